@@ -1,0 +1,246 @@
+//! The one public error. Sees floors 0 and 1 only.
+//!
+//! Knows nothing about who fails. Every variant says what happened, with the values a caller needs
+//! to act, and its documentation says what is still true and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::Corruption;
+use crate::types::{Offset, PartitionId};
+
+/// What a fallible call of this crate gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, as a caller can act on it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a call. What was acknowledged before is not touched by it, and
+    /// the log stays usable.
+    #[error("cannot {operation} {}", path.display())]
+    #[non_exhaustive]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was asked, as a verb: `open`, `write`, `list`.
+        operation: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// The disk (or a quota) is full. Nothing of the refused append is left; free some space, by
+    /// retention for example, and try again.
+    #[error("no space left for {}", path.display())]
+    #[non_exhaustive]
+    NoSpace {
+        /// The file that could not grow.
+        path: PathBuf,
+    },
+
+    /// Bytes that were safely written are not what they were. Nothing was cut or deleted; see
+    /// [`verify`](crate::verify) and [`repair`](crate::repair).
+    #[error("{} is damaged at byte {position}: {reason}", path.display())]
+    #[non_exhaustive]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// Where in it, in bytes from its start.
+        position: u64,
+        /// What is wrong there.
+        reason: Corruption,
+    },
+
+    /// A sync failed earlier: what it covered may or may not be on the disk, so this log takes no
+    /// more appends and confirms nothing. Reading goes on. Open it again to go on from what is
+    /// really there.
+    #[error("a sync of {} failed; open the log again to go on", path.display())]
+    #[non_exhaustive]
+    Poisoned {
+        /// The file or directory whose sync failed.
+        path: PathBuf,
+        /// The system's answer to that sync.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+
+    /// Somebody else, in this process or another, has the directory open for writing.
+    #[error("{} is in use by another process or another handle", path.display())]
+    #[non_exhaustive]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+
+    /// The log or broker was opened read-only.
+    #[error("opened read-only")]
+    ReadOnly,
+
+    /// The offset is not one that can be read (or cut at): records below `start` are gone, records
+    /// from `end` on do not exist yet.
+    #[error("offset {requested} is outside {start}..{end}")]
+    #[non_exhaustive]
+    OffsetOutOfRange {
+        /// What was asked for.
+        requested: Offset,
+        /// The first offset that is there.
+        start: Offset,
+        /// The next offset to be assigned.
+        end: Offset,
+    },
+
+    /// The record or batch, as it would stand on disk, is larger than the log takes.
+    #[error("a batch of {size} bytes is larger than the {limit} that max.message.bytes allows")]
+    #[non_exhaustive]
+    RecordTooLarge {
+        /// Bytes that the batch would take.
+        size: u64,
+        /// The log's `max_message_bytes`.
+        limit: u64,
+    },
+
+    /// The record cannot be stored as it is. Nothing of its batch was appended.
+    #[error("the record cannot be stored: {reason}")]
+    #[non_exhaustive]
+    InvalidRecord {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// A setting is unknown or out of its bounds.
+    #[error("setting {name} cannot be {value}: expected {expected}")]
+    #[non_exhaustive]
+    InvalidConfig {
+        /// The setting, under Kafka's name where Kafka has it.
+        name: String,
+        /// The value that was given.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+
+    /// The name of a topic or group cannot be used.
+    #[error("{name:?} cannot be used: {reason}")]
+    #[non_exhaustive]
+    InvalidName {
+        /// The name that was given.
+        name: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+
+    /// There is a topic of this name already.
+    #[error("topic {name} exists")]
+    #[non_exhaustive]
+    TopicExists {
+        /// The topic.
+        name: String,
+    },
+
+    /// There is no topic of this name (any more).
+    #[error("there is no topic {name}")]
+    #[non_exhaustive]
+    UnknownTopic {
+        /// The topic.
+        name: String,
+    },
+
+    /// The topic has no partition of this number, or this member does not hold it.
+    #[error("there is no partition {partition} of topic {topic} here")]
+    #[non_exhaustive]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+    },
+
+    /// Nothing is known of this group: it has no members and has committed nothing.
+    #[error("there is no group {group}")]
+    #[non_exhaustive]
+    UnknownGroup {
+        /// The group.
+        group: String,
+    },
+
+    /// The group has members, and what was asked needs it to have none.
+    #[error("group {group} has members")]
+    #[non_exhaustive]
+    GroupNotEmpty {
+        /// The group.
+        group: String,
+    },
+
+    /// This member was thrown out of its group (it did not poll in time, or another took its static
+    /// id), and others may have its partitions. Nothing was committed; its next poll joins anew.
+    #[error("member {member} was thrown out of group {group} after generation {generation}")]
+    #[non_exhaustive]
+    Fenced {
+        /// The group.
+        group: String,
+        /// The member.
+        member: String,
+        /// The generation in which the member last belonged to the group.
+        generation: u64,
+    },
+
+    /// The group has committed nothing for this partition (or what it committed is gone), and its
+    /// policy is to ask instead of choosing a start.
+    #[error("no committed offset for partition {partition} of topic {topic}")]
+    #[non_exhaustive]
+    NoOffset {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+    },
+
+    /// The data or the request needs something that this build, version or crate does not have.
+    #[error("not supported: {what}")]
+    #[non_exhaustive]
+    Unsupported {
+        /// What is missing, and what to do about it.
+        what: String,
+    },
+
+    /// The log, topic or broker was closed, or the topic was deleted under this handle.
+    #[error("closed")]
+    Closed,
+}
+
+impl Error {
+    /// An I/O error with its place; a full disk becomes [`Error::NoSpace`].
+    pub(crate) fn io(path: &Path, operation: &'static str, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { path },
+            _ => Self::Io {
+                path,
+                operation,
+                source,
+            },
+        }
+    }
+
+    /// Damage with its place.
+    pub(crate) fn corrupt(path: &Path, position: u64, reason: Corruption) -> Self {
+        Self::Corrupt {
+            path: path.to_path_buf(),
+            position,
+            reason,
+        }
+    }
+}
+
+/// Gives an I/O result its place.
+pub(crate) trait IoContext<T> {
+    /// The same result, with the path and the verb that an error needs.
+    fn at(self, path: &Path, operation: &'static str) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn at(self, path: &Path, operation: &'static str) -> Result<T> {
+        self.map_err(|source| Error::io(path, operation, source))
+    }
+}

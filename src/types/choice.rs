@@ -1,0 +1,105 @@
+//! The small choices a caller makes: where to start, what must survive, how bytes are packed.
+//!
+//! Knows nothing about how a choice is carried out.
+
+use std::time::Duration;
+
+use super::{Offset, Timestamp};
+
+/// Where reading begins.
+///
+/// `From<Offset>`, so that `log.reader(0)` reads plainly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Start {
+    /// The oldest record that is still there.
+    Earliest,
+    /// The next record to come.
+    Latest,
+    /// The record with this offset, or the next one after it where compaction left a gap.
+    Offset(Offset),
+    /// The first record whose timestamp is at or after this one; the next record to come when
+    /// there is none.
+    Time(Timestamp),
+}
+
+impl From<Offset> for Start {
+    fn from(offset: Offset) -> Self {
+        Self::Offset(offset)
+    }
+}
+
+impl From<Timestamp> for Start {
+    fn from(at: Timestamp) -> Self {
+        Self::Time(at)
+    }
+}
+
+/// What an append survives once it has returned.
+///
+/// | | the process is killed | the power goes |
+/// | --- | --- | --- |
+/// | [`Os`](Durability::Os) | everything survives | what the system had not written back is lost |
+/// | [`Interval`](Durability::Interval) | everything survives | at most the last interval is lost |
+/// | [`Always`](Durability::Always) | everything survives | everything survives |
+///
+/// [`Log::flush`](crate::Log::flush) makes everything so far survive, whatever the choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// Appends reach the operating system. Kafka's default too.
+    #[default]
+    Os,
+    /// Appends reach the operating system and are synced at least this often.
+    Interval(Duration),
+    /// An append returns when it is synced; appends of several threads share one sync.
+    Always,
+}
+
+/// How the records of a batch are packed. A decoder or encoder that was left out of the build
+/// answers [`Error::Unsupported`](crate::Error::Unsupported).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// gzip: slow and small.
+    Gzip,
+    /// Snappy: fast, in the framing that Kafka's clients write.
+    Snappy,
+    /// LZ4 frames: the fastest.
+    Lz4,
+    /// Zstandard: small and fast.
+    Zstd,
+}
+
+/// Whose time a record carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TimestampType {
+    /// The time that the record was given, or the clock's at append where it has none.
+    #[default]
+    CreateTime,
+    /// The clock's time at append, whatever the record says.
+    LogAppendTime,
+}
+
+/// How appends reach the file. Every mode keeps every promise, and all write the same bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WriteMode {
+    /// A mapped window where the file system is known to be safe for it (ext4, tmpfs), plain
+    /// writes elsewhere.
+    #[default]
+    Auto,
+    /// A mapped window on any file system.
+    Mapped,
+    /// One `pwrite` an append.
+    Pwrite,
+}
+
+/// What a reader sees of transactions that a Kafka producer wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReadIsolation {
+    /// Every record up to the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// Only records that no open or aborted transaction holds.
+    ReadCommitted,
+}

@@ -1,0 +1,24 @@
+//! Floor 0: the plain values of the house. Offsets, names, timestamps, the record to append.
+//!
+//! Knows nothing about bytes on disk, files, locks or time sources. Every value here is checked
+//! when it is made, so that no floor above checks it again.
+
+#![warn(clippy::arithmetic_side_effects)]
+
+mod choice;
+mod names;
+mod offset;
+mod record;
+mod timestamp;
+mod varint;
+
+pub use choice::{Compression, Durability, ReadIsolation, Start, TimestampType, WriteMode};
+pub(crate) use names::{GroupId, TopicId, TopicName};
+pub use offset::{Offset, PartitionId};
+pub(crate) use offset::{Position, to_usize};
+pub(crate) use record::EncodedHeaders;
+pub use record::{Header, HeaderIter, Record};
+pub use timestamp::Timestamp;
+pub(crate) use varint::{
+    read_varint, read_varlong, varint_len, varlong_len, write_varint, write_varlong,
+};

@@ -1,0 +1,41 @@
+//! The number of a record, the number of a partition, and the place of a byte.
+//!
+//! Knows nothing about files. An [`Offset`] counts records and is public; a [`Position`] counts
+//! bytes inside one segment file and never leaves the crate.
+
+/// The number of a record in one partition, counted from 0.
+///
+/// Offsets are dense when they are assigned, never change, and are never used twice. Every range
+/// of offsets in this crate is half-open: its end is the first offset that is not in it.
+#[doc(alias = "LEO")]
+pub type Offset = u64;
+
+/// The number of a partition in its topic, counted from 0.
+pub type PartitionId = u32;
+
+/// A byte place inside one segment file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Position(pub(crate) u64);
+
+impl Position {
+    /// The first byte of a file.
+    pub(crate) const ZERO: Self = Self(0);
+
+    /// The place `bytes` further on.
+    pub(crate) fn plus(self, bytes: usize) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// How many bytes lie between `earlier` and this place, 0 when it is not earlier.
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A count as a size in memory; a count that no memory can hold becomes the largest one.
+pub(crate) fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

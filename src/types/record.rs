@@ -1,0 +1,286 @@
+//! The record to append: borrowed, so that an append allocates nothing.
+//!
+//! Knows nothing about batches; the one encoding it knows is that of headers, so that a record
+//! that was read can be appended again with its headers as they are.
+
+use super::{Timestamp, read_varint, to_usize};
+
+/// A record to append: an optional key, an optional value, a timestamp, headers.
+///
+/// It borrows everything, so making one costs nothing. Without a timestamp it gets the clock's
+/// when it is appended. A record with a key and no value is a tombstone: on a compacted topic it
+/// deletes the key.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Header, Record, Timestamp};
+///
+/// let headers = [Header::new("carrier", "UA")];
+/// let record = Record::keyed("N14228", "departed EWR")
+///     .with_timestamp(Timestamp::from_millis(1_357_034_400_000))
+///     .with_headers(&headers);
+/// assert_eq!(record.key(), Some(&b"N14228"[..]));
+/// assert_eq!(record.headers().next(), Some(Header::new("carrier", "UA")));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    timestamp: Option<Timestamp>,
+    headers: HeaderSource<'a>,
+}
+
+/// A name and an optional value that travel beside a record. A name may repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header<'a> {
+    /// The name.
+    pub key: &'a str,
+    /// The value; `None` is Kafka's null, not the same as empty.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> Header<'a> {
+    /// A header with a value.
+    #[must_use]
+    pub fn new(key: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self {
+            key,
+            value: Some(value.as_ref()),
+        }
+    }
+
+    /// A header whose value is Kafka's null.
+    #[must_use]
+    pub const fn null(key: &'a str) -> Self {
+        Self { key, value: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum HeaderSource<'a> {
+    Plain(&'a [Header<'a>]),
+    Encoded(EncodedHeaders<'a>),
+}
+
+impl Default for HeaderSource<'_> {
+    fn default() -> Self {
+        Self::Plain(&[])
+    }
+}
+
+/// Headers as they stand in a batch: `count` of them, checked by whoever made this value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EncodedHeaders<'a> {
+    /// How many headers the bytes hold.
+    pub(crate) count: usize,
+    /// The headers one after the other, without the count that stands before them.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// A record without a key.
+    #[must_use]
+    pub fn new(value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self {
+            value: Some(value.as_ref()),
+            ..Self::default()
+        }
+    }
+
+    /// A record with a key: records with the same key go to the same partition, in order.
+    #[must_use]
+    pub fn keyed(
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        value: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Self {
+        Self {
+            key: Some(key.as_ref()),
+            value: Some(value.as_ref()),
+            ..Self::default()
+        }
+    }
+
+    /// A record that says that its key is gone.
+    #[must_use]
+    pub fn tombstone(key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self {
+            key: Some(key.as_ref()),
+            ..Self::default()
+        }
+    }
+
+    /// A record of an optional key and an optional value; both may be missing.
+    #[must_use]
+    pub const fn from_parts(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Self {
+        Self {
+            key,
+            value,
+            timestamp: None,
+            headers: HeaderSource::Plain(&[]),
+        }
+    }
+
+    /// The same record with the time that it is about.
+    #[must_use]
+    pub const fn with_timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// The same record with these headers, in this order.
+    #[must_use]
+    pub const fn with_headers(mut self, headers: &'a [Header<'a>]) -> Self {
+        self.headers = HeaderSource::Plain(headers);
+        self
+    }
+
+    pub(crate) const fn with_encoded_headers(mut self, headers: EncodedHeaders<'a>) -> Self {
+        self.headers = HeaderSource::Encoded(headers);
+        self
+    }
+
+    /// The key.
+    #[must_use]
+    pub const fn key(&self) -> Option<&'a [u8]> {
+        self.key
+    }
+
+    /// The value.
+    #[must_use]
+    pub const fn value(&self) -> Option<&'a [u8]> {
+        self.value
+    }
+
+    /// The time that the record was given.
+    #[must_use]
+    pub const fn timestamp(&self) -> Option<Timestamp> {
+        self.timestamp
+    }
+
+    /// The headers in order; its length is known.
+    #[must_use]
+    pub fn headers(&self) -> HeaderIter<'a> {
+        match self.headers {
+            HeaderSource::Plain(headers) => HeaderIter(Walk::Plain(headers.iter())),
+            HeaderSource::Encoded(encoded) => encoded.iter(),
+        }
+    }
+
+    /// The headers still encoded, when they were read and not made.
+    pub(crate) const fn encoded_headers(&self) -> Option<EncodedHeaders<'a>> {
+        match self.headers {
+            HeaderSource::Plain(_) => None,
+            HeaderSource::Encoded(encoded) => Some(encoded),
+        }
+    }
+}
+
+impl<'a> EncodedHeaders<'a> {
+    /// The headers, decoded one by one.
+    pub(crate) const fn iter(self) -> HeaderIter<'a> {
+        HeaderIter(Walk::Encoded(self))
+    }
+}
+
+/// The headers of a record, in order.
+#[derive(Clone, Debug)]
+pub struct HeaderIter<'a>(Walk<'a>);
+
+#[derive(Clone, Debug)]
+enum Walk<'a> {
+    Plain(std::slice::Iter<'a, Header<'a>>),
+    Encoded(EncodedHeaders<'a>),
+}
+
+impl<'a> Iterator for HeaderIter<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        match &mut self.0 {
+            Walk::Plain(headers) => headers.next().copied(),
+            Walk::Encoded(encoded) => {
+                let (header, rest) = decode_header(encoded.bytes)?;
+                *encoded = EncodedHeaders {
+                    count: encoded.count.saturating_sub(1),
+                    bytes: rest,
+                };
+                Some(header)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = match &self.0 {
+            Walk::Plain(headers) => headers.len(),
+            Walk::Encoded(encoded) => encoded.count,
+        };
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for HeaderIter<'_> {}
+
+/// Decodes the first of some encoded headers; `None` at their end (or where they are malformed,
+/// which whoever made the [`EncodedHeaders`] has ruled out).
+pub(crate) fn decode_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
+    let (length, rest) = read_varint(bytes)?;
+    let (key, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    let key = std::str::from_utf8(key).ok()?;
+    let (length, rest) = read_varint(rest)?;
+    match u64::try_from(length) {
+        Err(_) => Some((Header { key, value: None }, rest)),
+        Ok(length) => {
+            let (value, rest) = rest.split_at_checked(to_usize(length))?;
+            Some((
+                Header {
+                    key,
+                    value: Some(value),
+                },
+                rest,
+            ))
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Record<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Record<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Record<'a> {
+    fn from(value: &'a [u8; N]) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<'a> From<&'a String> for Record<'a> {
+    fn from(value: &'a String) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Record<'a> {
+    fn from(value: &'a Vec<u8>) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<'a> From<&'a bytes::Bytes> for Record<'a> {
+    fn from(value: &'a bytes::Bytes) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<'a> From<&Record<'a>> for Record<'a> {
+    fn from(record: &Record<'a>) -> Self {
+        *record
+    }
+}

@@ -1,0 +1,78 @@
+//! A point in time as Kafka keeps it: milliseconds since the Unix epoch.
+//!
+//! Knows nothing about where time comes from, but for [`Timestamp::now`], which asks the clock of
+//! the operating system for callers that stamp their own records.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch, in UTC: the time of a record.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::Timestamp;
+///
+/// let t = Timestamp::from_millis(1_370_044_800_000);
+/// assert_eq!(t.as_millis(), 1_370_044_800_000);
+/// assert!(Timestamp::NONE < t);
+/// ```
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Kafka's "no timestamp", -1.
+    pub const NONE: Self = Self(-1);
+
+    /// The system clock's time.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a caller asks for the real time by name"
+    )]
+    pub fn now() -> Self {
+        Self::from(SystemTime::now())
+    }
+
+    /// The time `millis` milliseconds after (or, when negative, before) the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The time `later` after this one, at most the largest there is.
+    pub(crate) fn plus(self, later: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(later.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// The time `earlier` before this one, at least the smallest there is.
+    pub(crate) fn minus(self, earlier: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(earlier.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self(millis(after)),
+            Err(before) => Self(millis(before.duration()).saturating_neg()),
+        }
+    }
+}

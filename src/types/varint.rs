@@ -1,0 +1,171 @@
+//! Zigzag varints, the one encoding that this floor knows: a record may carry headers that are
+//! still encoded, and their lengths are varints.
+//!
+//! Knows nothing about batches. Reads exactly what Kafka reads: at most 5 bytes for 32 bits, 10
+//! for 64; a longer run is an error. Bits past the width are dropped, as Kafka drops them.
+//!
+//! | value | bytes |
+//! | ---: | --- |
+//! | 0 | `00` |
+//! | -1 | `01` |
+//! | 64 | `80 01` |
+//! | 2147483647 | `fe ff ff ff 0f` |
+
+/// Reads a zigzag varint of 32 bits; gives the value and what follows it, `None` when the bytes
+/// end or the run is too long.
+#[inline]
+pub(crate) fn read_varint(bytes: &[u8]) -> Option<(i32, &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 0x80 {
+        return Some((unzigzag32(u32::from(first)), rest));
+    }
+    read_varint_slow(u32::from(first & 0x7f), rest)
+}
+
+fn read_varint_slow(mut raw: u32, mut rest: &[u8]) -> Option<(i32, &[u8])> {
+    for shift in [7_u32, 14, 21, 28] {
+        let (&byte, tail) = rest.split_first()?;
+        rest = tail;
+        raw |= u32::from(byte & 0x7f).wrapping_shl(shift);
+        if byte < 0x80 {
+            return Some((unzigzag32(raw), rest));
+        }
+    }
+    None
+}
+
+/// Reads a zigzag varint of 64 bits, as [`read_varint`] does for 32.
+#[inline]
+pub(crate) fn read_varlong(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 0x80 {
+        return Some((unzigzag64(u64::from(first)), rest));
+    }
+    let mut raw = u64::from(first & 0x7f);
+    let mut rest = rest;
+    for shift in [7_u32, 14, 21, 28, 35, 42, 49, 56, 63] {
+        let (&byte, tail) = rest.split_first()?;
+        rest = tail;
+        raw |= u64::from(byte & 0x7f).wrapping_shl(shift);
+        if byte < 0x80 {
+            return Some((unzigzag64(raw), rest));
+        }
+    }
+    None
+}
+
+/// Appends the zigzag varint of a 32-bit value.
+#[inline]
+pub(crate) fn write_varint(out: &mut Vec<u8>, value: i32) {
+    let mut raw = zigzag32(value);
+    while raw >= 0x80 {
+        out.push(low_seven(u64::from(raw)) | 0x80);
+        raw >>= 7;
+    }
+    out.push(low_seven(u64::from(raw)));
+}
+
+/// Appends the zigzag varint of a 64-bit value.
+#[inline]
+pub(crate) fn write_varlong(out: &mut Vec<u8>, value: i64) {
+    let mut raw = zigzag64(value);
+    while raw >= 0x80 {
+        out.push(low_seven(raw) | 0x80);
+        raw >>= 7;
+    }
+    out.push(low_seven(raw));
+}
+
+/// How many bytes [`write_varint`] takes for a value.
+#[inline]
+pub(crate) fn varint_len(value: i32) -> usize {
+    varlong_len(i64::from(value))
+}
+
+/// How many bytes [`write_varlong`] takes for a value.
+#[inline]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "bits are 1 to 64, divided by 7"
+)]
+pub(crate) fn varlong_len(value: i64) -> usize {
+    let bits = u64::BITS - (zigzag64(value) | 1).leading_zeros();
+    usize::try_from(bits.div_ceil(7)).unwrap_or(10)
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "masked to 7 bits"
+)]
+const fn low_seven(raw: u64) -> u8 {
+    (raw & 0x7f) as u8
+}
+
+const fn zigzag32(value: i32) -> u32 {
+    (value.wrapping_shl(1) ^ value.wrapping_shr(31)).cast_unsigned()
+}
+
+const fn unzigzag32(raw: u32) -> i32 {
+    (raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg()
+}
+
+const fn zigzag64(value: i64) -> u64 {
+    (value.wrapping_shl(1) ^ value.wrapping_shr(63)).cast_unsigned()
+}
+
+const fn unzigzag64(raw: u64) -> i64 {
+    (raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_kafka_in_both_directions() {
+        let samples: [(i32, &[u8]); 10] = [
+            (0, &[0x00]),
+            (-1, &[0x01]),
+            (1, &[0x02]),
+            (63, &[0x7e]),
+            (64, &[0x80, 0x01]),
+            (-64, &[0x7f]),
+            (-65, &[0x81, 0x01]),
+            (300, &[0xd8, 0x04]),
+            (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
+            (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+        ];
+        for (value, bytes) in samples {
+            let mut out = Vec::new();
+            write_varint(&mut out, value);
+            assert_eq!(out, bytes);
+            assert_eq!(out.len(), varint_len(value));
+            assert_eq!(read_varint(bytes), Some((value, &[][..])));
+        }
+    }
+
+    #[test]
+    fn every_length_of_a_varlong_comes_back() {
+        for shift in 0..64 {
+            for value in [
+                1_i64 << shift,
+                (1_i64 << shift).wrapping_neg(),
+                i64::MAX >> shift,
+            ] {
+                let mut out = Vec::new();
+                write_varlong(&mut out, value);
+                assert_eq!(out.len(), varlong_len(value));
+                assert_eq!(read_varlong(&out), Some((value, &[][..])));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_too_long_or_cut_is_refused() {
+        assert_eq!(read_varint(&[0x80; 5]), None);
+        assert_eq!(read_varlong(&[0x80; 10]), None);
+        assert_eq!(read_varint(&[0x80]), None);
+        assert_eq!(read_varlong(&[]), None);
+    }
+}
