@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::Corruption;
-use crate::types::{Offset, PartitionId};
+use crate::types::{BadSetting, Offset, PartitionId};
 
 /// What a fallible call of this crate gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -229,6 +229,21 @@ impl Error {
             path: path.to_path_buf(),
             position,
             reason,
+        }
+    }
+}
+
+impl From<BadSetting> for Error {
+    fn from(bad: BadSetting) -> Self {
+        let BadSetting {
+            name,
+            value,
+            expected,
+        } = bad;
+        Self::InvalidConfig {
+            name,
+            value,
+            expected,
         }
     }
 }

@@ -3,11 +3,13 @@
 mod clock;
 mod error;
 mod format;
+mod log;
 mod sync;
 mod types;
 
 pub use error::{Error, Result};
+pub use log::LogConfig;
 pub use types::{
-    Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation, Record, Start,
-    Timestamp, TimestampType, WriteMode,
+    CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
+    Record, Start, Timestamp, TimestampType, WriteMode,
 };

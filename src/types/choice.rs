@@ -71,6 +71,31 @@ pub enum Compression {
     Zstd,
 }
 
+/// What happens to old records when space or time is short: forgotten, or folded to the newest one
+/// of every key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CleanupPolicy {
+    /// Whole segments go when retention says so.
+    #[default]
+    Delete,
+    /// The newest record of every key stays for ever.
+    Compact,
+    /// Both: compacted, and whole segments go when retention says so.
+    CompactAndDelete,
+}
+
+impl CleanupPolicy {
+    /// Retention applies.
+    pub(crate) const fn deletes(self) -> bool {
+        matches!(self, Self::Delete | Self::CompactAndDelete)
+    }
+
+    /// Compaction applies.
+    pub(crate) const fn compacts(self) -> bool {
+        matches!(self, Self::Compact | Self::CompactAndDelete)
+    }
+}
+
 /// Whose time a record carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TimestampType {

@@ -9,15 +9,22 @@ mod choice;
 mod names;
 mod offset;
 mod record;
+mod setting;
 mod timestamp;
 mod varint;
 
-pub use choice::{Compression, Durability, ReadIsolation, Start, TimestampType, WriteMode};
+pub use choice::{
+    CleanupPolicy, Compression, Durability, ReadIsolation, Start, TimestampType, WriteMode,
+};
 pub(crate) use names::{GroupId, TopicId, TopicName};
 pub use offset::{Offset, PartitionId};
 pub(crate) use offset::{Position, to_usize};
 pub(crate) use record::EncodedHeaders;
 pub use record::{Header, HeaderIter, Record};
+pub(crate) use setting::{
+    BadSetting, SettingValue, Settings, config, deserialize as deserialize_settings,
+    serialize as serialize_settings,
+};
 pub use timestamp::Timestamp;
 pub(crate) use varint::{
     read_varint, read_varlong, varint_len, varlong_len, write_varint, write_varlong,

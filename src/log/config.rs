@@ -1,0 +1,205 @@
+//! Every setting of a log: unit, default, bounds, and what it costs.
+//!
+//! Knows nothing about topics. The names are Kafka's where Kafka has the setting; the defaults are
+//! Kafka's but where the table below says otherwise.
+//!
+//! | setting | default | Kafka's default, and why ours differs |
+//! | --- | --- | --- |
+//! | `segment.bytes` | 1 GiB | the same; the minimum is 1 KiB so that tests roll often (Kafka 4: 1 MiB) |
+//! | `segment.ms` | 7 days | the same |
+//! | `segment.index.bytes` | 10 MiB | the same |
+//! | `index.interval.bytes` | 4096 | the same |
+//! | `max.message.bytes` | 1,048,588 | the same |
+//! | `retention.ms` | -1, nothing is forgotten | 7 days: they count from the record's own time, and would delete every imported event at once |
+//! | `retention.bytes` | -1 | the same |
+//! | `cleanup.policy` | `delete` | the same |
+//! | `delete.retention.ms` | 1 day | the same |
+//! | `min.cleanable.dirty.ratio` | 0.5 | the same |
+//! | `min.compaction.lag.ms` | 0 | the same |
+//! | `max.compaction.lag.ms` | -1, none | the same (there as the largest number) |
+//! | `message.timestamp.type` | `CreateTime` | the same |
+//! | `message.timestamp.before.max.ms` | -1, none | the same (there as the largest number) |
+//! | `message.timestamp.after.max.ms` | -1, none | 1 hour since 4.0: an embedded log takes what its own process says |
+//! | `compression.type` | `producer`, as it is given | the same |
+//! | `max.decompressed.batch.bytes` | 64 MiB | none there: it bounds what a hostile batch can make a reader allocate |
+//! | `dedupe.buffer.bytes` | 64 MiB | 128 MiB, a broker setting there |
+//! | `durability` | `os` | none there: `flush.messages` and `flush.ms` are the nearest |
+//! | `write.mode` | `auto` | none there |
+
+use std::time::Duration;
+
+use crate::types::{CleanupPolicy, Compression, Durability, TimestampType, WriteMode, config};
+
+/// The largest segment: byte places in an index have 31 bits.
+const SEGMENT_BYTES_MAX: u64 = 2_147_483_647;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+config! {
+    /// The settings of a [`Log`](crate::Log).
+    ///
+    /// Plain data: made by [`Default`] and chained setters, or read from a configuration file
+    /// under Kafka's names (`"segment.bytes"`) or the field names. Values out of their bounds are
+    /// refused by [`Log::open`](crate::Log::open).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Durability, LogConfig};
+    ///
+    /// let config = LogConfig::default().segment_bytes(64 << 20).durability(Durability::Always);
+    /// assert_eq!(config.segment_bytes, 64 << 20);
+    /// ```
+    pub struct LogConfig("log") {
+        /// Bytes that a segment file holds at most, but for a single batch that is larger.
+        /// Default 1 GiB.
+        segment_bytes: u64 [u64] = "segment.bytes", 1 << 30,
+        |v| (1024..=SEGMENT_BYTES_MAX).contains(v), "1024 to 2147483647";
+
+        /// The time between the first record of a segment and one that opens the next, by the
+        /// records' own timestamps. Default 7 days.
+        segment_ms: Duration [Duration] = "segment.ms", 7 * DAY,
+        |v| *v >= Duration::from_millis(1), "at least 1";
+
+        /// Bytes that each index of a segment holds at most; a full one opens the next segment.
+        /// Default 10 MiB.
+        segment_index_bytes: u64 [u64] = "segment.index.bytes", 10 << 20,
+        |v| (24..=SEGMENT_BYTES_MAX).contains(v), "24 to 2147483647";
+
+        /// Bytes of batches between two index entries: smaller finds a record faster and costs
+        /// more memory. Default 4096.
+        index_interval_bytes: u64 [u64] = "index.interval.bytes", 4096,
+        |v| *v <= SEGMENT_BYTES_MAX, "0 to 2147483647";
+
+        /// Bytes that a batch takes on disk at most, its 61-byte header included.
+        /// Default 1,048,588.
+        max_message_bytes: u64 [u64] = "max.message.bytes", (1 << 20) + 12,
+        |v| (61..=SEGMENT_BYTES_MAX).contains(v), "61 to 2147483647";
+
+        /// Bytes that a compressed batch may unpack to. A batch that holds more is refused, so
+        /// that no file can make a reader allocate more. Default 64 MiB.
+        max_decompressed_batch_bytes: u64 [u64] = "max.decompressed.batch.bytes", 64 << 20,
+        |v| (1024..=SEGMENT_BYTES_MAX).contains(v), "1024 to 2147483647";
+
+        /// How long records are kept, by the newest timestamp of their segment; `None` is for
+        /// ever. Default `None` (Kafka: 7 days).
+        retention_ms: Option<Duration> [impl Into<Option<Duration>>] = "retention.ms", None,
+        |_v| true, "-1 or milliseconds";
+
+        /// Bytes of segments that are kept at least; `None` is all. Default `None`.
+        retention_bytes: Option<u64> [impl Into<Option<u64>>] = "retention.bytes", None,
+        |_v| true, "-1 or bytes";
+
+        /// What happens to old records. Default [`CleanupPolicy::Delete`].
+        cleanup_policy: CleanupPolicy [CleanupPolicy] = "cleanup.policy", CleanupPolicy::Delete,
+        |_v| true, "delete, compact, or both with a comma";
+
+        /// How long a tombstone stays after the compaction that first saw it. Default 1 day.
+        delete_retention_ms: Duration [Duration] = "delete.retention.ms", DAY,
+        |_v| true, "milliseconds";
+
+        /// The share of a log that must be uncompacted before upkeep compacts it. Default 0.5.
+        min_cleanable_dirty_ratio: f64 [f64] = "min.cleanable.dirty.ratio", 0.5,
+        |v| (0.0..=1.0).contains(v), "0 to 1";
+
+        /// How long a record stays uncompacted at least. Default 0.
+        min_compaction_lag_ms: Duration [Duration] = "min.compaction.lag.ms", Duration::ZERO,
+        |_v| true, "milliseconds";
+
+        /// How long a record stays uncompacted at most, whatever the share; `None` is no limit.
+        /// Default `None`.
+        max_compaction_lag_ms: Option<Duration> [impl Into<Option<Duration>>] =
+        "max.compaction.lag.ms", None,
+        |_v| true, "-1 or milliseconds";
+
+        /// Whose time records carry. Default [`TimestampType::CreateTime`].
+        message_timestamp_type: TimestampType [TimestampType] =
+        "message.timestamp.type", TimestampType::CreateTime,
+        |_v| true, "CreateTime or LogAppendTime";
+
+        /// How far a record's time may lie before the clock's; older ones are refused. `None` is
+        /// no limit. Default `None`.
+        message_timestamp_before_max_ms: Option<Duration> [impl Into<Option<Duration>>] =
+        "message.timestamp.before.max.ms", None,
+        |_v| true, "-1 or milliseconds";
+
+        /// How far a record's time may lie after the clock's; later ones are refused. `None` is
+        /// no limit. Default `None` (Kafka 4: 1 hour).
+        message_timestamp_after_max_ms: Option<Duration> [impl Into<Option<Duration>>] =
+        "message.timestamp.after.max.ms", None,
+        |_v| true, "-1 or milliseconds";
+
+        /// How batches are packed that do not come packed already. Default
+        /// [`Compression::None`].
+        compression_type: Compression [Compression] = "compression.type", Compression::None,
+        |_v| true, "producer, uncompressed, gzip, snappy, lz4 or zstd";
+
+        /// Bytes of memory that compaction may use for its table of keys. More keys than fit mean
+        /// more passes, never a wrong answer. Default 64 MiB.
+        dedupe_buffer_bytes: u64 [u64] = "dedupe.buffer.bytes", 64 << 20,
+        |v| (1024..=(1 << 40)).contains(v), "1024 to 1099511627776";
+
+        /// What an append survives. Default [`Durability::Os`].
+        durability: Durability [Durability] = "durability", Durability::Os,
+        |v| !matches!(v, Durability::Interval(every) if every.is_zero()),
+        "os, always, or interval: and at least 1 millisecond";
+
+        /// How appends reach the file. Default [`WriteMode::Auto`].
+        write_mode: WriteMode [WriteMode] = "write.mode", WriteMode::Auto,
+        |_v| true, "auto, mapped or pwrite";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Settings as _;
+
+    #[test]
+    fn a_config_comes_back_from_json_under_kafkas_names() {
+        let config = LogConfig::default()
+            .segment_bytes(2048)
+            .retention_ms(Duration::from_millis(5))
+            .durability(Durability::Interval(Duration::from_millis(20)))
+            .cleanup_policy(CleanupPolicy::CompactAndDelete);
+        let json = serde_json::to_string(&config).unwrap();
+        assert!(json.contains("\"segment.bytes\":2048"), "{json}");
+        assert!(json.contains("\"retention.bytes\":-1"), "{json}");
+        assert_eq!(serde_json::from_str::<LogConfig>(&json).unwrap(), config);
+    }
+
+    #[test]
+    fn the_field_names_and_texts_are_read_too() {
+        let config: LogConfig =
+            serde_json::from_str(r#"{"segment_bytes": "4096", "retention_ms": -1}"#).unwrap();
+        assert_eq!(config, LogConfig::default().segment_bytes(4096));
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_its_bounds() {
+        for (json, words) in [
+            (
+                r#"{"segment.bytes": 10}"#,
+                ["segment.bytes", "1024 to 2147483647"],
+            ),
+            (r#"{"segment.byts": 10}"#, ["segment.byts", "segment.bytes"]),
+            (
+                r#"{"cleanup.policy": "shred"}"#,
+                ["cleanup.policy", "delete, compact"],
+            ),
+            (
+                r#"{"min_cleanable_dirty_ratio": 1.5}"#,
+                ["min.cleanable.dirty.ratio", "0 to 1"],
+            ),
+        ] {
+            let error = serde_json::from_str::<LogConfig>(json)
+                .unwrap_err()
+                .to_string();
+            for word in words {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+        assert!(LogConfig::default().segment_bytes(1023).check().is_err());
+        assert!(LogConfig::default().segment_bytes(1024).check().is_ok());
+    }
+}

@@ -1,0 +1,5 @@
+//! Floor 4: one partition.
+
+mod config;
+
+pub use config::LogConfig;

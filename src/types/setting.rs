@@ -1,0 +1,430 @@
+//! The values of settings: how each is written under Kafka's property names, and read back.
+//!
+//! Knows nothing about which settings there are; the tables stand with the configs they describe
+//! (`log/config.rs`, `topic/config.rs`, ...). One form serves configuration files, the topic
+//! catalog and a broker's metadata: text as Kafka prints it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{CleanupPolicy, Compression, Durability, TimestampType, WriteMode};
+
+/// A value that a setting can have.
+pub(crate) trait SettingValue: Sized {
+    /// The value as Kafka prints it.
+    fn print(&self) -> String;
+    /// The value that a text stands for.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// What is wrong with a setting: the material of an `InvalidConfig`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadSetting {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) expected: String,
+}
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            value,
+            expected,
+        } = self;
+        write!(f, "setting {name} cannot be {value}: expected {expected}")
+    }
+}
+
+macro_rules! parsed_settings {
+    ($($type:ty),*) => {$(
+        impl SettingValue for $type {
+            fn print(&self) -> String {
+                self.to_string()
+            }
+            fn parse(text: &str) -> Option<Self> {
+                text.trim().parse().ok()
+            }
+        }
+    )*};
+}
+
+parsed_settings!(u32, u64, i32, f64, bool);
+
+impl SettingValue for Duration {
+    fn print(&self) -> String {
+        i64::try_from(self.as_millis())
+            .unwrap_or(i64::MAX)
+            .to_string()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self::from_millis(
+            u64::try_from(text.trim().parse::<i64>().ok()?).ok()?,
+        ))
+    }
+}
+
+/// A limit that may be missing: Kafka's -1 (for times also its largest value, which no clock
+/// reaches).
+impl SettingValue for Option<Duration> {
+    fn print(&self) -> String {
+        self.map_or_else(|| "-1".to_owned(), |limit| limit.print())
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim().parse::<i64>().ok()? {
+            -1 | i64::MAX => Some(None),
+            millis => Some(Some(Duration::from_millis(u64::try_from(millis).ok()?))),
+        }
+    }
+}
+
+impl SettingValue for Option<u64> {
+    fn print(&self) -> String {
+        self.map_or_else(|| "-1".to_owned(), |limit| limit.to_string())
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim() {
+            "-1" => Some(None),
+            number => Some(Some(number.parse().ok()?)),
+        }
+    }
+}
+
+impl SettingValue for String {
+    fn print(&self) -> String {
+        self.clone()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl SettingValue for Compression {
+    fn print(&self) -> String {
+        match self {
+            Self::None => "producer",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+        .to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "producer" | "uncompressed" | "none" => Some(Self::None),
+            "gzip" => Some(Self::Gzip),
+            "snappy" => Some(Self::Snappy),
+            "lz4" => Some(Self::Lz4),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+impl SettingValue for TimestampType {
+    fn print(&self) -> String {
+        match self {
+            Self::CreateTime => "CreateTime",
+            Self::LogAppendTime => "LogAppendTime",
+        }
+        .to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim() {
+            "CreateTime" => Some(Self::CreateTime),
+            "LogAppendTime" => Some(Self::LogAppendTime),
+            _ => None,
+        }
+    }
+}
+
+impl SettingValue for CleanupPolicy {
+    fn print(&self) -> String {
+        match self {
+            Self::Delete => "delete",
+            Self::Compact => "compact",
+            Self::CompactAndDelete => "compact,delete",
+        }
+        .to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        let (mut delete, mut compact) = (false, false);
+        for word in text.split(',') {
+            match word.trim() {
+                "delete" => delete = true,
+                "compact" => compact = true,
+                _ => return None,
+            }
+        }
+        match (compact, delete) {
+            (true, true) => Some(Self::CompactAndDelete),
+            (true, false) => Some(Self::Compact),
+            (false, true) => Some(Self::Delete),
+            (false, false) => None,
+        }
+    }
+}
+
+/// `os`, `always`, or `interval:` and milliseconds.
+impl SettingValue for Durability {
+    fn print(&self) -> String {
+        match self {
+            Self::Os => "os".to_owned(),
+            Self::Always => "always".to_owned(),
+            Self::Interval(every) => format!("interval:{}", every.print()),
+        }
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "os" => Some(Self::Os),
+            "always" => Some(Self::Always),
+            other => Some(Self::Interval(Duration::parse(
+                other.strip_prefix("interval:")?,
+            )?)),
+        }
+    }
+}
+
+/// Empty where the setting follows a wider one.
+impl SettingValue for Option<Durability> {
+    fn print(&self) -> String {
+        self.map_or_else(String::new, |durability| durability.print())
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim() {
+            "" => Some(None),
+            text => Some(Some(Durability::parse(text)?)),
+        }
+    }
+}
+
+impl SettingValue for WriteMode {
+    fn print(&self) -> String {
+        match self {
+            Self::Auto => "auto",
+            Self::Mapped => "mapped",
+            Self::Pwrite => "pwrite",
+        }
+        .to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "auto" => Some(Self::Auto),
+            "mapped" => Some(Self::Mapped),
+            "pwrite" => Some(Self::Pwrite),
+            _ => None,
+        }
+    }
+}
+
+/// A config as a flat table of named texts: what serde, the catalog and Kafka's metadata see.
+pub(crate) trait Settings: Default {
+    /// What the config is, for serde's messages.
+    const WHAT: &'static str;
+
+    /// Every setting, under Kafka's name where Kafka has it, in a fixed order.
+    fn entries(&self) -> Vec<(&'static str, String)>;
+
+    /// Sets one, by either name; false when there is none of this name.
+    fn set(&mut self, name: &str, text: &str) -> Result<bool, BadSetting>;
+
+    /// Every value is in its bounds.
+    fn check(&self) -> Result<(), BadSetting>;
+}
+
+/// Serializes a config as a map of its settings: numbers as numbers, the rest as text.
+pub(crate) fn serialize<T: Settings, S: serde::Serializer>(
+    config: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeMap as _;
+
+    let entries = config.entries();
+    let mut map = serializer.serialize_map(Some(entries.len()))?;
+    for (name, text) in &entries {
+        if let Ok(number) = text.parse::<i64>() {
+            map.serialize_entry(name, &number)?;
+        } else if let Ok(number) = text.parse::<f64>() {
+            map.serialize_entry(name, &number)?;
+        } else if let Ok(flag) = text.parse::<bool>() {
+            map.serialize_entry(name, &flag)?;
+        } else {
+            map.serialize_entry(name, text)?;
+        }
+    }
+    map.end()
+}
+
+/// Reads a config from such a map; what is missing keeps its default.
+pub(crate) fn deserialize<'de, T: Settings, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct MapOf<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T: Settings> serde::de::Visitor<'de> for MapOf<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a table of the settings of a {}", T::WHAT)
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+            use serde::de::Error as _;
+
+            let mut config = T::default();
+            while let Some(name) = map.next_key::<String>()? {
+                let Text(text) = map.next_value()?;
+                if !config.set(&name, &text).map_err(A::Error::custom)? {
+                    let known = config.entries();
+                    let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                    return Err(A::Error::custom(format!(
+                        "a {} has no setting {name}; there are {}",
+                        T::WHAT,
+                        names.join(", ")
+                    )));
+                }
+            }
+            config.check().map_err(A::Error::custom)?;
+            Ok(config)
+        }
+    }
+
+    deserializer.deserialize_map(MapOf(std::marker::PhantomData))
+}
+
+/// Any scalar, as text.
+struct Text(String);
+
+impl<'de> serde::Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+
+        impl serde::de::Visitor<'_> for Scalar {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, a text or a flag")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Text, E> {
+                Ok(Text(value.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(Scalar)
+    }
+}
+
+/// Makes a config of a table: the struct with public fields, defaults, chained setters named as
+/// the fields, Kafka's names, bounds, and serde through [`serialize`] and [`deserialize`].
+///
+/// A line reads: docs, field, type, what the setter takes, Kafka's name, default, the bounds as a
+/// test on the value and in words.
+macro_rules! config {
+    (
+        $(#[$meta:meta])*
+        pub struct $config:ident ($what:literal) {
+            $(
+                $(#[$doc:meta])*
+                $field:ident: $type:ty [$takes:ty] = $name:literal, $default:expr,
+                |$value:ident| $test:expr, $expected:literal;
+            )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct $config {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl Default for $config {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $config {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $field(mut self, $field: $takes) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+
+        impl $crate::types::Settings for $config {
+            const WHAT: &'static str = $what;
+
+            fn entries(&self) -> Vec<(&'static str, String)> {
+                use $crate::types::SettingValue as _;
+                vec![$(($name, self.$field.print()),)*]
+            }
+
+            fn set(
+                &mut self,
+                name: &str,
+                text: &str,
+            ) -> Result<bool, $crate::types::BadSetting> {
+                use $crate::types::SettingValue as _;
+                match name {
+                    $(
+                        $name | stringify!($field) => {
+                            self.$field = <$type>::parse(text).ok_or_else(|| {
+                                $crate::types::BadSetting {
+                                    name: $name.to_owned(),
+                                    value: text.to_owned(),
+                                    expected: $expected.to_owned(),
+                                }
+                            })?;
+                            Ok(true)
+                        }
+                    )*
+                    _ => Ok(false),
+                }
+            }
+
+            fn check(&self) -> Result<(), $crate::types::BadSetting> {
+                use $crate::types::SettingValue as _;
+                $(
+                    let $value = &self.$field;
+                    if !$test {
+                        return Err($crate::types::BadSetting {
+                            name: $name.to_owned(),
+                            value: $value.print(),
+                            expected: $expected.to_owned(),
+                        });
+                    }
+                )*
+                Ok(())
+            }
+        }
+
+        impl serde::Serialize for $config {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::types::serialize_settings(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $config {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::types::deserialize_settings(deserializer)
+            }
+        }
+    };
+}
+pub(crate) use config;
