@@ -34,7 +34,7 @@ struct Lexer<'a> {
     found: Vec<Token<'a>>,
 }
 
-impl<'a> Lexer<'a> {
+impl Lexer<'_> {
     fn step(&mut self) -> bool {
         let Some(first) = self.rest.chars().next() else {
             return false;
@@ -186,7 +186,7 @@ mod tests {
     fn literals_give_no_tokens() {
         check(r#"let s = "unsafe \" still";"#, "let s = ;");
         check(
-            r###"f(r#"a "quoted" b"#, br"x", c"y", b"z")"###,
+            r##"f(r#"a "quoted" b"#, br"x", c"y", b"z")"##,
             "f ( , , , )",
         );
         check(
