@@ -33,7 +33,7 @@ use ottla::{Broker, ConsumerGroup, Start, Topic, TopicConfig};
 
 use board::Board;
 use ingest::Ingested;
-use options::{From, Options};
+use options::{Begin, Options};
 use progress::Progress;
 
 const TOPIC: &str = "flights";
@@ -72,9 +72,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let topic = broker.create_topic_if_absent(TOPIC, config)?;
     let group = broker.group(GROUP)?;
     match options.from {
-        From::Committed => {}
-        From::Beginning => group.reset(TOPIC, Start::Earliest)?,
-        From::Time(at) => group.reset(TOPIC, Start::Time(at))?,
+        Begin::Committed => {}
+        Begin::Beginning => group.reset(TOPIC, Start::Earliest)?,
+        Begin::Time(at) => group.reset(TOPIC, Start::Time(at))?,
     }
 
     let lines = ingest::lines_to_append(&topic, &input)?;

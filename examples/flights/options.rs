@@ -8,6 +8,9 @@ use ottla::Timestamp;
 
 use crate::flight;
 
+/// The package, so that the example runs from anywhere in it.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
 pub(crate) const HELP: &str = "\
 flights: real flights through a topic and back
 
@@ -22,12 +25,12 @@ flights: real flights through a topic and back
 pub(crate) struct Options {
     pub(crate) input: PathBuf,
     pub(crate) data: PathBuf,
-    pub(crate) from: From,
+    pub(crate) from: Begin,
 }
 
 /// Where the members begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum Begin {
     Committed,
     Beginning,
     Time(Timestamp),
@@ -36,10 +39,9 @@ pub(crate) enum From {
 impl Options {
     /// The options; `None` when help was asked for.
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut input = here.join("examples/data/flights.csv.gz");
+        let mut input = None;
         let mut data = None;
-        let mut from = From::Committed;
+        let mut from = Begin::Committed;
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let mut value = || {
@@ -47,34 +49,29 @@ impl Options {
                 value.ok_or_else(|| format!("{argument} needs a value"))
             };
             match argument.as_str() {
-                "--input" => input = PathBuf::from(value()?),
+                "--input" => input = Some(PathBuf::from(value()?)),
                 "--data" => data = Some(PathBuf::from(value()?)),
-                "--from-beginning" => from = From::Beginning,
+                "--from-beginning" => from = Begin::Beginning,
                 "--at" => {
                     let day = value()?;
                     let start = flight::start_of_day(&day);
-                    from = From::Time(start.ok_or_else(|| format!("{day} is not YYYY-MM-DD"))?);
+                    from = Begin::Time(start.ok_or_else(|| format!("{day} is not YYYY-MM-DD"))?);
                 }
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(format!("{argument} is not an option")),
             }
         }
-        let data = data.unwrap_or_else(|| default_data(here, &input));
+        let slice = || Path::new(ROOT).join("examples/data/flights.csv.gz");
+        let own = || Path::new(ROOT).join("target/flights/slice");
+        let data = data.unwrap_or_else(|| input.as_deref().map_or_else(own, directory_for));
+        let input = input.unwrap_or_else(slice);
         Ok(Some(Self { input, data, from }))
     }
 }
 
 /// A directory per input, so that one input never goes on where another left off.
-fn default_data(here: &Path, input: &Path) -> PathBuf {
-    let resolved = input.canonicalize().unwrap_or_else(|_| input.to_path_buf());
-    let shipped = resolved.starts_with(here);
-    let name = if shipped { "slice" } else { "input" };
-    let stem = resolved.file_name().map(|file| {
-        let file = file.to_string_lossy();
-        file.split('.').next().unwrap_or_default().to_owned()
-    });
-    let stem = stem.unwrap_or_default();
-    here.join("target")
-        .join("flights")
-        .join(format!("{name}-{stem}"))
+fn directory_for(input: &Path) -> PathBuf {
+    let name = input.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.split('.').next().unwrap_or_default();
+    Path::new(ROOT).join("target/flights").join(stem)
 }

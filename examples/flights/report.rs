@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::board::{Board, Tally};
 use crate::ingest::Ingested;
-use crate::options::{From, Options};
+use crate::options::{Begin, Options};
 
 pub(crate) fn print(ingested: &Ingested, boards: &[Board], options: &Options) {
     let consumed: u32 = boards
@@ -22,7 +22,7 @@ pub(crate) fn print(ingested: &Ingested, boards: &[Board], options: &Options) {
     }
     print_carriers(boards);
     print_partitions(boards);
-    if let From::Time(at) = options.from {
+    if let Begin::Time(at) = options.from {
         let earlier = boards.iter().filter_map(|board| board.oldest).min();
         if earlier.is_some_and(|oldest| oldest < at) {
             println!("\nSome were scheduled before that day: a log keeps the order of arrival.");
