@@ -16,7 +16,7 @@ pub use choice::{Compression, Durability, ReadIsolation, Start, TimestampType, W
 pub(crate) use names::{GroupId, TopicId, TopicName};
 pub use offset::{Offset, PartitionId};
 pub(crate) use offset::{Position, to_usize};
-pub(crate) use record::EncodedHeaders;
+pub(crate) use record::{EncodedHeaders, decode_header};
 pub use record::{Header, HeaderIter, Record};
 pub use timestamp::Timestamp;
 pub(crate) use varint::{
