@@ -1,6 +1,7 @@
 //! Kafka's log as a Rust library.
 
 mod clock;
+mod disk;
 mod error;
 mod format;
 mod log;

@@ -1,5 +1,470 @@
-//! Floor 4: one partition.
+//! Floor 4: one partition. A [`Log`] owns rolling segments and their indexes; it appends, reads,
+//! flushes, forgets and recovers.
+//!
+//! Knows nothing about topics, keys' partitions or groups.
+//!
+//! Who guards what:
+//!
+//! 1. `append` guards the end of the log: who holds it writes the active segment. No sync, no
+//!    encoding and no user code runs under it.
+//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates, closes.
+//!    It is taken before `append`, never while holding it.
+//! 3. `segments` is changed with `append` held, and read by anybody for as long as a look-up takes.
+//! 4. start <= flushed <= end and start <= high watermark <= end, always.
 
+mod append;
 mod config;
+mod flush;
+mod host;
+mod marks;
+mod open;
+mod place;
+mod quarantine;
+mod read;
+mod report;
+mod segments;
+mod time;
+mod truncate;
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 pub use config::LogConfig;
+pub(crate) use host::Host;
+pub(crate) use marks::Marks;
+pub(crate) use open::{LogSource, OpenMode};
+pub use read::Reader;
+pub use report::{OpenEvent, OpenReport, SegmentInfo};
+
+use crate::disk::Lock;
+use crate::error::{Error, Result};
+use crate::format::{LogRecord, MarkKey};
+use crate::sync::{
+    AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline,
+};
+use crate::types::{Durability, Offset, Record, Settings as _, Start, Timestamp};
+
+use append::{AppendState, HotSettings};
+use flush::TurnState;
+use marks::MarkPlace;
+use segments::Segments;
+
+use std::ops::Range;
+
+/// One partition: an append-only sequence of records in one directory, in Kafka's own files.
+///
+/// A `Log` is a handle: cloning it is cheap, every method takes `&self`, and any number of threads
+/// may append and read at the same time. It works alone on any directory, without topics. When the
+/// last handle (and [`Reader`]) is dropped the log is closed as by [`Log::close`].
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Log, LogConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("events");
+/// let log = Log::open(dir, LogConfig::default())?;
+/// log.append("hello")?;
+/// log.append_batch(["a", "b"])?;
+/// assert_eq!(log.end_offset(), 3);
+///
+/// let values: Vec<_> = log.reader(1)?.collect::<Result<_, _>>()?;
+/// assert_eq!(values[0].value(), Some(&b"a"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Log {
+    shared: Arc<Shared>,
+    /// Closes the log when the last handle goes; a broker's logs have none.
+    _keeper: Option<Arc<Keeper>>,
+}
+
+/// Everything behind the handles of one log.
+pub(crate) struct Shared {
+    me: Weak<Shared>,
+    host: Arc<Host>,
+    dir: Arc<Path>,
+    mark_key: MarkKey,
+    mark_place: MarkPlace,
+    read_only: bool,
+    /// Whether a broker closes this log, and not its handles.
+    managed: bool,
+    config: RwLock<Arc<LogConfig>>,
+    hot: HotSettings,
+    append: Mutex<AppendState>,
+    segments: RwLock<Segments>,
+    start: AtomicU64,
+    end: AtomicU64,
+    flushed: AtomicU64,
+    /// Counts truncations, so that no reader serves what it read before one.
+    truncations: AtomicU64,
+    closed: AtomicBool,
+    turn: Mutex<TurnState>,
+    turn_over: Condvar,
+    flush_scheduled: AtomicBool,
+    signal: Signal,
+    watchers: RwLock<Vec<Weak<Signal>>>,
+    watched: AtomicBool,
+    lock: Mutex<Option<Lock>>,
+    report: OpenReport,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("dir", &self.dir)
+            .field("start", &self.start_offset())
+            .field("flushed", &self.flushed_offset())
+            .field("end", &self.end_offset())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Keeper(Arc<Shared>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // Whoever wants to know how closing went calls `close`.
+        drop(self.0.close());
+        self.0.host.flusher.stop();
+    }
+}
+
+impl Log {
+    /// Opens the log in a directory, making the directory (but not its parents) when it is not
+    /// there, and recovering after a crash.
+    ///
+    /// What a crash left at the end that is no valid continuation is moved to a quarantine file
+    /// and reported by [`Log::open_report`]; nothing is deleted. After a clean close, opening takes
+    /// time by the number of segments, not by their bytes.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Locked`]: another handle, here or in another process, has it open; also when the
+    ///   directory is a partition of a root that a broker has open.
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds.
+    /// - [`Error::Corrupt`]: bytes that were safely written are damaged; nothing was changed.
+    /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or made.
+    pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Self> {
+        config.check()?;
+        place::open_alone(dir.as_ref(), config, OpenMode::Write)
+    }
+
+    /// Opens the log in a directory for reading: takes no lock, changes no byte, and may look at a
+    /// log that somebody else is writing. It sees what was there when it was opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::open`], but for [`Error::Locked`]. Every method that writes answers
+    /// [`Error::ReadOnly`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
+        place::open_alone(dir.as_ref(), LogConfig::default(), OpenMode::Read)
+    }
+
+    /// Opens a log for a broker, which closes it.
+    pub(crate) fn open_in(
+        host: &Arc<Host>,
+        source: LogSource,
+        config: LogConfig,
+        mode: OpenMode,
+    ) -> Result<Self> {
+        let shared = open::open(host, source, config, mode)?;
+        Ok(Self { shared, _keeper: None })
+    }
+
+    /// Makes a handle that closes the log when its last clone goes.
+    fn kept(shared: Arc<Shared>) -> Self {
+        let keeper = Arc::new(Keeper(Arc::clone(&shared)));
+        Self { shared, _keeper: Some(keeper) }
+    }
+
+    /// Appends a record and gives its offset.
+    ///
+    /// When this returns, readers see the record and it survives what the log's
+    /// [`Durability`] says. Appends of several threads get their offsets in some order, each once.
+    /// Allocates nothing in steady state.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of the record is left in the log after any of these:
+    ///
+    /// - [`Error::RecordTooLarge`], [`Error::InvalidRecord`]: the record breaks a rule of the log.
+    /// - [`Error::NoSpace`]: the disk is full; try again when there is space.
+    /// - [`Error::Io`]: the write failed; the log stays usable.
+    /// - [`Error::Poisoned`]: a sync failed, now or earlier. What this call appended is not
+    ///   confirmed, and may or may not be there after the log is opened again.
+    /// - [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Offset> {
+        self.shared.append_one(&record.into()).map(|offsets| offsets.start)
+    }
+
+    /// Appends records as one batch: all of them or none, for readers and after any crash. Gives
+    /// their offsets; an empty batch appends nothing and gives the empty range at the end.
+    ///
+    /// The records are encoded (and compressed, by the log's setting) before any lock is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append`]; the batch as a whole must fit `max_message_bytes`.
+    pub fn append_batch<'a, R: Into<Record<'a>>>(
+        &self,
+        records: impl IntoIterator<Item = R>,
+    ) -> Result<Range<Offset>> {
+        self.shared.append_many(records.into_iter().map(Into::into))
+    }
+
+    /// A reader that begins at an offset, a time, or an end of the log.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::OffsetOutOfRange`]: the offset is below the start or above the end.
+    /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`].
+    pub fn reader(&self, from: impl Into<Start>) -> Result<Reader> {
+        Reader::new(self.clone(), from.into())
+    }
+
+    /// The record at an offset, or `None` where compaction left a gap. Costs one index look-up and
+    /// one read of about 4 KiB.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::OffsetOutOfRange`]: the offset is below the start, or at or above the high
+    ///   watermark.
+    /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`], [`Error::Unsupported`].
+    pub fn read(&self, offset: Offset) -> Result<Option<LogRecord>> {
+        self.shared.read_one(offset)
+    }
+
+    /// The first record whose timestamp is at or after a time; `None` when there is none (yet).
+    /// Costs one index look-up and a read of what lies between two index entries.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`], [`Error::Unsupported`].
+    pub fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
+        self.shared.offset_for_time(at)
+    }
+
+    /// Makes everything that was appended before the call survive power loss, and gives the new
+    /// [`Log::flushed_offset`].
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Poisoned`]: a sync failed, now or earlier: nothing more is confirmed until the log
+    ///   is opened again.
+    /// - [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn flush(&self) -> Result<Offset> {
+        self.shared.flush()
+    }
+
+    /// The first offset that can be read. Retention and [`Log::truncate_prefix`] raise it.
+    #[must_use]
+    pub fn start_offset(&self) -> Offset {
+        self.shared.start_offset()
+    }
+
+    /// Every record below this offset survives power loss. Kafka's recovery point.
+    #[must_use]
+    #[doc(alias = "recovery_point")]
+    pub fn flushed_offset(&self) -> Offset {
+        self.shared.flushed_offset()
+    }
+
+    /// The offset that the next record will get.
+    #[must_use]
+    #[doc(alias = "LEO")]
+    pub fn end_offset(&self) -> Offset {
+        self.shared.end_offset()
+    }
+
+    /// Readers see the records below this offset: the flushed ones under
+    /// [`Durability::Always`], so that nobody acts on a record that a power cut could take back,
+    /// and all of them otherwise.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.shared.high_watermark()
+    }
+
+    /// Waits until readers see the record at an offset (true) or the time is over (false). Wakes
+    /// as soon as the record is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Poisoned`]: it will not come.
+    pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
+        let until = deadline(self.shared.host.clock.instant(), timeout);
+        let mut ticket = self.shared.signal.ticket();
+        loop {
+            if self.high_watermark() > offset {
+                return Ok(true);
+            }
+            self.shared.check_alive()?;
+            if !ticket.wait_until(until) {
+                return Ok(self.high_watermark() > offset);
+            }
+        }
+    }
+
+    /// Drops the records below an offset: Kafka's `DeleteRecords`. The new start is durable before
+    /// this returns; files go when all their records are below it. A start at or below the present
+    /// one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffsetOutOfRange`] above the high watermark; [`Error::ReadOnly`],
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
+    pub fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
+        self.shared.truncate_prefix(new_start)
+    }
+
+    /// Drops the newest records, from an offset on; their offsets are given out again. It is
+    /// durable when this returns, and a crash in between leaves the log as before or after.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffsetOutOfRange`] below the start or above the end; [`Error::ReadOnly`],
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
+    pub fn truncate(&self, new_end: Offset) -> Result<()> {
+        self.shared.truncate(new_end)
+    }
+
+    /// The segments, oldest first.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.shared.segment_infos()
+    }
+
+    /// What opening the log found and did.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.shared.report
+    }
+
+    /// The settings, as they are now.
+    #[must_use]
+    pub fn config(&self) -> LogConfig {
+        self.shared.config().as_ref().clone()
+    }
+
+    /// Syncs everything, leaves every file exactly at its last entry, and gives up the lock. Other
+    /// handles answer [`Error::Closed`] from now on. Closing a closed log is `Ok`. The logs of a
+    /// broker are closed by the broker: for them this flushes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]: the lock is given up all the same,
+    /// and the next opening recovers.
+    pub fn close(&self) -> Result<()> {
+        if self.shared.managed {
+            return self.shared.flush().map(drop);
+        }
+        let closed = self.shared.close();
+        self.shared.host.flusher.stop();
+        closed
+    }
+
+    /// Closes a log of a broker.
+    pub(crate) fn close_managed(&self) -> Result<()> {
+        self.shared.close()
+    }
+
+    /// Has a signal raised whenever the high watermark moves or the log closes.
+    pub(crate) fn watch(&self, signal: &Arc<Signal>) {
+        self.shared.watch(signal);
+    }
+
+    /// Applies other settings from now on.
+    pub(crate) fn reconfigure(&self, config: LogConfig) -> Result<()> {
+        config.check()?;
+        self.shared.reconfigure(config);
+        Ok(())
+    }
+}
+
+impl Shared {
+    pub(crate) fn start_offset(&self) -> Offset {
+        self.start.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn flushed_offset(&self) -> Offset {
+        self.flushed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end_offset(&self) -> Offset {
+        self.end.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(crate) fn high_watermark(&self) -> Offset {
+        if self.hot.durability() == Durability::Always {
+            self.flushed_offset()
+        } else {
+            self.end_offset()
+        }
+    }
+
+    pub(crate) fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    fn reconfigure(&self, config: LogConfig) {
+        self.hot.set(&config);
+        *self.config.write() = Arc::new(config);
+        // A log that was `Os` and is `Always` now has a high watermark that must catch up.
+        self.schedule_flush(Duration::ZERO);
+    }
+
+    /// An error when the log is closed, or can confirm nothing any more.
+    fn check_alive(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        self.check_poison()
+    }
+
+    /// An error when the log is closed; a poisoned one can still be read.
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Wakes everybody who waits for this log.
+    #[inline]
+    fn raise(&self) {
+        self.signal.raise();
+        if self.watched.load(Ordering::Relaxed) {
+            self.raise_watchers();
+        }
+    }
+
+    #[cold]
+    fn raise_watchers(&self) {
+        for watcher in self.watchers.read().iter().filter_map(Weak::upgrade) {
+            watcher.raise();
+        }
+    }
+
+    fn watch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.watchers.write();
+        watchers.retain(|watcher| {
+            watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
+        });
+        watchers.push(Arc::downgrade(signal));
+        self.watched.store(true, Ordering::SeqCst);
+    }
+
+    fn segment_infos(&self) -> Vec<SegmentInfo> {
+        let segments = self.segments.read();
+        let active = segments.active().base_offset();
+        let infos = segments.iter().map(|segment| SegmentInfo {
+            base_offset: segment.base_offset(),
+            next_offset: segment.next_offset(),
+            size_bytes: segment.end().0,
+            newest: segment.newest_known(),
+            active: segment.base_offset() == active,
+        });
+        infos.collect()
+    }
+}

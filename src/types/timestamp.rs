@@ -65,6 +65,17 @@ impl Timestamp {
                 .saturating_sub(i64::try_from(earlier.as_millis()).unwrap_or(i64::MAX)),
         )
     }
+
+    /// The same time as the system says it; a time that it cannot say becomes the epoch.
+    pub(crate) fn to_system(self) -> SystemTime {
+        let span = Duration::from_millis(self.0.unsigned_abs());
+        let time = if self.0 < 0 {
+            UNIX_EPOCH.checked_sub(span)
+        } else {
+            UNIX_EPOCH.checked_add(span)
+        };
+        time.unwrap_or(UNIX_EPOCH)
+    }
 }
 
 impl From<SystemTime> for Timestamp {

@@ -93,11 +93,7 @@ pub(crate) fn varlong_len(value: i64) -> usize {
     usize::try_from(bits.div_ceil(7)).unwrap_or(10)
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    reason = "masked to 7 bits"
-)]
+#[expect(clippy::as_conversions, reason = "masked to 7 bits")]
 const fn low_seven(raw: u64) -> u8 {
     (raw & 0x7f) as u8
 }

@@ -1,0 +1,73 @@
+//! A window: bytes of a file that are stored by a plain copy instead of a system call.
+//!
+//! Knows nothing about when a window is worth it; `appender` does. A store can only fail by a
+//! signal, so whoever makes a window has reserved the space under it first.
+
+use std::io;
+
+use super::os::OsFile;
+#[cfg(any(test, feature = "__sim"))]
+use super::sim::SimMap;
+
+/// A shared, writable map of a part of a file.
+#[derive(Debug)]
+pub(super) enum Map {
+    /// A map of the operating system.
+    #[cfg(target_os = "linux")]
+    Os(memmap2::MmapMut),
+    /// There are no windows on this system: a write there is not seen by reads at once.
+    #[cfg(not(target_os = "linux"))]
+    Os(std::convert::Infallible),
+    /// A window of the simulation.
+    #[cfg(any(test, feature = "__sim"))]
+    Sim(SimMap),
+}
+
+impl Map {
+    #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "there is no safe way to map a file")]
+    pub(super) fn os(file: &OsFile, from: u64, len: usize) -> io::Result<Self> {
+        // SAFETY: a map must not change under a reference to it, nor end before its length. Nobody
+        // but the one `Appender` that owns this map makes references to it, and it only ever makes
+        // `&mut` ones for the time of one copy. The directory's lock keeps other writers out. The
+        // bytes are there (the caller reserved them), and this crate cuts a file only after its
+        // window is gone. Another program that cuts the file meanwhile makes the next store a
+        // SIGBUS: that ends the process, it does not break memory.
+        let map = unsafe {
+            memmap2::MmapOptions::new()
+                .offset(from)
+                .len(len)
+                .map_mut(file.file())?
+        };
+        Ok(Self::Os(map))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn os(_: &OsFile, _: u64, _: usize) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Copies `bytes` to `at`; false, and nothing done, when they reach past the window's end.
+    #[inline]
+    pub(super) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Os(map) => {
+                let room = map
+                    .get_mut(at..)
+                    .and_then(|rest| rest.get_mut(..bytes.len()));
+                match room {
+                    Some(room) => {
+                        room.copy_from_slice(bytes);
+                        true
+                    }
+                    None => false,
+                }
+            }
+            #[cfg(not(target_os = "linux"))]
+            Self::Os(never) => match *never {},
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(map) => map.store(at, bytes),
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Floor 2: the only file system calls, the only memory map, the only `unsafe`.
+//!
+//! Knows nothing about what the bytes mean: no batch, no index, no segment. It answers
+//! `io::Error` and leaves the path and the verb to the floors above, which know them.
+//!
+//! [`Disk`] and [`File`] have one variant in a release build, so they cost no tag and no branch.
+//! Tests add the simulated disk, which keeps what was written apart from what was synced.
+//!
+//! What every floor above relies on:
+//!
+//! - (D1) Bytes are durable after [`File::sync_data`] of their file, names after
+//!   [`Disk::sync_dir`] of their directory, and neither before. A file's name is not made durable
+//!   by syncing the file.
+//! - (D2) A rename is atomic: after a power cut the name is there with its old or its new file.
+//! - (D3) A failed sync says nothing about what is on the disk, and neither does a later one of
+//!   the same file that succeeds. Latch; do not retry.
+//! - (D4) Interrupted calls (`EINTR`) are repeated here and never seen above.
+//! - (D5) A file is opened only when it is a regular file, and a link in its place is not followed.
+
+mod appender;
+mod map;
+mod os;
+#[cfg(any(test, feature = "__sim"))]
+pub(crate) mod sim;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::types::Timestamp;
+
+pub(crate) use appender::Appender;
+
+use map::Map;
+use os::{OsDisk, OsFile, OsLock};
+#[cfg(any(test, feature = "__sim"))]
+use sim::{Sim, SimFile, SimLock};
+
+/// Calls the same method of whichever variant is there.
+macro_rules! either {
+    ($value:expr, $variant:ident => $call:expr) => {
+        match $value {
+            Self::Os($variant) => $call,
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim($variant) => $call,
+        }
+    };
+}
+
+/// Where files live: the operating system, or a simulation of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Disk {
+    /// The operating system.
+    Os(OsDisk),
+    /// A disk in memory, whose power a test can cut.
+    #[cfg(any(test, feature = "__sim"))]
+    Sim(Sim),
+}
+
+/// An open file. Every call takes `&self` and says where it reads or writes: there is no cursor.
+#[derive(Debug)]
+pub(crate) enum File {
+    /// A file of the operating system.
+    Os(OsFile),
+    /// A file of the simulation.
+    #[cfg(any(test, feature = "__sim"))]
+    Sim(SimFile),
+}
+
+// What the test variant costs a user's build: nothing.
+#[cfg(not(any(test, feature = "__sim")))]
+const _: () = assert!(size_of::<File>() == size_of::<OsFile>());
+
+/// A held lock. Dropping it gives it back and leaves its file in place.
+#[derive(Debug)]
+#[must_use = "the lock is given back when this is dropped"]
+pub(crate) enum Lock {
+    /// A lock of the operating system: the process's end gives it back too.
+    Os(OsLock),
+    /// A lock of the simulation.
+    #[cfg(any(test, feature = "__sim"))]
+    Sim(SimLock),
+}
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reading alone; works on a read-only file system.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry {
+    /// The name, without the directory.
+    pub(crate) name: String,
+    /// What stands behind it.
+    pub(crate) kind: EntryKind,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// Anything else: a link, a pipe, a device, or a name that is not UTF-8.
+    Other,
+}
+
+impl Disk {
+    /// The operating system's disk.
+    pub(crate) fn os() -> Self {
+        Self::Os(OsDisk)
+    }
+
+    /// Makes one directory, in a parent that exists. A directory that is there already is left as
+    /// it is. The name is durable once the caller has synced the parent.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` when the name is taken by something else than a directory; `NotFound` when
+    /// the parent is missing.
+    pub(crate) fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        either!(self, disk => disk.create_dir(dir))
+    }
+
+    /// The names in a directory, in no particular order.
+    pub(crate) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        either!(self, disk => disk.list(dir))
+    }
+
+    /// Opens a regular file that exists.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is none; `InvalidInput` when the name stands for anything but a
+    /// regular file (a link is refused by the system with an error of its own).
+    pub(crate) fn open(&self, path: &Path, access: Access) -> io::Result<File> {
+        match self {
+            Self::Os(disk) => disk.open(path, access).map(File::Os),
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(sim) => sim.open(path, access).map(File::Sim),
+        }
+    }
+
+    /// Makes an empty file and opens it for reading and writing. Its name is durable once the
+    /// caller has synced the directory.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` when the name is taken, by whatever.
+    pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::Os(disk) => disk.create(path).map(File::Os),
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(sim) => sim.create(path).map(File::Sim),
+        }
+    }
+
+    /// Gives a file or directory another name in the same directory, in place of the file that has
+    /// it. The change is durable once the caller has synced that directory.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when the two names are in different directories: no single sync would make
+    /// such a move durable.
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if from.parent() != to.parent() {
+            let reason = "a rename stays inside one directory";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        either!(self, disk => disk.rename(from, to))
+    }
+
+    /// Removes a file's name. Whoever has it open goes on reading it.
+    pub(crate) fn remove_file(&self, path: &Path) -> io::Result<()> {
+        either!(self, disk => disk.remove_file(path))
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        either!(self, disk => disk.remove_dir(dir))
+    }
+
+    /// Makes the names in a directory durable, not what stands behind them. On Windows, which has
+    /// no such call, it does nothing.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        either!(self, disk => disk.sync_dir(dir))
+    }
+
+    /// Whether anything has this name, be it a link to nothing.
+    pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
+        either!(self, disk => disk.exists(path))
+    }
+
+    /// The length of a file in bytes, without opening it.
+    pub(crate) fn file_len(&self, path: &Path) -> io::Result<u64> {
+        either!(self, disk => disk.file_len(path))
+    }
+
+    /// When a file was last written, as the file system remembers it.
+    pub(crate) fn modified(&self, path: &Path) -> io::Result<Timestamp> {
+        either!(self, disk => disk.modified(path))
+    }
+
+    /// Sets when a file was last written: Kafka keeps that time through compaction, for retention
+    /// falls back on it.
+    pub(crate) fn set_modified(&self, path: &Path, time: Timestamp) -> io::Result<()> {
+        either!(self, disk => disk.set_modified(path, time))
+    }
+
+    /// Takes the lock that this file stands for, making the file when it is missing. `None` when
+    /// somebody else holds it: another handle of this process, another process, a JVM.
+    ///
+    /// At most one lock is held in a directory, for the directory is locked with it: so that a
+    /// lock file that was unlinked or replaced behind its holder does not let a second one in.
+    pub(crate) fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        match self {
+            Self::Os(_) => Ok(OsLock::take(path)?.map(Lock::Os)),
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(sim) => Ok(sim.lock(path)?.map(Lock::Sim)),
+        }
+    }
+
+    /// A whole small file; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when it is longer than `limit` bytes: nothing of it was read.
+    pub(crate) fn read_small(&self, path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        let file = match self.open(path, Access::Read) {
+            Ok(file) => file,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let len = file.len()?;
+        let Some(len) = usize::try_from(len).ok().filter(|len| *len <= limit) else {
+            let reason = format!("{len} bytes long, where at most {limit} can be right");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        };
+        let mut bytes = vec![0; len];
+        let read = file.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(Some(bytes))
+    }
+
+    /// Puts `bytes` in place of a whole file (or makes it): the one atomic replacement. Durable
+    /// when it returns.
+    ///
+    /// The bytes go to `<name>.tmp`, which is synced, renamed, and its directory synced: so a
+    /// power cut leaves the old content or the new one, and maybe a `.tmp` file, which the next
+    /// replacement removes.
+    ///
+    /// # Errors
+    ///
+    /// The first call that fails. The name then stands for the old content or, when the last sync
+    /// failed, for the new one, which may or may not survive.
+    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temporary = with_suffix(path, ".tmp");
+        let outcome = self
+            .write_whole(&temporary, bytes)
+            .and_then(|()| self.rename(&temporary, path));
+        if outcome.is_err() {
+            // The first error is the one to tell; a leftover is removed by the next replacement.
+            self.remove_file(&temporary).ok();
+            return outcome;
+        }
+        self.sync_dir(parent(path))
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.create(path) {
+            Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove_file(path)?;
+                self.create(path)?
+            }
+            file => file?,
+        };
+        file.write_at(0, bytes)?;
+        file.sync_data()
+    }
+}
+
+impl File {
+    /// Reads from `position` until `buf` is full or the file ends; gives the number of bytes read.
+    #[inline]
+    pub(crate) fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+        either!(self, file => file.read_at(position, buf))
+    }
+
+    /// Writes all of `bytes` at `position`. When it returns, every reader sees them and they
+    /// survive this process, not yet a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Any part of the bytes may have been written.
+    #[inline]
+    pub(crate) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        either!(self, file => file.write_at(position, bytes))
+    }
+
+    /// The length in bytes.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        either!(self, file => file.len())
+    }
+
+    /// Cuts the file, or lengthens it with zeros for which no space is set aside.
+    pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
+        either!(self, file => file.set_len(len))
+    }
+
+    /// Makes all that was written, and the length, survive a power cut: `fdatasync`, `F_FULLFSYNC`
+    /// on Apple's systems. Stores through a mapped window count as written (Linux keeps one cache
+    /// for both). The file's name is a matter of its directory (D1).
+    ///
+    /// # Errors
+    ///
+    /// See (D3).
+    pub(crate) fn sync_data(&self) -> io::Result<()> {
+        either!(self, file => file.sync_data())
+    }
+
+    /// Sets space aside for `len` bytes from `from` on, and lengthens the file with zeros to hold
+    /// them. Bytes that are there stay.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the system or the file system cannot do it; `StorageFull` when there is
+    /// not so much left. The file is then as long as it was.
+    pub(crate) fn reserve(&self, from: u64, len: u64) -> io::Result<()> {
+        either!(self, file => file.reserve(from, len))
+    }
+
+    /// Asks the system to forget its clean copies of this file, so that the next read shows what
+    /// the disk has. An advice: nothing happens where it is not understood.
+    pub(crate) fn advise_drop(&self) {
+        either!(self, file => file.advise_drop());
+    }
+
+    /// Whether stores into a mapped window over reserved space are safe here, on a full disk too:
+    /// known of ext4 and tmpfs, measured on both. A copy-on-write file system needs new blocks
+    /// for every store and answers a full disk by SIGBUS.
+    pub(crate) fn window_safe(&self) -> bool {
+        either!(self, file => file.window_safe())
+    }
+
+    /// A window on `len` bytes from `from` on, all of which must be there.
+    fn map(&self, from: u64, len: usize) -> io::Result<Map> {
+        match self {
+            Self::Os(file) => Map::os(file, from, len),
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(file) => file.map(from, len).map(Map::Sim),
+        }
+    }
+}
+
+/// The directory that holds `path`.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The place `bytes` after `position`.
+fn advance(position: u64, bytes: usize) -> u64 {
+    position.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,119 @@
+//! The calls that std does not have, or names differently on each system.
+//!
+//! Knows nothing about why they are made. Every `unsafe` of the floor but the map itself is here.
+
+use std::fs::File;
+use std::io;
+
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
+
+#[cfg(unix)]
+pub(super) fn pread(file: &File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buf, position)
+}
+
+#[cfg(windows)]
+pub(super) fn pread(file: &File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buf, position)
+}
+
+#[cfg(unix)]
+pub(super) fn pwrite(file: &File, bytes: &[u8], position: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, position)
+}
+
+#[cfg(windows)]
+pub(super) fn pwrite(file: &File, bytes: &[u8], position: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, position)
+}
+
+/// `fallocate`: blocks for `len` bytes from `from` on, and a length that holds them.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no fallocate")]
+pub(super) fn reserve(file: &File, from: u64, len: u64) -> io::Result<()> {
+    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let from = libc::off64_t::try_from(from).map_err(too_large)?;
+    let len = libc::off64_t::try_from(len).map_err(too_large)?;
+    loop {
+        // SAFETY: the descriptor is open for the length of the borrow, and no memory is passed.
+        let outcome = unsafe { libc::fallocate64(file.as_raw_fd(), 0, from, len) };
+        if outcome == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// `fstatfs`: whether the file lies on ext4 (ext2 and ext3 share its number and its driver) or
+/// tmpfs.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no fstatfs")]
+pub(super) fn window_safe(file: &File) -> bool {
+    // SAFETY: `statfs` is a C struct of integers, for which all zeros is a value.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open for the length of the borrow, and `found` is a `statfs` that
+    // nobody else sees, which the call fills or leaves as it is.
+    let outcome = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) };
+    // EXT4_SUPER_MAGIC and TMPFS_MAGIC, as numbers because the type of the field differs between
+    // systems.
+    outcome == 0 && matches!(found.f_type, 0xEF53 | 0x0102_1994)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn window_safe(_: &File) -> bool {
+    false
+}
+
+/// `posix_fadvise(DONTNEED)` over the whole file.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no posix_fadvise")]
+pub(super) fn advise_drop(file: &File) {
+    // SAFETY: the descriptor is open for the length of the borrow, and no memory is passed. The
+    // outcome does not matter: it is an advice.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn advise_drop(_: &File) {}
+
+/// An open-file-description lock on the whole file, for writing: false when somebody has one, or
+/// a POSIX record lock, as a JVM takes. It belongs to the open file, so it also keeps out a second
+/// handle of this process, and ends with the last copy of the descriptor.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no F_OFD_SETLK")]
+pub(super) fn lock_description(file: &File) -> io::Result<bool> {
+    // SAFETY: `flock` is a C struct of integers, for which all zeros is a value. Zeros also say:
+    // from the start of the file (`SEEK_SET` 0) to its end however far that is, and `l_pid` must
+    // be 0 for this kind of lock.
+    let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
+    wanted.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default();
+    // SAFETY: the descriptor is open for the length of the borrow, and `wanted` is a `flock` that
+    // the call only reads.
+    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) };
+    if outcome == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
+        _ => Err(error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+pub(super) fn lock_description(_: &File) -> io::Result<bool> {
+    Ok(true)
+}

@@ -1,0 +1,109 @@
+//! The lock of a directory, in three layers, for no single one keeps everybody out.
+//!
+//! Knows nothing about what is guarded, and is never a matter of whether a file exists: every
+//! layer ends with the process that holds it.
+//!
+//! - (L1) `flock` on the directory (Unix): holds when the lock file is unlinked or replaced.
+//! - (L2) `flock` on the lock file (`LockFileEx` on Windows): keeps out whoever uses that call.
+//! - (L3) An open-file-description lock on it (Linux): a JVM takes POSIX record locks, which
+//!   `flock` neither sees nor stops.
+//!
+//! A child of `fork` that lives on without `exec` keeps copies of the descriptors, and so the
+//! lock.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+
+use super::{calls, open_regular};
+
+/// A held lock; dropping it closes the files, which gives it back.
+#[derive(Debug)]
+pub(crate) struct OsLock {
+    _file: File,
+    _directory: Option<File>,
+}
+
+/// How often a lock file that was replaced while it was being locked is tried again.
+const ATTEMPTS: u32 = 8;
+
+impl OsLock {
+    /// Takes the lock, or answers `None` when somebody has any layer of it.
+    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+        let directory = match lock_directory(path) {
+            Layer::Held(directory) => Some(directory),
+            Layer::Refused => return Ok(None),
+            Layer::Missing => None,
+        };
+        for _ in 0..ATTEMPTS {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = open_regular(path, &mut options)?.file;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            if !calls::lock_description(&file)? {
+                return Ok(None);
+            }
+            // Whoever opened the file before somebody replaced it has locked nothing of worth.
+            if is_at(&file, path)? {
+                return Ok(Some(Self {
+                    _file: file,
+                    _directory: directory,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+enum Layer {
+    Held(File),
+    Refused,
+    Missing,
+}
+
+/// (L1). A file system that cannot lock a directory leaves it to the other layers.
+#[cfg(unix)]
+fn lock_directory(path: &Path) -> Layer {
+    let directory = OpenOptions::new()
+        .read(true)
+        .open(crate::disk::parent(path));
+    let Ok(directory) = directory else {
+        return Layer::Missing;
+    };
+    match directory.try_lock() {
+        Ok(()) => Layer::Held(directory),
+        Err(TryLockError::WouldBlock) => Layer::Refused,
+        Err(TryLockError::Error(_)) => Layer::Missing,
+    }
+}
+
+#[cfg(not(unix))]
+fn lock_directory(_: &Path) -> Layer {
+    Layer::Missing
+}
+
+/// Whether the open file is the one that has the name now.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let open = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Windows does not let an open file lose its name.
+#[cfg(not(unix))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+fn is_at(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
+}

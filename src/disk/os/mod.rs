@@ -1,0 +1,209 @@
+//! The disk of the operating system: the only `std::fs`.
+//!
+//! Knows nothing about the simulation. Every open insists on a regular file and follows no link in
+//! the last place of a path; every read and write says where, and is repeated until it is whole.
+
+mod calls;
+mod lock;
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use super::{Access, Entry, EntryKind, advance};
+use crate::types::Timestamp;
+
+pub(super) use lock::OsLock;
+
+/// The operating system's disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OsDisk;
+
+/// An open file of the operating system.
+#[derive(Debug)]
+pub(crate) struct OsFile {
+    file: fs::File,
+}
+
+#[expect(
+    clippy::unused_self,
+    reason = "the same calls as the simulation, which keeps its files in itself"
+)]
+impl OsDisk {
+    pub(super) fn create_dir(self, dir: &Path) -> io::Result<()> {
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if fs::metadata(dir)?.is_dir() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    pub(super) fn list(self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let file_type = entry.file_type()?;
+            let name = entry.file_name();
+            let kind = match name.to_str() {
+                Some(_) if file_type.is_file() => EntryKind::File,
+                Some(_) if file_type.is_dir() => EntryKind::Dir,
+                _ => EntryKind::Other,
+            };
+            let name = name.to_string_lossy().into_owned();
+            entries.push(Entry { name, kind });
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn open(self, path: &Path, access: Access) -> io::Result<OsFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(access == Access::Write);
+        open_regular(path, &mut options)
+    }
+
+    pub(super) fn create(self, path: &Path) -> io::Result<OsFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        open_regular(path, &mut options)
+    }
+
+    pub(super) fn rename(self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    pub(super) fn remove_file(self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    pub(super) fn remove_dir(self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
+    #[cfg(unix)]
+    pub(super) fn sync_dir(self, dir: &Path) -> io::Result<()> {
+        OpenOptions::new().read(true).open(dir)?.sync_all()
+    }
+
+    #[cfg(not(unix))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the same call as where it can fail"
+    )]
+    pub(super) fn sync_dir(self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn exists(self, path: &Path) -> io::Result<bool> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => Ok(true),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn file_len(self, path: &Path) -> io::Result<u64> {
+        Ok(fs::symlink_metadata(path)?.len())
+    }
+
+    pub(super) fn modified(self, path: &Path) -> io::Result<Timestamp> {
+        Ok(Timestamp::from(fs::symlink_metadata(path)?.modified()?))
+    }
+
+    pub(super) fn set_modified(self, path: &Path, time: Timestamp) -> io::Result<()> {
+        let file = self.open(path, Access::Write)?.file;
+        file.set_modified(time.to_system())
+    }
+}
+
+/// Opens what is a regular file. A pipe or device in its place is opened without waiting for its
+/// other end, seen, and refused.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    }
+    #[cfg(not(unix))]
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(not_a_file());
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(OsFile { file })
+    } else {
+        Err(not_a_file())
+    }
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
+}
+
+impl OsFile {
+    /// The system's handle, for a map.
+    pub(super) fn file(&self) -> &fs::File {
+        &self.file
+    }
+
+    pub(super) fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match calls::pread(&self.file, rest, advance(position, done)) {
+                Ok(0) => break,
+                Ok(read) => done = done.saturating_add(read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    pub(super) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            match calls::pwrite(&self.file, rest, advance(position, done)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => done = done.saturating_add(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    pub(super) fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    pub(super) fn reserve(&self, from: u64, len: u64) -> io::Result<()> {
+        let before = self.len()?;
+        calls::reserve(&self.file, from, len).inspect_err(|_| {
+            // A file system may have granted a part and lengthened the file by it (ext4 does).
+            // What cannot be given back now is given back when the file is trimmed.
+            if self.len().is_ok_and(|now| now > before) {
+                self.file.set_len(before).ok();
+            }
+        })
+    }
+
+    pub(super) fn advise_drop(&self) {
+        calls::advise_drop(&self.file);
+    }
+
+    pub(super) fn window_safe(&self) -> bool {
+        calls::window_safe(&self.file)
+    }
+}

@@ -1,0 +1,301 @@
+//! Records to batches, into a buffer that the caller keeps and reuses.
+//!
+//! Knows nothing about offsets: a batch is encoded with base offset 0, outside every lock, and
+//! [`stamp`](super::stamp)ed with its place later. Invariants of what is written:
+//!
+//! 1. The last offset delta is the record count less one, unless compaction says otherwise.
+//! 2. The max timestamp is the largest one of the records; the base timestamp is the first one.
+//! 3. A batch is at most `i32::MAX` bytes. A record that would pass it is refused before a byte of
+//!    it is written.
+
+use crate::types::{Compression, Record, Timestamp, TimestampType};
+
+use super::super::{EncodeError, compression};
+use super::header::{Attributes, BatchHeader, HEADER_LEN, seal};
+use super::record::Draft;
+
+/// Who wrote a batch, for producers that number their records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProducerStamp {
+    /// The producer id, at least 0.
+    pub(crate) id: i64,
+    /// Its epoch, at least 0.
+    pub(crate) epoch: i16,
+    /// The sequence number of the first record; -1 in control batches.
+    pub(crate) base_sequence: i32,
+}
+
+/// What a batch is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BatchKind {
+    /// Records of users.
+    #[default]
+    Data,
+    /// Records of users in a transaction.
+    TransactionalData,
+    /// A marker for readers that ends a transaction.
+    TransactionMarker,
+    /// Any other control batch, as Kafka's metadata files have them.
+    Control,
+}
+
+/// How a batch is encoded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BatchOptions {
+    /// The epoch to write; it can be stamped anew.
+    pub(crate) leader_epoch: i32,
+    /// Whose time the records carry.
+    pub(crate) timestamp_type: TimestampType,
+    /// How the records are packed.
+    pub(crate) compression: Compression,
+    /// How hard the codec tries; its default otherwise.
+    pub(crate) compression_level: Option<i32>,
+    /// The time of records that bring none, and of all under `LogAppendTime`.
+    pub(crate) now: Timestamp,
+    /// The idempotent producer.
+    pub(crate) producer: Option<ProducerStamp>,
+    /// What the batch is for.
+    pub(crate) kind: BatchKind,
+}
+
+/// What was encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchSummary {
+    /// Bytes of the batch, packed, header included.
+    pub(crate) size: usize,
+    /// Records, and so offsets, that it takes.
+    pub(crate) count: u32,
+    /// The largest timestamp.
+    pub(crate) max_timestamp: Timestamp,
+}
+
+impl BatchOptions {
+    #[inline]
+    fn attributes(&self) -> Attributes {
+        let plain = Attributes::new(self.compression, self.timestamp_type);
+        match self.kind {
+            BatchKind::Data => plain,
+            BatchKind::TransactionalData => plain.with_transactional(),
+            BatchKind::TransactionMarker => plain.with_transactional().with_control(),
+            BatchKind::Control => plain.with_control(),
+        }
+    }
+
+    /// The timestamp that a record gets. Kafka's writers take no negative one but -1.
+    #[inline]
+    fn timestamp_of(&self, record: &Record<'_>) -> Result<Timestamp, EncodeError> {
+        let given = match self.timestamp_type {
+            TimestampType::CreateTime => record.timestamp(),
+            TimestampType::LogAppendTime => None,
+        };
+        match given {
+            None => Ok(self.now),
+            Some(timestamp) if timestamp >= Timestamp::NONE => Ok(timestamp),
+            Some(_) => Err(EncodeError::Invalid("its timestamp is before 1970")),
+        }
+    }
+
+    /// The header of a batch of `count` records. The CRC is put in when the bytes are there.
+    #[inline]
+    fn header(&self, size: usize, count: u32, times: Times) -> BatchHeader {
+        let none = ProducerStamp {
+            id: -1,
+            epoch: -1,
+            base_sequence: -1,
+        };
+        let producer = self.producer.unwrap_or(none);
+        BatchHeader {
+            base_offset: 0,
+            size,
+            leader_epoch: self.leader_epoch,
+            crc: 0,
+            attributes: self.attributes(),
+            last_offset_delta: count.saturating_sub(1),
+            base_timestamp: times.base,
+            max_timestamp: times.max,
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence: producer.base_sequence,
+            record_count: count,
+        }
+    }
+}
+
+/// The two timestamps of a header.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    base: Timestamp,
+    max: Timestamp,
+}
+
+/// Encodes a batch of one record behind what `out` holds: the length is computed first, the bytes
+/// are written forward once. Allocates only when `out` must grow. `options.compression` other than
+/// `None` takes the road of [`BatchBuilder`].
+///
+/// # Errors
+///
+/// As [`BatchBuilder::push`] and [`BatchBuilder::finish`]; `out` is then as it was.
+#[inline]
+pub(crate) fn encode_one(
+    out: &mut Vec<u8>,
+    record: &Record<'_>,
+    options: &BatchOptions,
+) -> Result<BatchSummary, EncodeError> {
+    if options.compression != Compression::None {
+        return encode_one_packed(out, record, options);
+    }
+    let start = out.len();
+    let timestamp = options.timestamp_of(record)?;
+    let draft = Draft::new(record, 0, 0)?;
+    let size = batch_size(draft.size())?;
+    let times = Times {
+        base: timestamp,
+        max: timestamp,
+    };
+    draft.write(out, &options.header(size, 1, times).encode());
+    seal(out.get_mut(start..).unwrap_or_default());
+    Ok(BatchSummary {
+        size,
+        count: 1,
+        max_timestamp: timestamp,
+    })
+}
+
+#[cold]
+fn encode_one_packed(
+    out: &mut Vec<u8>,
+    record: &Record<'_>,
+    options: &BatchOptions,
+) -> Result<BatchSummary, EncodeError> {
+    let mut batch = BatchBuilder::new(out, *options);
+    batch.push(record)?;
+    batch.finish()
+}
+
+/// The size of a batch with this many bytes behind its header.
+#[inline]
+fn batch_size(payload: usize) -> Result<usize, EncodeError> {
+    let size = payload.saturating_add(HEADER_LEN);
+    if i32::try_from(size).is_ok() {
+        Ok(size)
+    } else {
+        Err(EncodeError::TooLarge {
+            size: u64::try_from(size).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// Gathers records into one batch behind what the buffer holds. Dropped without
+/// [`finish`](Self::finish), it takes back what it wrote.
+#[derive(Debug)]
+pub(crate) struct BatchBuilder<'a> {
+    out: &'a mut Vec<u8>,
+    options: BatchOptions,
+    start: usize,
+    count: u32,
+    times: Option<Times>,
+    last_offset_delta: Option<u32>,
+}
+
+impl<'a> BatchBuilder<'a> {
+    /// Begins a batch at the end of `out`.
+    pub(crate) fn new(out: &'a mut Vec<u8>, options: BatchOptions) -> Self {
+        let start = out.len();
+        out.extend_from_slice(&[0; HEADER_LEN]);
+        Self {
+            out,
+            options,
+            start,
+            count: 0,
+            times: None,
+            last_offset_delta: None,
+        }
+    }
+
+    /// Adds a record at the next offset.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a timestamp before 1970 (but -1), `TooLarge` when the batch would pass
+    /// `i32::MAX` bytes or records. The batch is then as it was and can go on.
+    pub(crate) fn push(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
+        let offset_delta = self
+            .last_offset_delta
+            .map_or(0, |last| last.saturating_add(1));
+        let timestamp = self.options.timestamp_of(record)?;
+        let times = self.times.unwrap_or(Times {
+            base: timestamp,
+            max: timestamp,
+        });
+        let too_large = EncodeError::TooLarge {
+            size: u64::try_from(self.size()).unwrap_or(u64::MAX),
+        };
+        let draft = Draft::new(
+            record,
+            timestamp.as_millis().wrapping_sub(times.base.as_millis()),
+            i32::try_from(offset_delta).map_err(|_| too_large)?,
+        )?;
+        let payload = self.size().saturating_sub(HEADER_LEN);
+        batch_size(payload.saturating_add(draft.size()))?;
+        draft.write(self.out, &[]);
+        self.last_offset_delta = Some(offset_delta);
+        self.count = self.count.saturating_add(1);
+        self.times = Some(Times {
+            max: times.max.max(timestamp),
+            ..times
+        });
+        Ok(())
+    }
+
+    /// Records so far.
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Bytes so far, header included, before packing.
+    pub(crate) fn size(&self) -> usize {
+        self.out.len().saturating_sub(self.start)
+    }
+
+    /// Packs the records and completes the batch, base offset 0.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a batch without records, `Unsupported` for a codec that is not in this build,
+    /// `TooLarge` when packing made it so. Nothing of the batch is then left in the buffer.
+    pub(crate) fn finish(mut self) -> Result<BatchSummary, EncodeError> {
+        let Some(times) = self.times else {
+            return Err(EncodeError::Invalid("a batch holds a record at least"));
+        };
+        let payload_at = self.start.saturating_add(HEADER_LEN);
+        compression::compress_tail(
+            self.out,
+            payload_at,
+            self.options.compression,
+            self.options.compression_level,
+        )?;
+        let size = batch_size(self.out.len().saturating_sub(payload_at))?;
+        let header = BatchHeader {
+            last_offset_delta: self.last_offset_delta.unwrap_or(0),
+            ..self.options.header(size, self.count, times)
+        };
+        let batch = self.out.get_mut(self.start..).unwrap_or_default();
+        if let Some(place) = batch.first_chunk_mut::<HEADER_LEN>() {
+            *place = header.encode();
+        }
+        seal(batch);
+        // From here on the bytes are the caller's: the drop takes back nothing.
+        self.start = self.out.len();
+        Ok(BatchSummary {
+            size,
+            count: self.count,
+            max_timestamp: times.max,
+        })
+    }
+}
+
+impl Drop for BatchBuilder<'_> {
+    fn drop(&mut self) {
+        self.out.truncate(self.start);
+    }
+}

@@ -1,0 +1,388 @@
+//! The 61 bytes in front of every record batch, format version 2.
+//!
+//! Knows nothing about records. Kafka's layout (KIP-98), big-endian:
+//!
+//! | at | bytes | field | in the CRC |
+//! | ---: | ---: | --- | --- |
+//! | 0 | 8 | base offset | no |
+//! | 8 | 4 | length: bytes of the batch after this field, at least 49 | no |
+//! | 12 | 4 | partition leader epoch, -1 when unknown | no |
+//! | 16 | 1 | magic, 2 | no |
+//! | 17 | 4 | CRC-32C of everything from byte 21 on | - |
+//! | 21 | 2 | attributes | yes |
+//! | 23 | 4 | last offset delta | yes |
+//! | 27 | 8 | base timestamp, or the delete horizon | yes |
+//! | 35 | 8 | max timestamp | yes |
+//! | 43 | 8 | producer id, -1 for none | yes |
+//! | 51 | 2 | producer epoch, -1 for none | yes |
+//! | 53 | 4 | base sequence, -1 for none | yes |
+//! | 57 | 4 | record count, 0 in a batch that compaction emptied | yes |
+//! | 61 | | records, plain or packed as one | yes |
+//!
+//! Attributes: bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control, 6 the base timestamp
+//! is a delete horizon; the rest is written as 0 and ignored when read.
+//!
+//! A header is valid if and only if the length is at least 49, the magic 2, the codec known, the
+//! base offset not negative, 0 <= last offset delta, every offset of the batch and the next one
+//! fit in 63 bits, and 0 <= record count <= last offset delta + 1. The CRC is a check of its own.
+//!
+//! The first 17 bytes are outside the CRC, so that offset and epoch can be stamped late. A flip
+//! there is found by the magic and the length (with the CRC); a flipped base offset or epoch is
+//! not, but by what stands before and after the batch.
+
+use crate::types::{Compression, Offset, Timestamp, TimestampType, to_usize};
+
+use super::super::{Corruption, crc::crc32c, cursor::Cursor};
+
+const BASE_OFFSET_AT: usize = 0;
+const BASE_OFFSET_LEN: usize = 8;
+const LENGTH_AT: usize = BASE_OFFSET_AT + BASE_OFFSET_LEN;
+const LENGTH_LEN: usize = 4;
+const LEADER_EPOCH_AT: usize = LENGTH_AT + LENGTH_LEN;
+const LEADER_EPOCH_LEN: usize = 4;
+const MAGIC_AT: usize = LEADER_EPOCH_AT + LEADER_EPOCH_LEN;
+const MAGIC_LEN: usize = 1;
+const CRC_AT: usize = MAGIC_AT + MAGIC_LEN;
+const CRC_LEN: usize = 4;
+const ATTRIBUTES_AT: usize = CRC_AT + CRC_LEN;
+const ATTRIBUTES_LEN: usize = 2;
+const LAST_OFFSET_DELTA_AT: usize = ATTRIBUTES_AT + ATTRIBUTES_LEN;
+const LAST_OFFSET_DELTA_LEN: usize = 4;
+const BASE_TIMESTAMP_AT: usize = LAST_OFFSET_DELTA_AT + LAST_OFFSET_DELTA_LEN;
+const BASE_TIMESTAMP_LEN: usize = 8;
+const MAX_TIMESTAMP_AT: usize = BASE_TIMESTAMP_AT + BASE_TIMESTAMP_LEN;
+const MAX_TIMESTAMP_LEN: usize = 8;
+const PRODUCER_ID_AT: usize = MAX_TIMESTAMP_AT + MAX_TIMESTAMP_LEN;
+const PRODUCER_ID_LEN: usize = 8;
+const PRODUCER_EPOCH_AT: usize = PRODUCER_ID_AT + PRODUCER_ID_LEN;
+const PRODUCER_EPOCH_LEN: usize = 2;
+const BASE_SEQUENCE_AT: usize = PRODUCER_EPOCH_AT + PRODUCER_EPOCH_LEN;
+const BASE_SEQUENCE_LEN: usize = 4;
+const RECORD_COUNT_AT: usize = BASE_SEQUENCE_AT + BASE_SEQUENCE_LEN;
+const RECORD_COUNT_LEN: usize = 4;
+
+/// Bytes of the header, and so of an empty batch.
+pub(crate) const HEADER_LEN: usize = RECORD_COUNT_AT + RECORD_COUNT_LEN;
+/// Bytes in front of what the length field counts.
+pub(crate) const LOG_OVERHEAD: usize = LENGTH_AT + LENGTH_LEN;
+/// The shortest batch of the formats before version 2, as its length field says it.
+const LEGACY_LENGTH_MIN: i32 = 14;
+const MAGIC: i8 = 2;
+
+const _: () = assert!(HEADER_LEN == 61 && LOG_OVERHEAD == 12 && ATTRIBUTES_AT == 21);
+
+/// The attribute bits of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attributes(i16);
+
+impl Attributes {
+    const CODEC: i16 = 0b111;
+    const LOG_APPEND_TIME: i16 = 1 << 3;
+    const TRANSACTIONAL: i16 = 1 << 4;
+    const CONTROL: i16 = 1 << 5;
+    const DELETE_HORIZON: i16 = 1 << 6;
+
+    /// The bits of a batch with this codec and timestamp type, and nothing else.
+    pub(crate) const fn new(compression: Compression, timestamp_type: TimestampType) -> Self {
+        let codec = match compression {
+            Compression::None => 0,
+            Compression::Gzip => 1,
+            Compression::Snappy => 2,
+            Compression::Lz4 => 3,
+            Compression::Zstd => 4,
+        };
+        match timestamp_type {
+            TimestampType::CreateTime => Self(codec),
+            TimestampType::LogAppendTime => Self(codec | Self::LOG_APPEND_TIME),
+        }
+    }
+
+    /// The same bits and the one of a control batch.
+    pub(crate) const fn with_control(self) -> Self {
+        Self(self.0 | Self::CONTROL)
+    }
+
+    /// The same bits and the one of a transaction.
+    pub(crate) const fn with_transactional(self) -> Self {
+        Self(self.0 | Self::TRANSACTIONAL)
+    }
+
+    /// The same bits and the one that makes the base timestamp a delete horizon.
+    pub(crate) const fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// The same bits, those of the codec set to "none".
+    pub(crate) const fn without_codec(self) -> Self {
+        Self(self.0 & !Self::CODEC)
+    }
+
+    /// The same bits, the one of the delete horizon cleared.
+    pub(crate) const fn without_delete_horizon(self) -> Self {
+        Self(self.0 & !Self::DELETE_HORIZON)
+    }
+
+    const fn codec(self) -> Option<Compression> {
+        Some(match self.0 & Self::CODEC {
+            0 => Compression::None,
+            1 => Compression::Gzip,
+            2 => Compression::Snappy,
+            3 => Compression::Lz4,
+            4 => Compression::Zstd,
+            _ => return None,
+        })
+    }
+
+    const fn has(self, bit: i16) -> bool {
+        self.0 & bit != 0
+    }
+}
+
+/// The header of a batch, decoded and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    /// The offset of the first record when the batch was first written.
+    pub(crate) base_offset: Offset,
+    /// Bytes of the whole batch, this header included.
+    pub(crate) size: usize,
+    /// The epoch of the leader that appended it, -1 when unknown.
+    pub(crate) leader_epoch: i32,
+    /// CRC-32C of everything after it.
+    pub(crate) crc: u32,
+    /// Codec and flags.
+    pub(crate) attributes: Attributes,
+    /// The last offset, counted from the base offset.
+    pub(crate) last_offset_delta: u32,
+    /// What the timestamps of the records are counted from, or the delete horizon.
+    pub(crate) base_timestamp: Timestamp,
+    /// The largest timestamp of the batch.
+    pub(crate) max_timestamp: Timestamp,
+    /// The idempotent producer, -1 for none.
+    pub(crate) producer_id: i64,
+    /// Its epoch, -1 for none.
+    pub(crate) producer_epoch: i16,
+    /// The sequence number of the first record, -1 for none.
+    pub(crate) base_sequence: i32,
+    /// How many records there are; fewer than offsets after compaction.
+    pub(crate) record_count: u32,
+}
+
+impl BatchHeader {
+    /// Reads and checks the header at the front of `bytes`, which must hold at least its 61 bytes;
+    /// more may follow. The CRC is not looked at: see [`check_crc`].
+    ///
+    /// # Errors
+    ///
+    /// `Truncated`, `BatchLength`, `Magic`, `Codec`, `RecordCount`, or `Malformed` for an offset
+    /// out of bounds.
+    #[inline]
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Corruption> {
+        let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
+            return Err(Corruption::truncated(HEADER_LEN, bytes.len()));
+        };
+        let mut fields = Cursor::new(bytes);
+        let base_offset = fields.i64()?;
+        let length = fields.i32()?;
+        let leader_epoch = fields.i32()?;
+        let magic = fields.i8()?;
+        if length < LEGACY_LENGTH_MIN {
+            return Err(Corruption::BatchLength { found: length });
+        }
+        if magic != MAGIC {
+            return Err(Corruption::Magic { found: magic });
+        }
+        let size = u32::try_from(length)
+            .map(|length| to_usize(u64::from(length)).saturating_add(LOG_OVERHEAD))
+            .ok()
+            .filter(|size| *size >= HEADER_LEN)
+            .ok_or(Corruption::BatchLength { found: length })?;
+        let crc = fields.u32()?;
+        let attributes = Attributes(fields.i16()?);
+        if attributes.codec().is_none() {
+            let [_, low] = (attributes.0 & Attributes::CODEC).to_be_bytes();
+            return Err(Corruption::Codec { found: low });
+        }
+        let last_offset_delta = fields.i32()?;
+        let header = Self {
+            base_offset: u64::try_from(base_offset)
+                .map_err(|_| Corruption::malformed("the base offset of a batch is negative"))?,
+            size,
+            leader_epoch,
+            crc,
+            attributes,
+            last_offset_delta: u32::try_from(last_offset_delta).map_err(|_| {
+                Corruption::malformed("the last offset of a batch is below its base offset")
+            })?,
+            base_timestamp: Timestamp::from_millis(fields.i64()?),
+            max_timestamp: Timestamp::from_millis(fields.i64()?),
+            producer_id: fields.i64()?,
+            producer_epoch: fields.i16()?,
+            base_sequence: fields.i32()?,
+            record_count: 0,
+        };
+        header.with_count(fields.i32()?)
+    }
+
+    /// The rules that tie offsets and count to each other.
+    #[inline]
+    fn with_count(self, found: i32) -> Result<Self, Corruption> {
+        if i64::try_from(self.next_offset()).is_err() {
+            return Err(Corruption::malformed(
+                "the offsets of a batch do not fit in 63 bits",
+            ));
+        }
+        let offsets = self.next_offset().saturating_sub(self.base_offset);
+        match u32::try_from(found) {
+            Ok(record_count) if u64::from(record_count) <= offsets => Ok(Self {
+                record_count,
+                ..self
+            }),
+            _ => Err(Corruption::RecordCount { found, offsets }),
+        }
+    }
+
+    /// The header as its 61 bytes. A length that the format cannot say is written as the largest
+    /// one, which no decoder takes for right; the encoders rule it out before.
+    #[inline]
+    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        let length = i32::try_from(self.size.saturating_sub(LOG_OVERHEAD)).unwrap_or(i32::MAX);
+        let base_timestamp = self.base_timestamp.as_millis();
+        let max_timestamp = self.max_timestamp.as_millis();
+        patch(&mut bytes, BASE_OFFSET_AT, self.base_offset.to_be_bytes());
+        patch(&mut bytes, LENGTH_AT, length.to_be_bytes());
+        patch(&mut bytes, LEADER_EPOCH_AT, self.leader_epoch.to_be_bytes());
+        patch(&mut bytes, MAGIC_AT, MAGIC.to_be_bytes());
+        patch(&mut bytes, CRC_AT, self.crc.to_be_bytes());
+        patch(&mut bytes, ATTRIBUTES_AT, self.attributes.0.to_be_bytes());
+        patch(
+            &mut bytes,
+            LAST_OFFSET_DELTA_AT,
+            self.last_offset_delta.to_be_bytes(),
+        );
+        patch(&mut bytes, BASE_TIMESTAMP_AT, base_timestamp.to_be_bytes());
+        patch(&mut bytes, MAX_TIMESTAMP_AT, max_timestamp.to_be_bytes());
+        patch(&mut bytes, PRODUCER_ID_AT, self.producer_id.to_be_bytes());
+        patch(
+            &mut bytes,
+            PRODUCER_EPOCH_AT,
+            self.producer_epoch.to_be_bytes(),
+        );
+        patch(
+            &mut bytes,
+            BASE_SEQUENCE_AT,
+            self.base_sequence.to_be_bytes(),
+        );
+        patch(&mut bytes, RECORD_COUNT_AT, self.record_count.to_be_bytes());
+        bytes
+    }
+
+    /// The first offset after the batch. Offsets that compaction removed count.
+    #[inline]
+    pub(crate) fn next_offset(&self) -> Offset {
+        self.base_offset
+            .saturating_add(u64::from(self.last_offset_delta))
+            .saturating_add(1)
+    }
+
+    /// How the records are packed.
+    pub(crate) fn compression(&self) -> Compression {
+        self.attributes.codec().unwrap_or_default()
+    }
+
+    /// Whose time the records carry.
+    pub(crate) fn timestamp_type(&self) -> TimestampType {
+        if self.attributes.has(Attributes::LOG_APPEND_TIME) {
+            TimestampType::LogAppendTime
+        } else {
+            TimestampType::CreateTime
+        }
+    }
+
+    /// Whether the batch holds a marker for readers and no data.
+    pub(crate) fn is_control(&self) -> bool {
+        self.attributes.has(Attributes::CONTROL)
+    }
+
+    /// Whether the batch belongs to a transaction (or ends one, when it is a control batch).
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.attributes.has(Attributes::TRANSACTIONAL)
+    }
+
+    /// The time from which compaction may drop the tombstones and markers of this batch.
+    pub(crate) fn delete_horizon(&self) -> Option<Timestamp> {
+        self.attributes
+            .has(Attributes::DELETE_HORIZON)
+            .then_some(self.base_timestamp)
+    }
+
+    /// The sequence number of the last record, which wraps from 2147483647 to 0; `None` without an
+    /// idempotent producer. Compaction does not change it.
+    pub(crate) fn last_sequence(&self) -> Option<i32> {
+        let base = u32::try_from(self.base_sequence).ok()?;
+        let wrapped = base.wrapping_add(self.last_offset_delta) & i32::MAX.cast_unsigned();
+        Some(wrapped.cast_signed())
+    }
+}
+
+/// Writes a field into a batch that exists; a batch that is too short is left alone.
+#[inline]
+fn patch<const N: usize>(batch: &mut [u8], at: usize, field: [u8; N]) {
+    let place = batch.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<N>);
+    debug_assert!(place.is_some(), "a batch is at least its header");
+    if let Some(place) = place {
+        *place = field;
+    }
+}
+
+/// Checks the CRC of a whole batch, whose header was read from its front. Bytes after the batch
+/// are ignored.
+///
+/// # Errors
+///
+/// `Truncated` when the batch is not all there, `CrcMismatch`.
+#[inline]
+pub(crate) fn check_crc(batch: &[u8], header: &BatchHeader) -> Result<(), Corruption> {
+    let Some(covered) = batch.get(ATTRIBUTES_AT..header.size) else {
+        return Err(Corruption::truncated(header.size, batch.len()));
+    };
+    let computed = crc32c(covered);
+    if computed == header.crc {
+        Ok(())
+    } else {
+        Err(Corruption::CrcMismatch {
+            stored: header.crc,
+            computed,
+        })
+    }
+}
+
+/// Computes the CRC of one whole batch and puts it into its header.
+#[inline]
+pub(super) fn seal(batch: &mut [u8]) {
+    let crc = crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());
+    patch(batch, CRC_AT, crc.to_be_bytes());
+}
+
+/// Gives an encoded batch its place in the log. Two stores, outside the CRC: made for the append
+/// lock.
+#[inline]
+pub(crate) fn stamp(batch: &mut [u8], base_offset: Offset, leader_epoch: i32) {
+    patch(batch, BASE_OFFSET_AT, base_offset.to_be_bytes());
+    patch(batch, LEADER_EPOCH_AT, leader_epoch.to_be_bytes());
+}
+
+/// Makes `time` the timestamp of every record of an encoded batch, as Kafka's `LogAppendTime`
+/// does, with a CRC over the whole batch anew.
+pub(crate) fn stamp_append_time(batch: &mut [u8], time: Timestamp) {
+    let Some(old) = batch
+        .get(ATTRIBUTES_AT..)
+        .and_then(<[u8]>::first_chunk::<ATTRIBUTES_LEN>)
+    else {
+        return;
+    };
+    let attributes = i16::from_be_bytes(*old) | Attributes::LOG_APPEND_TIME;
+    patch(batch, ATTRIBUTES_AT, attributes.to_be_bytes());
+    patch(batch, MAX_TIMESTAMP_AT, time.as_millis().to_be_bytes());
+    seal(batch);
+}

@@ -1,0 +1,23 @@
+//! The record batch, format version 2: the unit of append, checksum and index.
+//!
+//! Knows nothing about files and offsets to come. `header` has the layout of the first 61 bytes,
+//! `record` that of one record, `encode` and `read` put them together, `owned` gives records that
+//! outlive the batch. Source of every rule: Kafka's `DefaultRecordBatch` and `DefaultRecord`.
+
+mod encode;
+mod header;
+mod owned;
+mod read;
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use encode::{
+    BatchBuilder, BatchKind, BatchOptions, BatchSummary, ProducerStamp, encode_one,
+};
+pub(crate) use header::{
+    Attributes, BatchHeader, HEADER_LEN, LOG_OVERHEAD, check_crc, stamp, stamp_append_time,
+};
+pub use owned::LogRecord;
+pub(crate) use owned::OwnedRecords;
+pub use read::{RecordBatch, RecordView, Records};

@@ -1,0 +1,285 @@
+//! Batches back to records.
+//!
+//! Knows nothing about files. Every record of a batch is checked once, when the batch is decoded,
+//! so that walking through it cannot fail:
+//!
+//! 1. Each record is valid by itself (see `record.rs`).
+//! 2. Offset deltas rise strictly within `0..=last offset delta`; gaps are legal, compaction
+//!    leaves them.
+//! 3. After `record count` records no byte is left.
+
+use bytes::Bytes;
+
+use crate::types::{Compression, EncodedHeaders, HeaderIter, Offset, Record, Timestamp};
+use crate::types::{TimestampType, to_usize};
+
+use super::super::{Corruption, DecodeError, compression};
+use super::header::{BatchHeader, HEADER_LEN};
+use super::record::{RawRecord, check_headers, read_record};
+
+/// A batch of records as one append (or compaction) left it, checked.
+///
+/// It owns the bytes it came in, a slice of the chunk that was read (up to 256 KiB), and for packed
+/// batches the unpacked records. [`records`](Self::records) borrows from it: the fastest way to
+/// read.
+#[derive(Clone, Debug)]
+pub struct RecordBatch {
+    header: BatchHeader,
+    bytes: Bytes,
+    unpacked: Option<Bytes>,
+}
+
+impl RecordBatch {
+    /// Checks and takes a batch whose header was parsed from the front of `bytes` and whose CRC was
+    /// checked. Unpacks at most `budget` bytes of records.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` with `Truncated`, `Record`, `TooLarge` or `Decompression`, and `Unsupported` for a
+    /// codec that is not in this build.
+    pub(crate) fn decode(
+        bytes: Bytes,
+        header: BatchHeader,
+        budget: usize,
+    ) -> Result<Self, DecodeError> {
+        let Some(packed) = bytes.get(HEADER_LEN..header.size) else {
+            return Err(Corruption::truncated(header.size, bytes.len()).into());
+        };
+        // Kafka writes no codec into a batch that compaction emptied; nothing packs to nothing.
+        let unpacked = match header.compression() {
+            Compression::None => None,
+            _ if packed.is_empty() => None,
+            codec => Some(Bytes::from(compression::decompress(codec, packed, budget)?)),
+        };
+        check_records(unpacked.as_deref().unwrap_or(packed), &header)?;
+        Ok(Self {
+            header,
+            bytes,
+            unpacked,
+        })
+    }
+
+    /// The offset of the first record when the batch was written; compaction may have removed it.
+    #[must_use]
+    pub fn base_offset(&self) -> Offset {
+        self.header.base_offset
+    }
+
+    /// The first offset after the batch, where reading goes on.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.header.next_offset()
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        to_usize(u64::from(self.header.record_count))
+    }
+
+    /// Whether compaction has removed every record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.header.record_count == 0
+    }
+
+    /// The largest timestamp in the batch.
+    #[must_use]
+    pub fn max_timestamp(&self) -> Timestamp {
+        self.header.max_timestamp
+    }
+
+    /// How the records were packed.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.header.compression()
+    }
+
+    /// The records, in order.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        Records {
+            rest: self.payload(),
+            left: self.len(),
+            clock: Clockwork::new(&self.header),
+        }
+    }
+
+    /// The header as it was read.
+    pub(crate) const fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The whole batch as it was read, packed.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.header.size).unwrap_or_default()
+    }
+
+    /// The records, unpacked, one after the other.
+    pub(crate) fn payload(&self) -> &[u8] {
+        let (bytes, start) = self.source();
+        bytes.get(start..).unwrap_or_default()
+    }
+
+    /// What the records lie in, and where in it the first one begins.
+    pub(super) fn source(&self) -> (&Bytes, usize) {
+        self.unpacked
+            .as_ref()
+            .map_or((&self.bytes, HEADER_LEN), |unpacked| (unpacked, 0))
+    }
+}
+
+impl<'a> IntoIterator for &'a RecordBatch {
+    type Item = RecordView<'a>;
+    type IntoIter = Records<'a>;
+
+    fn into_iter(self) -> Records<'a> {
+        self.records()
+    }
+}
+
+/// The one pass that makes the others safe.
+fn check_records(payload: &[u8], header: &BatchHeader) -> Result<(), Corruption> {
+    let mut rest = payload;
+    let mut next_delta = 0_u32;
+    for index in 0..header.record_count {
+        let checked = read_record(rest).and_then(|(record, after)| {
+            check_headers(record.headers)?;
+            Ok((record.offset_delta, after))
+        });
+        let (delta, after) = checked.map_err(|what| Corruption::Record { index, what })?;
+        match u32::try_from(delta) {
+            Ok(delta) if delta >= next_delta && delta <= header.last_offset_delta => {
+                next_delta = delta.saturating_add(1);
+            }
+            _ => {
+                return Err(Corruption::Record {
+                    index,
+                    what: "its offset is not after the one before it and within its batch",
+                });
+            }
+        }
+        rest = after;
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Corruption::malformed(
+            "bytes follow the last record of the batch",
+        ))
+    }
+}
+
+/// What turns the deltas of a record into its offset and timestamp.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clockwork {
+    base_offset: Offset,
+    base_timestamp: Timestamp,
+    fixed: Option<Timestamp>,
+}
+
+impl Clockwork {
+    pub(super) fn new(header: &BatchHeader) -> Self {
+        let fixed = match header.timestamp_type() {
+            TimestampType::CreateTime => None,
+            TimestampType::LogAppendTime => Some(header.max_timestamp),
+        };
+        Self {
+            base_offset: header.base_offset,
+            base_timestamp: header.base_timestamp,
+            fixed,
+        }
+    }
+
+    #[inline]
+    pub(super) fn offset(&self, record: &RawRecord<'_>) -> Offset {
+        self.base_offset
+            .wrapping_add(u64::from(record.offset_delta.cast_unsigned()))
+    }
+
+    /// Adds as Kafka does, without a look at overflow.
+    #[inline]
+    pub(super) fn timestamp(&self, record: &RawRecord<'_>) -> Timestamp {
+        self.fixed.unwrap_or_else(|| {
+            Timestamp::from_millis(
+                self.base_timestamp
+                    .as_millis()
+                    .wrapping_add(record.timestamp_delta),
+            )
+        })
+    }
+}
+
+/// A record inside a [`RecordBatch`], borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordView<'a> {
+    /// Its number in the partition.
+    pub offset: Offset,
+    /// Its time, or that of its append, by the batch.
+    pub timestamp: Timestamp,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: EncodedHeaders<'a>,
+}
+
+impl<'a> RecordView<'a> {
+    /// The key; `None` is Kafka's null.
+    #[must_use]
+    pub const fn key(&self) -> Option<&'a [u8]> {
+        self.key
+    }
+
+    /// The value; `None` is Kafka's null, with a key a tombstone.
+    #[must_use]
+    pub const fn value(&self) -> Option<&'a [u8]> {
+        self.value
+    }
+
+    /// The headers in order.
+    #[must_use]
+    pub const fn headers(&self) -> HeaderIter<'a> {
+        self.headers.iter()
+    }
+}
+
+impl<'a> From<RecordView<'a>> for Record<'a> {
+    /// The same record to append elsewhere: timestamp and headers go along, the offset does not.
+    fn from(view: RecordView<'a>) -> Self {
+        Self::from_parts(view.key, view.value)
+            .with_timestamp(view.timestamp)
+            .with_encoded_headers(view.headers)
+    }
+}
+
+/// The records of a [`RecordBatch`], in order.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    rest: &'a [u8],
+    left: usize,
+    clock: Clockwork,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = RecordView<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RecordView<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let (record, rest) = read_record(self.rest).ok()?;
+        self.rest = rest;
+        Some(RecordView {
+            offset: self.clock.offset(&record),
+            timestamp: self.clock.timestamp(&record),
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Records<'_> {}
+impl std::iter::FusedIterator for Records<'_> {}

@@ -1,0 +1,20 @@
+//! Kafka's checksum, CRC-32C (Castagnoli, reflected, all ones in and out), in one place.
+//!
+//! Knows nothing about what is checked. Our own files use the other polynomial, by `crc32fast`.
+
+/// The CRC-32C of some bytes.
+#[inline]
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    ::crc32c::crc32c(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_value_of_the_polynomial() {
+        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
+        assert_eq!(crc32c(b""), 0);
+    }
+}

@@ -1,0 +1,208 @@
+//! The one reader and writer of big-endian bytes.
+//!
+//! Knows nothing about what the bytes mean. A read past the end is [`Corruption::Truncated`] and
+//! leaves the cursor where it was; nothing is allocated by a length that was read.
+
+use crate::types::to_usize;
+
+use super::Corruption;
+
+/// Reads values off the front of some bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+macro_rules! read_be {
+    ($($name:ident: $type:ty),+) => {$(
+        #[inline]
+        pub(crate) fn $name(&mut self) -> Result<$type, Corruption> {
+            self.array().map(<$type>::from_be_bytes)
+        }
+    )+};
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor at the front of `bytes`.
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What has not been read yet.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether everything has been read.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    read_be!(u8: u8, i8: i8, u16: u16, i16: i16, u32: u32, i32: i32, u64: u64, i64: i64);
+
+    /// The next `N` bytes as they are.
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Corruption> {
+        let (array, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or_else(|| Corruption::truncated(N, self.rest.len()))?;
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    /// The next `length` bytes as they are.
+    pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Corruption> {
+        let (bytes, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or_else(|| Corruption::truncated(length, self.rest.len()))?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// An unsigned varint of at most 32 bits and 5 bytes, as Kafka's flexible records use it.
+    pub(crate) fn uvarint(&mut self) -> Result<u32, Corruption> {
+        let mut value = 0_u32;
+        let mut next = *self;
+        for shift in [0_u32, 7, 14, 21, 28] {
+            let byte = next.u8()?;
+            value |= u32::from(byte & 0x7f).wrapping_shl(shift);
+            if byte < 0x80 {
+                *self = next;
+                return Ok(value);
+            }
+        }
+        Err(Corruption::malformed("a varint is longer than 5 bytes"))
+    }
+
+    /// The bytes of a length that was read as an unsigned varint.
+    pub(crate) fn uvarint_bytes(&mut self) -> Result<&'a [u8], Corruption> {
+        let mut next = *self;
+        let length = next.uvarint()?;
+        let bytes = next.bytes(to_usize(u64::from(length)))?;
+        *self = next;
+        Ok(bytes)
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn finish(self) -> Result<(), Corruption> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Corruption::malformed("bytes are left after the value"))
+        }
+    }
+}
+
+/// Appends big-endian values to a vector.
+pub(crate) trait PutBytes {
+    /// Appends bytes as they are.
+    fn put(&mut self, bytes: &[u8]);
+
+    /// Appends a byte.
+    fn put_u8(&mut self, value: u8) {
+        self.put(&[value]);
+    }
+
+    /// Appends 1 byte.
+    fn put_i8(&mut self, value: i8) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Appends 2 bytes.
+    fn put_u16(&mut self, value: u16) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Appends 2 bytes.
+    fn put_i16(&mut self, value: i16) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Appends 4 bytes.
+    fn put_u32(&mut self, value: u32) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Appends 4 bytes.
+    fn put_i32(&mut self, value: i32) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Appends 8 bytes.
+    fn put_u64(&mut self, value: u64) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Appends 8 bytes.
+    fn put_i64(&mut self, value: i64) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Appends an unsigned varint, the inverse of [`Cursor::uvarint`].
+    fn put_uvarint(&mut self, value: u32) {
+        let mut left = value;
+        while let Some(high) = left.checked_shr(7).filter(|high| *high > 0) {
+            let [.., low] = left.to_be_bytes();
+            self.put_u8(low | 0x80);
+            left = high;
+        }
+        let [.., low] = left.to_be_bytes();
+        self.put_u8(low);
+    }
+}
+
+impl PutBytes for Vec<u8> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_is_read() {
+        let mut out = Vec::new();
+        out.put_i8(-2);
+        out.put_u16(513);
+        out.put_i16(-2);
+        out.put_u32(u32::MAX);
+        out.put_i32(i32::MIN);
+        out.put_u64(u64::MAX);
+        out.put_i64(-3);
+        let mut cursor = Cursor::new(&out);
+        assert_eq!(cursor.i8(), Ok(-2));
+        assert_eq!(cursor.u16(), Ok(513));
+        assert_eq!(cursor.i16(), Ok(-2));
+        assert_eq!(cursor.u32(), Ok(u32::MAX));
+        assert_eq!(cursor.i32(), Ok(i32::MIN));
+        assert_eq!(cursor.u64(), Ok(u64::MAX));
+        assert_eq!(cursor.i64(), Ok(-3));
+        assert_eq!(cursor.finish(), Ok(()));
+    }
+
+    #[test]
+    fn unsigned_varints_come_back_and_are_bounded() {
+        for value in [0, 1, 127, 128, 300, 16_383, 16_384, u32::MAX] {
+            let mut out = Vec::new();
+            out.put_uvarint(value);
+            assert_eq!(Cursor::new(&out).uvarint(), Ok(value));
+        }
+        assert_eq!(Cursor::new(&[0xac, 0x02]).uvarint(), Ok(300));
+        assert!(Cursor::new(&[0x80; 5]).uvarint().is_err());
+        assert!(Cursor::new(&[0x80]).uvarint().is_err());
+    }
+
+    #[test]
+    fn a_short_read_says_what_it_lacks_and_moves_nothing() {
+        let mut cursor = Cursor::new(&[1, 2, 3]);
+        assert_eq!(cursor.u32(), Err(Corruption::truncated(4, 3)));
+        assert_eq!(cursor.bytes(4), Err(Corruption::truncated(4, 3)));
+        assert_eq!(cursor.bytes(3), Ok(&[1, 2, 3][..]));
+        assert!(cursor.is_empty());
+    }
+}

@@ -1,0 +1,475 @@
+//! The only place that knows what files and directories are called.
+//!
+//! Knows nothing about where they lie. Names are Kafka's, but for those of our own files, which
+//! carry no suffix that Kafka knows, so that a broker leaves them alone:
+//!
+//! | name | in | what |
+//! | --- | --- | --- |
+//! | `N.log` `.index` `.timeindex` `.txnindex` | partition | a segment with base offset N, 20 digits |
+//! | `N.snapshot` | partition | producer state up to N |
+//! | any of these `.deleted` `.cleaned` `.swap` | partition | on its way out, being compacted, compacted |
+//! | `leader-epoch-checkpoint` `partition.metadata` | partition | epochs, topic id |
+//! | `N.digest` | partition | ours: checksums of a sealed segment |
+//! | `N-P-K.quarantine` | partition | ours: bytes set aside from position P of segment N, the Kth |
+//! | `ottla.next` | partition | ours: the segment prepared ahead |
+//! | `*.tmp` | any | a file being replaced |
+//! | `.lock` `ottla.catalog` `ottla.marks` | root | ours, but for the lock, which Kafka has too |
+//! | `topic-P` | root | a partition |
+//! | `topic-P.U-delete` `-future` `-stray` | root | U is a uuid of 32 hexadecimal digits |
+
+use std::fmt;
+
+use crate::types::{Offset, PartitionId, Position};
+
+/// Held while a directory is open for writing.
+pub(crate) const LOCK: &str = ".lock";
+/// The topics of a root.
+pub(crate) const CATALOG: &str = "ottla.catalog";
+/// The flushed marks of a root, or of a log alone.
+pub(crate) const MARKS: &str = "ottla.marks";
+/// The segment that is prepared ahead.
+pub(crate) const NEXT_SEGMENT: &str = "ottla.next";
+/// Kafka's identity of a root.
+pub(crate) const META_PROPERTIES: &str = "meta.properties";
+/// The metadata that a broker starts from.
+pub(crate) const BOOTSTRAP: &str = "bootstrap.checkpoint";
+/// Kafka's directory of metadata, and of the file below.
+pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata-0";
+/// The quorum, in that directory.
+pub(crate) const QUORUM_CHECKPOINT: &str = "00000000000000000000-0000000000.checkpoint";
+/// There while a root is cleanly closed.
+pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// How far each partition is flushed.
+pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+/// Where each partition starts, when not at its first segment.
+pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// High watermarks.
+pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// How far each partition is compacted.
+pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
+/// The leader epochs of a partition.
+pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// The topic id of a partition.
+pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
+/// What a file is called until it takes the place of another.
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+
+const OFFSET_DIGITS: usize = 20;
+/// The longest file name that every file system takes, in bytes.
+const NAME_MAX: usize = 255;
+
+/// The kinds of files that are named by an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum FileKind {
+    /// Record batches.
+    Log,
+    /// Offsets to positions.
+    Index,
+    /// Timestamps to offsets.
+    TimeIndex,
+    /// Aborted transactions.
+    TxnIndex,
+    /// Producer state.
+    Snapshot,
+    /// Our checksums of a sealed segment.
+    Digest,
+}
+
+impl FileKind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Log,
+        Self::Index,
+        Self::TimeIndex,
+        Self::TxnIndex,
+        Self::Snapshot,
+        Self::Digest,
+    ];
+
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Log => ".log",
+            Self::Index => ".index",
+            Self::TimeIndex => ".timeindex",
+            Self::TxnIndex => ".txnindex",
+            Self::Snapshot => ".snapshot",
+            Self::Digest => ".digest",
+        }
+    }
+}
+
+/// Where a file stands in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Stage {
+    /// In use.
+    #[default]
+    Live,
+    /// Waiting to be deleted.
+    Deleted,
+    /// Being written by compaction.
+    Cleaned,
+    /// Written by compaction, waiting for its place.
+    Swap,
+}
+
+impl Stage {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Live => "",
+            Self::Deleted => ".deleted",
+            Self::Cleaned => ".cleaned",
+            Self::Swap => ".swap",
+        }
+    }
+
+    /// The stage that a name ends in, and the name without it.
+    fn split(name: &str) -> (&str, Self) {
+        for stage in [Self::Deleted, Self::Cleaned, Self::Swap] {
+            if let Some(rest) = name.strip_suffix(stage.suffix()) {
+                return (rest, stage);
+            }
+        }
+        (name, Self::Live)
+    }
+}
+
+/// The name of a file in a partition directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileName {
+    /// A file of a segment, or a producer snapshot.
+    Segment {
+        /// The base offset (the end offset of a snapshot).
+        base: Offset,
+        /// What the file holds.
+        kind: FileKind,
+        /// Where it stands in its life.
+        stage: Stage,
+    },
+    /// Bytes that were set aside.
+    Quarantine {
+        /// The segment that they come from.
+        base: Offset,
+        /// Where they began in its `.log`.
+        position: Position,
+        /// Tells several from the same place apart.
+        number: u32,
+    },
+    /// Kafka's leader epochs.
+    LeaderEpochs,
+    /// Kafka's topic id.
+    PartitionMetadata,
+    /// The segment prepared ahead.
+    NextSegment,
+    /// A log's own flushed marks.
+    Marks,
+    /// A log's own lock.
+    Lock,
+    /// A replacement that was not finished.
+    Temporary,
+    /// A suffix that Kafka knows behind something that is not 20 digits: not ours to touch, and a
+    /// broker would not start on it.
+    Misnamed,
+    /// Not ours, and none of Kafka's business either.
+    Foreign,
+}
+
+impl FileName {
+    /// A live file of a segment.
+    pub(crate) const fn segment(base: Offset, kind: FileKind) -> Self {
+        Self::Segment {
+            base,
+            kind,
+            stage: Stage::Live,
+        }
+    }
+
+    /// What a name in a partition directory says.
+    pub(crate) fn parse(name: &str) -> Self {
+        match name {
+            LEADER_EPOCHS => return Self::LeaderEpochs,
+            PARTITION_METADATA => return Self::PartitionMetadata,
+            NEXT_SEGMENT => return Self::NextSegment,
+            MARKS => return Self::Marks,
+            LOCK => return Self::Lock,
+            _ => {}
+        }
+        if name.ends_with(TEMPORARY_SUFFIX) {
+            return Self::Temporary;
+        }
+        if let Some(stem) = name.strip_suffix(QUARANTINE_SUFFIX) {
+            return parse_quarantine(stem).unwrap_or(Self::Foreign);
+        }
+        let (rest, stage) = Stage::split(name);
+        for kind in FileKind::ALL {
+            if let Some(stem) = rest.strip_suffix(kind.suffix()) {
+                return match (parse_offset(stem), kind) {
+                    (Some(base), _) => Self::Segment { base, kind, stage },
+                    (None, FileKind::Digest) => Self::Foreign,
+                    (None, _) => Self::Misnamed,
+                };
+            }
+        }
+        if stage == Stage::Live {
+            Self::Foreign
+        } else {
+            Self::Misnamed
+        }
+    }
+}
+
+const QUARANTINE_SUFFIX: &str = ".quarantine";
+
+impl fmt::Display for FileName {
+    /// The name itself; of the kinds that have none of their own, nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Segment { base, kind, stage } => {
+                write!(f, "{base:020}{}{}", kind.suffix(), stage.suffix())
+            }
+            Self::Quarantine {
+                base,
+                position,
+                number,
+            } => write!(f, "{base:020}-{}-{number}{QUARANTINE_SUFFIX}", position.0),
+            Self::LeaderEpochs => f.write_str(LEADER_EPOCHS),
+            Self::PartitionMetadata => f.write_str(PARTITION_METADATA),
+            Self::NextSegment => f.write_str(NEXT_SEGMENT),
+            Self::Marks => f.write_str(MARKS),
+            Self::Lock => f.write_str(LOCK),
+            Self::Temporary | Self::Misnamed | Self::Foreign => Ok(()),
+        }
+    }
+}
+
+fn parse_quarantine(stem: &str) -> Option<FileName> {
+    let mut parts = stem.split('-');
+    let (base, position, number) = (parts.next()?, parts.next()?, parts.next()?);
+    let name = FileName::Quarantine {
+        base: parse_offset(base)?,
+        position: Position(parse_number(position)?),
+        number: parse_number(number)?,
+    };
+    parts.next().is_none().then_some(name)
+}
+
+/// Exactly 20 digits that fit in 63 bits: what Kafka writes, and the only form it reads right.
+fn parse_offset(digits: &str) -> Option<Offset> {
+    if digits.len() != OFFSET_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let offset: Offset = digits.parse().ok()?;
+    i64::try_from(offset).is_ok().then_some(offset)
+}
+
+/// Plain decimal digits without a sign or a leading zero, so that a name has one spelling.
+fn parse_number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+    let canonical = digits == "0" || !digits.starts_with(['0', '+', '-']);
+    canonical.then(|| digits.parse().ok())?
+}
+
+/// The name of a directory in a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DirName<'a> {
+    /// A partition. The topic is not empty; whether it is a legal name is not said.
+    Partition {
+        /// The topic.
+        topic: &'a str,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// `__cluster_metadata-N`: Kafka's own.
+    ClusterMetadata,
+    /// A partition that is being deleted.
+    Deleted,
+    /// A replica that Kafka was moving here.
+    Future,
+    /// A partition that Kafka found without an owner.
+    Stray,
+    /// A broker does not start beside such a directory.
+    Foreign,
+}
+
+impl<'a> DirName<'a> {
+    /// What a name in a root says. Kafka splits at the last `-`.
+    pub(crate) fn parse(name: &'a str) -> Self {
+        for (suffix, meaning) in [
+            (DELETED_SUFFIX, Self::Deleted),
+            ("-future", Self::Future),
+            ("-stray", Self::Stray),
+        ] {
+            if let Some(stem) = name.strip_suffix(suffix) {
+                // The part after the last '.' is a uuid; what is before it names the partition.
+                let partition = stem.rsplit_once('.').map(|(front, _)| front);
+                return match partition.and_then(split_partition) {
+                    Some(_) => meaning,
+                    None => Self::Foreign,
+                };
+            }
+        }
+        match split_partition(name) {
+            Some(("__cluster_metadata", _)) => Self::ClusterMetadata,
+            Some((topic, partition)) => Self::Partition { topic, partition },
+            None => Self::Foreign,
+        }
+    }
+}
+
+const DELETED_SUFFIX: &str = "-delete";
+
+fn split_partition(name: &str) -> Option<(&str, PartitionId)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let partition: PartitionId = parse_number(partition)?;
+    (!topic.is_empty() && i32::try_from(partition).is_ok()).then_some((topic, partition))
+}
+
+/// The directory of a partition.
+pub(crate) fn partition_dir(topic: &str, partition: PartitionId) -> String {
+    format!("{topic}-{partition}")
+}
+
+/// What the directory of a partition is renamed to before it is deleted. The topic is shortened
+/// where the name would be longer than a file system takes.
+pub(crate) fn deleted_dir(topic: &str, partition: PartitionId, unique: [u8; 16]) -> String {
+    let unique = u128::from_be_bytes(unique);
+    let tail = format!("-{partition}.{unique:032x}{DELETED_SUFFIX}");
+    let room = NAME_MAX.saturating_sub(tail.len());
+    // Topic names are ASCII, so every place in one is between characters.
+    let topic = topic.get(..room).unwrap_or(topic);
+    format!("{topic}{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, parsed: FileName) {
+        assert_eq!(FileName::parse(name), parsed);
+        assert_eq!(parsed.to_string(), name);
+    }
+
+    #[test]
+    fn every_file_of_a_segment_in_every_stage() {
+        check(
+            "00000000000000000042.log",
+            FileName::segment(42, FileKind::Log),
+        );
+        for kind in FileKind::ALL {
+            for stage in [Stage::Live, Stage::Deleted, Stage::Cleaned, Stage::Swap] {
+                let base = i64::MAX.cast_unsigned();
+                let name = FileName::Segment { base, kind, stage };
+                check(&name.to_string(), name);
+            }
+        }
+        check(
+            "00000000000000000042.timeindex.cleaned",
+            FileName::Segment {
+                base: 42,
+                kind: FileKind::TimeIndex,
+                stage: Stage::Cleaned,
+            },
+        );
+    }
+
+    #[test]
+    fn our_own_names() {
+        check("ottla.next", FileName::NextSegment);
+        check(".lock", FileName::Lock);
+        check("ottla.marks", FileName::Marks);
+        check("leader-epoch-checkpoint", FileName::LeaderEpochs);
+        check("partition.metadata", FileName::PartitionMetadata);
+        check(
+            "00000000000000000042-8192-3.quarantine",
+            FileName::Quarantine {
+                base: 42,
+                position: Position(8192),
+                number: 3,
+            },
+        );
+    }
+
+    #[test]
+    fn a_known_suffix_behind_a_bad_stem_is_misnamed_and_the_rest_is_foreign() {
+        for name in [
+            "abc.log",
+            "5.log",
+            "0000000000000000004x.index",
+            "99999999999999999999.log",
+            "abc.swap",
+            ".cleaned",
+            "00000000000000000042.deleted",
+            "+0000000000000000042.log",
+        ] {
+            assert_eq!(FileName::parse(name), FileName::Misnamed, "{name}");
+        }
+        for name in [
+            "foo.txt",
+            "",
+            "log",
+            "00000000000000000042",
+            "abc.digest",
+            "1-2-3.quarantine",
+            "00000000000000000042-08-3.quarantine",
+            "00000000000000000042-8-3-4.quarantine",
+        ] {
+            assert_eq!(FileName::parse(name), FileName::Foreign, "{name}");
+        }
+        assert_eq!(FileName::parse("ottla.marks.tmp"), FileName::Temporary);
+    }
+
+    #[test]
+    fn our_own_files_carry_no_suffix_that_kafka_knows() {
+        for name in [
+            LOCK,
+            CATALOG,
+            MARKS,
+            NEXT_SEGMENT,
+            "x.digest",
+            "x.quarantine",
+            "x.tmp",
+        ] {
+            assert!(
+                !matches!(FileName::parse(name), FileName::Misnamed),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn directories_are_split_at_the_last_dash() {
+        let partition = |topic, partition| DirName::Partition { topic, partition };
+        assert_eq!(DirName::parse("flights-0"), partition("flights", 0));
+        assert_eq!(DirName::parse("a-b-12"), partition("a-b", 12));
+        assert_eq!(DirName::parse("a--7"), partition("a-", 7));
+        assert_eq!(
+            DirName::parse("__cluster_metadata-0"),
+            DirName::ClusterMetadata
+        );
+        for name in [
+            "lost+found",
+            "-1",
+            "x-",
+            "x-+1",
+            "x-01",
+            "x-2147483648",
+            "x",
+        ] {
+            assert_eq!(DirName::parse(name), DirName::Foreign, "{name}");
+        }
+        assert_eq!(partition_dir("a-b", 12), "a-b-12");
+    }
+
+    #[test]
+    fn directories_on_their_way_out_are_known_and_short_enough() {
+        let long = "t".repeat(249);
+        let name = deleted_dir(&long, 12, [0xab; 16]);
+        assert_eq!(name.len(), 255);
+        assert_eq!(DirName::parse(&name), DirName::Deleted);
+        assert_eq!(
+            deleted_dir("t", 3, [1; 16]),
+            "t-3.01010101010101010101010101010101-delete"
+        );
+        assert_eq!(DirName::parse("t-3.0101-stray"), DirName::Stray);
+        assert_eq!(DirName::parse("t-3.0101-future"), DirName::Future);
+        assert_eq!(DirName::parse("t-delete"), DirName::Foreign);
+    }
+}

@@ -1,0 +1,321 @@
+//! The entries of the two sparse indexes of a segment.
+//!
+//! Knows nothing about files and about when an entry is due. Kafka's layouts, big-endian:
+//!
+//! | at | bytes | `.index`, 8 bytes an entry |
+//! | ---: | ---: | --- |
+//! | 0 | 4 | last offset of a batch, less the base offset of the segment |
+//! | 4 | 4 | position of that batch in the `.log` |
+//!
+//! | at | bytes | `.timeindex`, 12 bytes an entry |
+//! | ---: | ---: | --- |
+//! | 0 | 8 | largest timestamp of the segment so far |
+//! | 8 | 4 | last offset of the batch where it first came, less the base offset |
+//!
+//! Valid if and only if nothing is negative, offsets and positions of an `.index` rise strictly,
+//! and in a `.timeindex` timestamps rise strictly and offsets never fall. An entry (O, P) promises
+//! that every batch whose last offset is O or more lies at P or behind it; (T, O) that every record
+//! later than T has an offset above O. Kafka preallocates both files, so after a crash entries of
+//! zeros follow the last one: a walk stops at the first entry that does not continue.
+
+use crate::types::Timestamp;
+
+use super::cursor::Cursor;
+
+/// A batch's last offset and position, as an `.index` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OffsetEntry {
+    /// The last offset of the batch, counted from the segment's base offset.
+    pub(crate) relative_offset: u32,
+    /// Where the batch begins in the `.log`.
+    pub(crate) position: u32,
+}
+
+/// The largest timestamp so far and where it came first, as a `.timeindex` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeEntry {
+    /// The largest timestamp so far.
+    pub(crate) timestamp: Timestamp,
+    /// The last offset of the batch it came with, counted from the segment's base offset.
+    pub(crate) relative_offset: u32,
+}
+
+/// What the two kinds of entries have in common.
+pub(crate) trait Entry: Copy + Sized {
+    /// Bytes of an entry.
+    const LEN: usize;
+
+    /// The entry at the front of `bytes`; `None` when it is cut or has a negative field.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+
+    /// Whether this entry may stand right behind `before`.
+    fn continues(&self, before: &Self) -> bool;
+
+    /// Whether every byte of the entry is 0, as in the unused end of a preallocated index.
+    fn is_zero(&self) -> bool;
+}
+
+impl OffsetEntry {
+    /// The entry as its bytes.
+    pub(crate) fn encode(self) -> [u8; Self::LEN] {
+        join(
+            self.relative_offset.to_be_bytes(),
+            self.position.to_be_bytes(),
+        )
+    }
+
+    /// The last entry whose offset is at most `relative_offset`: a search for that offset begins
+    /// at its position, and without one at the front of the segment.
+    pub(crate) fn floor(entries: &[Self], relative_offset: u32) -> Option<Self> {
+        last_before(entries, |entry| entry.relative_offset <= relative_offset)
+    }
+
+    /// As [`floor`](Self::floor), over the bytes of an index without a tail of zeros, decoding only
+    /// what the search touches.
+    pub(crate) fn floor_in(bytes: &[u8], relative_offset: u32) -> Option<Self> {
+        last_before_in(bytes, |entry: &Self| {
+            entry.relative_offset <= relative_offset
+        })
+    }
+}
+
+impl Entry for OffsetEntry {
+    const LEN: usize = 8;
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Cursor::new(bytes);
+        Some(Self {
+            relative_offset: u32::try_from(fields.i32().ok()?).ok()?,
+            position: u32::try_from(fields.i32().ok()?).ok()?,
+        })
+    }
+
+    fn continues(&self, before: &Self) -> bool {
+        self.relative_offset > before.relative_offset && self.position > before.position
+    }
+
+    fn is_zero(&self) -> bool {
+        self.relative_offset == 0 && self.position == 0
+    }
+}
+
+impl TimeEntry {
+    /// The entry as its bytes.
+    pub(crate) fn encode(self) -> [u8; Self::LEN] {
+        let timestamp = self.timestamp.as_millis().to_be_bytes();
+        join(timestamp, self.relative_offset.to_be_bytes())
+    }
+
+    /// The last entry whose timestamp is before `at`: the first record at or after `at` has an
+    /// offset above that entry's.
+    pub(crate) fn before(entries: &[Self], at: Timestamp) -> Option<Self> {
+        last_before(entries, |entry| entry.timestamp < at)
+    }
+
+    /// As [`before`](Self::before), over the bytes of an index without a tail of zeros, decoding
+    /// only what the search touches.
+    pub(crate) fn before_in(bytes: &[u8], at: Timestamp) -> Option<Self> {
+        last_before_in(bytes, |entry: &Self| entry.timestamp < at)
+    }
+}
+
+impl Entry for TimeEntry {
+    const LEN: usize = 12;
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Cursor::new(bytes);
+        Some(Self {
+            timestamp: Timestamp::from_millis(fields.i64().ok()?),
+            relative_offset: u32::try_from(fields.i32().ok()?).ok()?,
+        })
+    }
+
+    fn continues(&self, before: &Self) -> bool {
+        self.timestamp > before.timestamp && self.relative_offset >= before.relative_offset
+    }
+
+    fn is_zero(&self) -> bool {
+        self.timestamp.as_millis() == 0 && self.relative_offset == 0
+    }
+}
+
+/// The entries at the front of `bytes` that follow each other; ends at the first one that does not,
+/// be it a tail of zeros, garbage, or half an entry.
+///
+/// Zeros are a legal first entry of a `.timeindex` (a segment whose largest timestamp is 0); they
+/// count as one when they are the whole index or a real entry follows.
+pub(crate) fn entries<E: Entry>(bytes: &[u8]) -> Entries<'_, E> {
+    let first_is_tail = E::decode(bytes).is_some_and(|first| {
+        let next = bytes.get(E::LEN..).unwrap_or_default();
+        let followed = E::decode(next).is_some_and(|next| next.continues(&first));
+        first.is_zero() && !followed && !next.is_empty()
+    });
+    Entries {
+        rest: if first_is_tail { &[] } else { bytes },
+        before: None,
+    }
+}
+
+/// The walk of [`entries`].
+#[derive(Clone, Debug)]
+pub(crate) struct Entries<'a, E> {
+    rest: &'a [u8],
+    before: Option<E>,
+}
+
+impl<E: Entry> Iterator for Entries<'_, E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        let entry = E::decode(self.rest)?;
+        if self.before.is_some_and(|before| !entry.continues(&before)) {
+            self.rest = &[];
+            return None;
+        }
+        self.rest = self.rest.get(E::LEN..).unwrap_or_default();
+        self.before = Some(entry);
+        Some(entry)
+    }
+}
+
+/// Two fields as the bytes of one entry.
+fn join<const A: usize, const B: usize, const N: usize>(
+    first: [u8; A],
+    second: [u8; B],
+) -> [u8; N] {
+    const { assert!(A + B == N) };
+    let mut entry = [0; N];
+    let (front, back) = entry.split_at_mut(A);
+    front.copy_from_slice(&first);
+    back.copy_from_slice(&second);
+    entry
+}
+
+fn last_before<E: Entry>(entries: &[E], is_before: impl Fn(&E) -> bool) -> Option<E> {
+    let after = entries.partition_point(is_before);
+    entries.get(after.checked_sub(1)?).copied()
+}
+
+fn last_before_in<E: Entry>(bytes: &[u8], is_before: impl Fn(&E) -> bool) -> Option<E> {
+    let at = |index: usize| E::decode(bytes.get(index.saturating_mul(E::LEN)..)?);
+    let count = bytes.len().checked_div(E::LEN).unwrap_or(0);
+    // Half-open: every entry below `low` is before, none from `high` on is known to be.
+    let (mut low, mut high) = (0_usize, count);
+    while low < high {
+        let middle = low.saturating_add(high.saturating_sub(low) >> 1);
+        if at(middle).is_some_and(|entry| is_before(&entry)) {
+            low = middle.saturating_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    at(low.checked_sub(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The example of Kafka's own classes: base 100, twelve batches of two records.
+    const OFFSETS: [(u32, u32); 3] = [(7, 5637), (13, 11_274), (19, 16_911)];
+    const TIMES: [(i64, u32); 4] = [(1030, 7), (1060, 13), (1090, 19), (1110, 23)];
+
+    fn offsets() -> Vec<OffsetEntry> {
+        let entry = |(relative_offset, position)| OffsetEntry {
+            relative_offset,
+            position,
+        };
+        OFFSETS.into_iter().map(entry).collect()
+    }
+
+    fn times() -> Vec<TimeEntry> {
+        let entry = |(millis, relative_offset)| TimeEntry {
+            timestamp: Timestamp::from_millis(millis),
+            relative_offset,
+        };
+        TIMES.into_iter().map(entry).collect()
+    }
+
+    fn bytes_of_offsets() -> Vec<u8> {
+        offsets()
+            .into_iter()
+            .flat_map(OffsetEntry::encode)
+            .collect()
+    }
+
+    fn bytes_of_times() -> Vec<u8> {
+        times().into_iter().flat_map(TimeEntry::encode).collect()
+    }
+
+    #[test]
+    fn entries_of_kafka_in_both_directions() {
+        let bytes = bytes_of_offsets();
+        assert_eq!(bytes[..8], [0, 0, 0, 7, 0, 0, 0x16, 0x05]);
+        assert_eq!(
+            entries::<OffsetEntry>(&bytes).collect::<Vec<_>>(),
+            offsets()
+        );
+        let bytes = bytes_of_times();
+        assert_eq!(bytes[..12], [0, 0, 0, 0, 0, 0, 4, 6, 0, 0, 0, 7]);
+        assert_eq!(entries::<TimeEntry>(&bytes).collect::<Vec<_>>(), times());
+    }
+
+    #[test]
+    fn a_walk_stops_at_zeros_garbage_and_half_an_entry() {
+        for tail in [
+            &[0_u8; 24][..],
+            &[0xff; 24],
+            &[0; 5],
+            &[0, 0, 0, 1, 0, 0, 0, 1],
+        ] {
+            let mut bytes = bytes_of_offsets();
+            bytes.extend_from_slice(tail);
+            assert_eq!(
+                entries::<OffsetEntry>(&bytes).collect::<Vec<_>>(),
+                offsets()
+            );
+        }
+        for tail in [&[0_u8; 24][..], &[0xff; 24], &[0; 11]] {
+            let mut bytes = bytes_of_times();
+            bytes.extend_from_slice(tail);
+            assert_eq!(entries::<TimeEntry>(&bytes).collect::<Vec<_>>(), times());
+        }
+    }
+
+    #[test]
+    fn an_index_of_zeros_has_no_entries_and_a_time_index_of_one_zero_entry_has_it() {
+        assert_eq!(entries::<OffsetEntry>(&[0; 4096]).count(), 0);
+        assert_eq!(entries::<TimeEntry>(&[0; 4092]).count(), 0);
+        assert_eq!(entries::<TimeEntry>(&[0; 12]).count(), 1);
+        let mut bytes = vec![0; 12];
+        bytes.extend_from_slice(&times()[0].encode());
+        bytes.extend_from_slice(&[0; 24]);
+        assert_eq!(entries::<TimeEntry>(&bytes).count(), 2);
+    }
+
+    #[test]
+    fn lookups_over_entries_and_over_bytes_agree_at_every_offset() {
+        let (bytes, list) = (bytes_of_offsets(), offsets());
+        for target in 0..30 {
+            let expected = list
+                .iter()
+                .rev()
+                .find(|entry| entry.relative_offset <= target)
+                .copied();
+            assert_eq!(OffsetEntry::floor(&list, target), expected);
+            assert_eq!(OffsetEntry::floor_in(&bytes, target), expected);
+        }
+        let (bytes, list) = (bytes_of_times(), times());
+        for millis in 1000..1200 {
+            let target = Timestamp::from_millis(millis);
+            let expected = list
+                .iter()
+                .rev()
+                .find(|entry| entry.timestamp < target)
+                .copied();
+            assert_eq!(TimeEntry::before(&list, target), expected);
+            assert_eq!(TimeEntry::before_in(&bytes, target), expected);
+        }
+        assert_eq!(OffsetEntry::floor_in(&[], 5), None);
+    }
+}

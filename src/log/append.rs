@@ -1,0 +1,468 @@
+//! Appending: encode outside the lock; inside it roll if needed, stamp the base offset, write
+//! once, index, publish.
+//!
+//! Knows nothing about syncing, but for handing the work on.
+//!
+//! 1. A batch is published after its last byte was written: readers see it whole or not at all.
+//! 2. A failed write is cut back to the last published end before anything else is written.
+//! 3. Whatever user code runs (conversions, iterators) runs before the lock.
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::disk::{Access, Appender};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{
+    BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, OffsetEntry,
+    TimeEntry, encode_one, file_name, stamp,
+};
+use crate::segment::{IndexProgress, IndexWritten, Indexed, Segment, relative};
+use crate::sync::{AtomicU64, Ordering};
+use crate::types::{
+    Compression, Durability, Offset, Position, Record, Timestamp, TimestampType, to_usize,
+};
+
+use super::{LogConfig, Shared};
+
+/// Scratch memory that a thread keeps between appends, at most.
+const SCRATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The flusher is woken when this much is unsynced, so that a crash never has much to recover.
+pub(super) const UNSYNCED_BYTES_SOFT: u64 = 32 << 20;
+
+/// Segments that may wait for the flusher to seal them; with more, an append seals them itself.
+const SEALING_MAX: usize = 8;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The settings that every append looks at, readable without a lock.
+#[derive(Debug, Default)]
+pub(super) struct HotSettings {
+    max_message_bytes: AtomicU64,
+    /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
+    durability: AtomicU64,
+    /// 0 unless one of the rarer settings asks for the longer way.
+    special: AtomicU64,
+}
+
+const ALWAYS: u64 = u64::MAX;
+
+impl HotSettings {
+    pub(super) fn set(&self, config: &LogConfig) {
+        let durability = match config.durability {
+            Durability::Os => 0,
+            Durability::Always => ALWAYS,
+            Durability::Interval(every) => {
+                u64::try_from(every.as_millis()).unwrap_or(ALWAYS - 1).clamp(1, ALWAYS - 1)
+            }
+        };
+        let special = config.compression_type != Compression::None
+            || config.message_timestamp_type != TimestampType::CreateTime
+            || config.cleanup_policy.compacts()
+            || config.message_timestamp_before_max_ms.is_some()
+            || config.message_timestamp_after_max_ms.is_some();
+        self.max_message_bytes.store(config.max_message_bytes, Ordering::Relaxed);
+        self.durability.store(durability, Ordering::Relaxed);
+        self.special.store(u64::from(special), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn durability(&self) -> Durability {
+        match self.durability.load(Ordering::Relaxed) {
+            0 => Durability::Os,
+            ALWAYS => Durability::Always,
+            millis => Durability::Interval(Duration::from_millis(millis)),
+        }
+    }
+}
+
+/// Whether appends are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    ReadOnly,
+    Poisoned,
+    Closed,
+}
+
+/// What the append lock guards: the end of the log.
+#[derive(Debug)]
+pub(super) struct AppendState {
+    pub(super) gate: Gate,
+    pub(super) active: Arc<Segment>,
+    /// The write side of the active segment, opened by the first append.
+    pub(super) writer: Option<Appender>,
+    pub(super) progress: IndexProgress,
+    pub(super) index_written: IndexWritten,
+    pub(super) end: Offset,
+    /// Of the first batch in the active segment, once somebody looked.
+    pub(super) first_timestamp: Option<Timestamp>,
+    /// When the active segment was made, for records without timestamps.
+    pub(super) made_at: Timestamp,
+    pub(super) leader_epoch: i32,
+    /// Rolled, but not yet trimmed, indexed and synced; oldest first.
+    pub(super) sealing: Vec<Sealing>,
+    /// A name in the directory is not synced yet.
+    pub(super) names_unsynced: bool,
+    pub(super) unsynced_bytes: u64,
+    /// A segment file waits under its private name to become the next one.
+    pub(super) next_ready: bool,
+}
+
+/// A segment that was rolled and is to be sealed.
+#[derive(Debug)]
+pub(super) struct Sealing {
+    pub(super) segment: Arc<Segment>,
+    pub(super) writer: Appender,
+}
+
+impl Shared {
+    /// Appends one record.
+    pub(super) fn append_one(&self, record: &Record<'_>) -> Result<Range<Offset>> {
+        if self.hot.special.load(Ordering::Relaxed) != 0 {
+            return self.append_many(std::iter::once(*record));
+        }
+        with_scratch(|scratch| {
+            let options = BatchOptions { now: self.host.clock.now(), ..BatchOptions::default() };
+            let summary =
+                encode_one(scratch, record, &options).map_err(|error| self.refused(error))?;
+            self.append_encoded(scratch, &summary)
+        })
+    }
+
+    /// Appends records as one batch.
+    pub(super) fn append_many<'a>(
+        &self,
+        records: impl Iterator<Item = Record<'a>>,
+    ) -> Result<Range<Offset>> {
+        let config = self.config();
+        let options = BatchOptions {
+            now: self.host.clock.now(),
+            compression: config.compression_type,
+            timestamp_type: config.message_timestamp_type,
+            ..BatchOptions::default()
+        };
+        with_scratch(|scratch| {
+            let mut builder = BatchBuilder::new(scratch, options);
+            for record in records {
+                check_record(&record, &config, options.now)?;
+                builder.push(&record).map_err(|error| self.refused(error))?;
+            }
+            if builder.count() == 0 {
+                self.check_writable()?;
+                let end = self.end_offset();
+                return Ok(end..end);
+            }
+            let summary = builder.finish().map_err(|error| self.refused(error))?;
+            self.append_encoded(scratch, &summary)
+        })
+    }
+
+    /// The error for an append that never reached the lock.
+    fn refused(&self, error: EncodeError) -> Error {
+        match error {
+            EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
+            EncodeError::TooLarge { size } => Error::RecordTooLarge {
+                size: u64::try_from(size).unwrap_or(u64::MAX),
+                limit: self.hot.max_message_bytes.load(Ordering::Relaxed),
+            },
+            EncodeError::Unsupported(what) => Error::Unsupported { what: what.to_owned() },
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        let gate = self.append.lock().gate;
+        self.check_gate(gate)
+    }
+
+    #[inline]
+    pub(super) fn check_gate(&self, gate: Gate) -> Result<()> {
+        if gate == Gate::Open { Ok(()) } else { Err(self.gate_error(gate)) }
+    }
+
+    #[cold]
+    fn gate_error(&self, gate: Gate) -> Error {
+        match gate {
+            Gate::ReadOnly => Error::ReadOnly,
+            Gate::Poisoned => self.check_poison().err().unwrap_or(Error::Closed),
+            Gate::Open | Gate::Closed => Error::Closed,
+        }
+    }
+
+    /// Puts an encoded batch at the end of the log: the one place where the log grows.
+    pub(super) fn append_encoded(
+        &self,
+        batch: &mut [u8],
+        summary: &BatchSummary,
+    ) -> Result<Range<Offset>> {
+        let limit = self.hot.max_message_bytes.load(Ordering::Relaxed);
+        let size = u64::try_from(summary.size).unwrap_or(u64::MAX);
+        if size > limit {
+            return Err(Error::RecordTooLarge { size, limit });
+        }
+        let mut guard = self.append.lock();
+        let state = &mut *guard;
+        self.check_gate(state.gate)?;
+        if self.must_roll(state, summary)? {
+            self.roll(state)?;
+        }
+        let offsets = state.end..state.end.saturating_add(u64::from(summary.count));
+        stamp(batch, offsets.start, state.leader_epoch);
+        self.write(state, batch, summary, offsets.end)?;
+        let unsynced = state.unsynced_bytes;
+        let backlog = state.sealing.len();
+        drop(guard);
+        self.after_append(offsets.end, unsynced, backlog)?;
+        Ok(offsets)
+    }
+
+    /// Writes a stamped batch, indexes it and publishes it (I1).
+    fn write(
+        &self,
+        state: &mut AppendState,
+        batch: &[u8],
+        summary: &BatchSummary,
+        next_offset: Offset,
+    ) -> Result<()> {
+        self.open_writer(state)?;
+        let Some(writer) = &mut state.writer else { return Err(Error::Closed) };
+        let position = writer.end();
+        if let Err(error) = writer.append(batch) {
+            return Err(self.cut_back(state, position, error));
+        }
+        let indexed = Indexed {
+            relative_last_offset: relative(state.active.base_offset(), next_offset - 1)
+                .unwrap_or_default(),
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            size: u32::try_from(summary.size).unwrap_or(u32::MAX),
+            max_timestamp: summary.max_timestamp,
+        };
+        let newest = state.progress.newest();
+        if state.progress.note(indexed, self.hot.index_interval_bytes()) {
+            state.active.add_entries(&state.progress, indexed);
+        }
+        if state.progress.newest() != newest {
+            state.active.raise_newest(summary.max_timestamp);
+        }
+        if position == 0 {
+            state.first_timestamp = Some(summary.max_timestamp);
+        }
+        state.end = next_offset;
+        state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
+        state.active.publish(Position(position).plus(summary.size), next_offset);
+        self.end.store(next_offset, Ordering::Release);
+        Ok(())
+    }
+
+    /// Undoes a write that failed half-way (I2); a log that cannot even do that is latched.
+    #[cold]
+    fn cut_back(&self, state: &mut AppendState, end: u64, error: std::io::Error) -> Error {
+        let path = state.active.log_path();
+        if let Some(writer) = &mut state.writer
+            && let Err(cut) = writer.cut(end)
+        {
+            state.gate = Gate::Poisoned;
+            return self.latch(path, cut);
+        }
+        Error::io(&path, "write", error)
+    }
+
+    /// Opens the write side of the active segment when this is the first append since it was
+    /// opened or went idle.
+    fn open_writer(&self, state: &mut AppendState) -> Result<()> {
+        if state.writer.is_some() {
+            return Ok(());
+        }
+        let path = state.active.log_path();
+        let file = Arc::new(self.host.disk.open(&path, Access::Write).at(&path, "open")?);
+        state.active.keep_file(&file);
+        state.writer = Some(self.appender(file, state.active.end()));
+        Ok(())
+    }
+
+    fn appender(&self, file: Arc<crate::disk::File>, end: Position) -> Appender {
+        let config = self.config();
+        Appender::new(file, config.write_mode, end.0, config.segment_bytes)
+    }
+
+    /// What is left to do once the lock is given back: wake readers, and see to durability.
+    #[inline]
+    fn after_append(&self, end: Offset, unsynced_bytes: u64, backlog: usize) -> Result<()> {
+        match self.hot.durability() {
+            // Readers are woken by the flush: they see nothing before it.
+            Durability::Always => return self.flush_to(end).map(drop),
+            Durability::Interval(every) => {
+                self.raise();
+                self.schedule_flush(every);
+            }
+            Durability::Os => self.raise(),
+        }
+        if unsynced_bytes >= UNSYNCED_BYTES_SOFT || backlog > 0 {
+            self.sync_behind(end, backlog);
+        }
+        Ok(())
+    }
+
+    /// Has the flusher sync and seal what is behind, or does it when there is none, or when it
+    /// cannot keep up.
+    #[cold]
+    fn sync_behind(&self, end: Offset, backlog: usize) {
+        if self.host.flusher.is_manual() || backlog > SEALING_MAX {
+            // The record is appended and keeps its policy's promise; a failed sync shows up in
+            // the state of the log.
+            drop(self.flush_to(end));
+        } else {
+            self.schedule_flush(Duration::ZERO);
+        }
+    }
+
+    /// Kafka's rules for opening the next segment (`LogSegment.shouldRoll`).
+    #[inline]
+    fn must_roll(&self, state: &mut AppendState, summary: &BatchSummary) -> Result<bool> {
+        let size = state.active.end().0;
+        if size == 0 {
+            // Only an offset that no longer fits makes an empty segment roll.
+            let last = state.end.saturating_add(u64::from(summary.count)).saturating_sub(1);
+            return Ok(relative(state.active.base_offset(), last).is_none());
+        }
+        let added = u64::try_from(summary.size).unwrap_or(u64::MAX);
+        if size.saturating_add(added) > self.hot.segment_bytes() {
+            return Ok(true);
+        }
+        let last = state.end.saturating_add(u64::from(summary.count)).saturating_sub(1);
+        if relative(state.active.base_offset(), last).is_none() {
+            return Ok(true);
+        }
+        Ok(self.too_old(state, summary.max_timestamp)? || self.indexes_full(state))
+    }
+
+    /// Whether the first batch of the active segment is `segment.ms` older than this one, both
+    /// by their largest timestamps, or by the clock where there are none.
+    fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
+        let limit_ms = self.hot.segment_ms();
+        let first = match state.first_timestamp {
+            Some(first) => first,
+            None => self.load_first_timestamp(state)?,
+        };
+        let age_ms = if first > Timestamp::NONE && newest > Timestamp::NONE {
+            newest.as_millis().saturating_sub(first.as_millis())
+        } else {
+            let now = self.host.clock.now();
+            now.as_millis().saturating_sub(state.made_at.as_millis())
+        };
+        Ok(age_ms > limit_ms)
+    }
+
+    #[cold]
+    fn load_first_timestamp(&self, state: &mut AppendState) -> Result<Timestamp> {
+        let file = state.active.file(&self.host.disk, &self.host.files)?;
+        let path = state.active.log_path();
+        let mut bytes = [0; HEADER_LEN];
+        file.read_at(0, &mut bytes).at(&path, "read")?;
+        let header =
+            BatchHeader::parse(&bytes).map_err(|reason| Error::corrupt(&path, 0, reason))?;
+        state.first_timestamp = Some(header.max_timestamp);
+        Ok(header.max_timestamp)
+    }
+
+    /// Whether either index has no place for another entry; the time index keeps one for the
+    /// entry that the segment is sealed with.
+    fn indexes_full(&self, state: &AppendState) -> bool {
+        let bytes = self.hot.segment_index_bytes();
+        let (offsets, times) = state.active.index_lens();
+        let full = |entries: usize, len: usize| entries.saturating_add(1).saturating_mul(len);
+        full(offsets, OffsetEntry::LEN) > to_usize(bytes)
+            || full(times.saturating_add(1), TimeEntry::LEN) > to_usize(bytes)
+    }
+
+    /// Seals the active segment and opens the next one at the end of the log. On an error the old
+    /// one stays active.
+    pub(super) fn roll(&self, state: &mut AppendState) -> Result<()> {
+        self.open_writer(state)?;
+        let next = Arc::new(Segment::sealed(
+            Arc::clone(&self.dir),
+            state.end,
+            Position::ZERO,
+            state.end,
+        ));
+        let file = Arc::new(self.next_file(state, &next)?);
+        next.keep_file(&file);
+        next.set_index(crate::segment::SparseIndex::default(), None);
+        let writer = self.appender(file, Position::ZERO);
+        let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));
+        sealed.add_final_entry(&state.progress);
+        if let Some(writer) = state.writer.replace(writer) {
+            state.sealing.push(Sealing { segment: sealed, writer });
+        }
+        state.progress = IndexProgress::default();
+        state.index_written = IndexWritten::default();
+        state.first_timestamp = None;
+        state.made_at = self.host.clock.now();
+        state.names_unsynced = true;
+        self.segments.write().roll(next);
+        Ok(())
+    }
+
+    /// The file of the next segment: the one that was prepared, or a new one.
+    fn next_file(&self, state: &mut AppendState, next: &Segment) -> Result<crate::disk::File> {
+        let path = next.log_path();
+        let prepared = self.dir.join(file_name::NEXT_SEGMENT);
+        if std::mem::take(&mut state.next_ready)
+            && self.host.disk.rename(&prepared, &path).is_ok()
+        {
+            return self.host.disk.open(&path, Access::Write).at(&path, "open");
+        }
+        match self.host.disk.create(&path) {
+            Ok(file) => Ok(file),
+            // Nothing of this log has the name (opening saw to that): an earlier roll failed
+            // after it made the file.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.host.disk.remove_file(&path).at(&path, "remove")?;
+                self.host.disk.create(&path).at(&path, "create")
+            }
+            Err(error) => Err(Error::io(&path, "create", error)),
+        }
+    }
+}
+
+/// The rules for a record that some logs have.
+fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
+    if config.cleanup_policy.compacts() && record.key().is_none() {
+        return Err(Error::InvalidRecord { reason: "a compacted log takes only records with a key" });
+    }
+    if config.message_timestamp_type == TimestampType::LogAppendTime {
+        return Ok(());
+    }
+    let Some(time) = record.timestamp().filter(|time| *time != Timestamp::NONE) else {
+        return Ok(());
+    };
+    let before = config.message_timestamp_before_max_ms;
+    if before.is_some_and(|most| time < now.minus(most)) {
+        return Err(Error::InvalidRecord {
+            reason: "the timestamp lies further back than message.timestamp.before.max.ms",
+        });
+    }
+    let after = config.message_timestamp_after_max_ms;
+    if after.is_some_and(|most| time > now.plus(most)) {
+        return Err(Error::InvalidRecord {
+            reason: "the timestamp lies further ahead than message.timestamp.after.max.ms",
+        });
+    }
+    Ok(())
+}
+
+/// Lends this thread's scratch memory to a closure. Taken out of its place meanwhile, so that an
+/// iterator that appends by itself gets memory of its own.
+fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let result = run(&mut scratch);
+    if scratch.capacity() <= SCRATCH_BYTES_MAX {
+        SCRATCH.set(scratch);
+    }
+    result
+}

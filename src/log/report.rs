@@ -1,0 +1,110 @@
+//! What opening a directory found and did, and what a log looks like from outside: plain values.
+//!
+//! Knows nothing about how any of it came about.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::format::Corruption;
+use crate::types::{Offset, Timestamp};
+
+/// What [`Log::open`](crate::Log::open) or [`Broker::open`](crate::Broker::open) found and did.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// The last use ended with a close: nothing had to be recovered.
+    pub clean: bool,
+    /// Bytes of batches that were read and checked.
+    pub scanned_bytes: u64,
+    /// Bytes that were no valid continuation of the log and were set aside, in files whose paths
+    /// the events name. Reserved space that nothing was written to is not counted.
+    pub quarantined_bytes: u64,
+    /// How long opening took.
+    pub elapsed: Duration,
+    /// Everything out of the ordinary, in the order in which it was met.
+    pub events: Vec<OpenEvent>,
+}
+
+impl OpenReport {
+    /// Takes over what another part of the same opening reports.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.clean &= other.clean;
+        self.scanned_bytes = self.scanned_bytes.saturating_add(other.scanned_bytes);
+        self.quarantined_bytes = self.quarantined_bytes.saturating_add(other.quarantined_bytes);
+        self.events.extend(other.events);
+    }
+}
+
+/// Something out of the ordinary that opening met.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OpenEvent {
+    /// The tail was no valid continuation of the log: it was moved to a quarantine file, and the
+    /// log goes on before it. This is what a crash leaves.
+    #[non_exhaustive]
+    TailSetAside {
+        /// The segment file that was cut.
+        path: PathBuf,
+        /// Where it was cut, in bytes.
+        position: u64,
+        /// The next offset to be assigned.
+        kept_to: Offset,
+        /// Bytes that were set aside.
+        bytes: u64,
+        /// Where they are now.
+        quarantine: PathBuf,
+        /// What is wrong with the first of them.
+        reason: Corruption,
+    },
+    /// An index did not fit its segment and was built anew.
+    #[non_exhaustive]
+    IndexRebuilt {
+        /// The segment file it belongs to.
+        path: PathBuf,
+    },
+    /// A file that an interrupted operation left behind was removed, or the operation finished.
+    #[non_exhaustive]
+    LeftoverSettled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A log of the broker cannot be used: it answers this error, and everything else works.
+    #[non_exhaustive]
+    LogUnusable {
+        /// The directory of the log.
+        path: PathBuf,
+        /// Why, as text; the log's own calls give the error itself.
+        reason: String,
+    },
+    /// A committed offset pointed past the end of its partition, whose last records a power cut
+    /// took; it was set back to the end.
+    #[non_exhaustive]
+    CommitSetBack {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: crate::types::PartitionId,
+        /// What was committed.
+        committed: Offset,
+        /// The end of the partition.
+        end: Offset,
+    },
+}
+
+/// A segment of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// The first offset that it may hold.
+    pub base_offset: Offset,
+    /// One past its last offset.
+    pub next_offset: Offset,
+    /// Bytes of batches in it.
+    pub size_bytes: u64,
+    /// The largest timestamp in it; `None` when it is empty or was not looked at yet.
+    pub newest: Option<Timestamp>,
+    /// It is the one that appends go to.
+    pub active: bool,
+}

@@ -1,0 +1,339 @@
+//! Floor 3: one segment, a run of batches in a file, with its two sparse indexes.
+//!
+//! Knows nothing about logs, retention or who appends. A segment is *active* while its log writes
+//! it, through an [`Appender`](crate::disk::Appender) that the log holds; after that it is
+//! *sealed*, its bytes never change, and it is opened only while somebody reads it.
+//!
+//! 1. Bytes below [`Segment::end`] are whole batches that never change (but for a truncation,
+//!    which the log announces).
+//! 2. Indexes are hints: whatever they say is checked against the batches, and they are rebuilt
+//!    from the `.log` when they disagree.
+
+mod batch_cursor;
+mod open_files;
+mod scan;
+mod sparse_index;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
+pub(crate) use open_files::OpenFiles;
+pub(crate) use scan::{TailScan, scan};
+pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
+
+use crate::disk::{Access, Disk, File};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{OffsetEntry, TimeEntry, file_name};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
+use crate::types::{Offset, Position, Timestamp, to_usize};
+
+/// No log holds records of this time: it stands for "not looked up yet".
+const NEWEST_UNKNOWN: i64 = i64::MIN;
+
+/// One segment of a log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    dir: Arc<Path>,
+    base_offset: Offset,
+    /// Bytes that readers may read: whole batches.
+    end: AtomicU64,
+    /// One past the last offset below `end`.
+    next_offset: AtomicU64,
+    /// Kept while the segment is active, loaded when first asked for once it is sealed.
+    index: RwLock<Option<SparseIndex>>,
+    /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until somebody asks.
+    newest_ms: AtomicI64,
+    file: Mutex<Option<Arc<File>>>,
+    used: AtomicBool,
+    /// Its file is gone or replaced: readers that hold it finish it.
+    gone: AtomicBool,
+}
+
+
+impl Segment {
+    /// A segment that is there: `end` bytes of batches, the offsets `base_offset..next_offset`.
+    pub(crate) fn sealed(
+        dir: Arc<Path>,
+        base_offset: Offset,
+        end: Position,
+        next_offset: Offset,
+    ) -> Self {
+        Self {
+            dir,
+            base_offset,
+            end: AtomicU64::new(end.0),
+            next_offset: AtomicU64::new(next_offset),
+            index: RwLock::new(None),
+            newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
+            file: Mutex::new(None),
+            used: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// The first offset that the segment may hold; it names the files.
+    pub(crate) fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    /// One past the last offset that can be read.
+    pub(crate) fn next_offset(&self) -> Offset {
+        self.next_offset.load(Ordering::Acquire)
+    }
+
+    /// One past the last byte that can be read.
+    #[inline]
+    pub(crate) fn end(&self) -> Position {
+        Position(self.end.load(Ordering::Acquire))
+    }
+
+    /// Lets readers see bytes and offsets up to here. Only the log that appends (or truncates)
+    /// calls it.
+    #[inline]
+    pub(crate) fn publish(&self, end: Position, next_offset: Offset) {
+        self.next_offset.store(next_offset, Ordering::Release);
+        self.end.store(end.0, Ordering::Release);
+    }
+
+    /// The path of the `.log` file.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.dir.join(file_name::log(self.base_offset))
+    }
+
+    /// The path of the `.index` file.
+    pub(crate) fn index_path(&self) -> PathBuf {
+        self.dir.join(file_name::index(self.base_offset))
+    }
+
+    /// The path of the `.timeindex` file.
+    pub(crate) fn time_index_path(&self) -> PathBuf {
+        self.dir.join(file_name::time_index(self.base_offset))
+    }
+
+    /// Every path that the segment may have a file at.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        file_name::of_segment(self.base_offset).into_iter().map(|name| self.dir.join(name))
+    }
+
+    /// The file, opened for reading when it is not open yet.
+    pub(crate) fn file(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<Arc<File>> {
+        let mut slot = self.file.lock();
+        if let Some(file) = &*slot {
+            self.used.store(true, Ordering::Relaxed);
+            return Ok(Arc::clone(file));
+        }
+        let path = self.log_path();
+        let file = Arc::new(disk.open(&path, Access::Read).at(&path, "open")?);
+        *slot = Some(Arc::clone(&file));
+        drop(slot);
+        pool.opened(self);
+        Ok(file)
+    }
+
+    /// Keeps a file that is open for writing, until [`Self::close_file`].
+    pub(crate) fn keep_file(&self, file: &Arc<File>) {
+        *self.file.lock() = Some(Arc::clone(file));
+    }
+
+    /// Closes the file, and forgets the indexes of a sealed segment.
+    pub(crate) fn close_file(&self) {
+        *self.file.lock() = None;
+        *self.index.write() = None;
+    }
+
+    /// Whether the segment was read since this was asked last.
+    fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says that the file is unlinked or replaced.
+    pub(crate) fn mark_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// Whether the file is unlinked or replaced.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Takes indexes that were just built.
+    pub(crate) fn set_index(&self, index: SparseIndex, newest: Option<Timestamp>) {
+        self.raise_newest(newest.unwrap_or(Timestamp::NONE));
+        *self.index.write() = Some(index);
+    }
+
+    /// Adds the entries of a batch that is about to be published.
+    pub(crate) fn add_entries(&self, progress: &IndexProgress, batch: Indexed) {
+        progress.entries(self.index.write().get_or_insert_default(), batch);
+    }
+
+    /// Gives the indexes to a closure, loading (or rebuilding) them first when needed.
+    pub(crate) fn with_index<T>(
+        self: &Arc<Self>,
+        disk: &Disk,
+        pool: &OpenFiles,
+        look: impl FnOnce(&SparseIndex) -> T,
+    ) -> Result<T> {
+        if let Some(index) = &*self.index.read() {
+            return Ok(look(index));
+        }
+        let index = self.load_index(disk, pool)?;
+        let mut slot = self.index.write();
+        Ok(look(slot.get_or_insert(index)))
+    }
+
+    /// Where to begin looking for an offset.
+    pub(crate) fn position_for(
+        self: &Arc<Self>,
+        offset: Offset,
+        disk: &Disk,
+        pool: &OpenFiles,
+    ) -> Result<Position> {
+        let Some(relative) = relative(self.base_offset, offset).filter(|relative| *relative > 0)
+        else {
+            return Ok(Position::ZERO);
+        };
+        self.with_index(disk, pool, |index| index.position_for(relative))
+    }
+
+    /// The largest timestamp in the segment, `None` when it holds none.
+    pub(crate) fn newest(
+        self: &Arc<Self>,
+        disk: &Disk,
+        pool: &OpenFiles,
+    ) -> Result<Option<Timestamp>> {
+        match self.newest_ms.load(Ordering::Acquire) {
+            NEWEST_UNKNOWN => {
+                let indexed = self.with_index(disk, pool, |index| {
+                    index.last_time_entry().map(|entry| entry.timestamp)
+                })?;
+                self.raise_newest(indexed.unwrap_or(Timestamp::NONE));
+                Ok(indexed)
+            }
+            millis => Ok(Some(Timestamp::from_millis(millis)).filter(|t| *t > Timestamp::NONE)),
+        }
+    }
+
+    /// Raises the largest timestamp of the segment that grows.
+    #[inline]
+    pub(crate) fn raise_newest(&self, newest: Timestamp) {
+        self.newest_ms.store(newest.as_millis(), Ordering::Release);
+    }
+
+    /// The index files as they stand, or built anew from the batches when they are missing or
+    /// cannot be right (I2). Files that were wrong are written again; a failure to do so is no
+    /// reason to fail.
+    fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
+        match self.read_index_files(disk)? {
+            Some(index) => Ok(index),
+            None => Ok(self.rebuild_index(disk, pool)?.index),
+        }
+    }
+
+    /// What the index files hold, `None` when one is missing or cannot be right.
+    pub(crate) fn read_index_files(&self, disk: &Disk) -> Result<Option<SparseIndex>> {
+        // An index never holds more than one entry a batch, and no batch is shorter than 61 bytes.
+        let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
+        let read = |path: &Path| match disk.read_small(path, limit) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(None),
+            Err(error) => Err(Error::io(path, "read", error)),
+        };
+        let (offsets, times) = (read(&self.index_path())?, read(&self.time_index_path())?);
+        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+        let index = SparseIndex::decode(&offsets, &times, self.end());
+        // Batches without a single time entry: the file was lost or cut; timestamps may be there.
+        Ok(index.filter(|index| index.last_time_entry().is_some() || self.end() == Position::ZERO))
+    }
+
+    /// Builds both indexes from the batches and keeps them in memory.
+    pub(crate) fn rebuild_index(
+        self: &Arc<Self>,
+        disk: &Disk,
+        pool: &OpenFiles,
+    ) -> Result<TailScan> {
+        let file = self.file(disk, pool)?;
+        let walk = BatchCursor::new(Position::ZERO, self.base_offset);
+        let scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        self.set_index(scanned.index.clone(), scanned.newest);
+        Ok(scanned)
+    }
+
+    /// Adds to the index files the entries after the first `written`, so that a crash leaves
+    /// little to rebuild; gives how many of each are in the files now. Not synced.
+    pub(crate) fn extend_index_files(
+        &self,
+        disk: &Disk,
+        written: IndexWritten,
+    ) -> Result<IndexWritten> {
+        let (mut offsets, mut times) = (Vec::new(), Vec::new());
+        let now = {
+            let slot = self.index.read();
+            let Some(index) = &*slot else { return Ok(written) };
+            for entry in index.offset_entries().iter().skip(written.offsets) {
+                entry.encode(&mut offsets);
+            }
+            for entry in index.time_entries().iter().skip(written.times) {
+                entry.encode(&mut times);
+            }
+            IndexWritten {
+                offsets: index.offset_entries().len(),
+                times: index.time_entries().len(),
+            }
+        };
+        let place = |entries: usize, len: usize| u64::try_from(entries * len).unwrap_or(u64::MAX);
+        write_from(disk, &self.index_path(), place(written.offsets, OffsetEntry::LEN), &offsets)?;
+        write_from(disk, &self.time_index_path(), place(written.times, TimeEntry::LEN), &times)?;
+        Ok(now)
+    }
+
+    /// Writes both index files whole, replacing what was there; not synced.
+    pub(crate) fn write_index_files(&self, disk: &Disk, index: &SparseIndex) -> Result<()> {
+        let (mut offsets, mut times) = (Vec::new(), Vec::new());
+        for entry in index.offset_entries() {
+            entry.encode(&mut offsets);
+        }
+        for entry in index.time_entries() {
+            entry.encode(&mut times);
+        }
+        write_whole(disk, &self.index_path(), &offsets)?;
+        write_whole(disk, &self.time_index_path(), &times)
+    }
+}
+
+/// How many entries of the active segment's indexes stand in its files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IndexWritten {
+    pub(crate) offsets: usize,
+    pub(crate) times: usize,
+}
+
+/// Opens a file for writing, making it when it is not there.
+fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
+    match disk.open(path, Access::Write) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            disk.create(path).at(path, "create")
+        }
+        Err(error) => Err(Error::io(path, "open", error)),
+    }
+}
+
+/// Writes bytes at a place; a file whose bytes are all there already is not opened.
+fn write_from(disk: &Disk, path: &Path, position: u64, bytes: &[u8]) -> Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    open_or_create(disk, path)?.write_at(position, bytes).at(path, "write")
+}
+
+/// Makes a file hold just these bytes, in place and synced: an index that a crash leaves half
+/// written is rebuilt, so it needs no atomic replacement.
+fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = open_or_create(disk, path)?;
+    file.write_at(0, bytes).at(path, "write")?;
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    file.set_len(length).at(path, "set the length of")?;
+    file.sync_data().at(path, "sync")
+}

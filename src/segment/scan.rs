@@ -1,0 +1,98 @@
+//! A walk over the batches of a segment that believes nothing: it ends at the first byte that is
+//! no valid batch, and builds the indexes on its way.
+//!
+//! Knows nothing about what follows from where it ended; opening a log decides that.
+
+use std::sync::Arc;
+
+use crate::disk::File;
+use crate::error::{Error, Result};
+use crate::format::Corruption;
+use crate::types::{Offset, Position, Timestamp};
+
+use super::{BatchCursor, IndexProgress, Indexed, Segment, SparseIndex, Stop, relative};
+
+/// How far the valid batches of a segment reach. Read, but not trusted yet.
+#[derive(Debug)]
+pub(crate) struct TailScan {
+    /// One past the last byte of the last valid batch.
+    pub(crate) end: Position,
+    /// One past its last offset.
+    pub(crate) next_offset: Offset,
+    /// Why the walk ended before the end it was given.
+    pub(crate) stopped: Option<Corruption>,
+    /// The indexes up to there.
+    pub(crate) index: SparseIndex,
+    /// What the next batch needs to be indexed.
+    pub(crate) progress: IndexProgress,
+    /// The largest timestamp seen or indexed.
+    pub(crate) newest: Option<Timestamp>,
+    /// The largest leader epoch seen, -1 where there was none.
+    pub(crate) leader_epoch: i32,
+}
+
+/// The index interval that rebuilt indexes use: Kafka's default, whatever the log's setting.
+const INTERVAL_BYTES: u64 = 4096;
+
+/// Walks from a cursor to `end`, adding to an index that covers what lies before.
+///
+/// # Errors
+///
+/// Only [`Error::Io`]: damage ends the walk and is no error here.
+pub(crate) fn scan(
+    segment: &Arc<Segment>,
+    file: &File,
+    cursor: BatchCursor,
+    end: Position,
+    index: SparseIndex,
+) -> Result<TailScan> {
+    let mut cursor = cursor.sequential();
+    let mut found = TailScan {
+        end: cursor.position(),
+        next_offset: cursor.floor(),
+        stopped: None,
+        progress: IndexProgress::after(&index),
+        index,
+        newest: None,
+        leader_epoch: -1,
+    };
+    loop {
+        match cursor.next(file, end) {
+            Ok(None) => break,
+            Ok(Some(raw)) => {
+                let Some(batch) = indexed(segment, &raw.header, raw.position) else {
+                    found.stopped = Some(Corruption::malformed("an offset is too far from its segment's base"));
+                    break;
+                };
+                if found.progress.note(batch, INTERVAL_BYTES) {
+                    found.progress.entries(&mut found.index, batch);
+                }
+                found.end = raw.end();
+                found.next_offset = raw.header.next_offset();
+                found.leader_epoch = found.leader_epoch.max(raw.header.leader_epoch);
+            }
+            Err(Stop::Corrupt(reason)) => {
+                found.stopped = Some(reason);
+                break;
+            }
+            Err(Stop::Io(error)) => return Err(Error::io(&segment.log_path(), "read", error)),
+        }
+    }
+    found.newest = found.progress.newest().map(|entry| entry.timestamp);
+    Ok(found)
+}
+
+/// A batch as the indexes of its segment see it, `None` when they cannot.
+fn indexed(
+    segment: &Segment,
+    header: &crate::format::BatchHeader,
+    position: Position,
+) -> Option<Indexed> {
+    let last_offset = header.next_offset().checked_sub(1)?;
+    Some(Indexed {
+        relative_last_offset: relative(segment.base_offset(), last_offset)?,
+        position: u32::try_from(position.0).ok()?,
+        size: u32::try_from(header.size).ok()?,
+        max_timestamp: header.max_timestamp,
+    })
+}
