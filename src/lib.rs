@@ -2,6 +2,7 @@
 
 mod clock;
 mod disk;
+pub mod docs;
 mod error;
 mod format;
 mod log;
@@ -14,3 +15,7 @@ pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
     Record, Start, Timestamp, TimestampType, WriteMode,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
