@@ -16,6 +16,12 @@ pub use types::{
     Record, Start, Timestamp, TimestampType, WriteMode,
 };
 
+/// What the fuzz targets call. Not part of the public API.
+#[cfg(any(test, feature = "__sim"))]
+#[doc(hidden)]
+#[path = "fuzz/mod.rs"]
+pub mod __fuzz;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
