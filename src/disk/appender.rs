@@ -106,6 +106,11 @@ impl Appender {
         self.append_slowly(bytes)
     }
 
+    /// The file that is written.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
     /// Where the next byte goes: how many bytes were written.
     pub(crate) fn end(&self) -> u64 {
         self.end
