@@ -109,6 +109,18 @@ pub(super) fn lock_description(file: &File) -> io::Result<bool> {
     }
 }
 
+/// A POSIX record lock on the whole file, as a JVM's `FileChannel.tryLock` takes it.
+#[cfg(all(test, unix))]
+#[expect(unsafe_code, reason = "std has no F_SETLK")]
+pub(super) fn lock_record(file: &File) -> bool {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: as in `lock_description`.
+    let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
+    wanted.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default();
+    // SAFETY: as in `lock_description`.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const wanted) == 0 }
+}
+
 #[cfg(not(target_os = "linux"))]
 #[expect(
     clippy::unnecessary_wraps,

@@ -98,7 +98,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Windows does not let an open file lose its name.
+/// std tells no identity of a file here, so (L2) is what there is.
 #[cfg(not(unix))]
 #[expect(
     clippy::unnecessary_wraps,

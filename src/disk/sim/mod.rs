@@ -16,10 +16,19 @@
 //! which may then look at every state that a power cut at this moment leaves: so one run of a
 //! workload meets every cut.
 
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the fuzz crate uses a part of it, the proof suites the rest"
+    )
+)]
+
 mod calls;
 mod crash;
 mod fault;
 mod node;
+mod order;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -36,6 +45,7 @@ use crate::types::{Timestamp, to_usize};
 pub(crate) use calls::{SimFile, SimLock, SimMap};
 pub(crate) use crash::{Choice, Fate};
 pub(crate) use fault::{At, Failure, Fault, Kind, Operation, Repeat, SyncFailure};
+pub(crate) use order::Violation;
 
 use crash::{Cut, seed_at};
 use node::{FileNode, Image, Node};
@@ -104,6 +114,16 @@ impl Sim {
     /// What was written down since [`record`](Self::record).
     pub(crate) fn trace(&self) -> Vec<Operation> {
         self.state().trace.clone().unwrap_or_default()
+    }
+
+    /// Begins to look for calls in a wrong order.
+    pub(crate) fn watch_order(&self) {
+        self.state().violations = Some(Vec::new());
+    }
+
+    /// What was found since [`watch_order`](Self::watch_order).
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        self.state().violations.clone().unwrap_or_default()
     }
 
     /// Calls `watcher` before every operation that changes what a power cut leaves. Operations

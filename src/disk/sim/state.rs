@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::fault::{Failure, Fault, Kind, Operation, Repeat, SyncFailure};
 use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId};
+use super::order::Violation;
 use crate::types::Timestamp;
 
 /// The directory that is always there.
@@ -34,6 +35,7 @@ pub(super) struct State {
     pub(super) window_safe: bool,
     pub(super) can_reserve: bool,
     pub(super) trace: Option<Vec<Operation>>,
+    pub(super) violations: Option<Vec<Violation>>,
     pub(super) now: Timestamp,
 }
 
@@ -54,6 +56,7 @@ impl State {
             window_safe: true,
             can_reserve: true,
             trace: None,
+            violations: None,
             now: Timestamp::from_millis(0),
         }
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{At, Choice, Failure, Fate, Fault, Kind, Repeat, Sim, SyncFailure, is_power_cut};
+use super::{
+    At, Choice, Failure, Fate, Fault, Kind, Repeat, Sim, SyncFailure, Violation, is_power_cut,
+};
 use crate::disk::{Access, Appender, Disk, File};
 use crate::sync::Mutex;
 use crate::types::WriteMode;
@@ -507,4 +509,27 @@ fn acknowledged_appends_survive_every_power_cut() {
         let states = *states.lock();
         assert!(states > 4000, "only {states} states");
     }
+}
+
+#[test]
+fn calls_in_a_wrong_order_are_told() {
+    let sim = Sim::new();
+    let file = settled(&sim, b"one two three");
+    sim.watch_order();
+    let rename = |from: &str, to: &str| sim.disk().rename(Path::new(from), Path::new(to)).unwrap();
+    file.set_len(3).unwrap();
+    file.sync_data().unwrap();
+    file.write_at(3, b" 2").unwrap();
+    file.sync_data().unwrap();
+    rename("/log", "/new");
+    assert_eq!(sim.violations(), []);
+    file.write_at(5, b" 3").unwrap();
+    rename("/new", LOG);
+    assert_eq!(
+        sim.violations(),
+        [Violation::RenamedUnsynced("/new".into())]
+    );
+    file.set_len(3).unwrap();
+    file.write_at(3, b" 2").unwrap();
+    assert_eq!(sim.violations()[1], Violation::WrittenBehindCut(LOG.into()));
 }
