@@ -135,6 +135,21 @@ fn an_unlinked_or_replaced_lock_file_lets_nobody_in() {
     assert!(is_free(&path));
 }
 
+/// Found when one test started a process while another gave a lock back and took it again: for a
+/// moment the new process had copies of all descriptors, and nobody could have the lock.
+#[test]
+fn a_lock_is_given_back_although_its_descriptors_live_on_in_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(".lock");
+    let lock = super::OsLock::take(&path).unwrap().unwrap();
+    let copies = lock.copies();
+    assert_eq!(copies.len(), 2);
+    assert!(!is_free(&path));
+    drop(lock);
+    assert!(is_free(&path));
+    drop(copies);
+}
+
 #[test]
 fn of_eight_contenders_one_wins() {
     let dir = tempfile::tempdir().unwrap();

@@ -64,36 +64,6 @@ pub(crate) enum Fate {
 }
 
 impl Choice {
-    /// Nothing that was not synced.
-    pub(crate) fn none() -> Self {
-        Self::None
-    }
-
-    /// Everything that was written.
-    pub(crate) fn all() -> Self {
-        Self::All
-    }
-
-    /// The first `count` changes, in the order in which they were made.
-    pub(crate) fn prefix(count: usize) -> Self {
-        Self::Prefix(count)
-    }
-
-    /// Everything but one change.
-    pub(crate) fn all_but(index: usize) -> Self {
-        Self::AllBut(index)
-    }
-
-    /// One change alone, with every name so that it can be found.
-    pub(crate) fn only(index: usize) -> Self {
-        Self::Only(index)
-    }
-
-    /// Whatever this seed says.
-    pub(crate) fn random(seed: u64) -> Self {
-        Self::Random(seed)
-    }
-
     /// What becomes of the change `index`.
     fn fate(self, index: usize, what: What, dice: &mut Dice) -> Fate {
         let is_name = matches!(what, What::Name);

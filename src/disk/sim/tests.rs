@@ -109,9 +109,9 @@ fn a_file_in_a_new_directory_needs_both_syncs() {
     disk.create_dir(dir).unwrap();
     disk.create(&dir.join("f")).unwrap().sync_data().unwrap();
     disk.sync_dir(dir).unwrap();
-    assert!(sim.crash(Choice::none()).files().is_empty());
+    assert!(sim.crash(Choice::None).files().is_empty());
     disk.sync_dir(root).unwrap();
-    assert_eq!(sim.crash(Choice::none()).files().len(), 1);
+    assert_eq!(sim.crash(Choice::None).files().len(), 1);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn nothing_happens_once_the_power_is_off() {
     assert!(is_power_cut(&file.sync_data().unwrap_err()));
     assert!(is_power_cut(&sim.disk().list(Path::new("/")).unwrap_err()));
     assert_eq!(sim.read(LOG).unwrap(), b"before the last");
-    assert_eq!(sim.crash(Choice::none()).read(LOG).unwrap(), b"before");
+    assert_eq!(sim.crash(Choice::None).read(LOG).unwrap(), b"before");
     sim.heal();
     file.sync_data().unwrap();
 }
@@ -391,7 +391,7 @@ fn a_store_on_a_dying_disk_is_told_by_the_next_sync() {
     file.sync_data().unwrap();
     assert!(sim.read(LOG).unwrap().starts_with(b"fineswallowed"));
     sim.disk().sync_dir(Path::new("/")).unwrap();
-    let after = sim.crash(Choice::all()).read(LOG).unwrap();
+    let after = sim.crash(Choice::All).read(LOG).unwrap();
     assert!(after.starts_with(b"fine\0\0\0\0"));
 }
 
@@ -466,7 +466,7 @@ fn a_bit_flips_at_rest() {
     settled(&sim, b"abc");
     sim.flip(LOG, 8).unwrap();
     assert_eq!(sim.read(LOG).unwrap(), b"acc");
-    assert_eq!(sim.crash(Choice::none()).read(LOG).unwrap(), b"acc");
+    assert_eq!(sim.crash(Choice::None).read(LOG).unwrap(), b"acc");
     sim.write_raw("/planted", b"x").unwrap();
     sim.write_raw(LOG, b"whole").unwrap();
     assert_eq!(sim.durable(LOG).unwrap(), b"whole");
@@ -509,6 +509,35 @@ fn acknowledged_appends_survive_every_power_cut() {
         let states = *states.lock();
         assert!(states > 4000, "only {states} states");
     }
+}
+
+#[test]
+fn a_write_leaves_the_time_and_compaction_can_put_it_back() {
+    use crate::types::Timestamp;
+    let sim = Sim::new();
+    let file = settled(&sim, b"x");
+    let (disk, log) = (sim.disk(), Path::new(LOG));
+    sim.set_now(Timestamp::from_millis(5));
+    assert_eq!(disk.modified(log).unwrap(), Timestamp::from_millis(0));
+    file.write_at(0, b"y").unwrap();
+    assert_eq!(disk.modified(log).unwrap(), Timestamp::from_millis(5));
+    disk.set_modified(log, Timestamp::from_millis(3)).unwrap();
+    assert_eq!(disk.modified(log).unwrap(), Timestamp::from_millis(3));
+}
+
+#[test]
+fn a_watcher_sees_the_disk_before_each_change_until_it_is_stopped() {
+    let sim = Sim::new();
+    let file = settled(&sim, b"");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let found = Arc::clone(&seen);
+    sim.on_change(move |sim| found.lock().push(sim.read(LOG).unwrap()));
+    file.write_at(0, b"a").unwrap();
+    file.read_at(0, &mut [0]).unwrap();
+    file.write_at(1, b"b").unwrap();
+    sim.stop_watching();
+    file.write_at(2, b"c").unwrap();
+    assert_eq!(*seen.lock(), [b"".to_vec(), b"a".to_vec()]);
 }
 
 #[test]
