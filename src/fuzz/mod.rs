@@ -6,9 +6,11 @@
 
 mod batch;
 mod index;
+mod open_dir;
 
 pub use batch::decode_batch;
 pub use index::decode_index;
+pub use open_dir::open_dir;
 
 #[cfg(test)]
 mod tests {
@@ -42,5 +44,10 @@ mod tests {
     #[test]
     fn every_seed_of_an_index_passes() {
         check("decode_index", decode_index, 4);
+    }
+
+    #[test]
+    fn every_seed_of_a_directory_passes() {
+        check("open_dir", open_dir, 8);
     }
 }
