@@ -26,8 +26,12 @@ use super::super::truncate::remove_if_there;
 use super::rewrite::Output;
 
 /// The kinds of files that are swapped.
-pub(super) const KINDS: [FileKind; 4] =
-    [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex];
+pub(super) const KINDS: [FileKind; 4] = [
+    FileKind::Log,
+    FileKind::Index,
+    FileKind::TimeIndex,
+    FileKind::TxnIndex,
+];
 
 impl Shared {
     /// Counts truncations.
@@ -128,7 +132,12 @@ impl Shared {
         let nexts = nexts.chain(std::iter::once(end));
         let made = outputs.iter().zip(nexts).map(|(output, next)| {
             let next = next.max(output.next_offset);
-            Arc::new(Segment::sealed(Arc::clone(&self.dir), output.base_offset, output.end, next))
+            Arc::new(Segment::sealed(
+                Arc::clone(&self.dir),
+                output.base_offset,
+                output.end,
+                next,
+            ))
         });
         made.collect()
     }
@@ -173,7 +182,11 @@ pub(in crate::log) fn settle_swaps(
     }
     let range = finished.iter().map(|(base, _)| *base).min().unwrap_or(0)
         ..finished.iter().map(|(_, next)| *next).max().unwrap_or(0);
-    let replaced: Vec<_> = bases.iter().copied().filter(|base| range.contains(base)).collect();
+    let replaced: Vec<_> = bases
+        .iter()
+        .copied()
+        .filter(|base| range.contains(base))
+        .collect();
     for base in replaced {
         for name in file_name::of_segment(base) {
             remove_if_there(step.disk, step.dir.join(name))?;
