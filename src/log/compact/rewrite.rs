@@ -25,7 +25,8 @@ use super::{CompactionReport, Round};
 /// How much is gathered before it is written, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A segment that compaction wrote, complete and synced, under its `.cleaned` names.
+/// A segment that compaction wrote, complete under its `.cleaned` names. Its batches are synced; its
+/// indexes are hints that a power cut may take.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
@@ -395,7 +396,6 @@ impl Writing {
             let path = log.cleaned_path(self.base_offset, kind);
             let file = log.host.disk.create(&path).at(&path, "create")?;
             file.write_at(0, &bytes).at(&path, "write")?;
-            file.sync_data().at(&path, "sync")?;
         }
         Ok(Output {
             base_offset: self.base_offset,

@@ -75,7 +75,6 @@ impl Shared {
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
     fn announce(&self, bases: &[Offset]) -> Result<()> {
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         for base in bases.iter().rev() {
             for kind in KINDS {
                 let from = self.cleaned_path(*base, kind);
