@@ -345,6 +345,13 @@ impl Opening<'_> {
         let Some(mut index) = segment.read_index_files(self.disk())? else {
             return Ok(None);
         };
+        if self.report.clean {
+            // After a crash the files may lag behind the batches; after a close they are exact.
+            let agree = segment.batches(file).agree_with(&index);
+            if !agree.at(&segment.log_path(), "read")? {
+                return Ok(None);
+            }
+        }
         let base = segment.base_offset();
         let below = u32::try_from(mark.flushed_offset.saturating_sub(base)).unwrap_or(u32::MAX);
         index.truncate(mark.position, below);

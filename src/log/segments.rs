@@ -78,6 +78,7 @@ impl Segments {
             .skip(1)
             .chain(std::iter::once(&self.active));
         let gone = bases
+            .take(self.sealed.len())
             .take_while(|next| next.base_offset() <= offset)
             .count();
         self.sealed.drain(..gone).collect()

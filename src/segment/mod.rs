@@ -10,6 +10,7 @@
 //!    from the `.log` when they disagree.
 
 mod batch_cursor;
+mod hints;
 mod open_files;
 mod scan;
 mod sparse_index;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
+pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
 pub(crate) use scan::{TailScan, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
@@ -258,9 +260,22 @@ impl Segment {
     /// cannot be right (I2). Files that were wrong are written again; a failure to do so is no
     /// reason to fail.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
-        match self.read_index_files(disk)? {
-            Some(index) => Ok(index),
-            None => Ok(self.rebuild_index(disk, pool)?.index),
+        if let Some(index) = self.read_index_files(disk)? {
+            let file = self.file(disk, pool)?;
+            let agree = self.batches(&file).agree_with(&index);
+            if agree.at(&self.log_path(), "read")? {
+                return Ok(index);
+            }
+        }
+        Ok(self.rebuild_index(disk, pool)?.index)
+    }
+
+    /// The batches, for whoever wants to hold the indexes against them.
+    pub(crate) fn batches<'a>(&self, file: &'a File) -> Batches<'a> {
+        Batches {
+            file,
+            base_offset: self.base_offset,
+            end: self.end(),
         }
     }
 
@@ -290,7 +305,8 @@ impl Segment {
     ) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
         let walk = BatchCursor::new(Position::ZERO, self.base_offset);
-        let scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        let mut scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        scanned.progress.final_entry(&mut scanned.index);
         self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
     }
