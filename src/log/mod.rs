@@ -37,6 +37,8 @@ pub use config::LogConfig;
 pub(crate) use host::Host;
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
+#[cfg(any(test, feature = "__sim"))]
+pub(crate) use place::open_alone_on;
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
