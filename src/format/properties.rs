@@ -164,7 +164,8 @@ fn unescaped(value: &str) -> String {
     plain
 }
 
-/// A value on one line: what would end it, or be taken for an escape, is escaped or becomes a space.
+/// A value on one line: what would end it, or be taken for an escape, is escaped or becomes a
+/// space.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for character in value.chars() {

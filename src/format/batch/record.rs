@@ -249,9 +249,9 @@ fn length(size: usize) -> Result<i32, EncodeError> {
     })
 }
 
-/// Up to 16 bytes of small fields in a register, the first one lowest. Gathered in memory they would
-/// be read back in other pieces than they were written, which stalls for longer than all the rest
-/// of a record takes.
+/// Up to 16 bytes of small fields in a register, the first one lowest. Gathered in memory they
+/// would be read back in other pieces than they were written, which stalls for longer than all the
+/// rest of a record takes.
 #[derive(Clone, Copy)]
 struct Packed {
     bytes: u128,
