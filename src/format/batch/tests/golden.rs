@@ -57,6 +57,7 @@ fn check(bytes: &[u8], base_offset: u64, compression: Compression) {
     ];
     assert_eq!(batch.len(), 3);
     let owned: Vec<_> = OwnedRecords::new(batch.clone()).collect();
+    assert_eq!(owned.len(), 3);
     for ((offset, (timestamp, key, value)), (view, record)) in (base_offset..)
         .zip(expected)
         .zip(batch.records().zip(&owned))
