@@ -3,7 +3,8 @@
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
 //! | 0 | 4 | magic `04 22 4d 18` |
-//! | 4 | 1 | flags: bits 7-6 version 1, 5 independent blocks, 4 block sums, 3 content size, 2 content sum |
+//! | 4 | 1 | flags: bits 7-6 version 1, 5 independent blocks, 4 block sums, |
+//! | | | 3 content size, 2 content sum |
 //! | 5 | 1 | bits 6-4 largest block: 4 is 64 KiB, 5 256 KiB, 6 1 MiB, 7 4 MiB |
 //! | 6 | 8 | content size, if flagged |
 //! | then | 1 | header sum |

@@ -1,7 +1,7 @@
 //! Zstandard: one frame.
 //!
-//! Knows nothing about records. Read: any frames whose window is at most 32 MiB; a decoder allocates
-//! its window before it has seen a byte.
+//! Knows nothing about records. Read: any frames whose window is at most 32 MiB; a decoder
+//! allocates its window before it has seen a byte.
 
 use std::cell::RefCell;
 
