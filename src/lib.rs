@@ -2,6 +2,7 @@
 
 mod clock;
 mod disk;
+pub mod docs;
 mod error;
 mod format;
 mod log;
@@ -11,8 +12,20 @@ mod types;
 
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
-pub use log::{Log, LogConfig, OpenEvent, OpenReport, Reader, SegmentInfo};
+pub use log::{
+    CompactionReport, Log, LogConfig, OpenEvent, OpenReport, Reader, RetentionReport, SegmentInfo,
+};
 pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
     Record, Start, Timestamp, TimestampType, WriteMode,
 };
+
+/// What the fuzz targets call. Not part of the public API.
+#[cfg(any(test, feature = "__sim"))]
+#[doc(hidden)]
+#[path = "fuzz/mod.rs"]
+pub mod __fuzz;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -335,6 +335,7 @@ impl Shared {
         self.sync_all(&turn)?;
         let active = Arc::clone(&self.append.lock().active);
         active.write_index_files(&self.host.disk)?;
+        active.sync_index_files(&self.host.disk)?;
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.host.marks.sync(self.host.clock.instant())?;
         self.append.lock().writer = None;
