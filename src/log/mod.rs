@@ -379,6 +379,16 @@ impl Log {
         self.shared.compact()
     }
 
+    /// One round of upkeep for a log of a broker: forgets, compacts, syncs what is due, and closes
+    /// the files of an idle one.
+    pub(crate) fn upkeep(&self) -> Result<(RetentionReport, Option<CompactionReport>)> {
+        self.shared.flush_if_interval()?;
+        let retained = self.shared.apply_retention()?;
+        let compacted = self.shared.compact_if_worth_it()?;
+        self.shared.park_if_idle()?;
+        Ok((retained, compacted))
+    }
+
     /// Compacts if enough of the log was not compacted yet; for upkeep.
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         self.shared.compact_if_worth_it()
