@@ -31,6 +31,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use config::LogConfig;
+pub(crate) use config::log_settings;
 pub(crate) use host::Host;
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
