@@ -4,7 +4,6 @@
 //! `record` that of one record, `encode` and `read` put them together, `owned` gives records that
 //! outlive the batch. Source of every rule: Kafka's `DefaultRecordBatch` and `DefaultRecord`.
 
-#[cfg(test)]
 mod encode;
 mod header;
 mod owned;
