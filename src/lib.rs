@@ -7,11 +7,16 @@ mod format;
 mod log;
 mod segment;
 mod sync;
+mod topic;
 mod types;
 
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use log::{Log, LogConfig, OpenEvent, OpenReport, Reader, SegmentInfo};
+pub use topic::{
+    Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,
+    TopicConfig, TopicInfo,
+};
 pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
     Record, Start, Timestamp, TimestampType, WriteMode,

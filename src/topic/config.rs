@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::log::{LogConfig, log_settings};
 use crate::types::{
-    BadSetting, Durability, SettingValue as _, Settings, deserialize_settings, serialize_settings,
+    BadSetting, CleanupPolicy, Compression, Durability, SettingValue as _, Settings, TimestampType,
+    WriteMode, deserialize_settings, serialize_settings,
 };
 
 const PARTITIONS: &str = "partitions";
@@ -186,7 +188,6 @@ impl<'de> Deserialize<'de> for TopicConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn every_setting_of_a_log_has_a_setter_and_comes_back_from_json() {

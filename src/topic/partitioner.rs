@@ -86,7 +86,7 @@ pub(super) struct Sticky {
 }
 
 /// More than is ever sent to one partition: the next record chooses anew.
-const MOVE_ON: u64 = u32::MAX as u64;
+const MOVE_ON: u64 = 0xffff_ffff;
 
 /// So that a sum below the limit and one more record stay below [`MOVE_ON`].
 const LIMIT_BYTES_MAX: u64 = 1 << 30;
@@ -96,7 +96,7 @@ impl Sticky {
     pub(super) fn new(limit_bytes: u64) -> Self {
         let random = Random::new(random_u64());
         let limit_bytes = limit_bytes.clamp(1, LIMIT_BYTES_MAX);
-        Self { place: AtomicU64::new(MOVE_ON), limit_bytes, random }
+        Self { place: AtomicU64::new(u64::MAX), limit_bytes, random }
     }
 
     /// The partition of a record of `bytes`.
@@ -131,7 +131,7 @@ impl Sticky {
         let Some(others) = partitions.checked_sub(1).filter(|others| *others > 0) else {
             return 0;
         };
-        if self.place.load(Ordering::Relaxed) == MOVE_ON || present >= partitions {
+        if present >= partitions {
             return self.random.below(partitions);
         }
         let other = self.random.below(others);

@@ -13,7 +13,7 @@ pub(super) struct Scattered<'a> {
     keys: Vec<u64>,
 }
 
-const PLACE_MASK: u64 = u32::MAX as u64;
+const PLACE_MASK: u64 = 0xffff_ffff;
 
 impl<'a> Scattered<'a> {
     pub(super) fn with_capacity(count: usize) -> Self {
