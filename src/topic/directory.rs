@@ -1,7 +1,7 @@
 //! The topics of one root by name, for everybody who looks one up.
 //!
-//! Knows nothing about how topics come and go, but tells that they did: whoever waits for
-//! partitions watches [`TopicDirectory::changed`].
+//! Knows nothing about how topics come and go, but tells that they did: see
+//! [`TopicDirectory::watch`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +29,7 @@ impl fmt::Debug for dyn Keep {
 pub(crate) struct TopicDirectory {
     topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     version: AtomicU64,
-    changed: Arc<Signal>,
+    watchers: RwLock<Vec<Weak<Signal>>>,
     keeper: OnceLock<Weak<dyn Keep>>,
 }
 
@@ -77,9 +77,11 @@ impl TopicDirectory {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Raised after [`TopicDirectory::version`] has risen.
-    pub(crate) fn changed(&self) -> &Arc<Signal> {
-        &self.changed
+    /// Has a signal raised whenever [`TopicDirectory::version`] has risen.
+    pub(crate) fn watch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.watchers.write();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(signal));
     }
 
     /// Adds a topic.
@@ -99,6 +101,8 @@ impl TopicDirectory {
     /// Says that something about the topics changed.
     pub(crate) fn tell(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
-        self.changed.raise();
+        for watcher in self.watchers.read().iter().filter_map(Weak::upgrade) {
+            watcher.raise();
+        }
     }
 }
