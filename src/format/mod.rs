@@ -18,7 +18,8 @@ mod mark;
 
 pub(crate) use batch::{
     Attributes, BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN,
-    LOG_OVERHEAD, OwnedRecords, ProducerStamp, check_crc, encode_one, stamp, stamp_append_time,
+    LOG_OVERHEAD, OwnedRecords, ProducerStamp, Rewrite, check_crc, encode_one, stamp,
+    stamp_append_time,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
 pub use corruption::Corruption;
