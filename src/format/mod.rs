@@ -4,17 +4,25 @@
 //! it answers with a typed error, never panics, and never allocates by a length that it has not
 //! held against the bytes at hand.
 
-#![warn(clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod batch;
+pub(crate) mod checkpoint;
 mod compression;
+pub(crate) mod control;
 mod corruption;
 mod crc;
 mod cursor;
 pub(crate) mod file_name;
+pub(crate) mod group_record;
 pub(crate) mod index;
 mod intent;
 mod mark;
+pub(crate) mod metadata;
+pub(crate) mod properties;
+pub(crate) mod txn;
+pub(crate) mod uuid;
+mod wire;
 
 pub(crate) use batch::{
     Attributes, BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN,
@@ -28,3 +36,14 @@ pub(crate) use crc::crc32c;
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
 pub(crate) use mark::{Mark, MarkKey, SLOT_LEN};
+
+/// The bytes that some hexadecimal digits say; spaces between them are for the reader.
+#[cfg(test)]
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .collect();
+    let byte = |pair: &[u32]| u8::try_from(pair[0] << 4 | pair[1]).unwrap();
+    digits.chunks_exact(2).map(byte).collect()
+}
