@@ -1,5 +1,6 @@
 //! Kafka's log as a Rust library.
 
+mod broker;
 mod clock;
 mod disk;
 mod error;
@@ -10,6 +11,7 @@ mod sync;
 mod topic;
 mod types;
 
+pub use broker::{Broker, BrokerConfig, UpkeepReport};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use log::{Log, LogConfig, OpenEvent, OpenReport, Reader, SegmentInfo};
