@@ -3,6 +3,7 @@
 mod broker;
 mod clock;
 mod disk;
+pub mod docs;
 mod error;
 mod format;
 mod log;
@@ -14,7 +15,9 @@ mod types;
 pub use broker::{Broker, BrokerConfig, UpkeepReport};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
-pub use log::{Log, LogConfig, OpenEvent, OpenReport, Reader, SegmentInfo};
+pub use log::{
+    CompactionReport, Log, LogConfig, OpenEvent, OpenReport, Reader, RetentionReport, SegmentInfo,
+};
 pub use topic::{
     Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,
     TopicConfig, TopicInfo,
@@ -23,3 +26,13 @@ pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
     Record, Start, Timestamp, TimestampType, WriteMode,
 };
+
+/// What the fuzz targets call. Not part of the public API.
+#[cfg(any(test, feature = "__sim"))]
+#[doc(hidden)]
+#[path = "fuzz/mod.rs"]
+pub mod __fuzz;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -18,15 +18,16 @@ use std::sync::Arc;
 use crate::disk::{Access, Disk, EntryKind, File, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
-    Corruption, FileKind, FileName, Mark, MarkKey, Stage, TruncateIntent, file_name,
+    Corruption, FileKind, FileName, Mark, MarkKey, Stage, TruncateIntent, checkpoint, file_name,
 };
 use crate::segment::{BatchCursor, IndexWritten, Segment, SparseIndex, TailScan, scan};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, to_usize};
 
 use super::append::{AppendState, Gate, HotSettings};
+use super::compact::settle_swaps;
 use super::flush::TurnState;
-use super::quarantine::{copy_aside, is_zero, move_aside};
+use super::quarantine::{copy_aside, is_zero, move_aside, rename_aside};
 use super::segments::Segments;
 use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
 use super::{Host, LogConfig, OpenEvent, OpenReport, Shared};
@@ -54,7 +55,42 @@ struct Opening<'a> {
     dir: Arc<Path>,
     mode: OpenMode,
     mark: Option<Mark>,
+    /// The latest leader epoch of the log: new batches carry it.
+    leader_epoch: i32,
     report: OpenReport,
+}
+
+/// What the steps of opening need to settle what was left behind.
+pub(super) struct OpenStep<'a> {
+    pub(super) disk: &'a Disk,
+    pub(super) dir: &'a Path,
+    pub(super) report: &'a mut OpenReport,
+}
+
+impl OpenStep<'_> {
+    /// Removes a leftover.
+    pub(super) fn remove(&mut self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        remove_if_there(self.disk, path.clone())?;
+        self.settled(path);
+        Ok(())
+    }
+
+    /// Reports a leftover that was removed or finished.
+    pub(super) fn settled(&mut self, path: PathBuf) {
+        self.report.events.push(OpenEvent::LeftoverSettled { path });
+    }
+
+    /// Keeps a file that is not what its name says, out of the way.
+    pub(super) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
+        let path = self.dir.join(name);
+        if self.disk.file_len(&path).at(&path, "look at")? == 0 {
+            return self.remove(name);
+        }
+        let aside = rename_aside(self.disk, self.dir, &path, base)?;
+        self.settled(aside);
+        Ok(())
+    }
 }
 
 /// What opening found out about the end of the log.
@@ -77,6 +113,7 @@ pub(super) fn open(
         dir: Arc::from(source.dir.as_path()),
         mode,
         mark: host.marks.find(source.mark_key),
+        leader_epoch: latest_epoch(&host.disk, &source.dir)?,
         report: OpenReport {
             clean: true,
             ..OpenReport::default()
@@ -124,6 +161,14 @@ impl Opening<'_> {
                 }
                 other => others.push((entry.name, other)),
             }
+        }
+        if self.writes() {
+            let mut step = OpenStep {
+                disk: &self.host.disk,
+                dir: &self.dir,
+                report: &mut self.report,
+            };
+            settle_swaps(&mut step, &others, &mut bases)?;
         }
         if let Some(intent) = &intent {
             self.settle_truncation(intent, &mut bases)?;
@@ -214,7 +259,7 @@ impl Opening<'_> {
                 self.set_segments_aside(
                     segments,
                     at,
-                    Corruption::offset(floor, segment.base_offset()),
+                    &Corruption::offset(floor, segment.base_offset()),
                     floor,
                 )?;
                 break;
@@ -226,7 +271,7 @@ impl Opening<'_> {
             checked = Some((scanned, written));
             at += 1;
             if let Some(reason) = cut {
-                self.set_segments_aside(segments, at, reason, floor)?;
+                self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
             }
         }
@@ -300,6 +345,13 @@ impl Opening<'_> {
         let Some(mut index) = segment.read_index_files(self.disk())? else {
             return Ok(None);
         };
+        if self.report.clean {
+            // After a crash the files may lag behind the batches; after a close they are exact.
+            let agree = segment.batches(file).agree_with(&index);
+            if !agree.at(&segment.log_path(), "read")? {
+                return Ok(None);
+            }
+        }
         let base = segment.base_offset();
         let below = u32::try_from(mark.flushed_offset.saturating_sub(base)).unwrap_or(u32::MAX);
         index.truncate(mark.position, below);
@@ -386,7 +438,7 @@ impl Opening<'_> {
         &mut self,
         segments: &mut Vec<Arc<Segment>>,
         from: usize,
-        reason: Corruption,
+        reason: &Corruption,
         kept_to: Offset,
     ) -> Result<()> {
         let gone: Vec<_> = segments.drain(from..).collect();
@@ -429,6 +481,18 @@ impl Opening<'_> {
         self.disk().sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
+    /// A mark that does not fit is forgotten, but for its number: the next one must win.
+    fn mark_to_go_on_from(&self, key: MarkKey) -> Mark {
+        let found = self.host.marks.find(key);
+        let sequence = found.map_or(0, |mark| mark.sequence);
+        let unmarked = Mark {
+            key,
+            sequence,
+            ..Mark::default()
+        };
+        self.mark.unwrap_or(unmarked)
+    }
+
     /// Puts the pieces together.
     fn finish(
         self,
@@ -446,48 +510,35 @@ impl Opening<'_> {
         segments.pop();
         let end = scanned.next_offset.max(active.base_offset());
         let first = segments.first().unwrap_or(&active).base_offset();
-        let start = self
-            .mark
-            .map_or(0, |mark| mark.log_start_offset)
-            .max(first)
-            .min(end);
+        let marked = self.mark.map_or(0, |mark| mark.log_start_offset);
+        let start = marked.max(first).min(end);
         active.publish(scanned.end, end);
         active.set_index(scanned.index, scanned.newest);
         let hot = HotSettings::default();
         hot.set(&config);
         let read_only = self.mode == OpenMode::Read;
+        let gate = if read_only {
+            Gate::ReadOnly
+        } else {
+            Gate::Open
+        };
         let state = AppendState {
-            gate: if read_only {
-                Gate::ReadOnly
-            } else {
-                Gate::Open
-            },
-            active: Arc::clone(&active),
-            writer: None,
+            gate,
             progress: scanned.progress,
             index_written,
-            indexes_full: false,
-            end,
-            first_timestamp: None,
             made_at: host.clock.now(),
-            leader_epoch: 0,
-            sealing: Vec::new(),
+            leader_epoch: self.leader_epoch,
             names_unsynced: true,
-            unsynced_bytes: 0,
-            next_ready: false,
+            ..AppendState::at_end(Arc::clone(&active), end)
         };
-        let mark_place = host.marks.place(source.mark_key);
-        let mark = self.mark.unwrap_or(Mark {
-            key: source.mark_key,
-            ..Mark::default()
-        });
+        let mark = self.mark_to_go_on_from(source.mark_key);
         let clean = self.report.clean && self.mark.is_some();
-        let shared = Arc::new_cyclic(|me| Shared {
+        let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
             host: Arc::clone(host),
             dir: self.dir,
             mark_key: source.mark_key,
-            mark_place,
+            mark_place: host.marks.place(source.mark_key),
             read_only,
             managed: source.managed,
             config: RwLock::new(Arc::new(config)),
@@ -505,13 +556,14 @@ impl Opening<'_> {
             signal: Signal::default(),
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
+            cleaning: Mutex::new(()),
             lock: Mutex::new(source.lock),
             report: self.report,
         });
         if !read_only && !clean {
-            shared.settle_opening(start)?;
+            log.settle_opening(start)?;
         }
-        Ok(shared)
+        Ok(log)
     }
 }
 
@@ -520,9 +572,9 @@ impl Shared {
     /// there now.
     fn settle_opening(&self, start: Offset) -> Result<()> {
         let turn = self.take_turn()?;
-        let active = Arc::clone(&self.append.lock().active);
-        active.write_index_files(&self.host.disk)?;
-        let (offsets, times) = active.index_lens();
+        let last = Arc::clone(&self.append.lock().active);
+        last.write_index_files(&self.host.disk)?;
+        let (offsets, times) = last.index_lens();
         self.append.lock().index_written = IndexWritten { offsets, times };
         self.sync_all(&turn)?;
         self.write_mark(&turn, |mark| mark.log_start_offset = start)?;
@@ -531,12 +583,26 @@ impl Shared {
     }
 }
 
+/// The latest epoch that a broker noted for a log, 0 in a log of our own. A file that cannot be
+/// read is no reason to fail: the batches tell their epochs too.
+fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
+    let path = dir.join(file_name::LEADER_EPOCHS);
+    let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        read => read.at(&path, "read")?,
+    };
+    let epochs = text
+        .and_then(|text| checkpoint::decode_epochs(&text).ok())
+        .unwrap_or_default();
+    Ok(epochs.last().map_or(0, |latest| latest.epoch.max(0)))
+}
+
 /// Whether a file is left over from something that was interrupted.
 fn is_leftover(name: &FileName, bases: &BTreeSet<Offset>) -> bool {
     match name {
-        FileName::NextSegment => true,
-        FileName::Segment {
-            stage: Stage::Deleted | Stage::Cleaned,
+        FileName::NextSegment
+        | FileName::Segment {
+            stage: Stage::Deleted,
             ..
         } => true,
         // An index without a log is worth nothing.

@@ -10,6 +10,7 @@
 //!    from the `.log` when they disagree.
 
 mod batch_cursor;
+mod hints;
 mod open_files;
 mod scan;
 mod sparse_index;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
+pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
 pub(crate) use scan::{TailScan, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
@@ -127,6 +129,11 @@ impl Segment {
         }
         let path = self.log_path();
         let file = Arc::new(disk.open(&path, Access::Read).at(&path, "open")?);
+        // A segment that took its place may have been opened under its name.
+        if self.is_gone() {
+            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(Error::io(&path, "open", gone));
+        }
         *slot = Some(Arc::clone(&file));
         drop(slot);
         pool.opened(self);
@@ -163,6 +170,12 @@ impl Segment {
     pub(crate) fn set_index(&self, index: SparseIndex, newest: Option<Timestamp>) {
         self.raise_newest(newest.unwrap_or(Timestamp::NONE));
         *self.index.write() = Some(index);
+    }
+
+    /// When the file was written last.
+    pub(crate) fn modified(&self, disk: &Disk) -> Result<Timestamp> {
+        let path = self.log_path();
+        disk.modified(&path).at(&path, "look at")
     }
 
     /// Adds the time entry that a sealed or closed segment ends with.
@@ -247,9 +260,22 @@ impl Segment {
     /// cannot be right (I2). Files that were wrong are written again; a failure to do so is no
     /// reason to fail.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
-        match self.read_index_files(disk)? {
-            Some(index) => Ok(index),
-            None => Ok(self.rebuild_index(disk, pool)?.index),
+        if let Some(index) = self.read_index_files(disk)? {
+            let file = self.file(disk, pool)?;
+            let agree = self.batches(&file).agree_with(&index);
+            if agree.at(&self.log_path(), "read")? {
+                return Ok(index);
+            }
+        }
+        Ok(self.rebuild_index(disk, pool)?.index)
+    }
+
+    /// The batches, for whoever wants to hold the indexes against them.
+    pub(crate) fn batches<'a>(&self, file: &'a File) -> Batches<'a> {
+        Batches {
+            file,
+            base_offset: self.base_offset,
+            end: self.end(),
         }
     }
 
@@ -279,7 +305,8 @@ impl Segment {
     ) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
         let walk = BatchCursor::new(Position::ZERO, self.base_offset);
-        let scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        let mut scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        scanned.progress.final_entry(&mut scanned.index);
         self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
     }
@@ -291,17 +318,16 @@ impl Segment {
         disk: &Disk,
         written: IndexWritten,
     ) -> Result<IndexWritten> {
-        let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        let now = {
+        let (now, (offsets, times)) = {
             let slot = self.index.read();
             let Some(index) = &*slot else {
                 return Ok(written);
             };
-            encode_entries(index, written, &mut offsets, &mut times);
-            IndexWritten {
+            let now = IndexWritten {
                 offsets: index.offset_entries().len(),
                 times: index.time_entries().len(),
-            }
+            };
+            (now, index.encode_after(written.offsets, written.times))
         };
         let place = |entries: usize, len: usize| u64::try_from(entries * len).unwrap_or(u64::MAX);
         write_from(
@@ -319,32 +345,25 @@ impl Segment {
         Ok(now)
     }
 
-    /// Writes both index files whole, as they are in memory, and syncs them. Without indexes in
-    /// memory the files stay as they are.
-    pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<()> {
-        let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        {
-            let slot = self.index.read();
-            let Some(index) = &*slot else { return Ok(()) };
-            encode_entries(index, IndexWritten::default(), &mut offsets, &mut times);
+    /// Syncs both index files, for a log that is being closed: whoever opens it next is spared the
+    /// rebuild.
+    pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
+        for path in [self.index_path(), self.time_index_path()] {
+            let file = disk.open(&path, Access::Write).at(&path, "open")?;
+            file.sync_data().at(&path, "sync")?;
         }
+        Ok(())
+    }
+
+    /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory
+    /// the files stay as they are.
+    pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<()> {
+        let (offsets, times) = match &*self.index.read() {
+            Some(index) => index.encode(),
+            None => return Ok(()),
+        };
         write_whole(disk, &self.index_path(), &offsets)?;
         write_whole(disk, &self.time_index_path(), &times)
-    }
-}
-
-/// Encodes the entries after the first `written`.
-fn encode_entries(
-    index: &SparseIndex,
-    written: IndexWritten,
-    offsets: &mut Vec<u8>,
-    times: &mut Vec<u8>,
-) {
-    for entry in index.offset_entries().iter().skip(written.offsets) {
-        offsets.extend_from_slice(&entry.encode());
-    }
-    for entry in index.time_entries().iter().skip(written.times) {
-        times.extend_from_slice(&entry.encode());
     }
 }
 
@@ -376,12 +395,11 @@ fn write_from(disk: &Disk, path: &Path, position: u64, bytes: &[u8]) -> Result<(
         .at(path, "write")
 }
 
-/// Makes a file hold just these bytes, in place and synced: an index that a crash leaves half
-/// written is rebuilt, so it needs no atomic replacement.
+/// Makes a file hold just these bytes, in place: an index that a crash leaves half written is
+/// rebuilt, so it needs neither a sync nor an atomic replacement.
 fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;
     file.write_at(0, bytes).at(path, "write")?;
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    file.set_len(length).at(path, "set the length of")?;
-    file.sync_data().at(path, "sync")
+    file.set_len(length).at(path, "set the length of")
 }

@@ -1,6 +1,6 @@
 //! The newest offset of every key, in bounded memory.
 //!
-//! Knows nothing about batches. Keys are kept as 128 bits of keyed hash (two SipHashes whose keys
+//! Knows nothing about batches. Keys are kept as 128 bits of keyed hash (two `SipHash`es whose keys
 //! are drawn anew for every map), so that no two keys of a log meet, not even chosen ones; an
 //! entry takes 24 bytes whatever the key's length.
 
@@ -37,7 +37,10 @@ impl KeyMap {
         // Nine slots of ten may be used, so that looking for a key stays short.
         let needed = keys.saturating_mul(10) / 9 + 2;
         let slots = to_usize(room.min(needed));
-        let free = Slot { hash: [0; 2], offset: FREE };
+        let free = Slot {
+            hash: [0; 2],
+            offset: FREE,
+        };
         Self {
             hashers: [RandomState::new(), RandomState::new()],
             slots: vec![free; slots],
@@ -50,7 +53,9 @@ impl KeyMap {
     pub(super) fn insert(&mut self, key: &[u8], offset: Offset) -> bool {
         let hash = self.hash(key);
         let at = self.find(hash);
-        let Some(slot) = self.slots.get_mut(at) else { return false };
+        let Some(slot) = self.slots.get_mut(at) else {
+            return false;
+        };
         if slot.offset == FREE {
             if self.used >= self.most {
                 return false;
@@ -94,7 +99,10 @@ mod tests {
     fn the_newest_offset_of_a_key_is_kept() {
         let mut map = KeyMap::new(1 << 16, 1000);
         assert!(map.insert(b"a", 1) && map.insert(b"b", 2) && map.insert(b"a", 3));
-        assert_eq!((map.get(b"a"), map.get(b"b"), map.get(b"c")), (Some(3), Some(2), None));
+        assert_eq!(
+            (map.get(b"a"), map.get(b"b"), map.get(b"c")),
+            (Some(3), Some(2), None)
+        );
     }
 
     #[test]
@@ -105,7 +113,10 @@ mod tests {
             while map.insert(&taken.to_be_bytes(), taken) {
                 taken += 1;
             }
-            assert!(taken >= 1 && taken <= bytes / ENTRY_BYTES, "{taken} in {bytes}");
+            assert!(
+                taken >= 1 && taken <= bytes / ENTRY_BYTES,
+                "{taken} in {bytes}"
+            );
             assert!(map.insert(&0_u64.to_be_bytes(), 77));
             assert_eq!(map.get(&0_u64.to_be_bytes()), Some(77));
             assert_eq!(map.get(b"never"), None);

@@ -116,7 +116,12 @@ impl Shared {
     /// The first offset that no compaction has been over.
     fn first_dirty(&self) -> Offset {
         let cleaned = self.turn.lock().mark.cleaned_offset;
-        if cleaned > self.end_offset() { 0 } else { cleaned }.max(self.start_offset())
+        if cleaned > self.end_offset() {
+            0
+        } else {
+            cleaned
+        }
+        .max(self.start_offset())
     }
 
     fn note_cleaned(&self, offset: Offset) -> Result<()> {
@@ -130,7 +135,10 @@ impl Shared {
         let flushed = self.flushed_offset();
         let segments = self.segments.read();
         let sealed = segments.sealed().iter();
-        Ok(sealed.take_while(|segment| segment.next_offset() <= flushed).cloned().collect())
+        Ok(sealed
+            .take_while(|segment| segment.next_offset() <= flushed)
+            .cloned()
+            .collect())
     }
 
     /// The first offset that must not be touched (I2).
@@ -182,9 +190,15 @@ impl Shared {
     ) -> Result<Round> {
         let keys = dirty.end.saturating_sub(dirty.start);
         let memory = self.config().dedupe_buffer_bytes;
-        let mut round =
-            Round { keys: KeyMap::new(memory, keys), end: dirty.start, limit: dirty.end };
-        for segment in segments.iter().filter(|segment| segment.next_offset() > dirty.start) {
+        let mut round = Round {
+            keys: KeyMap::new(memory, keys),
+            end: dirty.start,
+            limit: dirty.end,
+        };
+        for segment in segments
+            .iter()
+            .filter(|segment| segment.next_offset() > dirty.start)
+        {
             let mut full = false;
             self.for_each_batch(segment, dirty.start, |shared, raw| {
                 if raw.header.base_offset >= dirty.end {
@@ -235,7 +249,11 @@ impl Shared {
         mut look: impl FnMut(&Self, RawBatch) -> Result<bool>,
     ) -> Result<()> {
         let stopped = self.find_in(segment, from, |shared, raw| {
-            if look(shared, raw)? { Ok(None) } else { Ok(Some(())) }
+            if look(shared, raw)? {
+                Ok(None)
+            } else {
+                Ok(Some(()))
+            }
         });
         stopped.map(drop)
     }
@@ -290,5 +308,9 @@ impl Shared {
     reason = "a ratio for a rule of thumb: 53 bits are enough"
 )]
 fn share(part: u64, total: u64) -> f64 {
-    if total == 0 { 0.0 } else { part as f64 / total as f64 }
+    if total == 0 {
+        0.0
+    } else {
+        part as f64 / total as f64
+    }
 }

@@ -25,7 +25,8 @@ use super::{CompactionReport, Round};
 /// How much is gathered before it is written, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A segment that compaction wrote, complete and synced, under its `.cleaned` names.
+/// A segment that compaction wrote, complete under its `.cleaned` names. Its batches are synced; its
+/// indexes are hints that a power cut may take.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
@@ -95,7 +96,9 @@ impl Shared {
     /// be, in bytes, index and offsets.
     fn group_len(&self, segments: &[Arc<Segment>]) -> usize {
         let config = self.config();
-        let Some(first) = segments.first() else { return 0 };
+        let Some(first) = segments.first() else {
+            return 0;
+        };
         let (mut bytes, mut len) = (0_u64, 0_usize);
         for segment in segments {
             bytes = bytes.saturating_add(segment.end().0);
@@ -139,7 +142,7 @@ impl Group<'_, '_> {
         }
         let written: u64 = self.done.iter().map(|output| output.end.0).sum();
         let after = u64::try_from(self.done.len()).unwrap_or(u64::MAX);
-        if self.log.swap(sources, self.done, truncations)? {
+        if self.log.swap(sources, &self.done, truncations)? {
             report.records_dropped = report.records_dropped.saturating_add(self.dropped);
             report.written_bytes = report.written_bytes.saturating_add(written);
             report.segments_after = report.segments_after.saturating_add(after);
@@ -152,7 +155,11 @@ impl Group<'_, '_> {
     /// The bases of everything that has files.
     fn outputs_so_far(&self) -> Vec<Offset> {
         let writing = self.writing.iter().map(|writing| writing.base_offset);
-        self.done.iter().map(|output| output.base_offset).chain(writing).collect()
+        self.done
+            .iter()
+            .map(|output| output.base_offset)
+            .chain(writing)
+            .collect()
     }
 
     /// Takes one batch over, whole, in part, or not at all.
@@ -167,7 +174,11 @@ impl Group<'_, '_> {
         }
         let aborted = self.judge.is_aborted(&header);
         if header.record_count == 0 {
-            return if self.must_stay(&header) { self.copy(&raw, source) } else { self.drop_batch(0) };
+            if self.must_stay(&header) {
+                return self.copy(&raw, source);
+            }
+            self.drop_batch(0);
+            return Ok(());
         }
         let batch = self.log.decode(raw.clone(), source)?;
         let (mut kept, mut tombstones) = (0_usize, false);
@@ -184,7 +195,8 @@ impl Group<'_, '_> {
         }
         let gone = u64::try_from(batch.len().saturating_sub(kept)).unwrap_or(u64::MAX);
         if kept == 0 && !self.must_stay(&header) {
-            return self.drop_batch(gone);
+            self.drop_batch(gone);
+            return Ok(());
         }
         self.dropped = self.dropped.saturating_add(gone);
         self.rewrite(&batch, horizon, source)
@@ -206,7 +218,10 @@ impl Group<'_, '_> {
             }
             Some(horizon) if self.now < horizon => self.copy(&raw, source),
             Some(_) if self.must_stay(&header) => self.copy(&raw, source),
-            Some(_) => self.drop_batch(0),
+            Some(_) => {
+                self.drop_batch(0);
+                Ok(())
+            }
         }
     }
 
@@ -215,8 +230,14 @@ impl Group<'_, '_> {
         if record.offset >= self.round.end {
             return true;
         }
-        let Some(key) = record.key() else { return false };
-        let newest = self.round.keys.get(key).is_none_or(|newest| record.offset >= newest);
+        let Some(key) = record.key() else {
+            return false;
+        };
+        let newest = self
+            .round
+            .keys
+            .get(key)
+            .is_none_or(|newest| record.offset >= newest);
         let horizon = header.delete_horizon();
         newest && (record.value().is_some() || horizon.is_none_or(|horizon| self.now < horizon))
     }
@@ -231,10 +252,9 @@ impl Group<'_, '_> {
         self.judge.must_stay(header) || header.next_offset() == self.round.limit
     }
 
-    fn drop_batch(&mut self, records: u64) -> Result<()> {
+    fn drop_batch(&mut self, records: u64) {
         self.changed = true;
         self.dropped = self.dropped.saturating_add(records);
-        Ok(())
     }
 
     fn copy(&mut self, raw: &RawBatch, source: &Segment) -> Result<()> {
@@ -254,19 +274,32 @@ impl Group<'_, '_> {
     ) -> Result<()> {
         self.changed = true;
         // Larger deltas to a horizon may make the batch a little longer than it was.
-        let most = batch.bytes().len().saturating_add(batch.len().saturating_mul(9));
+        let most = batch
+            .bytes()
+            .len()
+            .saturating_add(batch.len().saturating_mul(9));
         self.room_for(most, batch.base_offset(), source)?;
-        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let Some(writing) = &mut self.writing else {
+            return Ok(());
+        };
         let mut keep = self.keep.iter();
-        let change = Rewrite { delete_horizon, ..Rewrite::default() };
+        let change = Rewrite {
+            delete_horizon,
+            ..Rewrite::default()
+        };
         let written = batch
-            .rewrite(&mut writing.buffer, change, |_| keep.next().copied().unwrap_or(true))
+            .rewrite(&mut writing.buffer, change, |_| {
+                keep.next().copied().unwrap_or(true)
+            })
             .map_err(|error| match error {
-                EncodeError::Unsupported(what) => Error::Unsupported { what: what.to_owned() },
+                EncodeError::Unsupported(what) => Error::Unsupported {
+                    what: what.to_owned(),
+                },
                 EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-                EncodeError::TooLarge { size } => {
-                    Error::RecordTooLarge { size, limit: u64::from(u32::MAX >> 1) }
-                }
+                EncodeError::TooLarge { size } => Error::RecordTooLarge {
+                    size,
+                    limit: u64::from(u32::MAX >> 1),
+                },
             })?;
         writing.note(&written, self.log.index_interval_bytes())
     }
@@ -285,7 +318,11 @@ impl Group<'_, '_> {
             self.changed = true;
             self.finish_writing()?;
         }
-        let base_offset = if self.done.is_empty() { source.base_offset() } else { base_offset };
+        let base_offset = if self.done.is_empty() {
+            source.base_offset()
+        } else {
+            base_offset
+        };
         self.writing = Some(Writing::begin(self.log, base_offset)?);
         Ok(())
     }
@@ -324,8 +361,13 @@ impl Writing {
     /// Indexes the batch that was just put at the end of the buffer.
     fn note(&mut self, header: &BatchHeader, interval_bytes: u64) -> Result<()> {
         let last = header.next_offset().saturating_sub(1);
-        let position = self.end().0.saturating_sub(u64::try_from(header.size).unwrap_or(u64::MAX));
-        let too_far = || Error::InvalidRecord { reason: "an offset is too far from its segment" };
+        let position = self
+            .end()
+            .0
+            .saturating_sub(u64::try_from(header.size).unwrap_or(u64::MAX));
+        let too_far = || Error::InvalidRecord {
+            reason: "an offset is too far from its segment",
+        };
         let indexed = Indexed {
             relative_last_offset: relative(self.base_offset, last).ok_or_else(too_far)?,
             position: u32::try_from(position).map_err(|_| too_far())?,
@@ -340,7 +382,9 @@ impl Writing {
     }
 
     fn write_out(&mut self) -> Result<()> {
-        self.file.write_at(self.written.0, &self.buffer).at(&self.path, "write")?;
+        self.file
+            .write_at(self.written.0, &self.buffer)
+            .at(&self.path, "write")?;
         self.written = self.end();
         self.buffer.clear();
         Ok(())
@@ -355,7 +399,6 @@ impl Writing {
             let path = log.cleaned_path(self.base_offset, kind);
             let file = log.host.disk.create(&path).at(&path, "create")?;
             file.write_at(0, &bytes).at(&path, "write")?;
-            file.sync_data().at(&path, "sync")?;
         }
         Ok(Output {
             base_offset: self.base_offset,
@@ -373,7 +416,8 @@ impl Shared {
 
     /// The path of a segment's file at a stage of its life.
     pub(super) fn staged_path(&self, base: Offset, kind: FileKind, stage: Stage) -> PathBuf {
-        self.dir.join(FileName::Segment { base, kind, stage }.to_string())
+        self.dir
+            .join(FileName::Segment { base, kind, stage }.to_string())
     }
 
     /// Removes the `.cleaned` files of outputs that will not take their place.

@@ -26,8 +26,12 @@ use super::super::truncate::remove_if_there;
 use super::rewrite::Output;
 
 /// The kinds of files that are swapped.
-pub(super) const KINDS: [FileKind; 4] =
-    [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex];
+pub(super) const KINDS: [FileKind; 4] = [
+    FileKind::Log,
+    FileKind::Index,
+    FileKind::TimeIndex,
+    FileKind::TxnIndex,
+];
 
 impl Shared {
     /// Counts truncations.
@@ -45,7 +49,7 @@ impl Shared {
     pub(super) fn swap(
         &self,
         sources: &[Arc<Segment>],
-        outputs: Vec<Output>,
+        outputs: &[Output],
         truncations: u64,
     ) -> Result<bool> {
         let turn = self.begin_write()?;
@@ -59,7 +63,7 @@ impl Shared {
             self.drop_outputs(&bases);
             return Err(error);
         }
-        let swapped = self.take_places(sources, &outputs);
+        let swapped = self.take_places(sources, outputs);
         drop(turn);
         // From here on the disk is ahead of what is in memory; the next opening finishes it.
         swapped.map_err(|error| {
@@ -71,7 +75,6 @@ impl Shared {
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
     fn announce(&self, bases: &[Offset]) -> Result<()> {
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         for base in bases.iter().rev() {
             for kind in KINDS {
                 let from = self.cleaned_path(*base, kind);
@@ -128,7 +131,12 @@ impl Shared {
         let nexts = nexts.chain(std::iter::once(end));
         let made = outputs.iter().zip(nexts).map(|(output, next)| {
             let next = next.max(output.next_offset);
-            Arc::new(Segment::sealed(Arc::clone(&self.dir), output.base_offset, output.end, next))
+            Arc::new(Segment::sealed(
+                Arc::clone(&self.dir),
+                output.base_offset,
+                output.end,
+                next,
+            ))
         });
         made.collect()
     }
@@ -173,7 +181,11 @@ pub(in crate::log) fn settle_swaps(
     }
     let range = finished.iter().map(|(base, _)| *base).min().unwrap_or(0)
         ..finished.iter().map(|(_, next)| *next).max().unwrap_or(0);
-    let replaced: Vec<_> = bases.iter().copied().filter(|base| range.contains(base)).collect();
+    let replaced: Vec<_> = bases
+        .iter()
+        .copied()
+        .filter(|base| range.contains(base))
+        .collect();
     for base in replaced {
         for name in file_name::of_segment(base) {
             remove_if_there(step.disk, step.dir.join(name))?;

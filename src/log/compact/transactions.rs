@@ -42,15 +42,20 @@ impl Survey {
             return;
         }
         let last = header.next_offset().saturating_sub(1);
-        self.last_batches.insert(header.producer_id, (last, header.max_timestamp));
+        self.last_batches
+            .insert(header.producer_id, (last, header.max_timestamp));
         if header.is_transactional() {
-            self.open.entry(header.producer_id).or_insert(header.base_offset);
+            self.open
+                .entry(header.producer_id)
+                .or_insert(header.base_offset);
         }
     }
 
     /// Takes note of a marker.
     pub(super) fn marker(&mut self, header: &BatchHeader, control: ControlKind) {
-        let Some(first) = self.open.remove(&header.producer_id) else { return };
+        let Some(first) = self.open.remove(&header.producer_id) else {
+            return;
+        };
         if control == ControlKind::Abort {
             self.aborted.push(Aborted {
                 producer: header.producer_id,
@@ -75,14 +80,21 @@ impl Survey {
     }
 
     fn is_last_of_active(&self, header: &BatchHeader, now: Timestamp) -> bool {
-        self.last_batches.get(&header.producer_id).is_some_and(|(last, time)| {
-            last.saturating_add(1) == header.next_offset() && *time > now.minus(PRODUCER_EXPIRES)
-        })
+        self.last_batches
+            .get(&header.producer_id)
+            .is_some_and(|(last, time)| {
+                last.saturating_add(1) == header.next_offset()
+                    && *time > now.minus(PRODUCER_EXPIRES)
+            })
     }
 
     /// A walk that judges the batches of the log from its start on.
     pub(super) fn judge(&self, now: Timestamp) -> Judge<'_> {
-        Judge { survey: self, now, seen: BTreeSet::new() }
+        Judge {
+            survey: self,
+            now,
+            seen: BTreeSet::new(),
+        }
     }
 }
 
