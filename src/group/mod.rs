@@ -1,0 +1,5 @@
+//! Floor 6.
+
+mod assignor;
+mod partition;
+pub use assignor::Assignor;
