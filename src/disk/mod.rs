@@ -76,6 +76,7 @@ const _: () = assert!(size_of::<File>() == size_of::<OsFile>());
 /// A held lock. Dropping it gives it back and leaves its file in place.
 #[derive(Debug)]
 #[must_use = "the lock is given back when this is dropped"]
+#[expect(dead_code, reason = "held for what its drop does")]
 pub(crate) enum Lock {
     /// A lock of the operating system: the process's end gives it back too.
     Os(OsLock),

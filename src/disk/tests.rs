@@ -78,6 +78,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap()
+}
+
 /// Whatever is done, the file begins with what was appended and not cut, and has only zeros
 /// behind it; after a trim it has nothing behind it.
 fn check_appender(place: &Place, mode: WriteMode, limit: u64, steps: &[Step]) {
@@ -90,33 +94,33 @@ fn check_appender(place: &Place, mode: WriteMode, limit: u64, steps: &[Step]) {
         match step {
             Step::Append(len) => {
                 let bytes: Vec<u8> = (0..*len)
-                    .map(|i| ((i * 7 + number) % 255 + 1) as u8)
+                    .map(|i| u8::try_from((i * 7 + number) % 255 + 1).unwrap())
                     .collect();
                 appender.append(&bytes).unwrap();
                 model.extend_from_slice(&bytes);
             }
             Step::Cut(to) => {
                 let to = model.len() * usize::from(*to) / usize::from(u16::MAX);
-                appender.cut(to as u64).unwrap();
+                appender.cut(count(to)).unwrap();
                 model.truncate(to);
             }
             Step::Trim => {
                 appender.trim().unwrap();
-                assert_eq!(file.len().unwrap(), model.len() as u64);
+                assert_eq!(file.len().unwrap(), count(model.len()));
             }
             Step::Reopen(mode) => {
                 drop(appender);
                 file = Arc::new(place.disk.open(&path, Access::Write).unwrap());
-                appender = Appender::new(Arc::clone(&file), *mode, model.len() as u64, limit);
+                appender = Appender::new(Arc::clone(&file), *mode, count(model.len()), limit);
             }
         }
-        assert_eq!(appender.end(), model.len() as u64);
+        assert_eq!(appender.end(), count(model.len()));
         let bytes = place.read("log");
         let (written, behind) = bytes.split_at(model.len());
         assert!(written == model, "after {step:?}, step {number}");
         assert!(behind.iter().all(|byte| *byte == 0), "after {step:?}");
         assert!(
-            bytes.len() as u64 <= limit.max(model.len() as u64),
+            count(bytes.len()) <= limit.max(count(model.len())),
             "past the limit"
         );
     }

@@ -118,6 +118,11 @@ impl Corruption {
         }
     }
 
+    /// An offset that does not follow.
+    pub(crate) const fn offset(expected: Offset, found: Offset) -> Self {
+        Self::Offset { expected, found }
+    }
+
     /// A broken rule.
     pub(crate) const fn malformed(what: &'static str) -> Self {
         Self::Malformed { what }

@@ -5,7 +5,7 @@
 /// The CRC-32C of some bytes.
 #[inline]
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
-    ::crc32c::crc32c(bytes)
+    crc_fast::crc32_iscsi(bytes)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | `N.digest` | partition | ours: checksums of a sealed segment |
 //! | `N-P-K.quarantine` | partition | ours: bytes set aside from position P of segment N, the Kth |
 //! | `ottla.next` | partition | ours: the segment prepared ahead |
+//! | `ottla.truncate` | partition | ours: a truncation that is under way |
 //! | `*.tmp` | any | a file being replaced |
 //! | `.lock` `ottla.catalog` `ottla.marks` | root | ours, but for the lock, which Kafka has too |
 //! | `topic-P` | root | a partition |
@@ -27,6 +28,8 @@ pub(crate) const LOCK: &str = ".lock";
 pub(crate) const CATALOG: &str = "ottla.catalog";
 /// The flushed marks of a root, or of a log alone.
 pub(crate) const MARKS: &str = "ottla.marks";
+/// A truncation that is under way.
+pub(crate) const TRUNCATE: &str = "ottla.truncate";
 /// The segment that is prepared ahead.
 pub(crate) const NEXT_SEGMENT: &str = "ottla.next";
 /// Kafka's identity of a root.
@@ -259,6 +262,34 @@ fn parse_offset(digits: &str) -> Option<Offset> {
     }
     let offset: Offset = digits.parse().ok()?;
     i64::try_from(offset).is_ok().then_some(offset)
+}
+
+/// The name of a segment's `.log`.
+pub(crate) fn log(base: Offset) -> String {
+    FileName::segment(base, FileKind::Log).to_string()
+}
+
+/// The name of a segment's `.index`.
+pub(crate) fn index(base: Offset) -> String {
+    FileName::segment(base, FileKind::Index).to_string()
+}
+
+/// The name of a segment's `.timeindex`.
+pub(crate) fn time_index(base: Offset) -> String {
+    FileName::segment(base, FileKind::TimeIndex).to_string()
+}
+
+/// The names of every file that a segment may have. The `.log` comes first: without it the others
+/// are leftovers.
+pub(crate) fn of_segment(base: Offset) -> [String; 5] {
+    [
+        FileKind::Log,
+        FileKind::Index,
+        FileKind::TimeIndex,
+        FileKind::TxnIndex,
+        FileKind::Digest,
+    ]
+    .map(|kind| FileName::segment(base, kind).to_string())
 }
 
 /// Plain decimal digits without a sign or a leading zero, so that a name has one spelling.

@@ -13,6 +13,8 @@ mod crc;
 mod cursor;
 pub(crate) mod file_name;
 pub(crate) mod index;
+mod intent;
+mod mark;
 
 pub(crate) use batch::{
     Attributes, BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN,
@@ -22,3 +24,6 @@ pub use batch::{LogRecord, RecordBatch, RecordView, Records};
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
 pub(crate) use crc::crc32c;
+pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
+pub(crate) use intent::TruncateIntent;
+pub(crate) use mark::{Mark, MarkKey, SLOT_LEN};

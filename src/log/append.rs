@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use crate::disk::{Access, Appender};
 use crate::error::{Error, IoContext, Result};
+use crate::format::index::{Entry as _, OffsetEntry, TimeEntry};
 use crate::format::{
-    BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, OffsetEntry,
-    TimeEntry, encode_one, file_name, stamp,
+    BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, encode_one,
+    file_name, stamp,
 };
 use crate::segment::{IndexProgress, IndexWritten, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
@@ -45,6 +46,11 @@ pub(super) struct HotSettings {
     max_message_bytes: AtomicU64,
     /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
     durability: AtomicU64,
+    segment_bytes: AtomicU64,
+    segment_ms: AtomicU64,
+    segment_index_bytes: AtomicU64,
+    index_interval_bytes: AtomicU64,
+    max_decompressed_batch_bytes: AtomicU64,
     /// 0 unless one of the rarer settings asks for the longer way.
     special: AtomicU64,
 }
@@ -56,18 +62,38 @@ impl HotSettings {
         let durability = match config.durability {
             Durability::Os => 0,
             Durability::Always => ALWAYS,
-            Durability::Interval(every) => {
-                u64::try_from(every.as_millis()).unwrap_or(ALWAYS - 1).clamp(1, ALWAYS - 1)
-            }
+            Durability::Interval(every) => u64::try_from(every.as_millis())
+                .unwrap_or(ALWAYS - 1)
+                .clamp(1, ALWAYS - 1),
         };
         let special = config.compression_type != Compression::None
             || config.message_timestamp_type != TimestampType::CreateTime
             || config.cleanup_policy.compacts()
             || config.message_timestamp_before_max_ms.is_some()
             || config.message_timestamp_after_max_ms.is_some();
-        self.max_message_bytes.store(config.max_message_bytes, Ordering::Relaxed);
+        self.max_message_bytes
+            .store(config.max_message_bytes, Ordering::Relaxed);
         self.durability.store(durability, Ordering::Relaxed);
         self.special.store(u64::from(special), Ordering::Relaxed);
+        self.segment_bytes
+            .store(config.segment_bytes, Ordering::Relaxed);
+        self.segment_ms.store(config.roll_ms(), Ordering::Relaxed);
+        self.segment_index_bytes
+            .store(config.segment_index_bytes, Ordering::Relaxed);
+        self.index_interval_bytes
+            .store(config.index_interval_bytes, Ordering::Relaxed);
+        let budget = config.max_decompressed_batch_bytes;
+        self.max_decompressed_batch_bytes
+            .store(budget, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn max_decompressed_batch_bytes(&self) -> u64 {
+        self.max_decompressed_batch_bytes.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -98,6 +124,8 @@ pub(super) struct AppendState {
     pub(super) writer: Option<Appender>,
     pub(super) progress: IndexProgress,
     pub(super) index_written: IndexWritten,
+    /// One of the indexes has no place for another entry.
+    pub(super) indexes_full: bool,
     pub(super) end: Offset,
     /// Of the first batch in the active segment, once somebody looked.
     pub(super) first_timestamp: Option<Timestamp>,
@@ -127,7 +155,10 @@ impl Shared {
             return self.append_many(std::iter::once(*record));
         }
         with_scratch(|scratch| {
-            let options = BatchOptions { now: self.host.clock.now(), ..BatchOptions::default() };
+            let options = BatchOptions {
+                now: self.host.clock.now(),
+                ..BatchOptions::default()
+            };
             let summary =
                 encode_one(scratch, record, &options).map_err(|error| self.refused(error))?;
             self.append_encoded(scratch, &summary)
@@ -167,10 +198,12 @@ impl Shared {
         match error {
             EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
             EncodeError::TooLarge { size } => Error::RecordTooLarge {
-                size: u64::try_from(size).unwrap_or(u64::MAX),
+                size,
                 limit: self.hot.max_message_bytes.load(Ordering::Relaxed),
             },
-            EncodeError::Unsupported(what) => Error::Unsupported { what: what.to_owned() },
+            EncodeError::Unsupported(what) => Error::Unsupported {
+                what: what.to_owned(),
+            },
         }
     }
 
@@ -181,7 +214,11 @@ impl Shared {
 
     #[inline]
     pub(super) fn check_gate(&self, gate: Gate) -> Result<()> {
-        if gate == Gate::Open { Ok(()) } else { Err(self.gate_error(gate)) }
+        if gate == Gate::Open {
+            Ok(())
+        } else {
+            Err(self.gate_error(gate))
+        }
     }
 
     #[cold]
@@ -229,7 +266,9 @@ impl Shared {
         next_offset: Offset,
     ) -> Result<()> {
         self.open_writer(state)?;
-        let Some(writer) = &mut state.writer else { return Err(Error::Closed) };
+        let Some(writer) = &mut state.writer else {
+            return Err(Error::Closed);
+        };
         let position = writer.end();
         if let Err(error) = writer.append(batch) {
             return Err(self.cut_back(state, position, error));
@@ -242,8 +281,12 @@ impl Shared {
             max_timestamp: summary.max_timestamp,
         };
         let newest = state.progress.newest();
-        if state.progress.note(indexed, self.hot.index_interval_bytes()) {
+        if state.progress.note(
+            indexed,
+            self.hot.index_interval_bytes.load(Ordering::Relaxed),
+        ) {
             state.active.add_entries(&state.progress, indexed);
+            state.indexes_full = self.indexes_full(&state.active);
         }
         if state.progress.newest() != newest {
             state.active.raise_newest(summary.max_timestamp);
@@ -253,7 +296,9 @@ impl Shared {
         }
         state.end = next_offset;
         state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
-        state.active.publish(Position(position).plus(summary.size), next_offset);
+        state
+            .active
+            .publish(Position(position).plus(summary.size), next_offset);
         self.end.store(next_offset, Ordering::Release);
         Ok(())
     }
@@ -273,12 +318,17 @@ impl Shared {
 
     /// Opens the write side of the active segment when this is the first append since it was
     /// opened or went idle.
-    fn open_writer(&self, state: &mut AppendState) -> Result<()> {
+    pub(super) fn open_writer(&self, state: &mut AppendState) -> Result<()> {
         if state.writer.is_some() {
             return Ok(());
         }
         let path = state.active.log_path();
-        let file = Arc::new(self.host.disk.open(&path, Access::Write).at(&path, "open")?);
+        let file = Arc::new(
+            self.host
+                .disk
+                .open(&path, Access::Write)
+                .at(&path, "open")?,
+        );
         state.active.keep_file(&file);
         state.writer = Some(self.appender(file, state.active.end()));
         Ok(())
@@ -326,24 +376,30 @@ impl Shared {
         let size = state.active.end().0;
         if size == 0 {
             // Only an offset that no longer fits makes an empty segment roll.
-            let last = state.end.saturating_add(u64::from(summary.count)).saturating_sub(1);
+            let last = state
+                .end
+                .saturating_add(u64::from(summary.count))
+                .saturating_sub(1);
             return Ok(relative(state.active.base_offset(), last).is_none());
         }
         let added = u64::try_from(summary.size).unwrap_or(u64::MAX);
         if size.saturating_add(added) > self.hot.segment_bytes() {
             return Ok(true);
         }
-        let last = state.end.saturating_add(u64::from(summary.count)).saturating_sub(1);
+        let last = state
+            .end
+            .saturating_add(u64::from(summary.count))
+            .saturating_sub(1);
         if relative(state.active.base_offset(), last).is_none() {
             return Ok(true);
         }
-        Ok(self.too_old(state, summary.max_timestamp)? || self.indexes_full(state))
+        Ok(state.indexes_full || self.too_old(state, summary.max_timestamp)?)
     }
 
     /// Whether the first batch of the active segment is `segment.ms` older than this one, both
     /// by their largest timestamps, or by the clock where there are none.
     fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
-        let limit_ms = self.hot.segment_ms();
+        let limit_ms = self.hot.segment_ms.load(Ordering::Relaxed);
         let first = match state.first_timestamp {
             Some(first) => first,
             None => self.load_first_timestamp(state)?,
@@ -354,7 +410,7 @@ impl Shared {
             let now = self.host.clock.now();
             now.as_millis().saturating_sub(state.made_at.as_millis())
         };
-        Ok(age_ms > limit_ms)
+        Ok(u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > limit_ms))
     }
 
     #[cold]
@@ -371,9 +427,9 @@ impl Shared {
 
     /// Whether either index has no place for another entry; the time index keeps one for the
     /// entry that the segment is sealed with.
-    fn indexes_full(&self, state: &AppendState) -> bool {
-        let bytes = self.hot.segment_index_bytes();
-        let (offsets, times) = state.active.index_lens();
+    pub(super) fn indexes_full(&self, active: &Segment) -> bool {
+        let bytes = self.hot.segment_index_bytes.load(Ordering::Relaxed);
+        let (offsets, times) = active.index_lens();
         let full = |entries: usize, len: usize| entries.saturating_add(1).saturating_mul(len);
         full(offsets, OffsetEntry::LEN) > to_usize(bytes)
             || full(times.saturating_add(1), TimeEntry::LEN) > to_usize(bytes)
@@ -396,10 +452,14 @@ impl Shared {
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));
         sealed.add_final_entry(&state.progress);
         if let Some(writer) = state.writer.replace(writer) {
-            state.sealing.push(Sealing { segment: sealed, writer });
+            state.sealing.push(Sealing {
+                segment: sealed,
+                writer,
+            });
         }
         state.progress = IndexProgress::default();
         state.index_written = IndexWritten::default();
+        state.indexes_full = false;
         state.first_timestamp = None;
         state.made_at = self.host.clock.now();
         state.names_unsynced = true;
@@ -411,8 +471,7 @@ impl Shared {
     fn next_file(&self, state: &mut AppendState, next: &Segment) -> Result<crate::disk::File> {
         let path = next.log_path();
         let prepared = self.dir.join(file_name::NEXT_SEGMENT);
-        if std::mem::take(&mut state.next_ready)
-            && self.host.disk.rename(&prepared, &path).is_ok()
+        if std::mem::take(&mut state.next_ready) && self.host.disk.rename(&prepared, &path).is_ok()
         {
             return self.host.disk.open(&path, Access::Write).at(&path, "open");
         }
@@ -432,7 +491,9 @@ impl Shared {
 /// The rules for a record that some logs have.
 fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
     if config.cleanup_policy.compacts() && record.key().is_none() {
-        return Err(Error::InvalidRecord { reason: "a compacted log takes only records with a key" });
+        return Err(Error::InvalidRecord {
+            reason: "a compacted log takes only records with a key",
+        });
     }
     if config.message_timestamp_type == TimestampType::LogAppendTime {
         return Ok(());

@@ -150,6 +150,18 @@ config! {
     }
 }
 
+impl LogConfig {
+    /// The largest age of a segment's first record in milliseconds; compaction that must not lag
+    /// needs the segment sealed in time.
+    pub(crate) fn roll_ms(&self) -> u64 {
+        let limit = match self.max_compaction_lag_ms {
+            Some(lag) if self.cleanup_policy.compacts() => self.segment_ms.min(lag),
+            _ => self.segment_ms,
+        };
+        u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

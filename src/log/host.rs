@@ -70,7 +70,9 @@ struct Queue {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("waiting", &self.chores.lock().due.len()).finish()
+        f.debug_struct("Queue")
+            .field("waiting", &self.chores.lock().due.len())
+            .finish()
     }
 }
 
@@ -83,7 +85,12 @@ struct Chores {
 
 impl Flusher {
     fn new(clock: Clock, manual: bool) -> Self {
-        Self { manual, clock, shared: Arc::default(), thread: Mutex::new(None) }
+        Self {
+            manual,
+            clock,
+            shared: Arc::default(),
+            thread: Mutex::new(None),
+        }
     }
 
     /// Whether nobody runs chores.
@@ -149,7 +156,10 @@ impl Queue {
                 self.wake.wait_until(&mut chores, at);
                 continue;
             }
-            let chore = chores.due.remove(&(at, number)).and_then(|chore| chore.upgrade());
+            let chore = chores
+                .due
+                .remove(&(at, number))
+                .and_then(|chore| chore.upgrade());
             drop(chores);
             if let Some(chore) = chore {
                 chore.run();

@@ -99,22 +99,36 @@ impl Marks {
             table.pairs = pair.saturating_add(1);
             pair
         });
-        table.newest.insert(key, (pair, Mark { key, ..Mark::default() }));
+        table.newest.insert(
+            key,
+            (
+                pair,
+                Mark {
+                    key,
+                    ..Mark::default()
+                },
+            ),
+        );
         MarkPlace { pair }
     }
 
     /// Writes a mark into the page cache; its sequence must be one above the last.
     pub(crate) fn write(&self, place: MarkPlace, mark: &Mark) -> Result<()> {
-        let Some(file) = &self.file else { return Err(Error::ReadOnly) };
+        let Some(file) = &self.file else {
+            return Err(Error::ReadOnly);
+        };
         let half = mark.sequence & 1;
         let slot = u64::from(place.pair).saturating_mul(2).saturating_add(half);
         let position = slot.saturating_mul(u64::try_from(SLOT_LEN).unwrap_or(u64::MAX));
-        file.write_at(position, &mark.encode()).at(&self.path, "write")
+        file.write_at(position, &mark.encode())
+            .at(&self.path, "write")
     }
 
     /// Makes every mark that was written survive power loss.
     pub(crate) fn sync(&self, now: Instant) -> Result<()> {
-        let Some(file) = &self.file else { return Err(Error::ReadOnly) };
+        let Some(file) = &self.file else {
+            return Err(Error::ReadOnly);
+        };
         file.sync_data().at(&self.path, "sync")?;
         *self.synced_at.lock() = Some(now);
         Ok(())
@@ -122,17 +136,25 @@ impl Marks {
 
     /// The same, but at most once a second.
     pub(crate) fn sync_by_the_way(&self, now: Instant) -> Result<()> {
-        let due = self.synced_at.lock().is_none_or(|at| now.duration_since(at) >= SYNC_EVERY);
+        let due = self
+            .synced_at
+            .lock()
+            .is_none_or(|at| now.duration_since(at) >= SYNC_EVERY);
         if due { self.sync(now) } else { Ok(()) }
     }
 
     /// Forgets a log; its place may be given to another.
     pub(crate) fn forget(&self, key: MarkKey) -> Result<()> {
-        let Some(file) = &self.file else { return Err(Error::ReadOnly) };
-        let Some((pair, _)) = self.table.lock().newest.remove(&key) else { return Ok(()) };
+        let Some(file) = &self.file else {
+            return Err(Error::ReadOnly);
+        };
+        let Some((pair, _)) = self.table.lock().newest.remove(&key) else {
+            return Ok(());
+        };
         let zeros = [0; 2 * SLOT_LEN];
         let length = u64::try_from(zeros.len()).unwrap_or(u64::MAX);
-        file.write_at(u64::from(pair).saturating_mul(length), &zeros).at(&self.path, "write")?;
+        file.write_at(u64::from(pair).saturating_mul(length), &zeros)
+            .at(&self.path, "write")?;
         self.table.lock().free.push(pair);
         Ok(())
     }

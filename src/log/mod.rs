@@ -40,9 +40,7 @@ pub use report::{OpenEvent, OpenReport, SegmentInfo};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::{LogRecord, MarkKey};
-use crate::sync::{
-    AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline,
-};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
 use crate::types::{Durability, Offset, Record, Settings as _, Start, Timestamp};
 
 use append::{AppendState, HotSettings};
@@ -172,13 +170,19 @@ impl Log {
         mode: OpenMode,
     ) -> Result<Self> {
         let shared = open::open(host, source, config, mode)?;
-        Ok(Self { shared, _keeper: None })
+        Ok(Self {
+            shared,
+            _keeper: None,
+        })
     }
 
     /// Makes a handle that closes the log when its last clone goes.
     fn kept(shared: Arc<Shared>) -> Self {
         let keeper = Arc::new(Keeper(Arc::clone(&shared)));
-        Self { shared, _keeper: Some(keeper) }
+        Self {
+            shared,
+            _keeper: Some(keeper),
+        }
     }
 
     /// Appends a record and gives its offset.
@@ -198,7 +202,9 @@ impl Log {
     ///   confirmed, and may or may not be there after the log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Offset> {
-        self.shared.append_one(&record.into()).map(|offsets| offsets.start)
+        self.shared
+            .append_one(&record.into())
+            .map(|offsets| offsets.start)
     }
 
     /// Appends records as one batch: all of them or none, for readers and after any crash. Gives
@@ -427,7 +433,11 @@ impl Shared {
 
     /// An error when the log is closed; a poisoned one can still be read.
     fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Wakes everybody who waits for this log.

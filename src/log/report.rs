@@ -30,7 +30,9 @@ impl OpenReport {
     pub(crate) fn merge(&mut self, other: Self) {
         self.clean &= other.clean;
         self.scanned_bytes = self.scanned_bytes.saturating_add(other.scanned_bytes);
-        self.quarantined_bytes = self.quarantined_bytes.saturating_add(other.quarantined_bytes);
+        self.quarantined_bytes = self
+            .quarantined_bytes
+            .saturating_add(other.quarantined_bytes);
         self.events.extend(other.events);
     }
 }

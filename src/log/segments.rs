@@ -46,8 +46,12 @@ impl Segments {
         if self.active.base_offset() <= offset {
             return &self.active;
         }
-        let after = self.sealed.partition_point(|segment| segment.base_offset() <= offset);
-        self.sealed.get(after.saturating_sub(1)).unwrap_or(&self.active)
+        let after = self
+            .sealed
+            .partition_point(|segment| segment.base_offset() <= offset);
+        self.sealed
+            .get(after.saturating_sub(1))
+            .unwrap_or(&self.active)
     }
 
     /// The segment after one that begins at `base_offset`.
@@ -55,7 +59,9 @@ impl Segments {
         if self.active.base_offset() <= base_offset {
             return None;
         }
-        let at = self.sealed.partition_point(|segment| segment.base_offset() <= base_offset);
+        let at = self
+            .sealed
+            .partition_point(|segment| segment.base_offset() <= base_offset);
         Some(self.sealed.get(at).unwrap_or(&self.active))
     }
 
@@ -66,8 +72,14 @@ impl Segments {
 
     /// Takes away the sealed segments that lie wholly below an offset.
     pub(super) fn remove_below(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
-        let bases = self.sealed.iter().skip(1).chain(std::iter::once(&self.active));
-        let gone = bases.take_while(|next| next.base_offset() <= offset).count();
+        let bases = self
+            .sealed
+            .iter()
+            .skip(1)
+            .chain(std::iter::once(&self.active));
+        let gone = bases
+            .take_while(|next| next.base_offset() <= offset)
+            .count();
         self.sealed.drain(..gone).collect()
     }
 
@@ -76,7 +88,9 @@ impl Segments {
     pub(super) fn remove_above(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
         let mut gone = Vec::new();
         while self.active.base_offset() > offset {
-            let Some(below) = self.sealed.pop() else { break };
+            let Some(below) = self.sealed.pop() else {
+                break;
+            };
             gone.push(std::mem::replace(&mut self.active, below));
         }
         gone
@@ -84,8 +98,12 @@ impl Segments {
 
     /// Replaces neighbours `first..=last` (by base offset) by another segment.
     pub(super) fn replace(&mut self, first: Offset, last: Offset, with: Option<Arc<Segment>>) {
-        let from = self.sealed.partition_point(|segment| segment.base_offset() < first);
-        let to = self.sealed.partition_point(|segment| segment.base_offset() <= last);
+        let from = self
+            .sealed
+            .partition_point(|segment| segment.base_offset() < first);
+        let to = self
+            .sealed
+            .partition_point(|segment| segment.base_offset() <= last);
         self.sealed.splice(from..to, with);
     }
 }
@@ -99,21 +117,38 @@ mod tests {
     fn segments(bases: &[Offset]) -> Segments {
         let mut all: Vec<_> = bases
             .iter()
-            .map(|base| Arc::new(Segment::sealed(Path::new("x").into(), *base, Position(9), *base)))
+            .map(|base| {
+                Arc::new(Segment::sealed(
+                    Path::new("x").into(),
+                    *base,
+                    Position(9),
+                    *base,
+                ))
+            })
             .collect();
         let active = all.pop().unwrap();
         Segments::new(all, active)
     }
 
     fn bases(segments: &Segments) -> Vec<Offset> {
-        segments.iter().map(|segment| segment.base_offset()).collect()
+        segments
+            .iter()
+            .map(|segment| segment.base_offset())
+            .collect()
     }
 
     #[test]
     fn an_offset_is_found_in_the_last_segment_that_begins_at_or_below_it() {
         let set = segments(&[10, 20, 30]);
-        for (offset, base) in [(0, 10), (10, 10), (19, 10), (20, 20), (29, 20), (30, 30), (99, 30)]
-        {
+        for (offset, base) in [
+            (0, 10),
+            (10, 10),
+            (19, 10),
+            (20, 20),
+            (29, 20),
+            (30, 30),
+            (99, 30),
+        ] {
             assert_eq!(set.floor(offset).base_offset(), base, "{offset}");
         }
         assert_eq!(set.after(10).map(|s| s.base_offset()), Some(20));

@@ -84,9 +84,9 @@ impl BatchCursor {
 
     /// Goes to another place, keeping the memory.
     pub(crate) fn seek(&mut self, position: Position, floor: Offset) {
-        self.forget_chunk();
         self.position = position;
         self.floor = floor;
+        self.forget_chunk();
         self.next_read = CHUNK_BYTES_MIN;
     }
 
@@ -114,7 +114,11 @@ impl BatchCursor {
         let range = start..start.saturating_add(header.size);
         let bytes = self.chunk.get(range.clone()).unwrap_or_default();
         check_crc(bytes, &header).map_err(Stop::Corrupt)?;
-        let raw = RawBatch { header, position: self.position, bytes: self.chunk.slice(range) };
+        let raw = RawBatch {
+            header,
+            position: self.position,
+            bytes: self.chunk.slice(range),
+        };
         self.step(&raw.header);
         Ok(Some(raw))
     }
@@ -160,7 +164,9 @@ impl BatchCursor {
             memory = BytesMut::with_capacity(wanted.max(self.next_read.min(left)));
         }
         memory.resize(wanted, 0);
-        let read = file.read_at(self.position.0, &mut memory).map_err(Stop::Io)?;
+        let read = file
+            .read_at(self.position.0, &mut memory)
+            .map_err(Stop::Io)?;
         memory.truncate(read);
         self.chunk = memory.freeze();
         self.chunk_at = self.position;

@@ -24,7 +24,8 @@ pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{OffsetEntry, TimeEntry, file_name};
+use crate::format::file_name;
+use crate::format::index::{Entry, OffsetEntry, TimeEntry};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
@@ -49,7 +50,6 @@ pub(crate) struct Segment {
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
 }
-
 
 impl Segment {
     /// A segment that is there: `end` bytes of batches, the offsets `base_offset..next_offset`.
@@ -113,7 +113,9 @@ impl Segment {
 
     /// Every path that the segment may have a file at.
     pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        file_name::of_segment(self.base_offset).into_iter().map(|name| self.dir.join(name))
+        file_name::of_segment(self.base_offset)
+            .into_iter()
+            .map(|name| self.dir.join(name))
     }
 
     /// The file, opened for reading when it is not open yet.
@@ -161,6 +163,26 @@ impl Segment {
     pub(crate) fn set_index(&self, index: SparseIndex, newest: Option<Timestamp>) {
         self.raise_newest(newest.unwrap_or(Timestamp::NONE));
         *self.index.write() = Some(index);
+    }
+
+    /// Adds the time entry that a sealed or closed segment ends with.
+    pub(crate) fn add_final_entry(&self, progress: &IndexProgress) {
+        if let Some(index) = &mut *self.index.write() {
+            progress.final_entry(index);
+        }
+    }
+
+    /// How many entries the two indexes hold in memory.
+    pub(crate) fn index_lens(&self) -> (usize, usize) {
+        let index = self.index.read();
+        let lens = |index: &SparseIndex| (index.offset_entries().len(), index.time_entries().len());
+        index.as_ref().map_or((0, 0), lens)
+    }
+
+    /// The largest timestamp, if somebody asked before or the segment is active.
+    pub(crate) fn newest_known(&self) -> Option<Timestamp> {
+        let newest = Timestamp::from_millis(self.newest_ms.load(Ordering::Acquire));
+        Some(newest).filter(|newest| *newest > Timestamp::NONE)
     }
 
     /// Adds the entries of a batch that is about to be published.
@@ -241,7 +263,9 @@ impl Segment {
             Err(error) => Err(Error::io(path, "read", error)),
         };
         let (offsets, times) = (read(&self.index_path())?, read(&self.time_index_path())?);
-        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+        let (Some(offsets), Some(times)) = (offsets, times) else {
+            return Ok(None);
+        };
         let index = SparseIndex::decode(&offsets, &times, self.end());
         // Batches without a single time entry: the file was lost or cut; timestamps may be there.
         Ok(index.filter(|index| index.last_time_entry().is_some() || self.end() == Position::ZERO))
@@ -270,35 +294,57 @@ impl Segment {
         let (mut offsets, mut times) = (Vec::new(), Vec::new());
         let now = {
             let slot = self.index.read();
-            let Some(index) = &*slot else { return Ok(written) };
-            for entry in index.offset_entries().iter().skip(written.offsets) {
-                entry.encode(&mut offsets);
-            }
-            for entry in index.time_entries().iter().skip(written.times) {
-                entry.encode(&mut times);
-            }
+            let Some(index) = &*slot else {
+                return Ok(written);
+            };
+            encode_entries(index, written, &mut offsets, &mut times);
             IndexWritten {
                 offsets: index.offset_entries().len(),
                 times: index.time_entries().len(),
             }
         };
         let place = |entries: usize, len: usize| u64::try_from(entries * len).unwrap_or(u64::MAX);
-        write_from(disk, &self.index_path(), place(written.offsets, OffsetEntry::LEN), &offsets)?;
-        write_from(disk, &self.time_index_path(), place(written.times, TimeEntry::LEN), &times)?;
+        write_from(
+            disk,
+            &self.index_path(),
+            place(written.offsets, OffsetEntry::LEN),
+            &offsets,
+        )?;
+        write_from(
+            disk,
+            &self.time_index_path(),
+            place(written.times, TimeEntry::LEN),
+            &times,
+        )?;
         Ok(now)
     }
 
-    /// Writes both index files whole, replacing what was there; not synced.
-    pub(crate) fn write_index_files(&self, disk: &Disk, index: &SparseIndex) -> Result<()> {
+    /// Writes both index files whole, as they are in memory, and syncs them. Without indexes in
+    /// memory the files stay as they are.
+    pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<()> {
         let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        for entry in index.offset_entries() {
-            entry.encode(&mut offsets);
-        }
-        for entry in index.time_entries() {
-            entry.encode(&mut times);
+        {
+            let slot = self.index.read();
+            let Some(index) = &*slot else { return Ok(()) };
+            encode_entries(index, IndexWritten::default(), &mut offsets, &mut times);
         }
         write_whole(disk, &self.index_path(), &offsets)?;
         write_whole(disk, &self.time_index_path(), &times)
+    }
+}
+
+/// Encodes the entries after the first `written`.
+fn encode_entries(
+    index: &SparseIndex,
+    written: IndexWritten,
+    offsets: &mut Vec<u8>,
+    times: &mut Vec<u8>,
+) {
+    for entry in index.offset_entries().iter().skip(written.offsets) {
+        offsets.extend_from_slice(&entry.encode());
+    }
+    for entry in index.time_entries().iter().skip(written.times) {
+        times.extend_from_slice(&entry.encode());
     }
 }
 
@@ -325,7 +371,9 @@ fn write_from(disk: &Disk, path: &Path, position: u64, bytes: &[u8]) -> Result<(
     if bytes.is_empty() {
         return Ok(());
     }
-    open_or_create(disk, path)?.write_at(position, bytes).at(path, "write")
+    open_or_create(disk, path)?
+        .write_at(position, bytes)
+        .at(path, "write")
 }
 
 /// Makes a file hold just these bytes, in place and synced: an index that a crash leaves half

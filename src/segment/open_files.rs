@@ -20,7 +20,10 @@ pub(crate) struct OpenFiles {
 impl OpenFiles {
     /// Keeps at most `max` sealed segments open.
     pub(crate) fn new(max: usize) -> Self {
-        Self { max: max.max(1), opened: Mutex::new(VecDeque::new()) }
+        Self {
+            max: max.max(1),
+            opened: Mutex::new(VecDeque::new()),
+        }
     }
 
     /// Notes that a segment was opened; closes others when that is one too many.
@@ -33,8 +36,12 @@ impl OpenFiles {
         let mut turns = opened.len();
         while opened.len() > self.max && turns > 0 {
             turns -= 1;
-            let Some(oldest) = opened.pop_front() else { break };
-            let Some(oldest) = oldest.upgrade() else { continue };
+            let Some(oldest) = opened.pop_front() else {
+                break;
+            };
+            let Some(oldest) = oldest.upgrade() else {
+                continue;
+            };
             if oldest.take_used() && turns > 0 {
                 opened.push_back(Arc::downgrade(&oldest));
             } else {

@@ -61,7 +61,9 @@ pub(crate) fn scan(
             Ok(None) => break,
             Ok(Some(raw)) => {
                 let Some(batch) = indexed(segment, &raw.header, raw.position) else {
-                    found.stopped = Some(Corruption::malformed("an offset is too far from its segment's base"));
+                    found.stopped = Some(Corruption::malformed(
+                        "an offset is too far from its segment's base",
+                    ));
                     break;
                 };
                 if found.progress.note(batch, INTERVAL_BYTES) {

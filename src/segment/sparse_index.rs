@@ -11,7 +11,7 @@
 //!    that timestamp came first. One more is tried when the segment is sealed or closed.
 //! 3. Offsets and positions rise strictly, timestamps too, offsets of time entries do not fall.
 
-use crate::format::{OffsetEntry, TimeEntry};
+use crate::format::index::{Entry, OffsetEntry, TimeEntry, entries};
 use crate::types::{Offset, Position, Timestamp};
 
 /// Both indexes of a segment.
@@ -27,32 +27,24 @@ impl SparseIndex {
     ///
     /// `None` when they break (I3) or point past `log_end`: then they must be rebuilt.
     pub(crate) fn decode(offsets: &[u8], times: &[u8], log_end: Position) -> Option<Self> {
-        let offsets: Vec<_> = OffsetEntry::decode_all(offsets)?;
-        let times: Vec<_> = TimeEntry::decode_all(times)?;
-        let places_rise = offsets.is_sorted_by(|a, b| {
-            a.relative_offset < b.relative_offset && a.position < b.position
-        });
-        let times_rise = times.is_sorted_by(|a, b| {
-            a.timestamp < b.timestamp && a.relative_offset <= b.relative_offset
-        });
-        let inside = offsets.last().is_none_or(|entry| u64::from(entry.position) < log_end.0);
-        (places_rise && times_rise && inside).then_some(Self { offsets, times })
+        let offsets: Vec<OffsetEntry> = decode_entries(offsets)?;
+        let times: Vec<TimeEntry> = decode_entries(times)?;
+        let inside = offsets
+            .last()
+            .is_none_or(|entry| u64::from(entry.position) < log_end.0);
+        inside.then_some(Self { offsets, times })
     }
 
     /// Where to begin looking for an offset: every batch that ends above it lies at or after this
     /// place.
     pub(crate) fn position_for(&self, relative_offset: u32) -> Position {
-        let after = self.offsets.partition_point(|entry| entry.relative_offset <= relative_offset);
-        let floor = after.checked_sub(1).and_then(|at| self.offsets.get(at));
+        let floor = OffsetEntry::floor(&self.offsets, relative_offset);
         Position(floor.map_or(0, |entry| u64::from(entry.position)))
     }
 
-    /// From which offset on to look for the first record at or after a time: the last offset of
-    /// a batch at or before the one that holds it.
+    /// From which offset on to look for the first record at or after a time.
     pub(crate) fn relative_offset_for(&self, at: Timestamp) -> u32 {
-        let after = self.times.partition_point(|entry| entry.timestamp <= at);
-        let floor = after.checked_sub(1).and_then(|at| self.times.get(at));
-        floor.map_or(0, |entry| entry.relative_offset)
+        TimeEntry::before(&self.times, at).map_or(0, |entry| entry.relative_offset)
     }
 
     /// The last entry: from its batch on, nothing is indexed.
@@ -76,7 +68,11 @@ impl SparseIndex {
     }
 
     fn push_time(&mut self, entry: TimeEntry) {
-        if self.times.last().is_none_or(|last| last.timestamp < entry.timestamp) {
+        if self
+            .times
+            .last()
+            .is_none_or(|last| last.timestamp < entry.timestamp)
+        {
             self.times.push(entry);
         }
     }
@@ -86,8 +82,17 @@ impl SparseIndex {
         self.offsets.retain(|entry| {
             u64::from(entry.position) < position.0 && entry.relative_offset < relative_offset
         });
-        self.times.retain(|entry| entry.relative_offset < relative_offset);
+        self.times
+            .retain(|entry| entry.relative_offset < relative_offset);
     }
+}
+
+/// The entries of an index file; a tail of zeros is no part of them, and anything else that is no
+/// entry makes the whole file worthless.
+fn decode_entries<E: Entry>(bytes: &[u8]) -> Option<Vec<E>> {
+    let decoded: Vec<E> = entries(bytes).collect();
+    let rest = bytes.get(decoded.len().checked_mul(E::LEN)?..)?;
+    rest.iter().all(|byte| *byte == 0).then_some(decoded)
 }
 
 /// A batch as the indexes see it.
@@ -113,14 +118,19 @@ pub(crate) struct IndexProgress {
 impl IndexProgress {
     /// Takes up again after the last entries of an index.
     pub(crate) fn after(index: &SparseIndex) -> Self {
-        Self { bytes_since_entry: 0, newest: index.last_time_entry() }
+        Self {
+            bytes_since_entry: 0,
+            newest: index.last_time_entry(),
+        }
     }
 
     /// Notes a batch that is about to be added; true when it gets an entry (I1), which
     /// [`Self::entries`] gives.
     #[inline]
     pub(crate) fn note(&mut self, batch: Indexed, interval_bytes: u64) -> bool {
-        let newest = self.newest.map_or(Timestamp::NONE, |newest| newest.timestamp);
+        let newest = self
+            .newest
+            .map_or(Timestamp::NONE, |newest| newest.timestamp);
         if newest < batch.max_timestamp {
             self.newest = Some(TimeEntry {
                 timestamp: batch.max_timestamp,

@@ -13,42 +13,65 @@
 
 /// Reads a zigzag varint of 32 bits; gives the value and what follows it, `None` when the bytes
 /// end or the run is too long.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "as a call, its result goes through memory: four times the cost of a record"
+)]
 pub(crate) fn read_varint(bytes: &[u8]) -> Option<(i32, &[u8])> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        return Some((unzigzag32(u32::from(first)), rest));
-    }
-    read_varint_slow(u32::from(first & 0x7f), rest)
+    let (raw, rest) = match bytes {
+        [first, rest @ ..] if *first < 0x80 => (u32::from(*first), rest),
+        [first, second, rest @ ..] if *second < 0x80 => {
+            let high = u32::from(*second).wrapping_shl(7);
+            (u32::from(*first & 0x7f) | high, rest)
+        }
+        _ => read_long_varint(bytes)?,
+    };
+    Some((unzigzag32(raw), rest))
 }
 
-fn read_varint_slow(mut raw: u32, mut rest: &[u8]) -> Option<(i32, &[u8])> {
-    for shift in [7_u32, 14, 21, 28] {
+/// Three bytes and more.
+#[cold]
+fn read_long_varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let mut raw = 0_u32;
+    let mut rest = bytes;
+    for shift in [0_u32, 7, 14, 21, 28] {
         let (&byte, tail) = rest.split_first()?;
         rest = tail;
         raw |= u32::from(byte & 0x7f).wrapping_shl(shift);
         if byte < 0x80 {
-            return Some((unzigzag32(raw), rest));
+            return Some((raw, rest));
         }
     }
     None
 }
 
 /// Reads a zigzag varint of 64 bits, as [`read_varint`] does for 32.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as for `read_varint`")]
 pub(crate) fn read_varlong(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        return Some((unzigzag64(u64::from(first)), rest));
-    }
-    let mut raw = u64::from(first & 0x7f);
-    let mut rest = rest;
-    for shift in [7_u32, 14, 21, 28, 35, 42, 49, 56, 63] {
+    let (raw, rest) = match bytes {
+        [first, rest @ ..] if *first < 0x80 => (u64::from(*first), rest),
+        [first, second, rest @ ..] if *second < 0x80 => {
+            let high = u64::from(*second).wrapping_shl(7);
+            (u64::from(*first & 0x7f) | high, rest)
+        }
+        _ => read_long_varlong(bytes)?,
+    };
+    Some((unzigzag64(raw), rest))
+}
+
+/// Three bytes and more.
+#[cold]
+fn read_long_varlong(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut raw = 0_u64;
+    let mut rest = bytes;
+    for shift in [0_u32, 7, 14, 21, 28, 35, 42, 49, 56, 63] {
         let (&byte, tail) = rest.split_first()?;
         rest = tail;
         raw |= u64::from(byte & 0x7f).wrapping_shl(shift);
         if byte < 0x80 {
-            return Some((unzigzag64(raw), rest));
+            return Some((raw, rest));
         }
     }
     None

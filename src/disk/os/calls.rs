@@ -87,26 +87,50 @@ pub(super) fn advise_drop(_: &File) {}
 
 /// An open-file-description lock on the whole file, for writing: false when somebody has one, or
 /// a POSIX record lock, as a JVM takes. It belongs to the open file, so it also keeps out a second
-/// handle of this process, and ends with the last copy of the descriptor.
+/// handle of this process, and ends with the last copy of the descriptor at the latest.
+#[cfg(target_os = "linux")]
+pub(super) fn lock_description(file: &File) -> io::Result<bool> {
+    match set_description_lock(file, libc::F_WRLCK) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EACCES) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Gives an open-file-description lock back, whatever copies of the descriptor there are.
+#[cfg(target_os = "linux")]
+pub(super) fn unlock_description(file: &File) -> io::Result<()> {
+    set_description_lock(file, libc::F_UNLCK)
+}
+
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no F_OFD_SETLK")]
-pub(super) fn lock_description(file: &File) -> io::Result<bool> {
+fn set_description_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
     // SAFETY: `flock` is a C struct of integers, for which all zeros is a value. Zeros also say:
     // from the start of the file (`SEEK_SET` 0) to its end however far that is, and `l_pid` must
     // be 0 for this kind of lock.
     let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
-    wanted.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default();
+    wanted.l_type = libc::c_short::try_from(kind).unwrap_or_default();
     // SAFETY: the descriptor is open for the length of the borrow, and `wanted` is a `flock` that
     // the call only reads.
-    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) };
-    if outcome == 0 {
-        return Ok(true);
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
-        _ => Err(error),
-    }
+}
+
+/// A POSIX record lock on the whole file, as a JVM's `FileChannel.tryLock` takes it.
+#[cfg(all(test, unix))]
+#[expect(unsafe_code, reason = "std has no F_SETLK")]
+pub(super) fn lock_record(file: &File) -> bool {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: as in `set_description_lock`.
+    let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
+    wanted.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default();
+    // SAFETY: as in `set_description_lock`.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const wanted) == 0 }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -116,4 +140,13 @@ pub(super) fn lock_description(file: &File) -> io::Result<bool> {
 )]
 pub(super) fn lock_description(_: &File) -> io::Result<bool> {
     Ok(true)
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+pub(super) fn unlock_description(_: &File) -> io::Result<()> {
+    Ok(())
 }

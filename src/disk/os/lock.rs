@@ -8,8 +8,9 @@
 //! - (L3) An open-file-description lock on it (Linux): a JVM takes POSIX record locks, which
 //!   `flock` neither sees nor stops.
 //!
-//! A child of `fork` that lives on without `exec` keeps copies of the descriptors, and so the
-//! lock.
+//! A lock is given back by name and not only by closing its file: while another thread starts a
+//! process, that process has copies of all descriptors for a moment, and they would keep the lock.
+//! A child of `fork` that outlives its parent without `exec` does keep it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -17,11 +18,25 @@ use std::path::Path;
 
 use super::{calls, open_regular};
 
-/// A held lock; dropping it closes the files, which gives it back.
+/// A held lock; dropping it gives it back.
 #[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "held for what their drop does"))]
 pub(crate) struct OsLock {
-    _file: File,
-    _directory: Option<File>,
+    // In this order: whoever finds the directory free finds the file free too.
+    file: Held,
+    directory: Option<Held>,
+}
+
+/// An open file that holds a lock.
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing the file ends the locks as well, if nobody has a copy of the descriptor.
+        calls::unlock_description(&self.0).ok();
+        self.0.unlock().ok();
+    }
 }
 
 /// How often a lock file that was replaced while it was being locked is tried again.
@@ -44,23 +59,28 @@ impl OsLock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            if !calls::lock_description(&file)? {
+            let file = Held(file);
+            if !calls::lock_description(&file.0)? {
                 return Ok(None);
             }
             // Whoever opened the file before somebody replaced it has locked nothing of worth.
-            if is_at(&file, path)? {
-                return Ok(Some(Self {
-                    _file: file,
-                    _directory: directory,
-                }));
+            if is_at(&file.0, path)? {
+                return Ok(Some(Self { file, directory }));
             }
         }
         Ok(None)
     }
+
+    /// Copies of the descriptors, as a process has them that is being started.
+    #[cfg(test)]
+    pub(super) fn copies(&self) -> Vec<File> {
+        let held = self.directory.iter().chain([&self.file]);
+        held.filter_map(|held| held.0.try_clone().ok()).collect()
+    }
 }
 
 enum Layer {
-    Held(File),
+    Held(Held),
     Refused,
     Missing,
 }
@@ -75,7 +95,7 @@ fn lock_directory(path: &Path) -> Layer {
         return Layer::Missing;
     };
     match directory.try_lock() {
-        Ok(()) => Layer::Held(directory),
+        Ok(()) => Layer::Held(Held(directory)),
         Err(TryLockError::WouldBlock) => Layer::Refused,
         Err(TryLockError::Error(_)) => Layer::Missing,
     }
@@ -98,7 +118,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Windows does not let an open file lose its name.
+/// std tells no identity of a file here, so (L2) is what there is.
 #[cfg(not(unix))]
 #[expect(
     clippy::unnecessary_wraps,

@@ -5,6 +5,8 @@
 
 mod calls;
 mod lock;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, OpenOptions};
 use std::io;

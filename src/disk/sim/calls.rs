@@ -113,6 +113,7 @@ impl Sim {
     pub(in crate::disk) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.enter(Kind::Rename, from)?;
         let node = state.lookup(from)?;
+        state.watch_rename(node, from);
         let (dir, from) = state.place(from)?;
         let (_, to) = state.place(to)?;
         if from == to {
@@ -252,6 +253,7 @@ impl SimFile {
     pub(in crate::disk) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, failure) = self.sim.begin(Kind::Write, &self.path)?;
         self.writable()?;
+        state.watch_write(self.node, position, &self.path);
         match failure {
             None => state.write(self.node, position, bytes),
             Some(Failure::ShortWrite) => {

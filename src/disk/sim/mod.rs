@@ -16,10 +16,22 @@
 //! which may then look at every state that a power cut at this moment leaves: so one run of a
 //! workload meets every cut.
 
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the fuzz crate uses a part of it, the proof suites the rest"
+    )
+)]
+
 mod calls;
+mod crash;
 mod fault;
 mod node;
+mod order;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -31,8 +43,11 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::types::{Timestamp, to_usize};
 
 pub(crate) use calls::{SimFile, SimLock, SimMap};
+pub(crate) use crash::{Choice, Fate};
 pub(crate) use fault::{At, Failure, Fault, Kind, Operation, Repeat, SyncFailure};
+pub(crate) use order::Violation;
 
+use crash::{Cut, seed_at};
 use node::{FileNode, Image, Node};
 use state::State;
 
@@ -47,6 +62,8 @@ type Watcher = Box<dyn FnMut(&Sim) + Send>;
 struct Shared {
     state: Mutex<State>,
     watcher: Mutex<Option<Watcher>>,
+    /// What the power cut left that this disk was found after.
+    born_of: Option<Choice>,
 }
 
 impl fmt::Debug for Sim {
@@ -54,7 +71,7 @@ impl fmt::Debug for Sim {
         let state = self.state();
         f.debug_struct("Sim")
             .field("operations", &state.operations)
-            .field("nodes", &state.nodes.len())
+            .field("born_of", &self.shared.born_of)
             .finish_non_exhaustive()
     }
 }
@@ -62,14 +79,15 @@ impl fmt::Debug for Sim {
 impl Sim {
     /// An empty disk: its root directory is there, and durable.
     pub(crate) fn new() -> Self {
-        Self::from_state(State::new())
+        Self::born(State::new(), None)
     }
 
-    fn from_state(state: State) -> Self {
+    fn born(state: State, born_of: Option<Choice>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 watcher: Mutex::new(None),
+                born_of,
             }),
         }
     }
@@ -96,6 +114,16 @@ impl Sim {
     /// What was written down since [`record`](Self::record).
     pub(crate) fn trace(&self) -> Vec<Operation> {
         self.state().trace.clone().unwrap_or_default()
+    }
+
+    /// Begins to look for calls in a wrong order.
+    pub(crate) fn watch_order(&self) {
+        self.state().violations = Some(Vec::new());
+    }
+
+    /// What was found since [`watch_order`](Self::watch_order).
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        self.state().violations.clone().unwrap_or_default()
     }
 
     /// Calls `watcher` before every operation that changes what a power cut leaves. Operations
@@ -184,7 +212,65 @@ impl Sim {
         next.faults.clear();
         next.power_off_at = None;
         next.trace = None;
-        Self::from_state(next)
+        Self::born(next, None)
+    }
+
+    /// How many changes are not durable: data by the sector, lengths and names, all together.
+    pub(crate) fn pending(&self) -> usize {
+        Cut::of(&self.state()).len()
+    }
+
+    /// The disk as it is found after a power cut now that left what `choice` says. This disk stays
+    /// as it is.
+    pub(crate) fn crash(&self, choice: Choice) -> Self {
+        Cut::of(&self.state()).after(choice)
+    }
+
+    /// What the power cut left that this disk was found after: with the operation, all it takes to
+    /// meet this state again.
+    pub(crate) fn born_of(&self) -> Option<Choice> {
+        self.shared.born_of
+    }
+
+    /// The states of a power cut now, one for each pending change missing, alone, torn, zero or
+    /// garbage, and for each first part of the whole and of each directory's names.
+    pub(crate) fn crash_states_canonical(&self) -> impl Iterator<Item = Self> + use<> {
+        let cut = Cut::of(&self.state());
+        let choices = cut.canonical();
+        choices.into_iter().map(move |choice| cut.after(choice))
+    }
+
+    /// `count` random states of a power cut now.
+    pub(crate) fn crash_states_random(
+        &self,
+        seed: u64,
+        count: u64,
+    ) -> impl Iterator<Item = Self> + use<> {
+        let cut = Cut::of(&self.state());
+        (0..count).map(move |index| cut.after(Choice::Random(seed_at(seed, index))))
+    }
+
+    /// Every subset of the pending changes, when there are at most `most` of them (63 at the very
+    /// most); none otherwise.
+    pub(crate) fn crash_states_exhaustive(
+        &self,
+        most: usize,
+    ) -> impl Iterator<Item = Self> + use<> {
+        let cut = Cut::of(&self.state());
+        let count = if cut.len() <= most.min(63) {
+            1u64 << cut.len()
+        } else {
+            0
+        };
+        (0..count).map(move |bits| cut.after(Choice::Subset(bits)))
+    }
+
+    /// What of a file survives any power cut: its synced content, if its name and the names on the
+    /// way to it are synced too.
+    pub(crate) fn durable(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let state = self.state();
+        let node = state.lookup_durable(path.as_ref())?;
+        (!state.is_dir(node)).then(|| state.file(node).durable.to_vec())
     }
 
     /// A file's content as every reader sees it.

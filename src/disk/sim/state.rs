@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::fault::{Failure, Fault, Kind, Operation, Repeat, SyncFailure};
 use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId};
+use super::order::Violation;
 use crate::types::Timestamp;
 
 /// The directory that is always there.
@@ -34,6 +35,7 @@ pub(super) struct State {
     pub(super) window_safe: bool,
     pub(super) can_reserve: bool,
     pub(super) trace: Option<Vec<Operation>>,
+    pub(super) violations: Option<Vec<Violation>>,
     pub(super) now: Timestamp,
 }
 
@@ -54,6 +56,7 @@ impl State {
             window_safe: true,
             can_reserve: true,
             trace: None,
+            violations: None,
             now: Timestamp::from_millis(0),
         }
     }
@@ -69,8 +72,26 @@ impl State {
             now: self.now,
             ..Self::new()
         };
+        state.forget_nameless();
         state.used = state.count_used();
         state
+    }
+
+    /// Frees the nodes that no name leads to.
+    fn forget_nameless(&mut self) {
+        let mut named = vec![false; self.nodes.len()];
+        let mut found = vec![ROOT];
+        while let Some(id) = found.pop() {
+            if let Some(seen) = named.get_mut(id).filter(|seen| !**seen) {
+                *seen = true;
+                if let Ok(dir) = self.dir(id) {
+                    found.extend(dir.cached.values());
+                }
+            }
+        }
+        for (node, _) in self.nodes.iter_mut().zip(named).filter(|(_, named)| !named) {
+            *node = None;
+        }
     }
 
     fn count_used(&self) -> u64 {
@@ -166,6 +187,19 @@ impl State {
             }
         }
         Ok(node)
+    }
+
+    /// The node that a path names and that no power cut takes the name from.
+    pub(super) fn lookup_durable(&self, path: &Path) -> Option<NodeId> {
+        let names = path.components().filter_map(|component| match component {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        });
+        let mut node = ROOT;
+        for name in names {
+            node = *self.dir(node).ok()?.durable.get(name.to_str()?)?;
+        }
+        Some(node)
     }
 
     /// The node that a directory has under a name.

@@ -152,8 +152,12 @@ pub(crate) fn encode_one(
         base: timestamp,
         max: timestamp,
     };
-    draft.write(out, &options.header(size, 1, times).encode());
-    seal(out.get_mut(start..).unwrap_or_default());
+    out.reserve(HEADER_LEN.saturating_add(draft.room()));
+    out.extend_from_slice(&[0; HEADER_LEN]);
+    draft.write(out);
+    let batch = out.get_mut(start..).unwrap_or_default();
+    options.header(size, 1, times).write(batch);
+    seal(batch);
     Ok(BatchSummary {
         size,
         count: 1,
@@ -237,7 +241,8 @@ impl<'a> BatchBuilder<'a> {
         )?;
         let payload = self.size().saturating_sub(HEADER_LEN);
         batch_size(payload.saturating_add(draft.size()))?;
-        draft.write(self.out, &[]);
+        self.out.reserve(draft.room());
+        draft.write(self.out);
         self.last_offset_delta = Some(offset_delta);
         self.count = self.count.saturating_add(1);
         self.times = Some(Times {
@@ -280,9 +285,7 @@ impl<'a> BatchBuilder<'a> {
             ..self.options.header(size, self.count, times)
         };
         let batch = self.out.get_mut(self.start..).unwrap_or_default();
-        if let Some(place) = batch.first_chunk_mut::<HEADER_LEN>() {
-            *place = header.encode();
-        }
+        header.write(batch);
         seal(batch);
         // From here on the bytes are the caller's: the drop takes back nothing.
         self.start = self.out.len();

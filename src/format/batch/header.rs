@@ -202,79 +202,56 @@ impl BatchHeader {
             let [_, low] = (attributes.0 & Attributes::CODEC).to_be_bytes();
             return Err(Corruption::Codec { found: low });
         }
-        let last_offset_delta = fields.i32()?;
-        let header = Self {
-            base_offset: u64::try_from(base_offset)
-                .map_err(|_| Corruption::malformed("the base offset of a batch is negative"))?,
+        let base_offset = u64::try_from(base_offset)
+            .map_err(|_| Corruption::malformed("the base offset of a batch is negative"))?;
+        let last_offset_delta = u32::try_from(fields.i32()?).map_err(|_| {
+            Corruption::malformed("the last offset of a batch is below its base offset")
+        })?;
+        Ok(Self {
+            base_offset,
             size,
             leader_epoch,
             crc,
             attributes,
-            last_offset_delta: u32::try_from(last_offset_delta).map_err(|_| {
-                Corruption::malformed("the last offset of a batch is below its base offset")
-            })?,
+            last_offset_delta,
             base_timestamp: Timestamp::from_millis(fields.i64()?),
             max_timestamp: Timestamp::from_millis(fields.i64()?),
             producer_id: fields.i64()?,
             producer_epoch: fields.i16()?,
             base_sequence: fields.i32()?,
-            record_count: 0,
+            record_count: checked_count(fields.i32()?, base_offset, last_offset_delta)?,
+        })
+    }
+
+    /// Writes the header over the first 61 bytes of `batch`, in place. A length that the format
+    /// cannot say is written as the largest one, which no decoder takes for right; the encoders
+    /// rule it out before.
+    #[inline]
+    pub(crate) fn write(&self, batch: &mut [u8]) {
+        let Some(bytes) = batch.first_chunk_mut::<HEADER_LEN>() else {
+            debug_assert!(false, "a batch is at least its header");
+            return;
         };
-        header.with_count(fields.i32()?)
-    }
-
-    /// The rules that tie offsets and count to each other.
-    #[inline]
-    fn with_count(self, found: i32) -> Result<Self, Corruption> {
-        if i64::try_from(self.next_offset()).is_err() {
-            return Err(Corruption::malformed(
-                "the offsets of a batch do not fit in 63 bits",
-            ));
-        }
-        let offsets = self.next_offset().saturating_sub(self.base_offset);
-        match u32::try_from(found) {
-            Ok(record_count) if u64::from(record_count) <= offsets => Ok(Self {
-                record_count,
-                ..self
-            }),
-            _ => Err(Corruption::RecordCount { found, offsets }),
-        }
-    }
-
-    /// The header as its 61 bytes. A length that the format cannot say is written as the largest
-    /// one, which no decoder takes for right; the encoders rule it out before.
-    #[inline]
-    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
-        let mut bytes = [0; HEADER_LEN];
         let length = i32::try_from(self.size.saturating_sub(LOG_OVERHEAD)).unwrap_or(i32::MAX);
         let base_timestamp = self.base_timestamp.as_millis();
         let max_timestamp = self.max_timestamp.as_millis();
-        patch(&mut bytes, BASE_OFFSET_AT, self.base_offset.to_be_bytes());
-        patch(&mut bytes, LENGTH_AT, length.to_be_bytes());
-        patch(&mut bytes, LEADER_EPOCH_AT, self.leader_epoch.to_be_bytes());
-        patch(&mut bytes, MAGIC_AT, MAGIC.to_be_bytes());
-        patch(&mut bytes, CRC_AT, self.crc.to_be_bytes());
-        patch(&mut bytes, ATTRIBUTES_AT, self.attributes.0.to_be_bytes());
+        patch(bytes, BASE_OFFSET_AT, self.base_offset.to_be_bytes());
+        patch(bytes, LENGTH_AT, length.to_be_bytes());
+        patch(bytes, LEADER_EPOCH_AT, self.leader_epoch.to_be_bytes());
+        patch(bytes, MAGIC_AT, MAGIC.to_be_bytes());
+        patch(bytes, CRC_AT, self.crc.to_be_bytes());
+        patch(bytes, ATTRIBUTES_AT, self.attributes.0.to_be_bytes());
         patch(
-            &mut bytes,
+            bytes,
             LAST_OFFSET_DELTA_AT,
             self.last_offset_delta.to_be_bytes(),
         );
-        patch(&mut bytes, BASE_TIMESTAMP_AT, base_timestamp.to_be_bytes());
-        patch(&mut bytes, MAX_TIMESTAMP_AT, max_timestamp.to_be_bytes());
-        patch(&mut bytes, PRODUCER_ID_AT, self.producer_id.to_be_bytes());
-        patch(
-            &mut bytes,
-            PRODUCER_EPOCH_AT,
-            self.producer_epoch.to_be_bytes(),
-        );
-        patch(
-            &mut bytes,
-            BASE_SEQUENCE_AT,
-            self.base_sequence.to_be_bytes(),
-        );
-        patch(&mut bytes, RECORD_COUNT_AT, self.record_count.to_be_bytes());
-        bytes
+        patch(bytes, BASE_TIMESTAMP_AT, base_timestamp.to_be_bytes());
+        patch(bytes, MAX_TIMESTAMP_AT, max_timestamp.to_be_bytes());
+        patch(bytes, PRODUCER_ID_AT, self.producer_id.to_be_bytes());
+        patch(bytes, PRODUCER_EPOCH_AT, self.producer_epoch.to_be_bytes());
+        patch(bytes, BASE_SEQUENCE_AT, self.base_sequence.to_be_bytes());
+        patch(bytes, RECORD_COUNT_AT, self.record_count.to_be_bytes());
     }
 
     /// The first offset after the batch. Offsets that compaction removed count.
@@ -323,6 +300,21 @@ impl BatchHeader {
         let wrapped = base.wrapping_add(self.last_offset_delta) & i32::MAX.cast_unsigned();
         Some(wrapped.cast_signed())
     }
+}
+
+/// The rules that tie count and offsets to each other.
+#[inline]
+fn checked_count(found: i32, base: Offset, last_delta: u32) -> Result<u32, Corruption> {
+    let offsets = u64::from(last_delta).saturating_add(1);
+    if i64::try_from(base.saturating_add(offsets)).is_err() {
+        return Err(Corruption::malformed(
+            "the offsets of a batch do not fit in 63 bits",
+        ));
+    }
+    u32::try_from(found)
+        .ok()
+        .filter(|count| u64::from(*count) <= offsets)
+        .ok_or(Corruption::RecordCount { found, offsets })
 }
 
 /// Writes a field into a batch that exists; a batch that is too short is left alone.

@@ -163,6 +163,11 @@ impl OwnedRecords {
         &self.batch
     }
 
+    /// The batch they come from, given back.
+    pub(crate) fn into_batch(self) -> RecordBatch {
+        self.batch
+    }
+
     /// Steps over every record below `offset`.
     pub(crate) fn skip_to(&mut self, offset: Offset) {
         let (bytes, _) = self.batch.source();

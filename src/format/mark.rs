@@ -1,0 +1,127 @@
+//! The flushed mark of one log: up to where everything is safely on disk.
+//!
+//! Knows nothing about files. Our own, big-endian, in a slot of 64 bytes:
+//!
+//! | at | bytes | field |
+//! | ---: | ---: | --- |
+//! | 0 | 4 | CRC-32 of the rest of the slot |
+//! | 4 | 4 | partition |
+//! | 8 | 8 | sequence: the larger of a log's two slots is the newer, never 0 |
+//! | 16 | 16 | topic id, zeros for a log alone |
+//! | 32 | 8 | flushed offset |
+//! | 40 | 8 | position of its first byte in the segment |
+//! | 48 | 8 | base offset of the segment |
+//! | 56 | 8 | log start offset |
+//!
+//! Valid if and only if the CRC fits and the sequence is not 0. A slot of zeros is an empty one.
+
+use crate::types::{Offset, PartitionId, Position, TopicId};
+
+use super::cursor::Cursor;
+
+/// Bytes of a slot: a divisor of every sector, so that a cut never tears two of them.
+pub(crate) const SLOT_LEN: usize = 64;
+
+/// Which log a mark is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MarkKey {
+    /// The life of the topic; zeros for a log alone.
+    pub(crate) topic: TopicId,
+    /// The partition.
+    pub(crate) partition: PartitionId,
+}
+
+/// What is safely on disk of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The log.
+    pub(crate) key: MarkKey,
+    /// Rises with every write.
+    pub(crate) sequence: u64,
+    /// Every record below it is synced.
+    pub(crate) flushed_offset: Offset,
+    /// One past the last byte of those records in their segment.
+    pub(crate) position: Position,
+    /// That segment.
+    pub(crate) segment_base: Offset,
+    /// The first offset that can be read.
+    pub(crate) log_start_offset: Offset,
+}
+
+impl Mark {
+    /// The mark as a slot.
+    pub(crate) fn encode(&self) -> [u8; SLOT_LEN] {
+        let numbers = [
+            self.flushed_offset,
+            self.position.0,
+            self.segment_base,
+            self.log_start_offset,
+        ];
+        let mut fields = self.key.partition.to_be_bytes().to_vec();
+        fields.extend_from_slice(&self.sequence.to_be_bytes());
+        fields.extend_from_slice(&self.key.topic.0);
+        for number in numbers {
+            fields.extend_from_slice(&number.to_be_bytes());
+        }
+        let crc = crc32fast::hash(&fields).to_be_bytes();
+        let mut slot = [0; SLOT_LEN];
+        for (to, from) in slot.iter_mut().zip(crc.iter().chain(&fields)) {
+            *to = *from;
+        }
+        slot
+    }
+
+    /// What a slot says; `None` when it is empty or torn.
+    pub(crate) fn decode(slot: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(slot.get(..SLOT_LEN)?);
+        let crc = cursor.u32().ok()?;
+        if crc != crc32fast::hash(cursor.rest()) {
+            return None;
+        }
+        let partition = cursor.u32().ok()?;
+        let sequence = cursor.u64().ok().filter(|sequence| *sequence > 0)?;
+        let topic = TopicId(cursor.array().ok()?);
+        Some(Self {
+            key: MarkKey { topic, partition },
+            sequence,
+            flushed_offset: cursor.u64().ok()?,
+            position: Position(cursor.u64().ok()?),
+            segment_base: cursor.u64().ok()?,
+            log_start_offset: cursor.u64().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark() -> Mark {
+        Mark {
+            key: MarkKey {
+                topic: TopicId([7; 16]),
+                partition: 3,
+            },
+            sequence: 9,
+            flushed_offset: 1000,
+            position: Position(4096),
+            segment_base: 900,
+            log_start_offset: 12,
+        }
+    }
+
+    #[test]
+    fn a_mark_comes_back() {
+        assert_eq!(Mark::decode(&mark().encode()), Some(mark()));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen_and_zeros_are_empty() {
+        assert_eq!(Mark::decode(&[0; SLOT_LEN]), None);
+        for bit in 0..SLOT_LEN * 8 {
+            let mut slot = mark().encode();
+            slot[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Mark::decode(&slot), None, "bit {bit}");
+        }
+    }
+}

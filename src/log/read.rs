@@ -1,0 +1,420 @@
+//! Reading: from an offset upward, across segments, up to the high watermark.
+//!
+//! Knows nothing about appending. A reader holds its place, so reading on needs no look-up, and it
+//! keeps its segment's file open, also after retention has unlinked it.
+//!
+//! 1. A batch is given out when all of it lies below the high watermark.
+//! 2. What was read before a truncation is not given out after it.
+//! 3. An index is a hint: when no batch stands where it points, the segment is read from its
+//!    start and the index built anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::disk::File;
+use crate::error::{Error, Result};
+use crate::format::{DecodeError, LogRecord, OwnedRecords, RecordBatch};
+use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
+use crate::sync::Ordering;
+use crate::types::{Offset, Position, Start, to_usize};
+
+use super::{Log, Shared};
+
+/// Reads a log from an offset upward.
+///
+/// As an iterator it gives the records one by one and ends (with `None`) at the high watermark;
+/// asked again later it goes on with what was appended meanwhile. [`Reader::next_batch`] is the
+/// fastest way to read. After an error it gives `None` until [`Reader::seek`].
+///
+/// A reader keeps its log open. It costs next to nothing while it is idle, and up to 256 KiB while
+/// it reads on and on.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Log, LogConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("events");
+/// let log = Log::open(dir, LogConfig::default())?;
+/// let mut reader = log.reader(0)?;
+/// assert!(reader.next().is_none());
+///
+/// log.append("first")?;
+/// let record = reader.next().expect("there is one now")?;
+/// assert_eq!((record.offset, record.value()), (0, Some(&b"first"[..])));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    log: Log,
+    place: Place,
+    /// The batch that the iterator is in.
+    current: Option<OwnedRecords>,
+    position: Offset,
+    failed: bool,
+}
+
+/// Where the next batch is read from.
+#[derive(Debug)]
+struct Place {
+    segment: Arc<Segment>,
+    file: Arc<File>,
+    cursor: BatchCursor,
+    truncations: u64,
+    /// The place comes from an index and no batch was read from it yet.
+    guessed: bool,
+}
+
+impl Reader {
+    pub(super) fn new(log: Log, from: Start) -> Result<Self> {
+        let position = log.shared.resolve(from)?;
+        let place = log.shared.locate(position)?;
+        Ok(Self {
+            log,
+            place,
+            current: None,
+            position,
+            failed: false,
+        })
+    }
+
+    /// The offset of the next record to come (or of the first one after it, where compaction left
+    /// a gap).
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// Goes to another place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::reader`]; the reader then stays where it was.
+    pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
+        let position = self.log.shared.resolve(to.into())?;
+        self.place = self.log.shared.locate(position)?;
+        self.position = position;
+        self.current = None;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Waits until there is something to read (true) or the time is over (false). Wakes as soon
+    /// as it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::wait_for`].
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        self.log.wait_for(self.position, timeout)
+    }
+
+    /// The batch that holds [`Reader::position`], or the next one; `None` at the high watermark.
+    /// Its checksum and its records are checked. After a seek into the middle of a batch the batch
+    /// begins below the position. Batches without records (markers of transactions, batches that
+    /// compaction emptied) are stepped over.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::OffsetOutOfRange`]: the position fell below the start of the log, or a
+    ///   truncation put the end below it.
+    /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::Io`], [`Error::Closed`].
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if self.failed {
+            return Ok(None);
+        }
+        if let Some(current) = self.current.take() {
+            let batch = current.into_batch();
+            self.position = batch.next_offset();
+            return Ok(Some(batch));
+        }
+        let next = self.advance();
+        self.failed = next.is_err();
+        next
+    }
+
+    fn advance(&mut self) -> Result<Option<RecordBatch>> {
+        let shared = &self.log.shared;
+        loop {
+            let Some(raw) = self.place.next(shared, self.position)? else {
+                return Ok(None);
+            };
+            let next_offset = raw.header.next_offset();
+            if next_offset <= self.position {
+                continue;
+            }
+            self.position = self.position.max(raw.header.base_offset);
+            if raw.header.record_count == 0 || raw.header.is_control() {
+                self.position = next_offset;
+                continue;
+            }
+            let batch = shared.decode(raw, &self.place.segment)?;
+            self.position = next_offset;
+            return Ok(Some(batch));
+        }
+    }
+
+    /// The next record that is not below the position.
+    fn next_record(&mut self) -> Result<Option<LogRecord>> {
+        loop {
+            if let Some(current) = &mut self.current {
+                if let Some(record) = current.next() {
+                    self.position = record.offset.saturating_add(1);
+                    return Ok(Some(record));
+                }
+                self.position = current.batch().next_offset();
+                self.current = None;
+            }
+            let wanted = self.position;
+            let Some(batch) = self.next_batch()? else {
+                return Ok(None);
+            };
+            self.position = wanted.max(batch.base_offset());
+            let mut records = OwnedRecords::new(batch);
+            records.skip_to(wanted);
+            self.current = Some(records);
+        }
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<LogRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_record().transpose()
+    }
+}
+
+impl Place {
+    /// The next batch below the high watermark, from this segment or a later one.
+    #[inline]
+    fn next(&mut self, shared: &Shared, position: Offset) -> Result<Option<RawBatch>> {
+        loop {
+            shared.check_open()?;
+            if self.truncations != shared.truncations.load(Ordering::Acquire) {
+                *self = shared.locate(position)?;
+            }
+            let high_watermark = shared.high_watermark();
+            if position >= high_watermark {
+                shared.check_not_past_end(position)?;
+                return Ok(None);
+            }
+            let end = self.segment.end();
+            let before = self.cursor.position();
+            match self.cursor.next(&self.file, end) {
+                Ok(Some(raw)) => {
+                    if self.truncations != shared.truncations.load(Ordering::Acquire) {
+                        continue;
+                    }
+                    if raw.header.next_offset() > high_watermark {
+                        self.cursor.seek(before, raw.header.base_offset);
+                        return Ok(None);
+                    }
+                    self.guessed = false;
+                    return Ok(Some(raw));
+                }
+                Ok(None) => {
+                    if !self.go_on(shared, position)? {
+                        return Ok(None);
+                    }
+                }
+                Err(stop) => self.stopped(shared, stop, before)?,
+            }
+        }
+    }
+
+    /// Moves to the segment after this one; false when there is none yet.
+    fn go_on(&mut self, shared: &Shared, position: Offset) -> Result<bool> {
+        let next = {
+            let segments = shared.segments.read();
+            segments.after(self.segment.base_offset()).cloned()
+        };
+        let Some(next) = next else { return Ok(false) };
+        // The end that was read may be older than the roll.
+        if self.cursor.position() < self.segment.end() {
+            return Ok(true);
+        }
+        if self.segment.is_gone() {
+            // Segments were dropped or merged meanwhile.
+            shared.check_not_below_start(position)?;
+            *self = shared.locate(position.max(self.cursor.floor()))?;
+            return Ok(true);
+        }
+        self.file = next.file(&shared.host.disk, &shared.host.files)?;
+        self.cursor.seek(Position::ZERO, next.base_offset());
+        self.segment = next;
+        Ok(true)
+    }
+
+    /// A batch that is none: an index pointed wrong (I3), a truncation came in between, or damage.
+    #[cold]
+    fn stopped(&mut self, shared: &Shared, stop: Stop, at: Position) -> Result<()> {
+        if self.truncations != shared.truncations.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let path = self.segment.log_path();
+        match stop {
+            Stop::Corrupt(_) if std::mem::take(&mut self.guessed) && at > Position::ZERO => {
+                self.segment
+                    .rebuild_index(&shared.host.disk, &shared.host.files)?;
+                self.cursor.seek(Position::ZERO, self.segment.base_offset());
+                Ok(())
+            }
+            Stop::Corrupt(reason) => Err(Error::corrupt(&path, at.0, reason)),
+            Stop::Io(error) => Err(Error::io(&path, "read", error)),
+        }
+    }
+}
+
+impl Shared {
+    /// The offset that a start stands for.
+    fn resolve(&self, from: Start) -> Result<Offset> {
+        self.check_open()?;
+        match from {
+            Start::Earliest => Ok(self.start_offset()),
+            Start::Latest => Ok(self.high_watermark()),
+            Start::Offset(offset) => {
+                self.check_not_below_start(offset)?;
+                self.check_not_past_end(offset)?;
+                Ok(offset)
+            }
+            Start::Time(at) => Ok(self.offset_for_time(at)?.unwrap_or(self.high_watermark())),
+        }
+    }
+
+    fn check_not_below_start(&self, offset: Offset) -> Result<()> {
+        if offset < self.start_offset() {
+            Err(self.out_of_range(offset))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_not_past_end(&self, offset: Offset) -> Result<()> {
+        if offset > self.end_offset() {
+            Err(self.out_of_range(offset))
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    pub(super) fn out_of_range(&self, requested: Offset) -> Error {
+        let (start, end) = (self.start_offset(), self.end_offset());
+        Error::OffsetOutOfRange {
+            requested,
+            start,
+            end,
+        }
+    }
+
+    /// A place at or before the batch that holds an offset.
+    fn locate(&self, offset: Offset) -> Result<Place> {
+        let truncations = self.truncations.load(Ordering::Acquire);
+        let mut segment = Arc::clone(self.segments.read().floor(offset));
+        loop {
+            let opened = self.open_at(&segment, offset);
+            match opened {
+                Ok((file, cursor)) => {
+                    let guessed = cursor.position() > Position::ZERO;
+                    return Ok(Place {
+                        segment,
+                        file,
+                        cursor,
+                        truncations,
+                        guessed,
+                    });
+                }
+                // The file went between the look-up and here: look again.
+                Err(error) if segment.is_gone() => {
+                    let again = Arc::clone(self.segments.read().floor(offset));
+                    if Arc::ptr_eq(&again, &segment) {
+                        return Err(error);
+                    }
+                    segment = again;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn open_at(&self, segment: &Arc<Segment>, offset: Offset) -> Result<(Arc<File>, BatchCursor)> {
+        let file = segment.file(&self.host.disk, &self.host.files)?;
+        let position = segment.position_for(offset, &self.host.disk, &self.host.files)?;
+        Ok((file, BatchCursor::new(position, segment.base_offset())))
+    }
+
+    /// Decodes a batch of a segment.
+    pub(super) fn decode(&self, raw: RawBatch, segment: &Segment) -> Result<RecordBatch> {
+        let budget = to_usize(self.hot.max_decompressed_batch_bytes());
+        let position = raw.position.0;
+        RecordBatch::decode(raw.bytes, raw.header, budget).map_err(|error| match error {
+            DecodeError::Corrupt(reason) => Error::corrupt(&segment.log_path(), position, reason),
+            DecodeError::Unsupported(what) => Error::Unsupported {
+                what: what.to_owned(),
+            },
+        })
+    }
+
+    /// The record at an offset.
+    pub(super) fn read_one(&self, offset: Offset) -> Result<Option<LogRecord>> {
+        self.check_open()?;
+        if offset < self.start_offset() || offset >= self.high_watermark() {
+            return Err(self.out_of_range(offset));
+        }
+        let mut place = self.locate(offset)?;
+        loop {
+            let Some(raw) = place.next(self, offset)? else {
+                return Ok(None);
+            };
+            if raw.header.next_offset() <= offset {
+                continue;
+            }
+            if raw.header.base_offset > offset
+                || raw.header.record_count == 0
+                || raw.header.is_control()
+            {
+                return Ok(None);
+            }
+            let mut records = OwnedRecords::new(self.decode(raw, &place.segment)?);
+            records.skip_to(offset);
+            return Ok(records.next().filter(|record| record.offset == offset));
+        }
+    }
+
+    /// Walks the batches of one segment from an offset on, up to the high watermark, until a
+    /// closure has found what it looks for.
+    pub(super) fn find_in<T>(
+        &self,
+        segment: &Arc<Segment>,
+        from: Offset,
+        mut look: impl FnMut(&Self, RawBatch) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let (file, mut cursor) = self.open_at(segment, from)?;
+        let mut guessed = cursor.position() > Position::ZERO;
+        loop {
+            let at = cursor.position();
+            match cursor.next(&file, segment.end()) {
+                Ok(None) => return Ok(None),
+                Ok(Some(raw)) if raw.header.next_offset() > self.high_watermark() => {
+                    return Ok(None);
+                }
+                Ok(Some(raw)) => {
+                    guessed = false;
+                    if let Some(found) = look(self, raw)? {
+                        return Ok(Some(found));
+                    }
+                }
+                Err(Stop::Corrupt(_)) if std::mem::take(&mut guessed) => {
+                    segment.rebuild_index(&self.host.disk, &self.host.files)?;
+                    cursor.seek(Position::ZERO, segment.base_offset());
+                }
+                Err(Stop::Corrupt(reason)) => {
+                    return Err(Error::corrupt(&segment.log_path(), at.0, reason));
+                }
+                Err(Stop::Io(error)) => return Err(Error::io(&segment.log_path(), "read", error)),
+            }
+        }
+    }
+}

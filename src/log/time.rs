@@ -1,0 +1,69 @@
+//! Finding a record by its time.
+//!
+//! Knows nothing about whose time it is: `CreateTime` need not rise with the offset, and does not
+//! have to. Kafka's rule (`UnifiedLog.fetchOffsetByTimestamp`): the first segment whose largest
+//! timestamp is late enough holds the first such record; its time index says from where to look.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::segment::{RawBatch, Segment};
+use crate::types::{Offset, Timestamp};
+
+use super::Shared;
+
+impl Shared {
+    /// The first record whose timestamp is at or after a time, at or after the log's start and
+    /// below its high watermark.
+    pub(super) fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
+        self.check_open()?;
+        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        let start = self.start_offset();
+        for segment in segments {
+            let newest = segment.newest(&self.host.disk, &self.host.files)?;
+            if newest.is_none_or(|newest| newest < at) && at > Timestamp::NONE {
+                continue;
+            }
+            if let Some(found) = self.find_time(&segment, at, start)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_time(
+        &self,
+        segment: &Arc<Segment>,
+        at: Timestamp,
+        start: Offset,
+    ) -> Result<Option<Offset>> {
+        let relative = segment.with_index(&self.host.disk, &self.host.files, |index| {
+            index.relative_offset_for(at)
+        })?;
+        let from = segment
+            .base_offset()
+            .saturating_add(u64::from(relative))
+            .max(start);
+        self.find_in(segment, from, |shared, raw| {
+            shared.first_at(raw, segment, at, start)
+        })
+    }
+
+    /// The first record of a batch at or after a time and an offset.
+    fn first_at(
+        &self,
+        raw: RawBatch,
+        segment: &Segment,
+        at: Timestamp,
+        start: Offset,
+    ) -> Result<Option<Offset>> {
+        let header = &raw.header;
+        if header.max_timestamp < at || header.next_offset() <= start || header.is_control() {
+            return Ok(None);
+        }
+        let batch = self.decode(raw, segment)?;
+        let mut records = batch.records();
+        let found = records.find(|record| record.timestamp >= at && record.offset >= start);
+        Ok(found.map(|record| record.offset))
+    }
+}

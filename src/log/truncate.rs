@@ -1,0 +1,256 @@
+//! Dropping records from either end.
+//!
+//! Knows nothing about retention policies, which end up here too.
+//!
+//! 1. A new start is durable before a file goes, so a crash in between neither brings back what
+//!    was dropped nor loses what was not.
+//! 2. A truncation is written down before the first byte goes and finished by the next opening if
+//!    it is cut off: the log is as before or as after.
+//! 3. A batch that is cut in two is put back with the records that stay; it keeps its offsets and
+//!    timestamps.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::error::{Error, IoContext, Result};
+use crate::format::{
+    BatchBuilder, BatchKind, BatchOptions, RecordBatch, TruncateIntent, file_name, stamp,
+};
+use crate::segment::{IndexProgress, IndexWritten, Segment};
+use crate::sync::Ordering;
+use crate::types::{Offset, Position, Record};
+
+use super::Shared;
+use super::append::AppendState;
+use super::flush::Turn;
+
+impl Shared {
+    /// Drops what lies below an offset.
+    pub(super) fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
+        let turn = self.begin_write()?;
+        if new_start > self.high_watermark() {
+            return Err(self.out_of_range(new_start));
+        }
+        if new_start <= self.start_offset() {
+            return Ok(());
+        }
+        self.raise_start(&turn, new_start)
+    }
+
+    /// Moves the start of the log up, durably, and then deletes what lies wholly below it (I1).
+    pub(super) fn raise_start(&self, turn: &Turn<'_>, new_start: Offset) -> Result<()> {
+        // The mark must not speak of a segment that is about to go.
+        if self.turn_mark_base() < self.segments.read().active().base_offset() {
+            self.sync_all(turn)?;
+        }
+        self.write_mark(turn, |mark| mark.log_start_offset = new_start)?;
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.start.store(new_start, Ordering::Release);
+        let gone = {
+            let _end_stands_still = self.append.lock();
+            self.segments.write().remove_below(new_start)
+        };
+        for segment in gone {
+            self.delete_segment(&segment)?;
+        }
+        Ok(())
+    }
+
+    fn turn_mark_base(&self) -> Offset {
+        self.turn.lock().mark.segment_base
+    }
+
+    /// Unlinks the files of a segment. Readers that hold it finish it.
+    pub(super) fn delete_segment(&self, segment: &Arc<Segment>) -> Result<()> {
+        segment.mark_gone();
+        segment.close_file();
+        remove_segment_files(&self.host.disk, segment)
+    }
+
+    /// The turn, for an operation that changes what is there.
+    pub(super) fn begin_write(&self) -> Result<Turn<'_>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.check_open()?;
+        let turn = self.take_turn()?;
+        let gate = self.append.lock().gate;
+        self.check_gate(gate)?;
+        Ok(turn)
+    }
+
+    /// Drops what lies at or above an offset.
+    pub(super) fn truncate(&self, new_end: Offset) -> Result<()> {
+        let turn = self.begin_write()?;
+        // Sealed segments that are not synced yet would be cut while the flusher holds them.
+        self.sync_all(&turn)?;
+        let mut state = self.append.lock();
+        if new_end < self.start_offset() || new_end > state.end {
+            return Err(self.out_of_range(new_end));
+        }
+        if new_end == state.end {
+            return Ok(());
+        }
+        let intent = self.plan(&state, new_end)?;
+        let path = self.dir.join(file_name::TRUNCATE);
+        self.host
+            .disk
+            .replace(&path, &intent.encode())
+            .at(&path, "write")?;
+        // From here on a crash means: truncated.
+        self.flushed.fetch_min(new_end, Ordering::AcqRel);
+        let cut = self.cut_to(&mut state, &intent);
+        self.truncations.fetch_add(1, Ordering::AcqRel);
+        drop(state);
+        if let Err(error) = cut {
+            // Half-way: what is on disk is finished by the next opening, not by this one.
+            return Err(self.poisoned(path, std::io::Error::other(error.to_string())));
+        }
+        self.sync_all(&turn)?;
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.host.disk.remove_file(&path).at(&path, "remove")?;
+        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        self.raise();
+        Ok(())
+    }
+
+    /// Where to cut, and what is left of the batch that the cut goes through.
+    fn plan(&self, state: &AppendState, new_end: Offset) -> Result<TruncateIntent> {
+        let segment = Arc::clone(self.segments.read().floor(new_end));
+        let found = self.find_in(&segment, new_end, |shared, raw| {
+            if raw.header.next_offset() <= new_end {
+                return Ok(None);
+            }
+            let position = raw.position;
+            if raw.header.base_offset >= new_end || raw.header.is_control() {
+                return Ok(Some((position, Vec::new())));
+            }
+            let batch = shared.decode(raw, &segment)?;
+            Ok(Some((position, head_of(&batch, new_end)?)))
+        })?;
+        let end = if Arc::ptr_eq(&segment, &state.active) {
+            state.active.end()
+        } else {
+            segment.end()
+        };
+        let (position, head) = found.unwrap_or((end, Vec::new()));
+        Ok(TruncateIntent {
+            new_end,
+            segment_base: segment.base_offset(),
+            position,
+            head,
+        })
+    }
+
+    /// Makes the log end as planned, in memory and on disk.
+    fn cut_to(&self, state: &mut AppendState, intent: &TruncateIntent) -> Result<()> {
+        let gone = self.segments.write().remove_above(intent.segment_base);
+        if !gone.is_empty() {
+            state.writer = None;
+            state.active = Arc::clone(self.segments.read().active());
+        }
+        for segment in &gone {
+            self.delete_segment(segment)?;
+        }
+        let active = Arc::clone(&state.active);
+        let next_offset = intent.new_end;
+        active.publish(intent.position, next_offset);
+        state.end = intent.new_end;
+        self.end.store(intent.new_end, Ordering::Release);
+        self.open_writer(state)?;
+        let path = active.log_path();
+        if let Some(writer) = &mut state.writer {
+            writer.cut(intent.position.0).at(&path, "cut")?;
+            if !intent.head.is_empty() {
+                writer.append(&intent.head).at(&path, "write")?;
+            }
+        }
+        let end = intent.position.plus(intent.head.len());
+        active.publish(end, next_offset);
+        state.first_timestamp = None;
+        self.reindex(state, &active)
+    }
+
+    /// Cuts the indexes of the active segment back to its batches.
+    fn reindex(&self, state: &mut AppendState, active: &Arc<Segment>) -> Result<()> {
+        let scanned = active.rebuild_index(&self.host.disk, &self.host.files)?;
+        state.progress = scanned.progress;
+        state.index_written = IndexWritten::default();
+        state.indexes_full = self.indexes_full(active);
+        active.write_index_files(&self.host.disk)?;
+        let (offsets, times) = active.index_lens();
+        state.index_written = IndexWritten { offsets, times };
+        if active.end() == Position::ZERO {
+            state.progress = IndexProgress::default();
+        }
+        Ok(())
+    }
+}
+
+/// Finishes a truncation that a crash cut off, before the log is looked at.
+pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent) -> Result<()> {
+    let path = dir.join(file_name::log(intent.segment_base));
+    match disk.open(&path, crate::disk::Access::Write) {
+        Ok(file) => {
+            file.set_len(intent.position.0).at(&path, "cut")?;
+            file.write_at(intent.position.0, &intent.head)
+                .at(&path, "write")?;
+            file.sync_data().at(&path, "sync")
+        }
+        // It began empty and its name was not durable: the log ends where it would begin.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(&path, "open", error)),
+    }
+}
+
+/// Removes the files of a segment; ones that are gone already are fine.
+pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()> {
+    for path in segment.paths() {
+        remove_if_there(disk, path)?;
+    }
+    Ok(())
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove_if_there(disk: &Disk, path: PathBuf) -> Result<()> {
+    match disk.remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
+            path,
+            operation: "remove",
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The records of a batch below an offset, as a batch of their own (I3).
+fn head_of(batch: &RecordBatch, new_end: Offset) -> Result<Vec<u8>> {
+    let header = batch.header();
+    let options = BatchOptions {
+        leader_epoch: header.leader_epoch,
+        timestamp_type: header.timestamp_type(),
+        compression: header.compression(),
+        now: header.max_timestamp,
+        kind: if header.is_transactional() {
+            BatchKind::TransactionalData
+        } else {
+            BatchKind::Data
+        },
+        ..BatchOptions::default()
+    };
+    let mut out = Vec::new();
+    let mut builder = BatchBuilder::new(&mut out, options);
+    for record in batch.records().take_while(|record| record.offset < new_end) {
+        let kept = builder.push(&Record::from(record));
+        kept.map_err(|_| Error::InvalidRecord {
+            reason: "a batch cannot be cut in two",
+        })?;
+    }
+    let built = builder.finish();
+    built.map_err(|_| Error::InvalidRecord {
+        reason: "a batch cannot be cut in two",
+    })?;
+    stamp(&mut out, header.base_offset, header.leader_epoch);
+    Ok(out)
+}
