@@ -137,6 +137,15 @@ impl Membership {
         topics.cloned().collect()
     }
 
+    /// Every partition that somebody subscribed to, by topic and number.
+    pub(crate) fn wanted(&self) -> Vec<TopicPartition> {
+        let names = self.subscriptions();
+        let shapes = self.topics.iter().filter(|shape| names.contains(&shape.key.name));
+        shapes
+            .flat_map(|shape| (0..shape.partitions).map(|number| shape.key.partition(number)))
+            .collect()
+    }
+
     /// Whether a member (still) has this static id.
     pub(crate) fn has_static_id(&self, static_id: &str) -> bool {
         let mut ids = self
@@ -202,6 +211,17 @@ impl Membership {
             .values()
             .filter_map(|member| member.deadline)
             .min()
+    }
+
+    /// A member, while it is one.
+    pub(crate) fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// Says which topics there are, sorted by name, just before a [`join`](Self::join), which
+    /// shares them out.
+    pub(crate) fn expect_topics(&mut self, topics: Vec<TopicShape>) {
+        self.topics = topics;
     }
 
     /// Says which topics there are, sorted by name.
