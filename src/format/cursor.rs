@@ -3,8 +3,6 @@
 //! Knows nothing about what the bytes mean. A read past the end is [`Corruption::Truncated`] and
 //! leaves the cursor where it was; nothing is allocated by a length that was read.
 
-use crate::types::to_usize;
-
 use super::Corruption;
 
 /// Reads values off the front of some bytes.
@@ -74,15 +72,6 @@ impl<'a> Cursor<'a> {
             }
         }
         Err(Corruption::malformed("a varint is longer than 5 bytes"))
-    }
-
-    /// The bytes of a length that was read as an unsigned varint.
-    pub(crate) fn uvarint_bytes(&mut self) -> Result<&'a [u8], Corruption> {
-        let mut next = *self;
-        let length = next.uvarint()?;
-        let bytes = next.bytes(to_usize(u64::from(length)))?;
-        *self = next;
-        Ok(bytes)
     }
 
     /// Nothing may be left.

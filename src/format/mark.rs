@@ -1,6 +1,6 @@
 //! The flushed mark of one log: up to where everything is safely on disk.
 //!
-//! Knows nothing about files. Our own, big-endian, in a slot of 64 bytes:
+//! Knows nothing about files. Our own, big-endian, in a slot of 128 bytes:
 //!
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
@@ -12,15 +12,21 @@
 //! | 40 | 8 | position of its first byte in the segment |
 //! | 48 | 8 | base offset of the segment |
 //! | 56 | 8 | log start offset |
+//! | 64 | 8 | compacted up to this offset |
+//! | 72 | 4 | `OTm1` |
+//! | 76 | 52 | zeros |
 //!
-//! Valid if and only if the CRC fits and the sequence is not 0. A slot of zeros is an empty one.
+//! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros is an empty one.
 
 use crate::types::{Offset, PartitionId, Position, TopicId};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, PutBytes as _};
 
-/// Bytes of a slot: a divisor of every sector, so that a cut never tears two of them.
-pub(crate) const SLOT_LEN: usize = 64;
+/// Bytes of a slot: sectors hold a whole number of them, so that no torn sector harms a neighbour.
+pub(crate) const SLOT_LEN: usize = 128;
+
+const CRC_LEN: usize = 4;
+const LETTERS: [u8; 4] = *b"OTm1";
 
 /// Which log a mark is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,28 +52,32 @@ pub(crate) struct Mark {
     pub(crate) segment_base: Offset,
     /// The first offset that can be read.
     pub(crate) log_start_offset: Offset,
+    /// Compaction has been over everything below it.
+    pub(crate) cleaned_offset: Offset,
 }
 
 impl Mark {
     /// The mark as a slot.
     pub(crate) fn encode(&self) -> [u8; SLOT_LEN] {
-        let numbers = [
+        let mut body = Vec::with_capacity(SLOT_LEN);
+        body.put_u32(self.key.partition);
+        body.put_u64(self.sequence);
+        body.put(&self.key.topic.0);
+        for number in [
             self.flushed_offset,
             self.position.0,
             self.segment_base,
             self.log_start_offset,
-        ];
-        let mut fields = self.key.partition.to_be_bytes().to_vec();
-        fields.extend_from_slice(&self.sequence.to_be_bytes());
-        fields.extend_from_slice(&self.key.topic.0);
-        for number in numbers {
-            fields.extend_from_slice(&number.to_be_bytes());
+            self.cleaned_offset,
+        ] {
+            body.put_u64(number);
         }
-        let crc = crc32fast::hash(&fields).to_be_bytes();
+        body.put(&LETTERS);
+        body.resize(SLOT_LEN.saturating_sub(CRC_LEN), 0);
         let mut slot = [0; SLOT_LEN];
-        for (to, from) in slot.iter_mut().zip(crc.iter().chain(&fields)) {
-            *to = *from;
-        }
+        let (crc, rest) = slot.split_at_mut(CRC_LEN);
+        crc.copy_from_slice(&crc32fast::hash(&body).to_be_bytes());
+        rest.copy_from_slice(&body);
         slot
     }
 
@@ -81,14 +91,16 @@ impl Mark {
         let partition = cursor.u32().ok()?;
         let sequence = cursor.u64().ok().filter(|sequence| *sequence > 0)?;
         let topic = TopicId(cursor.array().ok()?);
-        Some(Self {
+        let mark = Self {
             key: MarkKey { topic, partition },
             sequence,
             flushed_offset: cursor.u64().ok()?,
             position: Position(cursor.u64().ok()?),
             segment_base: cursor.u64().ok()?,
             log_start_offset: cursor.u64().ok()?,
-        })
+            cleaned_offset: cursor.u64().ok()?,
+        };
+        (cursor.array::<4>().ok()? == LETTERS).then_some(mark)
     }
 }
 
@@ -107,6 +119,7 @@ mod tests {
             position: Position(4096),
             segment_base: 900,
             log_start_offset: 12,
+            cleaned_offset: 500,
         }
     }
 

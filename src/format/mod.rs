@@ -7,23 +7,44 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod batch;
+pub(crate) mod checkpoint;
 mod compression;
+pub(crate) mod control;
 mod corruption;
 mod crc;
 mod cursor;
 pub(crate) mod file_name;
+pub(crate) mod group_record;
 pub(crate) mod index;
 mod intent;
 mod mark;
+pub(crate) mod metadata;
+pub(crate) mod properties;
+pub(crate) mod txn;
+pub(crate) mod uuid;
+mod wire;
 
 pub(crate) use batch::{
     Attributes, BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN,
-    LOG_OVERHEAD, OwnedRecords, ProducerStamp, check_crc, encode_one, stamp, stamp_append_time,
+    LOG_OVERHEAD, OwnedRecords, ProducerStamp, Rewrite, check_crc, encode_one, stamp,
+    stamp_append_time,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
+pub(crate) use control::ControlKind;
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
 pub(crate) use crc::crc32c;
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
 pub(crate) use mark::{Mark, MarkKey, SLOT_LEN};
+
+/// The bytes that some hexadecimal digits say; spaces between them are for the reader.
+#[cfg(test)]
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .collect();
+    let byte = |pair: &[u32]| u8::try_from(pair[0] << 4 | pair[1]).unwrap();
+    digits.chunks_exact(2).map(byte).collect()
+}

@@ -13,6 +13,7 @@
 //! 4. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod append;
+mod compact;
 mod config;
 mod flush;
 mod host;
@@ -22,6 +23,7 @@ mod place;
 mod quarantine;
 mod read;
 mod report;
+mod retention;
 mod segments;
 mod time;
 mod truncate;
@@ -30,12 +32,14 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use host::Host;
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
+pub use retention::RetentionReport;
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
@@ -105,6 +109,8 @@ pub(crate) struct Shared {
     signal: Signal,
     watchers: RwLock<Vec<Weak<Signal>>>,
     watched: AtomicBool,
+    /// One compaction at a time; held while segments are written anew, which no append waits for.
+    cleaning: Mutex<()>,
     lock: Mutex<Option<Lock>>,
     report: OpenReport,
 }
@@ -335,6 +341,45 @@ impl Log {
     /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
     pub fn truncate(&self, new_end: Offset) -> Result<()> {
         self.shared.truncate(new_end)
+    }
+
+    /// Forgets what `retention_ms` and `retention_bytes` say is to be forgotten: whole segments,
+    /// from the oldest on. The segment that is appended to is sealed first when it has expired too.
+    /// A broker's upkeep does this by itself.
+    ///
+    /// The time of a segment is its newest timestamp. Where that lies in the future of the clock,
+    /// or there is none, the time of the last write to its file counts, so that one wrong
+    /// timestamp does not keep a log from forgetting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
+    /// [`Error::Corrupt`]: what was not deleted is still there.
+    pub fn apply_retention(&self) -> Result<RetentionReport> {
+        self.shared.apply_retention()
+    }
+
+    /// Compacts a log whose `cleanup_policy` says so: of every key the newest record stays, at its
+    /// own offset. Seals the segment that is appended to first, so that everything older than
+    /// `min_compaction_lag_ms` is compacted. Readers and appends go on meanwhile. A broker's upkeep
+    /// does this by itself when it is worth it.
+    ///
+    /// A tombstone stays for `delete_retention_ms` after the compaction that first saw it; a later
+    /// compaction drops it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidConfig`]: the log is not one that is compacted.
+    /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
+    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was there
+    ///   still is.
+    pub fn compact(&self) -> Result<CompactionReport> {
+        self.shared.compact()
+    }
+
+    /// Compacts if enough of the log was not compacted yet; for upkeep.
+    pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
+        self.shared.compact_if_worth_it()
     }
 
     /// The segments, oldest first.

@@ -18,15 +18,16 @@ use std::sync::Arc;
 use crate::disk::{Access, Disk, EntryKind, File, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
-    Corruption, FileKind, FileName, Mark, MarkKey, Stage, TruncateIntent, file_name,
+    Corruption, FileKind, FileName, Mark, MarkKey, Stage, TruncateIntent, checkpoint, file_name,
 };
 use crate::segment::{BatchCursor, IndexWritten, Segment, SparseIndex, TailScan, scan};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, to_usize};
 
 use super::append::{AppendState, Gate, HotSettings};
+use super::compact::settle_swaps;
 use super::flush::TurnState;
-use super::quarantine::{copy_aside, is_zero, move_aside};
+use super::quarantine::{copy_aside, is_zero, move_aside, rename_aside};
 use super::segments::Segments;
 use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
 use super::{Host, LogConfig, OpenEvent, OpenReport, Shared};
@@ -54,7 +55,42 @@ struct Opening<'a> {
     dir: Arc<Path>,
     mode: OpenMode,
     mark: Option<Mark>,
+    /// The latest leader epoch of the log: new batches carry it.
+    leader_epoch: i32,
     report: OpenReport,
+}
+
+/// What the steps of opening need to settle what was left behind.
+pub(super) struct OpenStep<'a> {
+    pub(super) disk: &'a Disk,
+    pub(super) dir: &'a Path,
+    pub(super) report: &'a mut OpenReport,
+}
+
+impl OpenStep<'_> {
+    /// Removes a leftover.
+    pub(super) fn remove(&mut self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        remove_if_there(self.disk, path.clone())?;
+        self.settled(path);
+        Ok(())
+    }
+
+    /// Reports a leftover that was removed or finished.
+    pub(super) fn settled(&mut self, path: PathBuf) {
+        self.report.events.push(OpenEvent::LeftoverSettled { path });
+    }
+
+    /// Keeps a file that is not what its name says, out of the way.
+    pub(super) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
+        let path = self.dir.join(name);
+        if self.disk.file_len(&path).at(&path, "look at")? == 0 {
+            return self.remove(name);
+        }
+        let aside = rename_aside(self.disk, self.dir, &path, base)?;
+        self.settled(aside);
+        Ok(())
+    }
 }
 
 /// What opening found out about the end of the log.
@@ -77,6 +113,7 @@ pub(super) fn open(
         dir: Arc::from(source.dir.as_path()),
         mode,
         mark: host.marks.find(source.mark_key),
+        leader_epoch: latest_epoch(&host.disk, &source.dir)?,
         report: OpenReport {
             clean: true,
             ..OpenReport::default()
@@ -124,6 +161,14 @@ impl Opening<'_> {
                 }
                 other => others.push((entry.name, other)),
             }
+        }
+        if self.writes() {
+            let mut step = OpenStep {
+                disk: &self.host.disk,
+                dir: &self.dir,
+                report: &mut self.report,
+            };
+            settle_swaps(&mut step, &others, &mut bases)?;
         }
         if let Some(intent) = &intent {
             self.settle_truncation(intent, &mut bases)?;
@@ -470,7 +515,7 @@ impl Opening<'_> {
             end,
             first_timestamp: None,
             made_at: host.clock.now(),
-            leader_epoch: 0,
+            leader_epoch: self.leader_epoch,
             sealing: Vec::new(),
             names_unsynced: true,
             unsynced_bytes: 0,
@@ -505,6 +550,7 @@ impl Opening<'_> {
             signal: Signal::default(),
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
+            cleaning: Mutex::new(()),
             lock: Mutex::new(source.lock),
             report: self.report,
         });
@@ -531,12 +577,26 @@ impl Shared {
     }
 }
 
+/// The latest epoch that a broker noted for a log, 0 in a log of our own. A file that cannot be
+/// read is no reason to fail: the batches tell their epochs too.
+fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
+    let path = dir.join(file_name::LEADER_EPOCHS);
+    let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        read => read.at(&path, "read")?,
+    };
+    let epochs = text
+        .and_then(|text| checkpoint::decode_epochs(&text).ok())
+        .unwrap_or_default();
+    Ok(epochs.last().map_or(0, |latest| latest.epoch.max(0)))
+}
+
 /// Whether a file is left over from something that was interrupted.
 fn is_leftover(name: &FileName, bases: &BTreeSet<Offset>) -> bool {
     match name {
         FileName::NextSegment => true,
         FileName::Segment {
-            stage: Stage::Deleted | Stage::Cleaned,
+            stage: Stage::Deleted,
             ..
         } => true,
         // An index without a log is worth nothing.

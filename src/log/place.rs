@@ -119,6 +119,5 @@ pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
 
 /// The topic id in the text of a `partition.metadata`.
 fn topic_id_of(text: &[u8]) -> Option<TopicId> {
-    let _ = text;
-    None
+    crate::format::properties::decode_partition(text).ok()
 }

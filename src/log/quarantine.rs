@@ -51,18 +51,23 @@ pub(super) fn copy_aside(
 
 /// Renames the whole `.log` of a segment into quarantine and removes its indexes.
 pub(super) fn move_aside(disk: &Disk, dir: &Path, segment: &Arc<Segment>) -> Result<PathBuf> {
-    let from = segment.log_path();
+    let path = rename_aside(disk, dir, &segment.log_path(), segment.base_offset())?;
+    remove_indexes(disk, segment)?;
+    disk.sync_dir(dir).at(dir, "sync")?;
+    Ok(path)
+}
+
+/// Renames a file into quarantine.
+pub(super) fn rename_aside(disk: &Disk, dir: &Path, from: &Path, base: Offset) -> Result<PathBuf> {
     let mut number = 0;
     let path = loop {
-        let path = name(dir, segment.base_offset(), Position::ZERO, number);
+        let path = name(dir, base, Position::ZERO, number);
         if !disk.exists(&path).at(&path, "look at")? {
             break path;
         }
         number += 1;
     };
-    disk.rename(&from, &path).at(&from, "rename")?;
-    remove_indexes(disk, segment)?;
-    disk.sync_dir(dir).at(dir, "sync")?;
+    disk.rename(from, &path).at(from, "rename")?;
     Ok(path)
 }
 

@@ -96,8 +96,8 @@ impl Segments {
         gone
     }
 
-    /// Replaces neighbours `first..=last` (by base offset) by another segment.
-    pub(super) fn replace(&mut self, first: Offset, last: Offset, with: Option<Arc<Segment>>) {
+    /// Replaces neighbours `first..=last` (by base offset) by others.
+    pub(super) fn replace(&mut self, first: Offset, last: Offset, with: Vec<Arc<Segment>>) {
         let from = self
             .sealed
             .partition_point(|segment| segment.base_offset() < first);
@@ -180,7 +180,7 @@ mod tests {
     fn neighbours_are_replaced_by_one() {
         let mut set = segments(&[10, 20, 30, 40]);
         let merged = Arc::new(Segment::sealed(Path::new("x").into(), 10, Position(9), 30));
-        set.replace(10, 20, Some(merged));
+        set.replace(10, 20, vec![merged]);
         assert_eq!(bases(&set), [10, 30, 40]);
     }
 }

@@ -14,12 +14,10 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{
-    BatchBuilder, BatchKind, BatchOptions, RecordBatch, TruncateIntent, file_name, stamp,
-};
+use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
 use crate::segment::{IndexProgress, IndexWritten, Segment};
 use crate::sync::Ordering;
-use crate::types::{Offset, Position, Record};
+use crate::types::{Offset, Position};
 
 use super::Shared;
 use super::append::AppendState;
@@ -226,31 +224,14 @@ pub(super) fn remove_if_there(disk: &Disk, path: PathBuf) -> Result<()> {
 
 /// The records of a batch below an offset, as a batch of their own (I3).
 fn head_of(batch: &RecordBatch, new_end: Offset) -> Result<Vec<u8>> {
-    let header = batch.header();
-    let options = BatchOptions {
-        leader_epoch: header.leader_epoch,
-        timestamp_type: header.timestamp_type(),
-        compression: header.compression(),
-        now: header.max_timestamp,
-        kind: if header.is_transactional() {
-            BatchKind::TransactionalData
-        } else {
-            BatchKind::Data
-        },
-        ..BatchOptions::default()
-    };
     let mut out = Vec::new();
-    let mut builder = BatchBuilder::new(&mut out, options);
-    for record in batch.records().take_while(|record| record.offset < new_end) {
-        let kept = builder.push(&Record::from(record));
-        kept.map_err(|_| Error::InvalidRecord {
-            reason: "a batch cannot be cut in two",
-        })?;
-    }
-    let built = builder.finish();
-    built.map_err(|_| Error::InvalidRecord {
-        reason: "a batch cannot be cut in two",
+    let change = Rewrite {
+        next_offset: Some(new_end),
+        ..Rewrite::default()
+    };
+    let cut = batch.rewrite(&mut out, change, |record| record.offset < new_end);
+    cut.map_err(|_| Error::InvalidRecord {
+        reason: "its batch cannot be cut in two",
     })?;
-    stamp(&mut out, header.base_offset, header.leader_epoch);
     Ok(out)
 }

@@ -127,6 +127,11 @@ impl Segment {
         }
         let path = self.log_path();
         let file = Arc::new(disk.open(&path, Access::Read).at(&path, "open")?);
+        // A segment that took its place may have been opened under its name.
+        if self.is_gone() {
+            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(Error::io(&path, "open", gone));
+        }
         *slot = Some(Arc::clone(&file));
         drop(slot);
         pool.opened(self);
@@ -163,6 +168,12 @@ impl Segment {
     pub(crate) fn set_index(&self, index: SparseIndex, newest: Option<Timestamp>) {
         self.raise_newest(newest.unwrap_or(Timestamp::NONE));
         *self.index.write() = Some(index);
+    }
+
+    /// When the file was written last.
+    pub(crate) fn modified(&self, disk: &Disk) -> Result<Timestamp> {
+        let path = self.log_path();
+        disk.modified(&path).at(&path, "look at")
     }
 
     /// Adds the time entry that a sealed or closed segment ends with.
@@ -291,17 +302,16 @@ impl Segment {
         disk: &Disk,
         written: IndexWritten,
     ) -> Result<IndexWritten> {
-        let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        let now = {
+        let (now, (offsets, times)) = {
             let slot = self.index.read();
             let Some(index) = &*slot else {
                 return Ok(written);
             };
-            encode_entries(index, written, &mut offsets, &mut times);
-            IndexWritten {
+            let now = IndexWritten {
                 offsets: index.offset_entries().len(),
                 times: index.time_entries().len(),
-            }
+            };
+            (now, index.encode_after(written.offsets, written.times))
         };
         let place = |entries: usize, len: usize| u64::try_from(entries * len).unwrap_or(u64::MAX);
         write_from(
@@ -322,29 +332,12 @@ impl Segment {
     /// Writes both index files whole, as they are in memory, and syncs them. Without indexes in
     /// memory the files stay as they are.
     pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<()> {
-        let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        {
-            let slot = self.index.read();
-            let Some(index) = &*slot else { return Ok(()) };
-            encode_entries(index, IndexWritten::default(), &mut offsets, &mut times);
-        }
+        let (offsets, times) = match &*self.index.read() {
+            Some(index) => index.encode(),
+            None => return Ok(()),
+        };
         write_whole(disk, &self.index_path(), &offsets)?;
         write_whole(disk, &self.time_index_path(), &times)
-    }
-}
-
-/// Encodes the entries after the first `written`.
-fn encode_entries(
-    index: &SparseIndex,
-    written: IndexWritten,
-    offsets: &mut Vec<u8>,
-    times: &mut Vec<u8>,
-) {
-    for entry in index.offset_entries().iter().skip(written.offsets) {
-        offsets.extend_from_slice(&entry.encode());
-    }
-    for entry in index.time_entries().iter().skip(written.times) {
-        times.extend_from_slice(&entry.encode());
     }
 }
 

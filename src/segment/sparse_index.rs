@@ -47,6 +47,26 @@ impl SparseIndex {
         TimeEntry::before(&self.times, at).map_or(0, |entry| entry.relative_offset)
     }
 
+    /// Both indexes as the bytes of their files.
+    pub(crate) fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+        self.encode_after(0, 0)
+    }
+
+    /// The same, without the first so many entries.
+    pub(crate) fn encode_after(&self, offsets: usize, times: usize) -> (Vec<u8>, Vec<u8>) {
+        let offsets = self
+            .offsets
+            .iter()
+            .skip(offsets)
+            .flat_map(|entry| entry.encode());
+        let times = self
+            .times
+            .iter()
+            .skip(times)
+            .flat_map(|entry| entry.encode());
+        (offsets.collect(), times.collect())
+    }
+
     /// The last entry: from its batch on, nothing is indexed.
     pub(crate) fn last_offset_entry(&self) -> Option<OffsetEntry> {
         self.offsets.last().copied()

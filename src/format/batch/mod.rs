@@ -9,6 +9,7 @@ mod header;
 mod owned;
 mod read;
 mod record;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
@@ -21,3 +22,4 @@ pub(crate) use header::{
 pub use owned::LogRecord;
 pub(crate) use owned::OwnedRecords;
 pub use read::{RecordBatch, RecordView, Records};
+pub(crate) use rewrite::Rewrite;

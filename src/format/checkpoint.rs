@@ -1,0 +1,210 @@
+//! Kafka's checkpoint files: text, one item a line.
+//!
+//! Knows nothing about which file is which. Layout of all of them:
+//!
+//! ```text
+//! 0                      version
+//! 2                      how many lines follow
+//! orders 0 12345         offset checkpoints: topic partition offset
+//! 3 1500                 leader epochs: epoch, and the first offset of it
+//! ```
+//!
+//! Valid if and only if it is UTF-8 of at most [`SIZE_MAX`] bytes, the version is 0, exactly as many
+//! lines follow as it says, each has its fields and nothing else, numbers are not negative, and
+//! leader epochs rise with their offsets. A file of no bytes has no items.
+
+use std::fmt::Write;
+
+use crate::types::{Offset, PartitionId};
+
+use super::Corruption;
+
+/// The largest file that is read, in bytes: room for more than a hundred thousand partitions.
+pub(crate) const SIZE_MAX: usize = 32 << 20;
+
+const VERSION: &str = "0";
+
+/// One line of an offset checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionOffset {
+    /// The topic.
+    pub(crate) topic: String,
+    /// The partition.
+    pub(crate) partition: PartitionId,
+    /// What the file is about.
+    pub(crate) offset: Offset,
+}
+
+/// One line of a leader epoch checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaderEpoch {
+    /// The epoch.
+    pub(crate) epoch: i32,
+    /// The first offset that was appended in it.
+    pub(crate) start_offset: Offset,
+}
+
+/// Reads an offset checkpoint.
+///
+/// # Errors
+///
+/// `Malformed` with the rule that is broken.
+pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Vec<PartitionOffset>, Corruption> {
+    decode(bytes, |line| {
+        let mut fields = line.split_ascii_whitespace();
+        let item = PartitionOffset {
+            topic: fields.next()?.to_owned(),
+            partition: non_negative(fields.next()?).and_then(|n| n.try_into().ok())?,
+            offset: non_negative(fields.next()?)?,
+        };
+        fields.next().is_none().then_some(item)
+    })
+}
+
+/// Writes an offset checkpoint.
+pub(crate) fn encode_offsets<'a>(
+    items: impl ExactSizeIterator<Item = (&'a str, PartitionId, Offset)>,
+) -> String {
+    encode(items, |text, (topic, partition, offset)| {
+        writeln!(text, "{topic} {partition} {offset}")
+    })
+}
+
+/// Reads a leader epoch checkpoint.
+///
+/// # Errors
+///
+/// `Malformed` with the rule that is broken.
+pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Vec<LeaderEpoch>, Corruption> {
+    let epochs = decode(bytes, |line| {
+        let mut fields = line.split_ascii_whitespace();
+        let item = LeaderEpoch {
+            epoch: non_negative(fields.next()?).and_then(|n| n.try_into().ok())?,
+            start_offset: non_negative(fields.next()?)?,
+        };
+        fields.next().is_none().then_some(item)
+    })?;
+    let rise = |pair: &[LeaderEpoch]| match pair {
+        [before, after] => before.epoch < after.epoch && before.start_offset < after.start_offset,
+        _ => true,
+    };
+    if epochs.windows(2).all(rise) {
+        Ok(epochs)
+    } else {
+        Err(Corruption::malformed("leader epochs do not rise"))
+    }
+}
+
+/// Writes a leader epoch checkpoint.
+pub(crate) fn encode_epochs(epochs: &[LeaderEpoch]) -> String {
+    encode(epochs.iter(), |text, item| {
+        writeln!(text, "{} {}", item.epoch, item.start_offset)
+    })
+}
+
+fn decode<T>(bytes: &[u8], item: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Corruption> {
+    let text = text(bytes, SIZE_MAX)?;
+    let mut lines = text.lines();
+    match lines.next() {
+        None => return Ok(Vec::new()),
+        Some(VERSION) => {}
+        Some(_) => return Err(Corruption::malformed("the checkpoint is not of version 0")),
+    }
+    let count = lines
+        .next()
+        .and_then(non_negative)
+        .ok_or(Corruption::malformed("the checkpoint has no count"))?;
+    // Collected by the lines that are there; the count only has to agree.
+    let items = lines
+        .map(|line| item(line).ok_or(Corruption::malformed("a line of the checkpoint is wrong")))
+        .collect::<Result<Vec<_>, _>>()?;
+    if u64::try_from(items.len()) == Ok(count) {
+        Ok(items)
+    } else {
+        Err(Corruption::malformed(
+            "the checkpoint has more or fewer lines than it says",
+        ))
+    }
+}
+
+fn encode<T>(
+    items: impl ExactSizeIterator<Item = T>,
+    line: impl Fn(&mut String, T) -> std::fmt::Result,
+) -> String {
+    let mut text = format!("{VERSION}\n{}\n", items.len());
+    for item in items {
+        // A string takes whatever is written to it.
+        let written = line(&mut text, item);
+        debug_assert!(written.is_ok(), "writing to a string cannot fail");
+    }
+    text
+}
+
+/// Bytes as text of at most `limit` bytes.
+pub(super) fn text(bytes: &[u8], limit: usize) -> Result<&str, Corruption> {
+    if bytes.len() > limit {
+        return Err(Corruption::TooLarge {
+            limit: u64::try_from(limit).unwrap_or(u64::MAX),
+        });
+    }
+    std::str::from_utf8(bytes).map_err(|_| Corruption::malformed("the text is not UTF-8"))
+}
+
+/// A decimal number that is not negative and fits in 63 bits.
+fn non_negative(digits: &str) -> Option<u64> {
+    let number: i64 = digits.parse().ok()?;
+    u64::try_from(number).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offset_checkpoints_in_both_directions() {
+        let text = "0\n2\norders 0 12345\n__consumer_offsets 12 0\n";
+        let items = decode_offsets(text.as_bytes()).unwrap();
+        assert_eq!(items.len(), 2);
+        assert_eq!(items[0].offset, 12_345);
+        let again = encode_offsets(
+            items
+                .iter()
+                .map(|item| (item.topic.as_str(), item.partition, item.offset)),
+        );
+        assert_eq!(again, text);
+    }
+
+    #[test]
+    fn leader_epochs_in_both_directions() {
+        let text = "0\n2\n0 0\n3 1500\n";
+        let epochs = decode_epochs(text.as_bytes()).unwrap();
+        assert_eq!(epochs[1].start_offset, 1500);
+        assert_eq!(encode_epochs(&epochs), text);
+        assert_eq!(encode_epochs(&[]), "0\n0\n");
+        assert_eq!(decode_epochs(b""), Ok(Vec::new()));
+        assert_eq!(decode_epochs(b"0\n0\n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for text in [
+            "1\n0\n",
+            "0\n",
+            "0\n1\n",
+            "0\n1\na 0 1\nb 0 1\n",
+            "0\n1\na 0\n",
+            "0\n1\na 0 1 2\n",
+            "0\n1\na -1 2\n",
+            "0\n1\na 0 -2\n",
+            "0\n1\na 4294967296 2\n",
+            "0\n1\na 0 9223372036854775808\n",
+            "\n0\n",
+        ] {
+            assert!(decode_offsets(text.as_bytes()).is_err(), "{text:?}");
+        }
+        assert!(decode_offsets(&[0xff]).is_err());
+        for text in ["0\n2\n3 0\n3 5\n", "0\n2\n3 5\n4 5\n", "0\n1\n-1 5\n"] {
+            assert!(decode_epochs(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+}

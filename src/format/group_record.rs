@@ -1,0 +1,525 @@
+//! What groups keep in the `__consumer_offsets` topic.
+//!
+//! Knows nothing about groups as they live. A key is an i16 type and plain fields, a value an i16
+//! version and fields (see `wire.rs`); a null value is a tombstone. Big-endian:
+//!
+//! | key | fields |
+//! | --- | --- |
+//! | 0, 1: offset commit | group, topic, i32 partition |
+//! | 2: group metadata | group |
+//! | others | kept as they are: newer kinds of groups, which only brokers write |
+//!
+//! | offset commit value | versions |
+//! | --- | --- |
+//! | i64 offset: the next one to read | all |
+//! | i32 leader epoch, -1 when unknown | from 3 |
+//! | string metadata | all |
+//! | i64 commit timestamp | all |
+//! | i64 expire timestamp, -1 for none | 1 |
+//!
+//! | group metadata value | versions |
+//! | --- | --- |
+//! | string protocol type, i32 generation, nullable strings protocol and leader | all |
+//! | i64 timestamp of the current state | from 2 |
+//! | array of members | all |
+//! | member: string id | all |
+//! | nullable string group instance id | from 3 |
+//! | strings client id and host | all |
+//! | i32 rebalance timeout | from 1 |
+//! | i32 session timeout, bytes subscription, bytes assignment | all |
+//!
+//! Versions 0 to 4 are read, 3 is written; 4 is 3 with flexible fields.
+
+use crate::types::{Offset, PartitionId, Timestamp};
+
+use super::cursor::{Cursor, PutBytes};
+use super::wire::{Family, PutWire};
+use super::{Corruption, DecodeError, EncodeError};
+
+const OFFSET_KEY: i16 = 1;
+const GROUP_KEY: i16 = 2;
+const VERSION_WRITTEN: i16 = 3;
+const VERSION_FLEXIBLE: i16 = 4;
+
+/// A key, borrowed from its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupKey<'a> {
+    /// How far a group has read a partition.
+    Offset {
+        /// The group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// The group itself.
+    Group {
+        /// The group.
+        group: &'a str,
+    },
+    /// A kind that nobody here knows.
+    Unknown {
+        /// Its type.
+        kind: i16,
+        /// What follows the type.
+        raw: &'a [u8],
+    },
+}
+
+impl<'a> GroupKey<'a> {
+    /// Reads a key.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated` or `Malformed`.
+    pub(crate) fn decode(key: &'a [u8]) -> Result<Self, Corruption> {
+        let mut fields = Cursor::new(key);
+        let kind = fields.i16()?;
+        let key = match kind {
+            0 | OFFSET_KEY => Self::Offset {
+                group: fields.string(Family::Plain)?,
+                topic: fields.string(Family::Plain)?,
+                partition: PartitionId::try_from(fields.i32()?)
+                    .map_err(|_| Corruption::malformed("the number of a partition is negative"))?,
+            },
+            GROUP_KEY => Self::Group {
+                group: fields.string(Family::Plain)?,
+            },
+            _ => {
+                return Ok(Self::Unknown {
+                    kind,
+                    raw: fields.rest(),
+                });
+            }
+        };
+        fields.finish()?;
+        Ok(key)
+    }
+
+    /// Appends the key.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a name of more than 32,767 bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match *self {
+            Self::Offset {
+                group,
+                topic,
+                partition,
+            } => {
+                out.put_i16(OFFSET_KEY);
+                out.put_string16(group)?;
+                out.put_string16(topic)?;
+                out.put_u32(partition);
+            }
+            Self::Group { group } => {
+                out.put_i16(GROUP_KEY);
+                out.put_string16(group)?;
+            }
+            Self::Unknown { kind, raw } => {
+                out.put_i16(kind);
+                out.put(raw);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far a group has read a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OffsetCommit<'a> {
+    /// The next offset to read.
+    pub(crate) offset: Offset,
+    /// The leader epoch of the record before, -1 when unknown.
+    pub(crate) leader_epoch: i32,
+    /// Whatever the consumer wanted to keep.
+    pub(crate) metadata: &'a str,
+    /// When it was committed.
+    pub(crate) committed_at: Timestamp,
+    /// When it is void, where the consumer said so.
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl<'a> OffsetCommit<'a> {
+    /// Reads the value of an offset commit.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` with `Truncated` or `Malformed`, `Unsupported` for a version above 4.
+    pub(crate) fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
+        let (mut fields, version, family) = versioned(value)?;
+        let offset = Offset::try_from(fields.i64()?)
+            .map_err(|_| Corruption::malformed("a committed offset is negative"))?;
+        let leader_epoch = if version >= 3 { fields.i32()? } else { -1 };
+        let metadata = fields.nullable_string(family)?.unwrap_or_default();
+        let committed_at = Timestamp::from_millis(fields.i64()?);
+        let expires_at = if version == 1 { fields.i64()? } else { -1 };
+        fields.tags(family)?;
+        fields.finish()?;
+        Ok(Self {
+            offset,
+            leader_epoch,
+            metadata,
+            committed_at,
+            expires_at: Some(Timestamp::from_millis(expires_at)).filter(|at| *at > Timestamp::NONE),
+        })
+    }
+
+    /// Appends the value, version 3 (which has no expiry).
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for metadata of more than 32,767 bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.put_i16(VERSION_WRITTEN);
+        out.put_u64(self.offset);
+        out.put_i32(self.leader_epoch);
+        out.put_string16(self.metadata)?;
+        out.put_i64(self.committed_at.as_millis());
+        Ok(())
+    }
+}
+
+/// A group as it was when its state last changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupMetadata<'a> {
+    /// `consumer`, or empty.
+    pub(crate) protocol_type: &'a str,
+    /// Rises with every rebalance.
+    pub(crate) generation: i32,
+    /// The assignor that was chosen.
+    pub(crate) protocol: Option<&'a str>,
+    /// The member that assigned.
+    pub(crate) leader: Option<&'a str>,
+    /// Since when the group is as it is; -1 when unknown.
+    pub(crate) state_since: Timestamp,
+    /// The members, none when the group is empty.
+    pub(crate) members: Vec<GroupMember<'a>>,
+}
+
+/// A member of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupMember<'a> {
+    /// Its id.
+    pub(crate) id: &'a str,
+    /// Its static id.
+    pub(crate) instance_id: Option<&'a str>,
+    /// What its client calls itself.
+    pub(crate) client_id: &'a str,
+    /// Where its client runs.
+    pub(crate) client_host: &'a str,
+    /// In milliseconds.
+    pub(crate) rebalance_timeout_ms: i32,
+    /// In milliseconds.
+    pub(crate) session_timeout_ms: i32,
+    /// What it wants, in the protocol's own encoding.
+    pub(crate) subscription: &'a [u8],
+    /// What it has, in the protocol's own encoding.
+    pub(crate) assignment: &'a [u8],
+}
+
+impl<'a> GroupMetadata<'a> {
+    /// Reads the value of a group.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` with `Truncated` or `Malformed`, `Unsupported` for a version above 4.
+    pub(crate) fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
+        let (mut fields, version, family) = versioned(value)?;
+        let metadata = Self {
+            protocol_type: fields.string(family)?,
+            generation: fields.i32()?,
+            protocol: fields.nullable_string(family)?,
+            leader: fields.nullable_string(family)?,
+            state_since: Timestamp::from_millis(if version >= 2 { fields.i64()? } else { -1 }),
+            members: fields.list(family, |member| {
+                GroupMember::decode(member, version, family)
+            })?,
+        };
+        fields.tags(family)?;
+        fields.finish()?;
+        Ok(metadata)
+    }
+
+    /// Appends the value, version 3.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a text of more than 32,767 bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.put_i16(VERSION_WRITTEN);
+        out.put_string16(self.protocol_type)?;
+        out.put_i32(self.generation);
+        out.put_nullable_string16(self.protocol)?;
+        out.put_nullable_string16(self.leader)?;
+        out.put_i64(self.state_since.as_millis());
+        out.put_i32(
+            i32::try_from(self.members.len())
+                .map_err(|_| EncodeError::Invalid("a group has too many members"))?,
+        );
+        for member in &self.members {
+            out.put_string16(member.id)?;
+            out.put_nullable_string16(member.instance_id)?;
+            out.put_string16(member.client_id)?;
+            out.put_string16(member.client_host)?;
+            out.put_i32(member.rebalance_timeout_ms);
+            out.put_i32(member.session_timeout_ms);
+            out.put_blob32(member.subscription)?;
+            out.put_blob32(member.assignment)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> GroupMember<'a> {
+    fn decode(fields: &mut Cursor<'a>, version: i16, family: Family) -> Result<Self, Corruption> {
+        let id = fields.string(family)?;
+        let instance_id = if version >= 3 {
+            fields.nullable_string(family)?
+        } else {
+            None
+        };
+        let client_id = fields.string(family)?;
+        let client_host = fields.string(family)?;
+        let rebalance = if version >= 1 {
+            Some(fields.i32()?)
+        } else {
+            None
+        };
+        let session_timeout_ms = fields.i32()?;
+        let member = Self {
+            id,
+            instance_id,
+            client_id,
+            client_host,
+            // Before version 1 there was one timeout for both.
+            rebalance_timeout_ms: rebalance.unwrap_or(session_timeout_ms),
+            session_timeout_ms,
+            subscription: fields.blob(family)?,
+            assignment: fields.blob(family)?,
+        };
+        fields.tags(family)?;
+        Ok(member)
+    }
+}
+
+/// The fields of a value, its version, and which family they are in.
+fn versioned(value: &[u8]) -> Result<(Cursor<'_>, i16, Family), DecodeError> {
+    let mut fields = Cursor::new(value);
+    let version = fields.i16()?;
+    let family = match version {
+        0..VERSION_FLEXIBLE => Family::Plain,
+        VERSION_FLEXIBLE => Family::Flexible,
+        i16::MIN..0 => {
+            return Err(Corruption::malformed("the version of a value is negative").into());
+        }
+        _ => {
+            return Err(DecodeError::Unsupported(
+                "a record of a consumer group in a version above 4",
+            ));
+        }
+    };
+    Ok((fields, version, family))
+}
+
+/// The partition of `__consumer_offsets` that keeps a group, of `partitions`: Java's string hash
+/// over UTF-16, without its sign. 0 when there are no partitions.
+pub(crate) fn group_partition(group: &str, partitions: u32) -> PartitionId {
+    let hash = java_hash(group);
+    // Kafka takes the one number without a positive twin for 0.
+    let positive = if hash == i32::MIN {
+        0
+    } else {
+        hash.unsigned_abs()
+    };
+    positive.checked_rem(partitions).unwrap_or(0)
+}
+
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0_i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unhex;
+    use super::*;
+
+    #[test]
+    fn groups_hash_as_in_java() {
+        for (group, hash, partition) in [
+            ("my-group", -1_906_497_762, 12),
+            ("test", 3_556_498, 48),
+            ("console-consumer-12345", 158_455_506, 6),
+            ("", 0, 0),
+            ("polygenelubricants", i32::MIN, 0),
+        ] {
+            assert_eq!(java_hash(group), hash, "{group}");
+            assert_eq!(group_partition(group, 50), partition, "{group}");
+        }
+        assert_eq!(group_partition("x", 0), 0);
+        // A character outside the first plane is two units.
+        assert_eq!(java_hash("\u{1f600}"), 55357 * 31 + 56832);
+    }
+
+    fn check_key(key: GroupKey<'_>, hex: &str) {
+        let bytes = unhex(hex);
+        assert_eq!(GroupKey::decode(&bytes), Ok(key));
+        let mut out = Vec::new();
+        key.encode(&mut out).unwrap();
+        assert_eq!(out, bytes);
+    }
+
+    #[test]
+    fn keys_in_both_directions() {
+        check_key(
+            GroupKey::Offset {
+                group: "g",
+                topic: "tt",
+                partition: 3,
+            },
+            "0001 0001 67 0002 7474 00000003",
+        );
+        check_key(GroupKey::Group { group: "g" }, "0002 0001 67");
+        check_key(
+            GroupKey::Unknown {
+                kind: 5,
+                raw: &[0, 1, 0x67],
+            },
+            "0005 0001 67",
+        );
+        assert!(matches!(
+            GroupKey::decode(&unhex("0000 0001 67 0001 74 00000000")),
+            Ok(GroupKey::Offset { .. })
+        ));
+        for cut in [
+            "",
+            "00",
+            "0001 0001",
+            "0002 ffff",
+            "0002 0001 67 00",
+            "0001 0001 67 0001 74 ffffffff",
+        ] {
+            assert!(GroupKey::decode(&unhex(cut)).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn offset_commits_of_every_version_are_read_and_version_3_written() {
+        let commit = |leader_epoch, expires_at| OffsetCommit {
+            offset: 258,
+            leader_epoch,
+            metadata: "m",
+            committed_at: Timestamp::from_millis(1000),
+            expires_at,
+        };
+        let (plain, epoch) = (commit(-1, None), commit(7, None));
+        let expiring = commit(-1, Some(Timestamp::from_millis(2000)));
+        for (hex, expected) in [
+            ("0000 0000000000000102 0001 6d 00000000000003e8", plain),
+            (
+                "0001 0000000000000102 0001 6d 00000000000003e8 00000000000007d0",
+                expiring,
+            ),
+            (
+                "0001 0000000000000102 0001 6d 00000000000003e8 ffffffffffffffff",
+                plain,
+            ),
+            ("0002 0000000000000102 0001 6d 00000000000003e8", plain),
+            (
+                "0003 0000000000000102 00000007 0001 6d 00000000000003e8",
+                epoch,
+            ),
+            (
+                "0004 0000000000000102 00000007 02 6d 00000000000003e8 00",
+                epoch,
+            ),
+        ] {
+            assert_eq!(OffsetCommit::decode(&unhex(hex)), Ok(expected), "{hex}");
+        }
+        let mut out = Vec::new();
+        epoch.encode(&mut out).unwrap();
+        assert_eq!(
+            out,
+            unhex("0003 0000000000000102 00000007 0001 6d 00000000000003e8")
+        );
+        assert!(matches!(
+            OffsetCommit::decode(&unhex("0005 0000000000000102")),
+            Err(DecodeError::Unsupported(_))
+        ));
+        assert!(
+            OffsetCommit::decode(&unhex(
+                "0003 ffffffffffffffff 00000007 0001 6d 00000000000003e8"
+            ))
+            .is_err()
+        );
+        assert!(OffsetCommit::decode(&unhex("ffff 0000000000000102")).is_err());
+        assert!(OffsetCommit::decode(&unhex("0003 00")).is_err());
+    }
+
+    #[test]
+    fn groups_of_every_version_are_read_and_version_3_written() {
+        let member = GroupMember {
+            id: "a",
+            instance_id: None,
+            client_id: "c",
+            client_host: "/h",
+            rebalance_timeout_ms: 9,
+            session_timeout_ms: 9,
+            subscription: &[1, 2],
+            assignment: &[3],
+        };
+        let group = GroupMetadata {
+            protocol_type: "consumer",
+            generation: 4,
+            protocol: Some("range"),
+            leader: Some("a"),
+            state_since: Timestamp::from_millis(1000),
+            members: vec![member],
+        };
+        let old = GroupMetadata {
+            state_since: Timestamp::NONE,
+            ..group.clone()
+        };
+        let head = "0008 636f6e73756d6572 00000004 0005 72616e6765 0001 61";
+        let tail = "00000009 00000002 0102 00000001 03";
+        let v0 = format!("0000 {head} 00000001 0001 61 0001 63 0002 2f68 {tail}");
+        let v1 = format!("0001 {head} 00000001 0001 61 0001 63 0002 2f68 00000009 {tail}");
+        let v2 = format!(
+            "0002 {head} 00000000000003e8 00000001 0001 61 0001 63 0002 2f68 00000009 {tail}"
+        );
+        let v3 = format!(
+            "0003 {head} 00000000000003e8 00000001 0001 61 ffff 0001 63 0002 2f68 00000009 {tail}"
+        );
+        let v4 = "0004 09 636f6e73756d6572 00000004 06 72616e6765 02 61 00000000000003e8 02 02 61 00 02 63 03 2f68 00000009 00000009 03 0102 02 03 00 00";
+        for (hex, expected) in [
+            (v0.as_str(), &old),
+            (v1.as_str(), &old),
+            (v2.as_str(), &group),
+            (v3.as_str(), &group),
+            (v4, &group),
+        ] {
+            let bytes = unhex(hex);
+            assert_eq!(
+                GroupMetadata::decode(&bytes).as_ref(),
+                Ok(expected),
+                "{hex}"
+            );
+            for end in 0..bytes.len() {
+                assert!(GroupMetadata::decode(&bytes[..end]).is_err());
+            }
+        }
+        let mut out = Vec::new();
+        group.encode(&mut out).unwrap();
+        assert_eq!(out, unhex(&v3));
+    }
+
+    #[test]
+    fn a_lying_member_count_is_refused() {
+        let hex = "0003 0000 00000000 ffff ffff 0000000000000000 7fffffff";
+        assert!(GroupMetadata::decode(&unhex(hex)).is_err());
+    }
+}

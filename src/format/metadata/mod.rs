@@ -1,0 +1,291 @@
+//! Kafka's metadata: the records that say which topics, partitions and settings there are.
+//!
+//! Knows nothing about what they mean for a broker. A record is the value of one record of a batch,
+//! key null: unsigned varint frame version (1), unsigned varint api key, unsigned varint version,
+//! and the fields of a flexible version (see `wire.rs`):
+//!
+//! | record | api key, versions | fields |
+//! | --- | --- | --- |
+//! | TOPIC | 2, 0 | name, topic id |
+//! | PARTITION | 3, 0-2, written as 1 | i32 partition, topic id, replicas, isr, removing, adding (arrays of i32), i32 leader, i32 leader epoch, i32 partition epoch, from 1: directories (array of ids) |
+//! | CONFIG | 4, 0 | i8 resource type, resource, key, nullable value |
+//! | REMOVE TOPIC | 9, 0 | topic id |
+//! | FEATURE LEVEL | 12, 0 | name, i16 level |
+//! | PRODUCER IDS | 15, 0 | i32 broker, i64 broker epoch, i64 next producer id |
+//!
+//! Tagged fields of these are stepped over. Every other record, and every other version of these,
+//! is kept as its bytes and comes out again unchanged.
+
+mod quorum;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use crate::types::{PartitionId, TopicId};
+
+use super::Corruption;
+use super::cursor::{Cursor, PutBytes};
+use super::uuid::Uuid;
+use super::wire::{Family, PutWire};
+
+pub(crate) use quorum::Voter;
+pub(crate) use snapshot::{decode_snapshot, encode_quorum, encode_snapshot};
+
+const FRAME_VERSION: u32 = 1;
+const TOPIC: u32 = 2;
+const PARTITION: u32 = 3;
+const CONFIG: u32 = 4;
+const REMOVE_TOPIC: u32 = 9;
+const FEATURE_LEVEL: u32 = 12;
+const PRODUCER_IDS: u32 = 15;
+
+const PARTITION_VERSION: u32 = 1;
+/// The last version of a PARTITION record whose fields are known; what 2 adds is tagged.
+const PARTITION_VERSION_MAX: u32 = 2;
+
+/// The resource type of a CONFIG record that is about a topic.
+pub(crate) const TOPIC_RESOURCE: i8 = 2;
+
+/// One metadata record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MetadataRecord {
+    /// A topic.
+    Topic {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: TopicId,
+    },
+    /// A partition of a topic.
+    Partition(PartitionRecord),
+    /// A setting.
+    Config {
+        /// What it is about: [`TOPIC_RESOURCE`].
+        resource_type: i8,
+        /// Which one: the name of a topic.
+        resource: String,
+        /// The setting's name.
+        key: String,
+        /// Its value; `None` goes back to the default.
+        value: Option<String>,
+    },
+    /// A topic is gone, with its partitions and settings.
+    RemoveTopic {
+        /// Its id.
+        id: TopicId,
+    },
+    /// The level of a feature, `metadata.version` first of all.
+    FeatureLevel {
+        /// The feature.
+        name: String,
+        /// Its level.
+        level: i16,
+    },
+    /// Every producer id below has been handed out.
+    ProducerIds {
+        /// The broker that asked last.
+        broker_id: i32,
+        /// Its epoch.
+        broker_epoch: i64,
+        /// The next id to hand out.
+        next_producer_id: i64,
+    },
+    /// A record that nobody here knows.
+    Unknown {
+        /// Its kind.
+        api_key: u32,
+        /// Its version.
+        version: u32,
+        /// What follows the version.
+        raw: Vec<u8>,
+    },
+}
+
+/// A partition as Kafka's metadata has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionRecord {
+    /// Its number.
+    pub(crate) partition: PartitionId,
+    /// Its topic.
+    pub(crate) topic: TopicId,
+    /// The brokers that hold it.
+    pub(crate) replicas: Vec<i32>,
+    /// Those that have all of it.
+    pub(crate) in_sync: Vec<i32>,
+    /// Those on their way out.
+    pub(crate) removing: Vec<i32>,
+    /// Those on their way in.
+    pub(crate) adding: Vec<i32>,
+    /// The broker that leads, -1 for none.
+    pub(crate) leader: i32,
+    /// Rises with every leader.
+    pub(crate) leader_epoch: i32,
+    /// Rises with every change.
+    pub(crate) partition_epoch: i32,
+    /// The log directory on each of the replicas.
+    pub(crate) directories: Vec<Uuid>,
+}
+
+impl MetadataRecord {
+    /// Reads a record.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated`, or `Malformed` for another frame version, bytes left over, or a field that
+    /// cannot be.
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Corruption> {
+        let mut fields = Cursor::new(value);
+        if fields.uvarint()? != FRAME_VERSION {
+            return Err(Corruption::malformed(
+                "the frame of a metadata record is not of version 1",
+            ));
+        }
+        let api_key = fields.uvarint()?;
+        let version = fields.uvarint()?;
+        let record = match (api_key, version) {
+            (TOPIC, 0) => Self::Topic {
+                name: string(&mut fields)?,
+                id: TopicId(fields.array()?),
+            },
+            (PARTITION, 0..=PARTITION_VERSION_MAX) => {
+                Self::Partition(PartitionRecord::decode(&mut fields, version)?)
+            }
+            (CONFIG, 0) => Self::Config {
+                resource_type: fields.i8()?,
+                resource: string(&mut fields)?,
+                key: string(&mut fields)?,
+                value: fields
+                    .nullable_string(Family::Flexible)?
+                    .map(ToOwned::to_owned),
+            },
+            (REMOVE_TOPIC, 0) => Self::RemoveTopic {
+                id: TopicId(fields.array()?),
+            },
+            (FEATURE_LEVEL, 0) => Self::FeatureLevel {
+                name: string(&mut fields)?,
+                level: fields.i16()?,
+            },
+            (PRODUCER_IDS, 0) => Self::ProducerIds {
+                broker_id: fields.i32()?,
+                broker_epoch: fields.i64()?,
+                next_producer_id: fields.i64()?,
+            },
+            _ => {
+                return Ok(Self::Unknown {
+                    api_key,
+                    version,
+                    raw: fields.rest().to_vec(),
+                });
+            }
+        };
+        fields.tags(Family::Flexible)?;
+        fields.finish()?;
+        Ok(record)
+    }
+
+    /// Appends the record.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_uvarint(FRAME_VERSION);
+        match self {
+            Self::Topic { name, id } => {
+                put_kind(out, TOPIC, 0);
+                out.put_compact_string(name);
+                out.put(&id.0);
+            }
+            Self::Partition(partition) => {
+                put_kind(out, PARTITION, PARTITION_VERSION);
+                partition.encode(out);
+            }
+            Self::Config {
+                resource_type,
+                resource,
+                key,
+                value,
+            } => {
+                put_kind(out, CONFIG, 0);
+                out.put_i8(*resource_type);
+                out.put_compact_string(resource);
+                out.put_compact_string(key);
+                out.put_nullable_compact_string(value.as_deref());
+            }
+            Self::RemoveTopic { id } => {
+                put_kind(out, REMOVE_TOPIC, 0);
+                out.put(&id.0);
+            }
+            Self::FeatureLevel { name, level } => {
+                put_kind(out, FEATURE_LEVEL, 0);
+                out.put_compact_string(name);
+                out.put_i16(*level);
+            }
+            Self::ProducerIds {
+                broker_id,
+                broker_epoch,
+                next_producer_id,
+            } => {
+                put_kind(out, PRODUCER_IDS, 0);
+                out.put_i32(*broker_id);
+                out.put_i64(*broker_epoch);
+                out.put_i64(*next_producer_id);
+            }
+            Self::Unknown {
+                api_key,
+                version,
+                raw,
+            } => {
+                put_kind(out, *api_key, *version);
+                out.put(raw);
+                return;
+            }
+        }
+        out.put_no_tags();
+    }
+}
+
+impl PartitionRecord {
+    fn decode(fields: &mut Cursor<'_>, version: u32) -> Result<Self, Corruption> {
+        Ok(Self {
+            partition: PartitionId::try_from(fields.i32()?)
+                .map_err(|_| Corruption::malformed("the number of a partition is negative"))?,
+            topic: TopicId(fields.array()?),
+            replicas: fields.list(Family::Flexible, Cursor::i32)?,
+            in_sync: fields.list(Family::Flexible, Cursor::i32)?,
+            removing: fields.list(Family::Flexible, Cursor::i32)?,
+            adding: fields.list(Family::Flexible, Cursor::i32)?,
+            leader: fields.i32()?,
+            leader_epoch: fields.i32()?,
+            partition_epoch: fields.i32()?,
+            directories: if version == 0 {
+                Vec::new()
+            } else {
+                fields.list(Family::Flexible, Cursor::array)?
+            },
+        })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.partition);
+        out.put(&self.topic.0);
+        for brokers in [&self.replicas, &self.in_sync, &self.removing, &self.adding] {
+            out.put_compact_count(brokers.len());
+            for broker in brokers {
+                out.put_i32(*broker);
+            }
+        }
+        out.put_i32(self.leader);
+        out.put_i32(self.leader_epoch);
+        out.put_i32(self.partition_epoch);
+        out.put_compact_count(self.directories.len());
+        for directory in &self.directories {
+            out.put(directory);
+        }
+    }
+}
+
+fn put_kind(out: &mut Vec<u8>, api_key: u32, version: u32) {
+    out.put_uvarint(api_key);
+    out.put_uvarint(version);
+}
+
+fn string(fields: &mut Cursor<'_>) -> Result<String, Corruption> {
+    fields.string(Family::Flexible).map(ToOwned::to_owned)
+}

@@ -1,0 +1,125 @@
+//! The control records in Kafka's metadata files: snapshot header and footer, and the quorum.
+//!
+//! Knows nothing about elections. Values, big-endian, the fields those of a flexible version:
+//!
+//! | record | value |
+//! | --- | --- |
+//! | snapshot header | i16 version 0, i64 last contained timestamp, tags |
+//! | snapshot footer | i16 version 0, tags |
+//! | KRaft version | i16 version 0, i16 KRaft version, tags |
+//! | KRaft voters | i16 version 0, array of voters, tags |
+//! | a voter | i32 node, 16 bytes directory id, array of endpoints, KRaft versions, tags |
+//! | an endpoint | listener, host, u16 port, tags |
+//! | KRaft versions | i16 smallest, i16 largest, tags |
+
+use super::super::Corruption;
+use super::super::cursor::{Cursor, PutBytes};
+use super::super::uuid::Uuid;
+use super::super::wire::{Family, PutWire};
+
+/// The one version of all these records.
+const VERSION: i16 = 0;
+/// The quorum may change its voters.
+const KRAFT_VERSION: i16 = 1;
+
+/// Who may vote, and where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Voter {
+    /// The node.
+    pub(crate) node_id: i32,
+    /// Its metadata directory, as its `meta.properties` says it.
+    pub(crate) directory_id: Uuid,
+    /// The name of the listener.
+    pub(crate) listener: String,
+    /// Its host.
+    pub(crate) host: String,
+    /// Its port; need not be the one in use.
+    pub(crate) port: u16,
+}
+
+pub(super) fn snapshot_header() -> Vec<u8> {
+    let mut value = Vec::new();
+    value.put_i16(VERSION);
+    value.put_i64(0);
+    value.put_no_tags();
+    value
+}
+
+pub(super) fn snapshot_footer() -> Vec<u8> {
+    let mut value = Vec::new();
+    value.put_i16(VERSION);
+    value.put_no_tags();
+    value
+}
+
+pub(super) fn kraft_version() -> Vec<u8> {
+    let mut value = Vec::new();
+    value.put_i16(VERSION);
+    value.put_i16(KRAFT_VERSION);
+    value.put_no_tags();
+    value
+}
+
+pub(super) fn voters(voters: &[Voter]) -> Vec<u8> {
+    let mut value = Vec::new();
+    value.put_i16(VERSION);
+    value.put_compact_count(voters.len());
+    for voter in voters {
+        value.put_i32(voter.node_id);
+        value.put(&voter.directory_id);
+        value.put_compact_count(1);
+        value.put_compact_string(&voter.listener);
+        value.put_compact_string(&voter.host);
+        value.put_u16(voter.port);
+        value.put_no_tags();
+        value.put_i16(0);
+        value.put_i16(KRAFT_VERSION);
+        value.put_no_tags();
+        value.put_no_tags();
+    }
+    value.put_no_tags();
+    value
+}
+
+/// Reads the voters back, with the first endpoint of each.
+///
+/// # Errors
+///
+/// `Truncated` or `Malformed`.
+pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
+    let mut fields = Cursor::new(value);
+    if fields.i16()? != VERSION {
+        return Err(Corruption::malformed("the voters are not of version 0"));
+    }
+    let voters = fields.list(Family::Flexible, decode_voter)?;
+    fields.tags(Family::Flexible)?;
+    fields.finish()?;
+    Ok(voters)
+}
+
+fn decode_voter(fields: &mut Cursor<'_>) -> Result<Voter, Corruption> {
+    let node_id = fields.i32()?;
+    let directory_id = fields.array()?;
+    let endpoints = fields.list(Family::Flexible, |endpoint| {
+        let listener = endpoint.string(Family::Flexible)?.to_owned();
+        let host = endpoint.string(Family::Flexible)?.to_owned();
+        let port = endpoint.u16()?;
+        endpoint.tags(Family::Flexible)?;
+        Ok((listener, host, port))
+    })?;
+    fields.i16()?;
+    fields.i16()?;
+    fields.tags(Family::Flexible)?;
+    fields.tags(Family::Flexible)?;
+    let (listener, host, port) = endpoints
+        .into_iter()
+        .next()
+        .ok_or(Corruption::malformed("a voter listens nowhere"))?;
+    Ok(Voter {
+        node_id,
+        directory_id,
+        listener,
+        host,
+        port,
+    })
+}

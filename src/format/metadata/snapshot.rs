@@ -1,0 +1,144 @@
+//! Whole files of metadata: `bootstrap.checkpoint`, and the quorum's in `__cluster_metadata-0`.
+//!
+//! Knows nothing about their names. Layout: record batches, offsets from 0 without a gap, leader
+//! epoch 0, no producer:
+//!
+//! 1. a control batch, snapshot header (in the quorum's file followed by KRaft version and voters);
+//! 2. data batches of metadata records, none in the quorum's file;
+//! 3. a control batch, snapshot footer.
+
+use bytes::Bytes;
+
+use crate::types::{Offset, Record, Timestamp};
+
+use super::super::control::ControlKind;
+use super::super::{
+    BatchBuilder, BatchHeader, BatchKind, BatchOptions, Corruption, DecodeError, EncodeError,
+    RecordBatch, check_crc, stamp,
+};
+use super::MetadataRecord;
+use super::quorum::{self, Voter};
+
+/// Data batches are closed at this size: Kafka reads a batch into memory as a whole.
+const BATCH_BYTES: usize = 1 << 20;
+/// Metadata is written as it is; a broker compresses none either, so this only bounds what is read.
+const UNPACKED_MAX: usize = 64 << 20;
+
+/// Writes a `bootstrap.checkpoint`. The first record must be the feature level of
+/// `metadata.version`, or a broker refuses the file.
+///
+/// # Errors
+///
+/// `TooLarge` for a record of 2 GiB, in practice none.
+pub(crate) fn encode_snapshot(
+    records: &[MetadataRecord],
+    now: Timestamp,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut file = SnapshotFile::new(now);
+    file.control(&[(ControlKind::SnapshotHeader, quorum::snapshot_header())])?;
+    file.data(records)?;
+    file.control(&[(ControlKind::SnapshotFooter, quorum::snapshot_footer())])?;
+    Ok(file.bytes)
+}
+
+/// Writes the checkpoint of a quorum of these voters.
+///
+/// # Errors
+///
+/// As [`encode_snapshot`].
+pub(crate) fn encode_quorum(voters: &[Voter], now: Timestamp) -> Result<Vec<u8>, EncodeError> {
+    let mut file = SnapshotFile::new(now);
+    file.control(&[
+        (ControlKind::SnapshotHeader, quorum::snapshot_header()),
+        (ControlKind::KRaftVersion, quorum::kraft_version()),
+        (ControlKind::KRaftVoters, quorum::voters(voters)),
+    ])?;
+    file.control(&[(ControlKind::SnapshotFooter, quorum::snapshot_footer())])?;
+    Ok(file.bytes)
+}
+
+struct SnapshotFile {
+    bytes: Vec<u8>,
+    next_offset: Offset,
+    options: BatchOptions,
+}
+
+impl SnapshotFile {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            bytes: Vec::new(),
+            next_offset: 0,
+            options: BatchOptions {
+                now,
+                ..BatchOptions::default()
+            },
+        }
+    }
+
+    fn control(&mut self, records: &[(ControlKind, Vec<u8>)]) -> Result<(), EncodeError> {
+        let options = BatchOptions {
+            kind: BatchKind::Control,
+            ..self.options
+        };
+        let start = self.bytes.len();
+        let mut batch = BatchBuilder::new(&mut self.bytes, options);
+        for (kind, value) in records {
+            batch.push(&Record::keyed(&kind.encode(), value))?;
+        }
+        let summary = batch.finish()?;
+        self.place(start, summary.count);
+        Ok(())
+    }
+
+    fn data(&mut self, records: &[MetadataRecord]) -> Result<(), EncodeError> {
+        let mut value = Vec::new();
+        let mut rest = records.iter().peekable();
+        while rest.peek().is_some() {
+            let start = self.bytes.len();
+            let mut batch = BatchBuilder::new(&mut self.bytes, self.options);
+            while let Some(record) = rest.next_if(|_| batch.size() < BATCH_BYTES) {
+                value.clear();
+                record.encode(&mut value);
+                batch.push(&Record::new(&value))?;
+            }
+            let summary = batch.finish()?;
+            self.place(start, summary.count);
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, start: usize, count: u32) {
+        let batch = self.bytes.get_mut(start..).unwrap_or_default();
+        stamp(batch, self.next_offset, 0);
+        self.next_offset = self.next_offset.saturating_add(u64::from(count));
+    }
+}
+
+/// Reads every metadata record of such a file, or of a segment of Kafka's metadata log: control
+/// batches are stepped over.
+///
+/// # Errors
+///
+/// `Corrupt` with what is wrong with the first batch or record that is, a batch cut short included;
+/// `Unsupported` for a codec that is not in this build.
+pub(crate) fn decode_snapshot(file: &Bytes) -> Result<Vec<MetadataRecord>, DecodeError> {
+    let mut records = Vec::new();
+    let mut at = 0_usize;
+    while at < file.len() {
+        let rest = file.slice(at..);
+        let header = BatchHeader::parse(&rest)?;
+        check_crc(&rest, &header)?;
+        at = at.saturating_add(header.size);
+        if header.is_control() {
+            continue;
+        }
+        let batch = RecordBatch::decode(rest, header, UNPACKED_MAX)?;
+        for record in batch.records() {
+            let value = record
+                .value()
+                .ok_or(Corruption::malformed("a metadata record has no value"))?;
+            records.push(MetadataRecord::decode(value)?);
+        }
+    }
+    Ok(records)
+}

@@ -1,0 +1,265 @@
+//! What Kafka keeps about producers: the aborted transactions of a segment, and the state of every
+//! producer at an offset.
+//!
+//! Knows nothing about how either comes about. `.txnindex`, 34 bytes an entry, big-endian:
+//!
+//! | at | bytes | field |
+//! | ---: | ---: | --- |
+//! | 0 | 2 | version, 0 |
+//! | 2 | 8 | producer id |
+//! | 10 | 8 | first offset of the transaction |
+//! | 18 | 8 | last offset: that of the abort marker; rises strictly |
+//! | 26 | 8 | last stable offset when the marker was appended |
+//!
+//! `.snapshot`:
+//!
+//! | at | bytes | field |
+//! | ---: | ---: | --- |
+//! | 0 | 2 | version, 1 |
+//! | 2 | 4 | CRC-32C of everything from byte 6 on |
+//! | 6 | 4 | number of entries |
+//! | 10 | 46 each | i64 producer id, i16 epoch, i32 last sequence, i64 last offset, i32 offset delta, i64 timestamp, i32 coordinator epoch, i64 first offset of the open transaction or -1 |
+//!
+//! A snapshot is valid if and only if version and CRC are right and the entries fill it exactly.
+
+use crate::types::{Offset, Timestamp, to_usize};
+
+use super::cursor::{Cursor, PutBytes};
+use super::{Corruption, crc::crc32c};
+
+/// Bytes of an entry of a `.txnindex`.
+pub(crate) const ABORTED_LEN: usize = 34;
+const ABORTED_VERSION: i16 = 0;
+const SNAPSHOT_VERSION: i16 = 1;
+const PRODUCER_LEN: usize = 46;
+
+/// An aborted transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AbortedTxn {
+    /// Whose it was.
+    pub(crate) producer_id: i64,
+    /// Its first offset.
+    pub(crate) first_offset: Offset,
+    /// The offset of its abort marker.
+    pub(crate) last_offset: Offset,
+    /// The last stable offset when the marker was appended.
+    pub(crate) last_stable_offset: Offset,
+}
+
+impl AbortedTxn {
+    /// Appends the entry.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_i16(ABORTED_VERSION);
+        out.put_i64(self.producer_id);
+        out.put_u64(self.first_offset);
+        out.put_u64(self.last_offset);
+        out.put_u64(self.last_stable_offset);
+    }
+
+    /// Reads all entries of a `.txnindex`.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated` for half an entry, `Malformed` for another version, negative offsets, or entries
+    /// out of order.
+    pub(crate) fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, Corruption> {
+        let mut fields = Cursor::new(bytes);
+        let mut entries: Vec<Self> = Vec::new();
+        while !fields.is_empty() {
+            let entry = Self::decode(&mut fields)?;
+            if entries
+                .last()
+                .is_some_and(|before| before.last_offset >= entry.last_offset)
+            {
+                return Err(Corruption::Offset {
+                    expected: entries
+                        .last()
+                        .map_or(0, |before| before.last_offset.saturating_add(1)),
+                    found: entry.last_offset,
+                });
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn decode(fields: &mut Cursor<'_>) -> Result<Self, Corruption> {
+        if fields.i16()? != ABORTED_VERSION {
+            return Err(Corruption::malformed(
+                "an aborted transaction is not of version 0",
+            ));
+        }
+        Ok(Self {
+            producer_id: fields.i64()?,
+            first_offset: offset(fields)?,
+            last_offset: offset(fields)?,
+            last_stable_offset: offset(fields)?,
+        })
+    }
+}
+
+/// The state of a producer, as Kafka's snapshots keep it: only its last batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProducerState {
+    /// The producer id.
+    pub(crate) producer_id: i64,
+    /// Its epoch.
+    pub(crate) epoch: i16,
+    /// The sequence number of its last record, -1 when it has written none.
+    pub(crate) last_sequence: i32,
+    /// The offset of its last record, -1 when it has written none.
+    pub(crate) last_offset: i64,
+    /// How far the last batch reaches back.
+    pub(crate) offset_delta: i32,
+    /// The largest timestamp of the last batch.
+    pub(crate) timestamp: Timestamp,
+    /// The epoch of the coordinator of its last transaction, -1 for none.
+    pub(crate) coordinator_epoch: i32,
+    /// Where its open transaction begins.
+    pub(crate) transaction_start: Option<Offset>,
+}
+
+/// Writes a snapshot of all producers.
+pub(crate) fn encode_snapshot(producers: &[ProducerState]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(producers.len().saturating_mul(PRODUCER_LEN));
+    body.put_u32(u32::try_from(producers.len()).unwrap_or(u32::MAX));
+    for producer in producers {
+        body.put_i64(producer.producer_id);
+        body.put_i16(producer.epoch);
+        body.put_i32(producer.last_sequence);
+        body.put_i64(producer.last_offset);
+        body.put_i32(producer.offset_delta);
+        body.put_i64(producer.timestamp.as_millis());
+        body.put_i32(producer.coordinator_epoch);
+        let start = producer.transaction_start.map(i64::try_from);
+        body.put_i64(start.and_then(Result::ok).unwrap_or(-1));
+    }
+    let mut out = Vec::with_capacity(body.len().saturating_add(6));
+    out.put_i16(SNAPSHOT_VERSION);
+    out.put_u32(crc32c(&body));
+    out.put(&body);
+    out
+}
+
+/// Reads a snapshot.
+///
+/// # Errors
+///
+/// `Truncated`, `CrcMismatch`, or `Malformed` for another version or a wrong count.
+pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<Vec<ProducerState>, Corruption> {
+    let mut fields = Cursor::new(bytes);
+    if fields.i16()? != SNAPSHOT_VERSION {
+        return Err(Corruption::malformed(
+            "the producer snapshot is not of version 1",
+        ));
+    }
+    let stored = fields.u32()?;
+    let computed = crc32c(fields.rest());
+    if stored != computed {
+        return Err(Corruption::CrcMismatch { stored, computed });
+    }
+    let count = to_usize(u64::from(fields.u32()?));
+    if count.checked_mul(PRODUCER_LEN) != Some(fields.rest().len()) {
+        return Err(Corruption::malformed(
+            "the producer snapshot has more or fewer entries than it says",
+        ));
+    }
+    let mut producers = Vec::with_capacity(count);
+    for _ in 0..count {
+        producers.push(ProducerState {
+            producer_id: fields.i64()?,
+            epoch: fields.i16()?,
+            last_sequence: fields.i32()?,
+            last_offset: fields.i64()?,
+            offset_delta: fields.i32()?,
+            timestamp: Timestamp::from_millis(fields.i64()?),
+            coordinator_epoch: fields.i32()?,
+            transaction_start: Offset::try_from(fields.i64()?).ok(),
+        });
+    }
+    Ok(producers)
+}
+
+fn offset(fields: &mut Cursor<'_>) -> Result<Offset, Corruption> {
+    Offset::try_from(fields.i64()?)
+        .map_err(|_| Corruption::malformed("an offset of an aborted transaction is negative"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unhex;
+    use super::*;
+
+    #[test]
+    fn an_aborted_transaction_of_kafka_in_both_directions() {
+        let golden =
+            unhex("0000 0000000000001092 0000000000000064 0000000000000067 0000000000000068");
+        let entries = AbortedTxn::decode_all(&golden).unwrap();
+        let expected = AbortedTxn {
+            producer_id: 4242,
+            first_offset: 100,
+            last_offset: 103,
+            last_stable_offset: 104,
+        };
+        assert_eq!(entries, [expected]);
+        let mut out = Vec::new();
+        expected.encode(&mut out);
+        assert_eq!(out, golden);
+        assert_eq!(out.len(), ABORTED_LEN);
+    }
+
+    #[test]
+    fn aborted_transactions_cut_repeated_or_of_another_version_are_refused() {
+        let mut twice = Vec::new();
+        let entry = AbortedTxn {
+            producer_id: 1,
+            first_offset: 2,
+            last_offset: 3,
+            last_stable_offset: 4,
+        };
+        entry.encode(&mut twice);
+        assert!(AbortedTxn::decode_all(&twice[..33]).is_err());
+        entry.encode(&mut twice);
+        assert!(AbortedTxn::decode_all(&twice).is_err());
+        assert!(AbortedTxn::decode_all(&[1; ABORTED_LEN]).is_err());
+        assert_eq!(AbortedTxn::decode_all(&[]), Ok(Vec::new()));
+    }
+
+    const ONE: &str = "0001 72b311b1 00000001 0000000000001092 0003 0000000c 0000000000000066 00000002 00000000000003ed 00000005 0000000000000064";
+
+    #[test]
+    fn producer_snapshots_of_kafka_in_both_directions() {
+        let golden = unhex("0001 48674bc7 00000000");
+        assert_eq!(decode_snapshot(&golden), Ok(Vec::new()));
+        assert_eq!(encode_snapshot(&[]), golden);
+        let golden = unhex(ONE);
+        let producers = decode_snapshot(&golden).unwrap();
+        let expected = ProducerState {
+            producer_id: 4242,
+            epoch: 3,
+            last_sequence: 12,
+            last_offset: 102,
+            offset_delta: 2,
+            timestamp: Timestamp::from_millis(1005),
+            coordinator_epoch: 5,
+            transaction_start: Some(100),
+        };
+        assert_eq!(producers, [expected]);
+        assert_eq!(encode_snapshot(&producers), golden);
+    }
+
+    #[test]
+    fn a_snapshot_with_any_flipped_bit_or_a_lying_count_is_refused() {
+        let golden = unhex(ONE);
+        for bit in 0..golden.len() * 8 {
+            let mut bytes = golden.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_snapshot(&bytes).is_err());
+        }
+        let mut lying = unhex("0001 00000000 ffffffff");
+        let crc = crc32c(&lying[6..]);
+        lying[2..6].copy_from_slice(&crc.to_be_bytes());
+        assert!(decode_snapshot(&lying).is_err());
+        assert!(decode_snapshot(&golden[..5]).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! Strings, arrays and tags, as Kafka's record schemas lay them out, on top of the cursor.
+//!
+//! Knows nothing about which record they are in. Two families, big-endian:
+//!
+//! | | plain versions | flexible versions |
+//! | --- | --- | --- |
+//! | string | i16 length, -1 for null, UTF-8 | unsigned varint length + 1, 0 for null, UTF-8 |
+//! | bytes | i32 length, -1 for null | unsigned varint length + 1, 0 for null |
+//! | array | i32 count, -1 for null | unsigned varint count + 1, 0 for null |
+//! | end of a struct | nothing | unsigned varint count of tags, each tag, size, bytes |
+//!
+//! A count of an array is held against the bytes that are left before anybody makes room for it:
+//! an element takes a byte at least.
+
+use crate::types::to_usize;
+
+use super::cursor::{Cursor, PutBytes};
+use super::{Corruption, EncodeError};
+
+/// Which of the two families the fields of a record are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Plain,
+    Flexible,
+}
+
+/// A field that may not be null is.
+const NULL: Corruption = Corruption::malformed("a field is null that may not be");
+const COUNT: Corruption = Corruption::malformed("an array is longer than its bytes");
+
+impl<'a> Cursor<'a> {
+    /// A string that may be null.
+    pub(super) fn nullable_string(
+        &mut self,
+        family: Family,
+    ) -> Result<Option<&'a str>, Corruption> {
+        let length = match family {
+            Family::Plain => usize::try_from(self.i16()?).ok(),
+            Family::Flexible => self.length_plus_one()?,
+        };
+        let Some(length) = length else {
+            return Ok(None);
+        };
+        std::str::from_utf8(self.bytes(length)?)
+            .map(Some)
+            .map_err(|_| Corruption::malformed("a string is not UTF-8"))
+    }
+
+    /// A string.
+    pub(super) fn string(&mut self, family: Family) -> Result<&'a str, Corruption> {
+        self.nullable_string(family)?.ok_or(NULL)
+    }
+
+    /// Bytes; null counts as none.
+    pub(super) fn blob(&mut self, family: Family) -> Result<&'a [u8], Corruption> {
+        let length = match family {
+            Family::Plain => usize::try_from(self.i32()?).ok(),
+            Family::Flexible => self.length_plus_one()?,
+        };
+        self.bytes(length.unwrap_or(0))
+    }
+
+    /// How many elements of an array follow; null counts as none.
+    pub(super) fn count(&mut self, family: Family) -> Result<usize, Corruption> {
+        let count = match family {
+            Family::Plain => usize::try_from(self.i32()?).ok(),
+            Family::Flexible => self.length_plus_one()?,
+        };
+        let count = count.unwrap_or(0);
+        if count <= self.rest().len() {
+            Ok(count)
+        } else {
+            Err(COUNT)
+        }
+    }
+
+    /// An array.
+    pub(super) fn list<T>(
+        &mut self,
+        family: Family,
+        mut element: impl FnMut(&mut Self) -> Result<T, Corruption>,
+    ) -> Result<Vec<T>, Corruption> {
+        let count = self.count(family)?;
+        (0..count).map(|_| element(self)).collect()
+    }
+
+    /// Steps over the tagged fields at the end of a struct.
+    pub(super) fn tags(&mut self, family: Family) -> Result<(), Corruption> {
+        if family == Family::Flexible {
+            for _ in 0..self.uvarint()? {
+                self.uvarint()?;
+                let size = to_usize(u64::from(self.uvarint()?));
+                self.bytes(size)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn length_plus_one(&mut self) -> Result<Option<usize>, Corruption> {
+        let length = self.uvarint()?.checked_sub(1);
+        Ok(length.map(|length| to_usize(u64::from(length))))
+    }
+}
+
+/// What is too long for the field it goes to.
+const TOO_LONG: EncodeError =
+    EncodeError::Invalid("a name or text is too long for Kafka's records");
+
+/// Appends the same shapes.
+pub(super) trait PutWire: PutBytes {
+    /// A string in a plain version.
+    fn put_string16(&mut self, text: &str) -> Result<(), EncodeError> {
+        self.put_i16(i16::try_from(text.len()).map_err(|_| TOO_LONG)?);
+        self.put(text.as_bytes());
+        Ok(())
+    }
+
+    /// A string that may be null in a plain version.
+    fn put_nullable_string16(&mut self, text: Option<&str>) -> Result<(), EncodeError> {
+        if let Some(text) = text {
+            return self.put_string16(text);
+        }
+        self.put_i16(-1);
+        Ok(())
+    }
+
+    /// Bytes in a plain version.
+    fn put_blob32(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.put_i32(i32::try_from(bytes.len()).map_err(|_| TOO_LONG)?);
+        self.put(bytes);
+        Ok(())
+    }
+
+    /// The count of an array in a flexible version.
+    fn put_compact_count(&mut self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.put_uvarint(count.saturating_add(1));
+    }
+
+    /// A string in a flexible version.
+    fn put_compact_string(&mut self, text: &str) {
+        self.put_compact_count(text.len());
+        self.put(text.as_bytes());
+    }
+
+    /// A string that may be null in a flexible version.
+    fn put_nullable_compact_string(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.put_compact_string(text),
+            None => self.put_uvarint(0),
+        }
+    }
+
+    /// No tagged fields.
+    fn put_no_tags(&mut self) {
+        self.put_uvarint(0);
+    }
+}
+
+impl PutWire for Vec<u8> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_both_families_come_back() {
+        for text in ["", "t", "h\u{e9}"] {
+            let mut plain = Vec::new();
+            plain.put_string16(text).unwrap();
+            assert_eq!(Cursor::new(&plain).string(Family::Plain), Ok(text));
+            let mut flexible = Vec::new();
+            flexible.put_compact_string(text);
+            assert_eq!(Cursor::new(&flexible).string(Family::Flexible), Ok(text));
+        }
+        let mut nulls = Vec::new();
+        nulls.put_nullable_string16(None).unwrap();
+        assert_eq!(Cursor::new(&nulls).nullable_string(Family::Plain), Ok(None));
+        assert!(Cursor::new(&nulls).string(Family::Plain).is_err());
+        assert!(Vec::new().put_string16(&"x".repeat(40_000)).is_err());
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused_before_room_is_made() {
+        let mut huge = Vec::new();
+        huge.put_i32(i32::MAX);
+        assert!(Cursor::new(&huge).blob(Family::Plain).is_err());
+        assert!(Cursor::new(&huge).count(Family::Plain).is_err());
+        let mut huge = Vec::new();
+        huge.put_uvarint(u32::MAX);
+        assert!(Cursor::new(&huge).string(Family::Flexible).is_err());
+        assert!(Cursor::new(&huge).count(Family::Flexible).is_err());
+        assert!(Cursor::new(&huge).tags(Family::Flexible).is_err());
+    }
+
+    #[test]
+    fn tags_are_stepped_over() {
+        let mut cursor = Cursor::new(&[2, 0, 1, 9, 1, 2, 8, 8, 7]);
+        cursor.tags(Family::Flexible).unwrap();
+        assert_eq!(cursor.rest(), [7]);
+    }
+}

@@ -1,0 +1,220 @@
+//! Retention: which of the oldest segments may go. Kafka's rules (`UnifiedLog.deleteOldSegments`).
+//!
+//! Knows nothing about compaction. The decision is a pure function; carrying it out is a raise of
+//! the log's start (`truncate.rs`), so that a crash in between neither brings back nor loses.
+//!
+//! 1. Segments go from the oldest on; the first one that must stay keeps all after it.
+//! 2. A segment goes when it lies wholly below the start of the log; or, if the log deletes, when
+//!    its newest timestamp is more than `retention.ms` old, or when the log without it still holds
+//!    `retention.bytes`.
+//! 3. Only what lies below the high watermark goes. When every segment must go, the active one is
+//!    sealed first, and an empty one stays.
+//! 4. What an index says of a segment's newest timestamp is checked against the batches before
+//!    the segment goes for it: a wrong index deletes nothing.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::segment::Segment;
+use crate::types::{Offset, Timestamp};
+
+use super::Shared;
+
+/// What retention did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetentionReport {
+    /// Segments that are gone.
+    pub segments_deleted: u64,
+    /// Bytes of batches in them.
+    pub bytes_deleted: u64,
+    /// The first offset that can be read now.
+    pub start_offset: Offset,
+}
+
+/// The limits of a log.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    start: Offset,
+    high_watermark: Offset,
+    /// Segments whose newest record is before it go.
+    oldest: Option<Timestamp>,
+    bytes: Option<u64>,
+}
+
+/// What the decision needs to know of a segment.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    next_offset: Offset,
+    bytes: u64,
+}
+
+impl Limits {
+    /// How many segments from the oldest on may go for their place or their size, and how many of
+    /// those for their place alone; the rest may still go for their age.
+    fn by_place(&self, segments: &[Facts]) -> usize {
+        let below = |segment: &&Facts| segment.next_offset <= self.start;
+        segments.iter().take_while(below).count()
+    }
+
+    /// How many may go because the log without them is large enough.
+    fn by_size(&self, segments: &[Facts]) -> usize {
+        let Some(limit) = self.bytes else { return 0 };
+        let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let mut excess = total.saturating_sub(limit);
+        let fits = |segment: &&Facts| {
+            let goes = segment.next_offset <= self.high_watermark && segment.bytes <= excess;
+            excess = excess.saturating_sub(segment.bytes);
+            goes && total > limit
+        };
+        segments.iter().take_while(fits).count()
+    }
+}
+
+impl Shared {
+    /// Forgets what is to be forgotten.
+    pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
+        let turn = self.begin_write()?;
+        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        let limits = self.limits();
+        let facts: Vec<_> = segments
+            .iter()
+            .map(|segment| Facts {
+                next_offset: segment.next_offset(),
+                bytes: segment.end().0,
+            })
+            .collect();
+        let mut gone = limits.by_place(&facts).max(limits.by_size(&facts));
+        if let Some(oldest) = limits.oldest {
+            let young = segments.iter().skip(gone);
+            for segment in young {
+                let below = segment.next_offset() <= limits.high_watermark;
+                if !below || !self.expired(segment, oldest)? {
+                    break;
+                }
+                gone += 1;
+            }
+        }
+        if gone == segments.len() {
+            gone = self.seal_expired(gone)?;
+        }
+        let mut report = RetentionReport {
+            start_offset: self.start_offset(),
+            ..Default::default()
+        };
+        let all: Vec<_> = self.segments.read().iter().cloned().collect();
+        if let Some(first_kept) = all.get(gone).filter(|_| gone > 0) {
+            let new_start = first_kept.base_offset().max(self.start_offset());
+            self.raise_start(&turn, new_start)?;
+            let deleted = all.iter().take(gone);
+            report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
+            report.bytes_deleted = deleted.map(|segment| segment.end().0).sum();
+            report.start_offset = new_start;
+        }
+        Ok(report)
+    }
+
+    fn limits(&self) -> Limits {
+        let config = self.config();
+        let deletes = config.cleanup_policy.deletes();
+        let age = config.retention_ms.filter(|_| deletes);
+        Limits {
+            start: self.start_offset(),
+            high_watermark: self.high_watermark(),
+            oldest: age.map(|age| self.host.clock.now().minus(age)),
+            bytes: config.retention_bytes.filter(|_| deletes),
+        }
+    }
+
+    /// Every segment is to go: seals the active one when it holds something, so that it can; an
+    /// empty one stays (I3).
+    fn seal_expired(&self, all: usize) -> Result<usize> {
+        let mut state = self.append.lock();
+        if state.active.end().0 == 0 {
+            return Ok(all.saturating_sub(1));
+        }
+        self.roll(&mut state)?;
+        Ok(all)
+    }
+
+    /// Whether the newest record of a segment is before a time.
+    fn expired(&self, segment: &Arc<Segment>, oldest: Timestamp) -> Result<bool> {
+        if segment.end().0 == 0 {
+            // An empty active segment: whether it is to go is never asked for its own sake.
+            return Ok(true);
+        }
+        let indexed = segment.newest(&self.host.disk, &self.host.files)?;
+        let now = self.host.clock.now();
+        match indexed {
+            Some(newest) if newest <= now => {
+                Ok(newest < oldest && self.confirmed_newest(segment)? < oldest)
+            }
+            // Without a timestamp, or with one that the clock has not reached.
+            _ => Ok(segment.modified(&self.host.disk)? < oldest),
+        }
+    }
+
+    /// The newest timestamp by the batches themselves (I4). They are about to be deleted, so
+    /// reading them once is a fair price.
+    fn confirmed_newest(&self, segment: &Arc<Segment>) -> Result<Timestamp> {
+        let mut newest = Timestamp::NONE;
+        self.for_each_batch(segment, segment.base_offset(), |_, raw| {
+            newest = newest.max(raw.header.max_timestamp);
+            Ok(true)
+        })?;
+        segment.raise_newest(newest);
+        Ok(newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(segments: &[(Offset, u64)]) -> Vec<Facts> {
+        segments
+            .iter()
+            .map(|&(next_offset, bytes)| Facts { next_offset, bytes })
+            .collect()
+    }
+
+    fn limits(start: Offset, bytes: Option<u64>) -> Limits {
+        Limits {
+            start,
+            high_watermark: 30,
+            oldest: None,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn segments_wholly_below_the_start_go() {
+        let segments = facts(&[(10, 5), (20, 5), (30, 5)]);
+        for (start, gone) in [(0, 0), (9, 0), (10, 1), (19, 1), (20, 2), (30, 3)] {
+            assert_eq!(limits(start, None).by_place(&segments), gone, "{start}");
+        }
+    }
+
+    #[test]
+    fn the_log_stays_at_or_above_its_size() {
+        let segments = facts(&[(10, 5), (20, 5), (30, 5)]);
+        for (bytes, gone) in [
+            (15, 0),
+            (11, 0),
+            (10, 1),
+            (6, 1),
+            (5, 2),
+            (1, 2),
+            (0, 3),
+            (99, 0),
+        ] {
+            assert_eq!(limits(0, Some(bytes)).by_size(&segments), gone, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn nothing_above_the_high_watermark_goes() {
+        let segments = facts(&[(10, 5), (40, 5), (50, 5)]);
+        assert_eq!(limits(0, Some(0)).by_size(&segments), 1);
+    }
+}
