@@ -4,15 +4,25 @@ mod clock;
 mod disk;
 mod error;
 mod format;
+mod group;
 mod log;
 mod segment;
 mod sync;
+mod topic;
 mod types;
 
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
+pub use group::{
+    Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, GroupInfo,
+    GroupPartition, GroupState, MemberInfo,
+};
 pub use log::{
     CompactionReport, Log, LogConfig, OpenEvent, OpenReport, Reader, RetentionReport, SegmentInfo,
+};
+pub use topic::{
+    Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,
+    TopicConfig, TopicInfo,
 };
 pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,

@@ -57,10 +57,11 @@ fn check(bytes: &[u8], base_offset: u64, compression: Compression) {
     ];
     assert_eq!(batch.len(), 3);
     let owned: Vec<_> = OwnedRecords::new(batch.clone()).collect();
-    for (index, (timestamp, key, value)) in expected.into_iter().enumerate() {
-        let view = batch.records().nth(index).unwrap();
-        let record = &owned[index];
-        assert_eq!(view.offset, base_offset + index as u64);
+    for ((offset, (timestamp, key, value)), (view, record)) in (base_offset..)
+        .zip(expected)
+        .zip(batch.records().zip(&owned))
+    {
+        assert_eq!(view.offset, offset);
         assert_eq!((view.timestamp, record.timestamp), (timestamp, timestamp));
         assert_eq!(view.key(), key.map(str::as_bytes));
         assert_eq!(view.value(), value.map(str::as_bytes));
@@ -156,7 +157,10 @@ fn unpack(compression: Compression, packed: &[u8]) -> Vec<u8> {
         #[cfg(feature = "snappy")]
         Compression::Snappy => {
             assert_eq!(packed[..16], unhex("82534e41505059000000000100000001"));
-            assert_eq!(packed[16..20], u32::to_be_bytes(packed.len() as u32 - 20));
+            assert_eq!(
+                packed[16..20],
+                u32::try_from(packed.len() - 20).unwrap().to_be_bytes()
+            );
             snap::raw::Decoder::new()
                 .decompress_vec(&packed[20..])
                 .unwrap()
