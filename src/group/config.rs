@@ -116,21 +116,32 @@ mod tests {
                 .max_poll_interval(Duration::from_millis(7));
             let json = serde_json::to_string(&config).unwrap();
             assert!(json.contains("\"max.poll.interval.ms\":7"), "{json}");
-            assert_eq!(serde_json::from_str::<ConsumerConfig>(&json).unwrap(), config);
+            assert_eq!(
+                serde_json::from_str::<ConsumerConfig>(&json).unwrap(),
+                config
+            );
         }
     }
 
     #[test]
     fn a_bad_setting_is_refused() {
         assert!(ConsumerConfig::default().check().is_ok());
-        assert!(ConsumerConfig::default().max_poll_records(0).check().is_err());
+        assert!(
+            ConsumerConfig::default()
+                .max_poll_records(0)
+                .check()
+                .is_err()
+        );
         for json in [
             r#"{"auto.offset.reset": "middle"}"#,
             r#"{"auto.offset.reset": "offset:x"}"#,
             r#"{"partition.assignment.strategy": "best"}"#,
             r#"{"max.poll.interval.ms": 0}"#,
         ] {
-            assert!(serde_json::from_str::<ConsumerConfig>(json).is_err(), "{json}");
+            assert!(
+                serde_json::from_str::<ConsumerConfig>(json).is_err(),
+                "{json}"
+            );
         }
     }
 }

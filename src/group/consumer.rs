@@ -194,7 +194,9 @@ impl Consumer {
             self.join_anew()?;
             turn = self.group.turn(self.seat.id, now);
         }
-        let Some(turn) = turn else { return Err(self.group.fenced(&self.seat)) };
+        let Some(turn) = turn else {
+            return Err(self.group.fenced(&self.seat));
+        };
         self.seat.generation = turn.generation;
         for partition in turn.lost {
             if let Some(assigned) = self.fetcher.remove(&partition) {
@@ -268,16 +270,13 @@ impl Consumer {
     /// - [`Error::UnknownPartition`]: the member does not have this partition.
     /// - [`Error::OffsetOutOfRange`]: the offset is past the end of the partition.
     /// - As [`commit`](Self::commit).
-    pub fn commit_to(
-        &mut self,
-        topic: &str,
-        partition: PartitionId,
-        next: Offset,
-    ) -> Result<()> {
-        let names = |key: &TopicPartition| {
-            key.partition == partition && key.topic.name.as_ref() == topic
-        };
-        let owned = self.fetcher.iter().find(|assigned| names(&assigned.partition));
+    pub fn commit_to(&mut self, topic: &str, partition: PartitionId, next: Offset) -> Result<()> {
+        let names =
+            |key: &TopicPartition| key.partition == partition && key.topic.name.as_ref() == topic;
+        let owned = self
+            .fetcher
+            .iter()
+            .find(|assigned| names(&assigned.partition));
         let claim = match owned {
             Some(assigned) => Claim {
                 partition: assigned.partition.clone(),
@@ -285,14 +284,21 @@ impl Consumer {
                 log: self.group.shared.topics.log(&assigned.partition)?,
             },
             None => match self.let_go.iter().find(|claim| names(&claim.partition)) {
-                Some(claim) => Claim { offset: next, ..claim.clone() },
+                Some(claim) => Claim {
+                    offset: next,
+                    ..claim.clone()
+                },
                 None => return Err(unknown_partition(topic, partition)),
             },
         };
         let end = claim.log.end_offset();
         if next > end {
             let start = claim.log.start_offset();
-            return Err(Error::OffsetOutOfRange { requested: next, start, end });
+            return Err(Error::OffsetOutOfRange {
+                requested: next,
+                start,
+                end,
+            });
         }
         let owned = usize::from(owned.is_some());
         self.commit_claims(&[claim], owned)
@@ -303,7 +309,10 @@ impl Consumer {
         let group = &self.group;
         let topics = &group.shared.topics;
         if !claims.is_empty() && group.shared.store.outlives_power(group.id.as_str())? {
-            for claim in claims.iter().filter(|claim| claim.log.flushed_offset() < claim.offset) {
+            for claim in claims
+                .iter()
+                .filter(|claim| claim.log.flushed_offset() < claim.offset)
+            {
                 let flushed = claim.log.flush();
                 if topics.lives(&claim.partition.topic) {
                     flushed?;
@@ -312,18 +321,30 @@ impl Consumer {
         }
         group.commit(&self.seat, |store| {
             let mut commits = Vec::with_capacity(claims.len());
-            for (place, Claim { partition, offset, .. }) in claims.iter().enumerate() {
+            for (
+                place,
+                Claim {
+                    partition, offset, ..
+                },
+            ) in claims.iter().enumerate()
+            {
                 let TopicPartition { topic, partition } = partition;
                 let further = || store.committed(group.id.as_str(), &topic.name, *partition);
                 if topics.lives(topic) && (place < owned || further()? < Some(*offset)) {
                     let topic = Arc::clone(&topic.name);
-                    commits.push(Commit { topic, partition: *partition, offset: *offset });
+                    commits.push(Commit {
+                        topic,
+                        partition: *partition,
+                        offset: *offset,
+                    });
                 }
             }
             Ok(commits)
         })?;
-        let done: BTreeMap<_, _> =
-            claims.iter().map(|claim| (&claim.partition, claim.offset)).collect();
+        let done: BTreeMap<_, _> = claims
+            .iter()
+            .map(|claim| (&claim.partition, claim.offset))
+            .collect();
         for assigned in self.fetcher.iter_mut() {
             if let Some(offset) = done.get(&assigned.partition) {
                 assigned.committed = Some(*offset);
@@ -347,7 +368,10 @@ impl Consumer {
         if !self.group.knows(self.seat.id) {
             return Vec::new();
         }
-        self.fetcher.iter().map(|assigned| assigned.partition.named()).collect()
+        self.fetcher
+            .iter()
+            .map(|assigned| assigned.partition.named())
+            .collect()
     }
 
     /// The offset of the next record that a poll will return from a partition.
@@ -413,7 +437,9 @@ impl Consumer {
     pub fn lag(&self) -> Result<u64> {
         let context = self.context();
         let mut assigned = self.fetcher.iter();
-        assigned.try_fold(0_u64, |sum, assigned| Ok(sum.saturating_add(assigned.lag(&context)?)))
+        assigned.try_fold(0_u64, |sum, assigned| {
+            Ok(sum.saturating_add(assigned.lag(&context)?))
+        })
     }
 
     /// Leaves the group; others get the partitions at once. With
@@ -425,7 +451,11 @@ impl Consumer {
     ///
     /// With `auto_commit` what [`commit`](Self::commit) answers; the member has left all the same.
     pub fn leave(mut self) -> Result<()> {
-        let committed = if self.config.auto_commit { self.commit() } else { Ok(()) };
+        let committed = if self.config.auto_commit {
+            self.commit()
+        } else {
+            Ok(())
+        };
         self.go();
         committed
     }

@@ -38,7 +38,12 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     pub(crate) fn new(source: CoordinatorSource) -> Self {
-        let CoordinatorSource { host, directory, offsets, read_only } = source;
+        let CoordinatorSource {
+            host,
+            directory,
+            offsets,
+            read_only,
+        } = source;
         let store = OffsetStore::new(offsets, host.clock.clone());
         Self {
             shared: Shared::new(host, Topics::new(directory), store, read_only),
@@ -59,8 +64,10 @@ impl Coordinator {
     }
 
     fn find(&self, id: &str) -> Result<Arc<Group>> {
-        let id = GroupId::new(id)
-            .map_err(|reason| Error::InvalidName { name: id.to_owned(), reason })?;
+        let id = GroupId::new(id).map_err(|reason| Error::InvalidName {
+            name: id.to_owned(),
+            reason,
+        })?;
         let mut groups = self.groups.lock();
         if let Some(group) = groups.get(&id).and_then(Weak::upgrade) {
             return Ok(group);
@@ -72,7 +79,11 @@ impl Coordinator {
     }
 
     fn live(&self) -> Vec<Arc<Group>> {
-        self.groups.lock().values().filter_map(Weak::upgrade).collect()
+        self.groups
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     /// Every group that has members or has committed something, by id. Reads all of
@@ -83,9 +94,18 @@ impl Coordinator {
     /// [`Error::Closed`], what reading those logs answers.
     pub(crate) fn list(&self) -> Result<Vec<GroupInfo>> {
         self.shared.check_open()?;
-        let with_members = self.live().into_iter().filter(|group| !group.look(Membership::is_empty));
+        let with_members = self
+            .live()
+            .into_iter()
+            .filter(|group| !group.look(Membership::is_empty));
         let mut ids: BTreeSet<_> = with_members.map(|group| group.id.to_string()).collect();
-        ids.extend(self.shared.store.groups()?.iter().map(|id| id.as_ref().to_owned()));
+        ids.extend(
+            self.shared
+                .store
+                .groups()?
+                .iter()
+                .map(|id| id.as_ref().to_owned()),
+        );
         ids.iter().map(|id| describe(&*self.find(id)?)).collect()
     }
 
@@ -100,7 +120,9 @@ impl Coordinator {
         if group.while_empty(|| self.shared.store.forget_group(id))? {
             Ok(())
         } else {
-            Err(Error::UnknownGroup { group: id.to_owned() })
+            Err(Error::UnknownGroup {
+                group: id.to_owned(),
+            })
         }
     }
 
@@ -139,7 +161,9 @@ impl Coordinator {
                     continue;
                 };
                 let partition = shape.key.partition(commit.partition);
-                let Ok(log) = self.shared.topics.log(&partition) else { continue };
+                let Ok(log) = self.shared.topics.log(&partition) else {
+                    continue;
+                };
                 let end = log.end_offset();
                 if commit.offset > end {
                     events.push(OpenEvent::CommitSetBack {
@@ -149,7 +173,10 @@ impl Coordinator {
                         committed: commit.offset,
                         end,
                     });
-                    back.push(Commit { offset: end, ..commit });
+                    back.push(Commit {
+                        offset: end,
+                        ..commit
+                    });
                 }
             }
             store.commit(&group, &back)?;
@@ -187,14 +214,25 @@ pub(super) fn describe(group: &Group) -> Result<GroupInfo> {
     let seen = group.look(|membership| Seen {
         state: membership.state(),
         generation: membership.generation(),
-        members: membership.members().map(|(id, member)| member_info(id, member)).collect(),
+        members: membership
+            .members()
+            .map(|(id, member)| member_info(id, member))
+            .collect(),
         owners: owners(membership),
         wanted: membership.wanted(),
     });
     let commits = group.shared.store.all_committed(group.id.as_str())?;
-    let mut partitions: BTreeMap<TopicPartition, Option<Offset>> =
-        seen.wanted.into_iter().map(|partition| (partition, None)).collect();
-    for Commit { topic, partition, offset } in commits {
+    let mut partitions: BTreeMap<TopicPartition, Option<Offset>> = seen
+        .wanted
+        .into_iter()
+        .map(|partition| (partition, None))
+        .collect();
+    for Commit {
+        topic,
+        partition,
+        offset,
+    } in commits
+    {
         if let Some(shape) = group.shared.topics.shape(&topic) {
             partitions.insert(shape.key.partition(partition), Some(offset));
         }
@@ -224,7 +262,10 @@ struct Seen {
 
 fn owners(membership: &Membership) -> BTreeMap<TopicPartition, MemberId> {
     let owned = membership.members().flat_map(|(id, member)| {
-        member.owned.iter().map(move |partition| (partition.clone(), id))
+        member
+            .owned
+            .iter()
+            .map(move |partition| (partition.clone(), id))
     });
     owned.collect()
 }
@@ -233,7 +274,12 @@ fn member_info(id: MemberId, member: &super::membership::Member) -> MemberInfo {
     MemberInfo {
         id: id.to_string(),
         static_id: member.joined.static_id.as_deref().map(str::to_owned),
-        topics: member.joined.topics.iter().map(|topic| topic.as_ref().to_owned()).collect(),
+        topics: member
+            .joined
+            .topics
+            .iter()
+            .map(|topic| topic.as_ref().to_owned())
+            .collect(),
         partitions: member.owned.iter().map(TopicPartition::named).collect(),
     }
 }

@@ -113,13 +113,17 @@ impl Fetcher {
     }
 
     pub(super) fn add(&mut self, partition: TopicPartition) {
-        let place = self.partitions.partition_point(|other| other.partition < partition);
+        let place = self
+            .partitions
+            .partition_point(|other| other.partition < partition);
         self.partitions.insert(place, Assigned::new(partition));
     }
 
     pub(super) fn remove(&mut self, partition: &TopicPartition) -> Option<Assigned> {
-        let place =
-            self.partitions.binary_search_by(|other| other.partition.cmp(partition)).ok()?;
+        let place = self
+            .partitions
+            .binary_search_by(|other| other.partition.cmp(partition))
+            .ok()?;
         Some(self.partitions.remove(place))
     }
 
@@ -146,7 +150,9 @@ impl Fetcher {
         let mut filled = None;
         for step in 0..count {
             let at = self.next.wrapping_add(step) % count;
-            let Some(assigned) = self.partitions.get_mut(at) else { continue };
+            let Some(assigned) = self.partitions.get_mut(at) else {
+                continue;
+            };
             let read = if assigned.paused || basket.is_full() {
                 assigned.settle(context)
             } else {
@@ -242,19 +248,21 @@ impl Assigned {
     /// Reads what is there. Where retention has overtaken it, it goes on where the policy says.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
         self.settle(context)?;
-        match self.read_on(basket) {
-            Err(Error::OffsetOutOfRange { requested, .. }) => {
-                let log = context.group.shared.topics.log(&self.partition)?;
-                let at = self.near(context, &log, requested)?;
-                self.begin(context, log, at)
-            }
-            other => other,
-        }
+        let requested = match self.read_on(basket) {
+            Err(Error::OffsetOutOfRange { requested, .. }) => requested,
+            other => return other,
+        };
+        let log = context.group.shared.topics.log(&self.partition)?;
+        let at = self.near(context, &log, requested)?;
+        self.begin(context, log, at)?;
+        self.read_on(basket)
     }
 
     fn read_on(&mut self, basket: &mut Basket<'_>) -> Result<()> {
         let (name, partition) = (&self.name, self.partition.partition);
-        let Some(source) = &mut self.source else { return Ok(()) };
+        let Some(source) = &mut self.source else {
+            return Ok(());
+        };
         if source.failed {
             source.reader.seek(source.reader.position())?;
             source.failed = false;

@@ -66,7 +66,11 @@ impl Shared {
 
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
-        if self.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.read_only {
+            Err(Error::ReadOnly)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -118,8 +122,10 @@ impl Group {
     ) -> Result<Seat> {
         self.shared.check_writable()?;
         if strict {
-            let missing =
-                joining.topics.iter().find(|name| self.shared.topics.shape(name).is_none());
+            let missing = joining
+                .topics
+                .iter()
+                .find(|name| self.shared.topics.shape(name).is_none());
             if let Some(name) = missing {
                 return Err(unknown_topic(name));
             }
@@ -129,7 +135,10 @@ impl Group {
             state.expect(&self.shared.topics, joining);
             let id = state.membership.join(joining.clone(), now);
             state.signals.insert(id, Arc::clone(signal));
-            Seat { id, generation: state.membership.generation() }
+            Seat {
+                id,
+                generation: state.membership.generation(),
+            }
         });
         Ok(seat)
     }
@@ -201,7 +210,9 @@ impl Group {
         let now = self.shared.now();
         let mut state = self.lock_current(now);
         if !state.membership.is_empty() {
-            return Err(Error::GroupNotEmpty { group: self.id.to_string() });
+            return Err(Error::GroupNotEmpty {
+                group: self.id.to_string(),
+            });
         }
         // Held on: nobody polls in an empty group, and who joins waits.
         let done = run();
@@ -278,7 +289,8 @@ impl State {
 
     fn forget_signals(&mut self) {
         let membership = &self.membership;
-        self.signals.retain(|id, _| membership.member(*id).is_some());
+        self.signals
+            .retain(|id, _| membership.member(*id).is_some());
     }
 
     fn wake(&self, but: Option<MemberId>) {

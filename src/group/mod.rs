@@ -91,7 +91,9 @@ pub struct ConsumerGroup {
 
 impl fmt::Debug for ConsumerGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsumerGroup").field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("ConsumerGroup")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,8 +136,10 @@ impl ConsumerGroup {
         config: ConsumerConfig,
     ) -> Result<Consumer> {
         config.check()?;
-        let topics: BTreeSet<Arc<str>> =
-            topics.into_iter().map(|topic| Arc::from(topic.as_ref())).collect();
+        let topics: BTreeSet<Arc<str>> = topics
+            .into_iter()
+            .map(|topic| Arc::from(topic.as_ref()))
+            .collect();
         if topics.is_empty() {
             return Err(Error::InvalidConfig {
                 name: "topics".to_owned(),
@@ -175,7 +179,10 @@ impl ConsumerGroup {
     pub fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Offset>> {
         let shared = &self.group.shared;
         shared.check_open()?;
-        let shape = shared.topics.shape(topic).ok_or_else(|| unknown_topic(topic))?;
+        let shape = shared
+            .topics
+            .shape(topic)
+            .ok_or_else(|| unknown_topic(topic))?;
         if partition >= shape.partitions {
             return Err(unknown_partition(topic, partition));
         }
@@ -196,12 +203,19 @@ impl ConsumerGroup {
     pub fn reset(&self, topic: &str, to: Start) -> Result<()> {
         let shared = &self.group.shared;
         self.group.while_empty(|| {
-            let shape = shared.topics.shape(topic).ok_or_else(|| unknown_topic(topic))?;
+            let shape = shared
+                .topics
+                .shape(topic)
+                .ok_or_else(|| unknown_topic(topic))?;
             let name = &shape.key.name;
             let commits = (0..shape.partitions).map(|partition| {
                 let log = shared.topics.log(&shape.key.partition(partition))?;
                 let offset = log.reader(to)?.position();
-                Ok(Commit { topic: Arc::clone(name), partition, offset })
+                Ok(Commit {
+                    topic: Arc::clone(name),
+                    partition,
+                    offset,
+                })
             });
             let commits = commits.collect::<Result<Vec<_>>>()?;
             shared.store.commit(self.id(), &commits)

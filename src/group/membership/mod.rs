@@ -140,7 +140,10 @@ impl Membership {
     /// Every partition that somebody subscribed to, by topic and number.
     pub(crate) fn wanted(&self) -> Vec<TopicPartition> {
         let names = self.subscriptions();
-        let shapes = self.topics.iter().filter(|shape| names.contains(&shape.key.name));
+        let shapes = self
+            .topics
+            .iter()
+            .filter(|shape| names.contains(&shape.key.name));
         shapes
             .flat_map(|shape| (0..shape.partitions).map(|number| shape.key.partition(number)))
             .collect()

@@ -56,18 +56,29 @@ impl Groups {
     /// [`Error::Unsupported`] for a commit of a version that is not known here: to pass over it
     /// would take the group back to an older one.
     pub(super) fn take(&mut self, found: &Found<'_>) -> Result<()> {
-        let Ok(key) = GroupKey::decode(found.key) else { return Ok(()) };
+        let Ok(key) = GroupKey::decode(found.key) else {
+            return Ok(());
+        };
         match key {
-            GroupKey::Offset { group, topic, partition } => {
+            GroupKey::Offset {
+                group,
+                topic,
+                partition,
+            } => {
                 let committed = match found.value.map(OffsetCommit::decode) {
                     None => None,
                     Some(Ok(commit)) => Some(commit.offset),
                     Some(Err(DecodeError::Corrupt(_))) => return Ok(()),
                     Some(Err(DecodeError::Unsupported(what))) => {
-                        return Err(Error::Unsupported { what: what.to_owned() });
+                        return Err(Error::Unsupported {
+                            what: what.to_owned(),
+                        });
                     }
                 };
-                let entry = Entry { at: found.at, committed };
+                let entry = Entry {
+                    at: found.at,
+                    committed,
+                };
                 let partitions = slot(&mut self.group(group).topics, topic);
                 let newest = partitions.entry(partition).or_insert(entry);
                 if newest.at < entry.at {
@@ -99,12 +110,20 @@ impl Groups {
         topic: &str,
         partition: PartitionId,
     ) -> Option<Offset> {
-        self.groups.get(group)?.topics.get(topic)?.get(&partition)?.committed
+        self.groups
+            .get(group)?
+            .topics
+            .get(topic)?
+            .get(&partition)?
+            .committed
     }
 
     /// What a group has committed, by topic and partition.
     pub(super) fn commits_of(&self, group: &str) -> Vec<Commit> {
-        self.groups.get(group).map(Group::commits).unwrap_or_default()
+        self.groups
+            .get(group)
+            .map(Group::commits)
+            .unwrap_or_default()
     }
 
     /// The groups that have committed something.
@@ -114,17 +133,23 @@ impl Groups {
 
     /// The groups that have committed something, and no records of a newer protocol.
     pub(super) fn plain_ids(&self) -> Vec<Arc<str>> {
-        let plain = self.with_commits().filter(|(_, group)| group.foreign.is_empty());
+        let plain = self
+            .with_commits()
+            .filter(|(_, group)| group.foreign.is_empty());
         plain.map(|(id, _)| Arc::clone(id)).collect()
     }
 
     fn with_commits(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
-        self.groups.iter().filter(|(_, group)| group.entries().next().is_some())
+        self.groups
+            .iter()
+            .filter(|(_, group)| group.entries().next().is_some())
     }
 
     /// The keys of every record that a group has.
     pub(super) fn keys_of(&self, id: &str) -> Vec<Vec<u8>> {
-        let Some(group) = self.groups.get(id) else { return Vec::new() };
+        let Some(group) = self.groups.get(id) else {
+            return Vec::new();
+        };
         let commits = group.commits().into_iter();
         let mut keys: Vec<_> = commits
             .filter_map(|commit| offset_key(id, &commit.topic, commit.partition))
@@ -151,9 +176,9 @@ impl Groups {
 impl Group {
     fn entries(&self) -> impl Iterator<Item = (&Arc<str>, PartitionId, Offset)> {
         self.topics.iter().flat_map(|(topic, partitions)| {
-            partitions.iter().filter_map(move |(partition, entry)| {
-                Some((topic, *partition, entry.committed?))
-            })
+            partitions
+                .iter()
+                .filter_map(move |(partition, entry)| Some((topic, *partition, entry.committed?)))
         })
     }
 
@@ -170,7 +195,12 @@ impl Group {
 
 /// The key of a commit that was read, so that it can be written again.
 fn offset_key(group: &str, topic: &str, partition: PartitionId) -> Option<Vec<u8>> {
-    encoded(GroupKey::Offset { group, topic, partition }).ok()
+    encoded(GroupKey::Offset {
+        group,
+        topic,
+        partition,
+    })
+    .ok()
 }
 
 /// The group that a key of another kind belongs to: all of Kafka's begin with it.

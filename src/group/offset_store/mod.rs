@@ -77,7 +77,9 @@ type Write = (Vec<u8>, Option<Vec<u8>>);
 
 impl std::fmt::Debug for OffsetStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OffsetStore").field("shards", &self.shards.lock()).finish_non_exhaustive()
+        f.debug_struct("OffsetStore")
+            .field("shards", &self.shards.lock())
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,7 +132,12 @@ impl OffsetStore {
     pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<()> {
         let now = self.clock.now();
         let mut writes = Vec::with_capacity(commits.len());
-        for Commit { topic, partition, offset } in commits {
+        for Commit {
+            topic,
+            partition,
+            offset,
+        } in commits
+        {
             let value = OffsetCommit {
                 offset: *offset,
                 leader_epoch: NO_EPOCH,
@@ -140,7 +147,11 @@ impl OffsetStore {
             };
             let mut bytes = Vec::with_capacity(24);
             value.encode(&mut bytes).map_err(refused)?;
-            let key = GroupKey::Offset { group, topic, partition: *partition };
+            let key = GroupKey::Offset {
+                group,
+                topic,
+                partition: *partition,
+            };
             writes.push((encoded(key)?, Some(bytes)));
         }
         self.write(self.partition_of(group), &writes)
@@ -180,7 +191,10 @@ impl OffsetStore {
             let ids = self.with_groups(partition, |groups| groups.plain_ids())?;
             let key = |id: Arc<str>| encoded(GroupKey::Group { group: &id });
             let keys: Vec<_> = ids.into_iter().map(key).collect::<Result<_>>()?;
-            let writes: Vec<_> = keys.into_iter().map(|key| (key, Some(value.clone()))).collect();
+            let writes: Vec<_> = keys
+                .into_iter()
+                .map(|key| (key, Some(value.clone())))
+                .collect();
             self.write(partition, &writes)?;
         }
         Ok(())
@@ -195,11 +209,7 @@ impl OffsetStore {
     }
 
     /// Looks at the groups of a partition, read by now (I3).
-    fn with_groups<T>(
-        &self,
-        partition: PartitionId,
-        look: impl FnOnce(&Groups) -> T,
-    ) -> Result<T> {
+    fn with_groups<T>(&self, partition: PartitionId, look: impl FnOnce(&Groups) -> T) -> Result<T> {
         let shard = self.shard(partition);
         let mut shard = shard.lock();
         if let Some(groups) = &shard.groups {
@@ -238,9 +248,9 @@ impl OffsetStore {
         }
         let log = self.make(partition)?;
         let now = self.clock.now();
-        let records = writes
-            .iter()
-            .map(|(key, value)| Record::from_parts(Some(key), value.as_deref()).with_timestamp(now));
+        let records = writes.iter().map(|(key, value)| {
+            Record::from_parts(Some(key), value.as_deref()).with_timestamp(now)
+        });
         let offsets = match log.append_batch(records) {
             Err(Error::RecordTooLarge { .. }) if writes.len() > 1 => {
                 let (first, second) = writes.split_at(writes.len() / 2);
@@ -253,7 +263,11 @@ impl OffsetStore {
         let mut shard = shard.lock();
         if let Some(groups) = &mut shard.groups {
             for (at, (key, value)) in offsets.zip(writes) {
-                groups.take(&Found { at, key, value: value.as_deref() })?;
+                groups.take(&Found {
+                    at,
+                    key,
+                    value: value.as_deref(),
+                })?;
             }
         }
         Ok(())
@@ -268,7 +282,11 @@ impl Shard {
         while let Some(batch) = reader.next_batch()? {
             for record in &batch {
                 if let Some(key) = record.key() {
-                    groups.take(&Found { at: record.offset, key, value: record.value() })?;
+                    groups.take(&Found {
+                        at: record.offset,
+                        key,
+                        value: record.value(),
+                    })?;
                 }
             }
         }
@@ -286,7 +304,11 @@ fn encoded(key: GroupKey<'_>) -> Result<Vec<u8>> {
 fn refused(error: EncodeError) -> Error {
     match error {
         EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-        EncodeError::Unsupported(what) => Error::Unsupported { what: what.to_owned() },
-        EncodeError::TooLarge { .. } => Error::InvalidRecord { reason: "a commit is too large" },
+        EncodeError::Unsupported(what) => Error::Unsupported {
+            what: what.to_owned(),
+        },
+        EncodeError::TooLarge { .. } => Error::InvalidRecord {
+            reason: "a commit is too large",
+        },
     }
 }
