@@ -248,14 +248,14 @@ impl Assigned {
     /// Reads what is there. Where retention has overtaken it, it goes on where the policy says.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
         self.settle(context)?;
-        match self.read_on(basket) {
-            Err(Error::OffsetOutOfRange { requested, .. }) => {
-                let log = context.group.shared.topics.log(&self.partition)?;
-                let at = self.near(context, &log, requested)?;
-                self.begin(context, log, at)
-            }
-            other => other,
-        }
+        let requested = match self.read_on(basket) {
+            Err(Error::OffsetOutOfRange { requested, .. }) => requested,
+            other => return other,
+        };
+        let log = context.group.shared.topics.log(&self.partition)?;
+        let at = self.near(context, &log, requested)?;
+        self.begin(context, log, at)?;
+        self.read_on(basket)
     }
 
     fn read_on(&mut self, basket: &mut Basket<'_>) -> Result<()> {
