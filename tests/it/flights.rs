@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 fn slice() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/flights.csv.gz");
     let mut text = String::new();
-    GzDecoder::new(std::fs::File::open(path).unwrap())
+    GzDecoder::new(std::fs::read(path).unwrap().as_slice())
         .read_to_string(&mut text)
         .unwrap();
     text
