@@ -2,6 +2,8 @@
 //!
 //! Knows nothing about topics: what a topic can be told stands in `topic/config.rs`.
 
+use std::time::Duration;
+
 use crate::types::{Durability, config};
 
 config! {
@@ -27,5 +29,11 @@ config! {
         /// done in line. Default false.
         manual_upkeep: bool [bool] = "manual.upkeep", false,
         |_v| true, "true or false";
+
+        /// How long upkeep waits between two rounds of retention and compaction. Default 10
+        /// seconds (Kafka: 5 minutes and 15 seconds).
+        upkeep_interval_ms: Duration [Duration] =
+        "log.retention.check.interval.ms", Duration::from_secs(10),
+        |v| *v >= Duration::from_millis(1), "at least 1";
     }
 }

@@ -391,14 +391,9 @@ impl Log {
         self.shared.compact()
     }
 
-    /// One round of upkeep for a log of a broker: forgets, compacts, syncs what is due, and closes
-    /// the files of an idle one.
-    pub(crate) fn upkeep(&self) -> Result<(RetentionReport, Option<CompactionReport>)> {
-        self.shared.flush_if_interval()?;
-        let retained = self.shared.apply_retention()?;
-        let compacted = self.shared.compact_if_worth_it()?;
-        self.shared.park_if_idle()?;
-        Ok((retained, compacted))
+    /// Closes the files of a log that nothing was appended to since this was called last.
+    pub(crate) fn park_if_idle(&self) -> Result<()> {
+        self.shared.park_if_idle()
     }
 
     /// Compacts if enough of the log was not compacted yet; for upkeep.

@@ -164,6 +164,9 @@ impl Group<'_, '_> {
 
     /// Takes one batch over, whole, in part, or not at all.
     fn batch(&mut self, raw: RawBatch, source: &Segment) -> Result<()> {
+        if self.log.host.is_closing() {
+            return Err(Error::Closed);
+        }
         let header = raw.header;
         if header.base_offset >= self.round.end {
             return self.copy(&raw, source);
