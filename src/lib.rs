@@ -5,6 +5,8 @@ mod disk;
 mod error;
 mod format;
 mod log;
+#[cfg(test)]
+mod proof;
 mod segment;
 mod sync;
 mod types;

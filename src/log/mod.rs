@@ -37,6 +37,8 @@ pub use config::LogConfig;
 pub(crate) use host::Host;
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
+#[cfg(test)]
+pub(crate) use place::open_alone_on;
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
@@ -425,6 +427,18 @@ impl Log {
     /// Has a signal raised whenever the high watermark moves or the log closes.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         self.shared.watch(signal);
+    }
+
+    /// Does what the flusher does when it is due.
+    #[cfg(test)]
+    pub(crate) fn run_flusher(&self) {
+        host::Chore::run(&*self.shared);
+    }
+
+    /// Ends all use of the log without closing it, as the end of the process does.
+    #[cfg(test)]
+    pub(crate) fn abandon(self) {
+        self.shared.append.lock().gate = append::Gate::Closed;
     }
 
     /// Applies other settings from now on.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
-pub(crate) use scan::{TailScan, scan};
+pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
 use crate::disk::{Access, Disk, File};
@@ -49,6 +49,8 @@ pub(crate) struct Segment {
     newest_ms: AtomicI64,
     file: Mutex<Option<Arc<File>>>,
     used: AtomicBool,
+    /// It is active: its index grows in memory, and only closing it for good may forget that.
+    pinned: AtomicBool,
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
 }
@@ -70,6 +72,7 @@ impl Segment {
             newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
             file: Mutex::new(None),
             used: AtomicBool::new(false),
+            pinned: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         }
     }
@@ -145,8 +148,22 @@ impl Segment {
         *self.file.lock() = Some(Arc::clone(file));
     }
 
-    /// Closes the file, and forgets the indexes of a sealed segment.
+    /// Keeps the file and the indexes from being closed to make room for others, until
+    /// [`Self::close_file`].
+    pub(crate) fn pin(&self) {
+        self.pinned.store(true, Ordering::Release);
+    }
+
+    /// Closes the file to make room for others.
+    fn make_room(&self) {
+        if !self.pinned.load(Ordering::Acquire) {
+            self.close_file();
+        }
+    }
+
+    /// Closes the file, and forgets the indexes of a segment that is active no more.
     pub(crate) fn close_file(&self) {
+        self.pinned.store(false, Ordering::Release);
         *self.file.lock() = None;
         *self.index.write() = None;
     }
@@ -304,8 +321,7 @@ impl Segment {
         pool: &OpenFiles,
     ) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
-        let walk = BatchCursor::new(Position::ZERO, self.base_offset);
-        let mut scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        let mut scanned = scan(self, &file, Walk::whole(self))?;
         scanned.progress.final_entry(&mut scanned.index);
         self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
@@ -343,6 +359,20 @@ impl Segment {
             &times,
         )?;
         Ok(now)
+    }
+
+    /// Writes both index files whole, or removes them where that fails: a missing index is built
+    /// anew, and a stale one would lead astray whoever believes it. Gives what is in the files.
+    pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
+        if self.write_index_files(disk).is_ok() {
+            let (offsets, times) = self.index_lens();
+            return IndexWritten { offsets, times };
+        }
+        for path in [self.index_path(), self.time_index_path()] {
+            // Where even that fails, whoever loads the index holds it against the batches.
+            disk.remove_file(&path).ok();
+        }
+        IndexWritten::default()
     }
 
     /// Writes both index files whole, as they are in memory, and syncs them. Without indexes in

@@ -50,7 +50,7 @@ impl OpenFiles {
         }
         drop(opened);
         for segment in closing {
-            segment.close_file();
+            segment.make_room();
         }
     }
 }
