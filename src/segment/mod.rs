@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
-pub(crate) use scan::{TailScan, scan};
+pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
 use crate::disk::{Access, Disk, File};
@@ -315,8 +315,7 @@ impl Segment {
         pool: &OpenFiles,
     ) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
-        let walk = BatchCursor::new(Position::ZERO, self.base_offset);
-        let mut scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        let mut scanned = scan(self, &file, Walk::whole(self))?;
         scanned.progress.final_entry(&mut scanned.index);
         self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
@@ -364,6 +363,20 @@ impl Segment {
             file.sync_data().at(&path, "sync")?;
         }
         Ok(())
+    }
+
+    /// Writes both index files whole, or removes them where that fails: a missing index is built
+    /// anew, and a stale one would lead astray whoever believes it. Gives what is in the files.
+    pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
+        if self.write_index_files(disk).is_ok() {
+            let (offsets, times) = self.index_lens();
+            return IndexWritten { offsets, times };
+        }
+        for path in [self.index_path(), self.time_index_path()] {
+            // Where even that fails, whoever loads the index holds it against the batches.
+            disk.remove_file(&path).ok();
+        }
+        IndexWritten::default()
     }
 
     /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory
