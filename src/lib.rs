@@ -1,5 +1,6 @@
 //! Kafka's log as a Rust library.
 
+mod broker;
 mod clock;
 mod disk;
 pub mod docs;
@@ -8,12 +9,18 @@ mod format;
 mod log;
 mod segment;
 mod sync;
+mod topic;
 mod types;
 
+pub use broker::{Broker, BrokerConfig, UpkeepReport};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use log::{
     CompactionReport, Log, LogConfig, OpenEvent, OpenReport, Reader, RetentionReport, SegmentInfo,
+};
+pub use topic::{
+    Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,
+    TopicConfig, TopicInfo,
 };
 pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,

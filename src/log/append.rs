@@ -152,7 +152,7 @@ impl Shared {
     /// Appends one record.
     pub(super) fn append_one(&self, record: &Record<'_>) -> Result<Range<Offset>> {
         if self.hot.special.load(Ordering::Relaxed) != 0 {
-            return self.append_many(std::iter::once(*record));
+            return self.append_many(Compression::None, std::iter::once(*record));
         }
         with_scratch(|scratch| {
             let options = BatchOptions {
@@ -165,15 +165,20 @@ impl Shared {
         })
     }
 
-    /// Appends records as one batch.
+    /// Appends records as one batch, packed as the log says, or as `wish` says where the log leaves
+    /// it open.
     pub(super) fn append_many<'a>(
         &self,
+        wish: Compression,
         records: impl Iterator<Item = Record<'a>>,
     ) -> Result<Range<Offset>> {
         let config = self.config();
         let options = BatchOptions {
             now: self.host.clock.now(),
-            compression: config.compression_type,
+            compression: match config.compression_type {
+                Compression::None => wish,
+                own => own,
+            },
             timestamp_type: config.message_timestamp_type,
             ..BatchOptions::default()
         };

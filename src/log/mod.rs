@@ -34,11 +34,13 @@ use std::time::Duration;
 
 pub use compact::CompactionReport;
 pub use config::LogConfig;
-pub(crate) use host::Host;
+pub(crate) use config::log_settings;
+pub(crate) use host::{Chore, Host};
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use place::open_alone_on;
+pub(crate) use place::{make_dir, parent_of, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
@@ -47,7 +49,7 @@ use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::{LogRecord, MarkKey};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
-use crate::types::{Durability, Offset, Record, Settings as _, Start, Timestamp};
+use crate::types::{Compression, Durability, Offset, Record, Settings as _, Start, Timestamp};
 
 use append::{AppendState, HotSettings};
 use flush::TurnState;
@@ -227,7 +229,17 @@ impl Log {
         &self,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Range<Offset>> {
-        self.shared.append_many(records.into_iter().map(Into::into))
+        let records = records.into_iter().map(Into::into);
+        self.shared.append_many(Compression::None, records)
+    }
+
+    /// The same for a producer, which packs its batches where the log leaves that open.
+    pub(crate) fn append_batch_packed<'a>(
+        &self,
+        compression: Compression,
+        records: impl Iterator<Item = Record<'a>>,
+    ) -> Result<Range<Offset>> {
+        self.shared.append_many(compression, records)
     }
 
     /// A reader that begins at an offset, a time, or an end of the log.
