@@ -162,7 +162,7 @@ impl Shared {
     pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
         let mut work = {
             let mut state = self.append.lock();
-            self.gather(&mut state)
+            gather(&mut state)
         };
         if let Err(error) = self.seal(&mut work) {
             // Trimming failed, which is no failed sync: the segments stay for the next turn.
@@ -185,23 +185,6 @@ impl Shared {
         self.flushed.store(work.end, Ordering::Release);
         self.raise();
         Ok(work.end)
-    }
-
-    fn gather(&self, state: &mut AppendState) -> Work {
-        let work = Work {
-            sealing: std::mem::take(&mut state.sealing),
-            names: std::mem::take(&mut state.names_unsynced),
-            active: Arc::clone(&state.active),
-            file: state
-                .writer
-                .as_ref()
-                .map(|writer| Arc::clone(writer.file())),
-            end: state.end,
-            position: state.active.end(),
-            index_written: state.index_written,
-        };
-        state.unsynced_bytes = 0;
-        work
     }
 
     /// Gives back what sealed segments had reserved, writes their indexes, syncs them, closes
@@ -377,6 +360,24 @@ impl Shared {
             Ok(())
         }
     }
+}
+
+/// Takes over what is to be synced.
+fn gather(state: &mut AppendState) -> Work {
+    let work = Work {
+        sealing: std::mem::take(&mut state.sealing),
+        names: std::mem::take(&mut state.names_unsynced),
+        active: Arc::clone(&state.active),
+        file: state
+            .writer
+            .as_ref()
+            .map(|writer| Arc::clone(writer.file())),
+        end: state.end,
+        position: state.active.end(),
+        index_written: state.index_written,
+    };
+    state.unsynced_bytes = 0;
+    work
 }
 
 impl Chore for Shared {

@@ -142,7 +142,7 @@ impl Group<'_, '_> {
         }
         let written: u64 = self.done.iter().map(|output| output.end.0).sum();
         let after = u64::try_from(self.done.len()).unwrap_or(u64::MAX);
-        if self.log.swap(sources, self.done, truncations)? {
+        if self.log.swap(sources, &self.done, truncations)? {
             report.records_dropped = report.records_dropped.saturating_add(self.dropped);
             report.written_bytes = report.written_bytes.saturating_add(written);
             report.segments_after = report.segments_after.saturating_add(after);
@@ -174,11 +174,11 @@ impl Group<'_, '_> {
         }
         let aborted = self.judge.is_aborted(&header);
         if header.record_count == 0 {
-            return if self.must_stay(&header) {
-                self.copy(&raw, source)
-            } else {
-                self.drop_batch(0)
-            };
+            if self.must_stay(&header) {
+                return self.copy(&raw, source);
+            }
+            self.drop_batch(0);
+            return Ok(());
         }
         let batch = self.log.decode(raw.clone(), source)?;
         let (mut kept, mut tombstones) = (0_usize, false);
@@ -195,7 +195,8 @@ impl Group<'_, '_> {
         }
         let gone = u64::try_from(batch.len().saturating_sub(kept)).unwrap_or(u64::MAX);
         if kept == 0 && !self.must_stay(&header) {
-            return self.drop_batch(gone);
+            self.drop_batch(gone);
+            return Ok(());
         }
         self.dropped = self.dropped.saturating_add(gone);
         self.rewrite(&batch, horizon, source)
@@ -217,7 +218,10 @@ impl Group<'_, '_> {
             }
             Some(horizon) if self.now < horizon => self.copy(&raw, source),
             Some(_) if self.must_stay(&header) => self.copy(&raw, source),
-            Some(_) => self.drop_batch(0),
+            Some(_) => {
+                self.drop_batch(0);
+                Ok(())
+            }
         }
     }
 
@@ -248,10 +252,9 @@ impl Group<'_, '_> {
         self.judge.must_stay(header) || header.next_offset() == self.round.limit
     }
 
-    fn drop_batch(&mut self, records: u64) -> Result<()> {
+    fn drop_batch(&mut self, records: u64) {
         self.changed = true;
         self.dropped = self.dropped.saturating_add(records);
-        Ok(())
     }
 
     fn copy(&mut self, raw: &RawBatch, source: &Segment) -> Result<()> {

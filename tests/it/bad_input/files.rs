@@ -32,11 +32,7 @@ fn check_timed(log: &Log, what: &str) {
         let record = log.read(offset).unwrap().unwrap();
         assert_eq!(record.value(), Some(number.as_bytes()));
         let at = Timestamp::from_millis(i64::try_from(offset).unwrap());
-        assert_eq!(
-            log.offset_for_time(at).unwrap(),
-            Some(offset),
-            "{what}"
-        );
+        assert_eq!(log.offset_for_time(at).unwrap(), Some(offset), "{what}");
     }
 }
 
