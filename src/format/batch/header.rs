@@ -107,6 +107,21 @@ impl Attributes {
         Self(self.0 | Self::TRANSACTIONAL)
     }
 
+    /// The same bits and the one that makes the base timestamp a delete horizon.
+    pub(crate) const fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// The same bits, those of the codec set to "none".
+    pub(crate) const fn without_codec(self) -> Self {
+        Self(self.0 & !Self::CODEC)
+    }
+
+    /// The same bits, the one of the delete horizon cleared.
+    pub(crate) const fn without_delete_horizon(self) -> Self {
+        Self(self.0 & !Self::DELETE_HORIZON)
+    }
+
     const fn codec(self) -> Option<Compression> {
         Some(match self.0 & Self::CODEC {
             0 => Compression::None,
