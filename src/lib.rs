@@ -6,6 +6,7 @@ mod disk;
 pub mod docs;
 mod error;
 mod format;
+mod group;
 mod log;
 mod segment;
 mod sync;
@@ -15,6 +16,10 @@ mod types;
 pub use broker::{Broker, BrokerConfig, UpkeepReport};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
+pub use group::{
+    Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, GroupInfo,
+    GroupPartition, GroupState, MemberInfo,
+};
 pub use log::{
     CompactionReport, Log, LogConfig, OpenEvent, OpenReport, Reader, RetentionReport, SegmentInfo,
 };

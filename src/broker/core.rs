@@ -2,63 +2,45 @@
 //!
 //! Knows nothing about how topics come and go (`topics.rs`) or how a root is opened (`open.rs`).
 //!
-//! Locks, in the order in which they may be taken together: `deletions`, then whatever the groups
-//! take, then `catalog`, then those of the topics and logs. So nobody who holds the catalog calls
-//! into the groups.
+//! Locks, in the order in which they may be taken together: `deletions`, then those of the groups,
+//! then the root's `catalog`, then those of the topics and logs. So nobody who holds the catalog
+//! calls into the groups.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use crate::disk::Lock;
-use crate::error::{Error, Result};
-use crate::log::{Host, Log, OpenMode, OpenReport};
-use crate::sync::{AtomicBool, Mutex, Ordering};
-use crate::topic::{Keep, TopicDirectory, TopicShared, TopicSource};
+use crate::error::Result;
+use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
+use crate::log::{OpenMode, OpenReport};
+use crate::sync::Mutex;
+use crate::topic::{Keep, TopicShared};
 
-use super::catalog::Catalog;
-use super::offsets::{OFFSETS_TOPIC, is_reserved};
-use super::state::TopicEntry;
-use super::{BrokerConfig, rest};
+use super::offsets::is_reserved;
+use super::rest;
+use super::root::Root;
 
 /// What all handles of a broker have in common.
 pub(super) struct Core {
-    pub(super) root: Arc<Path>,
-    pub(super) host: Arc<Host>,
-    pub(super) config: BrokerConfig,
-    pub(super) mode: OpenMode,
-    pub(super) directory: Arc<TopicDirectory>,
-    pub(super) catalog: Mutex<Catalog>,
+    pub(super) root: Arc<Root>,
+    pub(super) groups: Coordinator,
     /// One topic is deleted at a time.
     pub(super) deletions: Mutex<()>,
     pub(super) report: OpenReport,
     lock: Mutex<Option<Lock>>,
-    closed: AtomicBool,
-}
-
-/// What a core is made of.
-pub(super) struct Parts {
-    pub(super) root: Arc<Path>,
-    pub(super) host: Arc<Host>,
-    pub(super) config: BrokerConfig,
-    pub(super) mode: OpenMode,
-    pub(super) directory: Arc<TopicDirectory>,
-    pub(super) catalog: Catalog,
-    pub(super) report: OpenReport,
-    pub(super) lock: Option<Lock>,
 }
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker")
-            .field("root", &self.root)
+            .field("root", &self.root.path)
             .finish_non_exhaustive()
     }
 }
 
 impl Keep for Core {
     fn describe(&self) -> String {
-        format!("Broker({})", self.root.display())
+        format!("Broker({})", self.root.path.display())
     }
 }
 
@@ -71,115 +53,77 @@ impl Drop for Core {
 }
 
 impl Core {
-    pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts {
-            root,
-            host,
-            config,
-            mode,
-            directory,
-            catalog,
-            report,
-            lock,
-        } = parts;
+    pub(super) fn new(
+        root: Arc<Root>,
+        groups: Coordinator,
+        report: OpenReport,
+        lock: Option<Lock>,
+    ) -> Arc<Self> {
         let core = Arc::new(Self {
             root,
-            host,
-            config,
-            mode,
-            directory,
-            catalog: Mutex::new(catalog),
+            groups,
             deletions: Mutex::new(()),
             report,
             lock: Mutex::new(lock),
-            closed: AtomicBool::new(false),
         });
         let keeper: Weak<Self> = Arc::downgrade(&core);
-        core.directory.set_keeper(keeper);
+        core.root.directory.set_keeper(keeper);
         core
-    }
-
-    /// An error when the broker was closed.
-    pub(super) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            Err(Error::Closed)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// An error when nothing may be changed.
-    pub(super) fn check_writable(&self) -> Result<()> {
-        self.check_open()?;
-        if self.mode == OpenMode::Read {
-            Err(Error::ReadOnly)
-        } else {
-            Ok(())
-        }
     }
 
     /// All topics that users see, by name.
     pub(super) fn topics(&self) -> Vec<Arc<TopicShared>> {
-        let mut topics = self.directory.all();
+        let mut topics = self.root.directory.all();
         topics.retain(|topic| !is_reserved(topic.name().as_str()));
         topics
     }
 
-    /// The logs that are open.
-    pub(super) fn open_logs(&self) -> Vec<Log> {
-        let topics = self.directory.all();
-        topics.iter().flat_map(|topic| topic.open_logs()).collect()
+    pub(super) fn group(&self, id: &str) -> Result<ConsumerGroup> {
+        self.root.check_open()?;
+        self.groups.group(id)
+    }
+
+    pub(super) fn list_groups(&self) -> Result<Vec<GroupInfo>> {
+        self.root.check_open()?;
+        self.groups.list()
+    }
+
+    pub(super) fn delete_group(&self, id: &str) -> Result<()> {
+        self.root.check_writable()?;
+        self.groups.delete(id)
     }
 
     /// Makes everything that was appended before the call survive power loss.
     pub(super) fn flush(&self) -> Result<()> {
-        self.check_open()?;
+        self.root.check_open()?;
         let flushed = self
+            .root
             .open_logs()
             .into_iter()
             .map(|log| log.flush().map(drop));
         flushed.fold(Ok(()), Result::and)
     }
 
-    /// Closes everything, once.
+    /// Closes everything, once. The groups come first: they leave something in their logs.
     pub(super) fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
+        let mut closed = self.groups.close();
+        if !self.root.end() {
             return Ok(());
         }
         // Waits for a change that is under way; the next one sees that it is over.
-        let catalog = self.catalog.lock();
-        let mut closed = Ok(());
-        for topic in self.directory.all() {
+        let catalog = self.root.catalog.lock();
+        for topic in self.root.directory.all() {
             closed = closed.and(topic.close());
         }
-        self.host.flusher.stop();
-        if self.mode == OpenMode::Write {
+        let host = &self.root.host;
+        host.flusher.stop();
+        if self.root.mode == OpenMode::Write {
             closed = closed
-                .and_then(|()| self.host.marks.sync(self.host.clock.instant()))
-                .and_then(|()| rest::come_to_rest(&self.host.disk, &self.root));
+                .and_then(|()| host.marks.sync(host.clock.instant()))
+                .and_then(|()| rest::come_to_rest(&host.disk, &self.root.path));
         }
         drop(catalog);
         *self.lock.lock() = None;
         closed
     }
-}
-
-/// The topic of an entry of the catalog.
-pub(super) fn topic_of(
-    entry: &TopicEntry,
-    root: &Arc<Path>,
-    host: &Arc<Host>,
-    config: &BrokerConfig,
-    mode: OpenMode,
-) -> Arc<TopicShared> {
-    TopicShared::new(TopicSource {
-        host: Arc::clone(host),
-        root: Arc::clone(root),
-        name: entry.name.clone(),
-        id: entry.id,
-        config: entry.config().0,
-        durability: config.durability,
-        mode,
-        sparse: entry.name.as_str() == OFFSETS_TOPIC,
-    })
 }

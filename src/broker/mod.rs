@@ -5,6 +5,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `core.rs` | what all handles share; how it ends |
+//! | `root.rs` | the directory: its catalog, its topics by name |
 //! | `open.rs` | from a directory to a broker, whatever the last use left |
 //! | `topics.rs` | topics come, change and go |
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
@@ -18,6 +19,7 @@ mod core;
 mod offsets;
 mod open;
 mod rest;
+mod root;
 mod state;
 mod topics;
 mod upkeep;
@@ -31,6 +33,7 @@ pub use upkeep::UpkeepReport;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::group::{ConsumerGroup, GroupInfo};
 use crate::log::OpenReport;
 use crate::topic::{Keep, Topic, TopicConfig, TopicInfo, TopicShared};
 
@@ -160,11 +163,11 @@ impl Broker {
     ///
     /// [`Error::UnknownTopic`], [`Error::Closed`].
     pub fn topic(&self, name: &str) -> Result<Topic> {
-        self.core.check_open()?;
+        self.core.root.check_open()?;
         let unknown = || Error::UnknownTopic {
             name: name.to_owned(),
         };
-        let topic = self.core.directory.find(name).ok_or_else(unknown)?;
+        let topic = self.core.root.directory.find(name).ok_or_else(unknown)?;
         Ok(self.topic_of(Arc::clone(topic.shared())))
     }
 
@@ -177,7 +180,7 @@ impl Broker {
     /// the logs that were not used yet: [`Broker::topic_names`] costs less.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo> {
-        if self.core.check_open().is_err() {
+        if self.core.root.check_open().is_err() {
             return Vec::new();
         }
         self.core
@@ -190,7 +193,7 @@ impl Broker {
     /// The names of all topics, sorted; none after [`Broker::close`].
     #[must_use]
     pub fn topic_names(&self) -> Vec<String> {
-        if self.core.check_open().is_err() {
+        if self.core.root.check_open().is_err() {
             return Vec::new();
         }
         self.core
@@ -236,6 +239,36 @@ impl Broker {
         change: impl FnOnce(TopicConfig) -> TopicConfig,
     ) -> Result<()> {
         self.core.alter(name, change)
+    }
+
+    /// A consumer group: its members share the partitions of their topics. It is there as soon as
+    /// somebody asks for it, and remembered once it has committed something.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`]: an id is 1 to 32,767 bytes. [`Error::Closed`].
+    pub fn group(&self, id: &str) -> Result<ConsumerGroup> {
+        self.core.group(id)
+    }
+
+    /// Every group that has members or has committed something, by id. The first call reads all
+    /// that groups have committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], and what reading the log of the commits answers.
+    pub fn groups(&self) -> Result<Vec<GroupInfo>> {
+        self.core.list_groups()
+    }
+
+    /// Forgets a group and everything that it has committed.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::GroupNotEmpty`] while it has members, [`Error::UnknownGroup`].
+    /// - [`Error::ReadOnly`], [`Error::Closed`], and what writing the log of the commits answers.
+    pub fn delete_group(&self, id: &str) -> Result<()> {
+        self.core.delete_group(id)
     }
 
     /// One round of what otherwise threads do by the way: syncs of logs with

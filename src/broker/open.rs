@@ -11,105 +11,104 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
+use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{Host, Marks, OpenEvent, OpenMode, OpenReport, make_dir, take_lock};
-use crate::topic::{PartitionDir, TopicDirectory};
+use crate::topic::PartitionDir;
 use crate::types::{Settings as _, TopicName};
 
 use super::catalog::Catalog;
-use super::core::{Core, Parts, topic_of};
-use super::rest::Found;
+use super::core::Core;
+use super::offsets::Offsets;
+use super::root::{Root, RootSource};
 use super::state::CatalogState;
 use super::{BrokerConfig, rest};
+
+/// A root being opened.
+struct Opening {
+    root: Arc<Root>,
+    report: OpenReport,
+    lock: Option<Lock>,
+}
 
 /// Opens a root for writing, making it when it is not there.
 pub(super) fn open(
     disk: Disk,
     clock: Clock,
-    root: &Path,
+    path: &Path,
     config: BrokerConfig,
 ) -> Result<Arc<Core>> {
     config.check()?;
     let began = clock.instant();
-    make_dir(&disk, root)?;
-    let lock = take_lock(&disk, root)?;
-    let found = rest::look_at(&disk, root)?;
-    let marks = Marks::open(&disk, &root.join(file_name::MARKS))?;
+    make_dir(&disk, path)?;
+    let lock = take_lock(&disk, path)?;
+    let found = rest::look_at(&disk, path)?;
+    let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
     let host = Host::new(disk, clock, marks, config.manual_upkeep);
-    let (catalog, events) = Catalog::open(&host, root)?;
-    rest::leave_rest(&host.disk, root, found)?;
-    let mut report = OpenReport {
-        clean: found.fresh || found.clean,
-        ..OpenReport::default()
-    };
-    report.clean &= events.is_empty();
-    report.events = events;
-    let parts = Parts {
-        root: Arc::from(root),
-        host,
+    let (catalog, events) = Catalog::open(&host, path)?;
+    rest::leave_rest(&host.disk, path, found)?;
+    let clean = (found.fresh || found.clean) && events.is_empty();
+    let source = RootSource {
+        path,
+        host: Arc::clone(&host),
         config,
         mode: OpenMode::Write,
-        directory: TopicDirectory::new(),
-        catalog,
-        report,
+    };
+    let mut opening = Opening {
+        root: Root::new(source, catalog),
+        report: OpenReport {
+            clean,
+            events,
+            ..OpenReport::default()
+        },
         lock: Some(lock),
     };
-    finish(parts, began, found)
+    opening.report_bad_settings();
+    opening.settle()?;
+    let groups = opening.groups();
+    if !found.clean {
+        opening.open_logs();
+        opening.recover_commits(&groups);
+    }
+    opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
+    let core = Core::new(opening.root, groups, opening.report, opening.lock);
+    core.finish_deletions();
+    Ok(core)
 }
 
 /// Opens a root for reading: takes no lock and changes no byte.
-pub(super) fn open_read_only(disk: Disk, clock: Clock, root: &Path) -> Result<Arc<Core>> {
+pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
-    let found = rest::look_at(&disk, root)?;
-    let marks = Marks::read_only(&disk, &root.join(file_name::MARKS))?;
+    let found = rest::look_at(&disk, path)?;
+    let marks = Marks::read_only(&disk, &path.join(file_name::MARKS))?;
     let host = Host::new(disk, clock, marks, true);
-    let parts = Parts {
-        root: Arc::from(root),
-        catalog: Catalog::open_read_only(&host, root)?,
-        host,
-        config: BrokerConfig::default(),
+    let catalog = Catalog::open_read_only(&host, path)?;
+    let config = BrokerConfig::default();
+    let source = RootSource {
+        path,
+        host: Arc::clone(&host),
+        config,
         mode: OpenMode::Read,
-        directory: TopicDirectory::new(),
+    };
+    let mut opening = Opening {
+        root: Root::new(source, catalog),
         report: OpenReport {
             clean: found.clean,
             ..OpenReport::default()
         },
         lock: None,
     };
-    finish(parts, began, found)
-}
-
-/// Makes the topics of the catalog usable, settles what a crash left, and opens the logs (2).
-fn finish(mut parts: Parts, began: std::time::Instant, found: Found) -> Result<Arc<Core>> {
-    for entry in parts.catalog.state().topics() {
-        for bad in entry.config().1 {
-            let path = parts.root.join(file_name::CATALOG);
-            let reason = format!("topic {}: {bad}", entry.name);
-            parts
-                .report
-                .events
-                .push(OpenEvent::LeftAlone { path, reason });
-        }
-        let topic = topic_of(entry, &parts.root, &parts.host, &parts.config, parts.mode);
-        parts.directory.insert(topic);
-    }
-    let writes = parts.mode == OpenMode::Write;
-    if writes {
-        parts.settle()?;
-    }
-    if writes && !found.clean {
-        for topic in parts.directory.all() {
-            parts.report.merge(topic.open_all());
-        }
-    }
-    parts.report.elapsed = parts.host.clock.instant().saturating_duration_since(began);
-    let core = Core::new(parts);
-    if writes {
-        core.finish_deletions();
-    }
-    Ok(core)
+    opening.report_bad_settings();
+    let groups = opening.groups();
+    opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
+    Ok(Core::new(
+        opening.root,
+        groups,
+        opening.report,
+        opening.lock,
+    ))
 }
 
 /// Why an entry of a root was left as it is.
@@ -129,18 +128,62 @@ impl Odd {
     }
 }
 
-impl Parts {
+impl Opening {
+    fn groups(&self) -> Coordinator {
+        Coordinator::new(CoordinatorSource {
+            host: Arc::clone(&self.root.host),
+            directory: Arc::clone(&self.root.directory),
+            offsets: Box::new(Offsets::new(Arc::clone(&self.root))),
+            read_only: self.root.mode == OpenMode::Read,
+        })
+    }
+
+    fn report_bad_settings(&mut self) {
+        let catalog = self.root.catalog.lock();
+        for entry in catalog.state().topics() {
+            for bad in entry.config().1 {
+                let path = self.root.path.join(file_name::CATALOG);
+                let reason = format!("topic {}: {bad}", entry.name);
+                self.report
+                    .events
+                    .push(OpenEvent::LeftAlone { path, reason });
+            }
+        }
+    }
+
+    /// Opens all logs (2).
+    fn open_logs(&mut self) {
+        for topic in self.root.directory.all() {
+            self.report.merge(topic.open_all());
+        }
+    }
+
+    /// Commits must not point past what a crash left of their partitions.
+    fn recover_commits(&mut self, groups: &Coordinator) {
+        match groups.recover() {
+            Ok(events) => self.report.events.extend(events),
+            Err(error) => {
+                let path = self.root.path.to_path_buf();
+                let reason = format!("what groups committed was not checked: {error}");
+                self.report
+                    .events
+                    .push(OpenEvent::LeftAlone { path, reason });
+            }
+        }
+    }
+
     /// Removes what an unfinished creation left, and tells of everything that belongs to nobody.
     fn settle(&mut self) -> Result<()> {
-        let disk = &self.host.disk;
+        let (root, disk) = (&self.root.path, &self.root.host.disk);
+        let catalog = self.root.catalog.lock();
+        let state = catalog.state();
         let mut removed = false;
         let mut orphans = false;
-        for entry in disk.list(&self.root).at(&self.root, "list")? {
+        for entry in disk.list(root).at(root, "list")? {
             if entry.kind == EntryKind::File {
                 continue;
             }
-            let path = self.root.join(&entry.name);
-            let state = self.catalog.state();
+            let path = root.join(&entry.name);
             match settle_entry(disk, state, &path, (&entry.name, entry.kind))? {
                 Settled::Known => {}
                 Settled::Removed => {
@@ -157,20 +200,15 @@ impl Parts {
             }
         }
         if removed {
-            PartitionDir::sync_root(disk, &self.root)?;
+            PartitionDir::sync_root(disk, root)?;
         }
-        if !orphans {
-            self.forget_stray_marks()?;
+        if orphans {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Marks of topics that are gone: a crash came between the end of the topic and theirs.
-    fn forget_stray_marks(&self) -> Result<()> {
-        let state = self.catalog.state();
-        for key @ MarkKey { topic, .. } in self.host.marks.keys() {
+        // Marks of topics that are gone: a crash came between their end and that of the marks.
+        for key @ MarkKey { topic, .. } in self.root.host.marks.keys() {
             if topic.0 != [0; 16] && !state.has(topic) {
-                self.host.marks.forget(key)?;
+                self.root.host.marks.forget(key)?;
             }
         }
         Ok(())

@@ -65,14 +65,14 @@ fn is_log(name: &str) -> bool {
     )
 }
 
-/// Says, durably, that the root is in use.
+/// Says, durably, that the root is in use; so the names of files that were just made are durable
+/// too.
 pub(super) fn leave_rest(disk: &Disk, root: &Path, found: Found) -> Result<()> {
     if found.clean {
         let path = root.join(file_name::CLEAN_SHUTDOWN);
         disk.remove_file(&path).at(&path, "remove")?;
-        disk.sync_dir(root).at(root, "sync")?;
     }
-    Ok(())
+    disk.sync_dir(root).at(root, "sync")
 }
 
 /// Says, durably, that the root is at rest: everything else in it is synced.

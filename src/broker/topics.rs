@@ -3,9 +3,7 @@
 //!
 //! Knows nothing about the bytes of the catalog.
 //!
-//! 1. Made: the directories first, their names synced; then the catalog has the topic, and it is
-//!    there. A crash before that leaves directories without records, which the next opening
-//!    removes.
+//! 1. Made and extended: see `root.rs`.
 //! 2. Deleted: the catalog first, and the topic is gone; then its files, its marks and the groups'
 //!    commits; then the catalog hears that nothing is left. Whoever opens the root, or makes a
 //!    topic of the same name, finishes a deletion that was begun.
@@ -16,95 +14,22 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::MarkKey;
 use crate::format::metadata::MetadataRecord;
-use crate::topic::{PartitionDir, TopicConfig, TopicShared, random_topic_id};
-use crate::types::{PartitionId, Settings as _, TopicName};
+use crate::topic::{PartitionDir, TopicConfig, TopicShared};
+use crate::types::{Settings as _, TopicName};
 
-use super::catalog::Catalog;
-use super::core::{Core, topic_of};
-use super::offsets::{OFFSETS_TOPIC, is_reserved, offsets_config};
+use super::core::Core;
+use super::offsets::is_reserved;
+use super::root::invalid_name;
 use super::state::TopicEntry;
-
-/// Names that Windows keeps for devices, whatever follows after a dot. A root can be carried
-/// there.
-const DEVICES: [&str; 22] = [
-    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8",
-    "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
-];
 
 impl Core {
     /// Makes a topic for a user.
     pub(super) fn create(&self, name: &str, config: TopicConfig) -> Result<Arc<TopicShared>> {
-        self.check_writable()?;
+        self.root.check_writable()?;
         let name = user_name(name)?;
         config.check()?;
-        self.create_checked(name, &config)
-    }
-
-    /// The topic of the groups' commits, made when it is not there.
-    pub(super) fn offsets_topic(&self) -> Result<Arc<TopicShared>> {
-        if let Some(topic) = self.directory.find(OFFSETS_TOPIC) {
-            return Ok(Arc::clone(topic.shared()));
-        }
-        self.check_writable()?;
-        let name =
-            TopicName::new(OFFSETS_TOPIC).map_err(|reason| invalid(OFFSETS_TOPIC, reason))?;
-        match self.create_checked(name, &offsets_config()) {
-            // Somebody was faster.
-            Err(Error::TopicExists { .. }) => self.offsets_topic(),
-            made => made,
-        }
-    }
-
-    fn create_checked(&self, name: TopicName, config: &TopicConfig) -> Result<Arc<TopicShared>> {
         self.finish_deletion_of(&name)?;
-        let mut catalog = self.catalog.lock();
-        self.check_writable()?;
-        check_free(&catalog, &name)?;
-        let entry = TopicEntry::new(name, random_topic_id(), config);
-        let topic = topic_of(&entry, &self.root, &self.host, &self.config, self.mode);
-        let whole = 0..entry.partitions;
-        let made = if topic.is_sparse() {
-            Ok(())
-        } else {
-            self.make_dirs(&topic, whole.clone())
-        };
-        if let Err(error) = made.and_then(|()| catalog.append(entry.creation())) {
-            if !catalog.in_doubt() {
-                self.unmake_dirs(&topic, whole);
-            }
-            return Err(error);
-        }
-        self.directory.insert(Arc::clone(&topic));
-        Ok(topic)
-    }
-
-    /// Makes the directories of new partitions. One that is there already may hold what an earlier
-    /// attempt left, but no records.
-    fn make_dirs(&self, topic: &TopicShared, new: std::ops::Range<PartitionId>) -> Result<()> {
-        let disk = &self.host.disk;
-        for partition in new.clone() {
-            let dir = topic.dir(partition);
-            if !dir.exists(disk)? {
-                continue;
-            }
-            if PartitionDir::inspect(disk, dir.path())?.data {
-                let taken = std::io::ErrorKind::AlreadyExists.into();
-                return Err(Error::io(dir.path(), "create the directory", taken));
-            }
-            PartitionDir::remove(disk, dir.path())?;
-        }
-        topic.make_dirs(new)
-    }
-
-    /// Removes directories that were made for nothing, as far as that goes: the next opening does
-    /// the rest.
-    fn unmake_dirs(&self, topic: &TopicShared, new: std::ops::Range<PartitionId>) {
-        for partition in new {
-            drop(PartitionDir::remove(
-                &self.host.disk,
-                topic.dir(partition).path(),
-            ));
-        }
+        self.root.create(name, &config)
     }
 
     /// Gives a topic more partitions and other settings.
@@ -113,14 +38,14 @@ impl Core {
         name: &str,
         change: impl FnOnce(TopicConfig) -> TopicConfig,
     ) -> Result<()> {
-        self.check_writable()?;
+        self.root.check_writable()?;
         let name = user_name(name)?;
-        let before = self.directory.get(name.as_str())?.config();
+        let before = self.root.directory.get(name.as_str())?.config();
         let wanted = change(before.clone());
         wanted.check()?;
-        let mut catalog = self.catalog.lock();
-        self.check_writable()?;
-        let topic = self.directory.get(name.as_str())?;
+        let mut catalog = self.root.catalog.lock();
+        self.root.check_writable()?;
+        let topic = self.root.directory.get(name.as_str())?;
         let topic = topic.shared();
         let now = topic.config();
         // Somebody may have changed something else meanwhile.
@@ -136,26 +61,26 @@ impl Core {
             return Ok(());
         }
         let new = now.partitions..config.partitions;
-        let made = self.make_dirs(topic, new.clone());
+        let made = self.root.make_dirs(topic, new.clone());
         if let Err(error) = made.and_then(|()| catalog.append(records)) {
             if !catalog.in_doubt() {
-                self.unmake_dirs(topic, new);
+                self.root.unmake_dirs(topic, new);
             }
             return Err(error);
         }
         let applied = topic.reconfigure(config);
-        self.directory.tell();
+        self.root.directory.tell();
         applied
     }
 
     /// Deletes a topic.
     pub(super) fn delete(&self, name: &str) -> Result<()> {
-        self.check_writable()?;
+        self.root.check_writable()?;
         let name = user_name(name)?;
         let deletions = self.deletions.lock();
         let entry = {
-            let mut catalog = self.catalog.lock();
-            self.check_writable()?;
+            let mut catalog = self.root.catalog.lock();
+            self.root.check_writable()?;
             let unknown = || Error::UnknownTopic {
                 name: name.to_string(),
             };
@@ -163,7 +88,7 @@ impl Core {
             catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }])?;
             entry
         };
-        if let Some(topic) = self.directory.remove(name.as_str()) {
+        if let Some(topic) = self.root.directory.remove(name.as_str()) {
             topic.delete();
         }
         let finished = self.finish_deletion(&entry);
@@ -184,7 +109,7 @@ impl Core {
     }
 
     fn leaving(&self, name: &TopicName) -> Option<TopicEntry> {
-        let catalog = self.catalog.lock();
+        let catalog = self.root.catalog.lock();
         catalog
             .state()
             .leaving()
@@ -196,7 +121,14 @@ impl Core {
     /// stands in the way, and by the next opening.
     pub(super) fn finish_deletions(&self) {
         let _deletions = self.deletions.lock();
-        let leaving: Vec<_> = self.catalog.lock().state().leaving().cloned().collect();
+        let leaving: Vec<_> = self
+            .root
+            .catalog
+            .lock()
+            .state()
+            .leaving()
+            .cloned()
+            .collect();
         for entry in leaving {
             drop(self.finish_deletion(&entry));
         }
@@ -204,64 +136,33 @@ impl Core {
 
     /// Removes what is left of a topic that is gone (2). Called with `deletions` held.
     fn finish_deletion(&self, entry: &TopicEntry) -> Result<()> {
-        let disk = &self.host.disk;
+        let disk = &self.root.host.disk;
         for partition in 0..entry.partitions {
-            let dir = PartitionDir::new(&self.root, &entry.name, entry.id, partition);
+            let dir = PartitionDir::new(&self.root.path, &entry.name, entry.id, partition);
             if dir.exists(disk)? && !dir.is_anothers(disk)? {
                 PartitionDir::remove(disk, dir.path())?;
             }
         }
-        PartitionDir::sync_root(disk, &self.root)?;
+        PartitionDir::sync_root(disk, &self.root.path)?;
         for partition in 0..entry.partitions {
-            self.host.marks.forget(MarkKey {
+            self.root.host.marks.forget(MarkKey {
                 topic: entry.id,
                 partition,
             })?;
         }
-        self.forget_commits(entry.name.as_str())?;
-        let mut catalog = self.catalog.lock();
+        self.groups.forget_topic(entry.name.as_str())?;
+        let mut catalog = self.root.catalog.lock();
         catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }])
-    }
-}
-
-fn invalid(name: &str, reason: &'static str) -> Error {
-    Error::InvalidName {
-        name: name.to_owned(),
-        reason,
     }
 }
 
 /// The name of a topic that a user may make, change and delete.
 fn user_name(name: &str) -> Result<TopicName> {
-    let checked = TopicName::new(name).map_err(|reason| invalid(name, reason))?;
+    let checked = TopicName::new(name).map_err(|reason| invalid_name(name, reason))?;
     if is_reserved(name) {
-        return Err(invalid(name, "the name belongs to Kafka itself"));
+        return Err(invalid_name(name, "the name belongs to Kafka itself"));
     }
     Ok(checked)
-}
-
-/// Whether a new topic may have a name that follows the rules.
-fn check_free(catalog: &Catalog, name: &TopicName) -> Result<()> {
-    let state = catalog.state();
-    if state.find(name).is_some() {
-        return Err(Error::TopicExists {
-            name: name.to_string(),
-        });
-    }
-    if state.confused_with(name).is_some() {
-        let reason = "it differs from an existing topic only in '.' and '_' or in capitals";
-        return Err(invalid(name.as_str(), reason));
-    }
-    let stem = name
-        .as_str()
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    if DEVICES.contains(&stem.as_str()) {
-        return Err(invalid(name.as_str(), "Windows takes it for a device"));
-    }
-    Ok(())
 }
 
 fn check_not_fewer(now: u32, wanted: u32) -> Result<()> {

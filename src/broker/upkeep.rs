@@ -20,9 +20,9 @@ pub struct UpkeepReport {
 impl Core {
     /// One round over all logs that are open.
     pub(super) fn upkeep(&self) -> Result<UpkeepReport> {
-        self.check_writable()?;
+        self.root.check_writable()?;
         let mut report = UpkeepReport::default();
-        for log in self.open_logs() {
+        for log in self.root.open_logs() {
             let behind = log.flushed_offset() < log.end_offset();
             if !behind || !matches!(log.config().durability, Durability::Interval(_)) {
                 continue;
