@@ -103,12 +103,12 @@ impl RootFacts {
     /// over completely.
     pub(crate) fn is_newer(&self) -> bool {
         match (&self.meta, &self.own) {
-            (Some(MetaProperties::Formatted(_)), Some(own)) => {
-                own.importing || own.metadata != self.metadata
-            }
+            // Behind the line that refuses, only we have written.
+            (Some(MetaProperties::Other { .. }), Some(own)) => own.importing,
+            (Some(MetaProperties::Other { .. }), None) => false,
+            (_, Some(own)) => own.importing || own.metadata != self.metadata,
             (Some(MetaProperties::Formatted(_)), None) => true,
-            (_, Some(own)) => own.importing,
-            (_, None) => false,
+            (None, None) => !self.metadata.is_empty(),
         }
     }
 }
