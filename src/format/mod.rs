@@ -20,6 +20,7 @@ mod intent;
 mod mark;
 pub(crate) mod metadata;
 pub(crate) mod properties;
+mod root_file;
 pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
@@ -37,6 +38,7 @@ pub(crate) use crc::crc32c;
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
 pub(crate) use mark::{Mark, MarkKey, SLOT_LEN};
+pub(crate) use root_file::{MetadataFile, RootFile};
 
 /// The bytes that some hexadecimal digits say; spaces between them are for the reader.
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod quarantine;
 mod read;
 mod report;
 mod retention;
+mod root;
 mod segments;
 mod time;
 mod truncate;
@@ -44,6 +45,7 @@ pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
+pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
