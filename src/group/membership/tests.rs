@@ -311,7 +311,7 @@ impl History {
                         had.insert(partition.clone()),
                         "{partition:?} has two owners"
                     );
-                    assert_eq!(self.group.owner(partition), Some(believer.id));
+                    assert_eq!(self.group.owners.get(partition), Some(&believer.id));
                 }
             }
         }
@@ -358,7 +358,7 @@ impl History {
             for partition in 0..shape.partitions {
                 let partition = shape.key.partition(partition);
                 assert!(
-                    self.group.owner(&partition).is_some(),
+                    self.group.owners.contains_key(&partition),
                     "nobody has {partition:?}"
                 );
             }

@@ -120,6 +120,11 @@ impl OffsetStore {
         Ok(ids)
     }
 
+    /// Makes and reads the log of a group where that was not done yet.
+    pub(crate) fn prepare(&self, group: &str) -> Result<()> {
+        self.make(self.partition_of(group)).map(drop)
+    }
+
     /// Whether a commit of this group is to survive a power cut when it returns. The records that
     /// it speaks of must be flushed before, or it could outlive them.
     pub(crate) fn outlives_power(&self, group: &str) -> Result<bool> {
