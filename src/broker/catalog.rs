@@ -38,7 +38,10 @@ const FILE_BYTES_MAX: usize = 1 << 30;
 const DEAD_RECORDS_MIN: u64 = 1024;
 
 /// The mark of the catalog stands among those of the logs, under a key that none of them has.
-const MARK_KEY: MarkKey = MarkKey { topic: TopicId([0; 16]), partition: PartitionId::MAX };
+const MARK_KEY: MarkKey = MarkKey {
+    topic: TopicId([0; 16]),
+    partition: PartitionId::MAX,
+};
 
 /// The topics of a root, and the file that they are kept in.
 #[derive(Debug)]
@@ -105,9 +108,23 @@ impl Catalog {
     }
 
     fn new(host: &Arc<Host>, path: PathBuf, file: Option<File>, scan: Scan) -> Self {
-        let Scan { state, end, next_offset, stopped: _ } = scan;
+        let Scan {
+            state,
+            end,
+            next_offset,
+            stopped: _,
+        } = scan;
         let mark = last_mark(host);
-        Self { host: Arc::clone(host), path, file, end, next_offset, state, mark, poison: None }
+        Self {
+            host: Arc::clone(host),
+            path,
+            file,
+            end,
+            next_offset,
+            state,
+            mark,
+            poison: None,
+        }
     }
 
     /// What it adds up to.
@@ -129,7 +146,10 @@ impl Catalog {
     ///   disk has it, the next opening finds out.
     pub(super) fn append(&mut self, records: Vec<MetadataRecord>) -> Result<()> {
         if let Some(cause) = &self.poison {
-            return Err(Error::Poisoned { path: self.path.clone(), cause: Arc::clone(cause) });
+            return Err(Error::Poisoned {
+                path: self.path.clone(),
+                cause: Arc::clone(cause),
+            });
         }
         let mut batch = Vec::new();
         let next_offset = self.encode(&records, self.next_offset, &mut batch)?;
@@ -156,7 +176,10 @@ impl Catalog {
     fn latch(&mut self, error: io::Error) -> Error {
         let cause = Arc::new(error);
         self.poison = Some(Arc::clone(&cause));
-        Error::Poisoned { path: self.path.clone(), cause }
+        Error::Poisoned {
+            path: self.path.clone(),
+            cause,
+        }
     }
 
     fn malformed(&self, what: &'static str) -> Error {
@@ -173,12 +196,18 @@ impl Catalog {
         let start = out.len();
         let refused = |error: EncodeError| match error {
             EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-            EncodeError::TooLarge { size } => {
-                Error::RecordTooLarge { size, limit: u64::from(u32::MAX) }
-            }
-            EncodeError::Unsupported(what) => Error::Unsupported { what: what.to_owned() },
+            EncodeError::TooLarge { size } => Error::RecordTooLarge {
+                size,
+                limit: u64::from(u32::MAX),
+            },
+            EncodeError::Unsupported(what) => Error::Unsupported {
+                what: what.to_owned(),
+            },
         };
-        let options = BatchOptions { now: self.host.clock.now(), ..BatchOptions::default() };
+        let options = BatchOptions {
+            now: self.host.clock.now(),
+            ..BatchOptions::default()
+        };
         let mut builder = BatchBuilder::new(out, options);
         let mut value = Vec::new();
         for record in records {
@@ -207,7 +236,9 @@ impl Catalog {
     fn settle(&mut self, bytes: &[u8], safe: Position) -> Result<()> {
         let file = self.file.as_ref().ok_or(Error::ReadOnly)?;
         let whole = file.len().at(&self.path, "look at")? == self.end.0;
-        let above = bytes.get(to_usize(safe.0)..to_usize(self.end.0)).unwrap_or_default();
+        let above = bytes
+            .get(to_usize(safe.0)..to_usize(self.end.0))
+            .unwrap_or_default();
         if whole && above.is_empty() {
             return Ok(());
         }
@@ -233,8 +264,16 @@ impl Catalog {
         // The mark speaks of the old file: it must be gone before the new one is there.
         self.mark(Position::ZERO);
         self.host.marks.sync(self.host.clock.instant())?;
-        self.host.disk.replace(&self.path, &bytes).at(&self.path, "replace")?;
-        self.file = Some(self.host.disk.open(&self.path, Access::Write).at(&self.path, "open")?);
+        self.host
+            .disk
+            .replace(&self.path, &bytes)
+            .at(&self.path, "replace")?;
+        self.file = Some(
+            self.host
+                .disk
+                .open(&self.path, Access::Write)
+                .at(&self.path, "open")?,
+        );
         self.end = Position::ZERO.plus(bytes.len());
         self.next_offset = next_offset;
         self.mark(self.end);
@@ -249,14 +288,21 @@ fn read(disk: &Disk, root: &Path) -> Result<(PathBuf, Option<Vec<u8>>)> {
 }
 
 fn last_mark(host: &Host) -> Mark {
-    host.marks.find(MARK_KEY).unwrap_or(Mark { key: MARK_KEY, ..Mark::default() })
+    host.marks.find(MARK_KEY).unwrap_or(Mark {
+        key: MARK_KEY,
+        ..Mark::default()
+    })
 }
 
 /// Puts a copy of what stands behind the last whole change into a file of its own, where there is
 /// anything but zeros.
 fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<OpenEvent>> {
     let rest = bytes.get(to_usize(scan.end.0)..).unwrap_or_default();
-    let Some(reason) = scan.stopped.clone().filter(|_| rest.iter().any(|byte| *byte != 0)) else {
+    let Some(reason) = scan
+        .stopped
+        .clone()
+        .filter(|_| rest.iter().any(|byte| *byte != 0))
+    else {
         return Ok(Vec::new());
     };
     let name = format!("{}-{}.quarantine", file_name::CATALOG, scan.end.0);
@@ -285,7 +331,8 @@ impl Scan {
         while !rest.is_empty() {
             match scan.check(&rest) {
                 Ok(batch) => {
-                    scan.take(&batch).map_err(|reason| Error::corrupt(path, scan.end.0, reason))?;
+                    scan.take(&batch)
+                        .map_err(|reason| Error::corrupt(path, scan.end.0, reason))?;
                     let size = batch.header().size;
                     scan.end = scan.end.plus(size);
                     scan.next_offset = batch.next_offset();

@@ -37,26 +37,42 @@ pub(super) fn look_at(disk: &Disk, root: &Path) -> Result<Found> {
         let what = format!("{} was written by a Kafka broker", root.display());
         return Err(Error::Unsupported { what });
     }
-    let entries = if fresh { disk.list(root).at(root, "list")? } else { Vec::new() };
-    if entries.iter().any(|entry| entry.kind == EntryKind::File && is_log(&entry.name)) {
+    let entries = if fresh {
+        disk.list(root).at(root, "list")?
+    } else {
+        Vec::new()
+    };
+    if entries
+        .iter()
+        .any(|entry| entry.kind == EntryKind::File && is_log(&entry.name))
+    {
         let what = format!("{} is one log: open it with Log::open", root.display());
         return Err(Error::Unsupported { what });
     }
-    Ok(Found { fresh, clean: there(file_name::CLEAN_SHUTDOWN)? })
+    Ok(Found {
+        fresh,
+        clean: there(file_name::CLEAN_SHUTDOWN)?,
+    })
 }
 
 fn is_log(name: &str) -> bool {
-    matches!(FileName::parse(name), FileName::Segment { kind: FileKind::Log, .. })
+    matches!(
+        FileName::parse(name),
+        FileName::Segment {
+            kind: FileKind::Log,
+            ..
+        }
+    )
 }
 
-/// Says, durably, that the root is in use.
+/// Says, durably, that the root is in use; so the names of files that were just made are durable
+/// too.
 pub(super) fn leave_rest(disk: &Disk, root: &Path, found: Found) -> Result<()> {
     if found.clean {
         let path = root.join(file_name::CLEAN_SHUTDOWN);
         disk.remove_file(&path).at(&path, "remove")?;
-        disk.sync_dir(root).at(root, "sync")?;
     }
-    Ok(())
+    disk.sync_dir(root).at(root, "sync")
 }
 
 /// Says, durably, that the root is at rest: everything else in it is synced.

@@ -41,27 +41,39 @@ impl TopicEntry {
     /// A new topic.
     pub(super) fn new(name: TopicName, id: TopicId, config: &TopicConfig) -> Self {
         let settings = config.deviations();
-        let settings = settings.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
-        Self { name, id, partitions: config.partitions, settings }
+        let settings = settings
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), text))
+            .collect();
+        Self {
+            name,
+            id,
+            partitions: config.partitions,
+            settings,
+        }
     }
 
-    /// The settings as a config. What is not a setting of ours has no effect.
-    ///
-    /// # Errors
-    ///
-    /// A setting whose value means nothing.
-    pub(super) fn config(&self) -> Result<TopicConfig, BadSetting> {
+    /// The settings as a config, and those among them that cannot be: they have no effect. What is
+    /// not a setting of ours has none either.
+    pub(super) fn config(&self) -> (TopicConfig, Vec<BadSetting>) {
         let mut config = TopicConfig::default().partitions(self.partitions);
+        let mut bad = Vec::new();
         for (name, text) in &self.settings {
-            config.set(name, text)?;
+            let mut tried = config.clone();
+            match tried.set(name, text).and_then(|_known| tried.check()) {
+                Ok(()) => config = tried,
+                Err(setting) => bad.push(setting),
+            }
         }
-        config.check()?;
-        Ok(config)
+        (config, bad)
     }
 
     /// The records that make the topic.
     pub(super) fn creation(&self) -> Vec<MetadataRecord> {
-        let mut records = vec![MetadataRecord::Topic { name: self.name.to_string(), id: self.id }];
+        let mut records = vec![MetadataRecord::Topic {
+            name: self.name.to_string(),
+            id: self.id,
+        }];
         let settings = self.settings.iter();
         records.extend(settings.map(|(key, text)| self.setting(key, Some(text))));
         records.extend((0..self.partitions).map(|partition| self.partition(partition)));
@@ -132,7 +144,9 @@ impl CatalogState {
     /// The topic that a name would be confused with: by a file system that takes capitals for
     /// small letters, or by Kafka's metrics, which take `.` for `_`.
     pub(super) fn confused_with(&self, name: &TopicName) -> Option<&TopicName> {
-        self.confusable.get(&confusable(name)).filter(|there| *there != name)
+        self.confusable
+            .get(&confusable(name))
+            .filter(|there| *there != name)
     }
 
     /// Takes a record in.
@@ -145,10 +159,15 @@ impl CatalogState {
             MetadataRecord::Topic { name, id } => self.add(&name, id),
             MetadataRecord::Partition(partition) => self.add_partition(&partition),
             MetadataRecord::RemoveTopic { id } => self.remove(id),
-            MetadataRecord::Config { resource_type: TOPIC_RESOURCE, resource, key, value }
-                if self.by_name(&resource).is_some() =>
-            {
-                let Some(topic) = self.by_name(&resource) else { return Ok(()) };
+            MetadataRecord::Config {
+                resource_type: TOPIC_RESOURCE,
+                resource,
+                key,
+                value,
+            } if self.by_name(&resource).is_some() => {
+                let Some(topic) = self.by_name(&resource) else {
+                    return Ok(());
+                };
                 match value {
                     Some(value) => topic.settings.insert(key, value),
                     None => topic.settings.remove(&key),
@@ -175,7 +194,15 @@ impl CatalogState {
         self.confusable.insert(confusable(&name), name.clone());
         self.ids.insert(name.clone(), id);
         let settings = BTreeMap::new();
-        self.topics.insert(id, TopicEntry { name, id, partitions: 0, settings });
+        self.topics.insert(
+            id,
+            TopicEntry {
+                name,
+                id,
+                partitions: 0,
+                settings,
+            },
+        );
         Ok(())
     }
 
@@ -186,7 +213,10 @@ impl CatalogState {
         if record.partition > topic.partitions {
             return Err("a partition is missing");
         }
-        let count = record.partition.checked_add(1).ok_or("a topic has too many partitions")?;
+        let count = record
+            .partition
+            .checked_add(1)
+            .ok_or("a topic has too many partitions")?;
         topic.partitions = topic.partitions.max(count);
         Ok(())
     }
@@ -195,7 +225,10 @@ impl CatalogState {
         if self.leaving.remove(&id).is_some() {
             return Ok(());
         }
-        let topic = self.topics.remove(&id).ok_or("a topic is removed that is not there")?;
+        let topic = self
+            .topics
+            .remove(&id)
+            .ok_or("a topic is removed that is not there")?;
         self.ids.remove(&topic.name);
         let confusable = confusable(&topic.name);
         if self.confusable.get(&confusable) == Some(&topic.name) {
@@ -209,10 +242,22 @@ impl CatalogState {
     pub(super) fn live_records(&self) -> usize {
         let topic = |topic: &TopicEntry| {
             let partitions = usize::try_from(topic.partitions).unwrap_or(usize::MAX);
-            topic.settings.len().saturating_add(partitions).saturating_add(1)
+            topic
+                .settings
+                .len()
+                .saturating_add(partitions)
+                .saturating_add(1)
         };
-        let topics = self.topics.values().map(topic).fold(0, usize::saturating_add);
-        let leaving = self.leaving.values().map(topic).fold(0, usize::saturating_add);
+        let topics = self
+            .topics
+            .values()
+            .map(topic)
+            .fold(0, usize::saturating_add);
+        let leaving = self
+            .leaving
+            .values()
+            .map(topic)
+            .fold(0, usize::saturating_add);
         topics
             .saturating_add(leaving)
             .saturating_add(self.leaving.len())
@@ -243,7 +288,9 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, id: u8, partitions: u32) -> TopicEntry {
-        let config = TopicConfig::default().partitions(partitions).segment_bytes(4096);
+        let config = TopicConfig::default()
+            .partitions(partitions)
+            .segment_bytes(4096);
         TopicEntry::new(TopicName::new(name).unwrap(), TopicId([id; 16]), &config)
     }
 
@@ -260,7 +307,7 @@ mod tests {
         let flights = entry("flights", 1, 3);
         let mut state = state(flights.creation());
         assert_eq!(state.find(&flights.name), Some(&flights));
-        assert_eq!(flights.config().unwrap().segment_bytes, 4096);
+        assert_eq!(flights.config().0.segment_bytes, 4096);
         let gone = MetadataRecord::RemoveTopic { id: flights.id };
         state.apply(gone.clone()).unwrap();
         assert_eq!(state.find(&flights.name), None);
@@ -271,20 +318,53 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_cannot_be_has_no_effect_and_is_told() {
+        let mut topic = entry("a", 1, 2);
+        topic
+            .settings
+            .insert("retention.ms".to_owned(), "soon".to_owned());
+        topic
+            .settings
+            .insert("max.message.bytes".to_owned(), "0".to_owned());
+        topic.settings.insert(
+            "follower.replication.throttled.replicas".to_owned(),
+            "*".to_owned(),
+        );
+        let (config, bad) = topic.config();
+        assert_eq!(
+            config,
+            TopicConfig::default().partitions(2).segment_bytes(4096)
+        );
+        let names: Vec<_> = bad.iter().map(|setting| setting.name.as_str()).collect();
+        assert_eq!(names, ["max.message.bytes", "retention.ms"]);
+    }
+
+    #[test]
     fn an_alteration_says_only_what_changed() {
         let flights = entry("flights", 1, 2);
-        let config = flights.config().unwrap().segment_bytes(1 << 30).index_interval_bytes(1);
+        let config = flights
+            .config()
+            .0
+            .segment_bytes(1 << 30)
+            .index_interval_bytes(1);
         let records = flights.alteration(&config.clone().partitions(4));
         assert_eq!(records.len(), 4, "{records:?}");
         let state = state(flights.creation().into_iter().chain(records));
         let altered = state.find(&flights.name).unwrap();
-        assert_eq!(altered.config().unwrap(), config.partitions(4));
-        assert!(!altered.settings.contains_key("segment.bytes"), "the default again");
+        assert_eq!(altered.config().0, config.partitions(4));
+        assert!(
+            !altered.settings.contains_key("segment.bytes"),
+            "the default again"
+        );
     }
 
     #[test]
     fn a_snapshot_adds_up_to_the_same_and_keeps_what_nobody_understands() {
-        let unknown = MetadataRecord::Unknown { api_key: 99, version: 3, raw: vec![1, 2] };
+        let unknown = MetadataRecord::Unknown {
+            api_key: 99,
+            version: 3,
+            raw: vec![1, 2],
+        };
         let quota = MetadataRecord::Config {
             resource_type: 4,
             resource: "1".to_owned(),
@@ -292,7 +372,9 @@ mod tests {
             value: None,
         };
         let mut records = entry("a", 1, 2).creation();
-        records.push(MetadataRecord::RemoveTopic { id: TopicId([1; 16]) });
+        records.push(MetadataRecord::RemoveTopic {
+            id: TopicId([1; 16]),
+        });
         records.extend(entry("a", 2, 1).creation());
         records.extend([unknown, quota]);
         let before = state(records);
@@ -308,9 +390,21 @@ mod tests {
             let other = TopicName::new(other).unwrap();
             assert!(state.confused_with(&other).is_some(), "{other}");
         }
-        assert!(state.confused_with(&TopicName::new("New.York").unwrap()).is_none());
-        state.apply(MetadataRecord::RemoveTopic { id: TopicId([1; 16]) }).unwrap();
-        assert!(state.confused_with(&TopicName::new("new.york").unwrap()).is_none());
+        assert!(
+            state
+                .confused_with(&TopicName::new("New.York").unwrap())
+                .is_none()
+        );
+        state
+            .apply(MetadataRecord::RemoveTopic {
+                id: TopicId([1; 16]),
+            })
+            .unwrap();
+        assert!(
+            state
+                .confused_with(&TopicName::new("new.york").unwrap())
+                .is_none()
+        );
     }
 
     #[test]
@@ -322,10 +416,17 @@ mod tests {
             vec![partition(0)],
             vec![topic.clone(), partition(1)],
             vec![topic.clone(), topic],
-            vec![MetadataRecord::Topic { name: "..".to_owned(), id: TopicId([1; 16]) }],
+            vec![MetadataRecord::Topic {
+                name: "..".to_owned(),
+                id: TopicId([1; 16]),
+            }],
         ] {
             let mut state = CatalogState::default();
-            assert!(records.into_iter().any(|record| state.apply(record).is_err()));
+            assert!(
+                records
+                    .into_iter()
+                    .any(|record| state.apply(record).is_err())
+            );
         }
     }
 }

@@ -141,6 +141,28 @@ pub(super) struct AppendState {
     pub(super) next_ready: bool,
 }
 
+impl AppendState {
+    /// A log that ends in a segment, about which nothing else is known yet.
+    pub(super) fn at_end(active: Arc<Segment>, end: Offset) -> Self {
+        Self {
+            gate: Gate::Open,
+            active,
+            writer: None,
+            progress: IndexProgress::default(),
+            index_written: IndexWritten::default(),
+            indexes_full: false,
+            end,
+            first_timestamp: None,
+            made_at: Timestamp::NONE,
+            leader_epoch: 0,
+            sealing: Vec::new(),
+            names_unsynced: false,
+            unsynced_bytes: 0,
+            next_ready: false,
+        }
+    }
+}
+
 /// A segment that was rolled and is to be sealed.
 #[derive(Debug)]
 pub(super) struct Sealing {

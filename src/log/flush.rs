@@ -162,7 +162,7 @@ impl Shared {
     pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
         let mut work = {
             let mut state = self.append.lock();
-            self.gather(&mut state)
+            gather(&mut state)
         };
         if let Err(error) = self.seal(&mut work) {
             // Trimming failed, which is no failed sync: the segments stay for the next turn.
@@ -185,23 +185,6 @@ impl Shared {
         self.flushed.store(work.end, Ordering::Release);
         self.raise();
         Ok(work.end)
-    }
-
-    fn gather(&self, state: &mut AppendState) -> Work {
-        let work = Work {
-            sealing: std::mem::take(&mut state.sealing),
-            names: std::mem::take(&mut state.names_unsynced),
-            active: Arc::clone(&state.active),
-            file: state
-                .writer
-                .as_ref()
-                .map(|writer| Arc::clone(writer.file())),
-            end: state.end,
-            position: state.active.end(),
-            index_written: state.index_written,
-        };
-        state.unsynced_bytes = 0;
-        work
     }
 
     /// Gives back what sealed segments had reserved, writes their indexes, syncs them, closes
@@ -335,6 +318,7 @@ impl Shared {
         self.sync_all(&turn)?;
         let active = Arc::clone(&self.append.lock().active);
         active.write_index_files(&self.host.disk)?;
+        active.sync_index_files(&self.host.disk)?;
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.host.marks.sync(self.host.clock.instant())?;
         self.append.lock().writer = None;
@@ -376,6 +360,24 @@ impl Shared {
             Ok(())
         }
     }
+}
+
+/// Takes over what is to be synced.
+fn gather(state: &mut AppendState) -> Work {
+    let work = Work {
+        sealing: std::mem::take(&mut state.sealing),
+        names: std::mem::take(&mut state.names_unsynced),
+        active: Arc::clone(&state.active),
+        file: state
+            .writer
+            .as_ref()
+            .map(|writer| Arc::clone(writer.file())),
+        end: state.end,
+        position: state.active.end(),
+        index_written: state.index_written,
+    };
+    state.unsynced_bytes = 0;
+    work
 }
 
 impl Chore for Shared {

@@ -121,7 +121,12 @@ impl Marks {
         let slot = u64::from(place.pair).saturating_mul(2).saturating_add(half);
         let position = slot.saturating_mul(u64::try_from(SLOT_LEN).unwrap_or(u64::MAX));
         file.write_at(position, &mark.encode())
-            .at(&self.path, "write")
+            .at(&self.path, "write")?;
+        self.table
+            .lock()
+            .newest
+            .insert(mark.key, (place.pair, *mark));
+        Ok(())
     }
 
     /// Makes every mark that was written survive power loss.

@@ -38,7 +38,9 @@ pub(crate) use config::log_settings;
 pub(crate) use host::{Chore, Host};
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
-pub(crate) use place::{make_dir, parent_of, take_lock};
+#[cfg(any(test, feature = "__sim"))]
+pub(crate) use place::open_alone_on;
+pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;

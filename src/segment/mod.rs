@@ -10,6 +10,7 @@
 //!    from the `.log` when they disagree.
 
 mod batch_cursor;
+mod hints;
 mod open_files;
 mod scan;
 mod sparse_index;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
+pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
 pub(crate) use scan::{TailScan, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
@@ -258,9 +260,22 @@ impl Segment {
     /// cannot be right (I2). Files that were wrong are written again; a failure to do so is no
     /// reason to fail.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
-        match self.read_index_files(disk)? {
-            Some(index) => Ok(index),
-            None => Ok(self.rebuild_index(disk, pool)?.index),
+        if let Some(index) = self.read_index_files(disk)? {
+            let file = self.file(disk, pool)?;
+            let agree = self.batches(&file).agree_with(&index);
+            if agree.at(&self.log_path(), "read")? {
+                return Ok(index);
+            }
+        }
+        Ok(self.rebuild_index(disk, pool)?.index)
+    }
+
+    /// The batches, for whoever wants to hold the indexes against them.
+    pub(crate) fn batches<'a>(&self, file: &'a File) -> Batches<'a> {
+        Batches {
+            file,
+            base_offset: self.base_offset,
+            end: self.end(),
         }
     }
 
@@ -290,7 +305,8 @@ impl Segment {
     ) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
         let walk = BatchCursor::new(Position::ZERO, self.base_offset);
-        let scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        let mut scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        scanned.progress.final_entry(&mut scanned.index);
         self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
     }
@@ -329,8 +345,18 @@ impl Segment {
         Ok(now)
     }
 
-    /// Writes both index files whole, as they are in memory, and syncs them. Without indexes in
-    /// memory the files stay as they are.
+    /// Syncs both index files, for a log that is being closed: whoever opens it next is spared the
+    /// rebuild.
+    pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
+        for path in [self.index_path(), self.time_index_path()] {
+            let file = disk.open(&path, Access::Write).at(&path, "open")?;
+            file.sync_data().at(&path, "sync")?;
+        }
+        Ok(())
+    }
+
+    /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory
+    /// the files stay as they are.
     pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<()> {
         let (offsets, times) = match &*self.index.read() {
             Some(index) => index.encode(),
@@ -369,12 +395,11 @@ fn write_from(disk: &Disk, path: &Path, position: u64, bytes: &[u8]) -> Result<(
         .at(path, "write")
 }
 
-/// Makes a file hold just these bytes, in place and synced: an index that a crash leaves half
-/// written is rebuilt, so it needs no atomic replacement.
+/// Makes a file hold just these bytes, in place: an index that a crash leaves half written is
+/// rebuilt, so it needs neither a sync nor an atomic replacement.
 fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;
     file.write_at(0, bytes).at(path, "write")?;
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    file.set_len(length).at(path, "set the length of")?;
-    file.sync_data().at(path, "sync")
+    file.set_len(length).at(path, "set the length of")
 }

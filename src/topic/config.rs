@@ -52,7 +52,11 @@ pub struct TopicConfig {
 
 impl Default for TopicConfig {
     fn default() -> Self {
-        Self { partitions: 1, durability: None, log: LogConfig::default() }
+        Self {
+            partitions: 1,
+            durability: None,
+            log: LogConfig::default(),
+        }
     }
 }
 
@@ -102,13 +106,18 @@ log_settings!(setter);
 impl TopicConfig {
     /// What the log of a partition is opened with.
     pub(crate) fn log_config(&self, broker: Durability) -> LogConfig {
-        self.log.clone().durability(self.durability.unwrap_or(broker))
+        self.log
+            .clone()
+            .durability(self.durability.unwrap_or(broker))
     }
 
     /// The settings that are not what a new topic has: what the catalog keeps.
     pub(crate) fn deviations(&self) -> BTreeMap<&'static str, String> {
         let usual = Self::default().entries();
-        let entries = self.entries().into_iter().filter(|entry| !usual.contains(entry));
+        let entries = self
+            .entries()
+            .into_iter()
+            .filter(|entry| !usual.contains(entry));
         entries.filter(|(name, _)| *name != PARTITIONS).collect()
     }
 
@@ -197,16 +206,26 @@ mod tests {
             .retention_ms(Duration::from_millis(5))
             .durability(Durability::Always);
         let json = serde_json::to_string(&config).unwrap();
-        for part in ["\"partitions\":7", "\"segment.bytes\":2048", "\"durability\":\"always\""] {
+        for part in [
+            "\"partitions\":7",
+            "\"segment.bytes\":2048",
+            "\"durability\":\"always\"",
+        ] {
             assert!(json.contains(part), "{json}");
         }
         assert_eq!(serde_json::from_str::<TopicConfig>(&json).unwrap(), config);
         assert_eq!(config.segment_bytes, 2048);
         let log = config.log_config(Durability::Os);
-        assert_eq!((log.segment_bytes, log.durability), (2048, Durability::Always));
-        assert_eq!(TopicConfig::default().log_config(Durability::Always).durability, {
-            Durability::Always
-        });
+        assert_eq!(
+            (log.segment_bytes, log.durability),
+            (2048, Durability::Always)
+        );
+        assert_eq!(
+            TopicConfig::default()
+                .log_config(Durability::Always)
+                .durability,
+            { Durability::Always }
+        );
     }
 
     #[test]
@@ -216,10 +235,18 @@ mod tests {
             (r#"{"partitions": "many"}"#, ["partitions", "1 to 100000"]),
             (r#"{"segment.bytes": 10}"#, ["segment.bytes", "1024 to"]),
             (r#"{"durability": "perhaps"}"#, ["durability", "interval:"]),
-            (r#"{"durability": "interval:0"}"#, ["durability", "at least 1"]),
-            (r#"{"colour": "red"}"#, ["colour", "partitions, segment.bytes"]),
+            (
+                r#"{"durability": "interval:0"}"#,
+                ["durability", "at least 1"],
+            ),
+            (
+                r#"{"colour": "red"}"#,
+                ["colour", "partitions, segment.bytes"],
+            ),
         ] {
-            let error = serde_json::from_str::<TopicConfig>(json).unwrap_err().to_string();
+            let error = serde_json::from_str::<TopicConfig>(json)
+                .unwrap_err()
+                .to_string();
             for word in words {
                 assert!(error.contains(word), "{error}");
             }
@@ -229,11 +256,16 @@ mod tests {
     #[test]
     fn the_catalog_keeps_what_differs_from_a_new_topic() {
         assert!(TopicConfig::default().partitions(9).deviations().is_empty());
-        let config = TopicConfig::default().segment_bytes(2048).durability(Durability::Os);
+        let config = TopicConfig::default()
+            .segment_bytes(2048)
+            .durability(Durability::Os);
         let kept: Vec<_> = config.deviations().into_iter().collect();
         assert_eq!(
             kept,
-            [("durability", "os".to_owned()), ("segment.bytes", "2048".to_owned())]
+            [
+                ("durability", "os".to_owned()),
+                ("segment.bytes", "2048".to_owned())
+            ]
         );
     }
 
@@ -243,6 +275,9 @@ mod tests {
         let mine = old.clone().segment_bytes(2048);
         let theirs = old.clone().durability(None).partitions(3);
         let both = mine.with_changes(&old, &theirs).unwrap();
-        assert_eq!(both, TopicConfig::default().segment_bytes(2048).partitions(3));
+        assert_eq!(
+            both,
+            TopicConfig::default().segment_bytes(2048).partitions(3)
+        );
     }
 }

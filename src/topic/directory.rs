@@ -52,7 +52,10 @@ impl TopicDirectory {
     /// A topic, internal ones included. The handle keeps nothing alive: for whoever belongs to the
     /// broker himself.
     pub(crate) fn find(&self, name: &str) -> Option<Topic> {
-        self.topics.read().get(name).map(|topic| Topic::new(Arc::clone(topic)))
+        self.topics
+            .read()
+            .get(name)
+            .map(|topic| Topic::new(Arc::clone(topic)))
     }
 
     /// A topic, for a user.
@@ -61,7 +64,9 @@ impl TopicDirectory {
     ///
     /// [`Error::UnknownTopic`].
     pub(crate) fn get(&self, name: &str) -> Result<Topic> {
-        let unknown = || Error::UnknownTopic { name: name.to_owned() };
+        let unknown = || Error::UnknownTopic {
+            name: name.to_owned(),
+        };
         let topic = self.find(name).ok_or_else(unknown)?;
         let keeper = self.keeper().ok_or(Error::Closed)?;
         Ok(topic.kept_by(keeper))

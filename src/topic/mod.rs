@@ -102,7 +102,12 @@ impl fmt::Debug for Topic {
 impl Topic {
     /// A handle that keeps nothing open: for whoever belongs to the broker.
     pub(crate) fn new(shared: Arc<TopicShared>) -> Self {
-        Self { shared, partitioner: None, sticky: Sticky::new(STICKY_BYTES), keeper: None }
+        Self {
+            shared,
+            partitioner: None,
+            sticky: Sticky::new(STICKY_BYTES),
+            keeper: None,
+        }
     }
 
     /// The same handle, which keeps something alive.
@@ -198,7 +203,9 @@ impl Topic {
         self.shared.check_alive()?;
         let partitions = self.partition_count();
         if partitions == 1 && self.partitioner.is_none() {
-            let offsets = self.shared.append_batch(0, records.into_iter().map(Into::into));
+            let offsets = self
+                .shared
+                .append_batch(0, records.into_iter().map(Into::into));
             return Ok(AppendedBatch::if_any(0, offsets).into_iter().collect());
         }
         let scattered = self.scatter(records.into_iter().map(Into::into), partitions)?;
@@ -211,7 +218,10 @@ impl Topic {
     /// A handle on the same topic that asks a [`Partitioner`] where every record goes.
     #[must_use]
     pub fn with_partitioner(&self, partitioner: Arc<dyn Partitioner>) -> Self {
-        Self { partitioner: Some(partitioner), ..self.clone() }
+        Self {
+            partitioner: Some(partitioner),
+            ..self.clone()
+        }
     }
 
     /// A handle on the log of a partition. The broker closes it: [`Log::close`] flushes it only.
@@ -249,7 +259,9 @@ impl Topic {
         match record.key() {
             _ if partitions == 1 => 0,
             Some(key) => partition_of_key(key, partitions),
-            None => self.sticky.place(record.value().map_or(0, <[u8]>::len), partitions),
+            None => self
+                .sticky
+                .place(record.value().map_or(0, <[u8]>::len), partitions),
         }
     }
 

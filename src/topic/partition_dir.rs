@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{FileKind, FileName, file_name, properties};
+use crate::format::{Corruption, FileKind, FileName, file_name, properties};
 use crate::types::{PartitionId, TopicId, TopicName};
 
 /// A directory `topic-N` of a root.
@@ -52,22 +52,17 @@ impl PartitionDir {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] when the directory belongs to another topic.
+    /// [`Error::Corrupt`] when the directory belongs to another topic.
     pub(crate) fn make(&self, disk: &Disk) -> Result<bool> {
         let existed = self.exists(disk)?;
         if !existed {
-            disk.create_dir(&self.path).at(&self.path, "create the directory")?;
+            disk.create_dir(&self.path)
+                .at(&self.path, "create the directory")?;
         }
         let path = self.path.join(file_name::PARTITION_METADATA);
         match self.owner(disk)? {
             Some(owner) if owner == self.id => return Ok(!existed),
-            Some(_) => {
-                let what = format!(
-                    "{} belongs to another topic of the same name; move it away",
-                    self.path.display()
-                );
-                return Err(Error::Unsupported { what });
-            }
+            Some(_) => return Err(self.anothers()),
             None => {}
         }
         let file = match disk.create(&path) {
@@ -82,6 +77,18 @@ impl PartitionDir {
         Ok(true)
     }
 
+    /// The error for a directory that belongs to another topic.
+    #[cold]
+    pub(crate) fn anothers(&self) -> Error {
+        let reason = Corruption::malformed("the directory belongs to another topic of that name");
+        Error::corrupt(&self.path.join(file_name::PARTITION_METADATA), 0, reason)
+    }
+
+    /// Whether the directory says that it belongs to another topic.
+    pub(crate) fn is_anothers(&self, disk: &Disk) -> Result<bool> {
+        Ok(self.owner(disk)?.is_some_and(|owner| owner != self.id))
+    }
+
     /// The topic that the directory says it belongs to; none where it says nothing readable.
     fn owner(&self, disk: &Disk) -> Result<Option<TopicId>> {
         owner_of(disk, &self.path)
@@ -94,7 +101,9 @@ impl PartitionDir {
             return Ok(());
         }
         let path = self.path.join(file_name::PARTITION_METADATA);
-        let file = disk.open(&path, crate::disk::Access::Write).at(&path, "open")?;
+        let file = disk
+            .open(&path, crate::disk::Access::Write)
+            .at(&path, "open")?;
         file.sync_data().at(&path, "sync")?;
         disk.sync_dir(&self.path).at(&self.path, "sync")
     }
@@ -106,7 +115,10 @@ impl PartitionDir {
 
     /// Looks into a directory without changing it.
     pub(crate) fn inspect(disk: &Disk, path: &Path) -> Result<Contents> {
-        let mut contents = Contents { id: owner_of(disk, path)?, ..Contents::default() };
+        let mut contents = Contents {
+            id: owner_of(disk, path)?,
+            ..Contents::default()
+        };
         for entry in disk.list(path).at(path, "list")? {
             if entry.kind != EntryKind::File || !is_removable(&entry.name) {
                 contents.foreign = true;
@@ -162,7 +174,9 @@ fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
 /// Whether a name in a partition directory goes when the partition goes: one of ours or Kafka's,
 /// or what we call it while it is written.
 fn is_removable(name: &str) -> bool {
-    let settled = name.strip_suffix(file_name::TEMPORARY_SUFFIX).unwrap_or(name);
+    let settled = name
+        .strip_suffix(file_name::TEMPORARY_SUFFIX)
+        .unwrap_or(name);
     settled == file_name::TRUNCATE
         || !matches!(
             FileName::parse(settled),
@@ -174,7 +188,10 @@ fn is_removable(name: &str) -> bool {
 fn holds_records(name: &str) -> bool {
     matches!(
         FileName::parse(name),
-        FileName::Segment { kind: FileKind::Log, .. } | FileName::Quarantine { .. }
+        FileName::Segment {
+            kind: FileKind::Log,
+            ..
+        } | FileName::Quarantine { .. }
     )
 }
 
@@ -196,8 +213,15 @@ mod tests {
         assert!(dir(1).make(&disk).unwrap());
         assert!(!dir(1).make(&disk).unwrap());
         let contents = PartitionDir::inspect(&disk, dir(1).path()).unwrap();
-        assert_eq!(contents, Contents { id: Some(TopicId([1; 16])), data: false, foreign: false });
-        assert!(matches!(dir(2).make(&disk), Err(Error::Unsupported { .. })));
+        assert_eq!(
+            contents,
+            Contents {
+                id: Some(TopicId([1; 16])),
+                data: false,
+                foreign: false
+            }
+        );
+        assert!(matches!(dir(2).make(&disk), Err(Error::Corrupt { .. })));
     }
 
     #[test]
@@ -206,9 +230,13 @@ mod tests {
         let disk = sim.disk();
         dir(1).make(&disk).unwrap();
         for torn in ["", "version: 0\ntopic_", "\0\0\0\0"] {
-            sim.write_raw("/flights-3/partition.metadata", torn.as_bytes()).unwrap();
+            sim.write_raw("/flights-3/partition.metadata", torn.as_bytes())
+                .unwrap();
             assert!(dir(1).make(&disk).unwrap());
-            assert_eq!(owner_of(&disk, dir(1).path()).unwrap(), Some(TopicId([1; 16])));
+            assert_eq!(
+                owner_of(&disk, dir(1).path()).unwrap(),
+                Some(TopicId([1; 16]))
+            );
         }
     }
 
@@ -217,9 +245,12 @@ mod tests {
         let sim = Sim::new();
         let disk = sim.disk();
         dir(1).make(&disk).unwrap();
-        for ours in
-            ["00000000000000000000.log", "ottla.next", "leader-epoch-checkpoint", "ottla.truncate"]
-        {
+        for ours in [
+            "00000000000000000000.log",
+            "ottla.next",
+            "leader-epoch-checkpoint",
+            "ottla.truncate",
+        ] {
             sim.write_raw(dir(1).path().join(ours), b"x").unwrap();
         }
         let contents = PartitionDir::inspect(&disk, dir(1).path()).unwrap();
@@ -234,6 +265,9 @@ mod tests {
             disk.remove_file(&dir(1).path().join(foreign)).unwrap();
         }
         assert!(PartitionDir::remove(&disk, dir(1).path()).unwrap());
-        assert!(PartitionDir::remove(&disk, dir(1).path()).unwrap(), "and it stays gone");
+        assert!(
+            PartitionDir::remove(&disk, dir(1).path()).unwrap(),
+            "and it stays gone"
+        );
     }
 }

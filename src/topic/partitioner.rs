@@ -40,7 +40,9 @@ pub trait Partitioner: Send + Sync {
 /// (`BuiltInPartitioner.partitionForKey`). An empty key is a key.
 #[inline]
 pub(crate) fn partition_of_key(key: &[u8], partitions: u32) -> PartitionId {
-    (murmur2(key) & 0x7fff_ffff).checked_rem(partitions).unwrap_or(0)
+    (murmur2(key) & 0x7fff_ffff)
+        .checked_rem(partitions)
+        .unwrap_or(0)
 }
 
 /// Kafka's 32-bit murmur2 (`Utils.murmur2`), with its seed.
@@ -96,7 +98,11 @@ impl Sticky {
     pub(super) fn new(limit_bytes: u64) -> Self {
         let random = Random::new(random_u64());
         let limit_bytes = limit_bytes.clamp(1, LIMIT_BYTES_MAX);
-        Self { place: AtomicU64::new(u64::MAX), limit_bytes, random }
+        Self {
+            place: AtomicU64::new(u64::MAX),
+            limit_bytes,
+            random,
+        }
     }
 
     /// The partition of a record of `bytes`.
@@ -109,13 +115,17 @@ impl Sticky {
         let place = self.place.load(Ordering::Relaxed);
         let sent = place & MOVE_ON;
         let partition = u32::try_from(place >> 32).unwrap_or(0);
-        let added = u64::try_from(bytes).unwrap_or(u64::MAX).min(self.limit_bytes);
+        let added = u64::try_from(bytes)
+            .unwrap_or(u64::MAX)
+            .min(self.limit_bytes);
         if sent < self.limit_bytes && partition < partitions {
-            self.place.store(place.saturating_add(added), Ordering::Relaxed);
+            self.place
+                .store(place.saturating_add(added), Ordering::Relaxed);
             return partition;
         }
         let next = self.next_after(partition, partitions);
-        self.place.store(u64::from(next) << 32 | added, Ordering::Relaxed);
+        self.place
+            .store(u64::from(next) << 32 | added, Ordering::Relaxed);
         next
     }
 
@@ -135,7 +145,11 @@ impl Sticky {
             return self.random.below(partitions);
         }
         let other = self.random.below(others);
-        if other < present { other } else { other.saturating_add(1) }
+        if other < present {
+            other
+        } else {
+            other.saturating_add(1)
+        }
     }
 }
 
@@ -158,7 +172,11 @@ mod tests {
             ("foobar", -790_332_482, 6),
             ("a-little-bit-long-string", -985_981_536, 8),
             ("a-little-bit-longer-string", -1_486_304_829, 11),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971, 5),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+                5,
+            ),
             ("abc", 479_470_107, 3),
             ("", 275_646_681, 9),
             ("a", -1_563_381_124, 4),
@@ -186,7 +204,10 @@ mod tests {
         }
         runs.pop();
         for (_, count) in &runs {
-            assert_eq!(*count, 164, "the first count of 100 bytes that reaches 16,384");
+            assert_eq!(
+                *count, 164,
+                "the first count of 100 bytes that reaches 16,384"
+            );
         }
         let used: BTreeMap<_, _> = runs.iter().copied().collect();
         assert_eq!(used.len(), 5, "{runs:?}");

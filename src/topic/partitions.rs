@@ -47,7 +47,9 @@ struct Damage {
 impl Partitions {
     /// So many partitions, none of them open.
     pub(super) fn new(count: u32) -> Self {
-        Self { first: Chunk::new(count) }
+        Self {
+            first: Chunk::new(count),
+        }
     }
 
     /// How many there are.
@@ -78,7 +80,10 @@ impl Partitions {
 
     /// Adds partitions up to this count. One thread at a time.
     pub(super) fn grow(&self, count: u32) {
-        let Some(missing) = count.checked_sub(self.count()).filter(|missing| *missing > 0) else {
+        let Some(missing) = count
+            .checked_sub(self.count())
+            .filter(|missing| *missing > 0)
+        else {
             return;
         };
         let mut chunk = &self.first;
@@ -96,7 +101,10 @@ impl Partitions {
 
 impl Chunk {
     fn new(count: u32) -> Self {
-        Self { slots: (0..count).map(|_| Slot::default()).collect(), next: OnceLock::new() }
+        Self {
+            slots: (0..count).map(|_| Slot::default()).collect(),
+            next: OnceLock::new(),
+        }
     }
 
     fn len(&self) -> u32 {
@@ -118,15 +126,29 @@ impl Slot {
         if let Some(log) = self.log.get() {
             return Ok(log);
         }
-        if let Some(Damage { path, position, reason }) = &*damage {
+        if let Some(Damage {
+            path,
+            position,
+            reason,
+        }) = &*damage
+        {
             return Err(Error::corrupt(path, *position, reason.clone()));
         }
         match open() {
             Ok(log) => Ok(self.log.get_or_init(|| log)),
             Err(error) => {
-                if let Error::Corrupt { path, position, reason } = &error {
+                if let Error::Corrupt {
+                    path,
+                    position,
+                    reason,
+                } = &error
+                {
                     let (path, position) = (path.clone(), *position);
-                    *damage = Some(Damage { path, position, reason: reason.clone() });
+                    *damage = Some(Damage {
+                        path,
+                        position,
+                        reason: reason.clone(),
+                    });
                 }
                 Err(error)
             }
@@ -167,9 +189,21 @@ mod tests {
     #[test]
     fn damage_is_remembered_and_other_failures_are_tried_again() {
         let slot = Slot::default();
-        assert!(matches!(slot.get_or_open(|| Err(Error::ReadOnly)), Err(Error::ReadOnly)));
-        let damage = || Err(Error::corrupt("x".as_ref(), 7, Corruption::malformed("test")));
-        assert!(matches!(slot.get_or_open(damage), Err(Error::Corrupt { .. })));
+        assert!(matches!(
+            slot.get_or_open(|| Err(Error::ReadOnly)),
+            Err(Error::ReadOnly)
+        ));
+        let damage = || {
+            Err(Error::corrupt(
+                "x".as_ref(),
+                7,
+                Corruption::malformed("test"),
+            ))
+        };
+        assert!(matches!(
+            slot.get_or_open(damage),
+            Err(Error::Corrupt { .. })
+        ));
         let again = slot.get_or_open(|| Err(Error::ReadOnly));
         assert!(matches!(again, Err(Error::Corrupt { position: 7, .. })));
     }

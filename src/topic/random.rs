@@ -40,13 +40,18 @@ pub(super) struct Random {
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
-        Self { state: AtomicU64::new(seed) }
+        Self {
+            state: AtomicU64::new(seed),
+        }
     }
 
     /// One of `0..bound`, each as likely; 0 when there is none.
     pub(super) fn below(&self, bound: u32) -> u32 {
         let step = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.state.fetch_add(step, Ordering::Relaxed).wrapping_add(step);
+        let mut z = self
+            .state
+            .fetch_add(step, Ordering::Relaxed)
+            .wrapping_add(step);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;

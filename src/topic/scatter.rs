@@ -17,14 +17,19 @@ const PLACE_MASK: u64 = 0xffff_ffff;
 
 impl<'a> Scattered<'a> {
     pub(super) fn with_capacity(count: usize) -> Self {
-        Self { records: Vec::with_capacity(count), keys: Vec::with_capacity(count) }
+        Self {
+            records: Vec::with_capacity(count),
+            keys: Vec::with_capacity(count),
+        }
     }
 
     /// Adds a record.
     pub(super) fn add(&mut self, partition: PartitionId, record: Record<'a>) {
         // More records than 32 bits can count do not fit in a batch: it is refused when it is
         // built, whatever their order.
-        let place = u64::try_from(self.records.len()).unwrap_or(u64::MAX).min(PLACE_MASK);
+        let place = u64::try_from(self.records.len())
+            .unwrap_or(u64::MAX)
+            .min(PLACE_MASK);
         self.keys.push(u64::from(partition) << 32 | place);
         self.records.push(record);
     }
@@ -42,7 +47,10 @@ impl<'a> Scattered<'a> {
             let partition = keys.first().map_or(0, |key| key >> 32);
             let places = keys.iter().map(|key| to_usize(key & PLACE_MASK));
             let records = places.filter_map(|place| self.records.get(place).copied());
-            (PartitionId::try_from(partition).unwrap_or(PartitionId::MAX), records)
+            (
+                PartitionId::try_from(partition).unwrap_or(PartitionId::MAX),
+                records,
+            )
         })
     }
 }
@@ -66,7 +74,11 @@ mod tests {
                 (partition, values.concat())
             })
             .collect();
-        let expected = [(0, b"be".to_vec()), (1, b"d".to_vec()), (2, b"acf".to_vec())];
+        let expected = [
+            (0, b"be".to_vec()),
+            (1, b"d".to_vec()),
+            (2, b"acf".to_vec()),
+        ];
         assert_eq!(batches, expected);
     }
 }

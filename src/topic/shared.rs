@@ -3,6 +3,7 @@
 //!
 //! Knows nothing about how a record finds its partition.
 
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::{MarkKey, uuid};
 use crate::log::{Host, Log, LogSource, OpenEvent, OpenMode, OpenReport};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock};
-use crate::types::{
-    Compression, Durability, Offset, PartitionId, Record, TopicId, TopicName,
-};
+use crate::types::{Compression, Durability, Offset, PartitionId, Record, TopicId, TopicName};
 
 use super::partitions::{Partitions, Slot};
 use super::{PartitionDir, PartitionInfo, TopicConfig, TopicInfo};
@@ -59,7 +58,16 @@ pub(crate) struct TopicShared {
 impl TopicShared {
     /// A topic whose logs are opened when they are first used.
     pub(crate) fn new(source: TopicSource) -> Arc<Self> {
-        let TopicSource { host, root, name, id, config, durability, mode, sparse } = source;
+        let TopicSource {
+            host,
+            root,
+            name,
+            id,
+            config,
+            durability,
+            mode,
+            sparse,
+        } = source;
         Arc::new(Self {
             partitions: Partitions::new(config.partitions),
             config: RwLock::new(Arc::new(config)),
@@ -81,6 +89,11 @@ impl TopicShared {
 
     pub(crate) fn id(&self) -> TopicId {
         self.id
+    }
+
+    /// Whether directories are made when they are first used.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.sparse
     }
 
     pub(crate) fn host(&self) -> &Arc<Host> {
@@ -109,14 +122,19 @@ impl TopicShared {
     pub(super) fn explain(&self, error: Error) -> Error {
         let deleted = self.life.load(Ordering::Acquire) == DELETED;
         match error {
-            Error::Closed if deleted => Error::UnknownTopic { name: self.name.to_string() },
+            Error::Closed if deleted => Error::UnknownTopic {
+                name: self.name.to_string(),
+            },
             other => other,
         }
     }
 
     #[cold]
     pub(super) fn unknown_partition(&self, partition: PartitionId) -> Error {
-        Error::UnknownPartition { topic: self.name.to_string(), partition }
+        Error::UnknownPartition {
+            topic: self.name.to_string(),
+            partition,
+        }
     }
 
     /// The directory of a partition.
@@ -141,18 +159,38 @@ impl TopicShared {
         slot.get_or_open(|| {
             self.check_alive()?;
             let dir = self.dir(partition);
-            if self.sparse && self.mode == OpenMode::Write {
-                self.make_dirs(partition..partition.saturating_add(1))?;
-            }
+            self.prepare_dir(&dir, partition)?;
             let source = LogSource {
                 dir: dir.path().to_path_buf(),
-                mark_key: MarkKey { topic: self.id, partition },
+                mark_key: MarkKey {
+                    topic: self.id,
+                    partition,
+                },
                 lock: None,
                 managed: true,
             };
             let config = self.config().log_config(self.durability);
             Log::open_in(&self.host, source, config, self.mode)
         })
+    }
+
+    /// Sees that the directory is there and ours. One that is missing is made only where that is
+    /// no sign of damage.
+    fn prepare_dir(&self, dir: &PartitionDir, partition: PartitionId) -> Result<()> {
+        let disk = &self.host.disk;
+        let there = dir.exists(disk)?;
+        if self.mode == OpenMode::Write && (there || self.sparse) {
+            return self.make_dirs(partition..partition.saturating_add(1));
+        }
+        if !there {
+            let missing = io::ErrorKind::NotFound.into();
+            return Err(Error::io(dir.path(), "open", missing));
+        }
+        if dir.is_anothers(disk)? {
+            Err(dir.anothers())
+        } else {
+            Ok(())
+        }
     }
 
     /// Appends a record to a partition.
@@ -168,7 +206,9 @@ impl TopicShared {
         partition: PartitionId,
         records: impl Iterator<Item = Record<'a>>,
     ) -> Result<Range<Offset>> {
-        let appended = self.log(partition).and_then(|log| log.append_batch(records));
+        let appended = self
+            .log(partition)
+            .and_then(|log| log.append_batch(records));
         appended.map_err(|error| self.explain(error))
     }
 
@@ -216,7 +256,10 @@ impl TopicShared {
     /// Opens all logs and gives what that found; a log that cannot be opened is reported, and
     /// answers the error to whoever uses it.
     pub(crate) fn open_all(&self) -> OpenReport {
-        let mut report = OpenReport { clean: true, ..OpenReport::default() };
+        let mut report = OpenReport {
+            clean: true,
+            ..OpenReport::default()
+        };
         for (partition, _) in self.partitions.iter() {
             let dir = self.dir(partition);
             if self.sparse && !dir.exists(&self.host.disk).unwrap_or(true) {
@@ -238,7 +281,9 @@ impl TopicShared {
     /// The logs that are open.
     pub(crate) fn open_logs(&self) -> Vec<Log> {
         let slots = self.partitions.iter();
-        slots.filter_map(|(_, slot)| slot.open_log().cloned()).collect()
+        slots
+            .filter_map(|(_, slot)| slot.open_log().cloned())
+            .collect()
     }
 
     /// The topic is gone: its logs are closed, and every call says so from now on.
@@ -261,7 +306,10 @@ impl TopicShared {
 
     fn end(&self, how: u32) -> Result<()> {
         let life = &self.life;
-        if life.compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if life
+            .compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
             return Ok(());
         }
         let mut result = Ok(());
@@ -277,7 +325,9 @@ impl TopicShared {
         TopicInfo {
             name: self.name.to_string(),
             id: uuid::encode(self.id.0),
-            partitions: (0..self.partition_count()).map(|id| self.partition_info(id)).collect(),
+            partitions: (0..self.partition_count())
+                .map(|id| self.partition_info(id))
+                .collect(),
             config: self.config().as_ref().clone(),
         }
     }
@@ -287,7 +337,11 @@ impl TopicShared {
             Ok(log) => log,
             Err(error) => {
                 let problem = Some(error.to_string());
-                return PartitionInfo { id, problem, ..PartitionInfo::default() };
+                return PartitionInfo {
+                    id,
+                    problem,
+                    ..PartitionInfo::default()
+                };
             }
         };
         let segments = log.segments();

@@ -114,7 +114,7 @@ impl OffsetStore {
     pub(crate) fn groups(&self) -> Result<Vec<Arc<str>>> {
         let mut ids = Vec::new();
         for partition in 0..self.logs.count() {
-            ids.extend(self.with_groups(partition, |groups| groups.ids())?);
+            ids.extend(self.with_groups(partition, Groups::ids)?);
         }
         ids.sort();
         Ok(ids)
@@ -193,7 +193,7 @@ impl OffsetStore {
         let mut value = Vec::new();
         metadata.encode(&mut value).map_err(refused)?;
         for partition in 0..self.logs.count() {
-            let ids = self.with_groups(partition, |groups| groups.plain_ids())?;
+            let ids = self.with_groups(partition, Groups::plain_ids)?;
             let key = |id: Arc<str>| encoded(GroupKey::Group { group: &id });
             let keys: Vec<_> = ids.into_iter().map(key).collect::<Result<_>>()?;
             let writes: Vec<_> = keys

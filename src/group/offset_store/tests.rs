@@ -24,8 +24,10 @@ fn value(offset: Offset) -> Vec<u8> {
     bytes
 }
 
-/// Takes records as `(offset of the record, key, value)`.
-fn groups(records: &[(Offset, Vec<u8>, Option<Vec<u8>>)]) -> Groups {
+/// A record as `(its offset, key, value)`.
+type Kept = (Offset, Vec<u8>, Option<Vec<u8>>);
+
+fn groups(records: &[Kept]) -> Groups {
     let mut groups = Groups::default();
     for (at, key, value) in records {
         groups

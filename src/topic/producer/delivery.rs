@@ -73,7 +73,12 @@ impl Delivery {
 impl Batch {
     /// A batch that is to be appended at a time.
     pub(super) fn new(partition: PartitionId, until: Instant) -> Self {
-        Self { partition, until, outcome: Mutex::new(None), settled: Condvar::new() }
+        Self {
+            partition,
+            until,
+            outcome: Mutex::new(None),
+            settled: Condvar::new(),
+        }
     }
 
     pub(super) fn partition(&self) -> PartitionId {
@@ -96,7 +101,11 @@ impl Batch {
     fn wait(&self) -> bool {
         let mut outcome = self.outcome.lock();
         while outcome.is_none() {
-            if self.settled.wait_until(&mut outcome, self.until).timed_out() {
+            if self
+                .settled
+                .wait_until(&mut outcome, self.until)
+                .timed_out()
+            {
                 return outcome.is_some();
             }
         }
@@ -124,24 +133,35 @@ fn copy_of(error: &Error) -> Error {
         None => io::Error::new(source.kind(), source.to_string()),
     };
     match error {
-        Error::Io { path, operation, source } => {
-            Error::Io { path: path.clone(), operation, source: copy_of_io(source) }
-        }
+        Error::Io {
+            path,
+            operation,
+            source,
+        } => Error::Io {
+            path: path.clone(),
+            operation,
+            source: copy_of_io(source),
+        },
         Error::NoSpace { path } => Error::NoSpace { path: path.clone() },
-        Error::Corrupt { path, position, reason } => {
-            Error::corrupt(path, *position, reason.clone())
-        }
-        Error::Poisoned { path, cause } => {
-            Error::Poisoned { path: path.clone(), cause: Arc::clone(cause) }
-        }
-        Error::RecordTooLarge { size, limit } => {
-            Error::RecordTooLarge { size: *size, limit: *limit }
-        }
+        Error::Corrupt {
+            path,
+            position,
+            reason,
+        } => Error::corrupt(path, *position, reason.clone()),
+        Error::Poisoned { path, cause } => Error::Poisoned {
+            path: path.clone(),
+            cause: Arc::clone(cause),
+        },
+        Error::RecordTooLarge { size, limit } => Error::RecordTooLarge {
+            size: *size,
+            limit: *limit,
+        },
         Error::InvalidRecord { reason } => Error::InvalidRecord { reason },
         Error::UnknownTopic { name } => Error::UnknownTopic { name: name.clone() },
-        Error::UnknownPartition { topic, partition } => {
-            Error::UnknownPartition { topic: topic.clone(), partition: *partition }
-        }
+        Error::UnknownPartition { topic, partition } => Error::UnknownPartition {
+            topic: topic.clone(),
+            partition: *partition,
+        },
         Error::Unsupported { what } => Error::Unsupported { what: what.clone() },
         Error::ReadOnly => Error::ReadOnly,
         // The rest no append answers, but for the end of the topic's life.

@@ -20,8 +20,8 @@ use crate::log::Chore;
 use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
 use crate::types::{Compression, PartitionId, Record, config, to_usize};
 
-use super::partitioner::Sticky;
 use super::Topic;
+use super::partitioner::Sticky;
 
 use delivery::Batch;
 use pending::Pending;
@@ -104,7 +104,10 @@ struct Lane {
 
 impl Producer {
     pub(super) fn new(topic: Topic, config: ProducerConfig) -> Self {
-        let topic = Topic { sticky: Sticky::new(config.batch_size), ..topic };
+        let topic = Topic {
+            sticky: Sticky::new(config.batch_size),
+            ..topic
+        };
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
             topic,

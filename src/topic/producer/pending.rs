@@ -45,7 +45,9 @@ impl Pending {
 
     /// Whether this is the batch that has begun.
     pub(super) fn is_of(&self, batch: &Arc<Batch>) -> bool {
-        self.batch.as_ref().is_some_and(|own| Arc::ptr_eq(own, batch))
+        self.batch
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, batch))
     }
 
     /// Bytes that the batch takes at most, before it is packed.
@@ -55,7 +57,9 @@ impl Pending {
 
     /// The same with another record.
     pub(super) fn size_with(&self, record: &Record<'_>) -> usize {
-        self.size.max(BATCH_OVERHEAD).saturating_add(size_of_record(record))
+        self.size
+            .max(BATCH_OVERHEAD)
+            .saturating_add(size_of_record(record))
     }
 
     /// Adds a record, which may begin a batch; gives its place.
@@ -79,7 +83,10 @@ impl Pending {
             header_count,
             timestamp: record.timestamp().unwrap_or(now),
         });
-        Ticket { batch, place: self.parts.len().saturating_sub(1) }
+        Ticket {
+            batch,
+            place: self.parts.len().saturating_sub(1),
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> usize {
@@ -96,7 +103,10 @@ impl Pending {
         for header in record.headers() {
             write_varint(&mut self.bytes, length(header.key.len()));
             self.put(header.key.as_bytes());
-            write_varint(&mut self.bytes, header.value.map_or(-1, |value| length(value.len())));
+            write_varint(
+                &mut self.bytes,
+                header.value.map_or(-1, |value| length(value.len())),
+            );
             self.put(header.value.unwrap_or_default());
         }
     }
@@ -117,7 +127,10 @@ impl Pending {
         self.parts.iter().map(move |parts| {
             let key = parts.key.map(&mut take);
             let value = parts.value.map(&mut take);
-            let headers = EncodedHeaders { count: parts.header_count, bytes: take(parts.headers) };
+            let headers = EncodedHeaders {
+                count: parts.header_count,
+                bytes: take(parts.headers),
+            };
             Record::from_parts(key, value)
                 .with_timestamp(parts.timestamp)
                 .with_encoded_headers(headers)
@@ -138,7 +151,9 @@ impl Pending {
 /// Bytes that a record takes in a batch at most.
 fn size_of_record(record: &Record<'_>) -> usize {
     let field = |bytes: Option<&[u8]>| {
-        bytes.map_or(1, |bytes| varint_len(length(bytes.len())).saturating_add(bytes.len()))
+        bytes.map_or(1, |bytes| {
+            varint_len(length(bytes.len())).saturating_add(bytes.len())
+        })
     };
     let headers = match record.encoded_headers() {
         Some(encoded) => encoded.bytes.len(),
@@ -166,7 +181,11 @@ mod tests {
 
     #[test]
     fn records_come_out_as_they_went_in() {
-        let headers = [Header::new("trace", "7f"), Header::null("n"), Header::new("trace", "")];
+        let headers = [
+            Header::new("trace", "7f"),
+            Header::null("n"),
+            Header::new("trace", ""),
+        ];
         let time = Timestamp::from_millis(5);
         let given = [
             Record::keyed("k", "v").with_headers(&headers),

@@ -1,0 +1,81 @@
+//! Whether the indexes of a segment that grows no more tell the truth about its batches.
+//!
+//! Knows nothing about files of indexes. A search by offset sees for itself when an entry led it
+//! astray; a search by time does not, because a segment or a batch that was passed over is never
+//! read. So the last entries are held against the batches once, when the indexes are loaded:
+//!
+//! 1. The last time entry names a batch whose largest timestamp is the entry's.
+//! 2. The last offset entry names a batch that begins at its position and ends with its offset.
+//! 3. No batch from there on is newer than the last time entry.
+//!
+//! That costs two reads of about a page. It finds an index that is cut, empty, garbage or another
+//! segment's.
+
+use crate::disk::File;
+use crate::types::{Offset, Position, Timestamp};
+
+use super::batch_cursor::{BatchCursor, RawBatch, Stop};
+use super::sparse_index::SparseIndex;
+
+/// Where the batches are that an index speaks of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batches<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) base_offset: Offset,
+    pub(crate) end: Position,
+}
+
+impl Batches<'_> {
+    /// Whether the last entries of an index are true of these batches. Damage of a batch makes the
+    /// answer no: building the index anew is what finds out more.
+    pub(crate) fn agree_with(&self, index: &SparseIndex) -> std::io::Result<bool> {
+        match self.compare(index) {
+            Ok(agree) => Ok(agree),
+            Err(Stop::Corrupt(_)) => Ok(false),
+            Err(Stop::Io(error)) => Err(error),
+        }
+    }
+
+    fn compare(&self, index: &SparseIndex) -> Result<bool, Stop> {
+        if self.end == Position::ZERO {
+            return Ok(true);
+        }
+        let Some(newest) = index.last_time_entry() else {
+            return Ok(false);
+        };
+        let place = index.position_for(newest.relative_offset);
+        let named = self.find(place, newest.relative_offset)?;
+        let named = named.map(|batch| batch.header.max_timestamp);
+        Ok(named == Some(newest.timestamp) && self.tail_is_older(index, newest.timestamp)?)
+    }
+
+    /// The batch that holds an offset, looked for from a place on.
+    fn find(&self, from: Position, relative_offset: u32) -> Result<Option<RawBatch>, Stop> {
+        let offset = self.base_offset.saturating_add(u64::from(relative_offset));
+        let mut cursor = BatchCursor::new(from, self.base_offset);
+        while let Some(batch) = cursor.next(self.file, self.end)? {
+            if batch.header.next_offset() > offset {
+                return Ok(Some(batch).filter(|batch| batch.header.base_offset <= offset));
+            }
+        }
+        Ok(None)
+    }
+
+    fn tail_is_older(&self, index: &SparseIndex, newest: Timestamp) -> Result<bool, Stop> {
+        let last = index.last_offset_entry();
+        let place = last.map_or(0, |entry| u64::from(entry.position));
+        let mut cursor = BatchCursor::new(Position(place), self.base_offset);
+        let mut expected = last.map(|entry| {
+            let after = u64::from(entry.relative_offset).saturating_add(1);
+            self.base_offset.saturating_add(after)
+        });
+        while let Some(batch) = cursor.next(self.file, self.end)? {
+            let first = expected.take();
+            let misplaced = first.is_some_and(|next| next != batch.header.next_offset());
+            if misplaced || batch.header.max_timestamp > newest {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,15 @@
+//! The crate as a user sees it: one test binary, a module per feature, through the public API.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod concurrency;
+mod flights;
+mod helpers;
+mod public_api;
+mod readme;
+mod serde;
