@@ -197,6 +197,7 @@ impl Shared {
             synced.map_err(|cause| self.poisoned(path, cause))?;
             // Indexes can be built anew: a failure to write one is no reason to fail.
             drop(sealing.segment.write_index_files(&self.host.disk));
+            sealing.segment.set_grows(false);
             sealing.segment.close_file();
             work.sealing.remove(0);
             work.names = true;
@@ -350,6 +351,31 @@ impl Shared {
         if self.host.disk.create(&path).is_ok() {
             self.append.lock().next_ready = true;
         }
+    }
+
+    /// Closes the files of a log that nothing was appended to since this was called last, and gives
+    /// back what it had reserved: idle logs hold no descriptor. The next append opens them again.
+    pub(crate) fn park_if_idle(&self) -> Result<()> {
+        {
+            let mut state = self.append.lock();
+            let idle = !std::mem::take(&mut state.in_use) && state.gate == Gate::Open;
+            if !idle || state.writer.is_none() {
+                return Ok(());
+            }
+        }
+        let turn = self.begin_write()?;
+        self.sync_all(&turn)?;
+        let mut state = self.append.lock();
+        let path = state.active.log_path();
+        if state.in_use || self.flushed_offset() < state.end {
+            return Ok(());
+        }
+        if let Some(writer) = &mut state.writer {
+            writer.trim().at(&path, "trim")?;
+        }
+        state.writer = None;
+        state.active.close_file();
+        Ok(())
     }
 
     /// Flushes an interval log whose time has come, for hosts without a flusher.

@@ -7,8 +7,8 @@
 //!
 //! 1. `append` guards the end of the log: who holds it writes the active segment. No sync, no
 //!    encoding and no user code runs under it.
-//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates, closes.
-//!    It is taken before `append`, never while holding it.
+//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates,
+//!    closes. It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by anybody for as long as a look-up takes.
 //! 4. start <= flushed <= end and start <= high watermark <= end, always.
 
@@ -279,8 +279,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// - [`Error::Poisoned`]: a sync failed, now or earlier: nothing more is confirmed until the log
-    ///   is opened again.
+    /// - [`Error::Poisoned`]: a sync failed, now or earlier: nothing more is confirmed until the
+    ///   log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
         self.shared.flush()
@@ -385,10 +385,20 @@ impl Log {
     ///
     /// - [`Error::InvalidConfig`]: the log is not one that is compacted.
     /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
-    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was there
-    ///   still is.
+    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
+    ///   there still is.
     pub fn compact(&self) -> Result<CompactionReport> {
         self.shared.compact()
+    }
+
+    /// One round of upkeep for a log of a broker: forgets, compacts, syncs what is due, and closes
+    /// the files of an idle one.
+    pub(crate) fn upkeep(&self) -> Result<(RetentionReport, Option<CompactionReport>)> {
+        self.shared.flush_if_interval()?;
+        let retained = self.shared.apply_retention()?;
+        let compacted = self.shared.compact_if_worth_it()?;
+        self.shared.park_if_idle()?;
+        Ok((retained, compacted))
     }
 
     /// Compacts if enough of the log was not compacted yet; for upkeep.

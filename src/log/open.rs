@@ -514,6 +514,7 @@ impl Opening<'_> {
         let start = marked.max(first).min(end);
         active.publish(scanned.end, end);
         active.set_index(scanned.index, scanned.newest);
+        active.set_grows(true);
         let hot = HotSettings::default();
         hot.set(&config);
         let read_only = self.mode == OpenMode::Read;

@@ -51,6 +51,8 @@ pub(crate) struct Segment {
     used: AtomicBool,
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
+    /// It is the active one: its indexes are ahead of their files and stay in memory.
+    grows: AtomicBool,
 }
 
 impl Segment {
@@ -71,6 +73,7 @@ impl Segment {
             file: Mutex::new(None),
             used: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            grows: AtomicBool::new(false),
         }
     }
 
@@ -145,10 +148,18 @@ impl Segment {
         *self.file.lock() = Some(Arc::clone(file));
     }
 
+    /// Says whether the segment is the active one, whose indexes must not be forgotten.
+    pub(crate) fn set_grows(&self, grows: bool) {
+        self.grows.store(grows, Ordering::Release);
+    }
+
     /// Closes the file, and forgets the indexes of a sealed segment.
     pub(crate) fn close_file(&self) {
         *self.file.lock() = None;
-        *self.index.write() = None;
+        let mut index = self.index.write();
+        if !self.grows.load(Ordering::Acquire) {
+            *index = None;
+        }
     }
 
     /// Whether the segment was read since this was asked last.

@@ -257,11 +257,12 @@ fn what_a_killed_consumer_had_not_committed_comes_again() {
                         .extend(records.into_iter().map(|r| see(&r, &lines)));
                     consumer.commit().unwrap();
                 }
+                let (uncommitted, lines) = (&uncommitted, &lines);
                 let died = catch_unwind(AssertUnwindSafe(move || {
                     let records = consumer.poll(PATIENCE).unwrap();
                     assert!(records.len() > 100);
                     for (number, record) in records.into_iter().enumerate() {
-                        uncommitted.lock().unwrap().push(see(&record, &lines));
+                        uncommitted.lock().unwrap().push(see(&record, lines));
                         assert!(number < 100, "killed in the middle of a batch, on purpose");
                     }
                 }));
