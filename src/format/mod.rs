@@ -36,7 +36,7 @@ pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
-    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, PREFIX_LEN, SUMMARY_LEN,
+    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN,
 };
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
