@@ -245,7 +245,7 @@ impl Place {
             return Ok(true);
         }
         self.file = next.file(&shared.host.disk, &shared.host.files)?;
-        self.cursor.seek(Position::ZERO, next.base_offset());
+        self.cursor.enter(next.start(&shared.host.disk));
         self.segment = next;
         Ok(true)
     }
@@ -354,8 +354,8 @@ impl Shared {
 
     fn open_at(&self, segment: &Arc<Segment>, offset: Offset) -> Result<(Arc<File>, BatchCursor)> {
         let file = segment.file(&self.host.disk, &self.host.files)?;
-        let position = segment.position_for(offset, &self.host.disk, &self.host.files)?;
-        Ok((file, BatchCursor::new(position, segment.base_offset())))
+        let landing = segment.landing(offset, &self.host.disk, &self.host.files)?;
+        Ok((file, BatchCursor::land(landing)))
     }
 
     /// Decodes a batch of a segment.
