@@ -24,6 +24,17 @@ config! {
         |v| !matches!(v, Durability::Interval(every) if every.is_zero()),
         "os, always, or interval: and at least 1 millisecond";
 
+        /// The number that a Kafka broker has in its own properties when it is started on the
+        /// closed directory. Once one has run there, the directory keeps its number. Default 1.
+        node_id: u32 [u32] = "node.id", 1,
+        |v| i32::try_from(*v).is_ok(), "0 to 2147483647";
+
+        /// The level of Kafka's metadata that the closed directory is written in: the default is
+        /// read by brokers of 3.9 and of every 4.x. Once a broker has run there, the level is the
+        /// broker's. Default 21 (3.9-IV0).
+        metadata_version: u32 [u32] = "metadata.version", 21,
+        |v| (21..=32_767).contains(v), "21 to 32767";
+
         /// Starts no thread: interval syncs, retention and compaction are then done by
         /// [`Broker::upkeep`](crate::Broker::upkeep), and what an append leaves to the flusher is
         /// done in line. Default false.

@@ -133,7 +133,7 @@ impl Core {
         if self.root.mode == OpenMode::Write {
             closed = closed
                 .and_then(|()| host.marks.sync(host.clock.instant()))
-                .and_then(|()| rest::come_to_rest(&host.disk, &self.root.path));
+                .and_then(|()| rest::come_to_rest(&self.root, catalog.state()));
         }
         drop(catalog);
         *self.lock.lock() = None;

@@ -206,13 +206,11 @@ impl Assigned {
 
     /// The next offset that a poll will give.
     pub(super) fn position(&self, context: &Context<'_>) -> Result<Offset> {
-        match &self.source {
-            Some(source) => Ok(source.reader.position()),
-            None => {
-                let Beginning { log, at, .. } = self.beginning(context)?;
-                Ok(log.reader(at)?.position())
-            }
+        if let Some(source) = &self.source {
+            return Ok(source.reader.position());
         }
+        let Beginning { log, at, .. } = self.beginning(context)?;
+        Ok(log.reader(at)?.position())
     }
 
     /// How many records wait to be given.

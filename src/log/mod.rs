@@ -24,6 +24,7 @@ mod quarantine;
 mod read;
 mod report;
 mod retention;
+mod root;
 mod segments;
 mod time;
 mod truncate;
@@ -44,6 +45,7 @@ pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
+pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
@@ -444,6 +446,18 @@ impl Log {
     /// Has a signal raised whenever the high watermark moves or the log closes.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         self.shared.watch(signal);
+    }
+
+    /// Does what the flusher does when it is due.
+    #[cfg(test)]
+    pub(crate) fn run_flusher(&self) {
+        host::Chore::run(&*self.shared);
+    }
+
+    /// Ends all use of the log without closing it, as the end of the process does.
+    #[cfg(test)]
+    pub(crate) fn abandon(self) {
+        self.shared.append.lock().gate = append::Gate::Closed;
     }
 
     /// Applies other settings from now on.
