@@ -274,8 +274,8 @@ impl Broker {
     }
 
     /// One round of what otherwise a thread does by the way, every
-    /// [`upkeep_interval_ms`](crate::BrokerConfig::upkeep_interval_ms): retention, compaction of the
-    /// logs in which enough was not compacted yet, syncs of logs with
+    /// [`upkeep_interval_ms`](crate::BrokerConfig::upkeep_interval_ms): retention, compaction of
+    /// the logs in which enough was not compacted yet, syncs of logs with
     /// [`Durability::Interval`](crate::Durability::Interval) that are behind, and closing the files
     /// of logs that nothing was appended to since the last round. No append waits for it.
     ///

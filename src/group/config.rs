@@ -51,7 +51,8 @@ config! {
         /// committed records are gone. `None` has poll answer
         /// [`Error::NoOffset`](crate::Error::NoOffset) until the partition is sought. Default
         /// [`Start::Earliest`] (Kafka: latest).
-        start: Option<Start> [impl Into<Option<Start>>] = "auto.offset.reset", Some(Start::Earliest),
+        start: Option<Start> [impl Into<Option<Start>>] =
+        "auto.offset.reset", Some(Start::Earliest),
         |_v| true, "earliest, latest, none, offset: and a number, or time: and milliseconds";
 
         /// A name that this member has again after a restart of its program: it takes over at once
