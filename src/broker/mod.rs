@@ -21,6 +21,8 @@ mod open;
 mod rest;
 mod root;
 mod state;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod upkeep;
 
