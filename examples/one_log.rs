@@ -17,8 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = Log::open(dir.path(), config)?;
 
     // One record at a time, or many at once: all or nothing, in one batch.
-    let first = log.append(Record::keyed("door", "opened"))?;
+    let morning = Timestamp::from_millis(1_370_073_600_000);
     let noon = Timestamp::from_millis(1_370_088_000_000);
+    let first = log.append(Record::keyed("door", "opened").with_timestamp(morning))?;
     let later = log.append_batch([
         Record::keyed("door", "closed").with_timestamp(noon),
         Record::keyed("lamp", "on").with_timestamp(noon),

@@ -7,6 +7,11 @@
     unsafe_code,
     reason = "an allocator is an unsafe trait; this one only counts"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it counted"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -69,20 +74,20 @@ const DOUBLINGS: u64 = 2;
 /// Index entries as often as by default, or none at all.
 const INDEX_INTERVALS: [(u64, u64); 2] = [(4_096, DOUBLINGS), (1 << 30, 0)];
 
-fn check(mode: WriteMode, rounds: u64, append: impl Fn(&Log)) {
+fn check(mode: WriteMode, rounds: u64, work: impl Fn(&Log)) {
     for (interval, allowed) in INDEX_INTERVALS {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let config = LogConfig::default()
             .write_mode(mode)
             .index_interval_bytes(interval);
         let log = Log::open(dir.path(), config).unwrap();
-        let repeat = || (0..rounds).for_each(|_| append(&log));
+        let repeat = || (0..rounds).for_each(|_| work(&log));
         repeat();
-        let made = allocations(repeat);
-        println!("{mode:?}, an index entry every {interval} bytes: {made} in {rounds} appends");
+        let counted = allocations(repeat);
+        println!("{mode:?}, an index entry every {interval} bytes: {counted} in {rounds} appends");
         assert!(
-            made <= allowed,
-            "{mode:?}: {made} allocations, {allowed} allowed"
+            counted <= allowed,
+            "{mode:?}: {counted} allocations, {allowed} allowed"
         );
     }
 }

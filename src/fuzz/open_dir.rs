@@ -201,3 +201,37 @@ fn again(sim: &Sim, appended: u64) {
     let log = open(sim, OpenMode::Read);
     assert!(log.is_ok(), "{log:?}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{BatchOptions, encode_one};
+
+    fn batch() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_one(&mut bytes, &Record::new("kept"), &BatchOptions::default()).unwrap();
+        bytes
+    }
+
+    /// The first segment with this content, as the corpus has files.
+    fn segment(flag: u8, content: &[u8]) -> Sim {
+        let length = u16::try_from(content.len()).unwrap().to_le_bytes();
+        directory(&[&[flag][..], &length, content].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_bytes_really_become_a_log_that_is_used() {
+        let sim = segment(0, &batch());
+        look(&sim);
+        assert_eq!(write(&sim), Some(1));
+        again(&sim, 1);
+    }
+
+    #[test]
+    fn checksums_are_put_right_where_the_input_says_so() {
+        let mut batch = batch();
+        batch[CRC.start] ^= 1;
+        assert_eq!(write(&segment(0, &batch)), Some(0));
+        assert_eq!(write(&segment(0x80, &batch)), Some(1));
+    }
+}

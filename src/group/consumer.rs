@@ -178,8 +178,7 @@ impl Consumer {
         self.take_turn(now)?;
         let limit = to_usize(u64::from(self.config.max_poll_records));
         let (context, fetcher) = self.reading();
-        let fetched = fetcher.fetch(&context, limit, &mut records.records);
-        match fetched {
+        match fetcher.fetch(&context, limit, &mut records.records) {
             Err(error) if records.is_empty() => return Err(error),
             Err(error) => self.failed = Some(error),
             Ok(()) => {}
@@ -307,8 +306,11 @@ impl Consumer {
     /// Commits claims, of which the first `owned` are on partitions that the member has.
     fn commit_claims(&mut self, claims: &[Claim], owned: usize) -> Result<()> {
         let group = &self.group;
+        if claims.is_empty() {
+            return group.check_member(&self.seat);
+        }
         let topics = &group.shared.topics;
-        if !claims.is_empty() && group.shared.store.outlives_power(group.id.as_str())? {
+        if group.shared.store.outlives_power(group.id.as_str())? {
             for claim in claims
                 .iter()
                 .filter(|claim| claim.log.flushed_offset() < claim.offset)

@@ -206,13 +206,11 @@ impl Assigned {
 
     /// The next offset that a poll will give.
     pub(super) fn position(&self, context: &Context<'_>) -> Result<Offset> {
-        match &self.source {
-            Some(source) => Ok(source.reader.position()),
-            None => {
-                let Beginning { log, at, .. } = self.beginning(context)?;
-                Ok(log.reader(at)?.position())
-            }
+        if let Some(source) = &self.source {
+            return Ok(source.reader.position());
         }
+        let Beginning { log, at, .. } = self.beginning(context)?;
+        Ok(log.reader(at)?.position())
     }
 
     /// How many records wait to be given.
@@ -248,14 +246,14 @@ impl Assigned {
     /// Reads what is there. Where retention has overtaken it, it goes on where the policy says.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
         self.settle(context)?;
-        match self.read_on(basket) {
-            Err(Error::OffsetOutOfRange { requested, .. }) => {
-                let log = context.group.shared.topics.log(&self.partition)?;
-                let at = self.near(context, &log, requested)?;
-                self.begin(context, log, at)
-            }
-            other => other,
-        }
+        let requested = match self.read_on(basket) {
+            Err(Error::OffsetOutOfRange { requested, .. }) => requested,
+            other => return other,
+        };
+        let log = context.group.shared.topics.log(&self.partition)?;
+        let at = self.near(context, &log, requested)?;
+        self.begin(context, log, at)?;
+        self.read_on(basket)
     }
 
     fn read_on(&mut self, basket: &mut Basket<'_>) -> Result<()> {

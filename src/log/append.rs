@@ -137,6 +137,8 @@ pub(super) struct AppendState {
     /// A name in the directory is not synced yet.
     pub(super) names_unsynced: bool,
     pub(super) unsynced_bytes: u64,
+    /// Something was appended since upkeep looked last.
+    pub(super) in_use: bool,
     /// A segment file waits under its private name to become the next one.
     pub(super) next_ready: bool,
 }
@@ -158,6 +160,7 @@ impl AppendState {
             sealing: Vec::new(),
             names_unsynced: false,
             unsynced_bytes: 0,
+            in_use: false,
             next_ready: false,
         }
     }
@@ -322,6 +325,7 @@ impl Shared {
             state.first_timestamp = Some(summary.max_timestamp);
         }
         state.end = next_offset;
+        state.in_use = true;
         state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
         state
             .active
@@ -337,8 +341,7 @@ impl Shared {
         if let Some(writer) = &mut state.writer
             && let Err(cut) = writer.cut(end)
         {
-            state.gate = Gate::Poisoned;
-            return self.latch(path, cut);
+            return self.close_gate(state, path, cut);
         }
         Error::io(&path, "write", error)
     }
@@ -475,6 +478,7 @@ impl Shared {
         let file = Arc::new(self.next_file(state, &next)?);
         next.keep_file(&file);
         next.set_index(crate::segment::SparseIndex::default(), None);
+        next.set_grows(true);
         let writer = self.appender(file, Position::ZERO);
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));
         sealed.add_final_entry(&state.progress);
@@ -498,9 +502,12 @@ impl Shared {
     fn next_file(&self, state: &mut AppendState, next: &Segment) -> Result<crate::disk::File> {
         let path = next.log_path();
         let prepared = self.dir.join(file_name::NEXT_SEGMENT);
-        if std::mem::take(&mut state.next_ready) && self.host.disk.rename(&prepared, &path).is_ok()
+        // Opened first: a file under its name that is not used would stand in the way of opening.
+        if std::mem::take(&mut state.next_ready)
+            && let Ok(file) = self.host.disk.open(&prepared, Access::Write)
+            && self.host.disk.rename(&prepared, &path).is_ok()
         {
-            return self.host.disk.open(&path, Access::Write).at(&path, "open");
+            return Ok(file);
         }
         match self.host.disk.create(&path) {
             Ok(file) => Ok(file),

@@ -7,8 +7,8 @@
 //!
 //! 1. `append` guards the end of the log: who holds it writes the active segment. No sync, no
 //!    encoding and no user code runs under it.
-//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates, closes.
-//!    It is taken before `append`, never while holding it.
+//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates,
+//!    closes. It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by anybody for as long as a look-up takes.
 //! 4. start <= flushed <= end and start <= high watermark <= end, always.
 
@@ -24,6 +24,7 @@ mod quarantine;
 mod read;
 mod report;
 mod retention;
+mod root;
 mod segments;
 mod time;
 mod truncate;
@@ -44,6 +45,7 @@ pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
+pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
@@ -279,8 +281,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// - [`Error::Poisoned`]: a sync failed, now or earlier: nothing more is confirmed until the log
-    ///   is opened again.
+    /// - [`Error::Poisoned`]: a sync failed, now or earlier: nothing more is confirmed until the
+    ///   log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
         self.shared.flush()
@@ -385,10 +387,15 @@ impl Log {
     ///
     /// - [`Error::InvalidConfig`]: the log is not one that is compacted.
     /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
-    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was there
-    ///   still is.
+    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
+    ///   there still is.
     pub fn compact(&self) -> Result<CompactionReport> {
         self.shared.compact()
+    }
+
+    /// Closes the files of a log that nothing was appended to since this was called last.
+    pub(crate) fn park_if_idle(&self) -> Result<()> {
+        self.shared.park_if_idle()
     }
 
     /// Compacts if enough of the log was not compacted yet; for upkeep.
@@ -439,6 +446,18 @@ impl Log {
     /// Has a signal raised whenever the high watermark moves or the log closes.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         self.shared.watch(signal);
+    }
+
+    /// Does what the flusher does when it is due.
+    #[cfg(test)]
+    pub(crate) fn run_flusher(&self) {
+        host::Chore::run(&*self.shared);
+    }
+
+    /// Ends all use of the log without closing it, as the end of the process does.
+    #[cfg(test)]
+    pub(crate) fn abandon(self) {
+        self.shared.append.lock().gate = append::Gate::Closed;
     }
 
     /// Applies other settings from now on.

@@ -13,3 +13,4 @@ mod helpers;
 mod public_api;
 mod readme;
 mod serde;
+mod upkeep;

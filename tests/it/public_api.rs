@@ -2,7 +2,14 @@
 //!
 //! Nothing here runs: the shapes are what is checked.
 
-#![expect(dead_code, reason = "compiled, never called")]
+#![expect(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::match_like_matches_macro,
+    clippy::needless_pass_by_value,
+    clippy::no_effect_underscore_binding,
+    reason = "compiled, never called"
+)]
 
 use std::ops::Range;
 use std::path::Path;
@@ -11,11 +18,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ottla::{
-    Appended, AppendedBatch, Broker, BrokerConfig, CleanupPolicy, Compression, Consumer,
-    ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, Durability, Error, GroupInfo,
-    Header, Log, LogConfig, LogRecord, Offset, OpenReport, PartitionId, Partitioner, Reader,
-    Record, RecordBatch, RecordView, Result, SegmentInfo, Start, Timestamp, TimestampType, Topic,
-    TopicConfig, TopicInfo, WriteMode,
+    Appended, AppendedBatch, Broker, BrokerConfig, CleanupPolicy, CompactionReport, Compression,
+    Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, Delivery, Durability,
+    Error, GroupInfo, Header, Log, LogConfig, LogRecord, Offset, OpenReport, PartitionId,
+    Partitioner, Producer, ProducerConfig, Reader, Record, RecordBatch, RecordView, Result,
+    RetentionReport, SegmentInfo, Start, Timestamp, TimestampType, Topic, TopicConfig, TopicInfo,
+    UpkeepReport, WriteMode,
 };
 
 fn shared<T: Send + Sync>() {}
@@ -27,6 +35,7 @@ fn threads() {
     shared::<Broker>();
     shared::<Topic>();
     shared::<ConsumerGroup>();
+    shared::<Producer>();
     shared::<Error>();
     sent::<Reader>();
     sent::<Consumer>();
@@ -141,6 +150,8 @@ fn log(dir: &Path) -> Result<()> {
     let _came: bool = log.wait_for(0, Duration::ZERO)?;
     log.truncate_prefix(0)?;
     log.truncate(0)?;
+    let _forgotten: RetentionReport = log.apply_retention()?;
+    let _compacted: CompactionReport = log.compact()?;
     let _segments: Vec<SegmentInfo> = log.segments();
     let _report: &OpenReport = log.open_report();
 
@@ -182,6 +193,11 @@ fn broker(dir: &Path) -> Result<()> {
     }
     let _own: Topic = topic.with_partitioner(Arc::new(First));
     let _log: Log = topic.partition(0)?;
+    let producer: Producer = topic.producer(ProducerConfig::default())?;
+    let delivery: Delivery = producer.send(Record::keyed("k", "v"))?;
+    producer.flush()?;
+    let _delivered: Appended = delivery.wait()?;
+    let _kept_up: UpkeepReport = broker.upkeep()?;
     broker.flush()?;
     broker.close()
 }

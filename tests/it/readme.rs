@@ -14,7 +14,13 @@ fn the_snippet_is_the_quickstart_example() {
 
 #[test]
 fn the_commands_name_what_is_there() {
-    for example in ["flights", "quickstart", "one_log", "follow_one_record"] {
+    for example in [
+        "flights",
+        "quickstart",
+        "one_log",
+        "follow_one_record",
+        "latest_state",
+    ] {
         assert!(README.contains(example), "{example}");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ottla::{BrokerConfig, CleanupPolicy, ConsumerConfig, Durability, LogConfig, TopicConfig};
+use ottla::{
+    BrokerConfig, CleanupPolicy, ConsumerConfig, Durability, LogConfig, ProducerConfig, TopicConfig,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +35,7 @@ fn every_config_is_plain_data() {
     );
     check_plain(&TopicConfig::default().partitions(8).segment_bytes(1 << 20));
     check_plain(&BrokerConfig::default().manual_upkeep(true));
+    check_plain(&ProducerConfig::default().linger_ms(Duration::from_millis(5)));
     check_plain(&ConsumerConfig::default().max_poll_records(10));
 }
 

@@ -55,6 +55,13 @@ const HOUSE: &[(&str, Sees)] = &[
 /// Names at the crate root that code may use, and the file they live in.
 const AT_THE_DOOR: &[(&str, &str)] = &[("Error", "error"), ("Result", "error")];
 
+/// What the table forbids and is right all the same: who sees whom, and why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[(
+    "sync",
+    "clock",
+    "its tests need deadlines, which the clock gives",
+)];
+
 #[derive(Clone, Copy)]
 enum Sees {
     Only(&'static [&'static str]),
@@ -97,7 +104,10 @@ fn complaint(own: &str, below: &[&str], path: &Path<'_>) -> Option<String> {
     };
     let door = AT_THE_DOOR.iter().find(|(shown, _)| shown == name);
     let target = door.map_or(*name, |(_, lives_in)| *lives_in);
-    if target == own || below.contains(&target) {
+    let excepted = EXCEPTIONS
+        .iter()
+        .any(|(who, whom, _)| (*who, *whom) == (own, target));
+    if target == own || below.contains(&target) || excepted {
         None
     } else if HOUSE.iter().any(|(floor, _)| *floor == target) {
         Some(format!("{own} may not see {target}"))
@@ -136,7 +146,7 @@ mod tests {
         check("disk/mod.rs", "use crate::error::Error;", 1);
         check("disk/mod.rs", "fn f() -> crate::Error {}", 1);
         check("error.rs", "use crate::disk::Disk;", 1);
-        check("sync.rs", "use crate::clock::Clock;", 1);
+        check("sync.rs", "use crate::disk::Disk;", 1);
     }
 
     #[test]

@@ -115,11 +115,14 @@ pub(crate) fn missing_header(_path: &str, text: &str) -> Vec<Finding> {
     }
 }
 
-/// Lines end in time. A row of a table in a doc comment cannot be broken, so it may be longer.
+/// Lines end in time. What cannot be broken may be longer: a row of a table in a doc comment, and
+/// a literal that ends its line.
 pub(crate) fn long_lines(_path: &str, text: &str) -> Vec<Finding> {
     let row = |line: &str| {
-        let line = line.trim_start();
-        line.starts_with("//! |") || line.starts_with("/// |")
+        let line = line.trim();
+        let table = line.starts_with("//! |") || line.starts_with("/// |");
+        let comment = line.starts_with("//");
+        table || (!comment && ["\"", "\",", "\";"].iter().any(|end| line.ends_with(end)))
     };
     text.lines()
         .enumerate()
@@ -342,12 +345,18 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_found_but_for_a_row_of_a_table() {
+    fn a_long_line_is_found_but_for_what_cannot_be_broken() {
         let long = "x".repeat(101);
         check(long_lines, ("a.rs", &format!("short\n{long}\n")), 1);
         check(long_lines, ("a.rs", &"x".repeat(100)), 0);
         check(long_lines, ("a.rs", &format!("    /// | {long} |")), 0);
         check(long_lines, ("a.rs", &format!("// | {long} |")), 1);
+        check(
+            long_lines,
+            ("a.rs", &format!("const BYTES: &str = \"{long}\";")),
+            0,
+        );
+        check(long_lines, ("a.rs", &format!("// \"{long}\"")), 1);
     }
 
     #[test]

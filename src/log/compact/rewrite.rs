@@ -25,8 +25,8 @@ use super::{CompactionReport, Round};
 /// How much is gathered before it is written, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A segment that compaction wrote, complete under its `.cleaned` names. Its batches are synced; its
-/// indexes are hints that a power cut may take.
+/// A segment that compaction wrote, complete under its `.cleaned` names. Its batches are synced;
+/// its indexes are hints that a power cut may take.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
@@ -164,6 +164,9 @@ impl Group<'_, '_> {
 
     /// Takes one batch over, whole, in part, or not at all.
     fn batch(&mut self, raw: RawBatch, source: &Segment) -> Result<()> {
+        if self.log.host.is_closing() {
+            return Err(Error::Closed);
+        }
         let header = raw.header;
         if header.base_offset >= self.round.end {
             return self.copy(&raw, source);
