@@ -114,7 +114,7 @@ impl Step {
             }
             Self::Commit(name) => {
                 let mut member = broker.group("g")?.join([name])?;
-                member.poll(std::time::Duration::ZERO)?;
+                drop(member.poll(std::time::Duration::ZERO)?);
                 member.commit()
             }
             Self::Extend(name, partitions) => {
