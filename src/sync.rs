@@ -7,9 +7,13 @@
 use std::time::{Duration, Instant};
 
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+pub(crate) use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+
+#[cfg(test)]
+pub(crate) use std::sync::Barrier;
 
 /// A wake-up that cannot be missed: take a ticket, look whether there is something to do, and
 /// wait on the ticket; a raise between the two ends the wait at once.

@@ -13,7 +13,10 @@ fn compacted() -> LogConfig {
 }
 
 fn all(log: &Log) -> Vec<LogRecord> {
-    log.reader(log.start_offset()).unwrap().collect::<Result<_, _>>().unwrap()
+    log.reader(log.start_offset())
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap()
 }
 
 fn key_of(record: &LogRecord) -> String {
@@ -24,7 +27,10 @@ fn key_of(record: &LogRecord) -> String {
 fn fill(log: &Log, keys: u64, count: u64) -> BTreeMap<String, (u64, String)> {
     let mut newest = BTreeMap::new();
     for number in 0..count {
-        let (key, value) = (format!("key {}", number * 7 % keys), format!("value {number}"));
+        let (key, value) = (
+            format!("key {}", number * 7 % keys),
+            format!("value {number}"),
+        );
         let offset = log.append(Record::keyed(&key, &value)).unwrap();
         newest.insert(key, (offset, value));
     }
@@ -36,7 +42,15 @@ fn check_newest(log: &Log, newest: &BTreeMap<String, (u64, String)>) {
     assert!(records.is_sorted_by(|a, b| a.offset < b.offset));
     let found: BTreeMap<_, _> = records
         .iter()
-        .map(|r| (key_of(r), (r.offset, String::from_utf8(r.value().unwrap().to_vec()).unwrap())))
+        .map(|r| {
+            (
+                key_of(r),
+                (
+                    r.offset,
+                    String::from_utf8(r.value().unwrap().to_vec()).unwrap(),
+                ),
+            )
+        })
         .collect();
     assert_eq!(&found, newest);
 }
@@ -51,7 +65,11 @@ fn every_key_keeps_its_newest_record_at_its_own_offset() {
     assert_eq!(all(&log).len(), 50);
     assert_eq!(report.records_dropped, 1950);
     check_newest(&log, &newest);
-    assert!(log.segments().iter().all(|segment| segment.size_bytes <= 2048));
+    assert!(
+        log.segments()
+            .iter()
+            .all(|segment| segment.size_bytes <= 2048)
+    );
     for offset in [0, 17, 1000, 1949] {
         assert_eq!(log.read(offset).unwrap(), None);
     }
@@ -86,9 +104,15 @@ fn a_tombstone_stays_for_its_time_and_then_goes() {
     log.append(Record::tombstone("a")).unwrap();
     log.append(Record::keyed("c", "1")).unwrap();
     log.compact().unwrap();
-    assert_eq!(all(&log).iter().map(|r| r.offset).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        all(&log).iter().map(|r| r.offset).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     log.compact().unwrap();
-    assert_eq!(all(&log).iter().map(|r| r.offset).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(
+        all(&log).iter().map(|r| r.offset).collect::<Vec<_>>(),
+        [1, 3]
+    );
 }
 
 #[test]
@@ -117,21 +141,27 @@ fn a_reader_in_the_middle_goes_on_over_a_compaction() {
 fn a_record_without_a_key_is_refused_and_so_is_compacting_a_log_that_deletes() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("log"), compacted()).unwrap();
-    assert!(matches!(log.append("no key"), Err(ottla::Error::InvalidRecord { .. })));
+    assert!(matches!(
+        log.append("no key"),
+        Err(ottla::Error::InvalidRecord { .. })
+    ));
     assert_eq!(log.end_offset(), 0);
     let other = Log::open(dir.path().join("other"), LogConfig::default()).unwrap();
-    assert!(matches!(other.compact(), Err(ottla::Error::InvalidConfig { .. })));
+    assert!(matches!(
+        other.compact(),
+        Err(ottla::Error::InvalidConfig { .. })
+    ));
 }
 
 #[test]
 fn retention_forgets_old_segments_and_seals_the_active_one_when_it_is_old_too() {
     let dir = tempfile::tempdir().unwrap();
-    let config =
-        LogConfig::default().segment_bytes(1024).retention_ms(Duration::from_secs(3600));
+    let config = LogConfig::default()
+        .segment_bytes(1024)
+        .retention_ms(Duration::from_secs(3600));
     let log = Log::open(dir.path().join("log"), config).unwrap();
-    let hours_ago = |hours: i64| {
-        Timestamp::from_millis(Timestamp::now().as_millis() - hours * 3_600_000)
-    };
+    let hours_ago =
+        |hours: i64| Timestamp::from_millis(Timestamp::now().as_millis() - hours * 3_600_000);
     for hours in (0..100).rev() {
         log.append(Record::new("some value that takes space").with_timestamp(hours_ago(hours)))
             .unwrap();
@@ -139,7 +169,10 @@ fn retention_forgets_old_segments_and_seals_the_active_one_when_it_is_old_too() 
     let report = log.apply_retention().unwrap();
     assert!(report.segments_deleted > 3);
     assert_eq!(report.start_offset, log.start_offset());
-    assert!(matches!(log.reader(0), Err(ottla::Error::OffsetOutOfRange { .. })));
+    assert!(matches!(
+        log.reader(0),
+        Err(ottla::Error::OffsetOutOfRange { .. })
+    ));
     assert_eq!(all(&log).last().unwrap().offset, 99);
     let config = log.config().retention_ms(Duration::ZERO);
     drop(log);
@@ -155,25 +188,38 @@ fn retention_forgets_old_segments_and_seals_the_active_one_when_it_is_old_too() 
 #[test]
 fn retention_by_size_keeps_at_least_so_much() {
     let dir = tempfile::tempdir().unwrap();
-    let config = LogConfig::default().segment_bytes(1024).retention_bytes(3000);
+    let config = LogConfig::default()
+        .segment_bytes(1024)
+        .retention_bytes(3000);
     let log = Log::open(dir.path().join("log"), config).unwrap();
     for number in 0..200 {
         log.append(&format!("value {number}")).unwrap();
     }
     log.apply_retention().unwrap();
-    let kept: u64 = log.segments().iter().map(|segment| segment.size_bytes).sum();
+    let kept: u64 = log
+        .segments()
+        .iter()
+        .map(|segment| segment.size_bytes)
+        .sum();
     assert!((3000..4100).contains(&kept), "{kept}");
 }
 
 #[test]
 fn a_timestamp_from_the_future_does_not_keep_a_log_from_forgetting() {
     let dir = tempfile::tempdir().unwrap();
-    let config = LogConfig::default().segment_bytes(1024).retention_ms(Duration::ZERO);
+    let config = LogConfig::default()
+        .segment_bytes(1024)
+        .retention_ms(Duration::ZERO);
     let log = Log::open(dir.path().join("log"), config).unwrap();
     let future = Timestamp::from_millis(Timestamp::now().as_millis() + 1_000_000_000);
     for number in 0..60 {
-        let time = if number == 3 { future } else { Timestamp::from_millis(1_000_000) };
-        log.append(Record::new("value value value").with_timestamp(time)).unwrap();
+        let time = if number == 3 {
+            future
+        } else {
+            Timestamp::from_millis(1_000_000)
+        };
+        log.append(Record::new("value value value").with_timestamp(time))
+            .unwrap();
     }
     log.flush().unwrap();
     let written = Timestamp::now().as_millis();

@@ -130,7 +130,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn an_appender_is_a_vector(steps in steps(), limit in prop_oneof![Just(1 << 20), 1u64..200_000]) {
+    fn an_appender_is_a_vector(
+        steps in steps(),
+        limit in prop_oneof![Just(1 << 20), 1u64..200_000],
+    ) {
         for place in places() {
             for mode in MODES {
                 check_appender(&place, mode, limit, &steps);

@@ -9,9 +9,9 @@
 //! 3 1500                 leader epochs: epoch, and the first offset of it
 //! ```
 //!
-//! Valid if and only if it is UTF-8 of at most [`SIZE_MAX`] bytes, the version is 0, exactly as many
-//! lines follow as it says, each has its fields and nothing else, numbers are not negative, and
-//! leader epochs rise with their offsets. A file of no bytes has no items.
+//! Valid if and only if it is UTF-8 of at most [`SIZE_MAX`] bytes, the version is 0, exactly as
+//! many lines follow as it says, each has its fields and nothing else, numbers are not negative,
+//! and leader epochs rise with their offsets. A file of no bytes has no items.
 
 use std::fmt::Write;
 

@@ -5,11 +5,12 @@
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
 //! | 0 | 2 | version, 0 |
-//! | 2 | 2 | type: 0 abort, 1 commit, 2 leader change, 3 and 4 snapshot header and footer, 5 KRaft version, 6 KRaft voters |
+//! | 2 | 2 | type: 0 abort, 1 commit, 2 leader change, 3 snapshot header, 4 snapshot footer, |
+//! | | | 5 KRaft version, 6 KRaft voters |
 //!
 //! The value of an abort or commit marker: i16 version 0, i32 epoch of the coordinator. A key is
-//! valid if and only if it holds its 4 bytes and its version is not negative; what follows them, and
-//! types that nobody here knows, are legal and ignored.
+//! valid if and only if it holds its 4 bytes and its version is not negative; what follows them,
+//! and types that nobody here knows, are legal and ignored.
 
 use super::Corruption;
 use super::cursor::{Cursor, PutBytes};

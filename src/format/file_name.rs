@@ -5,9 +5,9 @@
 //!
 //! | name | in | what |
 //! | --- | --- | --- |
-//! | `N.log` `.index` `.timeindex` `.txnindex` | partition | a segment with base offset N, 20 digits |
+//! | `N.log` `.index` `.timeindex` `.txnindex` | partition | segment with base N, 20 digits |
 //! | `N.snapshot` | partition | producer state up to N |
-//! | any of these `.deleted` `.cleaned` `.swap` | partition | on its way out, being compacted, compacted |
+//! | these `.deleted` `.cleaned` `.swap` | partition | deleted soon, in the making, to be renamed |
 //! | `leader-epoch-checkpoint` `partition.metadata` | partition | epochs, topic id |
 //! | `N.digest` | partition | ours: checksums of a sealed segment |
 //! | `N-P-K.quarantine` | partition | ours: bytes set aside from position P of segment N, the Kth |

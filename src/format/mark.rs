@@ -16,7 +16,8 @@
 //! | 72 | 4 | `OTm1` |
 //! | 76 | 52 | zeros |
 //!
-//! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros is an empty one.
+//! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
+//! is an empty one.
 
 use crate::types::{Offset, PartitionId, Position, TopicId};
 

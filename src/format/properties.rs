@@ -164,7 +164,7 @@ fn unescaped(value: &str) -> String {
     plain
 }
 
-/// A value on one line: what would end it, or be taken for an escape, is escaped or becomes a space.
+/// A value on one line: a backslash is escaped, what would end the line becomes a space.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for character in value.chars() {
@@ -228,7 +228,8 @@ mod tests {
         let parsed = MetaProperties::decode(text.as_bytes()).unwrap();
         assert_eq!(parsed.encode(), text);
         let as_java_writes_it = format!(
-            "#\n#Fri Oct 25 10:00:00 UTC 2024\nnode.id=3\ndirectory.id={ID}\nversion=1\ncluster.id={ID}\n"
+            "#\n#Fri Oct 25 10:00:00 UTC 2024\nnode.id=3\ndirectory.id={ID}\nversion=1\ncluster.\
+                id={ID}\n"
         );
         assert_eq!(
             MetaProperties::decode(as_java_writes_it.as_bytes()),

@@ -18,7 +18,9 @@
 //! | 0 | 2 | version, 1 |
 //! | 2 | 4 | CRC-32C of everything from byte 6 on |
 //! | 6 | 4 | number of entries |
-//! | 10 | 46 each | i64 producer id, i16 epoch, i32 last sequence, i64 last offset, i32 offset delta, i64 timestamp, i32 coordinator epoch, i64 first offset of the open transaction or -1 |
+//! | 10 | 46 each | i64 producer id, i16 epoch, i32 last sequence, i64 last offset, |
+//! | | | i32 offset delta, i64 timestamp, i32 coordinator epoch, |
+//! | | | i64 first offset of the open transaction or -1 |
 //!
 //! A snapshot is valid if and only if version and CRC are right and the entries fill it exactly.
 
@@ -225,7 +227,8 @@ mod tests {
         assert_eq!(AbortedTxn::decode_all(&[]), Ok(Vec::new()));
     }
 
-    const ONE: &str = "0001 72b311b1 00000001 0000000000001092 0003 0000000c 0000000000000066 00000002 00000000000003ed 00000005 0000000000000064";
+    const ONE: &str = "0001 72b311b1 00000001 0000000000001092 0003 0000000c 0000000000000066 00\
+        000002 00000000000003ed 00000005 0000000000000064";
 
     #[test]
     fn producer_snapshots_of_kafka_in_both_directions() {

@@ -137,8 +137,33 @@ pub(super) struct AppendState {
     /// A name in the directory is not synced yet.
     pub(super) names_unsynced: bool,
     pub(super) unsynced_bytes: u64,
+    /// Something was appended since upkeep looked last.
+    pub(super) in_use: bool,
     /// A segment file waits under its private name to become the next one.
     pub(super) next_ready: bool,
+}
+
+impl AppendState {
+    /// A log that ends in a segment, about which nothing else is known yet.
+    pub(super) fn at_end(active: Arc<Segment>, end: Offset) -> Self {
+        Self {
+            gate: Gate::Open,
+            active,
+            writer: None,
+            progress: IndexProgress::default(),
+            index_written: IndexWritten::default(),
+            indexes_full: false,
+            end,
+            first_timestamp: None,
+            made_at: Timestamp::NONE,
+            leader_epoch: 0,
+            sealing: Vec::new(),
+            names_unsynced: false,
+            unsynced_bytes: 0,
+            in_use: false,
+            next_ready: false,
+        }
+    }
 }
 
 /// A segment that was rolled and is to be sealed.
@@ -152,7 +177,7 @@ impl Shared {
     /// Appends one record.
     pub(super) fn append_one(&self, record: &Record<'_>) -> Result<Range<Offset>> {
         if self.hot.special.load(Ordering::Relaxed) != 0 {
-            return self.append_many(std::iter::once(*record));
+            return self.append_many(Compression::None, std::iter::once(*record));
         }
         with_scratch(|scratch| {
             let options = BatchOptions {
@@ -165,15 +190,20 @@ impl Shared {
         })
     }
 
-    /// Appends records as one batch.
+    /// Appends records as one batch, packed as the log says, or as `wish` says where the log leaves
+    /// it open.
     pub(super) fn append_many<'a>(
         &self,
+        wish: Compression,
         records: impl Iterator<Item = Record<'a>>,
     ) -> Result<Range<Offset>> {
         let config = self.config();
         let options = BatchOptions {
             now: self.host.clock.now(),
-            compression: config.compression_type,
+            compression: match config.compression_type {
+                Compression::None => wish,
+                own => own,
+            },
             timestamp_type: config.message_timestamp_type,
             ..BatchOptions::default()
         };
@@ -295,6 +325,7 @@ impl Shared {
             state.first_timestamp = Some(summary.max_timestamp);
         }
         state.end = next_offset;
+        state.in_use = true;
         state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
         state
             .active
@@ -447,7 +478,7 @@ impl Shared {
         let file = Arc::new(self.next_file(state, &next)?);
         next.keep_file(&file);
         next.set_index(crate::segment::SparseIndex::default(), None);
-        next.pin();
+        next.set_grows(true);
         let writer = self.appender(file, Position::ZERO);
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));
         sealed.add_final_entry(&state.progress);

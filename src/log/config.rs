@@ -50,7 +50,7 @@ config! {
     /// let config = LogConfig::default().segment_bytes(64 << 20).durability(Durability::Always);
     /// assert_eq!(config.segment_bytes, 64 << 20);
     /// ```
-    pub struct LogConfig("log") {
+    pub struct LogConfig("log") as log_settings {
         /// Bytes that a segment file holds at most, but for a single batch that is larger.
         /// Default 1 GiB.
         segment_bytes: u64 [u64] = "segment.bytes", 1 << 30,

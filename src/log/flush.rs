@@ -167,7 +167,7 @@ impl Shared {
     pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
         let mut work = {
             let mut state = self.append.lock();
-            self.gather(&mut state)
+            gather(&mut state)
         };
         self.seal(&mut work)?;
         if work.names {
@@ -185,23 +185,6 @@ impl Shared {
         marked.map(|()| work.end)
     }
 
-    fn gather(&self, state: &mut AppendState) -> Work {
-        let work = Work {
-            sealing: std::mem::take(&mut state.sealing),
-            names: std::mem::take(&mut state.names_unsynced),
-            active: Arc::clone(&state.active),
-            file: state
-                .writer
-                .as_ref()
-                .map(|writer| Arc::clone(writer.file())),
-            end: state.end,
-            position: state.active.end(),
-            index_written: state.index_written,
-        };
-        state.unsynced_bytes = 0;
-        work
-    }
-
     /// Gives back what sealed segments had reserved, syncs them, writes their indexes, closes
     /// them. A segment that cannot be trimmed latches the log as one that cannot be synced does:
     /// nothing after it may be called flushed.
@@ -211,7 +194,8 @@ impl Shared {
             let trimmed = sealing.writer.trim();
             let synced = trimmed.and_then(|()| sealing.writer.file().sync_data());
             synced.map_err(|cause| self.poisoned(path, cause))?;
-            sealing.segment.save_index_files(&self.host.disk);
+            sealing.segment.seal_index_files(&self.host.disk);
+            sealing.segment.set_grows(false);
             sealing.segment.close_file();
             work.names = true;
         }
@@ -341,6 +325,7 @@ impl Shared {
         self.sync_all(&turn)?;
         let active = Arc::clone(&self.append.lock().active);
         active.write_index_files(&self.host.disk)?;
+        active.sync_index_files(&self.host.disk)?;
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.host.marks.sync(self.host.clock.instant())?;
         self.append.lock().writer = None;
@@ -374,6 +359,31 @@ impl Shared {
         }
     }
 
+    /// Closes the files of a log that nothing was appended to since this was called last, and gives
+    /// back what it had reserved: idle logs hold no descriptor. The next append opens them again.
+    pub(crate) fn park_if_idle(&self) -> Result<()> {
+        {
+            let mut state = self.append.lock();
+            let idle = !std::mem::take(&mut state.in_use) && state.gate == Gate::Open;
+            if !idle || state.writer.is_none() {
+                return Ok(());
+            }
+        }
+        let turn = self.begin_write()?;
+        self.sync_all(&turn)?;
+        let mut state = self.append.lock();
+        let path = state.active.log_path();
+        if state.in_use || self.flushed_offset() < state.end {
+            return Ok(());
+        }
+        if let Some(writer) = &mut state.writer {
+            writer.trim().at(&path, "trim")?;
+        }
+        state.writer = None;
+        state.active.close_file();
+        Ok(())
+    }
+
     /// Flushes an interval log whose time has come, for hosts without a flusher.
     pub(crate) fn flush_if_interval(&self) -> Result<()> {
         if matches!(self.hot.durability(), Durability::Interval(_)) {
@@ -382,6 +392,24 @@ impl Shared {
             Ok(())
         }
     }
+}
+
+/// Takes over what is to be synced.
+fn gather(state: &mut AppendState) -> Work {
+    let work = Work {
+        sealing: std::mem::take(&mut state.sealing),
+        names: std::mem::take(&mut state.names_unsynced),
+        active: Arc::clone(&state.active),
+        file: state
+            .writer
+            .as_ref()
+            .map(|writer| Arc::clone(writer.file())),
+        end: state.end,
+        position: state.active.end(),
+        index_written: state.index_written,
+    };
+    state.unsynced_bytes = 0;
+    work
 }
 
 impl Chore for Shared {

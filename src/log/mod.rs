@@ -7,8 +7,8 @@
 //!
 //! 1. `append` guards the end of the log: who holds it writes the active segment. No sync, no
 //!    encoding and no user code runs under it.
-//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates, closes.
-//!    It is taken before `append`, never while holding it.
+//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates,
+//!    closes. It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by anybody for as long as a look-up takes.
 //! 4. start <= flushed <= end and start <= high watermark <= end, always.
 
@@ -34,11 +34,13 @@ use std::time::Duration;
 
 pub use compact::CompactionReport;
 pub use config::LogConfig;
-pub(crate) use host::Host;
+pub(crate) use config::log_settings;
+pub(crate) use host::{Chore, Host};
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
-#[cfg(test)]
+#[cfg(any(test, feature = "__sim"))]
 pub(crate) use place::open_alone_on;
+pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
@@ -47,7 +49,7 @@ use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::{LogRecord, MarkKey};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
-use crate::types::{Durability, Offset, Record, Settings as _, Start, Timestamp};
+use crate::types::{Compression, Durability, Offset, Record, Settings as _, Start, Timestamp};
 
 use append::{AppendState, HotSettings};
 use flush::TurnState;
@@ -227,7 +229,17 @@ impl Log {
         &self,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Range<Offset>> {
-        self.shared.append_many(records.into_iter().map(Into::into))
+        let records = records.into_iter().map(Into::into);
+        self.shared.append_many(Compression::None, records)
+    }
+
+    /// The same for a producer, which packs its batches where the log leaves that open.
+    pub(crate) fn append_batch_packed<'a>(
+        &self,
+        compression: Compression,
+        records: impl Iterator<Item = Record<'a>>,
+    ) -> Result<Range<Offset>> {
+        self.shared.append_many(compression, records)
     }
 
     /// A reader that begins at an offset, a time, or an end of the log.
@@ -267,8 +279,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// - [`Error::Poisoned`]: a sync failed, now or earlier: nothing more is confirmed until the log
-    ///   is opened again.
+    /// - [`Error::Poisoned`]: a sync failed, now or earlier: nothing more is confirmed until the
+    ///   log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
         self.shared.flush()
@@ -373,10 +385,20 @@ impl Log {
     ///
     /// - [`Error::InvalidConfig`]: the log is not one that is compacted.
     /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
-    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was there
-    ///   still is.
+    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
+    ///   there still is.
     pub fn compact(&self) -> Result<CompactionReport> {
         self.shared.compact()
+    }
+
+    /// One round of upkeep for a log of a broker: forgets, compacts, syncs what is due, and closes
+    /// the files of an idle one.
+    pub(crate) fn upkeep(&self) -> Result<(RetentionReport, Option<CompactionReport>)> {
+        self.shared.flush_if_interval()?;
+        let retained = self.shared.apply_retention()?;
+        let compacted = self.shared.compact_if_worth_it()?;
+        self.shared.park_if_idle()?;
+        Ok((retained, compacted))
     }
 
     /// Compacts if enough of the log was not compacted yet; for upkeep.

@@ -259,7 +259,7 @@ impl Opening<'_> {
             // Above the mark nothing was compacted: a gap is what a crash left, too.
             if base < floor || at > from && self.mark.is_some() && base > floor {
                 let reason = Corruption::offset(floor, base);
-                self.set_segments_aside(segments, at, reason, floor)?;
+                self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
             }
             if let Some((sealed, scanned, _)) = checked.take() {
@@ -272,7 +272,7 @@ impl Opening<'_> {
             checked = Some((segment, scanned, written));
             at += 1;
             if let Some(reason) = cut {
-                self.set_segments_aside(segments, at, reason, floor)?;
+                self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
             }
         }
@@ -293,7 +293,7 @@ impl Opening<'_> {
         scanned.progress.final_entry(&mut scanned.index);
         segment.set_index(scanned.index, scanned.newest);
         if self.writes() && !self.report.clean {
-            segment.save_index_files(self.disk());
+            segment.seal_index_files(self.disk());
         }
     }
 
@@ -472,7 +472,7 @@ impl Opening<'_> {
         &mut self,
         segments: &mut Vec<Arc<Segment>>,
         from: usize,
-        reason: Corruption,
+        reason: &Corruption,
         kept_to: Offset,
     ) -> Result<()> {
         let gone: Vec<_> = segments.drain(from..).collect();
@@ -517,6 +517,18 @@ impl Opening<'_> {
         self.disk().sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
+    /// A mark that does not fit is forgotten, but for its number: the next one must win.
+    fn mark_to_go_on_from(&self, key: MarkKey) -> Mark {
+        let found = self.host.marks.find(key);
+        let sequence = found.map_or(0, |mark| mark.sequence);
+        let unmarked = Mark {
+            key,
+            sequence,
+            ..Mark::default()
+        };
+        self.mark.unwrap_or(unmarked)
+    }
+
     /// Puts the pieces together.
     fn finish(
         self,
@@ -534,49 +546,36 @@ impl Opening<'_> {
         segments.pop();
         let end = scanned.next_offset.max(active.base_offset());
         let first = segments.first().unwrap_or(&active).base_offset();
-        let start = self
-            .mark
-            .map_or(0, |mark| mark.log_start_offset)
-            .max(first)
-            .min(end);
+        let marked = self.mark.map_or(0, |mark| mark.log_start_offset);
+        let start = marked.max(first).min(end);
         active.publish(scanned.end, end);
         active.set_index(scanned.index, scanned.newest);
-        active.pin();
+        active.set_grows(true);
         let hot = HotSettings::default();
         hot.set(&config);
         let read_only = self.mode == OpenMode::Read;
+        let gate = if read_only {
+            Gate::ReadOnly
+        } else {
+            Gate::Open
+        };
         let state = AppendState {
-            gate: if read_only {
-                Gate::ReadOnly
-            } else {
-                Gate::Open
-            },
-            active: Arc::clone(&active),
-            writer: None,
+            gate,
             progress: scanned.progress,
             index_written,
-            indexes_full: false,
-            end,
-            first_timestamp: None,
             made_at: host.clock.now(),
             leader_epoch: self.leader_epoch,
-            sealing: Vec::new(),
             names_unsynced: true,
-            unsynced_bytes: 0,
-            next_ready: false,
+            ..AppendState::at_end(Arc::clone(&active), end)
         };
-        let mark_place = host.marks.place(source.mark_key);
-        let mark = self.mark.unwrap_or(Mark {
-            key: source.mark_key,
-            ..Mark::default()
-        });
+        let mark = self.mark_to_go_on_from(source.mark_key);
         let clean = self.report.clean && self.mark.is_some();
-        let shared = Arc::new_cyclic(|me| Shared {
+        let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
             host: Arc::clone(host),
             dir: self.dir,
             mark_key: source.mark_key,
-            mark_place,
+            mark_place: host.marks.place(source.mark_key),
             read_only,
             managed: source.managed,
             config: RwLock::new(Arc::new(config)),
@@ -599,9 +598,9 @@ impl Opening<'_> {
             report: self.report,
         });
         if !read_only && !clean {
-            shared.settle_opening(start)?;
+            log.settle_opening(start)?;
         }
-        Ok(shared)
+        Ok(log)
     }
 }
 
@@ -610,8 +609,8 @@ impl Shared {
     /// there now.
     fn settle_opening(&self, start: Offset) -> Result<()> {
         let turn = self.take_turn()?;
-        let active = Arc::clone(&self.append.lock().active);
-        let written = active.save_index_files(&self.host.disk);
+        let last = Arc::clone(&self.append.lock().active);
+        let written = last.save_index_files(&self.host.disk);
         self.append.lock().index_written = written;
         self.sync_all(&turn)?;
         self.write_mark(&turn, |mark| mark.log_start_offset = start)?;
@@ -641,8 +640,8 @@ fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
 /// Whether a file is left over from something that was interrupted.
 fn is_leftover(name: &FileName, bases: &BTreeSet<Offset>) -> bool {
     match name {
-        FileName::NextSegment => true,
-        FileName::Segment {
+        FileName::NextSegment
+        | FileName::Segment {
             stage: Stage::Deleted,
             ..
         } => true,

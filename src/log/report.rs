@@ -70,6 +70,14 @@ pub enum OpenEvent {
         /// The file.
         path: PathBuf,
     },
+    /// Something in a broker's directory is not what it should be, and was left as it is.
+    #[non_exhaustive]
+    LeftAlone {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is odd about it.
+        reason: String,
+    },
     /// A log of the broker cannot be used: it answers this error, and everything else works.
     #[non_exhaustive]
     LogUnusable {

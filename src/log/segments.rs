@@ -81,7 +81,8 @@ impl Segments {
             .take(self.sealed.len())
             .take_while(|next| next.base_offset() <= offset)
             .count();
-        self.sealed.drain(..gone).collect()
+        // The active segment begins at or below the offset too when nothing is left to take away.
+        self.sealed.drain(..gone.min(self.sealed.len())).collect()
     }
 
     /// Takes away every segment that begins above an offset; the last one left is active again.
@@ -165,6 +166,8 @@ mod tests {
         assert_eq!(set.remove_below(20).len(), 1);
         assert_eq!(bases(&set), [20, 30]);
         assert_eq!(set.remove_below(1000).len(), 1);
+        assert_eq!(bases(&set), [30]);
+        assert_eq!(set.remove_below(1000).len(), 0);
         assert_eq!(bases(&set), [30]);
     }
 

@@ -173,7 +173,7 @@ impl Shared {
         if !gone.is_empty() {
             state.writer = None;
             state.active = Arc::clone(self.segments.read().active());
-            state.active.pin();
+            state.active.set_grows(true);
         }
         for segment in &gone {
             self.delete_segment(segment)?;

@@ -49,10 +49,10 @@ pub(crate) struct Segment {
     newest_ms: AtomicI64,
     file: Mutex<Option<Arc<File>>>,
     used: AtomicBool,
-    /// It is active: its index grows in memory, and only closing it for good may forget that.
-    pinned: AtomicBool,
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
+    /// It is the active one: its indexes are ahead of their files and stay in memory.
+    grows: AtomicBool,
 }
 
 impl Segment {
@@ -72,8 +72,8 @@ impl Segment {
             newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
             file: Mutex::new(None),
             used: AtomicBool::new(false),
-            pinned: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            grows: AtomicBool::new(false),
         }
     }
 
@@ -148,24 +148,18 @@ impl Segment {
         *self.file.lock() = Some(Arc::clone(file));
     }
 
-    /// Keeps the file and the indexes from being closed to make room for others, until
-    /// [`Self::close_file`].
-    pub(crate) fn pin(&self) {
-        self.pinned.store(true, Ordering::Release);
+    /// Says whether the segment is the active one, whose indexes must not be forgotten.
+    pub(crate) fn set_grows(&self, grows: bool) {
+        self.grows.store(grows, Ordering::Release);
     }
 
-    /// Closes the file to make room for others.
-    fn make_room(&self) {
-        if !self.pinned.load(Ordering::Acquire) {
-            self.close_file();
-        }
-    }
-
-    /// Closes the file, and forgets the indexes of a segment that is active no more.
+    /// Closes the file, and forgets the indexes of a sealed segment.
     pub(crate) fn close_file(&self) {
-        self.pinned.store(false, Ordering::Release);
         *self.file.lock() = None;
-        *self.index.write() = None;
+        let mut index = self.index.write();
+        if !self.grows.load(Ordering::Acquire) {
+            *index = None;
+        }
     }
 
     /// Whether the segment was read since this was asked last.
@@ -368,15 +362,37 @@ impl Segment {
             let (offsets, times) = self.index_lens();
             return IndexWritten { offsets, times };
         }
+        self.remove_index_files(disk);
+        IndexWritten::default()
+    }
+
+    /// The same for a segment that is sealed, and durably: once the mark is past it nobody looks
+    /// whether a power cut tore them, and a broker goes by them as they are.
+    pub(crate) fn seal_index_files(&self, disk: &Disk) {
+        let written = self.write_index_files(disk);
+        if written.and_then(|()| self.sync_index_files(disk)).is_err() {
+            self.remove_index_files(disk);
+        }
+    }
+
+    fn remove_index_files(&self, disk: &Disk) {
         for path in [self.index_path(), self.time_index_path()] {
             // Where even that fails, whoever loads the index holds it against the batches.
             disk.remove_file(&path).ok();
         }
-        IndexWritten::default()
     }
 
-    /// Writes both index files whole, as they are in memory, and syncs them. Without indexes in
-    /// memory the files stay as they are.
+    /// Syncs both index files: whoever opens the log next is spared the rebuild.
+    pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
+        for path in [self.index_path(), self.time_index_path()] {
+            let file = disk.open(&path, Access::Write).at(&path, "open")?;
+            file.sync_data().at(&path, "sync")?;
+        }
+        Ok(())
+    }
+
+    /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory
+    /// the files stay as they are.
     pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<()> {
         let (offsets, times) = match &*self.index.read() {
             Some(index) => index.encode(),
@@ -415,12 +431,11 @@ fn write_from(disk: &Disk, path: &Path, position: u64, bytes: &[u8]) -> Result<(
         .at(path, "write")
 }
 
-/// Makes a file hold just these bytes, in place and synced: an index that a crash leaves half
-/// written is rebuilt, so it needs no atomic replacement.
+/// Makes a file hold just these bytes, in place: an index that a crash leaves half written is
+/// rebuilt, so it needs neither a sync nor an atomic replacement.
 fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;
     file.write_at(0, bytes).at(path, "write")?;
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    file.set_len(length).at(path, "set the length of")?;
-    file.sync_data().at(path, "sync")
+    file.set_len(length).at(path, "set the length of")
 }

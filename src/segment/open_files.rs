@@ -50,7 +50,7 @@ impl OpenFiles {
         }
         drop(opened);
         for segment in closing {
-            segment.make_room();
+            segment.close_file();
         }
     }
 }

@@ -332,7 +332,38 @@ impl<'de> serde::Deserialize<'de> for Text {
 ///
 /// A line reads: docs, field, type, what the setter takes, Kafka's name, default, the bounds as a
 /// test on the value and in words.
+///
+/// With `as table` it also makes a macro of that name, which hands the docs, fields and setters to
+/// another macro: for a wider config that has all of these settings too.
 macro_rules! config {
+    (
+        $(#[$meta:meta])*
+        pub struct $config:ident ($what:literal) as $table:ident {
+            $(
+                $(#[$doc:meta])*
+                $field:ident: $type:ty [$takes:ty] = $name:literal, $default:expr,
+                |$value:ident| $test:expr, $expected:literal;
+            )*
+        }
+    ) => {
+        $crate::types::config! {
+            $(#[$meta])*
+            pub struct $config ($what) {
+                $(
+                    $(#[$doc])*
+                    $field: $type [$takes] = $name, $default,
+                    |$value| $test, $expected;
+                )*
+            }
+        }
+
+        macro_rules! $table {
+            ($then:ident) => {
+                $($then! { $(#[$doc])* $field [$takes] })*
+            };
+        }
+        pub(crate) use $table;
+    };
     (
         $(#[$meta:meta])*
         pub struct $config:ident ($what:literal) {

@@ -8,9 +8,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Barrier;
 
 use crate::disk::{Access, Disk, EntryKind};
+use crate::sync::Barrier;
 
 use super::calls;
 

@@ -9,7 +9,7 @@
 //! | 5 | varint + bytes | key; a negative length is null, -1 when written |
 //! | 6 | varint + bytes | value, likewise |
 //! | 7 | varint | header count |
-//! | 8 | repeated | header: varint + bytes of its name (UTF-8), varint + bytes of its value or null |
+//! | 8 | repeated | header: varint + bytes of its name (UTF-8), varint + bytes of value or null |
 //!
 //! A record is valid if and only if every length fits in what is left, names are UTF-8, the header
 //! count is not negative, and the length of the record is used up exactly.
@@ -249,8 +249,8 @@ fn length(size: usize) -> Result<i32, EncodeError> {
     })
 }
 
-/// Up to 16 bytes of small fields in a register, the first one lowest. Gathered in memory they would
-/// be read back in other pieces than they were written, which stalls for longer than all the rest
+/// Up to 16 bytes of small fields in a register, the first one lowest. Gathered in memory they
+/// would be read back in other pieces than they were written, which stalls for longer than the rest
 /// of a record takes.
 #[derive(Clone, Copy)]
 struct Packed {

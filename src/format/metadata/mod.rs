@@ -7,7 +7,9 @@
 //! | record | api key, versions | fields |
 //! | --- | --- | --- |
 //! | TOPIC | 2, 0 | name, topic id |
-//! | PARTITION | 3, 0-2, written as 1 | i32 partition, topic id, replicas, isr, removing, adding (arrays of i32), i32 leader, i32 leader epoch, i32 partition epoch, from 1: directories (array of ids) |
+//! | PARTITION | 3, 0-2, written as 1 | i32 partition, topic id, four arrays of i32 |
+//! | | | (replicas, isr, removing, adding), i32 leader, i32 leader epoch, |
+//! | | | i32 partition epoch, from version 1: directories (array of ids) |
 //! | CONFIG | 4, 0 | i8 resource type, resource, key, nullable value |
 //! | REMOVE TOPIC | 9, 0 | topic id |
 //! | FEATURE LEVEL | 12, 0 | name, i16 level |

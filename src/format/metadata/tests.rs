@@ -55,7 +55,8 @@ fn samples() -> Vec<(MetadataRecord, &'static str)> {
         ),
         (
             MetadataRecord::Partition(partition()),
-            "01030100000000a2a6dfc1f8ae40979fa2b5232c86140902000000010200000001010100000001000000000000000002ef0aa9ce1e4eebc653143b69fe9cb43900",
+            "01030100000000a2a6dfc1f8ae40979fa2b5232c8614090200000001020000000101010000000100000\
+                0000000000002ef0aa9ce1e4eebc653143b69fe9cb43900",
         ),
     ]
 }
@@ -197,7 +198,8 @@ fn the_quorum_in_both_directions() {
     assert_eq!(
         value,
         unhex(&format!(
-            "0000 02 00000001 {DIRECTORY_ID} 02 0b434f4e54524f4c4c4552 0a6c6f63616c686f7374 2385 00 0000 0001 00 00 00"
+            "0000 02 00000001 {DIRECTORY_ID} 02 0b434f4e54524f4c4c4552 0a6c6f63616c686f7374 2385 \
+                00 0000 0001 00 00 00"
         ))
     );
     assert_eq!(super::quorum::decode_voters(value), Ok(voters));

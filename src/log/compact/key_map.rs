@@ -1,6 +1,6 @@
 //! The newest offset of every key, in bounded memory.
 //!
-//! Knows nothing about batches. Keys are kept as 128 bits of keyed hash (two SipHashes whose keys
+//! Knows nothing about batches. Keys are kept as 128 bits of keyed hash (two `SipHash`es whose keys
 //! are drawn anew for every map), so that no two keys of a log meet, not even chosen ones; an
 //! entry takes 24 bytes whatever the key's length.
 

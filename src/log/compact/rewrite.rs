@@ -25,7 +25,8 @@ use super::{CompactionReport, Round};
 /// How much is gathered before it is written, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A segment that compaction wrote, complete and synced, under its `.cleaned` names.
+/// A segment that compaction wrote, complete under its `.cleaned` names. Its batches are synced;
+/// its indexes are hints that a power cut may take.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
@@ -141,7 +142,7 @@ impl Group<'_, '_> {
         }
         let written: u64 = self.done.iter().map(|output| output.end.0).sum();
         let after = u64::try_from(self.done.len()).unwrap_or(u64::MAX);
-        if self.log.swap(sources, self.done, truncations)? {
+        if self.log.swap(sources, &self.done, truncations)? {
             report.records_dropped = report.records_dropped.saturating_add(self.dropped);
             report.written_bytes = report.written_bytes.saturating_add(written);
             report.segments_after = report.segments_after.saturating_add(after);
@@ -173,11 +174,11 @@ impl Group<'_, '_> {
         }
         let aborted = self.judge.is_aborted(&header);
         if header.record_count == 0 {
-            return if self.must_stay(&header) {
-                self.copy(&raw, source)
-            } else {
-                self.drop_batch(0)
-            };
+            if self.must_stay(&header) {
+                return self.copy(&raw, source);
+            }
+            self.drop_batch(0);
+            return Ok(());
         }
         let batch = self.log.decode(raw.clone(), source)?;
         let (mut kept, mut tombstones) = (0_usize, false);
@@ -194,7 +195,8 @@ impl Group<'_, '_> {
         }
         let gone = u64::try_from(batch.len().saturating_sub(kept)).unwrap_or(u64::MAX);
         if kept == 0 && !self.must_stay(&header) {
-            return self.drop_batch(gone);
+            self.drop_batch(gone);
+            return Ok(());
         }
         self.dropped = self.dropped.saturating_add(gone);
         self.rewrite(&batch, horizon, source)
@@ -216,7 +218,10 @@ impl Group<'_, '_> {
             }
             Some(horizon) if self.now < horizon => self.copy(&raw, source),
             Some(_) if self.must_stay(&header) => self.copy(&raw, source),
-            Some(_) => self.drop_batch(0),
+            Some(_) => {
+                self.drop_batch(0);
+                Ok(())
+            }
         }
     }
 
@@ -247,10 +252,9 @@ impl Group<'_, '_> {
         self.judge.must_stay(header) || header.next_offset() == self.round.limit
     }
 
-    fn drop_batch(&mut self, records: u64) -> Result<()> {
+    fn drop_batch(&mut self, records: u64) {
         self.changed = true;
         self.dropped = self.dropped.saturating_add(records);
-        Ok(())
     }
 
     fn copy(&mut self, raw: &RawBatch, source: &Segment) -> Result<()> {
@@ -395,7 +399,6 @@ impl Writing {
             let path = log.cleaned_path(self.base_offset, kind);
             let file = log.host.disk.create(&path).at(&path, "create")?;
             file.write_at(0, &bytes).at(&path, "write")?;
-            file.sync_data().at(&path, "sync")?;
         }
         Ok(Output {
             base_offset: self.base_offset,

@@ -49,7 +49,7 @@ impl Shared {
     pub(super) fn swap(
         &self,
         sources: &[Arc<Segment>],
-        outputs: Vec<Output>,
+        outputs: &[Output],
         truncations: u64,
     ) -> Result<bool> {
         let turn = self.begin_write()?;
@@ -63,7 +63,7 @@ impl Shared {
             self.drop_outputs(&bases);
             return Err(error);
         }
-        let swapped = self.take_places(sources, &outputs);
+        let swapped = self.take_places(sources, outputs);
         drop(turn);
         // From here on the disk is ahead of what is in memory; the next opening finishes it.
         swapped.map_err(|error| {
@@ -75,7 +75,6 @@ impl Shared {
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
     fn announce(&self, bases: &[Offset]) -> Result<()> {
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         for base in bases.iter().rev() {
             for kind in KINDS {
                 let from = self.cleaned_path(*base, kind);

@@ -215,24 +215,16 @@ fn packed(codec: u8, payload: &[u8]) -> Vec<u8> {
     batch
 }
 
-const BOMB: Corruption = Corruption::TooLarge {
-    limit: BUDGET as u64,
-};
+const BOMB: Corruption = Corruption::TooLarge { limit: 1 << 20 };
 
 #[test]
 fn garbage_instead_of_packed_records_is_refused() {
-    for (codec, compression) in [
-        (1, Compression::Gzip),
-        (2, Compression::Snappy),
-        (3, Compression::Lz4),
-        (4, Compression::Zstd),
+    for (codec, compression, is_in) in [
+        (1, Compression::Gzip, cfg!(feature = "gzip")),
+        (2, Compression::Snappy, cfg!(feature = "snappy")),
+        (3, Compression::Lz4, cfg!(feature = "lz4")),
+        (4, Compression::Zstd, cfg!(feature = "zstd")),
     ] {
-        let is_in = match compression {
-            Compression::Gzip => cfg!(feature = "gzip"),
-            Compression::Snappy => cfg!(feature = "snappy"),
-            Compression::Lz4 => cfg!(feature = "lz4"),
-            _ => cfg!(feature = "zstd"),
-        };
         let found = read(&packed(codec, &[0xee; 50]));
         if is_in {
             let expected = Corruption::Decompression { codec: compression };
@@ -324,14 +316,76 @@ mod snappy {
 }
 
 #[cfg(feature = "lz4")]
-#[test]
-fn an_lz4_bomb_is_refused() {
+mod lz4 {
     use std::io::Write;
 
-    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-    encoder.write_all(&vec![0; 16 * BUDGET]).unwrap();
-    let bomb = encoder.finish().unwrap();
-    assert_eq!(refused(&packed(3, &bomb)), BOMB);
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+
+    use super::*;
+
+    fn frame(info: FrameInfo, plain: &[u8]) -> Vec<u8> {
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn frames_of_every_kind_that_kafka_reads_are_read() {
+        let payload = plain()[HEADER_LEN..].to_vec();
+        for size in [
+            BlockSize::Max64KB,
+            BlockSize::Max256KB,
+            BlockSize::Max1MB,
+            BlockSize::Max4MB,
+        ] {
+            let info = FrameInfo::new()
+                .block_size(size)
+                .block_checksums(true)
+                .content_checksum(true)
+                .content_size(Some(payload.len().try_into().unwrap()));
+            assert_eq!(read(&packed(3, &frame(info, &payload))).unwrap().len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_bomb_linked_blocks_and_every_cut_are_refused() {
+        let bomb = frame(FrameInfo::new(), &vec![0; 16 * BUDGET]);
+        assert_eq!(refused(&packed(3, &bomb)), BOMB);
+        let malformed = Corruption::Decompression {
+            codec: Compression::Lz4,
+        };
+        let payload = plain()[HEADER_LEN..].to_vec();
+        let linked = FrameInfo::new().block_mode(BlockMode::Linked);
+        let linked = frame(linked, &payload);
+        assert_eq!(refused(&packed(3, &linked)), malformed);
+        let whole = frame(FrameInfo::new(), &payload);
+        for end in 1..whole.len() {
+            assert_eq!(refused(&packed(3, &whole[..end])), malformed);
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_shrink_are_stored() {
+        let mut state = 0x9e37_79b9_u32;
+        let mut noise = vec![0; 200_000];
+        for byte in &mut noise {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            *byte = state.to_be_bytes()[0];
+        }
+        let options = BatchOptions {
+            compression: Compression::Lz4,
+            ..BatchOptions::default()
+        };
+        let mut out = Vec::new();
+        let summary = encode_one(&mut out, &Record::new(&noise), &options).unwrap();
+        assert_eq!(summary.size, out.len());
+        // The first block, of 64 KiB: little-endian, the top bit set.
+        assert_eq!(out[HEADER_LEN + 7..][..4], [0, 0, 1, 0x80]);
+        let batch = read(&out).unwrap();
+        assert_eq!(batch.records().next().unwrap().value(), Some(&noise[..]));
+    }
 }
 
 #[cfg(feature = "zstd")]

@@ -86,6 +86,10 @@ fn options() -> impl Strategy<Value = BatchOptions> {
     })
 }
 
+fn count(models: &[Model]) -> u64 {
+    u64::try_from(models.len()).unwrap()
+}
+
 fn encode(models: &[Model], options: BatchOptions) -> (Vec<u8>, BatchSummary) {
     let mut out = Vec::new();
     let mut batch = BatchBuilder::new(&mut out, options);
@@ -108,26 +112,26 @@ proptest! {
     fn what_is_encoded_comes_back(
         models in models(),
         options in options(),
-        base in prop_oneof![Just(0), 0..1_u64 << 40, Just(i64::MAX as u64 - 20)],
+        base in prop_oneof![Just(0), 0..1_u64 << 40, Just(i64::MAX.cast_unsigned() - 20)],
     ) {
         let (mut bytes, summary) = encode(&models, options);
         stamp(&mut bytes, base, 3);
         prop_assert_eq!(summary.size, bytes.len());
-        prop_assert_eq!(summary.count as usize, models.len());
+        prop_assert_eq!(usize::try_from(summary.count), Ok(models.len()));
         let batch = read_large(&bytes);
         prop_assert_eq!(batch.header().leader_epoch, 3);
-        prop_assert_eq!(batch.next_offset(), base + models.len() as u64);
+        prop_assert_eq!(batch.next_offset(), base + count(&models));
         prop_assert_eq!(batch.max_timestamp(), summary.max_timestamp);
         prop_assert_eq!(batch.records().len(), models.len());
         let mut max = Timestamp::NONE;
         let mut owned = OwnedRecords::new(batch.clone());
-        for (index, (model, view)) in models.iter().zip(batch.records()).enumerate() {
+        for (offset, (model, view)) in (base..).zip(models.iter().zip(batch.records())) {
             let expected = match options.timestamp_type {
                 TimestampType::CreateTime => model.timestamp.unwrap_or(options.now),
                 TimestampType::LogAppendTime => options.now,
             };
             max = max.max(expected);
-            prop_assert_eq!(view.offset, base + index as u64);
+            prop_assert_eq!(view.offset, offset);
             prop_assert_eq!(view.timestamp, expected);
             prop_assert_eq!(view.key(), model.key.as_deref());
             prop_assert_eq!(view.value(), model.value.as_deref());
@@ -185,7 +189,7 @@ proptest! {
         let mut owned = OwnedRecords::new(read_large(&bytes));
         owned.skip_to(to);
         let offsets: Vec<_> = owned.map(|record| record.offset).collect();
-        let expected: Vec<_> = (100..100 + models.len() as u64).filter(|o| *o >= to).collect();
+        let expected: Vec<_> = (100..100 + count(&models)).filter(|o| *o >= to).collect();
         prop_assert_eq!(offsets, expected);
     }
 

@@ -1,0 +1,5 @@
+//! See `ottla::__fuzz::decode_index`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ottla::__fuzz::decode_index(data));

@@ -1,0 +1,381 @@
+//! The topics of a root on disk: `ottla.catalog`.
+//!
+//! Knows nothing about directories or logs. The file is a sequence of record batches v2 with
+//! consecutive offsets from 0, leader epoch 0, no keys; the values are Kafka's metadata records.
+//!
+//! 1. One batch is one change: after a crash it is there or not.
+//! 2. A change is acknowledged after the file was synced; then the catalog's mark (in
+//!    `ottla.marks`) moves to the end of it. So below the mark a mismatch is damage, which is
+//!    refused, and above it what a power cut left of a change that nobody was told of, which is set
+//!    aside.
+//! 3. A change is appended and the file never read again: the ten-thousandth topic costs what the
+//!    first did. Opening writes the file anew when more than half of it no longer counts.
+//! 4. After a failed sync nobody knows what is on the disk: there are no more changes until the
+//!    root is opened again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::disk::{Access, Disk, File};
+use crate::error::{Error, IoContext, Result};
+use crate::format::metadata::MetadataRecord;
+use crate::format::{
+    BatchBuilder, BatchHeader, BatchOptions, Corruption, DecodeError, EncodeError, HEADER_LEN,
+    Mark, MarkKey, RecordBatch, check_crc, file_name, stamp,
+};
+use crate::log::{Host, OpenEvent};
+use crate::types::{Offset, PartitionId, Position, Record, TopicId, to_usize};
+
+use super::state::CatalogState;
+
+/// The largest catalog that is read, in bytes.
+const FILE_BYTES_MAX: usize = 1 << 30;
+
+/// A file with fewer dead records than this is not written anew.
+const DEAD_RECORDS_MIN: u64 = 1024;
+
+/// The mark of the catalog stands among those of the logs, under a key that none of them has.
+const MARK_KEY: MarkKey = MarkKey {
+    topic: TopicId([0; 16]),
+    partition: PartitionId::MAX,
+};
+
+/// The topics of a root, and the file that they are kept in.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    host: Arc<Host>,
+    path: PathBuf,
+    /// None when the root is opened read-only.
+    file: Option<File>,
+    end: Position,
+    next_offset: Offset,
+    state: CatalogState,
+    /// The last mark that was written.
+    mark: Mark,
+    poison: Option<Arc<io::Error>>,
+}
+
+/// What the bytes of a catalog say.
+#[derive(Debug, Default)]
+struct Scan {
+    state: CatalogState,
+    end: Position,
+    next_offset: Offset,
+    /// What is wrong with the bytes after the end.
+    stopped: Option<Corruption>,
+}
+
+impl Catalog {
+    /// Reads the catalog of a root without changing anything.
+    pub(super) fn open_read_only(host: &Arc<Host>, root: &Path) -> Result<Self> {
+        let (path, bytes) = read(&host.disk, root)?;
+        let scan = Scan::of(&bytes.unwrap_or_default(), &path)?;
+        Ok(Self::new(host, path, None, scan))
+    }
+
+    /// Opens the catalog of a root, making it when there is none, and says what a crash left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when something that was acknowledged is damaged; nothing was changed.
+    pub(super) fn open(host: &Arc<Host>, root: &Path) -> Result<(Self, Vec<OpenEvent>)> {
+        let disk = &host.disk;
+        let (path, bytes) = read(disk, root)?;
+        let safe = last_mark(host).position;
+        let existed = bytes.is_some();
+        let bytes = bytes.unwrap_or_default();
+        let scan = Scan::of(&bytes, &path)?;
+        if scan.end < safe {
+            let missing = Corruption::truncated(to_usize(safe.0), bytes.len());
+            let reason = scan.stopped.unwrap_or(missing);
+            return Err(Error::corrupt(&path, scan.end.0, reason));
+        }
+        let file = if existed {
+            disk.open(&path, Access::Write).at(&path, "open")?
+        } else {
+            let file = disk.create(&path).at(&path, "create")?;
+            disk.sync_dir(root).at(root, "sync")?;
+            file
+        };
+        let events = set_aside(disk, &path, &bytes, &scan)?;
+        let mut catalog = Self::new(host, path, Some(file), scan);
+        catalog.settle(&bytes, safe)?;
+        catalog.shrink()?;
+        Ok((catalog, events))
+    }
+
+    fn new(host: &Arc<Host>, path: PathBuf, file: Option<File>, scan: Scan) -> Self {
+        let Scan {
+            state,
+            end,
+            next_offset,
+            stopped: _,
+        } = scan;
+        let mark = last_mark(host);
+        Self {
+            host: Arc::clone(host),
+            path,
+            file,
+            end,
+            next_offset,
+            state,
+            mark,
+            poison: None,
+        }
+    }
+
+    /// What it adds up to.
+    pub(super) fn state(&self) -> &CatalogState {
+        &self.state
+    }
+
+    /// Whether it cannot be said what the disk has (4).
+    pub(super) fn in_doubt(&self) -> bool {
+        self.poison.is_some()
+    }
+
+    /// Makes a change: all of the records or none, now and after any crash.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NoSpace`], [`Error::Io`]: nothing changed.
+    /// - [`Error::Poisoned`]: the sync failed, now or earlier. Nothing changed here; whether the
+    ///   disk has it, the next opening finds out.
+    pub(super) fn append(&mut self, records: Vec<MetadataRecord>) -> Result<()> {
+        if let Some(cause) = &self.poison {
+            return Err(Error::Poisoned {
+                path: self.path.clone(),
+                cause: Arc::clone(cause),
+            });
+        }
+        let mut batch = Vec::new();
+        let next_offset = self.encode(&records, self.next_offset, &mut batch)?;
+        let file = self.file.as_ref().ok_or(Error::ReadOnly)?;
+        if let Err(error) = file.write_at(self.end.0, &batch) {
+            if let Err(cut) = file.set_len(self.end.0) {
+                return Err(self.latch(cut));
+            }
+            return Err(Error::io(&self.path, "write", error));
+        }
+        if let Err(error) = file.sync_data() {
+            return Err(self.latch(error));
+        }
+        self.end = self.end.plus(batch.len());
+        self.next_offset = next_offset;
+        for record in records {
+            let applied = self.state.apply(record);
+            applied.map_err(|what| self.malformed(what))?;
+        }
+        self.mark(self.end);
+        Ok(())
+    }
+
+    fn latch(&mut self, error: io::Error) -> Error {
+        let cause = Arc::new(error);
+        self.poison = Some(Arc::clone(&cause));
+        Error::Poisoned {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+
+    fn malformed(&self, what: &'static str) -> Error {
+        Error::corrupt(&self.path, self.end.0, Corruption::malformed(what))
+    }
+
+    /// Appends a batch to `out`; gives the offset after it.
+    fn encode(
+        &self,
+        records: &[MetadataRecord],
+        base_offset: Offset,
+        out: &mut Vec<u8>,
+    ) -> Result<Offset> {
+        let start = out.len();
+        let refused = |error: EncodeError| match error {
+            EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
+            EncodeError::TooLarge { size } => Error::RecordTooLarge {
+                size,
+                limit: u64::from(u32::MAX),
+            },
+            EncodeError::Unsupported(what) => Error::Unsupported {
+                what: what.to_owned(),
+            },
+        };
+        let options = BatchOptions {
+            now: self.host.clock.now(),
+            ..BatchOptions::default()
+        };
+        let mut builder = BatchBuilder::new(out, options);
+        let mut value = Vec::new();
+        for record in records {
+            value.clear();
+            record.encode(&mut value);
+            builder.push(&Record::new(&value)).map_err(refused)?;
+        }
+        let summary = builder.finish().map_err(refused)?;
+        if let Some(batch) = out.get_mut(start..) {
+            stamp(batch, base_offset, 0);
+        }
+        Ok(base_offset.saturating_add(u64::from(summary.count)))
+    }
+
+    /// Moves the mark (2). It is a lower bound, so one that could not be written does no harm.
+    fn mark(&mut self, end: Position) {
+        self.mark.sequence = self.mark.sequence.saturating_add(1);
+        self.mark.flushed_offset = self.next_offset;
+        self.mark.position = end;
+        let marks = &self.host.marks;
+        drop(marks.write(marks.place(MARK_KEY), &self.mark));
+    }
+
+    /// Makes the disk have what was read. Bytes above the mark may be in the page cache alone,
+    /// after a sync that failed: they are written again.
+    fn settle(&mut self, bytes: &[u8], safe: Position) -> Result<()> {
+        let file = self.file.as_ref().ok_or(Error::ReadOnly)?;
+        let whole = file.len().at(&self.path, "look at")? == self.end.0;
+        let above = bytes
+            .get(to_usize(safe.0)..to_usize(self.end.0))
+            .unwrap_or_default();
+        if whole && above.is_empty() {
+            return Ok(());
+        }
+        file.set_len(self.end.0).at(&self.path, "cut")?;
+        file.write_at(safe.0, above).at(&self.path, "write")?;
+        file.sync_data().at(&self.path, "sync")?;
+        self.mark(self.end);
+        Ok(())
+    }
+
+    /// Writes the file anew when more than half of its records no longer count (3).
+    fn shrink(&mut self) -> Result<()> {
+        let live = u64::try_from(self.state.live_records()).unwrap_or(u64::MAX);
+        let dead = self.next_offset.saturating_sub(live);
+        if dead <= live.max(DEAD_RECORDS_MIN) {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        let mut next_offset = 0;
+        for records in self.state.snapshot() {
+            next_offset = self.encode(&records, next_offset, &mut bytes)?;
+        }
+        // The mark speaks of the old file: it must be gone before the new one is there.
+        self.mark(Position::ZERO);
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.host
+            .disk
+            .replace(&self.path, &bytes)
+            .at(&self.path, "replace")?;
+        self.file = Some(
+            self.host
+                .disk
+                .open(&self.path, Access::Write)
+                .at(&self.path, "open")?,
+        );
+        self.end = Position::ZERO.plus(bytes.len());
+        self.next_offset = next_offset;
+        self.mark(self.end);
+        Ok(())
+    }
+}
+
+fn read(disk: &Disk, root: &Path) -> Result<(PathBuf, Option<Vec<u8>>)> {
+    let path = root.join(file_name::CATALOG);
+    let bytes = disk.read_small(&path, FILE_BYTES_MAX).at(&path, "read")?;
+    Ok((path, bytes))
+}
+
+fn last_mark(host: &Host) -> Mark {
+    host.marks.find(MARK_KEY).unwrap_or(Mark {
+        key: MARK_KEY,
+        ..Mark::default()
+    })
+}
+
+/// Puts a copy of what stands behind the last whole change into a file of its own, where there is
+/// anything but zeros.
+fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<OpenEvent>> {
+    let rest = bytes.get(to_usize(scan.end.0)..).unwrap_or_default();
+    let Some(reason) = scan
+        .stopped
+        .clone()
+        .filter(|_| rest.iter().any(|byte| *byte != 0))
+    else {
+        return Ok(Vec::new());
+    };
+    let name = format!("{}-{}.quarantine", file_name::CATALOG, scan.end.0);
+    let quarantine = path.with_file_name(name);
+    disk.replace(&quarantine, rest).at(&quarantine, "write")?;
+    Ok(vec![OpenEvent::TailSetAside {
+        path: path.to_path_buf(),
+        position: scan.end.0,
+        kept_to: scan.next_offset,
+        bytes: u64::try_from(rest.len()).unwrap_or(u64::MAX),
+        quarantine,
+        reason,
+    }])
+}
+
+impl Scan {
+    /// Takes in batch after batch until the bytes end or make no sense.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when a batch that is whole says something that cannot be: that is no
+    /// crash.
+    fn of(bytes: &[u8], path: &Path) -> Result<Self> {
+        let mut scan = Self::default();
+        let mut rest = Bytes::copy_from_slice(bytes);
+        while !rest.is_empty() {
+            match scan.check(&rest) {
+                Ok(batch) => {
+                    scan.take(&batch)
+                        .map_err(|reason| Error::corrupt(path, scan.end.0, reason))?;
+                    let size = batch.header().size;
+                    scan.end = scan.end.plus(size);
+                    scan.next_offset = batch.next_offset();
+                    rest = rest.split_off(size.min(rest.len()));
+                }
+                Err(reason) => {
+                    scan.stopped = Some(reason);
+                    break;
+                }
+            }
+        }
+        Ok(scan)
+    }
+
+    /// The next batch, when it is whole and follows.
+    fn check(&self, rest: &Bytes) -> std::result::Result<RecordBatch, Corruption> {
+        if rest.len() < HEADER_LEN {
+            return Err(Corruption::truncated(HEADER_LEN, rest.len()));
+        }
+        let header = BatchHeader::parse(rest)?;
+        let bytes = rest.get(..header.size);
+        let bytes = bytes.ok_or_else(|| Corruption::truncated(header.size, rest.len()))?;
+        check_crc(bytes, &header)?;
+        if header.base_offset != self.next_offset {
+            return Err(Corruption::offset(self.next_offset, header.base_offset));
+        }
+        if header.leader_epoch != 0 {
+            return Err(Corruption::malformed("the catalog has no leader epochs"));
+        }
+        RecordBatch::decode(rest.slice(..header.size), header, FILE_BYTES_MAX).map_err(|error| {
+            match error {
+                DecodeError::Corrupt(reason) => reason,
+                DecodeError::Unsupported(_) => Corruption::malformed("the catalog is not packed"),
+            }
+        })
+    }
+
+    /// Takes in the records of a batch.
+    fn take(&mut self, batch: &RecordBatch) -> std::result::Result<(), Corruption> {
+        for record in batch.records() {
+            let record = MetadataRecord::decode(record.value().unwrap_or_default())?;
+            self.state.apply(record).map_err(Corruption::malformed)?;
+        }
+        Ok(())
+    }
+}

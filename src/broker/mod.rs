@@ -1,0 +1,311 @@
+//! Floor 7: the broker. One directory, its lock, its topics and groups.
+//!
+//! Knows nothing about records. Every file of this floor is one thing:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `core.rs` | what all handles share; how it ends |
+//! | `root.rs` | the directory: its catalog, its topics by name |
+//! | `open.rs` | from a directory to a broker, whatever the last use left |
+//! | `topics.rs` | topics come, change and go |
+//! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
+//! | `offsets.rs` | the topic of the groups' commits |
+//! | `upkeep.rs` | one round of what is done by the way |
+//! | `rest.rs` | what tells a root at rest from one in use |
+
+mod catalog;
+mod config;
+mod core;
+mod offsets;
+mod open;
+mod rest;
+mod root;
+mod state;
+mod topics;
+mod upkeep;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use config::BrokerConfig;
+pub use upkeep::UpkeepReport;
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::group::{ConsumerGroup, GroupInfo};
+use crate::log::OpenReport;
+use crate::topic::{Keep, Topic, TopicConfig, TopicInfo, TopicShared};
+
+use self::core::Core;
+
+/// One directory with its topics and consumer groups.
+///
+/// A broker is a handle: cloning it is cheap, and any number of threads may use it. It holds the
+/// directory's lock, so there is one writing process at a time. It is closed by [`Broker::close`],
+/// or when the last handle on it, on one of its topics, or on one of its groups is dropped; a
+/// process that just ends is the same as a crash, from which the next opening recovers.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Broker, Record, TopicConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("data");
+/// let broker = Broker::open(&dir)?;
+/// let flights = broker.create_topic_if_absent("flights", TopicConfig::default().partitions(4))?;
+/// flights.append(Record::keyed("N14228", "departed EWR"))?;
+/// broker.close()?;
+///
+/// let broker = Broker::open(&dir)?;
+/// assert_eq!(broker.topics()[0].partitions.len(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Broker {
+    core: Arc<Core>,
+}
+
+impl Broker {
+    /// Opens the broker of a directory with the usual settings; see [`Broker::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::open_with`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(dir, BrokerConfig::default())
+    }
+
+    /// Opens the broker of a directory, making the directory (but not its parents) when it is not
+    /// there, and recovering after a crash.
+    ///
+    /// After a clean close this takes time by the number of topics, and each log is opened when it
+    /// is first used. After a crash all logs are opened now, and [`Broker::open_report`] tells what
+    /// was found. A damaged log keeps nobody from the others: it is reported, and its own calls
+    /// answer the error.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Locked`]: another handle, here or in another process, has it open.
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds.
+    /// - [`Error::Unsupported`]: the directory holds something else, a single log for example.
+    /// - [`Error::Corrupt`]: the catalog of topics is damaged; nothing was changed.
+    /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or made.
+    pub fn open_with(dir: impl AsRef<Path>, config: BrokerConfig) -> Result<Self> {
+        Self::open_on(Disk::os(), Clock::System, dir.as_ref(), config)
+    }
+
+    /// Opens the broker of a directory for reading: takes no lock, changes no byte, and may look at
+    /// a directory that somebody else is writing. It sees what was there when it (or the log that
+    /// is read) was opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::open_with`], but for [`Error::Locked`]. Every method that writes answers
+    /// [`Error::ReadOnly`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
+        let core = open::open_read_only(Disk::os(), Clock::System, dir.as_ref())?;
+        Ok(Self { core })
+    }
+
+    /// The same on any disk and clock.
+    pub(crate) fn open_on(
+        disk: Disk,
+        clock: Clock,
+        dir: &Path,
+        config: BrokerConfig,
+    ) -> Result<Self> {
+        Ok(Self {
+            core: open::open(disk, clock, dir, config)?,
+        })
+    }
+
+    /// Makes a topic. When this returns it is there after any crash; an error leaves nothing of it.
+    /// Costs two syncs, however many partitions it has and however many topics there are.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::TopicExists`].
+    /// - [`Error::InvalidName`]: a name is 1 to 249 characters of `a-z A-Z 0-9 . _ -`, does not
+    ///   belong to Kafka itself, and differs from all others in more than `.` and `_` or capitals.
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, 0 partitions for example.
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
+    ///   there shows when the broker is opened again.
+    /// - [`Error::NoSpace`], [`Error::Io`], [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        self.core
+            .create(name, config)
+            .map(|topic| self.topic_of(topic))
+    }
+
+    /// The topic of a name, made when it is not there. One that is there is given as it is,
+    /// whatever its settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::create_topic`], but for [`Error::TopicExists`].
+    pub fn create_topic_if_absent(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        match self.topic(name) {
+            Err(Error::UnknownTopic { .. }) => {}
+            found => return found,
+        }
+        match self.create_topic(name, config) {
+            // Somebody was faster.
+            Err(Error::TopicExists { .. }) => self.topic(name),
+            made => made,
+        }
+    }
+
+    /// A topic that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTopic`], [`Error::Closed`].
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.core.root.check_open()?;
+        let unknown = || Error::UnknownTopic {
+            name: name.to_owned(),
+        };
+        let topic = self.core.root.directory.find(name).ok_or_else(unknown)?;
+        Ok(self.topic_of(Arc::clone(topic.shared())))
+    }
+
+    fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
+        let keeper: Arc<dyn Keep> = Arc::clone(&self.core) as Arc<dyn Keep>;
+        Topic::new(topic).kept_by(keeper)
+    }
+
+    /// All topics with their partitions and settings, by name; none after [`Broker::close`]. Opens
+    /// the logs that were not used yet: [`Broker::topic_names`] costs less.
+    #[must_use]
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        if self.core.root.check_open().is_err() {
+            return Vec::new();
+        }
+        self.core
+            .topics()
+            .iter()
+            .map(|topic| topic.info())
+            .collect()
+    }
+
+    /// The names of all topics, sorted; none after [`Broker::close`].
+    #[must_use]
+    pub fn topic_names(&self) -> Vec<String> {
+        if self.core.root.check_open().is_err() {
+            return Vec::new();
+        }
+        self.core
+            .topics()
+            .iter()
+            .map(|topic| topic.name().to_string())
+            .collect()
+    }
+
+    /// Deletes a topic with all its records, and what groups have committed for it. When this
+    /// returns it is gone after any crash. Its handles answer [`Error::UnknownTopic`] from now on,
+    /// and readers of its logs [`Error::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
+    ///   there shows when the broker is opened again.
+    /// - [`Error::Io`], [`Error::NoSpace`]: when the catalog could not be written, nothing
+    ///   changed. When [`Broker::topic`] no longer finds the topic, it is gone, and what could not
+    ///   be removed of it is removed by the next opening.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        self.core.delete(name)
+    }
+
+    /// Changes the settings of a topic, or adds partitions: `change` is given what they are and
+    /// says what they shall be. It is durable when this returns, and applies to the running logs
+    /// from now on. Records stay where they are: with more partitions a key may get another one.
+    ///
+    /// Settings that somebody else changes at the same time are kept, unless `change` changes the
+    /// same ones.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, or there would be fewer
+    ///   partitions.
+    /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier.
+    /// - [`Error::Io`], [`Error::NoSpace`]: nothing changed.
+    pub fn alter_topic(
+        &self,
+        name: &str,
+        change: impl FnOnce(TopicConfig) -> TopicConfig,
+    ) -> Result<()> {
+        self.core.alter(name, change)
+    }
+
+    /// A consumer group: its members share the partitions of their topics. It is there as soon as
+    /// somebody asks for it, and remembered once it has committed something.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`]: an id is 1 to 32,767 bytes. [`Error::Closed`].
+    pub fn group(&self, id: &str) -> Result<ConsumerGroup> {
+        self.core.group(id)
+    }
+
+    /// Every group that has members or has committed something, by id. The first call reads all
+    /// that groups have committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], and what reading the log of the commits answers.
+    pub fn groups(&self) -> Result<Vec<GroupInfo>> {
+        self.core.list_groups()
+    }
+
+    /// Forgets a group and everything that it has committed.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::GroupNotEmpty`] while it has members, [`Error::UnknownGroup`].
+    /// - [`Error::ReadOnly`], [`Error::Closed`], and what writing the log of the commits answers.
+    pub fn delete_group(&self, id: &str) -> Result<()> {
+        self.core.delete_group(id)
+    }
+
+    /// One round of what otherwise threads do by the way: syncs of logs with
+    /// [`Durability::Interval`](crate::Durability::Interval).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::Closed`]. What goes wrong with a log stands in the report, and
+    /// keeps nobody from the others.
+    pub fn upkeep(&self) -> Result<UpkeepReport> {
+        self.core.upkeep()
+    }
+
+    /// What opening the directory found and did.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.core.report
+    }
+
+    /// Makes everything that was appended before the call survive power loss.
+    ///
+    /// # Errors
+    ///
+    /// The first error that a log met, after all were tried: see [`Log::flush`](crate::Log::flush).
+    pub fn flush(&self) -> Result<()> {
+        self.core.flush()
+    }
+
+    /// Syncs everything, leaves every file exactly at its last entry, and gives up the lock. All
+    /// handles on it, its topics and its groups answer [`Error::Closed`] from now on. Closing a
+    /// closed broker is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// The first error that was met, after all logs were tried: the lock is given up all the same,
+    /// and the next opening recovers.
+    pub fn close(&self) -> Result<()> {
+        self.core.close()
+    }
+}

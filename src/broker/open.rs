@@ -1,0 +1,261 @@
+//! Opening a root: who may, what a crash left, and which topics there are.
+//!
+//! Knows nothing about what happens to topics later.
+//!
+//! 1. Everything that can refuse comes before anything is changed.
+//! 2. After a clean close nothing is looked at but names; logs are opened when they are used.
+//!    Otherwise all logs are opened here, so that the report says what was recovered.
+//! 3. A log, or a directory, that is not as it should be keeps nobody from the others.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::disk::{Disk, EntryKind, Lock};
+use crate::error::{IoContext, Result};
+use crate::format::{DirName, MarkKey, file_name};
+use crate::group::{Coordinator, CoordinatorSource};
+use crate::log::{Host, Marks, OpenEvent, OpenMode, OpenReport, make_dir, take_lock};
+use crate::topic::PartitionDir;
+use crate::types::{Settings as _, TopicName};
+
+use super::catalog::Catalog;
+use super::core::Core;
+use super::offsets::Offsets;
+use super::root::{Root, RootSource};
+use super::state::CatalogState;
+use super::{BrokerConfig, rest};
+
+/// A root being opened.
+struct Opening {
+    root: Arc<Root>,
+    report: OpenReport,
+    lock: Option<Lock>,
+}
+
+/// Opens a root for writing, making it when it is not there.
+pub(super) fn open(
+    disk: Disk,
+    clock: Clock,
+    path: &Path,
+    config: BrokerConfig,
+) -> Result<Arc<Core>> {
+    config.check()?;
+    let began = clock.instant();
+    make_dir(&disk, path)?;
+    let lock = take_lock(&disk, path)?;
+    let found = rest::look_at(&disk, path)?;
+    let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
+    let host = Host::new(disk, clock, marks, config.manual_upkeep);
+    let (catalog, events) = Catalog::open(&host, path)?;
+    rest::leave_rest(&host.disk, path, found)?;
+    let clean = (found.fresh || found.clean) && events.is_empty();
+    let source = RootSource {
+        path,
+        host: Arc::clone(&host),
+        config,
+        mode: OpenMode::Write,
+    };
+    let mut opening = Opening {
+        root: Root::new(source, catalog),
+        report: OpenReport {
+            clean,
+            events,
+            ..OpenReport::default()
+        },
+        lock: Some(lock),
+    };
+    opening.report_bad_settings();
+    opening.settle()?;
+    let groups = opening.groups();
+    if !found.clean {
+        opening.open_logs();
+        opening.recover_commits(&groups);
+    }
+    opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
+    let core = Core::new(opening.root, groups, opening.report, opening.lock);
+    core.finish_deletions();
+    Ok(core)
+}
+
+/// Opens a root for reading: takes no lock and changes no byte.
+pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
+    let began = clock.instant();
+    let found = rest::look_at(&disk, path)?;
+    let marks = Marks::read_only(&disk, &path.join(file_name::MARKS))?;
+    let host = Host::new(disk, clock, marks, true);
+    let catalog = Catalog::open_read_only(&host, path)?;
+    let config = BrokerConfig::default();
+    let source = RootSource {
+        path,
+        host: Arc::clone(&host),
+        config,
+        mode: OpenMode::Read,
+    };
+    let mut opening = Opening {
+        root: Root::new(source, catalog),
+        report: OpenReport {
+            clean: found.clean,
+            ..OpenReport::default()
+        },
+        lock: None,
+    };
+    opening.report_bad_settings();
+    let groups = opening.groups();
+    opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
+    Ok(Core::new(
+        opening.root,
+        groups,
+        opening.report,
+        opening.lock,
+    ))
+}
+
+/// Why an entry of a root was left as it is.
+enum Odd {
+    /// Nothing of it is known.
+    Foreign,
+    /// It holds records.
+    Orphan,
+}
+
+impl Odd {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Foreign => "it is not a partition of any topic, and a broker would not start",
+            Self::Orphan => "it holds records, but the catalog has no such topic",
+        }
+    }
+}
+
+impl Opening {
+    fn groups(&self) -> Coordinator {
+        Coordinator::new(CoordinatorSource {
+            host: Arc::clone(&self.root.host),
+            directory: Arc::clone(&self.root.directory),
+            offsets: Box::new(Offsets::new(Arc::clone(&self.root))),
+            read_only: self.root.mode == OpenMode::Read,
+        })
+    }
+
+    fn report_bad_settings(&mut self) {
+        let catalog = self.root.catalog.lock();
+        for entry in catalog.state().topics() {
+            for bad in entry.config().1 {
+                let path = self.root.path.join(file_name::CATALOG);
+                let reason = format!("topic {}: {bad}", entry.name);
+                self.report
+                    .events
+                    .push(OpenEvent::LeftAlone { path, reason });
+            }
+        }
+    }
+
+    /// Opens all logs (2).
+    fn open_logs(&mut self) {
+        for topic in self.root.directory.all() {
+            self.report.merge(topic.open_all());
+        }
+    }
+
+    /// Commits must not point past what a crash left of their partitions.
+    fn recover_commits(&mut self, groups: &Coordinator) {
+        match groups.recover() {
+            Ok(events) => self.report.events.extend(events),
+            Err(error) => {
+                let path = self.root.path.to_path_buf();
+                let reason = format!("what groups committed was not checked: {error}");
+                self.report
+                    .events
+                    .push(OpenEvent::LeftAlone { path, reason });
+            }
+        }
+    }
+
+    /// Removes what an unfinished creation left, and tells of everything that belongs to nobody.
+    fn settle(&mut self) -> Result<()> {
+        let (root, disk) = (&self.root.path, &self.root.host.disk);
+        let catalog = self.root.catalog.lock();
+        let state = catalog.state();
+        let mut removed = false;
+        let mut orphans = false;
+        for entry in disk.list(root).at(root, "list")? {
+            if entry.kind == EntryKind::File {
+                continue;
+            }
+            let path = root.join(&entry.name);
+            match settle_entry(disk, state, &path, (&entry.name, entry.kind))? {
+                Settled::Known => {}
+                Settled::Removed => {
+                    removed = true;
+                    self.report.events.push(OpenEvent::LeftoverSettled { path });
+                }
+                Settled::LeftAlone(odd) => {
+                    orphans |= matches!(odd, Odd::Orphan);
+                    let reason = odd.reason().to_owned();
+                    self.report
+                        .events
+                        .push(OpenEvent::LeftAlone { path, reason });
+                }
+            }
+        }
+        if removed {
+            PartitionDir::sync_root(disk, root)?;
+        }
+        if orphans {
+            return Ok(());
+        }
+        // Marks of topics that are gone: a crash came between their end and that of the marks.
+        for key @ MarkKey { topic, .. } in self.root.host.marks.keys() {
+            if topic.0 != [0; 16] && !state.has(topic) {
+                self.root.host.marks.forget(key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What became of an entry of a root.
+enum Settled {
+    Known,
+    Removed,
+    LeftAlone(Odd),
+}
+
+fn settle_entry(
+    disk: &Disk,
+    state: &CatalogState,
+    path: &Path,
+    (name, kind): (&str, EntryKind),
+) -> Result<Settled> {
+    let (topic, partition) = match DirName::parse(name) {
+        _ if kind != EntryKind::Dir => return Ok(Settled::LeftAlone(Odd::Foreign)),
+        DirName::Partition { topic, partition } => (topic, partition),
+        DirName::ClusterMetadata => return Ok(Settled::Known),
+        _ => return Ok(Settled::LeftAlone(Odd::Foreign)),
+    };
+    let Ok(topic) = TopicName::new(topic) else {
+        return Ok(Settled::LeftAlone(Odd::Foreign));
+    };
+    let of = |partitions: u32| partition < partitions;
+    if state.find(&topic).is_some_and(|entry| of(entry.partitions)) {
+        return Ok(Settled::Known);
+    }
+    // Its deletion is finished later.
+    if state
+        .leaving()
+        .any(|entry| entry.name == topic && of(entry.partitions))
+    {
+        return Ok(Settled::Known);
+    }
+    let contents = PartitionDir::inspect(disk, path)?;
+    if contents.data {
+        return Ok(Settled::LeftAlone(Odd::Orphan));
+    }
+    // Without records it is what an unfinished creation left, or nothing of ours at all.
+    if PartitionDir::remove(disk, path)? {
+        Ok(Settled::Removed)
+    } else {
+        Ok(Settled::LeftAlone(Odd::Foreign))
+    }
+}

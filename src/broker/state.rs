@@ -1,0 +1,432 @@
+//! What the records of the catalog add up to: the topics of a root.
+//!
+//! Knows nothing about files. The records are Kafka's metadata records, with one custom of our own:
+//!
+//! 1. The first REMOVE TOPIC of a topic says that it is gone; the second, that nothing is left of
+//!    it. In between the topic is *leaving*, and whoever opens the root finishes what was begun.
+//! 2. The partitions of a topic are numbered without gaps.
+//! 3. What is not understood is kept, and written again when the catalog is.
+
+use std::collections::BTreeMap;
+
+use crate::format::metadata::{MetadataRecord, PartitionRecord, TOPIC_RESOURCE};
+use crate::topic::TopicConfig;
+use crate::types::{BadSetting, PartitionId, Settings as _, TopicId, TopicName};
+
+/// The node that Kafka's metadata says holds the partitions.
+const NODE_ID: i32 = 1;
+
+/// A topic, as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TopicEntry {
+    pub(super) name: TopicName,
+    pub(super) id: TopicId,
+    pub(super) partitions: u32,
+    /// Settings that differ from a new topic's, as texts; also those that only Kafka understands.
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+/// All topics of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct CatalogState {
+    topics: BTreeMap<TopicId, TopicEntry>,
+    ids: BTreeMap<TopicName, TopicId>,
+    /// Names as file systems and metrics may confuse them, with the one that is there.
+    confusable: BTreeMap<String, TopicName>,
+    leaving: BTreeMap<TopicId, TopicEntry>,
+    other: Vec<MetadataRecord>,
+}
+
+impl TopicEntry {
+    /// A new topic.
+    pub(super) fn new(name: TopicName, id: TopicId, config: &TopicConfig) -> Self {
+        let settings = config.deviations();
+        let settings = settings
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), text))
+            .collect();
+        Self {
+            name,
+            id,
+            partitions: config.partitions,
+            settings,
+        }
+    }
+
+    /// The settings as a config, and those among them that cannot be: they have no effect. What is
+    /// not a setting of ours has none either.
+    pub(super) fn config(&self) -> (TopicConfig, Vec<BadSetting>) {
+        let mut config = TopicConfig::default().partitions(self.partitions);
+        let mut bad = Vec::new();
+        for (name, text) in &self.settings {
+            let mut tried = config.clone();
+            match tried.set(name, text).and_then(|_known| tried.check()) {
+                Ok(()) => config = tried,
+                Err(setting) => bad.push(setting),
+            }
+        }
+        (config, bad)
+    }
+
+    /// The records that make the topic.
+    pub(super) fn creation(&self) -> Vec<MetadataRecord> {
+        let mut records = vec![MetadataRecord::Topic {
+            name: self.name.to_string(),
+            id: self.id,
+        }];
+        let settings = self.settings.iter();
+        records.extend(settings.map(|(key, text)| self.setting(key, Some(text))));
+        records.extend((0..self.partitions).map(|partition| self.partition(partition)));
+        records
+    }
+
+    /// The records that make the topic what another config says.
+    pub(super) fn alteration(&self, config: &TopicConfig) -> Vec<MetadataRecord> {
+        let wanted = config.deviations();
+        let ours = TopicConfig::default().entries();
+        let mut records = Vec::new();
+        for (name, _) in ours {
+            let (old, new) = (self.settings.get(name), wanted.get(name));
+            if old != new {
+                records.push(self.setting(name, new.map(String::as_str)));
+            }
+        }
+        records.extend((self.partitions..config.partitions).map(|added| self.partition(added)));
+        records
+    }
+
+    fn setting(&self, key: &str, value: Option<&str>) -> MetadataRecord {
+        MetadataRecord::Config {
+            resource_type: TOPIC_RESOURCE,
+            resource: self.name.to_string(),
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        }
+    }
+
+    fn partition(&self, partition: PartitionId) -> MetadataRecord {
+        MetadataRecord::Partition(PartitionRecord {
+            partition,
+            topic: self.id,
+            replicas: vec![NODE_ID],
+            in_sync: vec![NODE_ID],
+            removing: Vec::new(),
+            adding: Vec::new(),
+            leader: NODE_ID,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            directories: vec![[0; 16]],
+        })
+    }
+}
+
+impl CatalogState {
+    /// The topic of a name.
+    pub(super) fn find(&self, name: &TopicName) -> Option<&TopicEntry> {
+        self.ids.get(name).and_then(|id| self.topics.get(id))
+    }
+
+    /// All topics.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &TopicEntry> {
+        self.topics.values()
+    }
+
+    /// Whether there is a topic of this id.
+    pub(super) fn has(&self, id: TopicId) -> bool {
+        self.topics.contains_key(&id)
+    }
+
+    /// The topics that are gone, but of which something may be left (1).
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &TopicEntry> {
+        self.leaving.values()
+    }
+
+    /// The topic that a name would be confused with: by a file system that takes capitals for
+    /// small letters, or by Kafka's metrics, which take `.` for `_`.
+    pub(super) fn confused_with(&self, name: &TopicName) -> Option<&TopicName> {
+        self.confusable
+            .get(&confusable(name))
+            .filter(|there| *there != name)
+    }
+
+    /// Takes a record in.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: it does not follow from those before.
+    pub(super) fn apply(&mut self, record: MetadataRecord) -> Result<(), &'static str> {
+        match record {
+            MetadataRecord::Topic { name, id } => self.add(&name, id),
+            MetadataRecord::Partition(partition) => self.add_partition(&partition),
+            MetadataRecord::RemoveTopic { id } => self.remove(id),
+            MetadataRecord::Config {
+                resource_type: TOPIC_RESOURCE,
+                resource,
+                key,
+                value,
+            } if self.by_name(&resource).is_some() => {
+                let Some(topic) = self.by_name(&resource) else {
+                    return Ok(());
+                };
+                match value {
+                    Some(value) => topic.settings.insert(key, value),
+                    None => topic.settings.remove(&key),
+                };
+                Ok(())
+            }
+            other => {
+                self.other.push(other);
+                Ok(())
+            }
+        }
+    }
+
+    fn by_name(&mut self, name: &str) -> Option<&mut TopicEntry> {
+        let id = self.ids.get(&TopicName::new(name).ok()?)?;
+        self.topics.get_mut(id)
+    }
+
+    fn add(&mut self, name: &str, id: TopicId) -> Result<(), &'static str> {
+        let name = TopicName::new(name)?;
+        if self.ids.contains_key(&name) || self.topics.contains_key(&id) {
+            return Err("a topic is made twice");
+        }
+        self.confusable.insert(confusable(&name), name.clone());
+        self.ids.insert(name.clone(), id);
+        let settings = BTreeMap::new();
+        self.topics.insert(
+            id,
+            TopicEntry {
+                name,
+                id,
+                partitions: 0,
+                settings,
+            },
+        );
+        Ok(())
+    }
+
+    fn add_partition(&mut self, record: &PartitionRecord) -> Result<(), &'static str> {
+        let Some(topic) = self.topics.get_mut(&record.topic) else {
+            return Err("a partition belongs to no topic");
+        };
+        if record.partition > topic.partitions {
+            return Err("a partition is missing");
+        }
+        let count = record
+            .partition
+            .checked_add(1)
+            .ok_or("a topic has too many partitions")?;
+        topic.partitions = topic.partitions.max(count);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: TopicId) -> Result<(), &'static str> {
+        if self.leaving.remove(&id).is_some() {
+            return Ok(());
+        }
+        let topic = self
+            .topics
+            .remove(&id)
+            .ok_or("a topic is removed that is not there")?;
+        self.ids.remove(&topic.name);
+        let confusable = confusable(&topic.name);
+        if self.confusable.get(&confusable) == Some(&topic.name) {
+            self.confusable.remove(&confusable);
+        }
+        self.leaving.insert(id, topic);
+        Ok(())
+    }
+
+    /// How many records [`CatalogState::snapshot`] gives.
+    pub(super) fn live_records(&self) -> usize {
+        let topic = |topic: &TopicEntry| {
+            let partitions = usize::try_from(topic.partitions).unwrap_or(usize::MAX);
+            topic
+                .settings
+                .len()
+                .saturating_add(partitions)
+                .saturating_add(1)
+        };
+        let topics = self
+            .topics
+            .values()
+            .map(topic)
+            .fold(0, usize::saturating_add);
+        let leaving = self
+            .leaving
+            .values()
+            .map(topic)
+            .fold(0, usize::saturating_add);
+        topics
+            .saturating_add(leaving)
+            .saturating_add(self.leaving.len())
+            .saturating_add(self.other.len())
+    }
+
+    /// Records that add up to the same, in groups that belong together. Topics that are leaving
+    /// come first: a topic of the same name may follow.
+    pub(super) fn snapshot(&self) -> impl Iterator<Item = Vec<MetadataRecord>> {
+        let leaving = self.leaving.values().map(|topic| {
+            let mut records = topic.creation();
+            records.push(MetadataRecord::RemoveTopic { id: topic.id });
+            records
+        });
+        let topics = self.topics.values().map(TopicEntry::creation);
+        let other = Some(self.other.clone()).filter(|other| !other.is_empty());
+        leaving.chain(topics).chain(other)
+    }
+}
+
+/// A name as those see it who cannot tell it from similar ones.
+fn confusable(name: &TopicName) -> String {
+    name.folded().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, id: u8, partitions: u32) -> TopicEntry {
+        let config = TopicConfig::default()
+            .partitions(partitions)
+            .segment_bytes(4096);
+        TopicEntry::new(TopicName::new(name).unwrap(), TopicId([id; 16]), &config)
+    }
+
+    fn state(records: impl IntoIterator<Item = MetadataRecord>) -> CatalogState {
+        let mut state = CatalogState::default();
+        for record in records {
+            state.apply(record).unwrap();
+        }
+        state
+    }
+
+    #[test]
+    fn a_topic_comes_leaves_and_is_gone() {
+        let flights = entry("flights", 1, 3);
+        let mut state = state(flights.creation());
+        assert_eq!(state.find(&flights.name), Some(&flights));
+        assert_eq!(flights.config().0.segment_bytes, 4096);
+        let gone = MetadataRecord::RemoveTopic { id: flights.id };
+        state.apply(gone.clone()).unwrap();
+        assert_eq!(state.find(&flights.name), None);
+        assert_eq!(state.leaving().collect::<Vec<_>>(), [&flights]);
+        state.apply(gone.clone()).unwrap();
+        assert_eq!(state, CatalogState::default());
+        assert!(state.apply(gone).is_err());
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_has_no_effect_and_is_told() {
+        let mut topic = entry("a", 1, 2);
+        topic
+            .settings
+            .insert("retention.ms".to_owned(), "soon".to_owned());
+        topic
+            .settings
+            .insert("max.message.bytes".to_owned(), "0".to_owned());
+        topic.settings.insert(
+            "follower.replication.throttled.replicas".to_owned(),
+            "*".to_owned(),
+        );
+        let (config, bad) = topic.config();
+        assert_eq!(
+            config,
+            TopicConfig::default().partitions(2).segment_bytes(4096)
+        );
+        let names: Vec<_> = bad.iter().map(|setting| setting.name.as_str()).collect();
+        assert_eq!(names, ["max.message.bytes", "retention.ms"]);
+    }
+
+    #[test]
+    fn an_alteration_says_only_what_changed() {
+        let flights = entry("flights", 1, 2);
+        let config = flights
+            .config()
+            .0
+            .segment_bytes(1 << 30)
+            .index_interval_bytes(1);
+        let records = flights.alteration(&config.clone().partitions(4));
+        assert_eq!(records.len(), 4, "{records:?}");
+        let state = state(flights.creation().into_iter().chain(records));
+        let altered = state.find(&flights.name).unwrap();
+        assert_eq!(altered.config().0, config.partitions(4));
+        assert!(
+            !altered.settings.contains_key("segment.bytes"),
+            "the default again"
+        );
+    }
+
+    #[test]
+    fn a_snapshot_adds_up_to_the_same_and_keeps_what_nobody_understands() {
+        let unknown = MetadataRecord::Unknown {
+            api_key: 99,
+            version: 3,
+            raw: vec![1, 2],
+        };
+        let quota = MetadataRecord::Config {
+            resource_type: 4,
+            resource: "1".to_owned(),
+            key: "x".to_owned(),
+            value: None,
+        };
+        let mut records = entry("a", 1, 2).creation();
+        records.push(MetadataRecord::RemoveTopic {
+            id: TopicId([1; 16]),
+        });
+        records.extend(entry("a", 2, 1).creation());
+        records.extend([unknown, quota]);
+        let before = state(records);
+        let snapshot: Vec<_> = before.snapshot().flatten().collect();
+        assert_eq!(snapshot.len(), before.live_records());
+        assert_eq!(state(snapshot), before);
+    }
+
+    #[test]
+    fn names_that_could_be_confused_are_found() {
+        let mut state = state(entry("New.York", 1, 1).creation());
+        for other in ["new.york", "New_York", "NEW_YORK"] {
+            let other = TopicName::new(other).unwrap();
+            assert!(state.confused_with(&other).is_some(), "{other}");
+        }
+        assert!(
+            state
+                .confused_with(&TopicName::new("New.York").unwrap())
+                .is_none()
+        );
+        state
+            .apply(MetadataRecord::RemoveTopic {
+                id: TopicId([1; 16]),
+            })
+            .unwrap();
+        assert!(
+            state
+                .confused_with(&TopicName::new("new.york").unwrap())
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn records_that_do_not_follow_are_refused() {
+        let creation = entry("a", 1, 3).creation();
+        let partition = |at: usize| creation[creation.len() - 3 + at].clone();
+        let topic = creation[0].clone();
+        for records in [
+            vec![partition(0)],
+            vec![topic.clone(), partition(1)],
+            vec![topic.clone(), topic],
+            vec![MetadataRecord::Topic {
+                name: "..".to_owned(),
+                id: TopicId([1; 16]),
+            }],
+        ] {
+            let mut state = CatalogState::default();
+            assert!(
+                records
+                    .into_iter()
+                    .any(|record| state.apply(record).is_err())
+            );
+        }
+    }
+}

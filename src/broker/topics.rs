@@ -1,0 +1,177 @@
+//! Topics come, change and go: what is done in which order, so that a crash leaves each of them
+//! wholly there or wholly gone.
+//!
+//! Knows nothing about the bytes of the catalog.
+//!
+//! 1. Made and extended: see `root.rs`.
+//! 2. Deleted: the catalog first, and the topic is gone; then its files, its marks and the groups'
+//!    commits; then the catalog hears that nothing is left. Whoever opens the root, or makes a
+//!    topic of the same name, finishes a deletion that was begun.
+//! 3. User code runs with no lock held.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::MarkKey;
+use crate::format::metadata::MetadataRecord;
+use crate::topic::{PartitionDir, TopicConfig, TopicShared};
+use crate::types::{Settings as _, TopicName};
+
+use super::core::Core;
+use super::offsets::is_reserved;
+use super::root::invalid_name;
+use super::state::TopicEntry;
+
+impl Core {
+    /// Makes a topic for a user.
+    pub(super) fn create(&self, name: &str, config: TopicConfig) -> Result<Arc<TopicShared>> {
+        self.root.check_writable()?;
+        let name = user_name(name)?;
+        config.check()?;
+        self.finish_deletion_of(&name)?;
+        self.root.create(name, &config)
+    }
+
+    /// Gives a topic more partitions and other settings.
+    pub(super) fn alter(
+        &self,
+        name: &str,
+        change: impl FnOnce(TopicConfig) -> TopicConfig,
+    ) -> Result<()> {
+        self.root.check_writable()?;
+        let name = user_name(name)?;
+        let before = self.root.directory.get(name.as_str())?.config();
+        let wanted = change(before.clone());
+        wanted.check()?;
+        let mut catalog = self.root.catalog.lock();
+        self.root.check_writable()?;
+        let topic = self.root.directory.get(name.as_str())?;
+        let topic = topic.shared();
+        let now = topic.config();
+        // Somebody may have changed something else meanwhile.
+        let config = now.with_changes(&before, &wanted)?;
+        config.check()?;
+        check_not_fewer(now.partitions, config.partitions)?;
+        let unknown = || Error::UnknownTopic {
+            name: name.to_string(),
+        };
+        let entry = catalog.state().find(&name).ok_or_else(unknown)?;
+        let records = entry.alteration(&config);
+        if records.is_empty() {
+            return Ok(());
+        }
+        let new = now.partitions..config.partitions;
+        let made = self.root.make_dirs(topic, new.clone());
+        if let Err(error) = made.and_then(|()| catalog.append(records)) {
+            if !catalog.in_doubt() {
+                self.root.unmake_dirs(topic, new);
+            }
+            return Err(error);
+        }
+        let applied = topic.reconfigure(config);
+        self.root.directory.tell();
+        applied
+    }
+
+    /// Deletes a topic.
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        self.root.check_writable()?;
+        let name = user_name(name)?;
+        let deletions = self.deletions.lock();
+        let entry = {
+            let mut catalog = self.root.catalog.lock();
+            self.root.check_writable()?;
+            let unknown = || Error::UnknownTopic {
+                name: name.to_string(),
+            };
+            let entry = catalog.state().find(&name).cloned().ok_or_else(unknown)?;
+            catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }])?;
+            entry
+        };
+        if let Some(topic) = self.root.directory.remove(name.as_str()) {
+            topic.delete();
+        }
+        let finished = self.finish_deletion(&entry);
+        drop(deletions);
+        finished
+    }
+
+    /// Finishes what an earlier deletion of a topic of this name began.
+    fn finish_deletion_of(&self, name: &TopicName) -> Result<()> {
+        if self.leaving(name).is_none() {
+            return Ok(());
+        }
+        let _deletions = self.deletions.lock();
+        match self.leaving(name) {
+            Some(entry) => self.finish_deletion(&entry),
+            None => Ok(()),
+        }
+    }
+
+    fn leaving(&self, name: &TopicName) -> Option<TopicEntry> {
+        let catalog = self.root.catalog.lock();
+        catalog
+            .state()
+            .leaving()
+            .find(|entry| entry.name == *name)
+            .cloned()
+    }
+
+    /// Finishes all deletions that were begun. What cannot be finished now is tried again when it
+    /// stands in the way, and by the next opening.
+    pub(super) fn finish_deletions(&self) {
+        let _deletions = self.deletions.lock();
+        let leaving: Vec<_> = self
+            .root
+            .catalog
+            .lock()
+            .state()
+            .leaving()
+            .cloned()
+            .collect();
+        for entry in leaving {
+            drop(self.finish_deletion(&entry));
+        }
+    }
+
+    /// Removes what is left of a topic that is gone (2). Called with `deletions` held.
+    fn finish_deletion(&self, entry: &TopicEntry) -> Result<()> {
+        let disk = &self.root.host.disk;
+        for partition in 0..entry.partitions {
+            let dir = PartitionDir::new(&self.root.path, &entry.name, entry.id, partition);
+            if dir.exists(disk)? && !dir.is_anothers(disk)? {
+                PartitionDir::remove(disk, dir.path())?;
+            }
+        }
+        PartitionDir::sync_root(disk, &self.root.path)?;
+        for partition in 0..entry.partitions {
+            self.root.host.marks.forget(MarkKey {
+                topic: entry.id,
+                partition,
+            })?;
+        }
+        self.groups.forget_topic(entry.name.as_str())?;
+        let mut catalog = self.root.catalog.lock();
+        catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }])
+    }
+}
+
+/// The name of a topic that a user may make, change and delete.
+fn user_name(name: &str) -> Result<TopicName> {
+    let checked = TopicName::new(name).map_err(|reason| invalid_name(name, reason))?;
+    if is_reserved(name) {
+        return Err(invalid_name(name, "the name belongs to Kafka itself"));
+    }
+    Ok(checked)
+}
+
+fn check_not_fewer(now: u32, wanted: u32) -> Result<()> {
+    if wanted >= now {
+        return Ok(());
+    }
+    Err(Error::InvalidConfig {
+        name: "partitions".to_owned(),
+        value: wanted.to_string(),
+        expected: format!("at least {now}, for partitions are never taken away"),
+    })
+}

@@ -1,0 +1,13 @@
+//! The pages of `docs/`, so that they are read beside the names they speak of and their links are
+//! checked.
+//!
+//! Prose only; nothing here is code.
+
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/file_format.md")]
+pub mod file_format {}
+
+#[doc = include_str!("../docs/glossary.md")]
+pub mod glossary {}

@@ -1,0 +1,186 @@
+//! Packed records: one function each way, each codec behind its cargo feature.
+//!
+//! Knows nothing about batches. Invariants:
+//!
+//! 1. Unpacking never gives more than its budget, and stops one byte past it: packed data that
+//!    unpacks to more is [`Corruption::TooLarge`], whatever its lengths claim.
+//! 2. What is packed is what Kafka's own clients pack: a gzip member, Xerial blocks of 32 KiB, an
+//!    LZ4 frame of independent 64 KiB blocks, a zstd frame.
+//! 3. Compressors with costly tables are kept, one a thread.
+
+#[cfg(feature = "gzip")]
+mod gzip;
+#[cfg(feature = "lz4")]
+mod lz4;
+#[cfg(feature = "snappy")]
+mod snappy;
+#[cfg(feature = "zstd")]
+mod zstandard;
+
+use std::cell::RefCell;
+use std::thread::LocalKey;
+
+use crate::types::Compression;
+
+use super::{Corruption, DecodeError, EncodeError};
+
+/// Scratch space above this size is given back after use.
+const SCRATCH_KEPT_MAX: usize = 1 << 20;
+
+/// Packs `buffer[from..]` in place; everything before stays. `None` packs nothing.
+///
+/// # Errors
+///
+/// `Unsupported` when the codec is not in this build; the buffer is then as it was.
+pub(super) fn compress_tail(
+    buffer: &mut Vec<u8>,
+    from: usize,
+    codec: Compression,
+    level: Option<i32>,
+) -> Result<(), EncodeError> {
+    thread_local! {
+        static SCRATCH: Kept<Vec<u8>> = const { RefCell::new(None) };
+    }
+    if codec == Compression::None {
+        return Ok(());
+    }
+    let mut packed = take(&SCRATCH).unwrap_or_default();
+    packed.clear();
+    let done = compress(
+        codec,
+        level,
+        buffer.get(from..).unwrap_or_default(),
+        &mut packed,
+    );
+    if done.is_ok() {
+        buffer.truncate(from);
+        buffer.extend_from_slice(&packed);
+    }
+    if packed.capacity() <= SCRATCH_KEPT_MAX {
+        keep(&SCRATCH, packed);
+    }
+    done
+}
+
+/// Appends the packed form of `plain` to `out`.
+#[cfg_attr(
+    not(any(feature = "gzip", feature = "zstd")),
+    expect(unused_variables, reason = "the other codecs have no levels")
+)]
+fn compress(
+    codec: Compression,
+    level: Option<i32>,
+    plain: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    match codec {
+        Compression::None => {
+            out.extend_from_slice(plain);
+            Ok(())
+        }
+        #[cfg(feature = "gzip")]
+        Compression::Gzip => gzip::compress(level, plain, out),
+        #[cfg(feature = "snappy")]
+        Compression::Snappy => snappy::compress(plain, out),
+        #[cfg(feature = "lz4")]
+        Compression::Lz4 => lz4::compress(plain, out),
+        #[cfg(feature = "zstd")]
+        Compression::Zstd => zstandard::compress(level, plain, out),
+        #[cfg(not(all(
+            feature = "gzip",
+            feature = "snappy",
+            feature = "lz4",
+            feature = "zstd"
+        )))]
+        other => Err(EncodeError::Unsupported(missing(other))),
+    }
+}
+
+/// Unpacks to at most `budget` bytes.
+///
+/// # Errors
+///
+/// `Corrupt` with `Decompression` or `TooLarge`, `Unsupported` when the codec is not in this build.
+pub(super) fn decompress(
+    codec: Compression,
+    packed: &[u8],
+    budget: usize,
+) -> Result<Vec<u8>, DecodeError> {
+    let unpacked = match codec {
+        Compression::None => Ok(packed.to_vec()),
+        #[cfg(feature = "gzip")]
+        Compression::Gzip => gzip::decompress(packed, budget),
+        #[cfg(feature = "snappy")]
+        Compression::Snappy => snappy::decompress(packed, budget),
+        #[cfg(feature = "lz4")]
+        Compression::Lz4 => lz4::decompress(packed, budget),
+        #[cfg(feature = "zstd")]
+        Compression::Zstd => zstandard::decompress(packed, budget),
+        #[cfg(not(all(
+            feature = "gzip",
+            feature = "snappy",
+            feature = "lz4",
+            feature = "zstd"
+        )))]
+        other => return Err(DecodeError::Unsupported(missing(other))),
+    };
+    match unpacked {
+        Ok(plain) if plain.len() <= budget => Ok(plain),
+        Ok(_) | Err(Refusal::TooLarge) => Err(Corruption::TooLarge {
+            limit: u64::try_from(budget).unwrap_or(u64::MAX),
+        }
+        .into()),
+        Err(Refusal::Malformed) => Err(Corruption::Decompression { codec }.into()),
+    }
+}
+
+/// What a thread keeps between two batches.
+type Kept<T> = RefCell<Option<T>>;
+
+/// What this thread kept, if anything: a thread that is ending has given it up already.
+fn take<T>(kept: &'static LocalKey<Kept<T>>) -> Option<T> {
+    kept.try_with(RefCell::take).ok().flatten()
+}
+
+/// Keeps something for the next batch of this thread.
+fn keep<T>(kept: &'static LocalKey<Kept<T>>, value: T) {
+    let kept = kept.try_with(|slot| slot.replace(Some(value)));
+    drop(kept);
+}
+
+/// Why a codec gives nothing.
+enum Refusal {
+    TooLarge,
+    Malformed,
+}
+
+/// What to say about a codec that was left out.
+#[cfg(not(all(
+    feature = "gzip",
+    feature = "snappy",
+    feature = "lz4",
+    feature = "zstd"
+)))]
+const fn missing(codec: Compression) -> &'static str {
+    match codec {
+        Compression::None => "records without compression",
+        Compression::Gzip => "gzip, in a build without the cargo feature `gzip`",
+        Compression::Snappy => "snappy, in a build without the cargo feature `snappy`",
+        Compression::Lz4 => "lz4, in a build without the cargo feature `lz4`",
+        Compression::Zstd => "zstd, in a build without the cargo feature `zstd`",
+    }
+}
+
+/// Reads to the end, but for at most a byte more than the budget.
+#[cfg(feature = "gzip")]
+fn read_within(source: impl std::io::Read, budget: usize) -> Result<Vec<u8>, Refusal> {
+    use std::io::Read;
+
+    let limit = u64::try_from(budget).unwrap_or(u64::MAX).saturating_add(1);
+    let mut plain = Vec::new();
+    source
+        .take(limit)
+        .read_to_end(&mut plain)
+        .map_err(|_| Refusal::Malformed)?;
+    Ok(plain)
+}

@@ -1,0 +1,147 @@
+//! The settings of a consumer.
+//!
+//! Knows nothing about what they do. The names are Kafka's; the defaults are Kafka's but where the
+//! table says otherwise.
+//!
+//! | setting | default | Kafka's default, and why ours differs |
+//! | --- | --- | --- |
+//! | `max.poll.records` | 500 | the same |
+//! | `max.poll.interval.ms` | 5 minutes | the same |
+//! | `partition.assignment.strategy` | `range` | the same (there a list, whose second is the sticky one) |
+//! | `auto.offset.reset` | `earliest` | `latest`: a log's reader expects everything |
+//! | `group.instance.id` | empty, none | the same |
+//! | `enable.auto.commit` | false | true: here nothing counts as done before the program says so |
+
+use std::time::Duration;
+
+use crate::types::{Offset, SettingValue, Start, Timestamp, config};
+
+use super::Assignor;
+
+config! {
+    /// The settings of a [`Consumer`](crate::Consumer).
+    ///
+    /// Plain data: made by [`Default`] and chained setters, or read from a configuration file
+    /// under Kafka's names (`"max.poll.records"`) or the field names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Assignor, ConsumerConfig, Start};
+    ///
+    /// let config = ConsumerConfig::default().start(Start::Latest).assignor(Assignor::Sticky);
+    /// assert_eq!(config.max_poll_records, 500);
+    /// ```
+    pub struct ConsumerConfig("consumer") {
+        /// How many records a poll gives at most. Default 500.
+        max_poll_records: u32 [u32] = "max.poll.records", 500,
+        |v| *v >= 1, "at least 1";
+
+        /// How long a member may take between the end of a poll and the begin of the next before
+        /// it is thrown out and others get its partitions. Default 5 minutes.
+        max_poll_interval: Duration [Duration] = "max.poll.interval.ms", Duration::from_secs(300),
+        |v| *v >= Duration::from_millis(1), "at least 1";
+
+        /// How the group shares out its partitions; of different wishes in one group the oldest
+        /// member's counts. Default [`Assignor::Range`].
+        assignor: Assignor [Assignor] = "partition.assignment.strategy", Assignor::Range,
+        |_v| true, "range, roundrobin or sticky";
+
+        /// Where a partition is begun for which the group has committed nothing, or whose
+        /// committed records are gone. `None` has poll answer
+        /// [`Error::NoOffset`](crate::Error::NoOffset) until the partition is sought. Default
+        /// [`Start::Earliest`] (Kafka: latest).
+        start: Option<Start> [impl Into<Option<Start>>] = "auto.offset.reset", Some(Start::Earliest),
+        |_v| true, "earliest, latest, none, offset: and a number, or time: and milliseconds";
+
+        /// A name that this member has again after a restart of its program: it takes over at once
+        /// from the member that has it now, which is fenced for good. Static members come first
+        /// when partitions are shared out, in the order of their names, so that each gets its own
+        /// again. Empty for none, which is the default.
+        static_member_id: String [impl Into<String>] = "group.instance.id", String::new(),
+        |v| i16::try_from(v.len()).is_ok(), "at most 32767 bytes";
+
+        /// Whether every poll, and leaving, commits what the polls before it gave. With it,
+        /// records are done when poll is called again. Default false: `commit` says what is done.
+        auto_commit: bool [bool] = "enable.auto.commit", false,
+        |_v| true, "true or false";
+    }
+}
+
+/// Kafka's words for the ends; an offset and a time have none there.
+impl SettingValue for Option<Start> {
+    fn print(&self) -> String {
+        match self {
+            None => "none".to_owned(),
+            Some(Start::Earliest) => "earliest".to_owned(),
+            Some(Start::Latest) => "latest".to_owned(),
+            Some(Start::Offset(offset)) => format!("offset:{offset}"),
+            Some(Start::Time(at)) => format!("time:{}", at.as_millis()),
+        }
+    }
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_lowercase();
+        match text.as_str() {
+            "none" => Some(None),
+            "earliest" => Some(Some(Start::Earliest)),
+            "latest" => Some(Some(Start::Latest)),
+            other => Some(Some(match other.split_once(':')? {
+                ("offset", number) => Start::Offset(number.parse::<Offset>().ok()?),
+                ("time", millis) => Start::Time(Timestamp::from_millis(millis.parse().ok()?)),
+                _ => return None,
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Settings as _;
+
+    #[test]
+    fn a_config_comes_back_from_json_under_kafkas_names() {
+        for start in [
+            None,
+            Some(Start::Earliest),
+            Some(Start::Latest),
+            Some(Start::Offset(7)),
+            Some(Start::Time(Timestamp::from_millis(-5))),
+        ] {
+            let config = ConsumerConfig::default()
+                .start(start)
+                .assignor(Assignor::RoundRobin)
+                .static_member_id("gate")
+                .auto_commit(true)
+                .max_poll_interval(Duration::from_millis(7));
+            let json = serde_json::to_string(&config).unwrap();
+            assert!(json.contains("\"max.poll.interval.ms\":7"), "{json}");
+            assert_eq!(
+                serde_json::from_str::<ConsumerConfig>(&json).unwrap(),
+                config
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_setting_is_refused() {
+        assert!(ConsumerConfig::default().check().is_ok());
+        assert!(
+            ConsumerConfig::default()
+                .max_poll_records(0)
+                .check()
+                .is_err()
+        );
+        for json in [
+            r#"{"auto.offset.reset": "middle"}"#,
+            r#"{"auto.offset.reset": "offset:x"}"#,
+            r#"{"partition.assignment.strategy": "best"}"#,
+            r#"{"max.poll.interval.ms": 0}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<ConsumerConfig>(json).is_err(),
+                "{json}"
+            );
+        }
+    }
+}

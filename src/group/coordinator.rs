@@ -1,0 +1,314 @@
+//! All groups of one root.
+//!
+//! Knows nothing about what happens inside a group. A group is in memory while somebody has a
+//! handle on it; what it committed is in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use crate::error::{Error, Result};
+use crate::log::{Host, Log, OpenEvent};
+use crate::sync::Mutex;
+use crate::topic::TopicDirectory;
+use crate::types::{GroupId, Offset, PartitionId};
+
+use super::group::{Group, Shared};
+use super::info::{GroupInfo, GroupPartition, MemberInfo};
+use super::membership::{MemberId, Membership};
+use super::offset_store::{Commit, OffsetLogs, OffsetStore};
+use super::partition::TopicPartition;
+use super::topics::Topics;
+use super::{ConsumerGroup, GroupState};
+
+/// What the groups of a root are made of.
+pub(crate) struct CoordinatorSource {
+    pub(crate) host: Arc<Host>,
+    pub(crate) directory: Arc<TopicDirectory>,
+    /// The partitions of `__consumer_offsets`, opened with the durability of the broker.
+    pub(crate) offsets: Box<dyn OffsetLogs>,
+    pub(crate) read_only: bool,
+}
+
+/// All groups of one root.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    shared: Arc<Shared>,
+    groups: Mutex<BTreeMap<GroupId, Weak<Group>>>,
+}
+
+impl Coordinator {
+    pub(crate) fn new(source: CoordinatorSource) -> Self {
+        let CoordinatorSource {
+            host,
+            directory,
+            offsets,
+            read_only,
+        } = source;
+        let store = OffsetStore::new(offsets, host.clock.clone());
+        Self {
+            shared: Shared::new(host, Topics::new(directory), store, read_only),
+            groups: Mutex::default(),
+        }
+    }
+
+    /// A handle on a group, which keeps the broker open. A group is there as soon as somebody asks
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], [`Error::Closed`].
+    pub(crate) fn group(&self, id: &str) -> Result<ConsumerGroup> {
+        self.shared.check_open()?;
+        let keeper = self.shared.topics.keeper();
+        Ok(ConsumerGroup::new(self.find(id)?, keeper))
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Group>> {
+        let id = GroupId::new(id).map_err(|reason| Error::InvalidName {
+            name: id.to_owned(),
+            reason,
+        })?;
+        let mut groups = self.groups.lock();
+        if let Some(group) = groups.get(&id).and_then(Weak::upgrade) {
+            return Ok(group);
+        }
+        groups.retain(|_, group| group.strong_count() > 0);
+        let group = Group::new(id.clone(), Arc::clone(&self.shared));
+        groups.insert(id, Arc::downgrade(&group));
+        Ok(group)
+    }
+
+    fn live(&self) -> Vec<Arc<Group>> {
+        self.groups
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Every group that has members or has committed something, by id. Reads all of
+    /// `__consumer_offsets` when that was not done yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], what reading those logs answers.
+    pub(crate) fn list(&self) -> Result<Vec<GroupInfo>> {
+        self.shared.check_open()?;
+        let with_members = self
+            .live()
+            .into_iter()
+            .filter(|group| !group.look(Membership::is_empty));
+        let mut ids: BTreeSet<_> = with_members.map(|group| group.id.to_string()).collect();
+        ids.extend(
+            self.shared
+                .store
+                .groups()?
+                .iter()
+                .map(|id| id.as_ref().to_owned()),
+        );
+        ids.iter().map(|id| describe(&*self.find(id)?)).collect()
+    }
+
+    /// Forgets a group and everything that it has committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GroupNotEmpty`], [`Error::UnknownGroup`], [`Error::ReadOnly`], [`Error::Closed`],
+    /// what writing answers.
+    pub(crate) fn delete(&self, id: &str) -> Result<()> {
+        let group = self.find(id)?;
+        if group.while_empty(|| self.shared.store.forget_group(id))? {
+            Ok(())
+        } else {
+            Err(Error::UnknownGroup {
+                group: id.to_owned(),
+            })
+        }
+    }
+
+    /// Forgets what all groups have committed for a topic that was deleted: the directory knows it
+    /// no more.
+    ///
+    /// # Errors
+    ///
+    /// What reading and writing `__consumer_offsets` answers. Opening the broker again finishes it.
+    pub(crate) fn forget_topic(&self, name: &str) -> Result<()> {
+        // Who commits now has looked whether the topic lives; who commits later will find that it
+        // does not.
+        for group in self.live() {
+            group.between_commits(|| ());
+        }
+        self.shared.store.forget_topic(name)
+    }
+
+    /// Puts right what a crash may have left: commits past the end of their partition, whose last
+    /// records are gone, are set back to the end; commits on topics that are not there are
+    /// forgotten. To be called before anything is appended, after every opening that was not clean.
+    ///
+    /// # Errors
+    ///
+    /// What reading and writing `__consumer_offsets` answers. A partition whose own log cannot be
+    /// used is left alone.
+    pub(crate) fn recover(&self) -> Result<Vec<OpenEvent>> {
+        let store = &self.shared.store;
+        let mut events = Vec::new();
+        let mut gone = BTreeSet::new();
+        for group in store.groups()? {
+            let mut back = Vec::new();
+            for commit in store.all_committed(&group)? {
+                let Some(shape) = self.shared.topics.shape(&commit.topic) else {
+                    gone.insert(commit.topic);
+                    continue;
+                };
+                let partition = shape.key.partition(commit.partition);
+                let Ok(log) = self.shared.topics.log(&partition) else {
+                    continue;
+                };
+                let end = log.end_offset();
+                if commit.offset > end {
+                    events.push(OpenEvent::CommitSetBack {
+                        group: group.as_ref().to_owned(),
+                        topic: commit.topic.as_ref().to_owned(),
+                        partition: commit.partition,
+                        committed: commit.offset,
+                        end,
+                    });
+                    back.push(Commit {
+                        offset: end,
+                        ..commit
+                    });
+                }
+            }
+            store.commit(&group, &back)?;
+        }
+        for topic in gone {
+            store.forget_topic(&topic)?;
+        }
+        Ok(events)
+    }
+
+    /// Ends everything: waiting polls and later calls get [`Error::Closed`]. Leaves behind what a
+    /// broker of Kafka's needs to keep the commits. To be called before the logs are closed;
+    /// closing twice is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// What writing `__consumer_offsets` answers; it is closed all the same.
+    pub(crate) fn close(&self) -> Result<()> {
+        if !self.shared.close() {
+            return Ok(());
+        }
+        for group in self.live() {
+            group.wake_all();
+        }
+        if self.shared.read_only {
+            return Ok(());
+        }
+        self.shared.store.note_empty_groups()
+    }
+}
+
+/// What a group looks like from outside.
+pub(super) fn describe(group: &Group) -> Result<GroupInfo> {
+    group.shared.check_open()?;
+    let seen = group.look(|membership| Seen {
+        state: membership.state(),
+        generation: membership.generation(),
+        members: membership
+            .members()
+            .map(|(id, member)| member_info(id, member))
+            .collect(),
+        owners: owners(membership),
+        wanted: membership.wanted(),
+    });
+    let commits = group.shared.store.all_committed(group.id.as_str())?;
+    let mut partitions: BTreeMap<TopicPartition, Option<Offset>> = seen
+        .wanted
+        .into_iter()
+        .map(|partition| (partition, None))
+        .collect();
+    for Commit {
+        topic,
+        partition,
+        offset,
+    } in commits
+    {
+        if let Some(shape) = group.shared.topics.shape(&topic) {
+            partitions.insert(shape.key.partition(partition), Some(offset));
+        }
+    }
+    let partitions = partitions.into_iter().map(|(partition, committed)| {
+        let member = seen.owners.get(&partition).map(MemberId::to_string);
+        let log = group.shared.topics.log(&partition);
+        partition_info(&partition, committed, member, log)
+    });
+    Ok(GroupInfo {
+        id: group.id.to_string(),
+        state: seen.state,
+        generation: seen.generation,
+        members: seen.members,
+        partitions: partitions.collect(),
+    })
+}
+
+/// What is seen of a group in one look.
+struct Seen {
+    state: GroupState,
+    generation: u64,
+    members: Vec<MemberInfo>,
+    owners: BTreeMap<TopicPartition, MemberId>,
+    wanted: Vec<TopicPartition>,
+}
+
+fn owners(membership: &Membership) -> BTreeMap<TopicPartition, MemberId> {
+    let owned = membership.members().flat_map(|(id, member)| {
+        member
+            .owned
+            .iter()
+            .map(move |partition| (partition.clone(), id))
+    });
+    owned.collect()
+}
+
+fn member_info(id: MemberId, member: &super::membership::Member) -> MemberInfo {
+    MemberInfo {
+        id: id.to_string(),
+        static_id: member.joined.static_id.as_deref().map(str::to_owned),
+        topics: member
+            .joined
+            .topics
+            .iter()
+            .map(|topic| topic.as_ref().to_owned())
+            .collect(),
+        partitions: member.owned.iter().map(TopicPartition::named).collect(),
+    }
+}
+
+fn partition_info(
+    place: &TopicPartition,
+    committed: Option<Offset>,
+    member: Option<String>,
+    log: Result<Log>,
+) -> GroupPartition {
+    let (topic, partition): (String, PartitionId) = place.named();
+    let mut info = GroupPartition {
+        topic,
+        partition,
+        committed,
+        start: 0,
+        end: 0,
+        lag: 0,
+        member,
+        problem: None,
+    };
+    match log {
+        Ok(log) => {
+            info.start = log.start_offset();
+            info.end = log.high_watermark();
+            let next = committed.unwrap_or(info.start).max(info.start);
+            info.lag = info.end.saturating_sub(next);
+        }
+        Err(error) => info.problem = Some(error.to_string()),
+    }
+    info
+}

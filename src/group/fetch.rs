@@ -1,0 +1,352 @@
+//! The partitions that a consumer has, and reading from them.
+//!
+//! Knows nothing about members and commits, but for where a commit says that reading begins.
+//!
+//! 1. Records come in the order of their offsets, each partition from one place on.
+//! 2. A partition whose log cannot be read does not keep the others from being read.
+//! 3. Partitions take turns: the one after the last that filled a poll comes first in the next.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::log::{Log, Reader};
+use crate::sync::Signal;
+use crate::types::{Offset, PartitionId, Start};
+
+use super::group::Group;
+use super::partition::TopicPartition;
+use super::records::ConsumerRecord;
+
+/// The partitions of one consumer, sorted.
+#[derive(Debug, Default)]
+pub(super) struct Fetcher {
+    partitions: Vec<Assigned>,
+    /// Whose turn it is.
+    next: usize,
+    /// How many records the last poll gave: room for as many is made at once.
+    last_len: usize,
+}
+
+/// A partition that a consumer has.
+#[derive(Debug)]
+pub(super) struct Assigned {
+    pub(super) partition: TopicPartition,
+    pub(super) paused: bool,
+    /// What this consumer knows to be committed.
+    pub(super) committed: Option<Offset>,
+    /// Its name as records carry it: one of its own, so that members do not share a counter.
+    name: Arc<str>,
+    source: Option<Source>,
+}
+
+/// Where the records of a partition come from.
+#[derive(Debug)]
+struct Source {
+    log: Log,
+    reader: Reader,
+    /// The reader met an error and waits to be set again.
+    failed: bool,
+}
+
+/// What a consumer says to be done with: everything of a partition below an offset.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub(super) partition: TopicPartition,
+    pub(super) offset: Offset,
+    pub(super) log: Log,
+}
+
+/// Where a partition is begun.
+struct Beginning {
+    log: Log,
+    at: Start,
+    committed: Option<Offset>,
+}
+
+/// What reading needs to know of the consumer.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) group: &'a Group,
+    pub(super) signal: &'a Arc<Signal>,
+    /// Where reading begins without a commit.
+    pub(super) start: Option<Start>,
+}
+
+/// What a poll collects.
+struct Basket<'a> {
+    limit: usize,
+    /// Room to make when the first record comes.
+    room: usize,
+    records: &'a mut Vec<ConsumerRecord>,
+}
+
+impl Basket<'_> {
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.limit
+    }
+
+    #[inline]
+    fn put(&mut self, record: ConsumerRecord) {
+        if self.records.capacity() == 0 {
+            self.records.reserve(self.room);
+        }
+        self.records.push(record);
+    }
+}
+
+impl Fetcher {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Assigned> {
+        self.partitions.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Assigned> {
+        self.partitions.iter_mut()
+    }
+
+    /// A partition that the consumer has.
+    pub(super) fn find(&mut self, topic: &str, partition: PartitionId) -> Result<&mut Assigned> {
+        let mut assigned = self.partitions.iter_mut();
+        assigned
+            .find(|assigned| assigned.is(topic, partition))
+            .ok_or_else(|| unknown_partition(topic, partition))
+    }
+
+    pub(super) fn add(&mut self, partition: TopicPartition) {
+        let place = self
+            .partitions
+            .partition_point(|other| other.partition < partition);
+        self.partitions.insert(place, Assigned::new(partition));
+    }
+
+    pub(super) fn remove(&mut self, partition: &TopicPartition) -> Option<Assigned> {
+        let place = self
+            .partitions
+            .binary_search_by(|other| other.partition.cmp(partition))
+            .ok()?;
+        Some(self.partitions.remove(place))
+    }
+
+    /// Takes all partitions away.
+    pub(super) fn clear(&mut self) -> Vec<Assigned> {
+        std::mem::take(&mut self.partitions)
+    }
+
+    /// Reads what is there, up to `limit` records. Gives the first error that a partition met;
+    /// the others are read all the same (I2).
+    pub(super) fn fetch(
+        &mut self,
+        context: &Context<'_>,
+        limit: usize,
+        records: &mut Vec<ConsumerRecord>,
+    ) -> Result<()> {
+        let count = self.partitions.len();
+        let mut result = Ok(());
+        let mut basket = Basket {
+            limit,
+            room: self.last_len,
+            records,
+        };
+        let mut filled = None;
+        for step in 0..count {
+            let at = self.next.wrapping_add(step) % count;
+            let Some(assigned) = self.partitions.get_mut(at) else {
+                continue;
+            };
+            let read = if assigned.paused || basket.is_full() {
+                assigned.settle(context)
+            } else {
+                assigned.read(context, &mut basket)
+            };
+            if let Err(error) = read
+                && result.is_ok()
+                && !assigned.is_gone(context, &error)
+            {
+                result = Err(error);
+            }
+            if filled.is_none() && basket.is_full() {
+                filled = Some(at);
+            }
+        }
+        self.next = filled.map_or(self.next, |at| at.wrapping_add(1));
+        if !basket.records.is_empty() {
+            self.last_len = basket.records.len();
+        }
+        result
+    }
+}
+
+impl Assigned {
+    fn new(partition: TopicPartition) -> Self {
+        Self {
+            name: Arc::from(partition.topic.name.as_ref()),
+            partition,
+            paused: false,
+            committed: None,
+            source: None,
+        }
+    }
+
+    /// What to commit so that reading goes on here: nothing before reading has begun, and nothing
+    /// where it is committed already.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let source = self.source.as_ref()?;
+        let offset = source.reader.position();
+        (self.committed != Some(offset)).then(|| Claim {
+            partition: self.partition.clone(),
+            offset,
+            log: source.log.clone(),
+        })
+    }
+
+    /// Whether it is this partition of this topic.
+    pub(super) fn is(&self, topic: &str, partition: PartitionId) -> bool {
+        self.partition.partition == partition && *self.partition.topic.name == *topic
+    }
+
+    /// The next offset that a poll will give.
+    pub(super) fn position(&self, context: &Context<'_>) -> Result<Offset> {
+        match &self.source {
+            Some(source) => Ok(source.reader.position()),
+            None => {
+                let Beginning { log, at, .. } = self.beginning(context)?;
+                Ok(log.reader(at)?.position())
+            }
+        }
+    }
+
+    /// How many records wait to be given.
+    pub(super) fn lag(&self, context: &Context<'_>) -> Result<u64> {
+        let position = self.position(context)?;
+        let log = match &self.source {
+            Some(source) => source.log.clone(),
+            None => context.group.shared.topics.log(&self.partition)?,
+        };
+        Ok(log.high_watermark().saturating_sub(position))
+    }
+
+    /// Goes to another place.
+    pub(super) fn seek(&mut self, context: &Context<'_>, to: Start) -> Result<()> {
+        if let Some(source) = &mut self.source {
+            source.reader.seek(to)?;
+            source.failed = false;
+            return Ok(());
+        }
+        let log = context.group.shared.topics.log(&self.partition)?;
+        self.committed = self.read_commit(context)?;
+        self.begin(context, log, to)
+    }
+
+    /// Whether an error only says that the topic was deleted, which the next look at the topics
+    /// will find out, and that nothing else is over.
+    fn is_gone(&self, context: &Context<'_>, error: &Error) -> bool {
+        matches!(error, Error::Closed | Error::UnknownTopic { .. })
+            && context.group.shared.check_open().is_ok()
+            && !context.group.shared.topics.lives(&self.partition.topic)
+    }
+
+    /// Reads what is there. Where retention has overtaken it, it goes on where the policy says.
+    fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
+        self.settle(context)?;
+        let requested = match self.read_on(basket) {
+            Err(Error::OffsetOutOfRange { requested, .. }) => requested,
+            other => return other,
+        };
+        let log = context.group.shared.topics.log(&self.partition)?;
+        let at = self.near(context, &log, requested)?;
+        self.begin(context, log, at)?;
+        self.read_on(basket)
+    }
+
+    fn read_on(&mut self, basket: &mut Basket<'_>) -> Result<()> {
+        let (name, partition) = (&self.name, self.partition.partition);
+        let Some(source) = &mut self.source else {
+            return Ok(());
+        };
+        if source.failed {
+            source.reader.seek(source.reader.position())?;
+            source.failed = false;
+        }
+        while !basket.is_full() {
+            match source.reader.next() {
+                None => break,
+                Some(Ok(record)) => basket.put(ConsumerRecord::new(name, partition, record)),
+                Some(Err(error)) => {
+                    source.failed = true;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the place to begin at, once. It is done as soon as the partition is gained: the
+    /// latest record of that time is what counts.
+    fn settle(&mut self, context: &Context<'_>) -> Result<()> {
+        if self.source.is_none() {
+            let Beginning { log, at, committed } = self.beginning(context)?;
+            self.committed = committed;
+            self.begin(context, log, at)?;
+        }
+        Ok(())
+    }
+
+    /// Where a partition is begun.
+    fn beginning(&self, context: &Context<'_>) -> Result<Beginning> {
+        let log = context.group.shared.topics.log(&self.partition)?;
+        let committed = self.read_commit(context)?;
+        let at = match (committed, context.start) {
+            (Some(offset), _) | (None, Some(Start::Offset(offset))) => {
+                self.near(context, &log, offset)?
+            }
+            (None, Some(start)) => start,
+            (None, None) => return Err(self.no_offset()),
+        };
+        Ok(Beginning { log, at, committed })
+    }
+
+    /// Where the group has got to. Where those records are gone, the policy says where reading
+    /// goes on; what lies past the end was read before it was cut off, so reading goes on at the
+    /// end.
+    fn near(&self, context: &Context<'_>, log: &Log, wanted: Offset) -> Result<Start> {
+        let (first, end) = (log.start_offset(), log.end_offset());
+        match context.start {
+            _ if (first..=end).contains(&wanted) => Ok(Start::Offset(wanted)),
+            None => Err(self.no_offset()),
+            Some(_) if wanted > end => Ok(Start::Latest),
+            Some(Start::Offset(_)) => Ok(Start::Earliest),
+            Some(start) => Ok(start),
+        }
+    }
+
+    fn begin(&mut self, context: &Context<'_>, log: Log, at: Start) -> Result<()> {
+        let reader = log.reader(at)?;
+        log.watch(context.signal);
+        self.source = Some(Source {
+            log,
+            reader,
+            failed: false,
+        });
+        Ok(())
+    }
+
+    fn read_commit(&self, context: &Context<'_>) -> Result<Option<Offset>> {
+        let TopicPartition { topic, partition } = &self.partition;
+        let store = &context.group.shared.store;
+        store.committed(context.group.id.as_str(), &topic.name, *partition)
+    }
+
+    fn no_offset(&self) -> Error {
+        Error::NoOffset {
+            topic: self.partition.topic.name.as_ref().to_owned(),
+            partition: self.partition.partition,
+        }
+    }
+}
+
+pub(super) fn unknown_partition(topic: &str, partition: PartitionId) -> Error {
+    Error::UnknownPartition {
+        topic: topic.to_owned(),
+        partition,
+    }
+}

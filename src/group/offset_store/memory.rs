@@ -1,0 +1,216 @@
+//! What the records of one partition of `__consumer_offsets` say, in memory.
+//!
+//! Knows nothing about logs: records come in with their offsets.
+//!
+//! 1. Of two records with one key the one with the larger offset counts, in whatever order they
+//!    come in.
+//! 2. A record that nobody here understands is left alone, but that its group has one is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::DecodeError;
+use crate::format::group_record::{GroupKey, OffsetCommit};
+use crate::types::{Offset, PartitionId};
+
+use super::{Commit, encoded};
+
+/// A record of the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    /// Its offset.
+    pub(super) at: Offset,
+    pub(super) key: &'a [u8],
+    /// `None` is a tombstone.
+    pub(super) value: Option<&'a [u8]>,
+}
+
+/// The groups of one partition.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    groups: BTreeMap<Arc<str>, Group>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    topics: BTreeMap<Arc<str>, BTreeMap<PartitionId, Entry>>,
+    /// There is a record of the group itself.
+    described: bool,
+    /// Keys of other kinds, whole: a broker's newer protocol keeps such records.
+    foreign: BTreeSet<Vec<u8>>,
+}
+
+/// A commit, or its absence, and the record that says so.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    at: Offset,
+    committed: Option<Offset>,
+}
+
+impl Groups {
+    /// Takes a record in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a commit of a version that is not known here: to pass over it
+    /// would take the group back to an older one.
+    pub(super) fn take(&mut self, found: &Found<'_>) -> Result<()> {
+        let Ok(key) = GroupKey::decode(found.key) else {
+            return Ok(());
+        };
+        match key {
+            GroupKey::Offset {
+                group,
+                topic,
+                partition,
+            } => {
+                let committed = match found.value.map(OffsetCommit::decode) {
+                    None => None,
+                    Some(Ok(commit)) => Some(commit.offset),
+                    Some(Err(DecodeError::Corrupt(_))) => return Ok(()),
+                    Some(Err(DecodeError::Unsupported(what))) => {
+                        return Err(Error::Unsupported {
+                            what: what.to_owned(),
+                        });
+                    }
+                };
+                let entry = Entry {
+                    at: found.at,
+                    committed,
+                };
+                let partitions = slot(&mut self.group(group).topics, topic);
+                let newest = partitions.entry(partition).or_insert(entry);
+                if newest.at < entry.at {
+                    *newest = entry;
+                }
+            }
+            GroupKey::Group { group } => self.group(group).described = found.value.is_some(),
+            GroupKey::Unknown { raw, .. } => {
+                if let Some(group) = owner_of(raw) {
+                    let foreign = &mut self.group(group).foreign;
+                    if found.value.is_some() {
+                        foreign.insert(found.key.to_vec());
+                    } else {
+                        foreign.remove(found.key);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, id: &str) -> &mut Group {
+        slot(&mut self.groups, id)
+    }
+
+    pub(super) fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: PartitionId,
+    ) -> Option<Offset> {
+        self.groups
+            .get(group)?
+            .topics
+            .get(topic)?
+            .get(&partition)?
+            .committed
+    }
+
+    /// What a group has committed, by topic and partition.
+    pub(super) fn commits_of(&self, group: &str) -> Vec<Commit> {
+        self.groups
+            .get(group)
+            .map(Group::commits)
+            .unwrap_or_default()
+    }
+
+    /// The groups that have committed something.
+    pub(super) fn ids(&self) -> Vec<Arc<str>> {
+        self.with_commits().map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    /// The groups that have committed something, and no records of a newer protocol.
+    pub(super) fn plain_ids(&self) -> Vec<Arc<str>> {
+        let plain = self
+            .with_commits()
+            .filter(|(_, group)| group.foreign.is_empty());
+        plain.map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    fn with_commits(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
+        self.groups
+            .iter()
+            .filter(|(_, group)| group.entries().next().is_some())
+    }
+
+    /// The keys of every record that a group has.
+    pub(super) fn keys_of(&self, id: &str) -> Vec<Vec<u8>> {
+        let Some(group) = self.groups.get(id) else {
+            return Vec::new();
+        };
+        let commits = group.commits().into_iter();
+        let mut keys: Vec<_> = commits
+            .filter_map(|commit| offset_key(id, &commit.topic, commit.partition))
+            .chain(group.foreign.iter().cloned())
+            .collect();
+        if group.described {
+            keys.extend(encoded(GroupKey::Group { group: id }));
+        }
+        keys
+    }
+
+    /// The keys of every commit on a topic.
+    pub(super) fn keys_of_topic(&self, topic: &str) -> Vec<Vec<u8>> {
+        let commits = self.groups.iter().flat_map(|(id, group)| {
+            let of_topic = group.topics.get(topic).into_iter().flatten();
+            of_topic
+                .filter(|(_, entry)| entry.committed.is_some())
+                .filter_map(move |(partition, _)| offset_key(id, topic, *partition))
+        });
+        commits.collect()
+    }
+}
+
+impl Group {
+    fn entries(&self) -> impl Iterator<Item = (&Arc<str>, PartitionId, Offset)> {
+        self.topics.iter().flat_map(|(topic, partitions)| {
+            partitions
+                .iter()
+                .filter_map(move |(partition, entry)| Some((topic, *partition, entry.committed?)))
+        })
+    }
+
+    fn commits(&self) -> Vec<Commit> {
+        self.entries()
+            .map(|(topic, partition, offset)| Commit {
+                topic: Arc::clone(topic),
+                partition,
+                offset,
+            })
+            .collect()
+    }
+}
+
+/// The key of a commit that was read, so that it can be written again.
+fn offset_key(group: &str, topic: &str, partition: PartitionId) -> Option<Vec<u8>> {
+    encoded(GroupKey::Offset {
+        group,
+        topic,
+        partition,
+    })
+    .ok()
+}
+
+/// The group that a key of another kind belongs to: all of Kafka's begin with it.
+fn owner_of(raw: &[u8]) -> Option<&str> {
+    let (length, rest) = raw.split_first_chunk::<2>()?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    std::str::from_utf8(rest.get(..length)?).ok()
+}
+
+/// The value of a name, made when it is not there.
+fn slot<'a, T: Default>(map: &'a mut BTreeMap<Arc<str>, T>, name: &str) -> &'a mut T {
+    map.entry(Arc::from(name)).or_default()
+}

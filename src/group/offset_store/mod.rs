@@ -1,0 +1,314 @@
+//! Committed offsets: records in the partitions of `__consumer_offsets`, and the newest of them in
+//! memory.
+//!
+//! Knows nothing about members; who may commit is decided before.
+//!
+//! 1. The log is the truth: memory holds what its records say, in the order of their offsets.
+//! 2. A group lives in one partition, by Kafka's hash of its id, so the commits of one call are one
+//!    batch: all of them or none, also after a crash.
+//! 3. A partition is read when the first of its groups is used.
+//!
+//! Source of the schema and the hash: `OffsetCommitKey`, `OffsetCommitValue` and
+//! `GroupMetadataManager.partitionFor` of Kafka (`format/group_record.rs`).
+
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::format::EncodeError;
+use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit, group_partition};
+use crate::log::Log;
+use crate::sync::Mutex;
+use crate::types::{Durability, Offset, PartitionId, Record, Start};
+
+use memory::{Found, Groups};
+
+/// Kafka's "no leader epoch": nothing here needs one.
+const NO_EPOCH: i32 = -1;
+
+/// Where the partitions of `__consumer_offsets` come from.
+pub(crate) trait OffsetLogs: Send + Sync {
+    /// How many partitions the topic has (or will have).
+    fn count(&self) -> u32;
+    /// The log of a partition, when it was made already.
+    ///
+    /// # Errors
+    ///
+    /// What opening it answers.
+    fn find(&self, partition: PartitionId) -> Result<Option<Log>>;
+    /// The log of a partition, made when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// What making it answers; [`Error::ReadOnly`] for a broker that writes nothing.
+    fn make(&self, partition: PartitionId) -> Result<Log>;
+}
+
+/// How far a group is in one partition: the next offset to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: PartitionId,
+    pub(crate) offset: Offset,
+}
+
+/// The committed offsets of all groups of a root.
+pub(crate) struct OffsetStore {
+    logs: Box<dyn OffsetLogs>,
+    clock: Clock,
+    shards: Mutex<BTreeMap<PartitionId, Arc<Mutex<Shard>>>>,
+}
+
+/// One partition of `__consumer_offsets`.
+#[derive(Debug, Default)]
+struct Shard {
+    log: Option<Log>,
+    /// What was read from the log; `None` until it was.
+    groups: Option<Groups>,
+}
+
+/// A record to write: a key, and a value or none for a tombstone.
+type Write = (Vec<u8>, Option<Vec<u8>>);
+
+impl std::fmt::Debug for OffsetStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OffsetStore")
+            .field("shards", &self.shards.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+impl OffsetStore {
+    /// A store over these logs.
+    pub(crate) fn new(logs: Box<dyn OffsetLogs>, clock: Clock) -> Self {
+        Self {
+            logs,
+            clock,
+            shards: Mutex::default(),
+        }
+    }
+
+    /// The next offset to read of a partition, where the group has committed one.
+    pub(crate) fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: PartitionId,
+    ) -> Result<Option<Offset>> {
+        self.with_groups(self.partition_of(group), |groups| {
+            groups.committed(group, topic, partition)
+        })
+    }
+
+    /// Everything that a group has committed, by topic and partition.
+    pub(crate) fn all_committed(&self, group: &str) -> Result<Vec<Commit>> {
+        self.with_groups(self.partition_of(group), |groups| groups.commits_of(group))
+    }
+
+    /// The ids of all groups that have committed something.
+    pub(crate) fn groups(&self) -> Result<Vec<Arc<str>>> {
+        let mut ids = Vec::new();
+        for partition in 0..self.logs.count() {
+            ids.extend(self.with_groups(partition, |groups| groups.ids())?);
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Whether a commit of this group is to survive a power cut when it returns. The records that
+    /// it speaks of must be flushed before, or it could outlive them.
+    pub(crate) fn outlives_power(&self, group: &str) -> Result<bool> {
+        let log = self.make(self.partition_of(group))?;
+        Ok(log.config().durability == Durability::Always)
+    }
+
+    /// Commits offsets of one group as one batch (I2). When this returns it survives what the
+    /// `durability` of the broker says.
+    pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<()> {
+        let now = self.clock.now();
+        let mut writes = Vec::with_capacity(commits.len());
+        for Commit {
+            topic,
+            partition,
+            offset,
+        } in commits
+        {
+            let value = OffsetCommit {
+                offset: *offset,
+                leader_epoch: NO_EPOCH,
+                metadata: "",
+                committed_at: now,
+                expires_at: None,
+            };
+            let mut bytes = Vec::with_capacity(24);
+            value.encode(&mut bytes).map_err(refused)?;
+            let key = GroupKey::Offset {
+                group,
+                topic,
+                partition: *partition,
+            };
+            writes.push((encoded(key)?, Some(bytes)));
+        }
+        self.write(self.partition_of(group), &writes)
+    }
+
+    /// Forgets a group; false when nothing was known of it.
+    pub(crate) fn forget_group(&self, group: &str) -> Result<bool> {
+        let partition = self.partition_of(group);
+        let keys = self.with_groups(partition, |groups| groups.keys_of(group))?;
+        self.bury(partition, &keys)?;
+        Ok(!keys.is_empty())
+    }
+
+    /// Forgets what all groups have committed for a topic.
+    pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
+        for partition in 0..self.logs.count() {
+            let keys = self.with_groups(partition, |groups| groups.keys_of_topic(topic))?;
+            self.bury(partition, &keys)?;
+        }
+        Ok(())
+    }
+
+    /// Says of every group that has commits that it is empty, as of now. A Kafka broker deletes
+    /// commits without such a record when they are older than a week.
+    pub(crate) fn note_empty_groups(&self) -> Result<()> {
+        let metadata = GroupMetadata {
+            protocol_type: "consumer",
+            generation: 0,
+            protocol: None,
+            leader: None,
+            state_since: self.clock.now(),
+            members: Vec::new(),
+        };
+        let mut value = Vec::new();
+        metadata.encode(&mut value).map_err(refused)?;
+        for partition in 0..self.logs.count() {
+            let ids = self.with_groups(partition, |groups| groups.plain_ids())?;
+            let key = |id: Arc<str>| encoded(GroupKey::Group { group: &id });
+            let keys: Vec<_> = ids.into_iter().map(key).collect::<Result<_>>()?;
+            let writes: Vec<_> = keys
+                .into_iter()
+                .map(|key| (key, Some(value.clone())))
+                .collect();
+            self.write(partition, &writes)?;
+        }
+        Ok(())
+    }
+
+    fn partition_of(&self, group: &str) -> PartitionId {
+        group_partition(group, self.logs.count())
+    }
+
+    fn shard(&self, partition: PartitionId) -> Arc<Mutex<Shard>> {
+        Arc::clone(self.shards.lock().entry(partition).or_default())
+    }
+
+    /// Looks at the groups of a partition, read by now (I3).
+    fn with_groups<T>(&self, partition: PartitionId, look: impl FnOnce(&Groups) -> T) -> Result<T> {
+        let shard = self.shard(partition);
+        let mut shard = shard.lock();
+        if let Some(groups) = &shard.groups {
+            return Ok(look(groups));
+        }
+        let Some(log) = self.logs.find(partition)? else {
+            // Not remembered: the log may be made by another call.
+            return Ok(look(&Groups::default()));
+        };
+        Ok(look(shard.load(log)?))
+    }
+
+    /// The log of a partition, made and read by now.
+    fn make(&self, partition: PartitionId) -> Result<Log> {
+        let shard = self.shard(partition);
+        let mut shard = shard.lock();
+        if let (Some(log), Some(_)) = (&shard.log, &shard.groups) {
+            return Ok(log.clone());
+        }
+        let log = self.logs.make(partition)?;
+        shard.load(log.clone())?;
+        Ok(log)
+    }
+
+    fn bury(&self, partition: PartitionId, keys: &[Vec<u8>]) -> Result<()> {
+        let writes: Vec<_> = keys.iter().map(|key| (key.clone(), None)).collect();
+        self.write(partition, &writes)
+    }
+
+    /// Appends records, and takes them into memory in the order of the log (I1).
+    ///
+    /// They are one batch; only where the log takes no batch of this size they are halved.
+    fn write(&self, partition: PartitionId, writes: &[Write]) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let log = self.make(partition)?;
+        let now = self.clock.now();
+        let records = writes.iter().map(|(key, value)| {
+            Record::from_parts(Some(key), value.as_deref()).with_timestamp(now)
+        });
+        let offsets = match log.append_batch(records) {
+            Err(Error::RecordTooLarge { .. }) if writes.len() > 1 => {
+                let (first, second) = writes.split_at(writes.len() / 2);
+                self.write(partition, first)?;
+                return self.write(partition, second);
+            }
+            other => other?,
+        };
+        let shard = self.shard(partition);
+        let mut shard = shard.lock();
+        if let Some(groups) = &mut shard.groups {
+            for (at, (key, value)) in offsets.zip(writes) {
+                groups.take(&Found {
+                    at,
+                    key,
+                    value: value.as_deref(),
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shard {
+    /// Reads the whole log: after compaction, about one record a partition a group.
+    fn load(&mut self, log: Log) -> Result<&Groups> {
+        let mut groups = Groups::default();
+        let mut reader = log.reader(Start::Earliest)?;
+        while let Some(batch) = reader.next_batch()? {
+            for record in &batch {
+                if let Some(key) = record.key() {
+                    groups.take(&Found {
+                        at: record.offset,
+                        key,
+                        value: record.value(),
+                    })?;
+                }
+            }
+        }
+        self.log = Some(log);
+        Ok(self.groups.insert(groups))
+    }
+}
+
+fn encoded(key: GroupKey<'_>) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(48);
+    key.encode(&mut bytes).map_err(refused)?;
+    Ok(bytes)
+}
+
+fn refused(error: EncodeError) -> Error {
+    match error {
+        EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
+        EncodeError::Unsupported(what) => Error::Unsupported {
+            what: what.to_owned(),
+        },
+        EncodeError::TooLarge { .. } => Error::InvalidRecord {
+            reason: "a commit is too large",
+        },
+    }
+}

@@ -1,0 +1,59 @@
+//! Which partitions there are, as a group sees them.
+//!
+//! Knows nothing about members. A topic that was deleted and made again is another topic: its id
+//! is part of every name here, so that nothing learnt about the first life is used in the second.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::types::{PartitionId, TopicId};
+
+/// One life of a topic.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TopicKey {
+    pub(crate) name: Arc<str>,
+    pub(crate) id: TopicId,
+}
+
+/// One partition of one life of a topic.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TopicPartition {
+    pub(crate) topic: TopicKey,
+    pub(crate) partition: PartitionId,
+}
+
+/// A topic and how many partitions it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicShape {
+    pub(crate) key: TopicKey,
+    pub(crate) partitions: u32,
+}
+
+impl TopicKey {
+    /// A partition of this topic.
+    pub(crate) fn partition(&self, partition: PartitionId) -> TopicPartition {
+        TopicPartition {
+            topic: self.clone(),
+            partition,
+        }
+    }
+}
+
+impl TopicPartition {
+    /// Its name as callers see it.
+    pub(crate) fn named(&self) -> (String, PartitionId) {
+        (self.topic.name.as_ref().to_owned(), self.partition)
+    }
+}
+
+impl fmt::Debug for TopicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic.name, self.partition)
+    }
+}

@@ -1,0 +1,128 @@
+//! What a poll gives: records with the partition they come from, and what was gained and lost.
+//!
+//! Knows nothing about how they were read.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::format::LogRecord;
+use crate::types::{PartitionId, Record};
+
+/// A record and the partition that it comes from. It derefs to its [`LogRecord`], so
+/// `record.offset` and `record.value()` read plainly.
+///
+/// Like a [`LogRecord`] it keeps the chunk alive that it was read with;
+/// [`detach`](Self::detach) copies it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerRecord {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: PartitionId,
+    record: LogRecord,
+}
+
+impl ConsumerRecord {
+    pub(super) fn new(topic: &Arc<str>, partition: PartitionId, record: LogRecord) -> Self {
+        Self {
+            topic: Arc::clone(topic),
+            partition,
+            record,
+        }
+    }
+
+    /// The same record in memory of its own, for records that are kept: one allocation of its
+    /// size.
+    #[must_use]
+    pub fn detach(mut self) -> Self {
+        self.record = self.record.detach();
+        self
+    }
+
+    /// The record without its place.
+    #[must_use]
+    pub fn into_record(self) -> LogRecord {
+        self.record
+    }
+}
+
+impl Deref for ConsumerRecord {
+    type Target = LogRecord;
+
+    fn deref(&self) -> &LogRecord {
+        &self.record
+    }
+}
+
+impl<'a> From<&'a ConsumerRecord> for Record<'a> {
+    /// The same record to append elsewhere: timestamp and headers go along, topic, partition and
+    /// offset do not.
+    fn from(record: &'a ConsumerRecord) -> Self {
+        Self::from(&record.record)
+    }
+}
+
+/// What a [`poll`](crate::Consumer::poll) gives.
+///
+/// The records of one partition stand together, in the order of their offsets. Iterate over it for
+/// the records, or over a reference to keep it.
+#[derive(Debug, Default)]
+#[must_use = "commit says that these records are done"]
+pub struct ConsumerRecords {
+    pub(super) records: Vec<ConsumerRecord>,
+    pub(super) gained: Vec<(String, PartitionId)>,
+    pub(super) lost: Vec<(String, PartitionId)>,
+}
+
+impl ConsumerRecords {
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no record. Partitions may have been gained or lost all the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The records, one by one.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConsumerRecord> {
+        self.records.iter()
+    }
+
+    /// The partitions that this poll took over. Reading begins where the group has committed, or
+    /// where [`ConsumerConfig::start`](crate::ConsumerConfig::start) says.
+    #[must_use]
+    pub fn gained(&self) -> &[(String, PartitionId)] {
+        &self.gained
+    }
+
+    /// The partitions that this poll let go (or that were taken while the member was thrown out):
+    /// another member has them, or will. One that was lost and came back stands in
+    /// [`gained`](Self::gained) too.
+    #[must_use]
+    pub fn lost(&self) -> &[(String, PartitionId)] {
+        &self.lost
+    }
+}
+
+impl IntoIterator for ConsumerRecords {
+    type Item = ConsumerRecord;
+    type IntoIter = std::vec::IntoIter<ConsumerRecord>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.records.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a ConsumerRecords {
+    type Item = &'a ConsumerRecord;
+    type IntoIter = std::slice::Iter<'a, ConsumerRecord>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

@@ -1,0 +1,277 @@
+//! Random histories of members over real logs, against what they were told and what they read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::disk::sim::Choice;
+
+const PARTITIONS: u32 = 3;
+const SLOTS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Append {
+        partition: PartitionId,
+        count: u64,
+    },
+    Join {
+        slot: usize,
+        assignor: Assignor,
+        limit: u32,
+    },
+    Drop(usize),
+    /// The consumer is not dropped, it hangs and comes back as it was.
+    Poll(usize),
+    Commit(usize),
+    Seek {
+        slot: usize,
+        back: u64,
+    },
+    Pass(u64),
+    /// The process is killed and starts again.
+    Restart {
+        power_cut: bool,
+    },
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let slot = || 0..SLOTS;
+    let assignor = prop::sample::select(vec![
+        Assignor::Range,
+        Assignor::RoundRobin,
+        Assignor::Sticky,
+    ]);
+    prop_oneof![
+        6 => (0..PARTITIONS, 1_u64..5)
+            .prop_map(|(partition, count)| Op::Append { partition, count }),
+        3 => (slot(), assignor, 1_u32..6)
+            .prop_map(|(slot, assignor, limit)| Op::Join { slot, assignor, limit }),
+        1 => slot().prop_map(Op::Drop),
+        12 => slot().prop_map(Op::Poll),
+        6 => slot().prop_map(Op::Commit),
+        1 => (slot(), 1_u64..4).prop_map(|(slot, back)| Op::Seek { slot, back }),
+        2 => (0_u64..120).prop_map(Op::Pass),
+        1 => any::<bool>().prop_map(|power_cut| Op::Restart { power_cut }),
+    ]
+}
+
+/// A consumer, and what it was told.
+struct Member {
+    consumer: Consumer,
+    has: BTreeSet<PartitionId>,
+    /// Where each of its partitions must go on, and what it has returned so far.
+    next: BTreeMap<PartitionId, Offset>,
+}
+
+struct History {
+    root: Option<Root>,
+    topic: Option<Topic>,
+    members: [Option<Member>; SLOTS],
+    /// Every record that the group was given, by partition, in this life of the log.
+    given: BTreeMap<PartitionId, BTreeSet<Offset>>,
+}
+
+impl History {
+    fn new() -> Self {
+        let root = Root::new();
+        let topic = root.topic("t", PARTITIONS);
+        Self {
+            root: Some(root),
+            topic: Some(topic),
+            members: Default::default(),
+            given: BTreeMap::new(),
+        }
+    }
+
+    fn root(&self) -> &Root {
+        self.root.as_ref().unwrap()
+    }
+
+    fn run(&mut self, op: &Op) {
+        match op {
+            Op::Append { partition, count } => {
+                let log = self.topic.as_ref().unwrap().partition(*partition).unwrap();
+                for _ in 0..*count {
+                    let value = format!("{partition}@{}", log.end_offset());
+                    log.append(Record::new(&value)).unwrap();
+                }
+            }
+            Op::Join {
+                slot,
+                assignor,
+                limit,
+            } => {
+                let config = ConsumerConfig::default()
+                    .assignor(*assignor)
+                    .max_poll_records(*limit);
+                let consumer = self.root().group("g").join_with(["t"], config).unwrap();
+                let member = Member {
+                    consumer,
+                    has: BTreeSet::new(),
+                    next: BTreeMap::new(),
+                };
+                self.members[*slot] = Some(member);
+            }
+            Op::Drop(slot) => self.members[*slot] = None,
+            Op::Poll(slot) => self.poll(*slot),
+            Op::Commit(slot) => {
+                if let Some(member) = &mut self.members[*slot] {
+                    match member.consumer.commit() {
+                        Ok(()) | Err(Error::Fenced { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            Op::Seek { slot, back } => {
+                if let Some(member) = &mut self.members[*slot] {
+                    for partition in member.has.clone() {
+                        let to = member.next[&partition].saturating_sub(*back);
+                        member.consumer.seek("t", partition, to).unwrap();
+                        member.next.insert(partition, to);
+                    }
+                }
+            }
+            Op::Pass(seconds) => self.root().pass(Duration::from_secs(*seconds)),
+            Op::Restart { power_cut } => self.restart(*power_cut),
+        }
+    }
+
+    fn poll(&mut self, slot: usize) {
+        let Some(member) = &mut self.members[slot] else {
+            return;
+        };
+        let records = member.consumer.poll(NOW).unwrap();
+        for (_, partition) in records.lost() {
+            assert!(member.has.remove(partition), "it did not have {partition}");
+            member.next.remove(partition);
+        }
+        for (_, partition) in records.gained() {
+            assert!(member.has.insert(*partition), "it had {partition}");
+            let next = self
+                .root
+                .as_ref()
+                .unwrap()
+                .group("g")
+                .committed("t", *partition);
+            member.next.insert(*partition, next.unwrap().unwrap_or(0));
+        }
+        for (partition, offset) in places(records) {
+            let next = member
+                .next
+                .get_mut(&partition)
+                .expect("it has what it reads");
+            assert_eq!(*next, offset, "no record is passed over or comes twice");
+            *next += 1;
+            self.given.entry(partition).or_default().insert(offset);
+        }
+    }
+
+    /// One partition has one owner that may commit, and no commit is of what was never given.
+    fn check(&self) {
+        let group = self.root().group("g");
+        let mut owners = BTreeSet::new();
+        for member in self.members.iter().flatten() {
+            let assigned = member.consumer.assignment();
+            if !assigned.is_empty() {
+                assert_eq!(
+                    numbers(&assigned),
+                    member.has.iter().copied().collect::<Vec<_>>()
+                );
+            }
+            for partition in assigned {
+                assert!(
+                    owners.insert(partition.clone()),
+                    "{partition:?} has two owners"
+                );
+            }
+        }
+        for partition in 0..PARTITIONS {
+            let committed = group.committed("t", partition).unwrap().unwrap_or(0);
+            let given = self.given.get(&partition).map_or(0, BTreeSet::len);
+            assert!(
+                committed <= u64::try_from(given).unwrap(),
+                "{committed} of {partition} were committed, and {given} given"
+            );
+        }
+    }
+
+    fn restart(&mut self, power_cut: bool) {
+        let group = self.root().group("g");
+        let commits: Vec<_> = (0..PARTITIONS)
+            .map(|partition| group.committed("t", partition).unwrap())
+            .collect();
+        self.members = Default::default();
+        self.topic = None;
+        let root = self.root.take().unwrap();
+        let sim = if power_cut {
+            root.sim.crash(Choice::None)
+        } else {
+            root.sim.process_crash()
+        };
+        drop(root);
+        let root = Root::open(sim, Durability::Os);
+        let topic = root.topic("t", PARTITIONS);
+        root.coordinator.recover().unwrap();
+        for partition in 0..PARTITIONS {
+            let end = topic.partition(partition).unwrap().end_offset();
+            let committed = root.group("g").committed("t", partition).unwrap();
+            if power_cut {
+                assert!(committed.is_none_or(|committed| committed <= end));
+                self.given
+                    .entry(partition)
+                    .or_default()
+                    .retain(|offset| *offset < end);
+            } else {
+                assert_eq!(
+                    Some(&committed),
+                    commits.get(usize::try_from(partition).unwrap())
+                );
+            }
+        }
+        self.root = Some(root);
+        self.topic = Some(topic);
+    }
+
+    /// Whatever happened, one more member that reads and commits sees the rest.
+    fn finish(&mut self) {
+        self.members = Default::default();
+        let mut last = self.root().group("g").join(["t"]).unwrap();
+        let records = last.poll(NOW).unwrap();
+        for (partition, offset) in places(records) {
+            self.given.entry(partition).or_default().insert(offset);
+        }
+        for partition in 0..PARTITIONS {
+            let end = self
+                .topic
+                .as_ref()
+                .unwrap()
+                .partition(partition)
+                .unwrap()
+                .end_offset();
+            let given = self.given.remove(&partition).unwrap_or_default();
+            assert_eq!(
+                given,
+                (0..end).collect(),
+                "every record of {partition} was given"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn every_record_is_given_and_no_partition_has_two_owners(
+        ops in prop::collection::vec(ops(), 1..60)
+    ) {
+        let mut history = History::new();
+        for op in &ops {
+            history.run(op);
+            history.check();
+        }
+        history.finish();
+    }
+}

@@ -1,0 +1,43 @@
+//! What a topic looks like from outside: plain values.
+//!
+//! Knows nothing about how they are found out.
+
+use crate::types::{Offset, PartitionId};
+
+use super::TopicConfig;
+
+/// A topic and its partitions, as they were when somebody asked.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TopicInfo {
+    /// The name.
+    pub name: String,
+    /// Kafka's id of this life of the topic: a topic that is deleted and made again has another.
+    pub id: String,
+    /// The partitions, by number.
+    pub partitions: Vec<PartitionInfo>,
+    /// The settings.
+    pub config: TopicConfig,
+}
+
+/// A partition, as it was when somebody asked. Its offsets are 0 when its log cannot be opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionInfo {
+    /// The number of the partition.
+    pub id: PartitionId,
+    /// The first offset that can be read.
+    pub start_offset: Offset,
+    /// Every record below this offset survives power loss.
+    pub flushed_offset: Offset,
+    /// Readers see the records below this offset.
+    pub high_watermark: Offset,
+    /// The offset that the next record will get.
+    pub end_offset: Offset,
+    /// How many segments the log has.
+    pub segments: usize,
+    /// Bytes of batches in them.
+    pub size_bytes: u64,
+    /// Why the log cannot be used, when it cannot.
+    pub problem: Option<String>,
+}

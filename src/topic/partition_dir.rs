@@ -1,0 +1,273 @@
+//! The directory of a partition: made, looked into, removed.
+//!
+//! Knows nothing about what a log keeps in its files. Removing takes only names that are ours or
+//! Kafka's, one by one, never a tree.
+//!
+//! 1. `partition.metadata` goes last: until then the directory can be told for whose it is.
+//! 2. What is in a fresh directory can be made again from the catalog, so nobody waits for a sync
+//!    of it.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, EntryKind};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{Corruption, FileKind, FileName, file_name, properties};
+use crate::types::{PartitionId, TopicId, TopicName};
+
+/// A directory `topic-N` of a root.
+#[derive(Debug)]
+pub(crate) struct PartitionDir {
+    path: PathBuf,
+    id: TopicId,
+}
+
+/// What is found in a directory that belongs to no topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// The topic it was made for, when that can be read.
+    pub(crate) id: Option<TopicId>,
+    /// There are files of a log that are not empty.
+    pub(crate) data: bool,
+    /// There are names that are neither ours nor Kafka's.
+    pub(crate) foreign: bool,
+}
+
+impl PartitionDir {
+    pub(crate) fn new(root: &Path, topic: &TopicName, id: TopicId, partition: PartitionId) -> Self {
+        let path = root.join(file_name::partition_dir(topic.as_str(), partition));
+        Self { path, id }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn exists(&self, disk: &Disk) -> Result<bool> {
+        disk.exists(&self.path).at(&self.path, "look at")
+    }
+
+    /// Makes the directory with its `partition.metadata`, where either is missing or the latter
+    /// was torn; says whether it did anything. The names are durable after
+    /// [`PartitionDir::sync_root`], what is in the file after [`PartitionDir::sync`] (2).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when the directory belongs to another topic.
+    pub(crate) fn make(&self, disk: &Disk) -> Result<bool> {
+        let existed = self.exists(disk)?;
+        if !existed {
+            disk.create_dir(&self.path)
+                .at(&self.path, "create the directory")?;
+        }
+        let path = self.path.join(file_name::PARTITION_METADATA);
+        match self.owner(disk)? {
+            Some(owner) if owner == self.id => return Ok(!existed),
+            Some(_) => return Err(self.anothers()),
+            None => {}
+        }
+        let file = match disk.create(&path) {
+            Err(taken) if taken.kind() == std::io::ErrorKind::AlreadyExists => {
+                disk.remove_file(&path).at(&path, "remove")?;
+                disk.create(&path).at(&path, "create")?
+            }
+            file => file.at(&path, "create")?,
+        };
+        let text = properties::encode_partition(self.id);
+        file.write_at(0, text.as_bytes()).at(&path, "write")?;
+        Ok(true)
+    }
+
+    /// The error for a directory that belongs to another topic.
+    #[cold]
+    pub(crate) fn anothers(&self) -> Error {
+        let reason = Corruption::malformed("the directory belongs to another topic of that name");
+        Error::corrupt(&self.path.join(file_name::PARTITION_METADATA), 0, reason)
+    }
+
+    /// Whether the directory says that it belongs to another topic.
+    pub(crate) fn is_anothers(&self, disk: &Disk) -> Result<bool> {
+        Ok(self.owner(disk)?.is_some_and(|owner| owner != self.id))
+    }
+
+    /// The topic that the directory says it belongs to; none where it says nothing readable.
+    fn owner(&self, disk: &Disk) -> Result<Option<TopicId>> {
+        owner_of(disk, &self.path)
+    }
+
+    /// Makes what [`PartitionDir::make`] wrote durable. A directory that is not there has nothing
+    /// to sync.
+    pub(crate) fn sync(&self, disk: &Disk) -> Result<()> {
+        if !self.exists(disk)? {
+            return Ok(());
+        }
+        let path = self.path.join(file_name::PARTITION_METADATA);
+        let file = disk
+            .open(&path, crate::disk::Access::Write)
+            .at(&path, "open")?;
+        file.sync_data().at(&path, "sync")?;
+        disk.sync_dir(&self.path).at(&self.path, "sync")
+    }
+
+    /// Makes the names in a root durable.
+    pub(crate) fn sync_root(disk: &Disk, root: &Path) -> Result<()> {
+        disk.sync_dir(root).at(root, "sync")
+    }
+
+    /// Looks into a directory without changing it.
+    pub(crate) fn inspect(disk: &Disk, path: &Path) -> Result<Contents> {
+        let mut contents = Contents {
+            id: owner_of(disk, path)?,
+            ..Contents::default()
+        };
+        for entry in disk.list(path).at(path, "list")? {
+            if entry.kind != EntryKind::File || !is_removable(&entry.name) {
+                contents.foreign = true;
+            } else if holds_records(&entry.name) {
+                let file = path.join(&entry.name);
+                contents.data |= disk.file_len(&file).at(&file, "look at")? > 0;
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Removes the files that are a log's, and then the directory (1). Says whether it is gone:
+    /// with something foreign in it, it stays. Not durable before [`PartitionDir::sync_root`].
+    pub(crate) fn remove(disk: &Disk, path: &Path) -> Result<bool> {
+        if !disk.exists(path).at(path, "look at")? {
+            return Ok(true);
+        }
+        let mut foreign = false;
+        let mut metadata = false;
+        for entry in disk.list(path).at(path, "list")? {
+            if entry.kind != EntryKind::File || !is_removable(&entry.name) {
+                foreign = true;
+            } else if entry.name == file_name::PARTITION_METADATA {
+                metadata = true;
+            } else {
+                let file = path.join(&entry.name);
+                disk.remove_file(&file).at(&file, "remove")?;
+            }
+        }
+        if metadata {
+            let file = path.join(file_name::PARTITION_METADATA);
+            disk.remove_file(&file).at(&file, "remove")?;
+        }
+        if foreign {
+            return Ok(false);
+        }
+        disk.remove_dir(path).at(path, "remove the directory")?;
+        Ok(true)
+    }
+}
+
+/// The topic that a directory says it belongs to. A file that a crash left torn, or that somebody
+/// damaged, says nothing.
+fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
+    let path = dir.join(file_name::PARTITION_METADATA);
+    let text = match disk.read_small(&path, properties::SIZE_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        text => text.at(&path, "read")?,
+    };
+    Ok(text.and_then(|text| properties::decode_partition(&text).ok()))
+}
+
+/// Whether a name in a partition directory goes when the partition goes: one of ours or Kafka's,
+/// or what we call it while it is written.
+fn is_removable(name: &str) -> bool {
+    let settled = name
+        .strip_suffix(file_name::TEMPORARY_SUFFIX)
+        .unwrap_or(name);
+    settled == file_name::TRUNCATE
+        || !matches!(
+            FileName::parse(settled),
+            FileName::Foreign | FileName::Misnamed | FileName::Temporary
+        )
+}
+
+/// Whether a file may hold records that are nowhere else.
+fn holds_records(name: &str) -> bool {
+    matches!(
+        FileName::parse(name),
+        FileName::Segment {
+            kind: FileKind::Log,
+            ..
+        } | FileName::Quarantine { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::Sim;
+    use std::path::Path;
+
+    fn dir(id: u8) -> PartitionDir {
+        let name = TopicName::new("flights").unwrap();
+        PartitionDir::new(Path::new("/"), &name, TopicId([id; 16]), 3)
+    }
+
+    #[test]
+    fn a_directory_is_made_once_and_says_whose_it_is() {
+        let sim = Sim::new();
+        let disk = sim.disk();
+        assert!(dir(1).make(&disk).unwrap());
+        assert!(!dir(1).make(&disk).unwrap());
+        let contents = PartitionDir::inspect(&disk, dir(1).path()).unwrap();
+        assert_eq!(
+            contents,
+            Contents {
+                id: Some(TopicId([1; 16])),
+                data: false,
+                foreign: false
+            }
+        );
+        assert!(matches!(dir(2).make(&disk), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_torn_owner_is_written_again() {
+        let sim = Sim::new();
+        let disk = sim.disk();
+        dir(1).make(&disk).unwrap();
+        for torn in ["", "version: 0\ntopic_", "\0\0\0\0"] {
+            sim.write_raw("/flights-3/partition.metadata", torn.as_bytes())
+                .unwrap();
+            assert!(dir(1).make(&disk).unwrap());
+            assert_eq!(
+                owner_of(&disk, dir(1).path()).unwrap(),
+                Some(TopicId([1; 16]))
+            );
+        }
+    }
+
+    #[test]
+    fn only_our_own_names_are_removed() {
+        let sim = Sim::new();
+        let disk = sim.disk();
+        dir(1).make(&disk).unwrap();
+        for ours in [
+            "00000000000000000000.log",
+            "ottla.next",
+            "leader-epoch-checkpoint",
+            "ottla.truncate",
+        ] {
+            sim.write_raw(dir(1).path().join(ours), b"x").unwrap();
+        }
+        let contents = PartitionDir::inspect(&disk, dir(1).path()).unwrap();
+        assert!(contents.data && !contents.foreign);
+        for foreign in ["notes.txt", "notes.txt.tmp", "5.log"] {
+            sim.write_raw(dir(1).path().join(foreign), b"x").unwrap();
+        }
+        assert!(!PartitionDir::remove(&disk, dir(1).path()).unwrap());
+        let left: Vec<_> = sim.files().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        for foreign in ["notes.txt", "notes.txt.tmp", "5.log"] {
+            disk.remove_file(&dir(1).path().join(foreign)).unwrap();
+        }
+        assert!(PartitionDir::remove(&disk, dir(1).path()).unwrap());
+        assert!(
+            PartitionDir::remove(&disk, dir(1).path()).unwrap(),
+            "and it stays gone"
+        );
+    }
+}

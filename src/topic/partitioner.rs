@@ -1,0 +1,236 @@
+//! Floor 5: which partition a record goes to.
+//!
+//! Knows nothing about logs: a key and a count give a number, by Kafka's rule, so that a Kafka
+//! producer puts the same key into the same partition.
+
+use crate::sync::{AtomicU64, Ordering};
+use crate::types::{PartitionId, Record};
+
+use super::random::{Random, random_u64};
+
+/// Chooses the partition of every record that goes through
+/// [`Topic::with_partitioner`](crate::Topic::with_partitioner).
+///
+/// It is called by the appending thread before anything is locked, so it may block or panic
+/// without harm to the topic. A number outside `0..partitions` makes the append fail with
+/// [`Error::UnknownPartition`](crate::Error::UnknownPartition).
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{PartitionId, Partitioner, Record};
+///
+/// /// Everything of one origin airport together.
+/// struct ByFirstByte;
+///
+/// impl Partitioner for ByFirstByte {
+///     fn partition(&self, record: &Record<'_>, partitions: u32) -> PartitionId {
+///         let first = record.key().and_then(|key| key.first()).copied().unwrap_or(0);
+///         u32::from(first) % partitions
+///     }
+/// }
+/// assert_eq!(ByFirstByte.partition(&Record::keyed("E", "x"), 2), 1);
+/// ```
+pub trait Partitioner: Send + Sync {
+    /// The partition of a record, one of `0..partitions`; `partitions` is at least 1.
+    fn partition(&self, record: &Record<'_>, partitions: u32) -> PartitionId;
+}
+
+/// The partition of a key, as Kafka's own producer computes it
+/// (`BuiltInPartitioner.partitionForKey`). An empty key is a key.
+#[inline]
+pub(crate) fn partition_of_key(key: &[u8], partitions: u32) -> PartitionId {
+    (murmur2(key) & 0x7fff_ffff)
+        .checked_rem(partitions)
+        .unwrap_or(0)
+}
+
+/// Kafka's 32-bit murmur2 (`Utils.murmur2`), with its seed.
+#[inline]
+fn murmur2(bytes: &[u8]) -> u32 {
+    const SEED: u32 = 0x9747_b28c;
+    const M: u32 = 0x5bd1_e995;
+    const R: u32 = 24;
+
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut hash = SEED ^ length;
+    let (words, tail) = bytes.as_chunks::<4>();
+    for word in words {
+        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
+        k ^= k >> R;
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    if !tail.is_empty() {
+        for (at, byte) in tail.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * at);
+        }
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+/// How much goes to one partition before records without a key move on: Kafka's `batch.size`.
+pub(super) const STICKY_BYTES: u64 = 16_384;
+
+/// Where records without a key go: all to one partition, and after so many bytes all to another,
+/// so that batches fill up. Kafka's uniform sticky partitioner (KIP-794).
+///
+/// Every handle of a topic has its own place, so that threads with handles of their own do not
+/// meet at one partition's lock.
+#[derive(Debug)]
+pub(super) struct Sticky {
+    /// The partition in the upper half, bytes sent to it in the lower.
+    place: AtomicU64,
+    limit_bytes: u64,
+    random: Random,
+}
+
+/// More than is ever sent to one partition: the next record chooses anew.
+const MOVE_ON: u64 = 0xffff_ffff;
+
+/// So that a sum below the limit and one more record stay below [`MOVE_ON`].
+const LIMIT_BYTES_MAX: u64 = 1 << 30;
+
+impl Sticky {
+    /// A place that is chosen at random by the first record.
+    pub(super) fn new(limit_bytes: u64) -> Self {
+        let random = Random::new(random_u64());
+        let limit_bytes = limit_bytes.clamp(1, LIMIT_BYTES_MAX);
+        Self {
+            place: AtomicU64::new(u64::MAX),
+            limit_bytes,
+            random,
+        }
+    }
+
+    /// The partition of a record of `bytes`.
+    ///
+    /// Two threads that share a handle may both count over the other's sum: then a partition gets
+    /// somewhat more before the next one's turn, which nobody relies on. A plain load and store
+    /// are several times cheaper than an exact count.
+    #[inline]
+    pub(super) fn place(&self, bytes: usize, partitions: u32) -> PartitionId {
+        let place = self.place.load(Ordering::Relaxed);
+        let sent = place & MOVE_ON;
+        let partition = u32::try_from(place >> 32).unwrap_or(0);
+        let added = u64::try_from(bytes)
+            .unwrap_or(u64::MAX)
+            .min(self.limit_bytes);
+        if sent < self.limit_bytes && partition < partitions {
+            self.place
+                .store(place.saturating_add(added), Ordering::Relaxed);
+            return partition;
+        }
+        let next = self.next_after(partition, partitions);
+        self.place
+            .store(u64::from(next) << 32 | added, Ordering::Relaxed);
+        next
+    }
+
+    /// Has the next record choose anew: a batch is over.
+    pub(super) fn move_on(&self) {
+        let place = self.place.load(Ordering::Relaxed);
+        self.place.store(place | MOVE_ON, Ordering::Relaxed);
+    }
+
+    /// Any partition but the present one, each as likely.
+    #[cold]
+    fn next_after(&self, present: PartitionId, partitions: u32) -> PartitionId {
+        let Some(others) = partitions.checked_sub(1).filter(|others| *others > 0) else {
+            return 0;
+        };
+        if present >= partitions {
+            return self.random.below(partitions);
+        }
+        let other = self.random.below(others);
+        if other < present {
+            other
+        } else {
+            other.saturating_add(1)
+        }
+    }
+}
+
+/// A place of its own.
+impl Clone for Sticky {
+    fn clone(&self) -> Self {
+        Self::new(self.limit_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn keys_hash_as_kafkas_own_tests_say() {
+        for (key, hash, of_12) in [
+            ("21", -973_932_308, 0),
+            ("foobar", -790_332_482, 6),
+            ("a-little-bit-long-string", -985_981_536, 8),
+            ("a-little-bit-longer-string", -1_486_304_829, 11),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+                5,
+            ),
+            ("abc", 479_470_107, 3),
+            ("", 275_646_681, 9),
+            ("a", -1_563_381_124, 4),
+            ("key", -1_079_937_367, 1),
+            ("hello", 2_132_663_229, 9),
+            ("\u{e9}", 186_971_271, 3),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
+            assert_eq!(partition_of_key(key.as_bytes(), 12), of_12, "{key}");
+        }
+        assert_eq!(partition_of_key(b"x", 1), 0);
+    }
+
+    #[test]
+    fn a_place_lasts_for_16_kib_and_then_another_is_taken() {
+        let sticky = Sticky::new(STICKY_BYTES);
+        let mut runs = Vec::new();
+        for _ in 0..10_000 {
+            let partition = sticky.place(100, 5);
+            assert!(partition < 5);
+            match runs.last_mut() {
+                Some((at, count)) if *at == partition => *count += 1,
+                _ => runs.push((partition, 1)),
+            }
+        }
+        runs.pop();
+        for (_, count) in &runs {
+            assert_eq!(
+                *count, 164,
+                "the first count of 100 bytes that reaches 16,384"
+            );
+        }
+        let used: BTreeMap<_, _> = runs.iter().copied().collect();
+        assert_eq!(used.len(), 5, "{runs:?}");
+    }
+
+    #[test]
+    fn every_partition_is_as_likely_as_the_others() {
+        let sticky = Sticky::new(STICKY_BYTES);
+        let mut counts = [0_u32; 4];
+        for _ in 0..40_000 {
+            counts[usize::try_from(sticky.place(1, 4)).unwrap()] += 1;
+            sticky.move_on();
+        }
+        for count in counts {
+            assert!((9_000..11_000).contains(&count), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_partition_is_always_the_place() {
+        let sticky = Sticky::new(STICKY_BYTES);
+        for _ in 0..100 {
+            assert_eq!(sticky.place(10_000, 1), 0);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The partitions of a topic by number: each log is opened when it is first used.
+//!
+//! Knows nothing about topics' names or records. Partitions are only ever added, which lets an
+//! append find its log without a lock:
+//!
+//! 1. A slot never moves and a log in it is never replaced.
+//! 2. Whoever opens or closes a log holds the slot's lock, and looks at the topic's life after
+//!    taking it: so no log is opened behind the back of whoever closes all of them.
+
+use crate::error::{Error, Result};
+use crate::format::Corruption;
+use crate::log::Log;
+use crate::sync::{Mutex, OnceLock};
+use crate::types::{PartitionId, to_usize};
+
+use std::path::PathBuf;
+
+/// The partitions of one topic.
+#[derive(Debug)]
+pub(super) struct Partitions {
+    first: Chunk,
+}
+
+/// Partitions that were made together. A topic that was never extended has one chunk, and so has
+/// every topic after it was opened again.
+#[derive(Debug)]
+struct Chunk {
+    slots: Box<[Slot]>,
+    next: OnceLock<Box<Self>>,
+}
+
+/// The place of one log.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    log: OnceLock<Log>,
+    opening: Mutex<Option<Damage>>,
+}
+
+/// Why a log cannot be opened: found out once, for it means to read the log.
+#[derive(Debug)]
+struct Damage {
+    path: PathBuf,
+    position: u64,
+    reason: Corruption,
+}
+
+impl Partitions {
+    /// So many partitions, none of them open.
+    pub(super) fn new(count: u32) -> Self {
+        Self {
+            first: Chunk::new(count),
+        }
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(super) fn count(&self) -> u32 {
+        let mut count = self.first.len();
+        let mut chunk = &self.first;
+        while let Some(next) = chunk.next.get() {
+            count = count.saturating_add(next.len());
+            chunk = next;
+        }
+        count
+    }
+
+    /// The place of a partition, `None` when there is no such partition.
+    #[inline]
+    pub(super) fn get(&self, id: PartitionId) -> Option<&Slot> {
+        let mut left = to_usize(u64::from(id));
+        let mut chunk = &self.first;
+        loop {
+            if let Some(slot) = chunk.slots.get(left) {
+                return Some(slot);
+            }
+            left = left.checked_sub(chunk.slots.len())?;
+            chunk = chunk.next.get()?;
+        }
+    }
+
+    /// Adds partitions up to this count. One thread at a time.
+    pub(super) fn grow(&self, count: u32) {
+        let Some(missing) = count
+            .checked_sub(self.count())
+            .filter(|missing| *missing > 0)
+        else {
+            return;
+        };
+        let mut chunk = &self.first;
+        while let Some(next) = chunk.next.get() {
+            chunk = next;
+        }
+        chunk.next.get_or_init(|| Box::new(Chunk::new(missing)));
+    }
+
+    /// The places with their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionId, &Slot)> {
+        (0..self.count()).filter_map(|id| Some((id, self.get(id)?)))
+    }
+}
+
+impl Chunk {
+    fn new(count: u32) -> Self {
+        Self {
+            slots: (0..count).map(|_| Slot::default()).collect(),
+            next: OnceLock::new(),
+        }
+    }
+
+    fn len(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Slot {
+    /// The log, when it is open.
+    #[inline]
+    pub(super) fn open_log(&self) -> Option<&Log> {
+        self.log.get()
+    }
+
+    /// The log, opened by `open` when it is not open yet. A failure that will not go away by
+    /// itself is remembered; any other is tried again by the next call.
+    pub(super) fn get_or_open(&self, open: impl FnOnce() -> Result<Log>) -> Result<&Log> {
+        let mut damage = self.opening.lock();
+        if let Some(log) = self.log.get() {
+            return Ok(log);
+        }
+        if let Some(Damage {
+            path,
+            position,
+            reason,
+        }) = &*damage
+        {
+            return Err(Error::corrupt(path, *position, reason.clone()));
+        }
+        match open() {
+            Ok(log) => Ok(self.log.get_or_init(|| log)),
+            Err(error) => {
+                if let Error::Corrupt {
+                    path,
+                    position,
+                    reason,
+                } = &error
+                {
+                    let (path, position) = (path.clone(), *position);
+                    *damage = Some(Damage {
+                        path,
+                        position,
+                        reason: reason.clone(),
+                    });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Does something with the log if it is open; nobody opens it meanwhile.
+    pub(super) fn if_open<T>(&self, run: impl FnOnce(&Log) -> T) -> Option<T> {
+        let _opening = self.opening.lock();
+        self.log.get().map(run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_found_by_number_also_those_added_later() {
+        let partitions = Partitions::new(3);
+        partitions.grow(3);
+        partitions.grow(2);
+        assert_eq!(partitions.count(), 3);
+        partitions.grow(5);
+        partitions.grow(6);
+        assert_eq!(partitions.count(), 6);
+        let places: Vec<_> = (0..6).map(|id| partitions.get(id).unwrap()).collect();
+        for (at, place) in places.iter().enumerate() {
+            for other in &places[at + 1..] {
+                assert!(!std::ptr::eq(*place, *other));
+            }
+        }
+        assert!(partitions.get(6).is_none());
+        assert!(partitions.get(u32::MAX).is_none());
+        assert_eq!(partitions.iter().count(), 6);
+    }
+
+    #[test]
+    fn damage_is_remembered_and_other_failures_are_tried_again() {
+        let slot = Slot::default();
+        assert!(matches!(
+            slot.get_or_open(|| Err(Error::ReadOnly)),
+            Err(Error::ReadOnly)
+        ));
+        let damage = || {
+            Err(Error::corrupt(
+                "x".as_ref(),
+                7,
+                Corruption::malformed("test"),
+            ))
+        };
+        assert!(matches!(
+            slot.get_or_open(damage),
+            Err(Error::Corrupt { .. })
+        ));
+        let again = slot.get_or_open(|| Err(Error::ReadOnly));
+        assert!(matches!(again, Err(Error::Corrupt { position: 7, .. })));
+    }
+}

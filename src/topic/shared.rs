@@ -1,0 +1,361 @@
+//! What all handles of a topic have in common: its partitions, its settings, and whether it still
+//! lives.
+//!
+//! Knows nothing about how a record finds its partition.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::{MarkKey, uuid};
+use crate::log::{Host, Log, LogSource, OpenEvent, OpenMode, OpenReport};
+use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock};
+use crate::types::{Compression, Durability, Offset, PartitionId, Record, TopicId, TopicName};
+
+use super::partitions::{Partitions, Slot};
+use super::{PartitionDir, PartitionInfo, TopicConfig, TopicInfo};
+
+/// Where a topic stands in its life. It ends once.
+const LIVE: u32 = 0;
+const DELETED: u32 = 1;
+const CLOSED: u32 = 2;
+
+/// What a topic is made of.
+#[derive(Debug)]
+pub(crate) struct TopicSource {
+    pub(crate) host: Arc<Host>,
+    pub(crate) root: Arc<Path>,
+    pub(crate) name: TopicName,
+    pub(crate) id: TopicId,
+    pub(crate) config: TopicConfig,
+    /// What an append survives where the topic's settings leave it open.
+    pub(crate) durability: Durability,
+    pub(crate) mode: OpenMode,
+    /// Whether the directory of a partition is made when the partition is first used: for topics
+    /// with many partitions of which few are used.
+    pub(crate) sparse: bool,
+}
+
+/// What all handles of a topic have in common.
+#[derive(Debug)]
+pub(crate) struct TopicShared {
+    host: Arc<Host>,
+    root: Arc<Path>,
+    name: TopicName,
+    id: TopicId,
+    config: RwLock<Arc<TopicConfig>>,
+    durability: Durability,
+    mode: OpenMode,
+    sparse: bool,
+    life: AtomicU32,
+    /// A directory was made in this session, and what it holds was not synced.
+    unsynced: AtomicBool,
+    partitions: Partitions,
+}
+
+impl TopicShared {
+    /// A topic whose logs are opened when they are first used.
+    pub(crate) fn new(source: TopicSource) -> Arc<Self> {
+        let TopicSource {
+            host,
+            root,
+            name,
+            id,
+            config,
+            durability,
+            mode,
+            sparse,
+        } = source;
+        Arc::new(Self {
+            partitions: Partitions::new(config.partitions),
+            config: RwLock::new(Arc::new(config)),
+            life: AtomicU32::new(LIVE),
+            unsynced: AtomicBool::new(false),
+            host,
+            root,
+            name,
+            id,
+            durability,
+            mode,
+            sparse,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &TopicName {
+        &self.name
+    }
+
+    pub(crate) fn id(&self) -> TopicId {
+        self.id
+    }
+
+    /// Whether directories are made when they are first used.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.sparse
+    }
+
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    #[inline]
+    pub(crate) fn partition_count(&self) -> u32 {
+        self.partitions.count()
+    }
+
+    /// An error when the topic was deleted or closed.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        match self.life.load(Ordering::Acquire) {
+            LIVE => Ok(()),
+            _ => Err(self.explain(Error::Closed)),
+        }
+    }
+
+    /// What a log answered, in the words of its topic.
+    #[cold]
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let deleted = self.life.load(Ordering::Acquire) == DELETED;
+        match error {
+            Error::Closed if deleted => Error::UnknownTopic {
+                name: self.name.to_string(),
+            },
+            other => other,
+        }
+    }
+
+    #[cold]
+    pub(super) fn unknown_partition(&self, partition: PartitionId) -> Error {
+        Error::UnknownPartition {
+            topic: self.name.to_string(),
+            partition,
+        }
+    }
+
+    /// The directory of a partition.
+    pub(crate) fn dir(&self, partition: PartitionId) -> PartitionDir {
+        PartitionDir::new(&self.root, &self.name, self.id, partition)
+    }
+
+    /// The log of a partition, opened when it is not open yet.
+    #[inline]
+    pub(crate) fn log(&self, partition: PartitionId) -> Result<&Log> {
+        let Some(slot) = self.partitions.get(partition) else {
+            return Err(self.unknown_partition(partition));
+        };
+        match slot.open_log() {
+            Some(log) => Ok(log),
+            None => self.open_log(partition, slot),
+        }
+    }
+
+    #[cold]
+    fn open_log<'a>(&self, partition: PartitionId, slot: &'a Slot) -> Result<&'a Log> {
+        slot.get_or_open(|| {
+            self.check_alive()?;
+            let dir = self.dir(partition);
+            self.prepare_dir(&dir, partition)?;
+            let source = LogSource {
+                dir: dir.path().to_path_buf(),
+                mark_key: MarkKey {
+                    topic: self.id,
+                    partition,
+                },
+                lock: None,
+                managed: true,
+            };
+            let config = self.config().log_config(self.durability);
+            Log::open_in(&self.host, source, config, self.mode)
+        })
+    }
+
+    /// Sees that the directory is there and ours. One that is missing is made only where that is
+    /// no sign of damage.
+    fn prepare_dir(&self, dir: &PartitionDir, partition: PartitionId) -> Result<()> {
+        let disk = &self.host.disk;
+        let there = dir.exists(disk)?;
+        if self.mode == OpenMode::Write && (there || self.sparse) {
+            return self.make_dirs(partition..partition.saturating_add(1));
+        }
+        if !there {
+            let missing = io::ErrorKind::NotFound.into();
+            return Err(Error::io(dir.path(), "open", missing));
+        }
+        if dir.is_anothers(disk)? {
+            Err(dir.anothers())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Appends a record to a partition.
+    #[inline]
+    pub(super) fn append(&self, partition: PartitionId, record: Record<'_>) -> Result<Offset> {
+        let appended = self.log(partition).and_then(|log| log.append(record));
+        appended.map_err(|error| self.explain(error))
+    }
+
+    /// Appends records to a partition as one batch.
+    pub(super) fn append_batch<'a>(
+        &self,
+        partition: PartitionId,
+        records: impl Iterator<Item = Record<'a>>,
+    ) -> Result<Range<Offset>> {
+        let appended = self
+            .log(partition)
+            .and_then(|log| log.append_batch(records));
+        appended.map_err(|error| self.explain(error))
+    }
+
+    /// The same for a producer, which packs its batches where the topic leaves that open.
+    pub(super) fn append_packed<'a>(
+        &self,
+        partition: PartitionId,
+        compression: Compression,
+        records: impl Iterator<Item = Record<'a>>,
+    ) -> Result<Range<Offset>> {
+        let log = self.log(partition);
+        let appended = log.and_then(|log| log.append_batch_packed(compression, records));
+        appended.map_err(|error| self.explain(error))
+    }
+
+    /// Makes the directories of some partitions; their names are durable when this returns. What
+    /// is in them is derivable, so [`TopicShared::close`] is early enough to sync it.
+    pub(crate) fn make_dirs(&self, partitions: Range<PartitionId>) -> Result<()> {
+        let mut made = false;
+        for partition in partitions {
+            made |= self.dir(partition).make(&self.host.disk)?;
+        }
+        if made {
+            self.unsynced.store(true, Ordering::Relaxed);
+            PartitionDir::sync_root(&self.host.disk, &self.root)?;
+        }
+        Ok(())
+    }
+
+    /// Adds partitions, whose directories are there, and applies settings to open logs. One thread
+    /// at a time.
+    pub(crate) fn reconfigure(&self, config: TopicConfig) -> Result<()> {
+        let log_config = config.log_config(self.durability);
+        let partitions = config.partitions;
+        *self.config.write() = Arc::new(config);
+        self.partitions.grow(partitions);
+        for (_, slot) in self.partitions.iter() {
+            // A log that is being opened meanwhile has the old settings or is met here.
+            let applied = slot.if_open(|log| log.reconfigure(log_config.clone()));
+            applied.unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Opens all logs and gives what that found; a log that cannot be opened is reported, and
+    /// answers the error to whoever uses it.
+    pub(crate) fn open_all(&self) -> OpenReport {
+        let mut report = OpenReport {
+            clean: true,
+            ..OpenReport::default()
+        };
+        for (partition, _) in self.partitions.iter() {
+            let dir = self.dir(partition);
+            if self.sparse && !dir.exists(&self.host.disk).unwrap_or(true) {
+                continue;
+            }
+            match self.log(partition) {
+                Ok(log) => report.merge(log.open_report().clone()),
+                Err(error) => {
+                    report.clean = false;
+                    let path = dir.path().to_path_buf();
+                    let reason = error.to_string();
+                    report.events.push(OpenEvent::LogUnusable { path, reason });
+                }
+            }
+        }
+        report
+    }
+
+    /// The logs that are open.
+    pub(crate) fn open_logs(&self) -> Vec<Log> {
+        let slots = self.partitions.iter();
+        slots
+            .filter_map(|(_, slot)| slot.open_log().cloned())
+            .collect()
+    }
+
+    /// The topic is gone: its logs are closed, and every call says so from now on.
+    pub(crate) fn delete(&self) {
+        // What a closing log cannot write any more will not be missed.
+        drop(self.end(DELETED));
+    }
+
+    /// The broker closes: every file is left at its last entry, synced.
+    pub(crate) fn close(&self) -> Result<()> {
+        let closed = self.end(CLOSED);
+        if self.mode == OpenMode::Read || !self.unsynced.swap(false, Ordering::Relaxed) {
+            return closed;
+        }
+        for (partition, _) in self.partitions.iter() {
+            self.dir(partition).sync(&self.host.disk)?;
+        }
+        closed
+    }
+
+    fn end(&self, how: u32) -> Result<()> {
+        let life = &self.life;
+        if life
+            .compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for (_, slot) in self.partitions.iter() {
+            let closed = slot.if_open(Log::close_managed).unwrap_or(Ok(()));
+            result = result.and(closed);
+        }
+        result
+    }
+
+    /// What the topic looks like from outside.
+    pub(crate) fn info(&self) -> TopicInfo {
+        TopicInfo {
+            name: self.name.to_string(),
+            id: uuid::encode(self.id.0),
+            partitions: (0..self.partition_count())
+                .map(|id| self.partition_info(id))
+                .collect(),
+            config: self.config().as_ref().clone(),
+        }
+    }
+
+    fn partition_info(&self, id: PartitionId) -> PartitionInfo {
+        let log = match self.log(id) {
+            Ok(log) => log,
+            Err(error) => {
+                let problem = Some(error.to_string());
+                return PartitionInfo {
+                    id,
+                    problem,
+                    ..PartitionInfo::default()
+                };
+            }
+        };
+        let segments = log.segments();
+        PartitionInfo {
+            id,
+            // Each is read after what it is a bound of, so that they fit however fast others
+            // append.
+            start_offset: log.start_offset(),
+            flushed_offset: log.flushed_offset(),
+            high_watermark: log.high_watermark(),
+            end_offset: log.end_offset(),
+            segments: segments.len(),
+            size_bytes: segments.iter().map(|segment| segment.size_bytes).sum(),
+            problem: None,
+        }
+    }
+}

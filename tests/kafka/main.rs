@@ -1,0 +1,14 @@
+//! Real Kafka against our files: what we write it must read, and what it writes we must read.
+//!
+//! Nothing here runs unless the environment variable `OTTLA_KAFKA` is set: to `1` for the versions
+//! named in `jars.rs`, or to versions of one's own with commas between them. It takes Java 17 and
+//! Maven, which fetches the jars once. Every test is run against each version in turn, one at a
+//! time, and tells what it counted on standard error.
+//!
+//! Knows nothing about the inside of the crate.
+
+mod driver;
+mod dump;
+mod jars;
+mod random;
+mod segments;
