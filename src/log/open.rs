@@ -293,7 +293,7 @@ impl Opening<'_> {
         scanned.progress.final_entry(&mut scanned.index);
         segment.set_index(scanned.index, scanned.newest);
         if self.writes() && !self.report.clean {
-            segment.save_index_files(self.disk());
+            segment.seal_index_files(self.disk());
         }
     }
 
