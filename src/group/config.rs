@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `max.poll.records` | 500 | the same |
 //! | `max.poll.interval.ms` | 5 minutes | the same |
-//! | `partition.assignment.strategy` | `range` | the same (there a list, whose second is the sticky one) |
+//! | `partition.assignment.strategy` | `range` | the same (there a list, sticky being its second) |
 //! | `auto.offset.reset` | `earliest` | `latest`: a log's reader expects everything |
 //! | `group.instance.id` | empty, none | the same |
 //! | `enable.auto.commit` | false | true: here nothing counts as done before the program says so |
@@ -51,7 +51,8 @@ config! {
         /// committed records are gone. `None` has poll answer
         /// [`Error::NoOffset`](crate::Error::NoOffset) until the partition is sought. Default
         /// [`Start::Earliest`] (Kafka: latest).
-        start: Option<Start> [impl Into<Option<Start>>] = "auto.offset.reset", Some(Start::Earliest),
+        start: Option<Start> [impl Into<Option<Start>>] =
+        "auto.offset.reset", Some(Start::Earliest),
         |_v| true, "earliest, latest, none, offset: and a number, or time: and milliseconds";
 
         /// A name that this member has again after a restart of its program: it takes over at once

@@ -8,8 +8,8 @@
 //! a partition *is had* by its owner until the owner lets it go:
 //!
 //! 1. A partition has one owner at most, and only a member is an owner.
-//! 2. An owner lets a partition go in a poll of its own, by leaving, or by being thrown out; nothing
-//!    that others do takes it away.
+//! 2. An owner lets a partition go in a poll of its own, by leaving, or by being thrown out;
+//!    nothing that others do takes it away.
 //! 3. A member takes what it is to have in a poll of its own, once it has no owner.
 //! 4. When nothing changes any more and every member polls twice, everybody has what they are to
 //!    have.

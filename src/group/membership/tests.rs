@@ -204,7 +204,8 @@ fn ops() -> impl Strategy<Value = Op> {
             |(slot, topics, assignor, is_static)| Op::Join { slot, topics, assignor, is_static }
         ),
         1 => slot.clone().prop_map(Op::Leave),
-        8 => (slot, prop::bool::weighted(0.9)).prop_map(|(slot, returns)| Op::Poll { slot, returns }),
+        8 => (slot, prop::bool::weighted(0.9))
+            .prop_map(|(slot, returns)| Op::Poll { slot, returns }),
         1 => (0_u64..200).prop_map(|seconds| Op::Pass { seconds }),
         1 => [(0_u8..3, 0_u32..6), (0_u8..3, 0_u32..6)].prop_map(Op::Topics),
     ]
