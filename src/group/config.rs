@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `max.poll.records` | 500 | the same |
 //! | `max.poll.interval.ms` | 5 minutes | the same |
-//! | `partition.assignment.strategy` | `range` | the same (there a list, whose second is the sticky one) |
+//! | `partition.assignment.strategy` | `range` | the same (there a list, sticky being its second) |
 //! | `auto.offset.reset` | `earliest` | `latest`: a log's reader expects everything |
 //! | `group.instance.id` | empty, none | the same |
 //! | `enable.auto.commit` | false | true: here nothing counts as done before the program says so |

@@ -460,6 +460,17 @@ impl Log {
         self.shared.append.lock().gate = append::Gate::Closed;
     }
 
+    /// How many signals are raised by this log.
+    #[cfg(test)]
+    pub(crate) fn watcher_count(&self) -> usize {
+        self.shared.watchers.read().len()
+    }
+
+    /// Leaves a signal alone again.
+    pub(crate) fn unwatch(&self, signal: &Arc<Signal>) {
+        self.shared.unwatch(signal);
+    }
+
     /// Applies other settings from now on.
     pub(crate) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         config.check()?;
@@ -536,11 +547,15 @@ impl Shared {
 
     fn watch(&self, signal: &Arc<Signal>) {
         let mut watchers = self.watchers.write();
-        watchers.retain(|watcher| {
-            watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
-        });
+        forget(&mut watchers, signal);
         watchers.push(Arc::downgrade(signal));
         self.watched.store(true, Ordering::SeqCst);
+    }
+
+    fn unwatch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.watchers.write();
+        forget(&mut watchers, signal);
+        self.watched.store(!watchers.is_empty(), Ordering::SeqCst);
     }
 
     fn segment_infos(&self) -> Vec<SegmentInfo> {
@@ -555,4 +570,11 @@ impl Shared {
         });
         infos.collect()
     }
+}
+
+/// Takes out a signal, and those that nobody waits on any more.
+fn forget(watchers: &mut Vec<Weak<Signal>>, signal: &Arc<Signal>) {
+    watchers.retain(|watcher| {
+        watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
+    });
 }
