@@ -473,6 +473,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         }
     }
 
@@ -482,6 +483,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         };
         (context, &mut self.fetcher)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::{Log, Reader};
 use crate::sync::Signal;
-use crate::types::{Offset, PartitionId, Start};
+use crate::types::{Offset, PartitionId, ReadIsolation, Start};
 
 use super::group::Group;
 use super::partition::TopicPartition;
@@ -70,6 +70,8 @@ pub(super) struct Context<'a> {
     pub(super) signal: &'a Arc<Signal>,
     /// Where reading begins without a commit.
     pub(super) start: Option<Start>,
+    /// What is seen of transactions.
+    pub(super) isolation: ReadIsolation,
 }
 
 /// What a poll collects.
@@ -210,7 +212,7 @@ impl Assigned {
             return Ok(source.reader.position());
         }
         let Beginning { log, at, .. } = self.beginning(context)?;
-        Ok(log.reader(at)?.position())
+        Ok(log.reader_with(at, context.isolation)?.position())
     }
 
     /// How many records wait to be given.
@@ -318,7 +320,7 @@ impl Assigned {
     }
 
     fn begin(&mut self, context: &Context<'_>, log: Log, at: Start) -> Result<()> {
-        let reader = log.reader(at)?;
+        let reader = log.reader_with(at, context.isolation)?;
         log.watch(context.signal);
         self.source = Some(Source {
             log,
