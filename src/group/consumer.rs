@@ -475,6 +475,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         }
     }
 
@@ -484,6 +485,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         };
         (context, &mut self.fetcher)
     }

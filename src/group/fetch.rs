@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::{Log, Reader};
 use crate::sync::Signal;
-use crate::types::{Offset, PartitionId, Start};
+use crate::types::{Offset, PartitionId, ReadIsolation, Start};
 
 use super::group::Group;
 use super::partition::TopicPartition;
@@ -95,6 +95,8 @@ pub(super) struct Context<'a> {
     pub(super) signal: &'a Arc<Signal>,
     /// Where reading begins without a commit.
     pub(super) start: Option<Start>,
+    /// What is seen of transactions.
+    pub(super) isolation: ReadIsolation,
 }
 
 /// What a poll collects.
@@ -235,7 +237,7 @@ impl Assigned {
             return Ok(source.reader.position());
         }
         let Beginning { log, at, .. } = self.beginning(context)?;
-        Ok(log.reader(at)?.position())
+        Ok(log.reader_with(at, context.isolation)?.position())
     }
 
     /// How many records wait to be given.
@@ -352,7 +354,7 @@ impl Assigned {
     }
 
     fn begin(&mut self, context: &Context<'_>, log: Log, at: Start) -> Result<()> {
-        let reader = log.reader(at)?;
+        let reader = log.reader_with(at, context.isolation)?;
         // The old watch ends before the new one begins: they may be of one log.
         self.source = None;
         let watch = (!self.paused).then(|| Watch::new(&log, context.signal));

@@ -593,6 +593,7 @@ impl Opening<'_> {
             turn_over: Condvar::new(),
             flush_scheduled: AtomicBool::new(false),
             signal: Signal::default(),
+            survey: Mutex::new(None),
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),
