@@ -21,6 +21,8 @@ mod open;
 mod rest;
 mod root;
 mod state;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod upkeep;
 mod upkeeper;
@@ -36,7 +38,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, GroupInfo};
 use crate::log::OpenReport;
-use crate::topic::{Keep, Topic, TopicConfig, TopicInfo, TopicShared};
+use crate::topic::{Topic, TopicConfig, TopicInfo, TopicShared};
 
 use self::core::Core;
 
@@ -174,7 +176,7 @@ impl Broker {
 
     fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
         self.core.start_upkeep();
-        let keeper: Arc<dyn Keep> = Arc::clone(&self.core) as Arc<dyn Keep>;
+        let keeper: Arc<Core> = Arc::clone(&self.core);
         Topic::new(topic).kept_by(keeper)
     }
 

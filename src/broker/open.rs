@@ -251,7 +251,7 @@ fn settle_entry(
         DirName::Deleted => return Ok(Settled::LeftAlone(Odd::Deleted)),
         DirName::Future => return Ok(Settled::LeftAlone(Odd::Future)),
         DirName::Stray => return Ok(Settled::LeftAlone(Odd::Stray)),
-        _ => return Ok(Settled::LeftAlone(Odd::Foreign)),
+        DirName::Foreign => return Ok(Settled::LeftAlone(Odd::Foreign)),
     };
     let Ok(topic) = TopicName::new(topic) else {
         return Ok(Settled::LeftAlone(Odd::Foreign));

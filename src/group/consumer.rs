@@ -6,8 +6,8 @@
 //! 1. What a poll has returned can be committed until the next poll lets its partition go, and by
 //!    one more commit after that, where the new owner is not further already.
 //! 2. Nothing is committed for a member that was thrown out.
-//! 3. A waiting poll waits on one signal, which appends to its partitions, changes among the
-//!    members, changes of topics and the closing of the broker raise.
+//! 3. A waiting poll waits on one signal. Appends to its partitions, changes among the members,
+//!    changes of topics and the closing of the broker raise it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -417,7 +417,8 @@ impl Consumer {
     ///
     /// [`Error::UnknownPartition`]: the member does not have this partition.
     pub fn pause(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
-        self.fetcher.find(topic, partition)?.paused = true;
+        let (context, fetcher) = self.reading();
+        fetcher.find(topic, partition)?.pause(&context, true);
         Ok(())
     }
 
@@ -427,7 +428,8 @@ impl Consumer {
     ///
     /// [`Error::UnknownPartition`]: the member does not have this partition.
     pub fn resume(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
-        self.fetcher.find(topic, partition)?.paused = false;
+        let (context, fetcher) = self.reading();
+        fetcher.find(topic, partition)?.pause(&context, false);
         Ok(())
     }
 
@@ -473,6 +475,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         }
     }
 
@@ -482,6 +485,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         };
         (context, &mut self.fetcher)
     }

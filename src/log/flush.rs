@@ -194,7 +194,7 @@ impl Shared {
             let trimmed = sealing.writer.trim();
             let synced = trimmed.and_then(|()| sealing.writer.file().sync_data());
             synced.map_err(|cause| self.poisoned(path, cause))?;
-            sealing.segment.save_index_files(&self.host.disk);
+            sealing.segment.seal_index_files(&self.host.disk);
             sealing.segment.set_grows(false);
             sealing.segment.close_file();
             work.names = true;

@@ -17,6 +17,7 @@ mod compact;
 mod config;
 mod flush;
 mod host;
+mod isolation;
 mod marks;
 mod open;
 mod place;
@@ -51,10 +52,13 @@ use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::{LogRecord, MarkKey};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
-use crate::types::{Compression, Durability, Offset, Record, Settings as _, Start, Timestamp};
+use crate::types::{
+    Compression, Durability, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp,
+};
 
 use append::{AppendState, HotSettings};
 use flush::TurnState;
+use isolation::Filter;
 use marks::MarkPlace;
 use segments::Segments;
 
@@ -113,6 +117,8 @@ pub(crate) struct Shared {
     turn_over: Condvar,
     flush_scheduled: AtomicBool,
     signal: Signal,
+    /// What there is of transactions, and the count of truncations at which that was found out.
+    survey: Mutex<Option<(u64, Arc<compact::Survey>)>>,
     watchers: RwLock<Vec<Weak<Signal>>>,
     watched: AtomicBool,
     /// One compaction at a time; held while segments are written anew, which no append waits for.
@@ -251,7 +257,27 @@ impl Log {
     /// - [`Error::OffsetOutOfRange`]: the offset is below the start or above the end.
     /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`].
     pub fn reader(&self, from: impl Into<Start>) -> Result<Reader> {
-        Reader::new(self.clone(), from.into())
+        Reader::new(self.clone(), from.into(), Filter::Uncommitted)
+    }
+
+    /// A reader that leaves out what its isolation says: with [`ReadIsolation::ReadCommitted`] the
+    /// records of aborted transactions, and everything from the first open one on. Only Kafka's
+    /// producers write transactions, so for a log of our own the two are the same.
+    ///
+    /// The first such reader of a log walks over all of it, batch by batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::reader`], and [`Error::Unsupported`].
+    pub fn reader_with(&self, from: impl Into<Start>, isolation: ReadIsolation) -> Result<Reader> {
+        let filter = self.shared.filter(isolation)?;
+        Reader::new(self.clone(), from.into(), filter)
+    }
+
+    /// A reader of everything but what aborted and open transactions hold.
+    pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
+        let filter = self.shared.transactions().map(Filter::Decided)?;
+        Reader::new(self.clone(), from.into(), filter)
     }
 
     /// The record at an offset, or `None` where compaction left a gap. Costs one index look-up and
@@ -460,6 +486,17 @@ impl Log {
         self.shared.append.lock().gate = append::Gate::Closed;
     }
 
+    /// How many signals are raised by this log.
+    #[cfg(test)]
+    pub(crate) fn watcher_count(&self) -> usize {
+        self.shared.watchers.read().len()
+    }
+
+    /// Leaves a signal alone again.
+    pub(crate) fn unwatch(&self, signal: &Arc<Signal>) {
+        self.shared.unwatch(signal);
+    }
+
     /// Applies other settings from now on.
     pub(crate) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         config.check()?;
@@ -536,11 +573,15 @@ impl Shared {
 
     fn watch(&self, signal: &Arc<Signal>) {
         let mut watchers = self.watchers.write();
-        watchers.retain(|watcher| {
-            watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
-        });
+        forget(&mut watchers, signal);
         watchers.push(Arc::downgrade(signal));
         self.watched.store(true, Ordering::SeqCst);
+    }
+
+    fn unwatch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.watchers.write();
+        forget(&mut watchers, signal);
+        self.watched.store(!watchers.is_empty(), Ordering::SeqCst);
     }
 
     fn segment_infos(&self) -> Vec<SegmentInfo> {
@@ -555,4 +596,11 @@ impl Shared {
         });
         infos.collect()
     }
+}
+
+/// Takes out a signal, and those that nobody waits on any more.
+fn forget(watchers: &mut Vec<Weak<Signal>>, signal: &Arc<Signal>) {
+    watchers.retain(|watcher| {
+        watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
+    });
 }

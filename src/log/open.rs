@@ -293,7 +293,7 @@ impl Opening<'_> {
         scanned.progress.final_entry(&mut scanned.index);
         segment.set_index(scanned.index, scanned.newest);
         if self.writes() && !self.report.clean {
-            segment.save_index_files(self.disk());
+            segment.seal_index_files(self.disk());
         }
     }
 
@@ -593,6 +593,7 @@ impl Opening<'_> {
             turn_over: Condvar::new(),
             flush_scheduled: AtomicBool::new(false),
             signal: Signal::default(),
+            survey: Mutex::new(None),
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),

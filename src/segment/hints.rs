@@ -46,7 +46,8 @@ impl Batches<'_> {
 
     fn compare(&self, index: &SparseIndex) -> Result<bool, Stop> {
         if self.end == Position::ZERO {
-            return Ok(true);
+            let empty = index.offset_entries().is_empty() && index.time_entries().is_empty();
+            return Ok(empty);
         }
         let Some(newest) = index.last_time_entry() else {
             return Ok(false);

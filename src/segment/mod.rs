@@ -354,16 +354,6 @@ impl Segment {
         Ok(now)
     }
 
-    /// Syncs both index files, for a log that is being closed: whoever opens it next is spared the
-    /// rebuild.
-    pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
-        for path in [self.index_path(), self.time_index_path()] {
-            let file = disk.open(&path, Access::Write).at(&path, "open")?;
-            file.sync_data().at(&path, "sync")?;
-        }
-        Ok(())
-    }
-
     /// Writes both index files whole, or removes them where that fails: a missing index is built
     /// anew, and a stale one would lead astray whoever believes it. Gives what is in the files.
     pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
@@ -371,11 +361,33 @@ impl Segment {
             let (offsets, times) = self.index_lens();
             return IndexWritten { offsets, times };
         }
+        self.remove_index_files(disk);
+        IndexWritten::default()
+    }
+
+    /// The same for a segment that is sealed, and durably: once the mark is past it nobody looks
+    /// whether a power cut tore them, and a broker goes by them as they are.
+    pub(crate) fn seal_index_files(&self, disk: &Disk) {
+        let written = self.write_index_files(disk);
+        if written.and_then(|()| self.sync_index_files(disk)).is_err() {
+            self.remove_index_files(disk);
+        }
+    }
+
+    fn remove_index_files(&self, disk: &Disk) {
         for path in [self.index_path(), self.time_index_path()] {
             // Where even that fails, whoever loads the index holds it against the batches.
             disk.remove_file(&path).ok();
         }
-        IndexWritten::default()
+    }
+
+    /// Syncs both index files: whoever opens the log next is spared the rebuild.
+    pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
+        for path in [self.index_path(), self.time_index_path()] {
+            let file = disk.open(&path, Access::Write).at(&path, "open")?;
+            file.sync_data().at(&path, "sync")?;
+        }
+        Ok(())
     }
 
     /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory

@@ -125,6 +125,18 @@ impl KafkaBroker {
         }
     }
 
+    /// Lets it work until a time; panics when it ends before.
+    pub(crate) fn idle_until(&mut self, until: Instant) {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.printed.recv_timeout(left) {
+                Ok(_line) => {}
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => panic!("the broker ended by itself"),
+            }
+        }
+    }
+
     /// Stops it cleanly, as a SIGTERM does, and gives what it printed since it was started.
     pub(crate) fn stop(mut self) -> String {
         let mut input = self.input.take().unwrap();

@@ -12,6 +12,8 @@ mod driver;
 mod dump;
 mod jars;
 mod keys;
+mod model;
 mod random;
 mod segments;
 mod to_and_fro;
+mod victim;

@@ -283,7 +283,7 @@ impl Shard {
     /// Reads the whole log: after compaction, about one record a partition a group.
     fn load(&mut self, log: Log) -> Result<&Groups> {
         let mut groups = Groups::default();
-        let mut reader = log.reader(Start::Earliest)?;
+        let mut reader = log.reader_of_decided(Start::Earliest)?;
         while let Some(batch) = reader.next_batch()? {
             for record in &batch {
                 if let Some(key) = record.key() {

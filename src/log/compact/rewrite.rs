@@ -402,6 +402,7 @@ impl Writing {
             let path = log.cleaned_path(self.base_offset, kind);
             let file = log.host.disk.create(&path).at(&path, "create")?;
             file.write_at(0, &bytes).at(&path, "write")?;
+            file.sync_data().at(&path, "sync")?;
         }
         Ok(Output {
             base_offset: self.base_offset,
