@@ -19,7 +19,7 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::checkpoint::{self, PartitionOffset};
 use crate::format::properties::RootIdentity;
-use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, file_name};
+use crate::format::{FileKind, FileName, IndexWritten, Mark, MarkKey, Stage, file_name};
 use crate::log::Host;
 use crate::types::{Durability, Offset, PartitionId, Position, TopicId, TopicName};
 
@@ -217,8 +217,27 @@ impl Checkpoints {
             segment_base: *last,
             log_start_offset: start.min(*end),
             cleaned_offset: cleaned.min(*end),
+            index: index_files(disk, dir, *last)?,
+            closed: true,
         }))
     }
+}
+
+/// What stands in the index files of a segment that a broker closed: it trims them.
+fn index_files(disk: &Disk, dir: &Path, base: Offset) -> Result<IndexWritten> {
+    let read = |name: String| -> Result<Vec<u8>> {
+        let path = dir.join(name);
+        match disk.read_small(&path, checkpoint::SIZE_MAX) {
+            // Longer than any that is trimmed: the log is gone over instead.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(Vec::new()),
+            read => Ok(read.at(&path, "read")?.unwrap_or_default()),
+        }
+    };
+    let (offsets, times) = (
+        read(file_name::index(base))?,
+        read(file_name::time_index(base))?,
+    );
+    Ok(IndexWritten::default().and(&offsets, &times))
 }
 
 /// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one
