@@ -8,12 +8,14 @@ mod error;
 mod format;
 mod group;
 mod log;
+#[cfg(test)]
+mod proof;
 mod segment;
 mod sync;
 mod topic;
 mod types;
 
-pub use broker::{Broker, BrokerConfig, UpkeepReport};
+pub use broker::{Broker, BrokerConfig, UpkeepProblem, UpkeepReport};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{

@@ -14,7 +14,7 @@
 //! | `ottla.next` | partition | ours: the segment prepared ahead |
 //! | `ottla.truncate` | partition | ours: a truncation that is under way |
 //! | `*.tmp` | any | a file being replaced |
-//! | `.lock` `ottla.catalog` `ottla.marks` | root | ours, but for the lock, which Kafka has too |
+//! | `.lock` `ottla.catalog` `ottla.marks` `ottla.root` | root | ours, but for the lock, which Kafka has too |
 //! | `topic-P` | root | a partition |
 //! | `topic-P.U-delete` `-future` `-stray` | root | U is a uuid of 32 hexadecimal digits |
 
@@ -26,6 +26,8 @@ use crate::types::{Offset, PartitionId, Position};
 pub(crate) const LOCK: &str = ".lock";
 /// The topics of a root.
 pub(crate) const CATALOG: &str = "ottla.catalog";
+/// Whose a root is.
+pub(crate) const ROOT: &str = "ottla.root";
 /// The flushed marks of a root, or of a log alone.
 pub(crate) const MARKS: &str = "ottla.marks";
 /// A truncation that is under way.

@@ -13,6 +13,7 @@ pub(crate) mod control;
 mod corruption;
 mod crc;
 mod cursor;
+mod digest;
 pub(crate) mod file_name;
 pub(crate) mod group_record;
 pub(crate) mod index;
@@ -20,6 +21,7 @@ mod intent;
 mod mark;
 pub(crate) mod metadata;
 pub(crate) mod properties;
+mod root_file;
 pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
@@ -34,9 +36,13 @@ pub(crate) use control::ControlKind;
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
 pub(crate) use crc::crc32c;
+pub(crate) use digest::{
+    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN,
+};
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
 pub(crate) use mark::{Mark, MarkKey, SLOT_LEN};
+pub(crate) use root_file::{MetadataFile, RootFile};
 
 /// The bytes that some hexadecimal digits say; spaces between them are for the reader.
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //! 1. What a poll has returned can be committed until the next poll lets its partition go, and by
 //!    one more commit after that, where the new owner is not further already.
 //! 2. Nothing is committed for a member that was thrown out.
-//! 3. A waiting poll waits on one signal. Appends to its partitions, changes among the members,
-//!    changes of topics and the closing of the broker raise it.
+//! 3. A waiting poll waits on one signal, which appends to its partitions, changes among the
+//!    members, changes of topics and the closing of the broker raise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

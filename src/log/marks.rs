@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Mark, MarkKey, SLOT_LEN};
+use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::Mutex;
 
 /// How long the marks of a running root may be unsynced.
@@ -62,6 +62,11 @@ impl Marks {
     pub(crate) fn read_only(disk: &Disk, path: &Path) -> Result<Self> {
         let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
         Ok(Self::with(path, None, &found.unwrap_or_default()))
+    }
+
+    /// The marks of a root whose own are not to be believed: none.
+    pub(crate) fn none(root: &Path) -> Self {
+        Self::with(&root.join(file_name::MARKS), None, &[])
     }
 
     fn with(path: &Path, file: Option<File>, bytes: &[u8]) -> Self {

@@ -24,6 +24,7 @@ mod quarantine;
 mod read;
 mod report;
 mod retention;
+mod root;
 mod segments;
 mod time;
 mod truncate;
@@ -44,6 +45,7 @@ pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
+pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
@@ -391,14 +393,9 @@ impl Log {
         self.shared.compact()
     }
 
-    /// One round of upkeep for a log of a broker: forgets, compacts, syncs what is due, and closes
-    /// the files of an idle one.
-    pub(crate) fn upkeep(&self) -> Result<(RetentionReport, Option<CompactionReport>)> {
-        self.shared.flush_if_interval()?;
-        let retained = self.shared.apply_retention()?;
-        let compacted = self.shared.compact_if_worth_it()?;
-        self.shared.park_if_idle()?;
-        Ok((retained, compacted))
+    /// Closes the files of a log that nothing was appended to since this was called last.
+    pub(crate) fn park_if_idle(&self) -> Result<()> {
+        self.shared.park_if_idle()
     }
 
     /// Compacts if enough of the log was not compacted yet; for upkeep.
@@ -460,6 +457,18 @@ impl Log {
     /// Leaves a signal alone again.
     pub(crate) fn unwatch(&self, signal: &Arc<Signal>) {
         self.shared.unwatch(signal);
+    }
+
+    /// Does what the flusher does when it is due.
+    #[cfg(test)]
+    pub(crate) fn run_flusher(&self) {
+        host::Chore::run(&*self.shared);
+    }
+
+    /// Ends all use of the log without closing it, as the end of the process does.
+    #[cfg(test)]
+    pub(crate) fn abandon(self) {
+        self.shared.append.lock().gate = append::Gate::Closed;
     }
 
     /// Applies other settings from now on.

@@ -10,6 +10,8 @@
 //!    from the `.log` when they disagree.
 
 mod batch_cursor;
+mod digests;
+mod guard;
 mod hints;
 mod open_files;
 mod scan;
@@ -19,9 +21,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
+pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
-pub(crate) use scan::{TailScan, scan};
+pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
 use crate::disk::{Access, Disk, File};
@@ -48,6 +51,8 @@ pub(crate) struct Segment {
     /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until somebody asks.
     newest_ms: AtomicI64,
     file: Mutex<Option<Arc<File>>>,
+    /// What its batches are held against; looked up when first asked for.
+    guard: Mutex<Option<Guard>>,
     used: AtomicBool,
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
@@ -71,6 +76,7 @@ impl Segment {
             index: RwLock::new(None),
             newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
             file: Mutex::new(None),
+            guard: Mutex::new(None),
             used: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             grows: AtomicBool::new(false),
@@ -156,6 +162,7 @@ impl Segment {
     /// Closes the file, and forgets the indexes of a sealed segment.
     pub(crate) fn close_file(&self) {
         *self.file.lock() = None;
+        self.forget_digest();
         let mut index = self.index.write();
         if !self.grows.load(Ordering::Acquire) {
             *index = None;
@@ -229,20 +236,6 @@ impl Segment {
         Ok(look(slot.get_or_insert(index)))
     }
 
-    /// Where to begin looking for an offset.
-    pub(crate) fn position_for(
-        self: &Arc<Self>,
-        offset: Offset,
-        disk: &Disk,
-        pool: &OpenFiles,
-    ) -> Result<Position> {
-        let Some(relative) = relative(self.base_offset, offset).filter(|relative| *relative > 0)
-        else {
-            return Ok(Position::ZERO);
-        };
-        self.with_index(disk, pool, |index| index.position_for(relative))
-    }
-
     /// The largest timestamp in the segment, `None` when it holds none.
     pub(crate) fn newest(
         self: &Arc<Self>,
@@ -272,9 +265,15 @@ impl Segment {
     /// reason to fail.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
         if let Some(index) = self.read_index_files(disk)? {
-            let file = self.file(disk, pool)?;
-            let agree = self.batches(&file).agree_with(&index);
-            if agree.at(&self.log_path(), "read")? {
+            let right = match self.vouches_for(&index, disk) {
+                Some(right) => right,
+                None => {
+                    let file = self.file(disk, pool)?;
+                    let agree = self.batches(&file).agree_with(&index);
+                    agree.at(&self.log_path(), "read")?
+                }
+            };
+            if right {
                 return Ok(index);
             }
         }
@@ -315,8 +314,7 @@ impl Segment {
         pool: &OpenFiles,
     ) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
-        let walk = BatchCursor::new(Position::ZERO, self.base_offset);
-        let mut scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        let mut scanned = scan(self, &file, Walk::whole(self))?;
         scanned.progress.final_entry(&mut scanned.index);
         self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
@@ -364,6 +362,20 @@ impl Segment {
             file.sync_data().at(&path, "sync")?;
         }
         Ok(())
+    }
+
+    /// Writes both index files whole, or removes them where that fails: a missing index is built
+    /// anew, and a stale one would lead astray whoever believes it. Gives what is in the files.
+    pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
+        if self.write_index_files(disk).is_ok() {
+            let (offsets, times) = self.index_lens();
+            return IndexWritten { offsets, times };
+        }
+        for path in [self.index_path(), self.time_index_path()] {
+            // Where even that fails, whoever loads the index holds it against the batches.
+            disk.remove_file(&path).ok();
+        }
+        IndexWritten::default()
     }
 
     /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory

@@ -7,8 +7,11 @@
 //!
 //! Knows nothing about the inside of the crate.
 
+mod broker;
 mod driver;
 mod dump;
 mod jars;
+mod keys;
 mod random;
 mod segments;
+mod to_and_fro;
