@@ -93,6 +93,7 @@ pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Ar
     if let Some(state) = found.catalog(catalog.state(), &config) {
         catalog.replace(state)?;
     }
+    found.assume_marks(&host, path, catalog.state())?;
     let source = RootSource {
         path,
         host: Arc::clone(&host),

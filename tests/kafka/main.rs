@@ -8,6 +8,7 @@
 //! Knows nothing about the inside of the crate.
 
 mod broker;
+mod by_kafka;
 mod driver;
 mod dump;
 mod jars;

@@ -19,7 +19,7 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::checkpoint::{self, PartitionOffset};
 use crate::format::properties::RootIdentity;
-use crate::format::{FileKind, FileName, IndexWritten, Mark, MarkKey, Stage, file_name};
+use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, file_name};
 use crate::log::Host;
 use crate::types::{Durability, Offset, PartitionId, Position, TopicId, TopicName};
 
@@ -117,61 +117,100 @@ pub(super) fn take_over(
     if let Some(state) = found.catalog(catalog.state(), config) {
         catalog.replace(state)?;
     }
-    let checkpoints = Checkpoints::read(&host.disk, root)?;
     for key in host.marks.keys() {
         if key.topic != TopicId::default() {
             host.marks.forget(key)?;
         }
     }
+    for mark in marks(&host.disk, root, found.clean, catalog.state())? {
+        host.marks.write(host.marks.place(mark.key), &mark)?;
+    }
     for entry in catalog.state().topics() {
         for partition in 0..entry.partitions {
             let dir = root.join(file_name::partition_dir(entry.name.as_str(), partition));
-            let key = MarkKey {
-                topic: entry.id,
-                partition,
-            };
-            let Some(bases) = settle_files(&host.disk, &dir)? else {
-                continue;
-            };
-            let place = (entry.name.as_str(), partition);
-            if found.clean
-                && let Some(mark) = checkpoints.mark(&host.disk, &dir, place, &bases)?
-            {
-                let mark = Mark { key, ..mark };
-                host.marks.write(host.marks.place(key), &mark)?;
-            }
+            remove_digests(&host.disk, &dir)?;
         }
     }
     host.marks.sync(host.clock.instant())
 }
 
-/// Removes the digests in the directory of a partition (2); gives the base offsets of its segments,
-/// none when there is no such directory.
-fn settle_files(disk: &Disk, dir: &Path) -> Result<Option<Vec<Offset>>> {
-    if !disk.exists(dir).at(dir, "look at")? {
-        return Ok(None);
-    }
-    let mut bases = Vec::new();
-    for entry in disk.list(dir).at(dir, "list")? {
-        let FileName::Segment {
-            base,
-            kind,
-            stage: Stage::Live,
-        } = FileName::parse(&entry.name)
-        else {
-            continue;
-        };
-        match kind {
-            FileKind::Log if entry.kind == EntryKind::File => bases.push(base),
-            FileKind::Digest => {
-                let path = dir.join(&entry.name);
-                disk.remove_file(&path).at(&path, "remove")?;
+/// What a broker's files say of the logs of a catalog (2).
+pub(super) fn marks(
+    disk: &Disk,
+    root: &Path,
+    clean: bool,
+    catalog: &CatalogState,
+) -> Result<Vec<Mark>> {
+    let checkpoints = Checkpoints::read(disk, root)?;
+    let mut marks = Vec::new();
+    for entry in catalog.topics() {
+        for partition in 0..entry.partitions {
+            let dir = root.join(file_name::partition_dir(entry.name.as_str(), partition));
+            let bases = segments(disk, &dir)?;
+            let key = MarkKey {
+                topic: entry.id,
+                partition,
+            };
+            let place = (entry.name.as_str(), partition);
+            let found = checkpoints.mark(&bases, place);
+            let Some(mut mark) = found.map(|mark| Mark { key, ..mark }) else {
+                continue;
+            };
+            let end = checkpoints.recovery_point(place);
+            if clean
+                && end.is_some_and(|end| {
+                    Some(&mark.segment_base) == bases.last() && end >= mark.segment_base
+                })
+            {
+                let path = dir.join(file_name::log(mark.segment_base));
+                let length = disk.file_len(&path).at(&path, "look at")?;
+                mark.position = Position(length);
+                mark.flushed_offset = end.unwrap_or(mark.flushed_offset);
             }
-            _ => {}
+            marks.push(mark);
+        }
+    }
+    Ok(marks)
+}
+
+/// The base offsets of the segments in the directory of a partition, in order; none when there is
+/// no such directory.
+fn segments(disk: &Disk, dir: &Path) -> Result<Vec<Offset>> {
+    let mut bases = Vec::new();
+    for (base, kind, _) in live_files(disk, dir)? {
+        if kind == FileKind::Log {
+            bases.push(base);
         }
     }
     bases.sort_unstable();
-    Ok(Some(bases))
+    Ok(bases)
+}
+
+fn remove_digests(disk: &Disk, dir: &Path) -> Result<()> {
+    for (_, kind, name) in live_files(disk, dir)? {
+        if kind == FileKind::Digest {
+            let path = dir.join(name);
+            disk.remove_file(&path).at(&path, "remove")?;
+        }
+    }
+    Ok(())
+}
+
+fn live_files(disk: &Disk, dir: &Path) -> Result<Vec<(Offset, FileKind, String)>> {
+    if !disk.exists(dir).at(dir, "look at")? {
+        return Ok(Vec::new());
+    }
+    let entries = disk.list(dir).at(dir, "list")?.into_iter();
+    let files = entries.filter(|entry| entry.kind == EntryKind::File);
+    let live = files.filter_map(|entry| match FileName::parse(&entry.name) {
+        FileName::Segment {
+            base,
+            kind,
+            stage: Stage::Live,
+        } => Some((base, kind, entry.name)),
+        _ => None,
+    });
+    Ok(live.collect())
 }
 
 /// What a broker wrote down about its logs.
@@ -190,54 +229,32 @@ impl Checkpoints {
         })
     }
 
-    /// The mark of a log that was closed cleanly: its last segment ends where the log ends.
-    fn mark(
-        &self,
-        disk: &Disk,
-        dir: &Path,
-        (topic, partition): (&str, PartitionId),
-        bases: &[Offset],
-    ) -> Result<Option<Mark>> {
-        let place = (topic.to_owned(), partition);
-        let (Some(first), Some(last)) = (bases.first(), bases.last()) else {
-            return Ok(None);
-        };
-        let Some(end) = self.recovery_points.get(&place).filter(|end| *end >= last) else {
-            return Ok(None);
-        };
-        let path = dir.join(file_name::log(*last));
-        let length = disk.file_len(&path).at(&path, "look at")?;
-        let start = self.starts.get(&place).copied().unwrap_or(0).max(*first);
-        let cleaned = self.cleaned.get(&place).copied().unwrap_or(0);
-        Ok(Some(Mark {
+    fn recovery_point(&self, (topic, partition): (&str, PartitionId)) -> Option<Offset> {
+        self.recovery_points
+            .get(&(topic.to_owned(), partition))
+            .copied()
+    }
+
+    /// What is known of a log without looking into it: every segment below the one with the
+    /// recovery point is safe.
+    fn mark(&self, bases: &[Offset], place: (&str, PartitionId)) -> Option<Mark> {
+        let first = *bases.first()?;
+        let safe = self.recovery_point(place).unwrap_or(first);
+        let base = bases.iter().rev().find(|base| **base <= safe);
+        let base = base.copied().unwrap_or(first);
+        let place = (place.0.to_owned(), place.1);
+        let start = self.starts.get(&place).copied().unwrap_or(0);
+        Some(Mark {
             key: MarkKey::default(),
             sequence: 1,
-            flushed_offset: *end,
-            position: Position(length),
-            segment_base: *last,
-            log_start_offset: start.min(*end),
-            cleaned_offset: cleaned.min(*end),
-            index: index_files(disk, dir, *last)?,
-            closed: true,
-        }))
+            flushed_offset: base,
+            position: Position::ZERO,
+            segment_base: base,
+            log_start_offset: start.max(first),
+            cleaned_offset: self.cleaned.get(&place).copied().unwrap_or(0),
+            ..Mark::default()
+        })
     }
-}
-
-/// What stands in the index files of a segment that a broker closed: it trims them.
-fn index_files(disk: &Disk, dir: &Path, base: Offset) -> Result<IndexWritten> {
-    let read = |name: String| -> Result<Vec<u8>> {
-        let path = dir.join(name);
-        match disk.read_small(&path, checkpoint::SIZE_MAX) {
-            // Longer than any that is trimmed: the log is gone over instead.
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(Vec::new()),
-            read => Ok(read.at(&path, "read")?.unwrap_or_default()),
-        }
-    };
-    let (offsets, times) = (
-        read(file_name::index(base))?,
-        read(file_name::time_index(base))?,
-    );
-    Ok(IndexWritten::default().and(&offsets, &times))
 }
 
 /// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one

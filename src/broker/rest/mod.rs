@@ -116,6 +116,21 @@ impl Found {
         }
     }
 
+    /// What a broker's files say of the logs, where our own marks are not to be believed.
+    pub(super) fn assume_marks(
+        &self,
+        host: &Host,
+        root: &Path,
+        state: &CatalogState,
+    ) -> Result<()> {
+        if self.newer {
+            for mark in back::marks(&host.disk, root, self.clean, state)? {
+                host.marks.assume(&mark);
+            }
+        }
+        Ok(())
+    }
+
     /// What the catalog of a root that is only looked at must be; none where its own is right.
     pub(super) fn catalog(
         &self,
