@@ -16,6 +16,7 @@
 mod crash;
 mod history;
 mod kafka_rules;
+mod model;
 mod rig;
 
 /// How much is to be done.
