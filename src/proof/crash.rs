@@ -360,7 +360,7 @@ fn run(scenario: &Scenario, seed: u64, depth: Depth, counts: &Arc<Mutex<Counts>>
     }
 }
 
-fn config(mode: WriteMode, durability: Durability) -> LogConfig {
+pub(super) fn config(mode: WriteMode, durability: Durability) -> LogConfig {
     LogConfig::default()
         .segment_bytes(1024)
         .index_interval_bytes(200)
@@ -368,7 +368,7 @@ fn config(mode: WriteMode, durability: Durability) -> LogConfig {
         .durability(durability)
 }
 
-const fn append(records: u8, bytes: u16) -> Step {
+pub(super) const fn append(records: u8, bytes: u16) -> Step {
     Step::Append { records, bytes }
 }
 

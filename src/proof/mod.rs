@@ -8,15 +8,17 @@
 //! - `crash`: a power cut before every operation of every scenario, with every kind of outcome, and
 //!   a second one in the middle of the recovery.
 //! - `faults`: every operation fails, once and for ever, in every way.
-//! - `flips`: every bit of every file is flipped.
+//! - `regressions`: what they found, with its story.
 //!
 //! Plain `cargo test` runs a tenth of what `OTTLA_PROOF=ci` runs; `OTTLA_PROOF=soak` runs more.
 //! Each suite prints how much it did and fails when that was too little.
 
 mod crash;
+mod faults;
 mod history;
 mod kafka_rules;
 mod model;
+mod regressions;
 mod rig;
 
 /// How much is to be done.
