@@ -113,6 +113,8 @@ impl World<'_> {
 
     fn create(&mut self, address: &str, topic: &str, partitions: u32, settings: &str) {
         let partitions = partitions.to_string();
+        // The records are old, and Kafka's default would delete them after 7 days.
+        let settings = &format!("retention.ms=-1;{settings}");
         self.driver
             .ask(&["create", address, topic, &partitions, settings]);
         self.topics.push(topic.to_owned());
