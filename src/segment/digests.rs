@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
 use crate::types::{Offset, Position};
 
-use super::guard::{Guard, Landing, SealedDigest};
+use super::guard::{Guard, Landing};
 use super::{OpenFiles, Segment, SparseIndex, relative, write_whole};
 
 impl Segment {
@@ -64,9 +64,7 @@ impl Segment {
 
     fn sealed_guard(&self, disk: &Disk) -> Guard {
         let digest = self.digest(disk);
-        digest.map_or(Guard::Rising, |digest| {
-            Guard::Sealed(Arc::new(SealedDigest(digest)))
-        })
+        digest.map_or(Guard::Rising, Guard::sealed)
     }
 
     /// Says what the batches are to be held against.
