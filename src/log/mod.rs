@@ -15,6 +15,7 @@
 mod append;
 mod compact;
 mod config;
+mod digest;
 mod flush;
 mod host;
 mod marks;
@@ -25,6 +26,7 @@ mod read;
 mod report;
 mod retention;
 mod segments;
+mod survey;
 mod time;
 mod truncate;
 
@@ -52,6 +54,7 @@ use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signa
 use crate::types::{Compression, Durability, Offset, Record, Settings as _, Start, Timestamp};
 
 use append::{AppendState, HotSettings};
+use digest::Digesting;
 use flush::TurnState;
 use marks::MarkPlace;
 use segments::Segments;
@@ -110,6 +113,7 @@ pub(crate) struct Shared {
     turn: Mutex<TurnState>,
     turn_over: Condvar,
     flush_scheduled: AtomicBool,
+    digesting: Arc<Digesting>,
     signal: Signal,
     watchers: RwLock<Vec<Weak<Signal>>>,
     watched: AtomicBool,
@@ -449,6 +453,18 @@ impl Log {
     /// Has a signal raised whenever the high watermark moves or the log closes.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         self.shared.watch(signal);
+    }
+
+    /// Does what the flusher does when it is due.
+    #[cfg(test)]
+    pub(crate) fn run_flusher(&self) {
+        host::Chore::run(&*self.shared);
+    }
+
+    /// Ends all use of the log without closing it, as the end of the process does.
+    #[cfg(test)]
+    pub(crate) fn abandon(self) {
+        self.shared.append.lock().gate = append::Gate::Closed;
     }
 
     /// Applies other settings from now on.
