@@ -14,7 +14,8 @@
 //! | 56 | 8 | log start offset |
 //! | 64 | 8 | compacted up to this offset |
 //! | 72 | 4 | `OTm1` |
-//! | 76 | 52 | zeros |
+//! | 76 | 1 | 1 when the batches of the segment are known to follow each other without a gap |
+//! | 77 | 51 | zeros |
 //!
 //! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
 //! is an empty one.
@@ -55,6 +56,8 @@ pub(crate) struct Mark {
     pub(crate) log_start_offset: Offset,
     /// Compaction has been over everything below it.
     pub(crate) cleaned_offset: Offset,
+    /// The batches of that segment follow each other without a gap, the first at its base.
+    pub(crate) dense: bool,
 }
 
 impl Mark {
@@ -74,6 +77,7 @@ impl Mark {
             body.put_u64(number);
         }
         body.put(&LETTERS);
+        body.put_u8(u8::from(self.dense));
         body.resize(SLOT_LEN.saturating_sub(CRC_LEN), 0);
         let mut slot = [0; SLOT_LEN];
         let (crc, rest) = slot.split_at_mut(CRC_LEN);
@@ -92,16 +96,19 @@ impl Mark {
         let partition = cursor.u32().ok()?;
         let sequence = cursor.u64().ok().filter(|sequence| *sequence > 0)?;
         let topic = TopicId(cursor.array().ok()?);
-        let mark = Self {
+        let mut mark = Self {
             key: MarkKey { topic, partition },
             sequence,
+            dense: false,
             flushed_offset: cursor.u64().ok()?,
             position: Position(cursor.u64().ok()?),
             segment_base: cursor.u64().ok()?,
             log_start_offset: cursor.u64().ok()?,
             cleaned_offset: cursor.u64().ok()?,
         };
-        (cursor.array::<4>().ok()? == LETTERS).then_some(mark)
+        let letters = cursor.array::<4>().ok()?;
+        mark.dense = cursor.u8().ok()? == 1;
+        (letters == LETTERS).then_some(mark)
     }
 }
 
@@ -121,6 +128,7 @@ mod tests {
             segment_base: 900,
             log_start_offset: 12,
             cleaned_offset: 500,
+            dense: true,
         }
     }
 

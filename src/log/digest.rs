@@ -16,6 +16,7 @@ use crate::disk::File;
 use crate::format::{Digest, DigestBuilder};
 use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
+use crate::types::Offset;
 
 use super::Shared;
 use super::flush::Turn;
@@ -163,7 +164,9 @@ impl Shared {
         // Files of an index that nobody looked at are written anew, from the batches.
         let index_crcs = work.of.index_crcs.or_else(|| {
             let segment = &work.of.segment;
-            let rebuilt = segment.rebuild_index(&self.host.disk, &self.host.files).ok()?;
+            let rebuilt = segment
+                .rebuild_index(&self.host.disk, &self.host.files)
+                .ok()?;
             segment.write_index_files(&self.host.disk).ok()?;
             Some(Segment::index_crcs(&rebuilt.index))
         });
@@ -178,10 +181,17 @@ impl Shared {
             return;
         }
         let segment = &work.of.segment;
-        let digest = work.builder.finish(segment.next_offset(), index_crcs);
+        let digest = work.builder.finish(self.end_of(segment), index_crcs);
         if segment.write_digest(&self.host.disk, &digest).is_ok() && digest.summary.dense {
             segment.set_guard(Guard::Dense);
         }
+    }
+
+    /// Where the segment after this one begins, or the log ends.
+    fn end_of(&self, segment: &Segment) -> Offset {
+        let segments = self.segments.read();
+        let next = segments.after(segment.base_offset());
+        next.map_or(segment.next_offset(), |next| next.base_offset())
     }
 
     /// Makes the digests that a closed log has: of the active segment, and of those that wait if
@@ -221,7 +231,7 @@ impl Shared {
         if known.is_some_and(|known| {
             known.length == end
                 && known.index_crcs == index_crcs
-                && known.next_offset == active.next_offset()
+                && known.next_offset == self.end_of(active)
         }) {
             return;
         }

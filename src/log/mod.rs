@@ -15,9 +15,11 @@
 mod append;
 mod compact;
 mod config;
+mod damage;
 mod digest;
 mod flush;
 mod host;
+mod leftovers;
 mod marks;
 mod open;
 mod place;

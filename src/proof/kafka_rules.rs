@@ -45,7 +45,11 @@ fn bases(sim: &Sim) -> Vec<Offset> {
     let names = sim.files().into_iter().filter_map(|(path, _)| {
         let name = path.file_name()?.to_str()?.to_owned();
         match FileName::parse(&name) {
-            FileName::Segment { base, kind: FileKind::Log, stage: Stage::Live } => Some(base),
+            FileName::Segment {
+                base,
+                kind: FileKind::Log,
+                stage: Stage::Live,
+            } => Some(base),
             _ => None,
         }
     });
@@ -58,12 +62,18 @@ fn batches(sim: &Sim, base: Offset) -> Result<Vec<(u32, BatchHeader)>, Breach> {
     let bytes = sim.read(&path).unwrap();
     let (mut at, mut next, mut found) = (0, base, Vec::new());
     while at < bytes.len() {
-        let told = |why: &dyn std::fmt::Debug| Breach(format!("{} at {at}: {why:?}", path.display()));
+        let told =
+            |why: &dyn std::fmt::Debug| Breach(format!("{} at {at}: {why:?}", path.display()));
         let header = BatchHeader::parse(&bytes[at..]).map_err(|why| told(&why))?;
-        let batch = bytes.get(at..at + header.size).ok_or_else(|| told(&"cut"))?;
+        let batch = bytes
+            .get(at..at + header.size)
+            .ok_or_else(|| told(&"cut"))?;
         check_crc(batch, &header).map_err(|why| told(&why))?;
         if header.base_offset != next {
-            return Err(told(&format!("offset {} and not {next}", header.base_offset)));
+            return Err(told(&format!(
+                "offset {} and not {next}",
+                header.base_offset
+            )));
         }
         next = header.next_offset();
         found.push((u32::try_from(at).unwrap(), header));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
 use crate::types::{Offset, Position};
 
@@ -126,6 +126,36 @@ impl Segment {
     pub(crate) fn index_crcs(index: &SparseIndex) -> (u32, u32) {
         let (offsets, times) = index.encode();
         (crc32fast::hash(&offsets), crc32fast::hash(&times))
+    }
+
+    /// The same for indexes that are in memory; `None` where there are none.
+    pub(crate) fn index_crcs_known(&self) -> Option<(u32, u32)> {
+        self.index.read().as_ref().map(Self::index_crcs)
+    }
+
+    /// Removes the digest, durably once the directory is synced: what it speaks of is about to
+    /// change.
+    pub(crate) fn remove_digest(&self, disk: &Disk) -> Result<()> {
+        let path = self.digest_path();
+        match disk.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(&path, "remove", error));
+            }
+            _ => {}
+        }
+        let mut guard = self.guard.lock();
+        if !matches!(&*guard, Some(Guard::Dense)) {
+            *guard = Some(Guard::Rising);
+        }
+        Ok(())
+    }
+
+    /// Removes a digest that speaks of bytes from a place on.
+    pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<()> {
+        match self.digest_summary(disk) {
+            Some(digest) if digest.length > end => self.remove_digest(disk),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the digest vouches for indexes that were read; `None` without one of this state.

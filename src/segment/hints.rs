@@ -36,7 +36,9 @@ impl Batches<'_> {
     /// Whether an offset entry is true: a batch begins at its position and ends with its offset.
     pub(crate) fn hold(&self, entry: OffsetEntry) -> std::io::Result<bool> {
         let mut cursor = BatchCursor::new(Position(entry.position.into()), self.base_offset);
-        let last = self.base_offset.saturating_add(entry.relative_offset.into());
+        let last = self
+            .base_offset
+            .saturating_add(entry.relative_offset.into());
         let led_to = cursor.next(self.file, self.end);
         let ends_with = |batch: RawBatch| batch.header.next_offset() == last.saturating_add(1);
         answer(led_to.map(|batch| batch.is_some_and(ends_with)))

@@ -201,11 +201,19 @@ mod tests {
 
     #[test]
     fn batches_go_on_behind_garbage_zeros_and_a_torn_batch() {
-        for hole in [vec![0xee; 300], vec![0; 300], batch(1, &[9; 200])[..100].to_vec(), vec![2; 70]] {
+        for hole in [
+            vec![0xee; 300],
+            vec![0; 300],
+            batch(1, &[9; 200])[..100].to_vec(),
+            vec![2; 70],
+        ] {
             let after = hole.len() as u64;
             let bytes = [hole, batch(5, b"a"), batch(6, b"b")].concat();
             assert_eq!(check(&bytes, 0, 0..u64::MAX), Some(after));
-            assert_eq!(check(&bytes, 0, 6..u64::MAX), Some(after + batch(5, b"a").len() as u64));
+            assert_eq!(
+                check(&bytes, 0, 6..u64::MAX),
+                Some(after + batch(5, b"a").len() as u64)
+            );
             assert_eq!(check(&bytes, 0, 9..u64::MAX), None);
         }
     }
@@ -231,7 +239,12 @@ mod tests {
 
     #[test]
     fn a_hole_longer_than_a_window_is_crossed() {
-        for length in [WINDOW_BYTES - 61, WINDOW_BYTES - 1, WINDOW_BYTES, 3 * WINDOW_BYTES + 17] {
+        for length in [
+            WINDOW_BYTES - 61,
+            WINDOW_BYTES - 1,
+            WINDOW_BYTES,
+            3 * WINDOW_BYTES + 17,
+        ] {
             let bytes = [vec![0xaa; length], batch(5, b"a")].concat();
             assert_eq!(check(&bytes, 1, 0..u64::MAX), Some(length as u64));
         }

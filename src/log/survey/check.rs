@@ -5,7 +5,9 @@
 use std::ops::Range;
 
 use crate::format::index::{OffsetEntry, TimeEntry};
-use crate::format::{BLOCK_BYTES, BatchHeader, Corruption, Digest, HEADER_LEN, Interval, PREFIX_LEN};
+use crate::format::{
+    BLOCK_BYTES, BatchHeader, Corruption, Digest, HEADER_LEN, Interval, PREFIX_LEN,
+};
 use crate::segment::{RawBatch, SparseIndex, relative, size_in};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 

@@ -19,9 +19,7 @@ use crate::error::{IoContext, Result};
 use crate::format::{
     BatchHeader, Corruption, DecodeError, Digest, HEADER_LEN, PREFIX_LEN, RecordBatch,
 };
-use crate::segment::{
-    BatchCursor, Guard, Landing, RawBatch, Search, Segment, Stop, next_batch,
-};
+use crate::segment::{BatchCursor, Guard, Landing, RawBatch, Search, Segment, Stop, next_batch};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
 use super::quarantine::is_zero;
@@ -191,7 +189,12 @@ impl Walker<'_> {
             return Ok(self.take(raw, look));
         }
         let after = self.floor;
-        self.put(raw.position, raw.end(), after..after, Condition::Damaged(reason));
+        self.put(
+            raw.position,
+            raw.end(),
+            after..after,
+            Condition::Damaged(reason),
+        );
         self.exact = false;
         self.last = None;
         Ok(())
@@ -312,7 +315,12 @@ impl Walker<'_> {
         };
         let lost_to = header.map_or(self.floor, |header| header.base_offset);
         let offsets = self.floor..lost_to;
-        self.put(at, found.unwrap_or(end), offsets, Condition::Damaged(reason));
+        self.put(
+            at,
+            found.unwrap_or(end),
+            offsets,
+            Condition::Damaged(reason),
+        );
         self.exact = false;
         self.last = None;
         if let Some(found) = found {

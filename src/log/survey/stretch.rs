@@ -118,8 +118,15 @@ impl Stretches {
         let apart = |stretch: &Stretch| {
             stretch.bytes.end <= bytes.start || bytes.end <= stretch.bytes.start
         };
-        let covered = self.0.last().is_some_and(|last| bytes.end <= last.bytes.end);
-        covered && self.0.iter().all(|stretch| stretch.is_good() || apart(stretch))
+        let covered = self
+            .0
+            .last()
+            .is_some_and(|last| bytes.end <= last.bytes.end);
+        covered
+            && self
+                .0
+                .iter()
+                .all(|stretch| stretch.is_good() || apart(stretch))
     }
 }
 
