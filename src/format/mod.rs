@@ -31,6 +31,7 @@ pub(crate) use batch::{
     stamp_append_time,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
+pub(crate) use checkpoint::LeaderEpoch;
 pub(crate) use control::ControlKind;
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};

@@ -75,10 +75,11 @@ impl Opening<'_> {
         let above = segments
             .iter()
             .any(|segment| segment.base_offset() > mark.segment_base);
-        let kept_nothing = mark.position == Position::ZERO && !above;
-        let alone = segments.is_empty() && mark.flushed_offset <= mark.log_start_offset;
+        let was_empty = mark.position == Position::ZERO && !above;
         let below_there = !segments.is_empty() || mark.segment_base <= mark.log_start_offset;
-        if kept_nothing && below_there || alone {
+        // Everything that was flushed lies below the start: its files may go at any time.
+        let gone_by_right = mark.flushed_offset <= mark.log_start_offset;
+        if was_empty && below_there || gone_by_right {
             return Ok(());
         }
         let path = self.dir.join(file_name::log(mark.segment_base));

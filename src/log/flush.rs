@@ -262,8 +262,9 @@ impl Shared {
     /// speaks of, so that either slot may be lost.
     pub(super) fn settle_mark(&self, turn: &Turn<'_>) -> Result<()> {
         self.write_mark(turn, |_| {})?;
-        self.write_mark(turn, |_| {})?;
-        self.host.marks.sync(self.host.clock.instant())
+        // The sync makes this slot the durable one, and the other one open.
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.write_mark(turn, |_| {})
     }
 
     /// Sees to it that no slot speaks of a segment at or below one that is about to be replaced.

@@ -29,13 +29,13 @@ const INTENT_BYTES_MAX: usize = 1 << 30;
 /// What a directory holds.
 pub(super) struct Found {
     pub(super) bases: BTreeSet<Offset>,
-    others: Vec<(String, FileName)>,
+    pub(super) others: Vec<(String, FileName)>,
     intent: Option<TruncateIntent>,
 }
 
 impl Found {
     /// Whether something was interrupted that changes which segments there are.
-    fn is_unsettled(&self) -> bool {
+    pub(super) fn is_unsettled(&self) -> bool {
         let staged = |(_, name): &(String, FileName)| matches!(name, FileName::Segment { stage, .. } if *stage != Stage::Live);
         self.intent.is_some() || self.others.iter().any(staged)
     }
@@ -204,26 +204,40 @@ impl Opening<'_> {
         listed.collect()
     }
 
-    /// What lies wholly below the start of the log goes (I2), and there is a segment to append to.
-    fn keep_from_start(&self, mut segments: Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
-        let start = self.mark.map_or(0, |mark| mark.log_start_offset);
-        if self.writes() {
-            let next_above = |pair: &&[Arc<Segment>]| match pair {
-                [_, next] => next.base_offset() > start,
-                _ => true,
-            };
-            let below = segments.windows(2).take_while(|pair| !next_above(pair));
-            let below = below.count();
-            for gone in segments.drain(..below) {
-                remove_segment_files(self.disk(), &gone)?;
-            }
+    /// Where a segment is to be made to append to: in an empty directory, and where that of the mark
+    /// is lost with nothing in it that is to be kept.
+    fn wanted(&self, segments: &[Arc<Segment>], start: Offset) -> Option<Offset> {
+        let Some(mark) = self.mark else {
+            return segments.is_empty().then_some(start);
+        };
+        let last = segments.last().map(|last| last.base_offset());
+        if last.is_some_and(|last| last >= mark.segment_base) {
+            None
+        } else if mark.position == Position::ZERO {
+            Some(mark.segment_base)
+        } else {
+            Some(start.max(mark.flushed_offset))
         }
-        // The file of an empty active segment may be lost: nothing is lost with it.
-        let empty = self.mark.filter(|mark| mark.position == Position::ZERO);
-        let base = empty.map_or(start, |mark| mark.segment_base);
-        let missing = segments.is_empty()
-            || empty.is_some() && segments.iter().all(|segment| segment.base_offset() < base);
-        if missing {
+    }
+
+    /// Moves the mark on when its segment went: nothing above it is known to be flushed.
+    fn follow_mark(&mut self, segments: &[Arc<Segment>]) {
+        let Some(first) = segments.first().map(|first| first.base_offset()) else {
+            return;
+        };
+        if let Some(mark) = self.mark.as_mut().filter(|mark| mark.segment_base < first) {
+            mark.segment_base = first;
+            mark.flushed_offset = first;
+            mark.position = Position::ZERO;
+            mark.dense = true;
+            self.judged = None;
+        }
+    }
+
+    /// What lies wholly below the start of the log goes (I2), and there is a segment to append to.
+    fn keep_from_start(&mut self, mut segments: Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
+        let start = self.mark.map_or(0, |mark| mark.log_start_offset);
+        if let Some(base) = self.wanted(&segments, start) {
             let dir = Arc::clone(&self.dir);
             let active = Arc::new(Segment::sealed(dir, base, Position::ZERO, base));
             if self.writes() {
@@ -231,6 +245,17 @@ impl Opening<'_> {
                 self.disk().create(&path).at(&path, "create")?;
             }
             segments.push(active);
+        }
+        if self.writes() {
+            let is_below = |pair: &&[Arc<Segment>]| match pair {
+                [_, next] => next.base_offset() <= start,
+                _ => false,
+            };
+            let below = segments.windows(2).take_while(is_below).count();
+            for gone in segments.drain(..below) {
+                remove_segment_files(self.disk(), &gone)?;
+            }
+            self.follow_mark(&segments);
         }
         Ok(segments)
     }

@@ -31,6 +31,7 @@ mod segments;
 mod survey;
 mod time;
 mod truncate;
+mod verify;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -48,6 +49,7 @@ pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
+pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport, verify};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};

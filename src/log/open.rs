@@ -83,24 +83,32 @@ pub(super) fn open(
     mode: OpenMode,
 ) -> Result<Arc<Shared>> {
     let began = host.clock.instant();
-    let mut opening = Opening {
-        host,
-        dir: Arc::from(source.dir.as_path()),
-        mode,
-        mark: host.marks.find(source.mark_key),
-        judged: None,
-        undigested: Vec::new(),
-        strict: config.strict_recovery,
-        leader_epoch: latest_epoch(&host.disk, &source.dir)?,
-        report: OpenReport {
-            clean: true,
-            ..OpenReport::default()
-        },
-    };
+    let mut opening = Opening::begin(host, &source.dir, source.mark_key, mode)?;
+    opening.strict = config.strict_recovery;
     let mut segments = opening.settle()?;
     let tail = opening.recover(&mut segments)?;
     opening.report.elapsed = host.clock.instant().duration_since(began);
     opening.finish(host, source, config, segments, tail)
+}
+
+impl<'a> Opening<'a> {
+    /// An opening that has not looked at anything but the marks.
+    pub(super) fn begin(host: &'a Host, dir: &Path, key: MarkKey, mode: OpenMode) -> Result<Self> {
+        Ok(Self {
+            host,
+            dir: Arc::from(dir),
+            mode,
+            mark: host.marks.find(key),
+            judged: None,
+            undigested: Vec::new(),
+            strict: false,
+            leader_epoch: latest_epoch(&host.disk, dir)?,
+            report: OpenReport {
+                clean: true,
+                ..OpenReport::default()
+            },
+        })
+    }
 }
 
 impl Opening<'_> {

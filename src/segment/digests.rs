@@ -159,7 +159,7 @@ impl Segment {
     }
 
     /// Whether the digest vouches for indexes that were read; `None` without one of this state.
-    pub(super) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
+    pub(crate) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
         let summary = self.digest_summary(disk)?;
         (summary.length == self.end()).then(|| summary.index_crcs == Self::index_crcs(index))
     }
