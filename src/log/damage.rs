@@ -46,7 +46,8 @@ impl Opening<'_> {
                 self.judge_sealed(segment, next.base_offset())?;
             }
         }
-        self.report.clean &= holder.end() == mark.position
+        self.report.clean &= mark.closed
+            && holder.end() == mark.position
             && segments
                 .last()
                 .is_some_and(|last| Arc::ptr_eq(last, holder));
