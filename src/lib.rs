@@ -23,7 +23,8 @@ pub use group::{
     GroupPartition, GroupState, MemberInfo,
 };
 pub use log::{
-    CompactionReport, Log, LogConfig, OpenEvent, OpenReport, Reader, RetentionReport, SegmentInfo,
+    CompactionReport, Log, LogCondition, LogConfig, OpenEvent, OpenReport, Problem, ProblemKind,
+    Reader, RetentionReport, SegmentInfo, Severity, VerifyReport, verify,
 };
 pub use topic::{
     Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,

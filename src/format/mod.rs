@@ -38,6 +38,7 @@ pub(crate) use batch::{
     OwnedRecords, Rewrite, check_crc, encode_one, stamp,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
+pub(crate) use checkpoint::LeaderEpoch;
 pub(crate) use control::ControlKind;
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};

@@ -19,7 +19,7 @@ use crate::format::{
     BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, IndexWritten,
     encode_one, file_name, stamp,
 };
-use crate::segment::{IndexProgress, Indexed, Segment, relative};
+use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
     Compression, Durability, Offset, Position, Record, Timestamp, TimestampType, to_usize,
@@ -395,6 +395,7 @@ impl Shared {
             // The record is appended and keeps its policy's promise; a failed sync shows up in
             // the state of the log.
             drop(self.flush_to(end));
+            self.digest_in_line();
         } else {
             self.schedule_flush(Duration::ZERO);
         }
@@ -478,6 +479,7 @@ impl Shared {
         let file = Arc::new(self.next_file(state, &next)?);
         next.keep_file(&file);
         next.set_index(crate::segment::SparseIndex::default(), None);
+        next.set_guard(Guard::Dense);
         next.set_grows(true);
         let writer = self.appender(file, Position::ZERO);
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));

@@ -92,7 +92,11 @@ fn random_operations_do_what_their_history_says() {
         failure_persistence: None,
         ..Config::default()
     });
-    let histories = (configs(), prop::collection::vec(steps(), 20..80), any::<u64>());
+    let histories = (
+        configs(),
+        prop::collection::vec(steps(), 20..80),
+        any::<u64>(),
+    );
     let outcome = runner.run(&histories, |(config, steps, seed)| {
         let sim = Sim::new();
         sim.disk().create_dir(std::path::Path::new(DIR)).unwrap();

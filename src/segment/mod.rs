@@ -14,6 +14,7 @@ mod digests;
 mod guard;
 mod hints;
 mod open_files;
+mod resync;
 mod scan;
 mod sparse_index;
 
@@ -24,6 +25,7 @@ pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
 pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
+pub(crate) use resync::{Search, count_batches, next_batch};
 pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
