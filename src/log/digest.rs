@@ -101,7 +101,7 @@ impl Shared {
         if self.read_only || std::mem::replace(&mut self.digesting.state.lock().scheduled, true) {
             return;
         }
-        let chore = Arc::clone(&self.digesting) as Arc<dyn Chore>;
+        let chore: Arc<dyn Chore> = Arc::<Digesting>::clone(&self.digesting);
         let now = self.host.clock.instant();
         self.host.flusher.schedule(now, Arc::downgrade(&chore));
     }
@@ -116,16 +116,15 @@ impl Shared {
     /// Goes over so many bytes for digests that wait; true when there is more to do.
     fn digest_slice(&self, bytes: u64) -> bool {
         let mut state = self.digesting.state.lock();
-        let work = match state.current.take() {
-            Some(work) => work,
-            None => {
-                let Some(next) = state.waiting.pop_front() else {
-                    return false;
-                };
-                match self.begin_digest(next) {
-                    Some(work) => work,
-                    None => return !state.waiting.is_empty(),
-                }
+        let work = if let Some(work) = state.current.take() {
+            work
+        } else {
+            let Some(next) = state.waiting.pop_front() else {
+                return false;
+            };
+            match self.begin_digest(next) {
+                Some(work) => work,
+                None => return !state.waiting.is_empty(),
             }
         };
         match work.advance(bytes) {

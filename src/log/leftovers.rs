@@ -52,7 +52,7 @@ impl OpenStep<'_> {
     /// Removes a leftover.
     pub(super) fn remove(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
-        remove_if_there(self.disk, path.clone())?;
+        remove_if_there(self.disk, &path)?;
         self.settled(path);
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Opening<'_> {
             let unknown = self.mark.is_none() && is_digest(&parsed);
             if (unknown || is_leftover(&parsed, &bases)) && self.writes() {
                 let path = self.dir.join(&name);
-                remove_if_there(self.disk(), path.clone())?;
+                remove_if_there(self.disk(), &path)?;
                 if parsed != FileName::NextSegment && !unknown {
                     self.report.events.push(OpenEvent::LeftoverSettled { path });
                 }

@@ -20,7 +20,7 @@ use crate::types::Offset;
 use super::place::{home_of, is_root, key_of};
 use super::{Host, Marks};
 
-pub(super) use log::{LogFindings, check_log};
+pub(super) use log::check_log;
 pub use report::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 
 /// Reads everything in the directory of a log or of a broker and says what is wrong with it.
