@@ -1,4 +1,5 @@
-//! What interrupted operations left in the directory of a log: finished or undone when it is opened.
+//! What interrupted operations left in the directory of a log: finished or undone when it is
+//! opened.
 //!
 //! Knows nothing about batches.
 //!
@@ -36,7 +37,10 @@ pub(super) struct Found {
 impl Found {
     /// Whether something was interrupted that changes which segments there are.
     pub(super) fn is_unsettled(&self) -> bool {
-        let staged = |(_, name): &(String, FileName)| matches!(name, FileName::Segment { stage, .. } if *stage != Stage::Live);
+        let staged = |(_, name): &(String, FileName)| match name {
+            FileName::Segment { stage, .. } => *stage != Stage::Live,
+            _ => false,
+        };
         self.intent.is_some() || self.others.iter().any(staged)
     }
 }
@@ -204,8 +208,8 @@ impl Opening<'_> {
         listed.collect()
     }
 
-    /// Where a segment is to be made to append to: in an empty directory, and where that of the mark
-    /// is lost with nothing in it that is to be kept.
+    /// Where a segment is to be made to append to: in an empty directory, and where that of the
+    /// mark is lost with nothing in it that is to be kept.
     fn wanted(&self, segments: &[Arc<Segment>], start: Offset) -> Option<Offset> {
         let Some(mark) = self.mark else {
             return segments.is_empty().then_some(start);

@@ -154,8 +154,8 @@ impl Shared {
         self.staged_path(base, kind, Stage::Live)
     }
 
-    /// The outputs as segments, with their digests. The last one ends where its sources did, so that
-    /// no offset belongs to nobody.
+    /// The outputs as segments, with their digests. The last one ends where its sources did, so
+    /// that no offset belongs to nobody.
     fn segments_of(&self, outputs: Vec<Output>, end: Offset) -> Vec<Arc<Segment>> {
         let bases = outputs.iter().skip(1).map(|output| output.base_offset);
         let nexts: Vec<_> = bases.chain(std::iter::once(end)).collect();

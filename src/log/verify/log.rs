@@ -1,7 +1,7 @@
 //! One log gone over: its segments, what the flushed mark says of them, its indexes and digests.
 //!
-//! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends at
-//! the first finding.
+//! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends
+//! at the first finding.
 
 use std::path::Path;
 use std::sync::Arc;
