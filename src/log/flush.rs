@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Mark, file_name};
-use crate::segment::{IndexWritten, Segment};
+use crate::format::{IndexWritten, Mark, file_name};
+use crate::segment::Segment;
 use crate::sync::{MutexGuard, Ordering};
 use crate::types::{Offset, Position};
 
@@ -32,6 +32,8 @@ pub(super) struct TurnState {
     poison: Option<Poison>,
     /// The newest mark that was written.
     pub(super) mark: Mark,
+    /// The segment that the one before it speaks of, which stands in the other slot.
+    mark_before: Offset,
 }
 
 /// The sync that failed.
@@ -47,6 +49,7 @@ impl TurnState {
             busy: false,
             poison: None,
             mark,
+            mark_before: 0,
         }
     }
 }
@@ -178,7 +181,7 @@ impl Shared {
             file.sync_data()
                 .map_err(|cause| self.poisoned(work.active.log_path(), cause))?;
         }
-        self.extend_index(&work);
+        work.index_written = self.extend_index(&work);
         let marked = self.move_mark(turn, &work);
         self.flushed.store(work.end, Ordering::Release);
         self.raise();
@@ -195,8 +198,10 @@ impl Shared {
             let synced = trimmed.and_then(|()| sealing.writer.file().sync_data());
             synced.map_err(|cause| self.poisoned(path, cause))?;
             sealing.segment.seal_index_files(&self.host.disk);
+            let index_crcs = sealing.segment.index_crcs_known();
             sealing.segment.set_grows(false);
             sealing.segment.close_file();
+            self.digest_later(sealing.segment, index_crcs);
             work.names = true;
         }
         Ok(())
@@ -224,16 +229,17 @@ impl Shared {
 
     /// Adds new entries to the index files of the active segment; they are hints, so a failure
     /// costs only a rebuild.
-    fn extend_index(&self, work: &Work) {
-        let extended = work
-            .active
-            .extend_index_files(&self.host.disk, work.index_written);
-        let Ok(written) = extended else { return };
+    fn extend_index(&self, work: &Work) -> IndexWritten {
+        let (disk, before) = (&self.host.disk, work.index_written);
+        let Ok(written) = work.active.extend_index_files(disk, before) else {
+            return before;
+        };
         let mut state = self.append.lock();
-        if written != work.index_written && Arc::ptr_eq(&state.active, &work.active) {
-            state.names_unsynced |= work.index_written == IndexWritten::default();
+        if written != before && Arc::ptr_eq(&state.active, &work.active) {
+            state.names_unsynced |= before == IndexWritten::default();
             state.index_written = written;
         }
+        written
     }
 
     /// Writes the mark for what is synced now.
@@ -243,6 +249,8 @@ impl Shared {
             mark.flushed_offset = work.end;
             mark.position = work.position;
             mark.segment_base = work.active.base_offset();
+            mark.dense = work.active.is_dense();
+            mark.index = work.index_written;
         })?;
         let now = self.host.clock.instant();
         if rolled {
@@ -250,6 +258,23 @@ impl Shared {
         } else {
             self.host.marks.sync_by_the_way(now)
         }
+    }
+
+    /// Writes the mark into both its slots and syncs it: before anything goes that the older one
+    /// speaks of, so that either slot may be lost.
+    pub(super) fn settle_mark(&self, turn: &Turn<'_>) -> Result<()> {
+        self.write_mark(turn, |_| {})?;
+        // The sync makes this slot the durable one, and the other one open.
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.write_mark(turn, |_| {})
+    }
+
+    /// Sees to it that no slot speaks of a segment at or below one that is about to be replaced.
+    pub(super) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
+        if self.turn.lock().mark_before > last {
+            return Ok(());
+        }
+        self.settle_mark(turn)
     }
 
     /// Writes a changed mark into the page cache. A mark that cannot be written stays where it
@@ -260,10 +285,13 @@ impl Shared {
         change: impl FnOnce(&mut Mark),
     ) -> Result<()> {
         let mut mark = self.turn.lock().mark;
+        mark.closed = false;
         change(&mut mark);
         mark.sequence = mark.sequence.saturating_add(1);
         self.host.marks.write(self.mark_place, &mark)?;
-        self.turn.lock().mark = mark;
+        let mut state = self.turn.lock();
+        state.mark_before = state.mark.segment_base;
+        state.mark = mark;
         Ok(())
     }
 
@@ -326,7 +354,9 @@ impl Shared {
         let active = Arc::clone(&self.append.lock().active);
         active.write_index_files(&self.host.disk)?;
         active.sync_index_files(&self.host.disk)?;
+        self.digest_for_close(&turn);
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        self.write_mark(&turn, |mark| mark.closed = true)?;
         self.host.marks.sync(self.host.clock.instant())?;
         self.append.lock().writer = None;
         active.close_file();

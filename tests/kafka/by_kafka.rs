@@ -1,7 +1,7 @@
 //! (c) A directory that Kafka alone has written: every codec, idempotent producers, transactions
-//! committed, aborted and left open, a topic after its cleaner ran, timestamps of the broker, records
-//! deleted from the front. While the broker runs, after it stopped, and after it was killed, Ottla
-//! sees record for record what Kafka's consumer saw.
+//! committed, aborted and left open, a topic after its cleaner ran, timestamps of the broker,
+//! records deleted from the front. While the broker runs, after it stopped, and after it was
+//! killed, Ottla sees record for record what Kafka's consumer saw.
 //!
 //! Knows nothing about the bytes.
 

@@ -2,13 +2,13 @@
 //!
 //! Knows nothing about what is in the logs: everything stands in the catalog and the marks.
 //!
-//! 1. Where no broker has run yet, `bootstrap.checkpoint` holds all topics, with their partitions and
-//!    settings; a broker with an empty metadata log takes everything from there. The checkpoint in
-//!    `__cluster_metadata-0` makes the node the only voter of a quorum that can grow.
+//! 1. Where no broker has run yet, `bootstrap.checkpoint` holds all topics, with their partitions
+//!    and settings; a broker with an empty metadata log takes everything from there. The checkpoint
+//!    in `__cluster_metadata-0` makes the node the only voter of a quorum that can grow.
 //! 2. Where one has, its metadata log stays as it is, and what differs from the catalog is appended
 //!    to it as a controller would have. So nothing that Kafka holds is lost.
-//! 3. Producer ids start above every id that a broker has handed out: records of a new producer with
-//!    the number of an old one would be taken for duplicates and dropped.
+//! 3. Producer ids start above every id that a broker has handed out: records of a new producer
+//!    with the number of an old one would be taken for duplicates and dropped.
 
 use std::path::Path;
 
