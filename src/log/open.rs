@@ -426,7 +426,12 @@ impl Opening<'_> {
             names_unsynced: true,
             ..AppendState::at_end(Arc::clone(&active), end)
         };
-        let mark = self.mark_to_go_on_from(source.mark_key);
+        // Where a log without a mark begins is noted with its first one: a mark that says 0 would
+        // make the missing front look like damage.
+        let mark = Mark {
+            log_start_offset: start,
+            ..self.mark_to_go_on_from(source.mark_key)
+        };
         let clean = self.report.clean && self.mark.is_some();
         let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
