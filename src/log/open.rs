@@ -426,12 +426,12 @@ impl Opening<'_> {
             names_unsynced: true,
             ..AppendState::at_end(Arc::clone(&active), end)
         };
-        // Where a log without a mark begins is noted with its first one: a mark that says 0 would
-        // make the missing front look like damage.
-        let mark = Mark {
-            log_start_offset: start,
-            ..self.mark_to_go_on_from(source.mark_key)
-        };
+        let mut mark = self.mark_to_go_on_from(source.mark_key);
+        if self.mark.is_none() {
+            // Where a log without a mark begins is noted with its first one: a mark that says 0
+            // would make the missing front look like damage.
+            mark.log_start_offset = start;
+        }
         let clean = self.report.clean && self.mark.is_some();
         let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
