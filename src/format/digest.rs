@@ -296,6 +296,11 @@ impl DigestBuilder {
         self.summary.length
     }
 
+    /// Whether the batches followed each other without a gap so far.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.summary.dense
+    }
+
     /// The next batch, whole.
     pub(crate) fn push(&mut self, header: &BatchHeader, batch: &[u8]) {
         let position = self.summary.length;

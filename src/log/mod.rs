@@ -15,9 +15,12 @@
 mod append;
 mod compact;
 mod config;
+mod damage;
+mod digest;
 mod flush;
 mod host;
 mod isolation;
+mod leftovers;
 mod marks;
 mod open;
 mod place;
@@ -27,8 +30,10 @@ mod report;
 mod retention;
 mod root;
 mod segments;
+mod survey;
 mod time;
 mod truncate;
+mod verify;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -47,16 +52,18 @@ pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
+pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport, verify};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
-use crate::format::{LogRecord, MarkKey};
+use crate::format::LogRecord;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
 use crate::types::{
     Compression, Durability, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp,
 };
 
 use append::{AppendState, HotSettings};
+use digest::Digesting;
 use flush::TurnState;
 use isolation::Filter;
 use marks::MarkPlace;
@@ -98,7 +105,6 @@ pub(crate) struct Shared {
     me: Weak<Shared>,
     host: Arc<Host>,
     dir: Arc<Path>,
-    mark_key: MarkKey,
     mark_place: MarkPlace,
     read_only: bool,
     /// Whether a broker closes this log, and not its handles.
@@ -116,6 +122,7 @@ pub(crate) struct Shared {
     turn: Mutex<TurnState>,
     turn_over: Condvar,
     flush_scheduled: AtomicBool,
+    digesting: Arc<Digesting>,
     signal: Signal,
     /// What there is of transactions, and the count of truncations at which that was found out.
     survey: Mutex<Option<(u64, Arc<compact::Survey>)>>,

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
-use crate::types::TopicId;
+use crate::types::{PartitionId, TopicId};
 
 use super::root::{RootFacts, keep_brokers_away};
 use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
@@ -112,7 +112,7 @@ pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
 }
 
 /// The directory with the lock and the marks of a log, and the key of its marks.
-fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
+pub(super) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     let alone = MarkKey {
         topic: TopicId::default(),
         partition: 0,
@@ -127,10 +127,15 @@ fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     if !is_root(disk, root)? {
         return Ok((dir.to_path_buf(), alone));
     }
+    Ok((root.to_path_buf(), key_of(disk, dir, partition)?))
+}
+
+/// The key of the marks of a partition.
+pub(super) fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = disk.read_small(&path, TEXT_BYTES_MAX).at(&path, "read")?;
     let topic = text.as_deref().and_then(topic_id_of).unwrap_or_default();
-    Ok((root.to_path_buf(), MarkKey { topic, partition }))
+    Ok(MarkKey { topic, partition })
 }
 
 /// The parent of a path, which for a bare name is the current directory.

@@ -75,13 +75,13 @@ fn cases() -> Vec<Case> {
             None,
             &[FEW, ONE, BIG, FEW, FEW, Step::Read],
         );
-        let tick = Step::Tick;
+        const TICK: Step = Step::Tick;
         add(
             "interval",
             interval,
             none,
             None,
-            &[FEW, tick, FEW, FEW, tick, FEW, FEW, tick],
+            &[FEW, TICK, FEW, FEW, TICK, FEW, FEW, TICK],
         );
         let full: &[Step] = &[FEW, FEW, FEW, FEW, FEW, Step::Flush, FEW];
         let truncate: &[Step] = &[Step::Truncate(2), ONE, Step::Truncate(9), FEW, Step::Flush];

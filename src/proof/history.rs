@@ -210,10 +210,6 @@ impl History {
         }
     }
 
-    pub(super) fn start(&self) -> Offset {
-        self.start
-    }
-
     pub(super) fn end(&self) -> Offset {
         self.records.len() as Offset
     }
@@ -221,11 +217,6 @@ impl History {
     /// The end may be taken back at this moment.
     pub(super) fn is_truncating(&self) -> bool {
         matches!(self.pending, Pending::Truncate(_))
-    }
-
-    /// Every record below it must survive a power cut.
-    pub(super) fn promised(&self) -> Offset {
-        self.promised
     }
 
     pub(super) fn record(&self, offset: Offset) -> Option<&Arc<Written>> {

@@ -13,6 +13,14 @@
 //! Plain `cargo test` runs a tenth of what `OTTLA_PROOF=ci` runs; `OTTLA_PROOF=soak` runs more.
 //! Each suite prints how much it did and fails when that was too little.
 
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    reason = "numbers of a test, small by the way they are made"
+)]
+
 mod crash;
 mod faults;
 mod history;

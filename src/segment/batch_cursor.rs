@@ -180,6 +180,7 @@ impl BatchCursor {
     ) -> Result<(), Stop> {
         let claimed = self.first_next.take();
         let follows = match (&self.guard, claimed) {
+            (Guard::Nothing, _) => true,
             (Guard::Dense, Some(next)) => header.next_offset() == next,
             (Guard::Dense, None) => header.base_offset == self.floor,
             (Guard::Rising | Guard::Sealed(_), _) => header.base_offset >= self.floor,
@@ -196,7 +197,7 @@ impl BatchCursor {
                 let held = (self.chunk_at, self.chunk.as_ref());
                 digest.check_at(self.position, file, held, end)?
             }
-            Guard::Rising | Guard::Dense => Position(u64::MAX),
+            Guard::Nothing | Guard::Rising | Guard::Dense => Position(u64::MAX),
         };
         Ok(())
     }

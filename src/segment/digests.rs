@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
 use crate::types::{Offset, Position};
 
-use super::guard::{Guard, Landing, SealedDigest};
+use super::guard::{Guard, Landing};
 use super::{OpenFiles, Segment, SparseIndex, relative, write_whole};
 
 impl Segment {
@@ -64,9 +64,7 @@ impl Segment {
 
     fn sealed_guard(&self, disk: &Disk) -> Guard {
         let digest = self.digest(disk);
-        digest.map_or(Guard::Rising, |digest| {
-            Guard::Sealed(Arc::new(SealedDigest(digest)))
-        })
+        digest.map_or(Guard::Rising, Guard::sealed)
     }
 
     /// Says what the batches are to be held against.
@@ -130,8 +128,38 @@ impl Segment {
         (crc32fast::hash(&offsets), crc32fast::hash(&times))
     }
 
+    /// The same for indexes that are in memory; `None` where there are none.
+    pub(crate) fn index_crcs_known(&self) -> Option<(u32, u32)> {
+        self.index.read().as_ref().map(Self::index_crcs)
+    }
+
+    /// Removes the digest, durably once the directory is synced: what it speaks of is about to
+    /// change.
+    pub(crate) fn remove_digest(&self, disk: &Disk) -> Result<()> {
+        let path = self.digest_path();
+        match disk.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(&path, "remove", error));
+            }
+            _ => {}
+        }
+        let mut guard = self.guard.lock();
+        if !matches!(&*guard, Some(Guard::Dense)) {
+            *guard = Some(Guard::Rising);
+        }
+        Ok(())
+    }
+
+    /// Removes a digest that speaks of bytes from a place on.
+    pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<()> {
+        match self.digest_summary(disk) {
+            Some(digest) if digest.length > end => self.remove_digest(disk),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the digest vouches for indexes that were read; `None` without one of this state.
-    pub(super) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
+    pub(crate) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
         let summary = self.digest_summary(disk)?;
         (summary.length == self.end()).then(|| summary.index_crcs == Self::index_crcs(index))
     }

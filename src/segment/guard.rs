@@ -14,6 +14,8 @@ use super::Stop;
 /// What the offsets of a segment's batches are held against.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Guard {
+    /// Nothing: for whoever looks at what is there, and judges by himself.
+    Nothing,
     /// They rise: all that is known of a segment that somebody else wrote.
     #[default]
     Rising,
@@ -22,6 +24,13 @@ pub(crate) enum Guard {
     Dense,
     /// They have gaps, and the digest has checksums of the bytes that hold them.
     Sealed(Arc<SealedDigest>),
+}
+
+impl Guard {
+    /// Held against a digest.
+    pub(crate) fn sealed(digest: Digest) -> Self {
+        Self::Sealed(Arc::new(SealedDigest(digest)))
+    }
 }
 
 /// Where a walk begins, and what is known there.
@@ -39,7 +48,7 @@ pub(crate) struct Landing {
 
 /// The digest of a segment with gaps.
 #[derive(Debug)]
-pub(crate) struct SealedDigest(pub(crate) Digest);
+pub(crate) struct SealedDigest(Digest);
 
 impl SealedDigest {
     /// Checks the first bytes of every batch of the interval that a place lies in; gives where the

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
-    BatchHeader, EncodeError, FileKind, FileName, RecordBatch, RecordView, Rewrite, Stage,
+    BatchHeader, DigestBuilder, EncodeError, FileKind, FileName, RecordBatch, RecordView, Rewrite,
+    Stage,
 };
 use crate::segment::{IndexProgress, Indexed, RawBatch, Segment, SparseIndex, relative};
 use crate::types::{Offset, Position, Timestamp};
@@ -32,6 +33,8 @@ pub(super) struct Output {
     pub(super) base_offset: Offset,
     pub(super) end: Position,
     pub(super) next_offset: Offset,
+    pub(super) digest: DigestBuilder,
+    pub(super) index_crcs: (u32, u32),
 }
 
 /// A segment being written.
@@ -44,6 +47,7 @@ struct Writing {
     next_offset: Offset,
     index: SparseIndex,
     progress: IndexProgress,
+    digest: DigestBuilder,
 }
 
 /// One group of neighbours on its way through the second pass.
@@ -52,11 +56,15 @@ struct Group<'a, 'j> {
     round: &'a Round,
     judge: &'a mut Judge<'j>,
     now: Timestamp,
+    /// Where the first source begins, and so the first output.
+    base_offset: Offset,
     done: Vec<Output>,
     writing: Option<Writing>,
     changed: bool,
     dropped: u64,
     keep: Vec<bool>,
+    /// The last batch, while nothing was written yet.
+    last: Option<RawBatch>,
 }
 
 impl Shared {
@@ -81,11 +89,13 @@ impl Shared {
                 round,
                 judge: &mut judge,
                 now,
+                base_offset: sources.first().map_or(0, |first| first.base_offset()),
                 done: Vec::new(),
                 writing: None,
                 changed: sources.len() > 1,
                 dropped: 0,
                 keep: Vec::new(),
+                last: None,
             };
             group.run(sources, report)?;
         }
@@ -132,7 +142,8 @@ impl Group<'_, '_> {
             }
             report.read_bytes = report.read_bytes.saturating_add(source.end().0);
         }
-        if let Err(error) = self.finish_writing() {
+        let finished = self.keep_an_end(sources);
+        if let Err(error) = finished.and_then(|()| self.finish_writing()) {
             self.log.drop_outputs(&self.outputs_so_far());
             return Err(error);
         }
@@ -142,7 +153,10 @@ impl Group<'_, '_> {
         }
         let written: u64 = self.done.iter().map(|output| output.end.0).sum();
         let after = u64::try_from(self.done.len()).unwrap_or(u64::MAX);
-        if self.log.swap(sources, &self.done, truncations)? {
+        if self
+            .log
+            .swap(sources, std::mem::take(&mut self.done), truncations)?
+        {
             report.records_dropped = report.records_dropped.saturating_add(self.dropped);
             report.written_bytes = report.written_bytes.saturating_add(written);
             report.segments_after = report.segments_after.saturating_add(after);
@@ -150,6 +164,25 @@ impl Group<'_, '_> {
             report.segments_before = report.segments_before.saturating_add(before);
         }
         Ok(())
+    }
+
+    /// A group of which nothing stays leaves an empty batch: a hole between two segments (or before
+    /// the first) is what a lost segment looks like.
+    fn keep_an_end(&mut self, sources: &[Arc<Segment>]) -> Result<()> {
+        let nothing = self.done.is_empty() && self.writing.is_none();
+        let (Some(raw), Some(source)) = (self.last.take().filter(|_| nothing), sources.last())
+        else {
+            return Ok(());
+        };
+        if raw.header.record_count == 0 {
+            // The second time there is nothing to do.
+            self.changed = sources.len() > 1 || source.end() > raw.end();
+            return self.copy(&raw, source);
+        }
+        let batch = self.log.decode(raw, source)?;
+        self.keep.clear();
+        self.keep.resize(batch.len(), false);
+        self.rewrite(&batch, None, source)
     }
 
     /// The bases of everything that has files.
@@ -168,6 +201,9 @@ impl Group<'_, '_> {
             return Err(Error::Closed);
         }
         let header = raw.header;
+        if self.done.is_empty() && self.writing.is_none() {
+            self.last = Some(raw.clone());
+        }
         if header.base_offset >= self.round.end {
             return self.copy(&raw, source);
         }
@@ -322,7 +358,7 @@ impl Group<'_, '_> {
             self.finish_writing()?;
         }
         let base_offset = if self.done.is_empty() {
-            source.base_offset()
+            self.base_offset
         } else {
             base_offset
         };
@@ -354,6 +390,7 @@ impl Writing {
             next_offset: base_offset,
             index: SparseIndex::default(),
             progress: IndexProgress::default(),
+            digest: DigestBuilder::new(base_offset),
         })
     }
 
@@ -381,6 +418,9 @@ impl Writing {
             self.progress.entries(&mut self.index, indexed);
         }
         self.next_offset = header.next_offset();
+        let batch = self.buffer.len().checked_sub(header.size);
+        let batch = batch.and_then(|start| self.buffer.get(start..));
+        self.digest.push(header, batch.unwrap_or_default());
         Ok(())
     }
 
@@ -398,6 +438,7 @@ impl Writing {
         self.file.sync_data().at(&self.path, "sync")?;
         self.progress.final_entry(&mut self.index);
         let (offsets, times) = self.index.encode();
+        let index_crcs = Segment::index_crcs(&self.index);
         for (kind, bytes) in [(FileKind::Index, offsets), (FileKind::TimeIndex, times)] {
             let path = log.cleaned_path(self.base_offset, kind);
             let file = log.host.disk.create(&path).at(&path, "create")?;
@@ -408,6 +449,8 @@ impl Writing {
             base_offset: self.base_offset,
             end: self.written,
             next_offset: self.next_offset,
+            digest: std::mem::replace(&mut self.digest, DigestBuilder::new(0)),
+            index_crcs,
         })
     }
 }

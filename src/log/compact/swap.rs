@@ -21,7 +21,8 @@ use crate::segment::{BatchCursor, Segment};
 use crate::types::{Offset, Position};
 
 use super::super::Shared;
-use super::super::open::OpenStep;
+use super::super::flush::Turn;
+use super::super::leftovers::OpenStep;
 use super::super::truncate::remove_if_there;
 use super::rewrite::Output;
 
@@ -49,7 +50,7 @@ impl Shared {
     pub(super) fn swap(
         &self,
         sources: &[Arc<Segment>],
-        outputs: &[Output],
+        outputs: Vec<Output>,
         truncations: u64,
     ) -> Result<bool> {
         let turn = self.begin_write()?;
@@ -59,7 +60,9 @@ impl Shared {
             self.drop_outputs(&bases);
             return Ok(false);
         }
-        if let Err(error) = self.announce(&bases) {
+        let forgotten = self.forget(&turn, sources);
+        let timed = forgotten.and_then(|()| self.keep_times(sources, &bases));
+        if let Err(error) = timed.and_then(|()| self.announce(&bases)) {
             self.drop_outputs(&bases);
             return Err(error);
         }
@@ -71,6 +74,33 @@ impl Shared {
             self.poisoned(self.dir.to_path_buf(), cause)
         })?;
         Ok(true)
+    }
+
+    /// Sees to it that nothing speaks of the sources any more that outlives them: no mark, and no
+    /// digest, which a broker that finishes the swap would leave in place.
+    fn forget(&self, turn: &Turn<'_>, sources: &[Arc<Segment>]) -> Result<()> {
+        let last = sources.last().map_or(0, |last| last.base_offset());
+        self.settle_mark_above(turn, last)?;
+        for source in sources {
+            source.remove_digest(&self.host.disk)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the outputs the time of the newest source: where records have no timestamps, it is
+    /// what retention goes by.
+    fn keep_times(&self, sources: &[Arc<Segment>], bases: &[Offset]) -> Result<()> {
+        let disk = &self.host.disk;
+        let times: Result<Vec<_>> = sources.iter().map(|source| source.modified(disk)).collect();
+        let Some(newest) = times?.into_iter().max() else {
+            return Ok(());
+        };
+        for base in bases {
+            let path = self.cleaned_path(*base, FileKind::Log);
+            disk.set_modified(&path, newest)
+                .at(&path, "set the time of")?;
+        }
+        Ok(())
     }
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
@@ -87,7 +117,7 @@ impl Shared {
 
     /// Removes the sources and takes the suffix off (I2). Readers wait at the set of segments for
     /// as long as the renames take.
-    fn take_places(&self, sources: &[Arc<Segment>], outputs: &[Output]) -> Result<()> {
+    fn take_places(&self, sources: &[Arc<Segment>], outputs: Vec<Output>) -> Result<()> {
         let mut segments = self.segments.write();
         for source in sources {
             source.mark_gone();
@@ -99,15 +129,15 @@ impl Shared {
             .collect();
         for path in sources.iter().flat_map(|source| source.paths()) {
             if !staying.contains(&path) {
-                remove_if_there(&self.host.disk, path)?;
+                remove_if_there(&self.host.disk, &path)?;
             }
         }
-        for output in outputs {
+        for output in &outputs {
             for kind in KINDS {
                 let from = self.staged_path(output.base_offset, kind, Stage::Swap);
                 let to = self.live_path(output.base_offset, kind);
                 if !rename_if_there(&self.host.disk, &from, &to)? {
-                    remove_if_there(&self.host.disk, to)?;
+                    remove_if_there(&self.host.disk, &to)?;
                 }
             }
         }
@@ -124,19 +154,19 @@ impl Shared {
         self.staged_path(base, kind, Stage::Live)
     }
 
-    /// The outputs as segments. The last one ends where its sources did, so that no offset
-    /// belongs to nobody.
-    fn segments_of(&self, outputs: &[Output], end: Offset) -> Vec<Arc<Segment>> {
-        let nexts = outputs.iter().skip(1).map(|output| output.base_offset);
-        let nexts = nexts.chain(std::iter::once(end));
-        let made = outputs.iter().zip(nexts).map(|(output, next)| {
+    /// The outputs as segments, with their digests. The last one ends where its sources did, so
+    /// that no offset belongs to nobody.
+    fn segments_of(&self, outputs: Vec<Output>, end: Offset) -> Vec<Arc<Segment>> {
+        let bases = outputs.iter().skip(1).map(|output| output.base_offset);
+        let nexts: Vec<_> = bases.chain(std::iter::once(end)).collect();
+        let made = outputs.into_iter().zip(nexts).map(|(output, next)| {
             let next = next.max(output.next_offset);
-            Arc::new(Segment::sealed(
-                Arc::clone(&self.dir),
-                output.base_offset,
-                output.end,
-                next,
-            ))
+            let segment =
+                Segment::sealed(Arc::clone(&self.dir), output.base_offset, output.end, next);
+            let digest = output.digest.finish(next, output.index_crcs);
+            // A hint: one that cannot be written is missing, and nothing else.
+            drop(segment.write_digest(&self.host.disk, &digest));
+            Arc::new(segment)
         });
         made.collect()
     }
@@ -188,7 +218,7 @@ pub(in crate::log) fn settle_swaps(
         .collect();
     for base in replaced {
         for name in file_name::of_segment(base) {
-            remove_if_there(step.disk, step.dir.join(name))?;
+            remove_if_there(step.disk, &step.dir.join(name))?;
         }
         bases.remove(&base);
     }
