@@ -52,10 +52,9 @@ impl Shared {
             let _end_stands_still = self.append.lock();
             self.segments.write().remove_below(new_start)
         };
-        for segment in gone {
-            self.delete_segment(&segment)?;
-        }
-        Ok(())
+        // One that cannot be deleted is no reason to leave the others.
+        let deleted = gone.iter().map(|segment| self.delete_segment(segment));
+        deleted.fold(Ok(()), Result::and)
     }
 
     /// Unlinks the files of a segment. Readers that hold it finish it.

@@ -336,7 +336,9 @@ impl State {
         match (node.map(Arc::make_mut), model) {
             (None, _) | (_, SyncFailure::KeptDirty) => {}
             (Some(Node::File(file)), SyncFailure::LostKept) => file.pending.clear(),
-            (Some(Node::Dir(dir)), SyncFailure::LostKept) => dir.pending.clear(),
+            // Names go through a journal: a file system that cannot write it stops altogether, and
+            // none shows names for ever that it will never write.
+            (Some(Node::Dir(_)), SyncFailure::LostKept) => {}
             (Some(Node::File(file)), SyncFailure::LostReverted) => {
                 file.pending.clear();
                 file.cached = file.durable.clone();
