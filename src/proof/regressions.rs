@@ -219,3 +219,52 @@ fn an_append_whose_mark_lags_behind_is_acknowledged() {
     rig.step(ONE).unwrap();
     rig.step(Step::Cut(Choice::None)).unwrap();
 }
+
+/// The first opening made the directory and could not sync its name. The next one found it there
+/// and did not try again: a power cut took the directory with all that had been flushed in it.
+#[test]
+fn a_directory_whose_name_may_be_lost_is_synced_by_the_next_opening() {
+    let sim = Sim::new();
+    sim.fail(Fault {
+        at: At::Nth(Kind::SyncDir, 0),
+        error: Failure::Eio,
+        repeat: Repeat::Once,
+    });
+    let mut rig = Rig::new(sim, config(WriteMode::Pwrite, Durability::Os), 1);
+    rig.open(After::Kill).unwrap_err();
+    rig.open(After::Kill).unwrap();
+    for step in [FEW, Step::Flush, Step::Cut(Choice::None)] {
+        rig.step(step).unwrap();
+    }
+}
+
+/// Two segments below the start could not be deleted. The next deletion went past them, and opening
+/// took the gap between them and the rest for damage.
+#[test]
+fn segments_below_the_start_may_be_gone_in_part() {
+    let steps = [FEW, FEW, FEW, FEW, FEW, FEW, FEW, Step::Flush];
+    let mut rig = counted(Durability::Os, &steps);
+    rig.sim.fail(Fault {
+        at: At::Nth(Kind::RemoveFile, removals(&rig)),
+        error: Failure::Eio,
+        repeat: Repeat::Forever,
+    });
+    rig.step(Step::Forget(13)).unwrap_err();
+    rig.sim.heal();
+    for step in [
+        FEW,
+        Step::Forget(99),
+        FEW,
+        Step::Flush,
+        Step::Kill,
+        Step::Reopen,
+    ] {
+        rig.step(step).unwrap();
+    }
+}
+
+fn removals(rig: &Rig) -> u64 {
+    let trace = rig.sim.trace();
+    let removed = trace.iter().filter(|made| made.kind == Kind::RemoveFile);
+    removed.count() as u64
+}
