@@ -38,6 +38,7 @@ struct Case {
 const ONE: Step = append(1, 40);
 const FEW: Step = append(3, 100);
 const BIG: Step = append(2, 700);
+const TICK: Step = Step::Tick;
 
 fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -76,7 +77,6 @@ fn cases() -> Vec<Case> {
             None,
             &[FEW, ONE, BIG, FEW, FEW, Step::Read],
         );
-        const TICK: Step = Step::Tick;
         add(
             "interval",
             interval,
@@ -148,17 +148,14 @@ fn prepare(case: &Case, model: SyncFailure) -> Rig {
     for step in case.before {
         rig.step(*step).unwrap();
     }
-    match case.cut {
-        Some(choice) => {
-            let next = rig.sim.crash(choice);
-            rig.abandon();
-            rig.sim = next;
-        }
-        None => {
-            let log = rig.log.lock().take().unwrap();
-            log.close().unwrap();
-            rig.history.lock().promise(u64::MAX);
-        }
+    if let Some(choice) = case.cut {
+        let next = rig.sim.crash(choice);
+        rig.abandon();
+        rig.sim = next;
+    } else {
+        let log = rig.log.lock().take().unwrap();
+        log.close().unwrap();
+        rig.history.lock().promise(u64::MAX);
     }
     rig
 }

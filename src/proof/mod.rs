@@ -16,7 +16,6 @@
 #![expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
-    clippy::needless_pass_by_value,
     clippy::too_many_lines,
     reason = "numbers of a test, small by the way they are made"
 )]

@@ -69,7 +69,7 @@ fn consume_until_killed() {
 fn consume(consumer: &mut Consumer) {
     let records = consumer.poll(Duration::ZERO).unwrap();
     let mut next = [0; 2];
-    for record in records.iter() {
+    for record in &records {
         next[index(record.partition)] = record.offset + 1;
     }
     consumer.commit().unwrap();
@@ -82,8 +82,8 @@ fn consume(consumer: &mut Consumer) {
 
 /// The last number that was said with a letter.
 fn last(said: &[(char, u64)], letter: char) -> u64 {
-    let of_it = said.iter().filter(|(what, _)| *what == letter);
-    of_it.last().map_or(0, |(_, number)| *number)
+    let mut of_it = said.iter().filter(|(what, _)| *what == letter);
+    of_it.next_back().map_or(0, |(_, number)| *number)
 }
 
 /// Holds what was left against what was said; gives the ends and the commits.

@@ -12,8 +12,7 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, has a clock of its own, and says how much it did"
+    reason = "a test fails by panicking and has a clock of its own"
 )]
 
 mod broker;
