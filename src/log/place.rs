@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
-use crate::types::{PartitionId, TopicId};
+use crate::types::{PartitionId, Sabotage, TopicId};
 
 use super::root::{RootFacts, keep_brokers_away};
 use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
@@ -95,6 +95,9 @@ pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
     let (true, Some(parent)) = (unfinished, parent_of(dir)) else {
         return Ok(());
     };
+    if Sabotage::ParentNotSynced.is_on() {
+        return Ok(());
+    }
     match disk.sync_dir(parent) {
         // A directory that somebody else made for us, in one that we may not even list.
         Err(error) if !missing && error.kind() == ErrorKind::PermissionDenied => Ok(()),

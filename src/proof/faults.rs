@@ -1,5 +1,5 @@
-//! Failing disks: every operation of every case fails, once and for ever, in every way, and then the
-//! disk heals.
+//! Failing disks: every operation of every case fails, once and for ever, in every way, and then
+//! the disk heals.
 //!
 //! Knows nothing about what the operations are. What is owed:
 //!
@@ -360,6 +360,21 @@ fn troubles(operation: u64, kind: Kind) -> Vec<Trouble> {
         }
     }
     all
+}
+
+/// Runs one in so many of all troubles, to the first broken promise.
+pub(super) fn run_some(one_of: u64) {
+    let mut counts = Counts::default();
+    let mut rng = Rng(3);
+    for case in cases() {
+        for (operation, kind) in trace(&case) {
+            for trouble in troubles(operation, kind) {
+                if rng.one_in(one_of) {
+                    run(&case, trouble, &mut counts);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //!   a second one in the middle of the recovery.
 //! - `faults`: every operation fails, once and for ever, in every way.
 //! - `regressions`: what they found, with its story.
+//! - `sabotage`: each safeguard is left out once, and a suite must fail.
 //!
 //! Plain `cargo test` runs a tenth of what `OTTLA_PROOF=ci` runs; `OTTLA_PROOF=soak` runs more.
 //! Each suite prints how much it did and fails when that was too little.
@@ -27,6 +28,7 @@ mod kafka_rules;
 mod model;
 mod regressions;
 mod rig;
+mod sabotage;
 
 /// How much is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

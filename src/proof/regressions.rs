@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::crash::{append, config};
 use super::history::After;
 use super::rig::{Rig, Step, open};
-use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim};
+use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim, Violation};
 use crate::error::Error;
 use crate::sync::Mutex;
 use crate::types::{Durability, WriteMode};
@@ -55,7 +55,7 @@ fn a_segment_behind_a_gap_does_not_count() {
 /// Two marks were written without a sync in between, in turn to both slots: a power cut tore both,
 /// and the log began at 0 again.
 #[test]
-fn marks_never_overwrite_the_slot_that_is_durable() {
+pub(super) fn marks_never_overwrite_the_slot_that_is_durable() {
     let steps = [FEW, Step::Forget(2), FEW, Step::Flush, ONE, Step::Flush];
     meet_every_cut(&after(Durability::Os, &steps));
 }
@@ -70,7 +70,7 @@ fn a_start_is_never_above_what_is_flushed() {
 /// The offset index had arrived and the end of the time index had not: the newest timestamp of the
 /// segment was too old, and a search by time passed it over. Torn entries were gone by, too.
 #[test]
-fn an_index_that_is_not_what_was_written_is_built_anew() {
+pub(super) fn an_index_that_is_not_what_was_written_is_built_anew() {
     let few = append(2, 20);
     let steps = [
         few,
@@ -113,7 +113,7 @@ fn an_empty_segment_has_an_empty_index() {
 /// Opening finished a truncation and removed its intent without syncing the directory: after more
 /// appends, flushed, a power cut brought the intent back, and the next opening truncated again.
 #[test]
-fn a_truncation_that_an_opening_finished_does_not_come_back() {
+pub(super) fn a_truncation_that_an_opening_finished_does_not_come_back() {
     let mut rig = after(Durability::Os, &[FEW, FEW, Step::Flush]);
     let under_way = Arc::new(Mutex::new(None));
     let found = Arc::clone(&under_way);
@@ -127,7 +127,8 @@ fn a_truncation_that_an_opening_finished_does_not_come_back() {
     rig.abandon();
     rig.sim = state;
     rig.open(After::Kill).unwrap();
-    for step in [FEW, FEW, Step::Flush] {
+    // No more than that: the next segment's name would be synced, and the removal with it.
+    for step in [ONE, Step::Flush] {
         rig.step(step).unwrap();
     }
     meet_every_cut(&rig);
@@ -267,4 +268,32 @@ fn removals(rig: &Rig) -> u64 {
     let trace = rig.sim.trace();
     let removed = trace.iter().filter(|made| made.kind == Kind::RemoveFile);
     removed.count() as u64
+}
+
+/// Whatever is renamed into place is synced first, so that its name never stands for less: the note
+/// of a truncation, a segment that was prepared ahead.
+#[test]
+pub(super) fn every_file_is_synced_before_it_is_renamed() {
+    let sim = Sim::new();
+    sim.watch_order();
+    let mut rig = Rig::new(sim, config(WriteMode::Pwrite, Durability::Os), 1);
+    rig.open(After::Kill).unwrap();
+    for step in [
+        FEW,
+        FEW,
+        Step::Tick,
+        FEW,
+        FEW,
+        Step::Truncate(4),
+        FEW,
+        Step::Forget(3),
+    ] {
+        rig.step(step).unwrap();
+    }
+    let early: Vec<_> = rig.sim.violations().into_iter().filter(is_rename).collect();
+    assert_eq!(early, []);
+}
+
+fn is_rename(violation: &Violation) -> bool {
+    matches!(violation, Violation::RenamedUnsynced(_))
 }
