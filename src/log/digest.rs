@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use crate::disk::File;
+use crate::error::Result;
 use crate::format::{Digest, DigestBuilder};
 use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
@@ -192,6 +193,16 @@ impl Shared {
         let segments = self.segments.read();
         let next = segments.after(segment.base_offset());
         next.map_or(segment.next_offset(), |next| next.base_offset())
+    }
+
+    /// Makes every index and digest that is missing, for a log that was just repaired.
+    pub(super) fn rebuild_hints(&self) -> Result<()> {
+        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        for segment in segments {
+            segment.with_index(&self.host.disk, &self.host.files, |_| ())?;
+        }
+        while self.digest_slice(SLICE_BYTES) {}
+        Ok(())
     }
 
     /// Makes the digests that a closed log has: of the active segment, and of those that wait if

@@ -34,6 +34,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether a truncation was interrupted.
+    pub(super) fn truncates(&self) -> bool {
+        self.intent.is_some()
+    }
+
     /// Whether something was interrupted that changes which segments there are.
     pub(super) fn is_unsettled(&self) -> bool {
         let staged = |(_, name): &(String, FileName)| matches!(name, FileName::Segment { stage, .. } if *stage != Stage::Live);

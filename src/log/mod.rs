@@ -25,6 +25,7 @@ mod open;
 mod place;
 mod quarantine;
 mod read;
+mod repair;
 mod report;
 mod retention;
 mod segments;
@@ -47,6 +48,7 @@ pub(crate) use open::{LogSource, OpenMode};
 pub(crate) use place::open_alone_on;
 pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
+pub use repair::{RepairReport, SetAside, repair};
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
 pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport, verify};
@@ -405,6 +407,7 @@ impl Log {
         self.shared.flush_if_interval()?;
         let retained = self.shared.apply_retention()?;
         let compacted = self.shared.compact_if_worth_it()?;
+        self.shared.digest_in_line();
         self.shared.park_if_idle()?;
         Ok((retained, compacted))
     }

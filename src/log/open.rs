@@ -512,7 +512,7 @@ fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
 }
 
 /// Writes bytes over themselves, so that what the page cache holds is what a sync writes.
-fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
+pub(super) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
     let mut buffer = vec![0; (1 << 20).min(to_usize(range.end.since(range.start)))];
     let mut at = range.start;
     while at < range.end {

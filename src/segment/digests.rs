@@ -150,6 +150,19 @@ impl Segment {
         Ok(())
     }
 
+    /// Removes a digest that says that another segment comes next than this one.
+    pub(crate) fn remove_digest_unless_next(
+        &self,
+        disk: &Disk,
+        next_base: Option<Offset>,
+    ) -> Result<()> {
+        match (self.digest_summary(disk), next_base) {
+            (Some(digest), Some(next)) if digest.next_offset == next => Ok(()),
+            (None, _) => Ok(()),
+            _ => self.remove_digest(disk),
+        }
+    }
+
     /// Removes a digest that speaks of bytes from a place on.
     pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<()> {
         match self.digest_summary(disk) {
