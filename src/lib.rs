@@ -15,7 +15,7 @@ mod sync;
 mod topic;
 mod types;
 
-pub use broker::{Broker, BrokerConfig, UpkeepReport};
+pub use broker::{Broker, BrokerConfig, UpkeepProblem, UpkeepReport};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{

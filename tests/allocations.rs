@@ -7,6 +7,11 @@
     unsafe_code,
     reason = "an allocator is an unsafe trait; this one only counts"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it counted"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -19,7 +19,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, Mark, file_name};
 use crate::segment::Segment;
 use crate::sync::{MutexGuard, Ordering};
-use crate::types::{Durability, Offset, Position};
+use crate::types::{Offset, Position};
 
 use super::Shared;
 use super::append::{AppendState, Gate, Sealing};
@@ -412,15 +412,6 @@ impl Shared {
         state.writer = None;
         state.active.close_file();
         Ok(())
-    }
-
-    /// Flushes an interval log whose time has come, for hosts without a flusher.
-    pub(crate) fn flush_if_interval(&self) -> Result<()> {
-        if matches!(self.hot.durability(), Durability::Interval(_)) {
-            self.flush().map(drop)
-        } else {
-            Ok(())
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Mark, MarkKey, SLOT_LEN};
+use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::Mutex;
 use crate::types::to_usize;
 
@@ -119,6 +119,11 @@ impl Marks {
         Ok(Self::with(path, None, &found.unwrap_or_default()))
     }
 
+    /// The marks of a root whose own are not to be believed: none.
+    pub(crate) fn none(root: &Path) -> Self {
+        Self::with(&root.join(file_name::MARKS), None, &[])
+    }
+
     fn with(path: &Path, file: Option<File>, bytes: &[u8]) -> Self {
         let mut table = Table::default();
         for (slot, position) in bytes.chunks(SLOT_LEN).zip((0..).step_by(SLOT_LEN)) {
@@ -188,6 +193,13 @@ impl Marks {
             .at(&self.path, "write")?;
         table.newest.insert(mark.key, (place.pair, *mark));
         Ok(())
+    }
+
+    /// Takes a mark for true, in memory alone.
+    pub(crate) fn assume(&self, mark: &Mark) {
+        let place = self.place(mark.key);
+        let mut table = self.table.lock();
+        table.newest.insert(mark.key, (place.pair, *mark));
     }
 
     /// Makes every mark that was written survive power loss.

@@ -460,6 +460,7 @@ impl Opening<'_> {
             flush_scheduled: AtomicBool::new(false),
             digesting: Digesting::new(me.clone()),
             signal: Signal::default(),
+            survey: Mutex::new(None),
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),

@@ -19,6 +19,7 @@ use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
 use crate::sync::Ordering;
 use crate::types::{Offset, Position, Start, to_usize};
 
+use super::isolation::Filter;
 use super::{Log, Shared};
 
 /// Reads a log from an offset upward.
@@ -53,6 +54,7 @@ pub struct Reader {
     /// The batch that the iterator is in.
     current: Option<OwnedRecords>,
     position: Offset,
+    filter: Filter,
     failed: bool,
 }
 
@@ -68,14 +70,15 @@ struct Place {
 }
 
 impl Reader {
-    pub(super) fn new(log: Log, from: Start) -> Result<Self> {
-        let position = log.shared.resolve(from)?;
+    pub(super) fn new(log: Log, from: Start, filter: Filter) -> Result<Self> {
+        let position = log.shared.resolve(from, &filter)?;
         let place = log.shared.locate(position)?;
         Ok(Self {
             log,
             place,
             current: None,
             position,
+            filter,
             failed: false,
         })
     }
@@ -93,7 +96,7 @@ impl Reader {
     ///
     /// As [`Log::reader`]; the reader then stays where it was.
     pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
-        let position = self.log.shared.resolve(to.into())?;
+        let position = self.log.shared.resolve(to.into(), &self.filter)?;
         self.place = self.log.shared.locate(position)?;
         self.position = position;
         self.current = None;
@@ -108,6 +111,10 @@ impl Reader {
     ///
     /// As [`Log::wait_for`].
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        if self.position >= self.filter.end() {
+            // Nothing comes any more, but whoever waits is told when the log closes.
+            return self.log.wait_for(Offset::MAX, timeout);
+        }
         self.log.wait_for(self.position, timeout)
     }
 
@@ -138,7 +145,7 @@ impl Reader {
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         let shared = &self.log.shared;
         loop {
-            let Some(raw) = self.place.next(shared, self.position)? else {
+            let Some(raw) = self.place.next(shared, self.position, self.filter.end())? else {
                 return Ok(None);
             };
             let next_offset = raw.header.next_offset();
@@ -146,7 +153,10 @@ impl Reader {
                 continue;
             }
             self.position = self.position.max(raw.header.base_offset);
-            if raw.header.record_count == 0 || raw.header.is_control() {
+            if raw.header.record_count == 0
+                || raw.header.is_control()
+                || self.filter.hides(&raw.header)
+            {
                 self.position = next_offset;
                 continue;
             }
@@ -188,15 +198,20 @@ impl Iterator for Reader {
 }
 
 impl Place {
-    /// The next batch below the high watermark, from this segment or a later one.
+    /// The next batch below the high watermark and another end, from this segment or a later one.
     #[inline]
-    fn next(&mut self, shared: &Shared, position: Offset) -> Result<Option<RawBatch>> {
+    fn next(
+        &mut self,
+        shared: &Shared,
+        position: Offset,
+        end_offset: Offset,
+    ) -> Result<Option<RawBatch>> {
         loop {
             shared.check_open()?;
             if self.truncations != shared.truncations.load(Ordering::Acquire) {
                 *self = shared.locate(position)?;
             }
-            let high_watermark = shared.high_watermark();
+            let high_watermark = shared.high_watermark().min(end_offset);
             if position >= high_watermark {
                 shared.check_not_past_end(position)?;
                 return Ok(None);
@@ -282,11 +297,11 @@ fn fits(raw: &RawBatch, wanted: Offset) -> bool {
 
 impl Shared {
     /// The offset that a start stands for.
-    fn resolve(&self, from: Start) -> Result<Offset> {
+    fn resolve(&self, from: Start, filter: &Filter) -> Result<Offset> {
         self.check_open()?;
         match from {
             Start::Earliest => Ok(self.start_offset()),
-            Start::Latest => Ok(self.high_watermark()),
+            Start::Latest => Ok(self.high_watermark().min(filter.end())),
             Start::Offset(offset) => {
                 self.check_not_below_start(offset)?;
                 self.check_not_past_end(offset)?;
@@ -378,7 +393,7 @@ impl Shared {
         }
         let mut place = self.locate(offset)?;
         loop {
-            let Some(raw) = place.next(self, offset)? else {
+            let Some(raw) = place.next(self, offset, Offset::MAX)? else {
                 return Ok(None);
             };
             if raw.header.next_offset() <= offset {

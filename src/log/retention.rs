@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp};
 
@@ -72,10 +72,48 @@ impl Limits {
 }
 
 impl Shared {
-    /// Forgets what is to be forgotten.
+    /// Forgets what is to be forgotten. What to delete is found out before the turn is taken, so
+    /// that no flush waits for it.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
-        let turn = self.begin_write()?;
+        self.check_alive()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let judged_end = self.end_offset();
         let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        let expired = self.expired_count(&segments)?;
+        let mut report = RetentionReport {
+            start_offset: self.start_offset(),
+            ..RetentionReport::default()
+        };
+        if expired == 0 {
+            return Ok(report);
+        }
+        let turn = self.begin_write()?;
+        let mut gone = expired;
+        if gone == segments.len() {
+            gone = self.seal_expired(gone, judged_end)?;
+        }
+        let now: Vec<_> = self.segments.read().iter().cloned().collect();
+        // Whatever was truncated or compacted meanwhile is judged anew by the next round.
+        let same = segments
+            .iter()
+            .zip(&now)
+            .take(gone)
+            .take_while(|(a, b)| Arc::ptr_eq(a, b));
+        let gone = same.count();
+        if let Some(first_kept) = now.get(gone).filter(|_| gone > 0) {
+            let new_start = first_kept.base_offset().max(self.start_offset());
+            self.raise_start(&turn, new_start)?;
+            report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
+            report.bytes_deleted = now.iter().take(gone).map(|segment| segment.end().0).sum();
+            report.start_offset = new_start;
+        }
+        Ok(report)
+    }
+
+    /// How many segments from the oldest on are to go.
+    fn expired_count(&self, segments: &[Arc<Segment>]) -> Result<usize> {
         let limits = self.limits();
         let facts: Vec<_> = segments
             .iter()
@@ -85,33 +123,17 @@ impl Shared {
             })
             .collect();
         let mut gone = limits.by_place(&facts).max(limits.by_size(&facts));
-        if let Some(oldest) = limits.oldest {
-            let young = segments.iter().skip(gone);
-            for segment in young {
-                let below = segment.next_offset() <= limits.high_watermark;
-                if !below || !self.expired(segment, oldest)? {
-                    break;
-                }
-                gone += 1;
-            }
-        }
-        if gone == segments.len() {
-            gone = self.seal_expired(gone)?;
-        }
-        let mut report = RetentionReport {
-            start_offset: self.start_offset(),
-            ..Default::default()
+        let Some(oldest) = limits.oldest else {
+            return Ok(gone);
         };
-        let all: Vec<_> = self.segments.read().iter().cloned().collect();
-        if let Some(first_kept) = all.get(gone).filter(|_| gone > 0) {
-            let new_start = first_kept.base_offset().max(self.start_offset());
-            self.raise_start(&turn, new_start)?;
-            let deleted = all.iter().take(gone);
-            report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
-            report.bytes_deleted = deleted.map(|segment| segment.end().0).sum();
-            report.start_offset = new_start;
+        for segment in segments.iter().skip(gone) {
+            let below = segment.next_offset() <= limits.high_watermark;
+            if !below || !self.expired(segment, oldest)? {
+                break;
+            }
+            gone += 1;
         }
-        Ok(report)
+        Ok(gone)
     }
 
     fn limits(&self) -> Limits {
@@ -127,10 +149,10 @@ impl Shared {
     }
 
     /// Every segment is to go: seals the active one when it holds something, so that it can; an
-    /// empty one stays (I3).
-    fn seal_expired(&self, all: usize) -> Result<usize> {
+    /// empty one stays (I3), and so does one that was appended to meanwhile.
+    fn seal_expired(&self, all: usize, judged_end: Offset) -> Result<usize> {
         let mut state = self.append.lock();
-        if state.active.end().0 == 0 {
+        if state.active.end().0 == 0 || state.end != judged_end {
             return Ok(all.saturating_sub(1));
         }
         self.roll(&mut state)?;

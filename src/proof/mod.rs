@@ -9,13 +9,17 @@
 //!   a second one in the middle of the recovery.
 //! - `faults`: every operation fails, once and for ever, in every way.
 //! - `flips`: every bit of every file is flipped.
+//! - `damage`: every kind of file, damaged in every way, and repaired.
 //!
 //! Plain `cargo test` runs a tenth of what `OTTLA_PROOF=ci` runs; `OTTLA_PROOF=soak` runs more.
 //! Each suite prints how much it did and fails when that was too little.
 
 mod crash;
+mod damage;
+mod flips;
 mod history;
 mod kafka_rules;
+mod model;
 mod rig;
 
 /// How much is to be done.

@@ -72,6 +72,12 @@ impl Segment {
         *self.guard.lock() = Some(guard);
     }
 
+    /// Takes in what a digest says that was just written.
+    pub(crate) fn learn_from(&self, digest: &DigestSummary) {
+        // With gaps, it is read when it is needed.
+        *self.guard.lock() = digest.dense.then_some(Guard::Dense);
+    }
+
     /// Whether it is known that there are no gaps, and so that the next batch must not make one.
     pub(crate) fn is_dense(&self) -> bool {
         matches!(&*self.guard.lock(), Some(Guard::Dense))

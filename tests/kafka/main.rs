@@ -7,8 +7,14 @@
 //!
 //! Knows nothing about the inside of the crate.
 
+mod broker;
+mod by_kafka;
 mod driver;
 mod dump;
 mod jars;
+mod keys;
+mod model;
 mod random;
 mod segments;
+mod to_and_fro;
+mod victim;

@@ -29,9 +29,8 @@ use crate::types::{Offset, Timestamp};
 use super::Shared;
 
 use key_map::KeyMap;
-use transactions::Survey;
-
 pub(super) use swap::settle_swaps;
+pub(super) use transactions::Survey;
 
 /// What a compaction did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,7 +156,7 @@ impl Shared {
     }
 
     /// Walks over everything for what there is of transactions and producers.
-    fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
+    pub(super) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
         let mut survey = Survey::default();
         for segment in segments {
             self.for_each_batch(segment, segment.base_offset(), |shared, raw| {

@@ -197,6 +197,9 @@ impl Group<'_, '_> {
 
     /// Takes one batch over, whole, in part, or not at all.
     fn batch(&mut self, raw: RawBatch, source: &Segment) -> Result<()> {
+        if self.log.host.is_closing() {
+            return Err(Error::Closed);
+        }
         let header = raw.header;
         if self.done.is_empty() && self.writing.is_none() {
             self.last = Some(raw.clone());
@@ -440,6 +443,7 @@ impl Writing {
             let path = log.cleaned_path(self.base_offset, kind);
             let file = log.host.disk.create(&path).at(&path, "create")?;
             file.write_at(0, &bytes).at(&path, "write")?;
+            file.sync_data().at(&path, "sync")?;
         }
         Ok(Output {
             base_offset: self.base_offset,

@@ -20,7 +20,7 @@ const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a walk over the whole log found out.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
+pub(in crate::log) struct Survey {
     /// Producers with an open transaction, and where it began.
     open: BTreeMap<i64, Offset>,
     aborted: Vec<Aborted>,
@@ -66,17 +66,26 @@ impl Survey {
     }
 
     /// The first offset of the first open transaction.
-    pub(super) fn first_open(&self) -> Option<Offset> {
+    pub(in crate::log) fn first_open(&self) -> Option<Offset> {
         self.open.values().copied().min()
     }
 
     /// Whether a data batch belongs to an aborted transaction.
-    pub(super) fn is_aborted(&self, header: &BatchHeader) -> bool {
+    pub(in crate::log) fn is_aborted(&self, header: &BatchHeader) -> bool {
         header.is_transactional()
             && self.aborted.iter().any(|aborted| {
                 aborted.producer == header.producer_id
                     && (aborted.first..aborted.marker).contains(&header.base_offset)
             })
+    }
+
+    /// Whether a data batch belongs to a transaction that is neither committed nor aborted.
+    pub(in crate::log) fn is_open(&self, header: &BatchHeader) -> bool {
+        header.is_transactional()
+            && self
+                .open
+                .get(&header.producer_id)
+                .is_some_and(|first| *first <= header.base_offset)
     }
 
     fn is_last_of_active(&self, header: &BatchHeader, now: Timestamp) -> bool {

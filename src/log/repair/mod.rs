@@ -25,6 +25,7 @@ use crate::types::{Offset, Position};
 
 use super::open::{OpenMode, Opening, open, rewrite_range};
 use super::place::{home_of, is_root, take_lock};
+use super::root::{RootFacts, keep_brokers_away};
 use super::survey::Verdict;
 use super::truncate::remove_if_there;
 use super::verify::{LogFindings, ProblemKind, Severity, check_log, partitions, verify_on};
@@ -88,7 +89,16 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
         report.remaining = report.found.clone();
         return Ok(report);
     }
+    let in_root = key.is_none() || home != dir;
+    let newer = in_root && RootFacts::of(disk, &home)?.is_newer();
+    if in_root && !newer {
+        keep_brokers_away(disk, &home)?;
+    }
     let marks = Marks::open(disk, &home.join(file_name::MARKS))?;
+    // A broker has run since: what the marks speak of may be something else now.
+    for key in marks.keys().into_iter().filter(|_| newer) {
+        marks.forget(key)?;
+    }
     let host = Host::new(disk.clone(), clock.clone(), marks, true);
     let logs = match key {
         Some(key) => vec![(dir.to_path_buf(), key)],

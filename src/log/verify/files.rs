@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::{
-    BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, Stage, check_crc, checkpoint,
+    BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc, checkpoint,
     file_name, properties, txn,
 };
 use crate::types::{PartitionId, TopicId};
@@ -74,6 +74,10 @@ fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyRepo
         file_name::BOOTSTRAP => check_batches(host, path, None, report),
         file_name::META_PROPERTIES => {
             let decode = |bytes: &[u8]| properties::MetaProperties::decode(bytes).map(drop);
+            check_text(host, path, decode, report);
+        }
+        file_name::ROOT => {
+            let decode = |bytes: &[u8]| RootFile::decode(bytes).map(drop);
             check_text(host, path, decode, report);
         }
         file_name::RECOVERY_POINTS

@@ -263,15 +263,17 @@ impl LogCheck<'_> {
         segment.base_offset()
     }
 
-    /// Whether it is known that the segment has no gaps.
+    /// Whether it is known that the segment has no gaps. A digest of just this state knows better
+    /// than a mark, which may be a copy from before a compaction.
     fn is_dense(&self, segment: &Segment, digest: Option<&Digest>) -> bool {
-        let sealed = digest
-            .is_some_and(|digest| digest.summary.dense && digest.summary.length == segment.end());
+        let exact = digest.filter(|digest| digest.summary.length == segment.end());
+        if let Some(digest) = exact {
+            return digest.summary.dense;
+        }
         let base = segment.base_offset();
-        sealed
-            || self.mark.is_some_and(|mark| {
-                base > mark.segment_base || base == mark.segment_base && mark.dense
-            })
+        self.mark.is_some_and(|mark| {
+            base > mark.segment_base || base == mark.segment_base && mark.dense
+        })
     }
 
     /// Goes over the batches, and holds the indexes and the mark against them.
@@ -402,18 +404,30 @@ impl LogCheck<'_> {
             });
         }
         if survey.reserved > 0 {
-            let position = segment.end().since(Position(survey.reserved));
-            self.report(Problem {
-                position,
-                bytes: survey.reserved,
-                ..problem(Severity::AfterCrash, &path, ProblemKind::Reserved)
-            });
+            self.reserved(segment, survey);
         }
         if survey.not_unpacked > 0 {
             let batches = survey.not_unpacked;
             let kind = ProblemKind::NotUnpacked { batches };
             self.report(problem(Severity::Note, &path, kind));
         }
+    }
+
+    /// Zeros at the end: space that was reserved, or bytes that were written and are gone.
+    fn reserved(&mut self, segment: &Arc<Segment>, survey: &Survey) {
+        let at = Position(segment.end().since(Position(survey.reserved)));
+        let flushed = self.mark.is_some() && self.severity(segment, at) == Severity::Damage;
+        let (severity, kind) = if flushed {
+            let reason = Corruption::malformed("zeros stand where batches were");
+            (Severity::Damage, ProblemKind::Batch { reason })
+        } else {
+            (Severity::AfterCrash, ProblemKind::Reserved)
+        };
+        self.report(Problem {
+            position: at.0,
+            bytes: survey.reserved,
+            ..problem(severity, &segment.log_path(), kind)
+        });
     }
 
     fn add_up(&mut self, survey: &Survey) {
