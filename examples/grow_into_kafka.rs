@@ -49,7 +49,11 @@ fn fill(dir: &Path) -> Result<usize> {
     }
     let group = broker.group("departure-board")?;
     let mut consumer = group.join(["flights"])?;
-    consumer.poll(Duration::ZERO)?;
+    let half = consumer.poll(Duration::ZERO)?;
+    println!(
+        "{} records are read and committed by the group departure-board",
+        half.len()
+    );
     consumer.commit()?;
     consumer.leave()?;
     let mut records = 0;

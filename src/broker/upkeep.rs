@@ -58,35 +58,35 @@ impl Root {
                 if self.check_open().is_err() {
                     return Ok(report);
                 }
-                self.look_after(&topic, partition, &mut report);
+                look_after(&topic, partition, &mut report);
             }
         }
         Ok(report)
     }
+}
 
-    /// Looks after one log (1), if there is something to do (2).
-    fn look_after(&self, topic: &TopicShared, partition: PartitionId, report: &mut UpkeepReport) {
-        let config = topic.config();
-        let limited = config.retention_ms.is_some() || config.retention_bytes.is_some();
-        let wanted = config.cleanup_policy.compacts() || limited;
-        let log = match topic.opened_log(partition) {
-            Some(log) => Ok(log),
-            None if wanted && topic.has_dir(partition) => topic.log(partition).cloned(),
-            None => return,
-        };
-        let done = catch_unwind(AssertUnwindSafe(|| one_log(&log?, report)));
-        let error = match done {
-            Ok(Ok(()) | Err(Error::Closed | Error::UnknownTopic { .. })) => return,
-            Ok(Err(error)) => Some(Arc::new(error)),
-            Err(_panic) => None,
-        };
-        let topic = topic.name().to_string();
-        report.problems.push(UpkeepProblem {
-            topic,
-            partition,
-            error,
-        });
-    }
+/// Looks after one log (1), if there is something to do (2).
+fn look_after(topic: &TopicShared, partition: PartitionId, report: &mut UpkeepReport) {
+    let config = topic.config();
+    let limited = config.retention_ms.is_some() || config.retention_bytes.is_some();
+    let wanted = config.cleanup_policy.compacts() || limited;
+    let log = match topic.opened_log(partition) {
+        Some(log) => Ok(log),
+        None if wanted && topic.has_dir(partition) => topic.log(partition).cloned(),
+        None => return,
+    };
+    let done = catch_unwind(AssertUnwindSafe(|| one_log(&log?, report)));
+    let error = match done {
+        Ok(Ok(()) | Err(Error::Closed | Error::UnknownTopic { .. })) => return,
+        Ok(Err(error)) => Some(Arc::new(error)),
+        Err(_panic) => None,
+    };
+    let topic = topic.name().to_string();
+    report.problems.push(UpkeepProblem {
+        topic,
+        partition,
+        error,
+    });
 }
 
 /// Everything that may be due for one log.

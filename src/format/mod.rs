@@ -42,7 +42,7 @@ pub(crate) use checkpoint::LeaderEpoch;
 pub(crate) use control::ControlKind;
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
-#[cfg(any(test, feature = "gzip", feature = "__sim"))]
+#[cfg(any(test, feature = "__sim"))]
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
     BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN,

@@ -25,7 +25,7 @@ use crate::types::{
     Compression, Durability, Offset, Position, Record, Timestamp, TimestampType, to_usize,
 };
 
-use super::{LogConfig, Shared};
+use super::{LogConfig, OpenMode, Shared};
 
 /// Scratch memory that a thread keeps between appends, at most.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
@@ -115,8 +115,22 @@ pub(super) enum Gate {
     Closed,
 }
 
+impl Gate {
+    /// The gate of a log that was opened so.
+    pub(super) fn of(mode: OpenMode) -> Self {
+        match mode {
+            OpenMode::Write => Self::Open,
+            OpenMode::Read => Self::ReadOnly,
+        }
+    }
+}
+
 /// What the append lock guards: the end of the log.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that are true or not, and not each other's business"
+)]
 pub(super) struct AppendState {
     pub(super) gate: Gate,
     pub(super) active: Arc<Segment>,

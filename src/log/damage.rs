@@ -1,7 +1,7 @@
 //! Damage below the flushed mark: found when a log is opened, and refused before anything is
 //! changed.
 //!
-//! Knows nothing about what is done about it; `repair` does that.
+//! Knows nothing about what is done about it.
 //!
 //! The mark says that everything below it was synced. So it is damage, and no result of a crash,
 //!

@@ -103,7 +103,7 @@ impl Shared {
         if self.read_only || std::mem::replace(&mut self.digesting.state.lock().scheduled, true) {
             return;
         }
-        let chore = Arc::clone(&self.digesting) as Arc<dyn Chore>;
+        let chore: Arc<dyn Chore> = Arc::<Digesting>::clone(&self.digesting);
         let now = self.host.clock.instant();
         self.host.flusher.schedule(now, Arc::downgrade(&chore));
     }

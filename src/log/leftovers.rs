@@ -1,4 +1,5 @@
-//! What interrupted operations left in the directory of a log: finished or undone when it is opened.
+//! What interrupted operations left in the directory of a log: finished or undone when it is
+//! opened.
 //!
 //! Knows nothing about batches.
 //!
@@ -41,7 +42,10 @@ impl Found {
 
     /// Whether something was interrupted that changes which segments there are.
     pub(super) fn is_unsettled(&self) -> bool {
-        let staged = |(_, name): &(String, FileName)| matches!(name, FileName::Segment { stage, .. } if *stage != Stage::Live);
+        let staged = |(_, name): &(String, FileName)| match name {
+            FileName::Segment { stage, .. } => *stage != Stage::Live,
+            _ => false,
+        };
         self.intent.is_some() || self.others.iter().any(staged)
     }
 }
@@ -57,7 +61,7 @@ impl OpenStep<'_> {
     /// Removes a leftover.
     pub(super) fn remove(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
-        remove_if_there(self.disk, path.clone())?;
+        remove_if_there(self.disk, &path)?;
         self.settled(path);
         Ok(())
     }
@@ -152,7 +156,7 @@ impl Opening<'_> {
             let unknown = self.mark.is_none() && is_digest(&parsed);
             if (unknown || is_leftover(&parsed, &bases)) && self.writes() {
                 let path = self.dir.join(&name);
-                remove_if_there(self.disk(), path.clone())?;
+                remove_if_there(self.disk(), &path)?;
                 if parsed != FileName::NextSegment && !unknown {
                     self.report.events.push(OpenEvent::LeftoverSettled { path });
                 }
@@ -209,8 +213,8 @@ impl Opening<'_> {
         listed.collect()
     }
 
-    /// Where a segment is to be made to append to: in an empty directory, and where that of the mark
-    /// is lost with nothing in it that is to be kept.
+    /// Where a segment is to be made to append to: in an empty directory, and where that of the
+    /// mark is lost with nothing in it that is to be kept.
     fn wanted(&self, segments: &[Arc<Segment>], start: Offset) -> Option<Offset> {
         let Some(mark) = self.mark else {
             return segments.is_empty().then_some(start);

@@ -62,7 +62,7 @@ pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport, ver
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
-use crate::format::{LogRecord, MarkKey};
+use crate::format::LogRecord;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
 use crate::types::{
     Compression, Durability, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp,
@@ -111,7 +111,6 @@ pub(crate) struct Shared {
     me: Weak<Shared>,
     host: Arc<Host>,
     dir: Arc<Path>,
-    mark_key: MarkKey,
     mark_place: MarkPlace,
     read_only: bool,
     /// Whether a broker closes this log, and not its handles.

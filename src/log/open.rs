@@ -11,28 +11,23 @@
 //! 3. After a clean close nothing is read but the tail behind the last index entry.
 //! 4. Opening twice gives the same.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, EntryKind, File, Lock};
+use crate::disk::{Access, Disk, File, Lock};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{
-    Corruption, FileKind, FileName, IndexWritten, Mark, MarkKey, Stage, TruncateIntent, checkpoint,
-    file_name,
-};
+use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, to_usize};
 
 use super::append::{AppendState, Gate, HotSettings};
-use super::compact::settle_swaps;
 use super::digest::Digesting;
 use super::flush::TurnState;
-use super::quarantine::{copy_aside, is_zero, move_aside, rename_aside};
+use super::quarantine::{copy_aside, is_zero, move_aside};
 use super::segments::Segments;
-use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
+use super::truncate::{remove_if_there, remove_segment_files};
 use super::{Host, LogConfig, OpenEvent, OpenReport, Shared};
 
 /// Whether a log is opened to be written.
@@ -414,21 +409,16 @@ impl Opening<'_> {
         segments.pop();
         let end = self.end_of(&active, &scanned);
         let first = segments.first().unwrap_or(&active).base_offset();
-        let marked = self.mark.map_or(0, |mark| mark.log_start_offset);
-        let start = marked.max(first).min(end);
+        let noted_start = self.mark.map_or(0, |mark| mark.log_start_offset);
+        let start = noted_start.max(first).min(end);
         active.publish(scanned.end, end);
         active.set_index(scanned.index, scanned.newest);
         active.set_grows(true);
-        let hot = HotSettings::default();
-        hot.set(&config);
+        let settings = HotSettings::default();
+        settings.set(&config);
         let read_only = self.mode == OpenMode::Read;
-        let gate = if read_only {
-            Gate::ReadOnly
-        } else {
-            Gate::Open
-        };
         let state = AppendState {
-            gate,
+            gate: Gate::of(self.mode),
             progress: scanned.progress,
             index_written,
             made_at: host.clock.now(),
@@ -436,18 +426,22 @@ impl Opening<'_> {
             names_unsynced: true,
             ..AppendState::at_end(Arc::clone(&active), end)
         };
-        let mark = self.mark_to_go_on_from(source.mark_key);
+        let mut mark = self.mark_to_go_on_from(source.mark_key);
+        if self.mark.is_none() {
+            // Where a log without a mark begins is noted with its first one: a mark that says 0
+            // would make the missing front look like damage.
+            mark.log_start_offset = start;
+        }
         let clean = self.report.clean && self.mark.is_some();
         let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
             host: Arc::clone(host),
             dir: self.dir,
-            mark_key: source.mark_key,
             mark_place: host.marks.place(source.mark_key),
             read_only,
             managed: source.managed,
             config: RwLock::new(Arc::new(config)),
-            hot,
+            hot: settings,
             append: Mutex::new(state),
             segments: RwLock::new(Segments::new(segments, active)),
             start: AtomicU64::new(start),
@@ -491,7 +485,7 @@ impl Shared {
         self.sync_all(&turn)?;
         self.settle_mark(&turn)?;
         // A truncation that comes back would take what is appended from now on.
-        if remove_if_there(&self.host.disk, self.dir.join(file_name::TRUNCATE))? {
+        if remove_if_there(&self.host.disk, &self.dir.join(file_name::TRUNCATE))? {
             self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
         Ok(())

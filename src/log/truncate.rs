@@ -9,7 +9,7 @@
 //! 3. A batch that is cut in two is put back with the records that stay; it keeps its offsets and
 //!    timestamps.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::Disk;
@@ -242,17 +242,17 @@ pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent
 /// Removes the files of a segment; ones that are gone already are fine.
 pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()> {
     for path in segment.paths() {
-        remove_if_there(disk, path)?;
+        remove_if_there(disk, &path)?;
     }
     Ok(())
 }
 
 /// Removes a file that may be gone already; tells whether it was there.
-pub(super) fn remove_if_there(disk: &Disk, path: PathBuf) -> Result<bool> {
-    match disk.remove_file(&path) {
+pub(super) fn remove_if_there(disk: &Disk, path: &Path) -> Result<bool> {
+    match disk.remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io(&path, "remove", error)),
+        Err(error) => Err(Error::io(path, "remove", error)),
     }
 }
 

@@ -85,8 +85,10 @@ fn first_at(subject: &Subject, held: &Held) -> Option<u64> {
 /// Flips every bit of every file, or one in so many.
 fn flip_all(subject: &Subject, one_of: u64, counts: &mut Counts) {
     for (path, length) in subject.sim.files() {
-        for bit in (0..8 * length).filter(|bit| bit % one_of == counts.flips % one_of) {
-            let _told = super::Whereabouts(|| format!("{}: bit {bit} of {}", subject.name, path.display()));
+        let first = counts.flips % one_of;
+        for bit in (first..8 * length).step_by(usize::try_from(one_of).unwrap()) {
+            let _told =
+                super::Whereabouts(|| format!("{}: bit {bit} of {}", subject.name, path.display()));
             let sim = copy(subject);
             sim.flip(&path, bit).unwrap();
             look(subject, &sim, counts);
@@ -97,7 +99,12 @@ fn flip_all(subject: &Subject, one_of: u64, counts: &mut Counts) {
 /// Flips two or three bits at once, close to each other as often as not.
 fn flip_some(subject: &Subject, count: u64, counts: &mut Counts) {
     let mut rng = Rng(count);
-    let files: Vec<_> = subject.sim.files().into_iter().filter(|file| file.1 > 0).collect();
+    let files: Vec<_> = subject
+        .sim
+        .files()
+        .into_iter()
+        .filter(|file| file.1 > 0)
+        .collect();
     for _ in 0..count {
         let file = usize::try_from(rng.below(files.len() as u64)).unwrap();
         let (path, length) = files[file].clone();
@@ -105,9 +112,14 @@ fn flip_some(subject: &Subject, count: u64, counts: &mut Counts) {
         let mut bits = vec![first];
         for _ in 0..1 + rng.below(2) {
             let near = (first + rng.below(64)).min(8 * length - 1);
-            bits.push(if rng.one_in(2) { near } else { rng.below(8 * length) });
+            bits.push(if rng.one_in(2) {
+                near
+            } else {
+                rng.below(8 * length)
+            });
         }
-        let _told = super::Whereabouts(|| format!("{}: bits {bits:?} of {}", subject.name, path.display()));
+        let _told =
+            super::Whereabouts(|| format!("{}: bits {bits:?} of {}", subject.name, path.display()));
         let sim = copy(subject);
         for bit in &bits {
             sim.flip(&path, *bit).unwrap();
@@ -136,7 +148,9 @@ fn on_two_threads(subjects: &[Subject], run: impl Fn(&Subject, &mut Counts) + Sy
 
 /// Small directories of every kind, so many of each.
 fn directories(seeds: u64) -> Vec<Subject> {
-    (0..seeds).flat_map(|seed| subjects::all(100 + seed, 900, 10)).collect()
+    (0..seeds)
+        .flat_map(|seed| subjects::all(100 + seed, 900, 10))
+        .collect()
 }
 
 #[test]
@@ -144,9 +158,14 @@ fn every_flipped_bit_is_found_out_or_does_no_harm() {
     let scale = Scale::asked();
     let subjects = directories(scale.of(1, 8, 80));
     let one_of = scale.of(1, 1, 1);
-    let counts = on_two_threads(&subjects, |subject, counts| flip_all(subject, one_of, counts));
+    let counts = on_two_threads(&subjects, |subject, counts| {
+        flip_all(subject, one_of, counts)
+    });
     println!("flips: {counts:?}, 0 wrong bytes given out");
-    assert!(counts.flips >= scale.of(200_000, 2_000_000, 20_000_000), "{counts:?}");
+    assert!(
+        counts.flips >= scale.of(200_000, 2_000_000, 20_000_000),
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -154,7 +173,9 @@ fn two_and_three_flipped_bits_are_found_out_or_do_no_harm() {
     let scale = Scale::asked();
     let subjects = directories(2);
     let each = scale.of(2_000, 40_000, 1_000_000);
-    let counts = on_two_threads(&subjects, |subject, counts| flip_some(subject, each, counts));
+    let counts = on_two_threads(&subjects, |subject, counts| {
+        flip_some(subject, each, counts)
+    });
     println!("flips of two and three bits: {counts:?}, 0 wrong bytes given out");
     assert!(counts.flips >= each * 10, "{counts:?}");
 }

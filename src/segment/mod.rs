@@ -35,6 +35,9 @@ use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
+/// What a file holds, `None` where there is none.
+type FileBytes = Option<Vec<u8>>;
+
 /// No log holds records of this time: it stands for "not looked up yet".
 const NEWEST_UNKNOWN: i64 = i64::MIN;
 
@@ -266,13 +269,12 @@ impl Segment {
     /// reason to fail.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
         if let Some(index) = self.read_index_files(disk)? {
-            let right = match self.vouches_for(&index, disk) {
-                Some(right) => right,
-                None => {
-                    let file = self.file(disk, pool)?;
-                    let agree = self.batches(&file).agree_with(&index);
-                    agree.at(&self.log_path(), "read")?
-                }
+            let right = if let Some(right) = self.vouches_for(&index, disk) {
+                right
+            } else {
+                let file = self.file(disk, pool)?;
+                let agree = self.batches(&file).agree_with(&index);
+                agree.at(&self.log_path(), "read")?
             };
             if right {
                 return Ok(index);
@@ -300,7 +302,7 @@ impl Segment {
         Ok(index.filter(|index| index.last_time_entry().is_some() || self.end() == Position::ZERO))
     }
 
-    fn read_bytes_of_indexes(&self, disk: &Disk) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn read_bytes_of_indexes(&self, disk: &Disk) -> Result<(FileBytes, FileBytes)> {
         // An index never holds more than one entry a batch, and no batch is shorter than 61 bytes.
         let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
         let read = |path: &Path| match disk.read_small(path, limit) {

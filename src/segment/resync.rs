@@ -168,6 +168,8 @@ pub(crate) fn count_batches(file: &File, search: &Search, most: u64) -> io::Resu
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::as_conversions, reason = "lengths of a test")]
+
     use std::path::Path;
 
     use super::*;

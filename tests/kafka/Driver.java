@@ -351,7 +351,7 @@ public final class Driver {
   private static void create(String bootstrap, String topic, int partitions, String settings)
       throws Exception {
     Map<String, String> configs = new HashMap<>();
-    for (String setting : settings.isEmpty() ? new String[0] : settings.split(";")) {
+    for (String setting : settings.split(";")) {
       String[] parts = setting.split("=", 2);
       configs.put(parts[0], parts[1]);
     }

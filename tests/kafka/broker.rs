@@ -94,12 +94,11 @@ impl KafkaBroker {
             address,
         };
         let mut all = String::new();
-        match broker.wait_for("Kafka Server started", &mut all) {
-            true => Ok(broker),
-            false => {
-                broker.child.kill().ok();
-                Err(all)
-            }
+        if broker.wait_for("Kafka Server started", &mut all) {
+            Ok(broker)
+        } else {
+            broker.child.kill().ok();
+            Err(all)
         }
     }
 

@@ -1,7 +1,7 @@
 //! (c) A directory that Kafka alone has written: every codec, idempotent producers, transactions
-//! committed, aborted and left open, a topic after its cleaner ran, timestamps of the broker, records
-//! deleted from the front. While the broker runs, after it stopped, and after it was killed, Ottla
-//! sees record for record what Kafka's consumer saw.
+//! committed, aborted and left open, a topic after its cleaner ran, timestamps of the broker,
+//! records deleted from the front. While the broker runs, after it stopped, and after it was
+//! killed, Ottla sees record for record what Kafka's consumer saw.
 //!
 //! Knows nothing about the bytes.
 
@@ -113,6 +113,8 @@ impl World<'_> {
 
     fn create(&mut self, address: &str, topic: &str, partitions: u32, settings: &str) {
         let partitions = partitions.to_string();
+        // The records are old, and Kafka's default would delete them after 7 days.
+        let settings = &format!("retention.ms=-1;{settings}");
         self.driver
             .ask(&["create", address, topic, &partitions, settings]);
         self.topics.push(topic.to_owned());

@@ -109,7 +109,7 @@ impl KafkaState {
         }
         let mut reader = log.reader(from.min(log.end_offset()))?;
         while let Some(batch) = reader.next_batch()? {
-            for record in &batch {
+            for record in batch.records() {
                 if record.offset < from {
                     continue;
                 }
@@ -281,5 +281,5 @@ fn snapshot_end(name: &str) -> Option<Offset> {
 }
 
 fn is_log(name: &str) -> bool {
-    name.ends_with(".log")
+    name.strip_suffix(".log").is_some()
 }

@@ -129,15 +129,6 @@ impl RecordBatch {
     }
 }
 
-impl<'a> IntoIterator for &'a RecordBatch {
-    type Item = RecordView<'a>;
-    type IntoIter = Records<'a>;
-
-    fn into_iter(self) -> Records<'a> {
-        self.records()
-    }
-}
-
 /// The one pass that makes the others safe.
 fn check_records(payload: &[u8], header: &BatchHeader) -> Result<(), Corruption> {
     let mut rest = payload;

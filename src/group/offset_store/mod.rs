@@ -285,7 +285,7 @@ impl Shard {
         let mut groups = Groups::default();
         let mut reader = log.reader_of_decided(Start::Earliest)?;
         while let Some(batch) = reader.next_batch()? {
-            for record in &batch {
+            for record in batch.records() {
                 if let Some(key) = record.key() {
                     groups.take(&Found {
                         at: record.offset,

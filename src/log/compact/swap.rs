@@ -61,7 +61,8 @@ impl Shared {
             return Ok(false);
         }
         let forgotten = self.forget(&turn, sources);
-        if let Err(error) = forgotten.and_then(|()| self.announce(&bases)) {
+        let timed = forgotten.and_then(|()| self.keep_times(sources, &bases));
+        if let Err(error) = timed.and_then(|()| self.announce(&bases)) {
             self.drop_outputs(&bases);
             return Err(error);
         }
@@ -82,6 +83,22 @@ impl Shared {
         self.settle_mark_above(turn, last)?;
         for source in sources {
             source.remove_digest(&self.host.disk)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the outputs the time of the newest source: where records have no timestamps, it is
+    /// what retention goes by.
+    fn keep_times(&self, sources: &[Arc<Segment>], bases: &[Offset]) -> Result<()> {
+        let disk = &self.host.disk;
+        let times: Result<Vec<_>> = sources.iter().map(|source| source.modified(disk)).collect();
+        let Some(newest) = times?.into_iter().max() else {
+            return Ok(());
+        };
+        for base in bases {
+            let path = self.cleaned_path(*base, FileKind::Log);
+            disk.set_modified(&path, newest)
+                .at(&path, "set the time of")?;
         }
         Ok(())
     }
@@ -112,7 +129,7 @@ impl Shared {
             .collect();
         for path in sources.iter().flat_map(|source| source.paths()) {
             if !staying.contains(&path) {
-                remove_if_there(&self.host.disk, path)?;
+                remove_if_there(&self.host.disk, &path)?;
             }
         }
         for output in &outputs {
@@ -120,7 +137,7 @@ impl Shared {
                 let from = self.staged_path(output.base_offset, kind, Stage::Swap);
                 let to = self.live_path(output.base_offset, kind);
                 if !rename_if_there(&self.host.disk, &from, &to)? {
-                    remove_if_there(&self.host.disk, to)?;
+                    remove_if_there(&self.host.disk, &to)?;
                 }
             }
         }
@@ -137,8 +154,8 @@ impl Shared {
         self.staged_path(base, kind, Stage::Live)
     }
 
-    /// The outputs as segments, with their digests. The last one ends where its sources did, so that
-    /// no offset belongs to nobody.
+    /// The outputs as segments, with their digests. The last one ends where its sources did, so
+    /// that no offset belongs to nobody.
     fn segments_of(&self, outputs: Vec<Output>, end: Offset) -> Vec<Arc<Segment>> {
         let bases = outputs.iter().skip(1).map(|output| output.base_offset);
         let nexts: Vec<_> = bases.chain(std::iter::once(end)).collect();
@@ -201,7 +218,7 @@ pub(in crate::log) fn settle_swaps(
         .collect();
     for base in replaced {
         for name in file_name::of_segment(base) {
-            remove_if_there(step.disk, step.dir.join(name))?;
+            remove_if_there(step.disk, &step.dir.join(name))?;
         }
         bases.remove(&base);
     }

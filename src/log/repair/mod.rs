@@ -156,7 +156,7 @@ impl Work<'_> {
         if let Some(mark) = opening.mark {
             self.write_mark(mark)?;
         }
-        remove_if_there(disk, self.dir.join(file_name::TRUNCATE))?;
+        remove_if_there(disk, &self.dir.join(file_name::TRUNCATE))?;
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
@@ -280,7 +280,7 @@ impl Work<'_> {
                     segment.segment.index_path(),
                     segment.segment.time_index_path(),
                 ] {
-                    if remove_if_there(disk, path.clone())? {
+                    if remove_if_there(disk, &path)? {
                         report.rebuilt.push(path);
                     }
                 }

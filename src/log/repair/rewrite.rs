@@ -86,7 +86,7 @@ impl Work<'_> {
                 continue;
             };
             let path = self.staged(output.base_offset, Stage::Cleaned);
-            remove_if_there(disk, path.clone())?;
+            remove_if_there(disk, &path)?;
             let file = disk.create(&path).at(&path, "create")?;
             self.copy_pieces(output, source, &file)?;
             file.sync_data().at(&path, "sync")?;

@@ -96,13 +96,13 @@ fn fronts(subject: &Subject<'_>, interval: &Interval) -> std::io::Result<Option<
     let mut at = interval.start;
     while at < interval.end {
         let rest = bytes.get(to_usize(at.since(interval.start))..);
-        let header = match rest.and_then(|rest| rest.first_chunk::<HEADER_LEN>()) {
-            Some(header) => *header,
-            None => {
-                let mut header = [0; HEADER_LEN];
-                subject.file.read_at(at.0, &mut header)?;
-                header
-            }
+        let held = rest.and_then(|rest| rest.first_chunk::<HEADER_LEN>());
+        let header = if let Some(header) = held {
+            *header
+        } else {
+            let mut header = [0; HEADER_LEN];
+            subject.file.read_at(at.0, &mut header)?;
+            header
         };
         let (Ok(parsed), Some(size), Some(prefix)) = (
             BatchHeader::parse(&header),

@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::{
-    BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc, checkpoint,
-    file_name, properties, txn,
+    BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc,
+    checkpoint, file_name, properties, txn,
 };
 use crate::types::{PartitionId, TopicId};
 

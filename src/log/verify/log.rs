@@ -1,7 +1,7 @@
 //! One log gone over: its segments, what the flushed mark says of them, its indexes and digests.
 //!
-//! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends at
-//! the first finding.
+//! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends
+//! at the first finding.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
     let mut floor = 0;
     for (index, segment) in segments.iter().enumerate() {
         let next = segments.get(index.saturating_add(1));
-        floor = check.segment(segment, next, floor)?;
+        floor = check.segment(segment, next, floor);
     }
     check.sum_up(&segments, floor);
     Ok(check.findings)
@@ -138,7 +138,8 @@ impl LogCheck<'_> {
         let above = segments
             .iter()
             .any(|segment| segment.base_offset() > mark.segment_base);
-        if !there && !(empty && !above) && mark.flushed_offset > mark.log_start_offset {
+        let excused = empty && !above;
+        if !there && !excused && mark.flushed_offset > mark.log_start_offset {
             let path = self.dir.join(file_name::log(mark.segment_base));
             let from = mark.segment_base.max(mark.log_start_offset);
             self.report(Problem {
@@ -154,13 +155,13 @@ impl LogCheck<'_> {
         segment: &Arc<Segment>,
         next: Option<&Arc<Segment>>,
         floor: Offset,
-    ) -> Result<Offset> {
+    ) -> Offset {
         let base = segment.base_offset();
         let digest = self.digest(segment, next);
         let path = segment.log_path();
         let file = match segment.file(&self.host.disk, &self.host.files) {
             Ok(file) => file,
-            Err(error) => return Ok(self.unreadable(segment, &error.to_string())),
+            Err(error) => return self.unreadable(segment, &error.to_string()),
         };
         if base < floor {
             let reason = Corruption::offset(floor, base);
@@ -182,7 +183,7 @@ impl LogCheck<'_> {
         };
         let (survey, index) = match self.survey(&subject) {
             Ok(found) => found,
-            Err(error) => return Ok(self.unreadable(segment, &error.to_string())),
+            Err(error) => return self.unreadable(segment, &error.to_string()),
         };
         self.stretches(segment, &survey, next.is_none());
         let end = survey.next_offset;
@@ -196,7 +197,7 @@ impl LogCheck<'_> {
             survey: Some(survey),
             index,
         });
-        Ok(end.max(base))
+        end.max(base)
     }
 
     /// The digest, if it can be held against the segment; and what is wrong with it if not.
@@ -271,9 +272,8 @@ impl LogCheck<'_> {
             return digest.summary.dense;
         }
         let base = segment.base_offset();
-        self.mark.is_some_and(|mark| {
-            base > mark.segment_base || base == mark.segment_base && mark.dense
-        })
+        self.mark
+            .is_some_and(|mark| base > mark.segment_base || base == mark.segment_base && mark.dense)
     }
 
     /// Goes over the batches, and holds the indexes and the mark against them.

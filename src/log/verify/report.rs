@@ -122,7 +122,7 @@ pub enum Severity {
     /// flushed is concerned.
     AfterCrash,
     /// Bytes that were safely written are not what they were. Opening refuses, or reading does;
-    /// [`repair`](crate::repair) keeps everything else.
+    /// everything else is still there.
     Damage,
 }
 

@@ -67,7 +67,10 @@ pub(super) fn wounds(subject: &Subject) -> Vec<Wound> {
         add(Kind::Delete);
         add(Kind::Stale);
         let others = files.iter().filter(|other| *other > path);
-        for other in others.filter(|other| other.extension() == path.extension()).take(2) {
+        for other in others
+            .filter(|other| other.extension() == path.extension())
+            .take(2)
+        {
             add(Kind::Swap(other.clone()));
         }
     }
@@ -97,10 +100,14 @@ impl Wound {
                 sim.write_raw(&self.path, &bytes).unwrap();
             }
             Kind::Truncate(eighths) => {
-                sim.write_raw(&self.path, &before[..place(*eighths)]).unwrap();
+                sim.write_raw(&self.path, &before[..place(*eighths)])
+                    .unwrap();
             }
             Kind::TruncateAtBatch => {
-                let size = BatchHeader::parse(&before).ok().filter(|_| is_log(&self.path))?.size;
+                let size = BatchHeader::parse(&before)
+                    .ok()
+                    .filter(|_| is_log(&self.path))?
+                    .size;
                 sim.write_raw(&self.path, before.get(..size)?).unwrap();
             }
             Kind::Delete => {

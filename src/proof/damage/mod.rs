@@ -146,7 +146,10 @@ fn nothing_is_invented(subject: &Subject, found: &Records) {
 /// A search by time finds the first record that is not before it.
 fn times_are_found(subject: &Subject, log: &crate::log::Log) {
     for (_, held) in subject.records.iter().step_by(5) {
-        let expected = subject.records.iter().find(|(_, other)| other.time >= held.time);
+        let expected = subject
+            .records
+            .iter()
+            .find(|(_, other)| other.time >= held.time);
         let found = log.offset_for_time(held.time).unwrap();
         assert_eq!(found, expected.map(|(offset, _)| *offset), "by time");
     }
@@ -155,7 +158,11 @@ fn times_are_found(subject: &Subject, log: &crate::log::Log) {
 /// Rule 3; gives how many records are lost.
 fn repair(subject: &Subject, sim: &Sim, hit: &Hit) -> u64 {
     let report = repair_on(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
-    assert!(report.is_sound(), "repaired, and not sound:\n{report}\n{:?}", sim.files());
+    assert!(
+        report.is_sound(),
+        "repaired, and not sound:\n{report}\n{:?}",
+        sim.files()
+    );
     let log = match open(sim, &subject.config, OpenMode::Write) {
         Ok(log) => log,
         Err(error) => panic!("repaired, and does not open: {error:?}\n{report}"),
@@ -164,13 +171,23 @@ fn repair(subject: &Subject, sim: &Sim, hit: &Hit) -> u64 {
     read.unwrap();
     nothing_is_invented(subject, &found);
     let mut lost = 0;
-    for offset in subject.records.keys().filter(|offset| !found.contains_key(offset)) {
+    for offset in subject
+        .records
+        .keys()
+        .filter(|offset| !found.contains_key(offset))
+    {
         lost += 1;
         let by_right = hit.offsets.iter().any(|range| range.contains(offset));
-        assert!(by_right, "offset {offset} was not hit and is lost: {hit:?}\n{report}");
+        assert!(
+            by_right,
+            "offset {offset} was not hit and is lost: {hit:?}\n{report}"
+        );
     }
     let end = log.end_offset();
-    assert!(end >= subject.flushed || hit.forgets_the_end, "offsets are given out again");
+    assert!(
+        end >= subject.flushed || hit.forgets_the_end,
+        "offsets are given out again"
+    );
     assert_eq!(log.append(Record::keyed("after", "repair")).unwrap(), end);
     log.close().unwrap();
     drop(log);

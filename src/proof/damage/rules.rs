@@ -70,7 +70,9 @@ fn opens(sim: &Sim, config: &LogConfig, end: Offset) -> Log {
     assert_eq!(log.end_offset(), end);
     let (records, read) = read_all(&log);
     read.unwrap();
-    let last = records.last_key_value().map_or(log.start_offset(), |(offset, _)| offset + 1);
+    let last = records
+        .last_key_value()
+        .map_or(log.start_offset(), |(offset, _)| offset + 1);
     assert_eq!(last, end);
     log
 }
@@ -163,7 +165,11 @@ fn after_a_roll_the_mark_is_in_the_new_segment_and_the_old_ones_are_below_it() {
     let (sim, log) = begin(&config);
     append(&log, 20);
     log.flush().unwrap();
-    let bases: Vec<_> = log.segments().iter().map(|segment| segment.base_offset).collect();
+    let bases: Vec<_> = log
+        .segments()
+        .iter()
+        .map(|segment| segment.base_offset)
+        .collect();
     assert!(bases.len() > 2);
     log.close().unwrap();
     // Segments below the mark are held against their digests.
@@ -174,7 +180,9 @@ fn after_a_roll_the_mark_is_in_the_new_segment_and_the_old_ones_are_below_it() {
     first.disk().remove_file(&log_file(0)).unwrap();
     refused(&first, &config, &log_file(0));
     let cut = sim.process_crash();
-    let one = BatchHeader::parse(&cut.read(log_file(bases[1])).unwrap()).unwrap().size;
+    let one = BatchHeader::parse(&cut.read(log_file(bases[1])).unwrap())
+        .unwrap()
+        .size;
     change(&cut, &log_file(bases[1]), |bytes| bytes.truncate(one));
     refused(&cut, &config, &log_file(bases[1]));
     drop(opens(&sim, &config, 20));
@@ -277,7 +285,10 @@ fn a_compacted_log_is_below_its_mark_with_all_its_gaps() {
     });
     let log = open(&damaged, &config, OpenMode::Write).unwrap();
     let (records, read) = read_all(&log);
-    assert!(records.is_empty() && matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
+    assert!(
+        records.is_empty() && matches!(read, Err(Error::Corrupt { .. })),
+        "{read:?}"
+    );
 }
 
 #[test]
@@ -307,5 +318,8 @@ fn a_read_only_opening_refuses_damage_too() {
     log.close().unwrap();
     change(&sim, &log_file(0), |bytes| bytes.truncate(300));
     let refused = open(&sim, &config, OpenMode::Read);
-    assert!(matches!(refused, Err(Error::Corrupt { position: 300, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Corrupt { position: 300, .. })),
+        "{refused:?}"
+    );
 }

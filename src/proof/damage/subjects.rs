@@ -71,7 +71,10 @@ pub(in crate::proof) fn read_all(log: &Log) -> (Records, Result<()>) {
                     key: record.key().map(<[u8]>::to_vec),
                     value: record.value().map(<[u8]>::to_vec),
                 };
-                assert!(records.insert(record.offset, held).is_none(), "an offset came twice");
+                assert!(
+                    records.insert(record.offset, held).is_none(),
+                    "an offset came twice"
+                );
             }
             Err(error) => return (records, Err(error)),
         }
@@ -97,7 +100,9 @@ fn append(log: &Log, batches: u64, rng: &mut Rng) {
             .map(|_| {
                 let at = log.end_offset() + rng.below(7);
                 let time = Timestamp::from_millis(1_000_000 + 10 * i64::try_from(at).unwrap());
-                let value: Vec<u8> = (0..10 + rng.below(60)).map(|_| rng.next().to_be_bytes()[0]).collect();
+                let value: Vec<u8> = (0..10 + rng.below(60))
+                    .map(|_| rng.next().to_be_bytes()[0])
+                    .collect();
                 (format!("key {}", rng.below(12)), value, time)
             })
             .collect();
