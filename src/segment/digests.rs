@@ -78,6 +78,11 @@ impl Segment {
         *self.guard.lock() = digest.dense.then_some(Guard::Dense);
     }
 
+    /// Takes the digest for one of other bytes: somebody else may have written the segment since.
+    pub(crate) fn distrust_digest(&self) {
+        self.set_guard(Guard::Rising);
+    }
+
     /// Whether it is known that there are no gaps, and so that the next batch must not make one.
     pub(crate) fn is_dense(&self) -> bool {
         matches!(&*self.guard.lock(), Some(Guard::Dense))

@@ -202,6 +202,9 @@ impl LogCheck<'_> {
 
     /// The digest, if it can be held against the segment; and what is wrong with it if not.
     fn digest(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Option<Digest> {
+        if self.host.marks.are_distrusted() {
+            return None;
+        }
         let path = segment.digest_path();
         let Some(digest) = segment.digest(&self.host.disk) else {
             if self.host.disk.exists(&path).unwrap_or(false) {

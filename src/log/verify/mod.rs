@@ -90,7 +90,8 @@ fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Result<Arc<Ho
     let path = home.join(file_name::MARKS);
     // Marks from before a broker ran speak of files that may be others now. What is wrong with the
     // files that tell is reported with them.
-    let newer = RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());
+    let newer =
+        is_root(disk, home)? && RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());
     let marks = if newer {
         Marks::none(home)
     } else {
