@@ -232,7 +232,7 @@ impl Work<'_> {
             segment.remove_digest_unless_next(disk, next_of(&segments, segment))?;
         }
         let last = match segments.last() {
-            Some(last) => Some((last.base_offset(), last.end(), self.end_of(last)?)),
+            Some(last) => Some(self.end_of(last)?),
             None => None,
         };
         let reached = old.flushed_offset.max(old.log_start_offset);
@@ -253,11 +253,12 @@ impl Work<'_> {
         })
     }
 
-    /// One past the last offset of a segment, every batch of which is good.
-    fn end_of(&self, segment: &Arc<Segment>) -> Result<Offset> {
+    /// Where the last segment ends, every batch of which is good: behind them there may be zeros.
+    fn end_of(&self, segment: &Arc<Segment>) -> Result<(Offset, Position, Offset)> {
         let scanned = segment.rebuild_index(&self.host.disk, &self.host.files)?;
         segment.close_file();
-        Ok(scanned.next_offset.max(segment.base_offset()))
+        let base = segment.base_offset();
+        Ok((base, scanned.end, scanned.next_offset.max(base)))
     }
 
     /// An empty segment, so that the log goes on at this offset.

@@ -6,13 +6,15 @@
 //!    offset. Above the mark the rules of a crash hold: what stands behind the first hole goes.
 //! 2. A segment file that holds the batches of another segment gets that one's place.
 //! 3. No offset is kept twice: where two files claim one, the file in its own place wins.
+//! 4. Zeros below the mark, or between segments, are bytes that were lost. Behind the last batch
+//!    of all they are space that was reserved, which opening gives back.
 
 use std::ops::Range;
 
 use crate::format::{Corruption, Mark, PREFIX_LEN};
 use crate::types::{Offset, Position};
 
-use super::super::survey::{Condition, Survey};
+use super::super::survey::{Condition, Stretch, Survey};
 
 /// A segment as the plan sees it.
 #[derive(Debug)]
@@ -71,14 +73,72 @@ pub(super) struct Aside {
 /// Decides.
 pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
     let mut plan = Plan::default();
-    let mut cut = None;
+    let mut above = Above {
+        mark,
+        cut: None,
+        // Files that stand in each other's places say nothing of gaps.
+        expected: mark
+            .map(|mark| mark.flushed_offset)
+            .filter(|_| !found.iter().any(|found| found.survey.misplaced)),
+    };
     for (source, segment) in found.iter().enumerate() {
-        let output = plan.segment(source, segment, mark, &mut cut);
+        let output = plan.segment(source, segment, &mut above);
         plan.outputs.extend(output);
+        let next_base = found.get(source.saturating_add(1));
+        plan.zeros(
+            source,
+            segment,
+            &mut above,
+            next_base.map(|next| next.base_offset),
+        );
     }
     plan.find_places(found);
     plan.part(found);
     plan
+}
+
+/// What stands above the flushed mark: only what follows without a gap is kept (1).
+struct Above<'a> {
+    mark: Option<&'a Mark>,
+    /// Why nothing is kept any more.
+    cut: Option<Corruption>,
+    /// The offset that the next batch above the mark must have, where that is known.
+    expected: Option<Offset>,
+}
+
+impl Above<'_> {
+    /// Whether a place lies above the mark.
+    fn holds(&self, base_offset: Offset, at: Position) -> bool {
+        self.mark
+            .is_some_and(|mark| (base_offset, at) >= (mark.segment_base, mark.position))
+    }
+
+    /// Why a stretch is not kept; `None` when it is.
+    fn refuses(&mut self, base_offset: Offset, stretch: &Stretch) -> Option<Corruption> {
+        let unflushed = self.holds(base_offset, stretch.bytes.start);
+        if let Condition::Damaged(reason) = &stretch.condition {
+            if unflushed {
+                self.cut.get_or_insert_with(|| reason.clone());
+            }
+            return Some(reason.clone());
+        }
+        let first = stretch.offsets.start;
+        let expected = self
+            .expected
+            .filter(|expected| unflushed && *expected != first);
+        if let Some(expected) = expected {
+            let gap = Corruption::offset(expected, first);
+            self.cut.get_or_insert(gap);
+        }
+        if unflushed && self.cut.is_some() {
+            return self.cut.clone();
+        }
+        let reaches = self.holds(base_offset, stretch.bytes.end);
+        if let Some(expected) = self.expected.as_mut().filter(|_| reaches) {
+            *expected = (*expected).max(stretch.offsets.end);
+        }
+        None
+    }
 }
 
 impl Plan {
@@ -87,8 +147,7 @@ impl Plan {
         &mut self,
         source: usize,
         found: &Found<'_>,
-        mark: Option<&Mark>,
-        cut: &mut Option<Corruption>,
+        above: &mut Above<'_>,
     ) -> Option<Output> {
         let base_offset = found.base_offset;
         let mut output = Output {
@@ -100,46 +159,20 @@ impl Plan {
             untouched: true,
         };
         for stretch in found.survey.stretches.iter() {
-            let unflushed = mark.is_some_and(|mark| {
-                (base_offset, stretch.bytes.start) >= (mark.segment_base, mark.position)
-            });
-            let prefix = match &stretch.condition {
-                Condition::Damaged(reason) => {
-                    self.set_aside(
-                        source,
-                        stretch.bytes.clone(),
-                        stretch.offsets.clone(),
-                        reason,
-                    );
-                    output.untouched = false;
-                    if unflushed {
-                        cut.get_or_insert_with(|| reason.clone());
-                    }
-                    continue;
-                }
-                // Behind a hole above the mark (1).
-                _ if unflushed && cut.is_some() => {
-                    let reason = cut
-                        .clone()
-                        .unwrap_or(Corruption::malformed("behind a hole"));
-                    self.set_aside(
-                        source,
-                        stretch.bytes.clone(),
-                        stretch.offsets.clone(),
-                        &reason,
-                    );
-                    output.untouched = false;
-                    continue;
-                }
-                Condition::Patched(prefix, reason) => {
-                    let front = stretch.bytes.start..stretch.bytes.start.plus(PREFIX_LEN);
-                    let none = stretch.offsets.start..stretch.offsets.start;
-                    self.set_aside(source, front, none, reason);
-                    output.untouched = false;
-                    Some(*prefix)
-                }
-                Condition::Good => None,
-            };
+            if let Some(reason) = above.refuses(base_offset, stretch) {
+                let (bytes, offsets) = (stretch.bytes.clone(), stretch.offsets.clone());
+                self.set_aside(source, bytes, offsets, &reason);
+                output.untouched = false;
+                continue;
+            }
+            let mut prefix = None;
+            if let Condition::Patched(right, reason) = &stretch.condition {
+                let front = stretch.bytes.start..stretch.bytes.start.plus(PREFIX_LEN);
+                let none = stretch.offsets.start..stretch.offsets.start;
+                self.set_aside(source, front, none, reason);
+                output.untouched = false;
+                prefix = Some(*right);
+            }
             if output.pieces.is_empty() {
                 output.offsets = stretch.offsets.clone();
             }
@@ -149,9 +182,44 @@ impl Plan {
                 prefix,
             });
         }
-        output.untouched &= found.survey.reserved == 0;
         let nothing_was = found.survey.stretches.iter().next().is_none();
-        (!output.pieces.is_empty() || nothing_was).then_some(output)
+        let kept = !output.pieces.is_empty() || nothing_was;
+        kept.then_some(output)
+    }
+
+    /// The zeros at the end of a file (4).
+    fn zeros(
+        &mut self,
+        source: usize,
+        found: &Found<'_>,
+        above: &mut Above<'_>,
+        next_base: Option<Offset>,
+    ) {
+        let survey = found.survey;
+        let at = survey.stretches.iter().last().map(|last| last.bytes.end);
+        let at = at.unwrap_or_default();
+        let unflushed = above.holds(found.base_offset, at);
+        let last = next_base.is_none();
+        let reserved = last && (unflushed || above.mark.is_none());
+        if survey.reserved == 0 || reserved {
+            return;
+        }
+        let reason = Corruption::malformed("zeros stand where batches were");
+        if unflushed {
+            above.cut.get_or_insert_with(|| reason.clone());
+        }
+        let from = survey.next_offset;
+        let flushed = above.mark.map_or(from, |mark| mark.flushed_offset);
+        let to = next_base.unwrap_or(flushed).max(from);
+        let end = Position(at.0.saturating_add(survey.reserved));
+        self.set_aside(source, at..end, from..to, &reason);
+        let of_this = |output: &Output| output.source == source;
+        if let Some(output) = self.outputs.last_mut().filter(|output| of_this(output)) {
+            output.untouched = false;
+            if output.pieces.is_empty() {
+                self.outputs.pop();
+            }
+        }
     }
 
     fn set_aside(

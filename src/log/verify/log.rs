@@ -407,7 +407,7 @@ impl LogCheck<'_> {
             });
         }
         if survey.reserved > 0 {
-            self.reserved(segment, survey);
+            self.reserved(segment, survey, last);
         }
         if survey.not_unpacked > 0 {
             let batches = survey.not_unpacked;
@@ -417,9 +417,10 @@ impl LogCheck<'_> {
     }
 
     /// Zeros at the end: space that was reserved, or bytes that were written and are gone.
-    fn reserved(&mut self, segment: &Arc<Segment>, survey: &Survey) {
+    fn reserved(&mut self, segment: &Arc<Segment>, survey: &Survey, last: bool) {
         let at = Position(segment.end().since(Position(survey.reserved)));
-        let flushed = self.mark.is_some() && self.severity(segment, at) == Severity::Damage;
+        let known = self.mark.is_some() || !last;
+        let flushed = known && self.severity(segment, at) == Severity::Damage;
         let (severity, kind) = if flushed {
             let reason = Corruption::malformed("zeros stand where batches were");
             (Severity::Damage, ProblemKind::Batch { reason })

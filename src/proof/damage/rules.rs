@@ -10,10 +10,12 @@ use crate::disk::sim::Sim;
 use crate::error::Error;
 use crate::format::{BatchHeader, Mark, SLOT_LEN, file_name};
 use crate::log::{Log, LogConfig, OpenEvent, OpenMode};
-use crate::types::{CleanupPolicy, Offset, Record};
+use crate::types::{CleanupPolicy, Offset, Record, WriteMode};
 
 fn small() -> LogConfig {
-    LogConfig::default().segment_bytes(1024)
+    LogConfig::default()
+        .segment_bytes(1024)
+        .write_mode(WriteMode::Pwrite)
 }
 
 fn begin(config: &LogConfig) -> (Sim, Log) {

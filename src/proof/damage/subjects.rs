@@ -35,6 +35,8 @@ pub(in crate::proof) struct Subject {
     pub(in crate::proof) records: Records,
     /// Every record below it was flushed.
     pub(in crate::proof) flushed: Offset,
+    /// A broker wrote it: no marks, no digests.
+    pub(in crate::proof) foreign: bool,
     /// The same directory some time before, for copies that are out of date.
     pub(in crate::proof) earlier: Sim,
 }
@@ -149,6 +151,7 @@ fn build(name: &str, config: LogConfig, end: End, seed: u64, batches: u64) -> Su
         config,
         records: Records::new(),
         flushed,
+        foreign: false,
         earlier,
     };
     subject.take_stock();
@@ -184,6 +187,7 @@ impl Subject {
         self.sim = found;
         self.name = format!("of a broker: {}", self.name);
         self.flushed = 0;
+        self.foreign = true;
         self.take_stock();
         self
     }
