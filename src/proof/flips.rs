@@ -126,7 +126,7 @@ fn flip_some(subject: &Subject, count: u64, counts: &mut Counts) {
         let (path, length) = files[file].clone();
         let first = rng.below(8 * length);
         let mut bits = vec![first];
-        for _ in 0..1 + rng.below(2) {
+        for _ in 0..=rng.below(2) {
             let near = (first + rng.below(64)).min(8 * length - 1);
             bits.push(if rng.one_in(2) {
                 near
@@ -175,7 +175,7 @@ fn every_flipped_bit_is_found_out_or_does_no_harm() {
     let subjects = directories(scale.of(1, 8, 80));
     let one_of = scale.of(1, 1, 1);
     let counts = on_two_threads(&subjects, |subject, counts| {
-        flip_all(subject, one_of, counts)
+        flip_all(subject, one_of, counts);
     });
     println!("flips: {counts:?}, 0 wrong bytes given out");
     assert!(
@@ -190,7 +190,7 @@ fn two_and_three_flipped_bits_are_found_out_or_do_no_harm() {
     let subjects = directories(2);
     let each = scale.of(2_000, 40_000, 1_000_000);
     let counts = on_two_threads(&subjects, |subject, counts| {
-        flip_some(subject, each, counts)
+        flip_some(subject, each, counts);
     });
     println!("flips of two and three bits: {counts:?}, 0 wrong bytes given out");
     assert!(counts.flips >= each * 10, "{counts:?}");

@@ -3,6 +3,7 @@
 //! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends
 //! at the first finding.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -103,7 +104,10 @@ impl LogCheck<'_> {
                 FileName::Segment { base, kind, stage: Stage::Live }
                     if *kind != FileKind::Snapshot && !found.bases.contains(base)
             );
-            if orphan || name == file_name::TRUNCATE {
+            let lost = orphan && self.mark.is_none() && self.settled;
+            if lost && let Some(missing) = missing_segment(self.dir, parsed, &found.bases) {
+                self.report(missing);
+            } else if orphan || name == file_name::TRUNCATE {
                 let kind = ProblemKind::Unfinished;
                 self.report(problem(Severity::AfterCrash, &path, kind));
             } else if let Some(bad) = files::check_partition_file(&self.host.disk, &path, parsed) {
@@ -307,6 +311,12 @@ impl LogCheck<'_> {
         if let Some(mark) = mark {
             self.flushed_end(segment, &survey, &mark, at_mark);
         }
+        if let Some(check) = check
+            .as_ref()
+            .filter(|_| self.mark.is_none() && self.settled)
+        {
+            self.cut_off(subject, &survey, check);
+        }
         let verdict = check.map_or(Verdict::Missing, IndexCheck::verdict);
         let held = index.filter(|_| verdict == Verdict::Agrees && survey.stretches.all_good());
         let vouched =
@@ -318,6 +328,25 @@ impl LogCheck<'_> {
             self.report(problem(Severity::Derivable, &path, ProblemKind::Index));
         }
         Ok((survey, verdict))
+    }
+
+    /// Without a mark, the indexes of a sealed segment may know that its end is missing.
+    fn cut_off(&mut self, subject: &Subject<'_>, survey: &Survey, check: &IndexCheck) {
+        let sealed = subject.ceiling < i64::MAX.cast_unsigned();
+        let whole = survey.stretches.all_good() && survey.reserved == 0;
+        let (end, next) = (subject.end, survey.next_offset);
+        if sealed && whole && next < subject.ceiling && check.reaches_beyond(end, next) {
+            let reason = Corruption::malformed("the index knows of more batches than are here");
+            self.report(Problem {
+                position: end.0,
+                offsets: next..subject.ceiling,
+                ..problem(
+                    Severity::Damage,
+                    &subject.segment.log_path(),
+                    ProblemKind::Batch { reason },
+                )
+            });
+        }
     }
 
     /// Whether what was flushed ends where the mark says.
@@ -456,6 +485,25 @@ impl LogCheck<'_> {
         condition.end_offset = end;
         condition.missing_offsets = end.saturating_sub(first).saturating_sub(self.covered);
     }
+}
+
+/// The segment whose index is there and whose batches are not, when it stood between others.
+fn missing_segment(dir: &Path, name: &FileName, bases: &BTreeSet<Offset>) -> Option<Problem> {
+    let FileName::Segment {
+        base,
+        kind: FileKind::Index,
+        ..
+    } = name
+    else {
+        return None;
+    };
+    bases.range(..base).next()?;
+    let next = bases.range(base..).next()?;
+    let path = dir.join(file_name::log(*base));
+    Some(Problem {
+        offsets: *base..*next,
+        ..problem(Severity::Damage, &path, ProblemKind::Missing)
+    })
 }
 
 /// Notes a batch of a later leader epoch than all before it.

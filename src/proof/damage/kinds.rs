@@ -78,6 +78,14 @@ pub(super) fn wounds(subject: &Subject) -> Vec<Wound> {
 }
 
 impl Wound {
+    /// Whether it takes bytes away and leaves no trace of them.
+    pub(super) fn shortens(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Truncate(_) | Kind::TruncateAtBatch | Kind::Delete | Kind::Stale
+        )
+    }
+
     /// Damages the disk; `None` when that changes nothing.
     pub(super) fn inflict(&self, subject: &Subject, sim: &Sim) -> Option<Hit> {
         let before = sim.read(&self.path).ok()?;

@@ -33,6 +33,8 @@ pub(in crate::proof) struct Subject {
     pub(in crate::proof) sim: Sim,
     pub(in crate::proof) config: LogConfig,
     pub(in crate::proof) records: Records,
+    /// What it held before it was compacted.
+    pub(in crate::proof) compacted_away: Records,
     /// Every record below it was flushed.
     pub(in crate::proof) flushed: Offset,
     /// A broker wrote it: no marks, no digests.
@@ -98,7 +100,7 @@ pub(in crate::proof) fn contents(sim: &Sim) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Appends batches of a few records; keys come again and again.
 fn append(log: &Log, batches: u64, rng: &mut Rng) {
     for _ in 0..batches {
-        let records: Vec<_> = (0..1 + rng.below(4))
+        let records: Vec<_> = (0..=rng.below(4))
             .map(|_| {
                 let at = log.end_offset() + rng.below(7);
                 let time = Timestamp::from_millis(1_000_000 + 10 * i64::try_from(at).unwrap());
@@ -124,6 +126,7 @@ fn build(name: &str, config: LogConfig, end: End, seed: u64, batches: u64) -> Su
     append(&log, batches, &mut rng);
     log.flush().unwrap();
     let earlier = sim.process_crash();
+    let (compacted_away, _) = read_all(&log);
     let compacts = config.cleanup_policy == CleanupPolicy::Compact;
     if compacts {
         log.compact().unwrap();
@@ -150,6 +153,7 @@ fn build(name: &str, config: LogConfig, end: End, seed: u64, batches: u64) -> Su
         sim,
         config,
         records: Records::new(),
+        compacted_away,
         flushed,
         foreign: false,
         earlier,
