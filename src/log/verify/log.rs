@@ -183,6 +183,7 @@ impl LogCheck<'_> {
             end: segment.end(),
             ceiling,
             dense: self.is_dense(segment, digest.as_ref()),
+            other_length: next.is_some() && self.has_other_length(segment),
             digest: digest.as_ref(),
         };
         let (survey, index) = match self.survey(&subject) {
@@ -241,6 +242,12 @@ impl LogCheck<'_> {
             });
         }
         Some(digest)
+    }
+
+    fn has_other_length(&self, segment: &Segment) -> bool {
+        let summary = segment.digest_summary(&self.host.disk);
+        let summary = summary.filter(|_| !self.host.marks.are_distrusted());
+        summary.is_some_and(|summary| summary.length != segment.end())
     }
 
     fn short(&mut self, segment: &Segment, expected: Position) {
