@@ -5,8 +5,8 @@
 //!
 //! 1. Opening refuses, or reading gives an error, or the open report says what was set aside: found
 //!    out. Or every record is there, by offset and by time: harmless, for the byte can be derived.
-//! 2. Whatever is given out is what was appended at that offset. (Of what a broker wrote, it is what
-//!    was appended: Kafka's checksum does not cover the offset, and there is no digest yet.)
+//! 2. Whatever is given out is what was appended at that offset. (Of what a broker wrote, it is
+//!    what was appended: Kafka's checksum does not cover the offset, and there is no digest yet.)
 
 use super::Scale;
 use super::damage::subjects::{self, Held, Subject, copy, open, read_all};

@@ -4,8 +4,8 @@
 //! Knows nothing about why.
 //!
 //! 1. Bytes are durable in quarantine before the file that they stand in goes.
-//! 2. New files are whole and synced before the first takes its place; whatever interrupts that, the
-//!    next opening (or repair) finishes or undoes it.
+//! 2. New files are whole and synced before the first takes its place; whatever interrupts that,
+//!    the next opening (or repair) finishes or undoes it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

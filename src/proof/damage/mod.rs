@@ -6,8 +6,8 @@
 //! 1. `verify` says so, or nothing is missing; and it changes nothing.
 //! 2. Opening and reading gives only records that were there; where one is missing, an error said
 //!    so, or the open report did.
-//! 3. After `repair` the log opens and reads to its end; of the records only those are missing whose
-//!    batch was hit; repairing again finds nothing to do; the log can be appended to.
+//! 3. After `repair` the log opens and reads to its end; of the records only those are missing
+//!    whose batch was hit; repairing again finds nothing to do; the log can be appended to.
 
 pub(super) mod subjects;
 
