@@ -10,6 +10,8 @@
 //! - `faults`: every operation fails, once and for ever, in every way.
 //! - `regressions`: what they found, with its story.
 //! - `sabotage`: each safeguard is left out once, and a suite must fail.
+//! - `flips`: every bit of every file is flipped.
+//! - `damage`: every kind of file, damaged in every way, and repaired.
 //!
 //! Plain `cargo test` runs a tenth of what `OTTLA_PROOF=ci` runs; `OTTLA_PROOF=soak` runs more.
 //! Each suite prints how much it did and fails when that was too little.
@@ -22,7 +24,9 @@
 )]
 
 mod crash;
+mod damage;
 mod faults;
+mod flips;
 mod history;
 mod kafka_rules;
 mod model;
