@@ -15,20 +15,23 @@
 )]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
 
-use ottla::{Broker, Durability, Log, LogConfig, Record, Timestamp, TopicConfig, WriteMode};
+use ottla::{Broker, Durability, Log, LogConfig, Record, TopicConfig, WriteMode};
 
 const VALUE: [u8; 100] = [0xA7; 100];
 const PER_BATCH: usize = 100;
 
 /// The paths, and how many records each of their rounds has.
-const PATHS: [(&str, u64); 7] = [
+const PATHS: [(&str, u64); 9] = [
     ("append", 1),
     ("append_pwrite", 1),
     ("append_batch", 100),
     ("topic_append", 1),
     ("read_batch", 100),
+    ("read_singles", 1),
+    ("read_iterator", 1),
     ("read_random", 1),
     ("poll", 100),
 ];
@@ -42,25 +45,31 @@ fn main() {
         return;
     };
     let rounds: usize = count.parse().unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
     match path.as_str() {
-        "append" => append(&log(&dir, WriteMode::Auto), rounds),
-        "append_pwrite" => append(&log(&dir, WriteMode::Pwrite), rounds),
-        "append_batch" => append_batch(&log(&dir, WriteMode::Auto), rounds),
-        "topic_append" => topic_append(&dir, rounds),
-        "read_batch" => read_batch(&dir, rounds),
-        "read_random" => read_random(&dir, rounds),
-        "poll" => poll(&dir, rounds),
+        "append" => append(log(dir, WriteMode::Auto), rounds),
+        "append_pwrite" => append(log(dir, WriteMode::Pwrite), rounds),
+        "append_batch" => append_batch(log(dir, WriteMode::Auto), rounds),
+        "topic_append" => topic_append(dir, rounds),
+        "read_batch" => read_batch(dir, rounds),
+        "read_singles" => read_singles(dir, rounds),
+        "read_iterator" => read_iterator(dir, rounds),
+        "read_random" => read_random(dir, rounds),
+        "poll" => poll(dir, rounds),
         other => println!("there is no path {other}"),
     }
+    // Logs and brokers are left as they are: nothing of a closing is to be counted.
+    drop(scratch);
+    std::process::exit(0);
 }
 
-/// A log that no flusher's thread disturbs.
-fn log(dir: &tempfile::TempDir, mode: WriteMode) -> Log {
+/// A log that is never closed.
+fn log(dir: &Path, mode: WriteMode) -> &'static Log {
     let config = LogConfig::default().write_mode(mode);
-    let log = Log::open(dir.path(), config.durability(Durability::Os)).unwrap();
+    let log = Log::open(dir, config.durability(Durability::Os)).unwrap();
     append(&log, 64);
-    log
+    Box::leak(Box::new(log))
 }
 
 fn append(log: &Log, rounds: usize) {
@@ -70,14 +79,15 @@ fn append(log: &Log, rounds: usize) {
 }
 
 fn append_batch(log: &Log, rounds: usize) {
-    let records = [Record::new(&VALUE).with_timestamp(Timestamp::from_millis(1)); PER_BATCH];
+    let values = [VALUE; PER_BATCH];
     for _ in 0..rounds {
-        black_box(log.append_batch(black_box(records)).unwrap());
+        let records = black_box(&values).iter().map(Record::new);
+        black_box(log.append_batch(records).unwrap());
     }
 }
 
-fn topic_append(dir: &tempfile::TempDir, rounds: usize) {
-    let broker = Broker::open(dir.path()).unwrap();
+fn topic_append(dir: &Path, rounds: usize) {
+    let broker: &Broker = Box::leak(Box::new(Broker::open(dir).unwrap()));
     let config = TopicConfig::default().partitions(8);
     let topic = broker.create_topic("flights", config).unwrap();
     let keys: Vec<String> = (0..64).map(|number| format!("N{number:05}")).collect();
@@ -85,17 +95,15 @@ fn topic_append(dir: &tempfile::TempDir, rounds: usize) {
     for key in all {
         black_box(topic.append(Record::keyed(key, &VALUE)).unwrap());
     }
-    // Nothing of the closing is to be counted.
-    std::process::exit(0);
 }
 
-/// As many rounds are written as are read: the writing cancels out, for every count writes the
-/// same.
-const ROUNDS_WRITTEN: usize = 4_000;
+/// What is written to be read, whatever the count, so that it cancels out: less than wakes the
+/// flusher, whose thread would be counted too.
+const ROUNDS_WRITTEN: usize = 2_600;
 
-fn read_batch(dir: &tempfile::TempDir, rounds: usize) {
+fn read_batch(dir: &Path, rounds: usize) {
     let log = log(dir, WriteMode::Auto);
-    append_batch(&log, ROUNDS_WRITTEN);
+    append_batch(log, ROUNDS_WRITTEN);
     let mut reader = log.reader(64).unwrap();
     for _ in 0..rounds {
         let batch = reader.next_batch().unwrap().unwrap();
@@ -110,23 +118,49 @@ fn read_batch(dir: &tempfile::TempDir, rounds: usize) {
     }
 }
 
-fn read_random(dir: &tempfile::TempDir, rounds: usize) {
+fn read_singles(dir: &Path, rounds: usize) {
     let log = log(dir, WriteMode::Auto);
-    append(&log, ROUNDS_WRITTEN * 10);
+    append(log, ROUNDS_WRITTEN);
+    let mut reader = log.reader(0).unwrap();
+    for _ in 0..rounds {
+        let batch = reader.next_batch().unwrap().unwrap();
+        for record in batch.records() {
+            black_box((
+                record.offset,
+                record.timestamp,
+                record.key(),
+                record.value(),
+            ));
+        }
+    }
+}
+
+fn read_iterator(dir: &Path, rounds: usize) {
+    let log = log(dir, WriteMode::Auto);
+    append_batch(log, ROUNDS_WRITTEN);
+    let mut reader = log.reader(64).unwrap();
+    for _ in 0..rounds {
+        black_box(reader.next().unwrap().unwrap());
+    }
+}
+
+fn read_random(dir: &Path, rounds: usize) {
+    let log = log(dir, WriteMode::Auto);
+    append(log, ROUNDS_WRITTEN * 10);
     let mut offset = 1;
     for _ in 0..rounds {
-        offset = offset * 48_271 % 39_999;
+        offset = offset * 48_271 % 25_999;
         black_box(log.read(offset).unwrap().unwrap());
     }
 }
 
-fn poll(dir: &tempfile::TempDir, rounds: usize) {
-    let broker = Broker::open(dir.path()).unwrap();
+fn poll(dir: &Path, rounds: usize) {
+    let broker: &Broker = Box::leak(Box::new(Broker::open(dir).unwrap()));
     let config = TopicConfig::default().partitions(1);
     let topic = broker.create_topic("flights", config).unwrap();
     append_batch(&topic.partition(0).unwrap(), ROUNDS_WRITTEN);
     let group = broker.group("board").unwrap();
-    let mut consumer = group.join(["flights"]).unwrap();
+    let consumer = Box::leak(Box::new(group.join(["flights"]).unwrap()));
     let mut left = rounds * PER_BATCH;
     while left > 0 {
         let records = consumer.poll(Duration::ZERO).unwrap();
@@ -135,5 +169,4 @@ fn poll(dir: &tempfile::TempDir, rounds: usize) {
             black_box((record.offset, record.key(), record.value()));
         }
     }
-    std::process::exit(0);
 }

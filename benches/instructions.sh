@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 kept=benches/instructions.txt
-few=2000
-many=3000
+few=1000
+many=2000
 # Compilers and standard libraries differ a little; a lost inlining or an allocation is far more.
 tolerance_percent=8
 
@@ -21,7 +21,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 count() {
-    valgrind --tool=callgrind --callgrind-out-file="$scratch/out" "$program" "$1" "$2" \
+    TMPDIR=$scratch valgrind --tool=callgrind --callgrind-out-file="$scratch/out" "$program" "$1" "$2" \
         2>"$scratch/log" >/dev/null || { cat "$scratch/log" >&2; exit 1; }
     sed -n 's/^\(summary\|totals\): //p' "$scratch/out" | head -n 1
 }
@@ -34,9 +34,12 @@ while read -r path records; do
     each=$(awk "BEGIN { printf \"%.1f\", ($more - $less) / ($many - $few) / $records }")
     now+="$path $each"$'\n'
     was=$(awk -v path="$path" '$1 == path { print $2 }' "$kept" 2>/dev/null || true)
-    verdict=$(awk "BEGIN { print (\"$was\" == \"\") ? \"new\" :
-        ($each > $was * (1 + $tolerance_percent / 100)) ? \"TOO MANY\" :
-        ($each < $was * (1 - $tolerance_percent / 100)) ? \"fewer: keep it\" : \"ok\" }")
+    verdict=$(awk -v is="$each" -v was="$was" -v most="$tolerance_percent" 'BEGIN {
+        if (was == "") print "new"
+        else if (is > was * (1 + most / 100)) print "TOO MANY"
+        else if (is < was * (1 - most / 100)) print "fewer: keep it"
+        else print "ok"
+    }')
     printf '%-16s %10s instructions a record, kept %10s  %s\n' "$path" "$each" "${was:--}" "$verdict"
     [ "$verdict" != "TOO MANY" ] || failed=1
 done < <("$program")

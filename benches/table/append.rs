@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt;
 use ottla::{Log, LogConfig, Record, WriteMode};
 
 use crate::rows::{Rows, timed};
-use crate::tools::{MappedFile, VALUE_BYTES, Values, batch_bytes, length_of, scratch, width_of};
+use crate::tools::{MappedFile, VALUE_BYTES, Values, batch_bytes, scratch, width_of};
 
 /// Bytes of one round: more than a last-level cache, less than a disk minds.
 const ROUND_BYTES: u64 = 96 << 20;
 
-pub(crate) fn rows(rows: &mut Rows) {
+pub(crate) fn rows(rows: &Rows) {
     one_by_one(rows, VALUE_BYTES, "<= 120 ns; floor x 1.5");
     for (value, name) in [(20, ""), (1 << 10, ""), (100 << 10, "")] {
         one_by_one(rows, value, name);
@@ -44,7 +44,7 @@ fn one_by_one(rows: &Rows, value: usize, goal: &str) {
     let name =
         |how: &str, floor: &str| format!("append, {value} B, {how}, ns/record | floor: {floor}");
     let rounds = rows.effort.pick(3, 9);
-    rows.compare(
+    Rows::compare(
         &name("Auto", "mapped copy+CRC"),
         goal,
         rounds,
@@ -53,7 +53,7 @@ fn one_by_one(rows: &Rows, value: usize, goal: &str) {
             Box::new(|| mapped(records, bytes)),
         ],
     );
-    rows.compare(
+    Rows::compare(
         &name("Pwrite", "one pwrite"),
         "",
         rounds,
@@ -101,7 +101,7 @@ fn in_batches(rows: &Rows, per_batch: usize, goal: &str) {
         })
     };
     for (how, mode) in [("Auto", WriteMode::Auto), ("Pwrite", WriteMode::Pwrite)] {
-        rows.compare(
+        Rows::compare(
             &format!("append_batch of {per_batch}, {how}, ns/record | floor: one pwrite"),
             if mode == WriteMode::Auto { goal } else { "" },
             rows.effort.pick(3, 9),
@@ -134,7 +134,7 @@ fn four_threads(rows: &Rows) {
             });
         })
     };
-    rows.compare(
+    Rows::compare(
         "append, 100 B, four threads, ns/record | beside: one thread",
         "",
         rows.effort.pick(3, 9),
@@ -143,5 +143,4 @@ fn four_threads(rows: &Rows) {
             Box::new(|| ours(records, VALUE_BYTES, WriteMode::Auto)),
         ],
     );
-    black_box(length_of(records));
 }

@@ -81,7 +81,7 @@ impl LeaderAndFollowers {
     }
 }
 
-pub(crate) fn rows(rows: &mut Rows) {
+pub(crate) fn rows(rows: &Rows) {
     let lasting = Duration::from_millis(rows.effort.pick(400, 1_500));
     let size = u64::try_from(batch_bytes(1, VALUE_BYTES)).unwrap();
     for threads in [1, 16, 32] {
@@ -117,7 +117,7 @@ pub(crate) fn rows(rows: &mut Rows) {
             }));
         }
         let [ours, grouped, single] = figures.map(Figure::of);
-        rows.line(
+        Rows::line(
             &format!("Always, {threads} threads, commits/s | beside: leader+followers"),
             ">= 1.0",
             ours,
@@ -128,7 +128,7 @@ pub(crate) fn rows(rows: &mut Rows) {
             32 => ">= 12",
             _ => "",
         };
-        rows.line(
+        Rows::line(
             &format!("Always, {threads} threads, commits/s | beside: one sync at a time"),
             goal,
             ours,

@@ -9,7 +9,7 @@ use ottla::{CleanupPolicy, Log, LogConfig, Record};
 use crate::rows::{Figure, Rows};
 use crate::tools::{Random, VALUE_BYTES, Values, scratch};
 
-pub(crate) fn rows(rows: &mut Rows) {
+pub(crate) fn rows(rows: &Rows) {
     let keys: u64 = rows.effort.pick(200_000, 1_000_000);
     let mut speeds = Vec::new();
     for _ in 0..rows.effort.pick(1, 3) {
@@ -19,7 +19,7 @@ pub(crate) fn rows(rows: &mut Rows) {
         let report = log.compact().unwrap();
         speeds.push(report.read_bytes as f64 / began.elapsed().as_secs_f64() / 1e6);
     }
-    rows.line(
+    Rows::line(
         &format!("compaction, {keys} keys, each three times, MB/s read"),
         ">= 300",
         Figure::of(speeds),
@@ -79,22 +79,23 @@ fn stalls(appends: u64, busy: bool) -> Vec<f64> {
     })
 }
 
-pub(crate) fn stall_rows(rows: &mut Rows) {
+pub(crate) fn stall_rows(rows: &Rows) {
     // Eleven segments, or three.
     let appends: u64 = rows.effort.pick(1_200_000, 4_500_000);
     let (alone, busy) = (stalls(appends, false), stalls(appends, true));
-    for (name, share) in [("p99", 0.99), ("p99.99", 0.9999), ("worst", 1.0)] {
+    let lines = [
+        ("p99", 0.99, ""),
+        ("p99.99", 0.9999, "<= 1000 us more"),
+        ("worst", 1.0, ""),
+    ];
+    for (name, share, goal) in lines {
         let at = |took: &[f64]| {
             let at = (took.len() as f64 * share) as usize;
             Figure::once(took.get(at.min(took.len() - 1)).copied().unwrap())
         };
-        rows.line(
+        Rows::line(
             &format!("append while rolling, retention+compaction, {name}, us | without"),
-            if share == 0.9999 {
-                "<= 1000 us more"
-            } else {
-                ""
-            },
+            goal,
             at(&busy),
             Some(at(&alone)),
         );

@@ -17,6 +17,8 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     clippy::as_conversions,
     reason = "a bench times by the real clock, fails by panicking, and prints its figures"
 )]
@@ -26,10 +28,14 @@ mod commit;
 mod compact;
 mod flow;
 mod open;
+mod read;
 mod rows;
 mod tools;
 
 use rows::{Effort, Rows};
+
+/// Prints some rows.
+type Group = fn(&Rows);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +49,7 @@ fn main() {
         .map(String::as_str)
         .filter(|argument| !argument.starts_with("--"))
         .collect();
-    let groups: [(&str, fn(&mut Rows)); 8] = [
+    let groups: [(&str, Group); 8] = [
         ("append", append::rows),
         ("read", read::rows),
         ("commit", commit::rows),
@@ -53,13 +59,11 @@ fn main() {
         ("stall", compact::stall_rows),
         ("compact", compact::rows),
     ];
-    let mut rows = Rows::begin(effort);
+    let rows = Rows::begin(effort);
     for (name, run) in groups {
         if wanted.is_empty() || wanted.contains(&name) {
-            run(&mut rows);
+            run(&rows);
         }
     }
     rows.end();
 }
-
-mod read;

@@ -15,7 +15,7 @@ pub(crate) const CRASH: &str = "OTTLA_BENCH_CRASH";
 /// Bytes that are appended before the crash: below what the flusher syncs by itself.
 const CRASH_BYTES: u64 = 30 << 20;
 
-pub(crate) fn rows(rows: &mut Rows) {
+pub(crate) fn rows(rows: &Rows) {
     segments(rows);
     topics(rows);
     after_a_crash(rows);
@@ -46,7 +46,7 @@ fn segments(rows: &Rows) {
         assert!(std::fs::read_dir(dir.path()).unwrap().count() > 0);
         figures.1.push(millis(began.elapsed()));
     }
-    rows.line(
+    Rows::line(
         &format!("clean open of {count} segments, ms | floor: listing them"),
         if count == 10_000 {
             "<= 60 ms"
@@ -81,7 +81,7 @@ fn topics(rows: &Rows) {
         broker.close().unwrap();
         closes.push(millis(began.elapsed()));
     }
-    rows.line(
+    Rows::line(
         &format!("clean open of {topics} topics x 10 partitions, ms"),
         if topics == 1_000 {
             "<= 400 ms"
@@ -91,7 +91,7 @@ fn topics(rows: &Rows) {
         Figure::of(figures),
         None,
     );
-    rows.line(
+    Rows::line(
         &format!("closing {topics} topics x 10 partitions, ms"),
         "",
         Figure::of(closes),
@@ -140,13 +140,13 @@ fn after_a_crash(rows: &Rows) {
         with_rewrite.push(scanned as f64 / began.elapsed().as_secs_f64() / 1e9);
         drop(log);
     }
-    rows.line(
+    Rows::line(
         "open after a crash, scan alone, GB/s | floor: CRC in memory",
         ">= 5",
         Figure::of(speeds),
         Some(Figure::of(floors)),
     );
-    rows.line(
+    Rows::line(
         "open after a crash, scan, rewrite, syncs, GB/s",
         "rewrite >= 2",
         Figure::of(with_rewrite),
@@ -167,7 +167,7 @@ fn usage() -> (f64, usize) {
 }
 
 /// Partitions that were opened and are left alone.
-pub(crate) fn idle_rows(rows: &mut Rows) {
+pub(crate) fn idle_rows(rows: &Rows) {
     let topics = rows.effort.pick(100, 1_000);
     let dir = scratch();
     let broker = Broker::open(dir.path()).unwrap();
@@ -187,13 +187,13 @@ pub(crate) fn idle_rows(rows: &mut Rows) {
     let broker = Broker::open_with(dir.path(), config).unwrap();
     let after = usage();
     let partitions = f64::from(topics) * 10.0;
-    rows.line(
+    Rows::line(
         &format!("{} idle partitions, KiB each", topics * 10),
         "<= 3",
         Figure::once((after.0 - before.0) / partitions),
         None,
     );
-    rows.line(
+    Rows::line(
         &format!("{} idle partitions, descriptors in all", topics * 10),
         "<= 64",
         Figure::once((after.1 - before.1) as f64),
@@ -206,7 +206,7 @@ pub(crate) fn idle_rows(rows: &mut Rows) {
     }
     broker.upkeep().unwrap();
     broker.upkeep().unwrap();
-    rows.line(
+    Rows::line(
         &format!("{topics} of them used once and left, descriptors in all"),
         "<= 64",
         Figure::once((usage().1 - before.1) as f64),

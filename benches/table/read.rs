@@ -112,16 +112,19 @@ impl Filled {
     }
 }
 
-pub(crate) fn rows(rows: &mut Rows) {
+/// One way to read everything.
+type Way = fn(&Filled) -> f64;
+
+pub(crate) fn rows(rows: &Rows) {
     let rounds = rows.effort.pick(5, 11);
     for (per_batch, goals) in [(100, ["<= 15 ns", "<= 30 ns"]), (1, ["<= 35 ns", ""])] {
         let filled = Filled::new(rows.effort.pick(1_000_000, 2_000_000), per_batch);
-        let ways: [(&str, fn(&Filled) -> f64); 2] = [
+        let ways: [(&str, Way); 2] = [
             ("next_batch", Filled::by_batch),
             ("iterator", Filled::by_record),
         ];
         for ((name, ours), goal) in ways.into_iter().zip(goals) {
-            rows.compare(
+            Rows::compare(
                 &format!("read, batches of {per_batch}, {name}, ns/record | floor: pread+CRC"),
                 goal,
                 rounds,
@@ -133,7 +136,7 @@ pub(crate) fn rows(rows: &mut Rows) {
     let reads = rows.effort.pick(50_000, 200_000);
     for per_batch in [100, 1] {
         let filled = Filled::new(records / if per_batch == 1 { 2 } else { 1 }, per_batch);
-        rows.compare(
+        Rows::compare(
             &format!("read at random, batches of {per_batch}, ns | floor: pread 4K+CRC"),
             "<= 1.5",
             rounds,

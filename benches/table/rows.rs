@@ -75,7 +75,7 @@ impl Rows {
     }
 
     /// Runs the rounds of ours and of its floor in turns and prints a line.
-    pub(crate) fn compare(&self, row: &str, goal: &str, rounds: u32, pair: [Round<'_>; 2]) {
+    pub(crate) fn compare(row: &str, goal: &str, rounds: u32, pair: [Round<'_>; 2]) {
         let [mut ours, mut floor] = pair;
         let mut figures = (Vec::new(), Vec::new());
         for _ in 0..rounds {
@@ -83,11 +83,11 @@ impl Rows {
             figures.1.push(floor());
         }
         let (ours, floor) = (Figure::of(figures.0), Figure::of(figures.1));
-        self.line(row, goal, ours, Some(floor));
+        Self::line(row, goal, ours, Some(floor));
     }
 
     /// Prints a line of what was measured.
-    pub(crate) fn line(&self, row: &str, goal: &str, ours: Figure, floor: Option<Figure>) {
+    pub(crate) fn line(row: &str, goal: &str, ours: Figure, floor: Option<Figure>) {
         let spread = format!("({}..{})", short(ours.least), short(ours.most));
         let (beside, ratio) = floor.map_or((String::new(), String::new()), |floor| {
             let ratio = ours.median / floor.median;

@@ -74,7 +74,7 @@ impl Values {
 /// Bytes of a batch of records without a key: what a floor has to write.
 pub(crate) fn batch_bytes(records: usize, value: usize) -> usize {
     let fields = if value < 64 { 7 } else { 9 };
-    let deltas = if records > 64 { 1 } else { 0 };
+    let deltas = usize::from(records > 64);
     61 + records * (value + fields + deltas)
 }
 
@@ -136,9 +136,4 @@ impl MappedFile {
 /// A number of things as the library counts them.
 pub(crate) fn width_of(length: usize) -> u64 {
     u64::try_from(length).unwrap()
-}
-
-/// How many numbers a length stands for.
-pub(crate) fn length_of(width: u64) -> usize {
-    usize::try_from(width).unwrap()
 }
