@@ -8,10 +8,10 @@
 //!    the next opening (or repair) finishes or undoes it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::File;
+use crate::disk::{Access, Disk, File};
 use crate::error::{IoContext, Result};
 use crate::format::{FileKind, FileName, Stage};
 use crate::segment::Segment;
@@ -182,4 +182,29 @@ fn groups(outputs: &[Output]) -> Vec<&[Output]> {
 fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
     let changed = |group: &&[Output]| group.iter().any(|output| !output.untouched);
     outputs.chunks(1).filter(changed).collect()
+}
+
+/// Sets aside what stands in the place of a file and is none: a directory, a link. Nothing is
+/// looked for behind it. True when there was something.
+pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<bool> {
+    let odd = match disk.open(path, Access::Read) {
+        Ok(_) => false,
+        Err(error) => error.kind() == std::io::ErrorKind::InvalidInput,
+    };
+    if !odd {
+        return Ok(false);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut number = 0_u32;
+    let aside = loop {
+        let free = path.with_file_name(format!("{name}-{number}.quarantine"));
+        if !disk.exists(&free).at(&free, "look at")? {
+            break free;
+        }
+        number = number.saturating_add(1);
+    };
+    disk.rename(path, &aside).at(path, "rename")?;
+    let dir = path.parent().unwrap_or(path);
+    disk.sync_dir(dir).at(dir, "sync")?;
+    Ok(true)
 }

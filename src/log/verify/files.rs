@@ -26,13 +26,19 @@ const CATALOG_KEY: MarkKey = MarkKey {
 };
 
 /// The names of the partitions in a root.
-pub(super) fn partition_names(disk: &Disk, root: &Path) -> Result<Vec<(String, PartitionId)>> {
+pub(super) fn partition_names(
+    disk: &Disk,
+    root: &Path,
+) -> Result<Vec<(String, String, PartitionId)>> {
     let entries = disk.list(root).at(root, "list")?;
     let dirs = entries
         .into_iter()
         .filter(|entry| entry.kind == EntryKind::Dir);
     let found = dirs.filter_map(|entry| match DirName::parse(&entry.name) {
-        DirName::Partition { partition, .. } => Some((entry.name, partition)),
+        DirName::Partition { topic, partition } => {
+            let topic = topic.to_owned();
+            Some((entry.name, topic, partition))
+        }
         _ => None,
     });
     Ok(found.collect())
@@ -194,7 +200,7 @@ pub(super) fn check_partition_file(disk: &Disk, path: &Path, name: &FileName) ->
         FileName::LeaderEpochs => check_small(disk, path, Severity::Derivable, |bytes| {
             checkpoint::decode_epochs(bytes).map(drop)
         }),
-        FileName::PartitionMetadata => check_small(disk, path, Severity::Damage, |bytes| {
+        FileName::PartitionMetadata => check_small(disk, path, Severity::Derivable, |bytes| {
             properties::decode_partition(bytes).map(drop)
         }),
         FileName::Segment {

@@ -261,6 +261,12 @@ pub enum ProblemKind {
         /// How many batches.
         batches: u64,
     },
+    /// The directory says that it belongs to another topic than its name does.
+    #[error("the directory says that it belongs to another topic")]
+    OtherTopic,
+    /// The directory holds records, but the catalog has no such partition.
+    #[error("it holds records, but the catalog has no such partition")]
+    Unlisted,
     /// The name means nothing here: it is left alone. A Kafka broker may refuse to start on it.
     #[error("the name means nothing here")]
     Foreign,
