@@ -51,7 +51,7 @@ pub(crate) use place::open_alone_on;
 pub(crate) use place::{make_dir, seems_root, take_lock};
 pub use read::Reader;
 pub use repair::{RepairReport, SetAside};
-pub(crate) use repair::{repair_alone, repair_log};
+pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};

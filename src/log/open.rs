@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File, Lock};
+use crate::disk::{Access, Disk, File, Lock, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
@@ -508,7 +508,7 @@ impl Shared {
 fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
     let path = dir.join(file_name::LEADER_EPOCHS);
     let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        Err(error) if is_no_such_file(&error) => None,
         read => read.at(&path, "read")?,
     };
     let epochs = text

@@ -16,19 +16,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::disk::{Disk, Lock};
+use crate::disk::{Disk, Lock, is_no_such_file};
 use crate::error::{IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
 use crate::log::{
-    Host, Marks, RepairReport, RootFacts, SetAside, keep_brokers_away, metadata_files, partitions,
-    repair_alone, repair_log, seems_root, take_lock,
+    Host, Marks, RepairReport, RootFacts, keep_brokers_away, metadata_files, partitions,
+    rename_whole, repair_alone, repair_log, seems_root, set_odd_aside, take_lock,
 };
 use crate::topic::PartitionDir;
 
 use super::BrokerConfig;
 use super::open;
 use super::verify::{Look, owner_of, verify_on};
+
+/// Files of a root that are written anew when they are not there.
+const SMALL_FILES: [&str; 8] = [
+    file_name::MARKS,
+    file_name::CATALOG,
+    file_name::BOOTSTRAP,
+    file_name::RECOVERY_POINTS,
+    file_name::LOG_STARTS,
+    file_name::HIGH_WATERMARKS,
+    file_name::CLEANED,
+    file_name::CLEAN_SHUTDOWN,
+];
 
 /// Repairs the directory of a log or of a broker: damaged bytes are set aside in quarantine files,
 /// every other record stays at its own offset, and what is left opens. Nothing is deleted, and a
@@ -166,8 +178,8 @@ impl Mend<'_> {
                 Ok(value) => return Ok(Kept::Yes(value)),
                 Err(reason) => reason,
             },
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Corruption::malformed("the file is too long")
+            Err(error) if is_no_such_file(&error) => {
+                Corruption::malformed("it is no file, or too long")
             }
             Err(error) => return Err(crate::Error::io(path, "read", error)),
         };
@@ -177,18 +189,8 @@ impl Mend<'_> {
 
     /// Moves a file of the root out of the way.
     fn set_aside(&mut self, path: &Path, reason: Corruption) -> Result<()> {
-        let quarantine = self.free_name(path)?;
-        let bytes = self.disk.file_len(path).at(path, "look at")?;
-        self.disk.rename(path, &quarantine).at(path, "rename")?;
-        self.disk.sync_dir(self.root).at(self.root, "sync")?;
-        self.report.set_aside.push(SetAside {
-            path: path.to_path_buf(),
-            position: 0,
-            bytes,
-            offsets: 0..0,
-            quarantine,
-            reason,
-        });
+        let aside = rename_whole(self.disk, path, reason)?;
+        self.report.set_aside.push(aside);
         Ok(())
     }
 
@@ -217,8 +219,7 @@ impl Mend<'_> {
             return self.logs_of_a_broker();
         }
         keep_brokers_away(self.disk, self.root)?;
-        let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
-        let host = Host::new(self.disk.clone(), self.clock.clone(), marks, true);
+        let host = self.host()?;
         let state = self.catalog(&host)?;
         for entry in state.topics() {
             for partition in 0..entry.partitions {
@@ -233,6 +234,22 @@ impl Mend<'_> {
             }
         }
         Ok(())
+    }
+
+    fn host(&mut self) -> Result<Arc<Host>> {
+        for name in SMALL_FILES {
+            let path = self.root.join(name);
+            self.report
+                .set_aside
+                .extend(set_odd_aside(self.disk, &path)?);
+        }
+        let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
+        Ok(Host::new(
+            self.disk.clone(),
+            self.clock.clone(),
+            marks,
+            true,
+        ))
     }
 
     /// Sees that the directory of a partition is there and says whose it is; false where there is
@@ -266,12 +283,11 @@ impl Mend<'_> {
 
     /// Of what a broker left, the metadata is Kafka's: only the logs are repaired.
     fn logs_of_a_broker(&mut self) -> Result<()> {
-        let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
+        let host = self.host()?;
         // What the marks speak of may be something else now.
-        for key in marks.keys() {
-            marks.forget(key)?;
+        for key in host.marks.keys() {
+            host.marks.forget(key)?;
         }
-        let host = Host::new(self.disk.clone(), self.clock.clone(), marks, true);
         let ids = Look::at(self.disk, self.clock, self.root)?.ids();
         for (dir, key) in partitions(self.disk, self.root, &ids)? {
             repair_log(&host, &dir, key, self.report)?;

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::Segment;
@@ -33,7 +33,7 @@ use super::{Host, LogConfig, LogSource, Marks};
 
 use plan::{Found, plan};
 pub use report::{RepairReport, SetAside};
-pub(crate) use rewrite::set_odd_aside;
+pub(crate) use rewrite::{rename_whole, set_odd_aside};
 
 /// Repairs a log, alone or a partition of a root.
 pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
@@ -57,7 +57,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     }
     let path = home.join(file_name::MARKS);
     if !in_root {
-        set_odd_aside(disk, &path)?;
+        report.set_aside.extend(set_odd_aside(disk, &path)?);
     }
     let marks = Marks::open(disk, &path)?;
     // A broker has run since: what the marks speak of may be something else now.
@@ -94,6 +94,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn repair(&self, report: &mut RepairReport) -> Result<()> {
+        self.set_what_is_odd_aside(report)?;
         self.settle_interrupted()?;
         let findings = check_log(self.host, &self.dir, self.key)?;
         let worst = findings
@@ -109,6 +110,23 @@ impl Work<'_> {
         }
         self.forget_hints(&findings, report)?;
         self.open_and_close()
+    }
+
+    /// Moves out of the way what has a name of ours and is no file.
+    fn set_what_is_odd_aside(&self, report: &mut RepairReport) -> Result<()> {
+        let disk = &self.host.disk;
+        for entry in disk.list(&self.dir).at(&self.dir, "list")? {
+            let parsed = FileName::parse(&entry.name);
+            let ours = !matches!(
+                parsed,
+                FileName::Foreign | FileName::Misnamed | FileName::Quarantine { .. }
+            );
+            if entry.kind != EntryKind::File && (ours || entry.name == file_name::TRUNCATE) {
+                let path = self.dir.join(&entry.name);
+                report.set_aside.extend(set_odd_aside(disk, &path)?);
+            }
+        }
+        Ok(())
     }
 
     /// Finishes what was interrupted (1), and makes that durable: a truncation must not come back.

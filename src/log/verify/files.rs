@@ -25,6 +25,21 @@ const CATALOG_KEY: MarkKey = MarkKey {
     partition: PartitionId::MAX,
 };
 
+/// What must be a file in a root, where it is there.
+const ROOT_FILES: [&str; 11] = [
+    file_name::MARKS,
+    file_name::CATALOG,
+    file_name::ROOT,
+    file_name::BOOTSTRAP,
+    file_name::META_PROPERTIES,
+    file_name::RECOVERY_POINTS,
+    file_name::LOG_STARTS,
+    file_name::HIGH_WATERMARKS,
+    file_name::CLEANED,
+    file_name::CLEAN_SHUTDOWN,
+    file_name::LOCK,
+];
+
 /// The names of the partitions in a root.
 pub(super) fn partition_names(
     disk: &Disk,
@@ -50,6 +65,12 @@ pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) ->
         let path = root.join(&entry.name);
         if entry.kind == EntryKind::File {
             check_root_file(host, &path, &entry.name, report);
+            continue;
+        }
+        if ROOT_FILES.contains(&entry.name.as_str()) {
+            let error = "it is no file".to_owned();
+            let kind = ProblemKind::Unreadable { error };
+            report.problems.push(problem(Severity::Damage, &path, kind));
             continue;
         }
         match DirName::parse(&entry.name) {

@@ -97,6 +97,18 @@ impl LogCheck<'_> {
 
     /// Files that are neither segments nor indexes.
     fn names(&mut self, found: &Found) {
+        for (name, parsed) in &found.odd {
+            let error = "it is no file".to_owned();
+            let quarantine = matches!(parsed, FileName::Quarantine { .. });
+            let severity = if quarantine {
+                Severity::Note
+            } else {
+                Severity::Damage
+            };
+            let kind = ProblemKind::Unreadable { error };
+            let path = self.dir.join(name);
+            self.report(problem(severity, &path, kind));
+        }
         for (name, parsed) in &found.others {
             let path = self.dir.join(name);
             let orphan = matches!(

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{IoContext, Result};
 use crate::format::{MarkKey, file_name};
 use crate::types::{Offset, TopicId};
 
@@ -33,9 +33,8 @@ pub(crate) fn verify_alone(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
     };
     let (home, key) = home_of(disk, dir)?;
     let host = looking(disk, &home, &mut report);
-    let findings = check_log(&host, dir, key)?;
-    report.logs.push(findings.condition);
-    report.problems.extend(findings.problems);
+    disk.list(dir).at(dir, "list")?;
+    check_one(&host, dir, key, &mut report);
     Ok(report)
 }
 
@@ -53,20 +52,24 @@ pub(crate) fn verify_root(
     let host = looking(disk, root, &mut report);
     files::check_root(&host, root, &mut report)?;
     for (dir, key) in partitions(disk, root, ids)? {
-        match check_log(&host, &dir, key) {
-            Ok(findings) => {
-                report.logs.push(findings.condition);
-                report.problems.extend(findings.problems);
-            }
-            // One partition that cannot be looked at keeps nobody from the others.
-            Err(error) => {
-                let error = error.to_string();
-                let kind = ProblemKind::Unreadable { error };
-                report.problems.push(problem(Severity::Damage, &dir, kind));
-            }
-        }
+        check_one(&host, &dir, key, &mut report);
     }
     Ok(report)
+}
+
+/// Adds what is found in a log. One that cannot be looked at keeps nobody from the others.
+fn check_one(host: &Host, dir: &Path, key: MarkKey, report: &mut VerifyReport) {
+    match check_log(host, dir, key) {
+        Ok(findings) => {
+            report.logs.push(findings.condition);
+            report.problems.extend(findings.problems);
+        }
+        Err(error) => {
+            let error = error.to_string();
+            let kind = ProblemKind::Unreadable { error };
+            report.problems.push(problem(Severity::Damage, dir, kind));
+        }
+    }
 }
 
 /// Whether a log is just what a flushed mark says: nothing is damaged below it.
