@@ -52,6 +52,7 @@ pub(super) struct Opening<'a> {
     pub(super) host: &'a Host,
     pub(super) dir: Arc<Path>,
     pub(super) mode: OpenMode,
+    pub(super) key: MarkKey,
     pub(super) mark: Option<Mark>,
     /// The segment of the mark as far as it was checked, so that it is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
@@ -94,6 +95,7 @@ impl<'a> Opening<'a> {
             host,
             dir: Arc::from(dir),
             mode,
+            key,
             mark: host.marks.find(key),
             judged: None,
             undigested: Vec::new(),

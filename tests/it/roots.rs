@@ -401,7 +401,9 @@ fn check(subject: &Subject, path: &Path, wound: &Wound, counts: &mut Counts) {
             "{place:?} lost something:\n{repaired}"
         );
         let topic = broker.topic(&place.0).unwrap();
-        topic.append_to(place.1, "after the repair").unwrap();
+        topic
+            .append_to(place.1, Record::keyed("after", "repair"))
+            .unwrap();
     }
     broker.close().unwrap();
     let again = ottla::repair(&dir).unwrap();
@@ -439,7 +441,10 @@ fn look(
     let mut all = true;
     for place in places() {
         let (found, outcome) = read(&broker, &place);
-        nothing_is_invented(subject, &place, &found);
+        // Files of two partitions that changed places are whole batches still: verify tells.
+        if sound {
+            nothing_is_invented(subject, &place, &found);
+        }
         let whole = outcome.is_ok() && is_whole(subject, &place, &found);
         all &= whole;
         if !whole {
@@ -471,10 +476,14 @@ fn a_damaged_root_is_told_of_and_repaired() {
         let subject = build(room.path(), name, closed);
         for (path, wound) in wounds(&subject) {
             let cell = format!("{}: {} {wound:?}", subject.name, path.display());
+            if std::env::var("ROOT_CELL").is_ok_and(|only| !cell.contains(&only)) {
+                continue;
+            }
             let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 check(&subject, &path, &wound, &mut counts);
             }));
             if tried.is_err() {
+                println!("FAILED {cell}");
                 failed.push(cell);
             }
         }

@@ -215,9 +215,14 @@ impl Mend<'_> {
 
     /// The topics, their directories, and then log after log.
     fn logs(&mut self, newer: bool) -> Result<()> {
+        for name in SMALL_FILES {
+            self.set_odd_aside(&self.root.join(name))?;
+        }
         if newer {
             return self.logs_of_a_broker();
         }
+        let metadata = self.root.join(file_name::CLUSTER_METADATA);
+        self.set_odd_aside(&metadata.join(file_name::QUORUM_CHECKPOINT))?;
         keep_brokers_away(self.disk, self.root)?;
         let host = self.host()?;
         let state = self.catalog(&host)?;
@@ -236,13 +241,13 @@ impl Mend<'_> {
         Ok(())
     }
 
-    fn host(&mut self) -> Result<Arc<Host>> {
-        for name in SMALL_FILES {
-            let path = self.root.join(name);
-            self.report
-                .set_aside
-                .extend(set_odd_aside(self.disk, &path)?);
-        }
+    fn set_odd_aside(&mut self, path: &Path) -> Result<()> {
+        let aside = set_odd_aside(self.disk, path)?;
+        self.report.set_aside.extend(aside);
+        Ok(())
+    }
+
+    fn host(&self) -> Result<Arc<Host>> {
         let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
         Ok(Host::new(
             self.disk.clone(),

@@ -191,6 +191,9 @@ pub enum ProblemKind {
     /// Every batch is valid, but they are those of another segment.
     #[error("the file holds the batches of another segment")]
     Misplaced,
+    /// Every batch is valid, but the file is one of another log: directories changed places.
+    #[error("the file is one of another log")]
+    OtherLog,
     /// A file that must be there is missing, and the offsets with it.
     #[error("the file is missing")]
     Missing,
