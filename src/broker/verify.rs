@@ -114,10 +114,9 @@ impl Look {
 
     /// Adds to a report what is wrong with the root as a whole.
     fn tell(&self, report: &mut VerifyReport) -> Result<()> {
-        for error in [self.rest.as_ref().err(), self.state.as_ref().err()] {
-            if let Some(error) = error {
-                tell_error(&self.root, error, report);
-            }
+        let errors = [self.rest.as_ref().err(), self.state.as_ref().err()];
+        for error in errors.into_iter().flatten() {
+            tell_error(&self.root, error, report);
         }
         let Ok(state) = &self.state else {
             return Ok(());

@@ -282,7 +282,7 @@ fn inflict(subject: &Subject, dir: &Path, path: &Path, wound: &Wound, outside: &
         }),
         Wound::Grow => {
             let file = fs::OpenOptions::new().write(true).open(&whole).unwrap();
-            file.set_len(1 << 33).unwrap();
+            file.set_len(1 << 26).unwrap();
             true
         }
         Wound::Delete if whole.is_dir() => {
@@ -293,20 +293,7 @@ fn inflict(subject: &Subject, dir: &Path, path: &Path, wound: &Wound, outside: &
             fs::remove_file(&whole).unwrap();
             true
         }
-        Wound::Stale => {
-            let old = subject.earlier.join(path);
-            if whole.is_dir() && old.is_dir() {
-                fs::remove_dir_all(&whole).unwrap();
-                copy(&old, &whole);
-                return true;
-            }
-            let Ok(bytes) = fs::read(&old) else {
-                return false;
-            };
-            let changes = fs::read(&whole).unwrap() != bytes;
-            fs::write(&whole, bytes).unwrap();
-            changes
-        }
+        Wound::Stale => go_back(&whole, &subject.earlier.join(path)),
         Wound::Swap(other) => {
             let (other, aside) = (dir.join(other), outside.join("aside"));
             if whole.is_file() && fs::read(&whole).unwrap() == fs::read(&other).unwrap() {
@@ -334,6 +321,21 @@ fn inflict(subject: &Subject, dir: &Path, path: &Path, wound: &Wound, outside: &
             true
         }
     }
+}
+
+/// Puts an earlier copy of a file or a directory in its place.
+fn go_back(whole: &Path, old: &Path) -> bool {
+    if whole.is_dir() && old.is_dir() {
+        fs::remove_dir_all(whole).unwrap();
+        copy(old, whole);
+        return true;
+    }
+    let Ok(bytes) = fs::read(old) else {
+        return false;
+    };
+    let changes = fs::read(whole).unwrap() != bytes;
+    fs::write(whole, bytes).unwrap();
+    changes
 }
 
 /// The partitions that may lose something.
@@ -394,7 +396,9 @@ fn check(subject: &Subject, path: &Path, wound: &Wound, counts: &mut Counts) {
     for place in places() {
         let (found, outcome) = read(&broker, &place);
         outcome.unwrap();
-        nothing_is_invented(subject, &place, &found);
+        if !mixes(path, wound) {
+            nothing_is_invented(subject, &place, &found);
+        }
         let whole = is_whole(subject, &place, &found);
         assert!(
             whole || may_lose.contains(&place),
@@ -408,6 +412,12 @@ fn check(subject: &Subject, path: &Path, wound: &Wound, counts: &mut Counts) {
     broker.close().unwrap();
     let again = ottla::repair(&dir).unwrap();
     assert!(again.set_aside.is_empty() && again.is_sound(), "{again}");
+}
+
+/// Whether segments of two logs changed places: batches do not say of which log they are.
+fn mixes(path: &Path, wound: &Wound) -> bool {
+    let is_log = path.extension().is_some_and(|extension| extension == "log");
+    is_log && matches!(wound, Wound::Swap(_))
 }
 
 fn nothing_is_invented(subject: &Subject, place: &Place, found: &Records) {

@@ -103,7 +103,10 @@ fn check_interval(
         return Ok(true);
     }
     let reason = Corruption::malformed("the first bytes of a batch are not what was sealed");
-    if let Some(index) = put_right(&mut fronts, interval.crc)
+    let around = subject.segment.base_offset()..subject.ceiling;
+    let right = put_right(&mut fronts, interval.crc)
+        .or_else(|| put_offset_right(&mut fronts, &around, interval.crc));
+    if let Some(index) = right
         && let Some(front) = fronts.get(index).cloned()
     {
         let condition = Condition::Patched(front.prefix, reason);
@@ -174,6 +177,41 @@ fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
                 return Some(index);
             }
             flip(fronts, index, bit);
+        }
+    }
+    None
+}
+
+/// The most offsets that are tried for the batches of one interval.
+const TRIES_MAX: u64 = 1 << 14;
+
+/// Gives one batch the offset in the gap around it that makes the checksum right; gives which.
+fn put_offset_right(fronts: &mut [Front], around: &Range<Offset>, crc: u32) -> Option<usize> {
+    let mut tries = TRIES_MAX;
+    for index in 0..fronts.len() {
+        let before = index.checked_sub(1).and_then(|before| fronts.get(before));
+        let low = before.map_or(around.start, |before| before.offsets.end);
+        let after = fronts.get(index.saturating_add(1));
+        let high = after.map_or(around.end, |after| after.offsets.start);
+        let front = fronts.get(index)?;
+        let (was, offsets) = (front.prefix, front.offsets.clone());
+        let span = offsets.end.saturating_sub(offsets.start);
+        let last = high.saturating_sub(span).min(low.saturating_add(tries));
+        for base in low..=last {
+            tries = tries.saturating_sub(1);
+            if let Some(front) = fronts.get_mut(index)
+                && let Some(bytes) = front.prefix.first_chunk_mut::<8>()
+            {
+                *bytes = base.to_be_bytes();
+                front.offsets = base..base.saturating_add(span);
+            }
+            if hash(fronts) == crc {
+                return Some(index);
+            }
+        }
+        if let Some(front) = fronts.get_mut(index) {
+            front.prefix = was;
+            front.offsets = offsets;
         }
     }
     None
