@@ -22,6 +22,7 @@ mod host;
 mod isolation;
 mod leftovers;
 mod marks;
+mod old_format;
 mod open;
 mod place;
 mod quarantine;

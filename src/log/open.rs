@@ -25,6 +25,7 @@ use crate::types::{Offset, Position, to_usize};
 use super::append::{AppendState, Gate, HotSettings};
 use super::digest::Digesting;
 use super::flush::TurnState;
+use super::old_format::refuse_old_format;
 use super::quarantine::{copy_aside, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::{remove_if_there, remove_segment_files};
@@ -223,6 +224,7 @@ impl Opening<'_> {
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
+        refuse_old_format(segment, &file, &scanned)?;
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(scanned.end.0);
         if scanned.end > Position::ZERO && self.report.clean {
             self.report.events.push(OpenEvent::IndexRebuilt {
@@ -259,6 +261,7 @@ impl Opening<'_> {
             mark: Some(mark.position),
         };
         let mut scanned = scan(segment, file, walk)?;
+        refuse_old_format(segment, file, &scanned)?;
         // What lies below the mark must still be valid.
         if scanned.at_mark.is_none() {
             return Ok(None);
