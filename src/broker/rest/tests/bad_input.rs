@@ -88,7 +88,7 @@ fn partition_of(rest: &Rest, change: impl FnOnce(&mut PartitionRecord)) -> Metad
 fn a_root_that_is_one_of_several_is_refused() {
     let rest = Rest::of_a_broker();
     rest.say(&[partition_of(&rest, |partition| {
-        partition.replicas = vec![1, 2]
+        partition.replicas = vec![1, 2];
     })]);
     let then = Then::Unsupported(&["topic t", "not on this node alone", "__cluster_metadata-0"]);
     check("two replicas", &rest, &then);
