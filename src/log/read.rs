@@ -153,6 +153,7 @@ impl Reader {
         next
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         let shared = &self.log.shared;
         loop {
@@ -300,6 +301,16 @@ impl Place {
     }
 }
 
+#[cold]
+fn undecoded(error: DecodeError, segment: &Segment, at: Position) -> Error {
+    match error {
+        DecodeError::Corrupt(reason) => Error::corrupt(&segment.log_path(), at.0, reason),
+        DecodeError::Unsupported(what) => Error::Unsupported {
+            what: what.to_owned(),
+        },
+    }
+}
+
 /// Whether a batch that an index led to can be the first one to look at: what lies before it ends
 /// at or below the offset that is wanted.
 fn fits(raw: &RawBatch, wanted: Offset) -> bool {
@@ -385,15 +396,17 @@ impl Shared {
     }
 
     /// Decodes a batch of a segment.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the batch goes through memory"
+    )]
     pub(super) fn decode(&self, raw: RawBatch, segment: &Segment) -> Result<RecordBatch> {
         let budget = to_usize(self.hot.max_decompressed_batch_bytes());
-        let position = raw.position.0;
-        RecordBatch::decode(raw.bytes, raw.header, budget).map_err(|error| match error {
-            DecodeError::Corrupt(reason) => Error::corrupt(&segment.log_path(), position, reason),
-            DecodeError::Unsupported(what) => Error::Unsupported {
-                what: what.to_owned(),
-            },
-        })
+        match RecordBatch::decode(raw.bytes, raw.header, budget) {
+            Ok(batch) => Ok(batch),
+            Err(error) => Err(undecoded(error, segment, raw.position)),
+        }
     }
 
     /// The record at an offset.

@@ -154,7 +154,11 @@ impl BatchCursor {
     }
 
     /// The next whole batch that ends at or before `end`, or `None` at `end`.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the batch goes through memory"
+    )]
     pub(crate) fn next(&mut self, file: &File, end: Position) -> Result<Option<RawBatch>, Stop> {
         if self.position >= end {
             return Ok(None);

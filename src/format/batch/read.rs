@@ -37,7 +37,11 @@ impl RecordBatch {
     ///
     /// `Corrupt` with `Truncated`, `Record`, `TooLarge` or `Decompression`, and `Unsupported` for a
     /// codec that is not in this build.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the batch goes through memory"
+    )]
     pub(crate) fn decode(
         bytes: Bytes,
         header: BatchHeader,
@@ -52,9 +56,7 @@ impl RecordBatch {
             check_records(packed, &header)?;
             None
         } else {
-            let unpacked = Bytes::from(compression::decompress(codec, packed, budget)?);
-            check_records(&unpacked, &header)?;
-            Some(unpacked)
+            Some(unpack(packed, &header, budget)?)
         };
         Ok(Self {
             header,
@@ -131,6 +133,13 @@ impl RecordBatch {
             .as_ref()
             .map_or((&self.bytes, HEADER_LEN), |unpacked| (unpacked, 0))
     }
+}
+
+/// Unpacks records and checks them.
+fn unpack(packed: &[u8], header: &BatchHeader, budget: usize) -> Result<Bytes, DecodeError> {
+    let unpacked = compression::decompress(header.compression(), packed, budget)?;
+    check_records(&unpacked, header)?;
+    Ok(Bytes::from(unpacked))
 }
 
 /// The one pass that makes the others safe.
