@@ -35,6 +35,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether a truncation was interrupted.
+    pub(super) fn truncates(&self) -> bool {
+        self.intent.is_some()
+    }
+
     /// Whether something was interrupted that changes which segments there are.
     pub(super) fn is_unsettled(&self) -> bool {
         let staged = |(_, name): &(String, FileName)| match name {
@@ -203,7 +208,11 @@ impl Opening<'_> {
             let length = self.disk().file_len(&path).at(&path, "look at")?;
             let next = next.copied().unwrap_or(base);
             let dir = Arc::clone(&self.dir);
-            Ok(Arc::new(Segment::sealed(dir, base, Position(length), next)))
+            let segment = Segment::sealed(dir, base, Position(length), next);
+            if self.host.marks.are_distrusted() {
+                segment.distrust_digest();
+            }
+            Ok(Arc::new(segment))
         });
         listed.collect()
     }
