@@ -29,7 +29,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::types::Timestamp;
+use crate::types::{Sabotage, Timestamp};
 
 pub(crate) use appender::Appender;
 
@@ -272,6 +272,9 @@ impl Disk {
             self.remove_file(&temporary).ok();
             return outcome;
         }
+        if Sabotage::RenameNotSynced.is_on() {
+            return Ok(());
+        }
         self.sync_dir(parent(path))
     }
 
@@ -284,6 +287,9 @@ impl Disk {
             file => file?,
         };
         file.write_at(0, bytes)?;
+        if Sabotage::RenameBeforeSync.is_on() {
+            return Ok(());
+        }
         file.sync_data()
     }
 }
