@@ -344,6 +344,12 @@ impl File {
         either!(self, file => file.reserve(from, len))
     }
 
+    /// Where the next bytes from `position` on are that may be anything but zeros: at `position`
+    /// itself where the file system does not know. `None` when only zeros follow.
+    pub(crate) fn data_from(&self, position: u64) -> io::Result<Option<u64>> {
+        either!(self, file => file.data_from(position))
+    }
+
     /// Whether stores into a mapped window over reserved space are safe here, on a full disk too:
     /// known of ext4 and tmpfs, measured on both. A copy-on-write file system needs new blocks
     /// for every store and answers a full disk by SIGBUS.

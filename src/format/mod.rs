@@ -36,7 +36,7 @@ mod wire;
 
 pub(crate) use batch::{
     BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN, LOG_OVERHEAD,
-    OwnedRecords, Rewrite, check_crc, encode_one, stamp,
+    OwnedRecords, Rewrite, check_crc, encode_one, record_at, stamp,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
 pub(crate) use checkpoint::LeaderEpoch;
