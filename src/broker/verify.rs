@@ -88,7 +88,9 @@ impl Look {
         let marks = if newer {
             Marks::none(root)
         } else {
-            Marks::read_only(disk, &root.join(file_name::MARKS))?
+            // What keeps them from being read is told with the files of the root.
+            let marks = Marks::read_only(disk, &root.join(file_name::MARKS));
+            marks.unwrap_or_else(|_| Marks::none(root))
         };
         let host = Host::new(disk.clone(), clock.clone(), marks, true);
         let state = Catalog::look(&host, root).map(|own| {

@@ -22,7 +22,7 @@ use crate::format::{
 use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
-    Compression, Durability, Offset, Position, Record, Timestamp, TimestampType, to_usize,
+    Compression, Durability, Offset, Position, Record, Sabotage, Timestamp, TimestampType, to_usize,
 };
 
 use super::{LogConfig, OpenMode, Shared};
@@ -68,9 +68,7 @@ impl HotSettings {
         };
         let special = config.compression_type != Compression::None
             || config.message_timestamp_type != TimestampType::CreateTime
-            || config.cleanup_policy.compacts()
-            || config.message_timestamp_before_max_ms.is_some()
-            || config.message_timestamp_after_max_ms.is_some();
+            || has_rules(config);
         self.max_message_bytes
             .store(config.max_message_bytes, Ordering::Relaxed);
         self.durability.store(durability, Ordering::Relaxed);
@@ -223,8 +221,11 @@ impl Shared {
         };
         with_scratch(|scratch| {
             let mut builder = BatchBuilder::new(scratch, options);
+            let ruled = has_rules(&config);
             for record in records {
-                check_record(&record, &config, options.now)?;
+                if ruled {
+                    check_record(&record, &config, options.now)?;
+                }
                 builder.push(&record).map_err(|error| self.refused(error))?;
             }
             if builder.count() == 0 {
@@ -314,6 +315,9 @@ impl Shared {
             return Err(Error::Closed);
         };
         let position = writer.end();
+        if Sabotage::PublishBeforeWrite.is_on() {
+            self.end.store(next_offset, Ordering::Release);
+        }
         if let Err(error) = writer.append(batch) {
             return Err(self.cut_back(state, position, error));
         }
@@ -388,6 +392,7 @@ impl Shared {
     fn after_append(&self, end: Offset, unsynced_bytes: u64, backlog: usize) -> Result<()> {
         match self.hot.durability() {
             // Readers are woken by the flush: they see nothing before it.
+            Durability::Always if Sabotage::AcknowledgedBeforeSync.is_on() => self.raise(),
             Durability::Always => return self.flush_to(end).map(drop),
             Durability::Interval(every) => {
                 self.raise();
@@ -536,6 +541,13 @@ impl Shared {
             Err(error) => Err(Error::io(&path, "create", error)),
         }
     }
+}
+
+/// Whether a log has rules for its records.
+fn has_rules(config: &LogConfig) -> bool {
+    config.cleanup_policy.compacts()
+        || config.message_timestamp_before_max_ms.is_some()
+        || config.message_timestamp_after_max_ms.is_some()
 }
 
 /// The rules for a record that some logs have.

@@ -47,7 +47,7 @@ impl Opening<'_> {
         let below = segments.iter().zip(segments.iter().skip(1));
         for (segment, next) in below {
             if segment.base_offset() < mark.segment_base {
-                self.judge_sealed(segment, next.base_offset())?;
+                self.judge_sealed(segment, next.base_offset(), mark.log_start_offset)?;
             }
         }
         self.report.clean &= mark.closed
@@ -93,7 +93,12 @@ impl Opening<'_> {
     }
 
     /// Rule 4.
-    fn judge_sealed(&mut self, segment: &Arc<Segment>, next_base: Offset) -> Result<()> {
+    fn judge_sealed(
+        &mut self,
+        segment: &Arc<Segment>,
+        next_base: Offset,
+        start: Offset,
+    ) -> Result<()> {
         let Some(digest) = segment.digest_summary(&self.host.disk) else {
             self.undigested.push(Arc::clone(segment));
             return Ok(());
@@ -108,7 +113,8 @@ impl Opening<'_> {
             self.undigested.push(Arc::clone(segment));
             return Ok(());
         }
-        if digest.next_offset == next_base {
+        // Of what lies below the start some files may be gone already, and others not yet.
+        if digest.next_offset == next_base || digest.next_offset <= start {
             return Ok(());
         }
         let path = self.dir.join(file_name::log(digest.next_offset));

@@ -22,6 +22,7 @@ mod host;
 mod isolation;
 mod leftovers;
 mod marks;
+mod old_format;
 mod open;
 mod place;
 mod quarantine;
@@ -63,7 +64,8 @@ use crate::error::{Error, Result};
 use crate::format::LogRecord;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
 use crate::types::{
-    Compression, Durability, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp,
+    Compression, Durability, Offset, ReadIsolation, Record, Sabotage, Settings as _, Start,
+    Timestamp,
 };
 
 use append::{AppendState, HotSettings};
@@ -532,7 +534,7 @@ impl Shared {
 
     #[inline]
     pub(crate) fn high_watermark(&self) -> Offset {
-        if self.hot.durability() == Durability::Always {
+        if self.hot.durability() == Durability::Always && !Sabotage::ShownBeforeSync.is_on() {
             self.flushed_offset()
         } else {
             self.end_offset()

@@ -9,6 +9,7 @@ mod choice;
 mod names;
 mod offset;
 mod record;
+mod sabotage;
 mod setting;
 mod timestamp;
 mod varint;
@@ -21,9 +22,10 @@ pub use offset::{Offset, PartitionId};
 pub(crate) use offset::{Position, to_usize};
 pub(crate) use record::{EncodedHeaders, decode_header};
 pub use record::{Header, HeaderIter, Record};
+pub(crate) use sabotage::Sabotage;
 pub(crate) use setting::{
     BadSetting, SettingValue, Settings, config, deserialize as deserialize_settings,
     serialize as serialize_settings,
 };
 pub use timestamp::Timestamp;
-pub(crate) use varint::{read_varint, read_varlong, varint_len, varlong_len, write_varint};
+pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varint, write_varlong};

@@ -216,6 +216,10 @@ impl OsFile {
         })
     }
 
+    pub(super) fn data_from(&self, position: u64) -> io::Result<Option<u64>> {
+        calls::data_from(&self.file, position)
+    }
+
     pub(super) fn window_safe(&self) -> bool {
         calls::window_safe(&self.file)
     }
