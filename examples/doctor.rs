@@ -2,9 +2,9 @@
 //! asked to.
 //!
 //! ```text
-//! cargo run --example doctor -- DIR             looks, changes nothing; fails where there is damage
-//! cargo run --example doctor -- DIR --repair    sets damage aside, keeps every other record
-//! cargo run --example doctor                    shows both on a directory that it damages itself
+//! cargo run --example doctor -- DIR            looks, changes nothing; fails where there is damage
+//! cargo run --example doctor -- DIR --repair   sets damage aside, keeps every other record
+//! cargo run --example doctor                   shows both on a directory that it damages itself
 //! ```
 
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]

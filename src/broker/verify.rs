@@ -13,8 +13,8 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name, properties};
 use crate::log::{
-    Host, Marks, Problem, ProblemKind, Severity, VerifyReport, problem, seems_root, verify_alone,
-    verify_root,
+    Host, Marks, OpenMode, Problem, ProblemKind, Severity, VerifyReport, problem, seems_root,
+    verify_alone, verify_root,
 };
 use crate::types::TopicId;
 
@@ -83,7 +83,7 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn at(disk: &Disk, clock: &Clock, root: &Path) -> Result<Self> {
         let config = BrokerConfig::default();
-        let rest = rest::look_at(disk, clock, root, &config);
+        let rest = rest::look_at(disk, clock, root, &config, OpenMode::Read);
         let newer = rest.as_ref().is_ok_and(rest::Found::is_newer);
         let marks = if newer {
             Marks::none(root)

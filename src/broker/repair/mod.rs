@@ -4,8 +4,8 @@
 //! Knows nothing about what is in a log; `log/repair` repairs each.
 //!
 //! 1. What cannot be read is set aside before something else takes its place.
-//! 2. A topic that the catalog has lost is taken back from its directories: its name, its id and its
-//!    partitions stand there. Its settings come from the last metadata that was written for Kafka,
+//! 2. A topic that the catalog has lost is taken back from its directories: its name, its id and
+//!    its partitions stand there. Its settings come from the last metadata that was written for Kafka,
 //!    or are a new topic's, under which nothing is ever forgotten.
 //! 3. A directory that changed places with another goes back where its marks fit.
 
@@ -56,8 +56,8 @@ const SMALL_FILES: [&str; 8] = [
 /// # Errors
 ///
 /// - [`Error::Locked`](crate::Error::Locked): the directory is open. Nothing was changed.
-/// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace): what was done until
-///   then stands, and repairing again goes on.
+/// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace): what was done
+///   until then stands, and repairing again goes on.
 ///
 /// # Examples
 ///
