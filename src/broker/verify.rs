@@ -63,7 +63,7 @@ pub(crate) fn verify_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Verify
     if !seems_root(disk, dir)? {
         return verify_alone(disk, dir);
     }
-    let look = Look::at(disk, clock, dir)?;
+    let look = Look::at(disk, clock, dir);
     let mut report = verify_root(disk, dir, &look.ids())?;
     look.tell(&mut report)?;
     Ok(report)
@@ -81,7 +81,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn at(disk: &Disk, clock: &Clock, root: &Path) -> Result<Self> {
+    pub(super) fn at(disk: &Disk, clock: &Clock, root: &Path) -> Self {
         let config = BrokerConfig::default();
         let rest = rest::look_at(disk, clock, root, &config, OpenMode::Read);
         let newer = rest.as_ref().is_ok_and(rest::Found::is_newer);
@@ -98,12 +98,12 @@ impl Look {
             let theirs = theirs.and_then(|found| found.catalog(&own, &config));
             theirs.unwrap_or(own)
         });
-        Ok(Self {
+        Self {
             host,
             root: root.to_path_buf(),
             rest,
             state,
-        })
+        }
     }
 
     /// The topics by name.

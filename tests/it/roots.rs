@@ -3,9 +3,9 @@
 //! file; directories that are gone or changed places.
 //!
 //! Of each: `verify` changes nothing and does not fail; what a broker gives out is what was
-//! appended there, and who loses something is told; no partition suffers for another; after `repair` the
-//! broker opens with all its topics, nothing is lost but in the partition that was hit, and
-//! repairing again finds nothing to do.
+//! appended there, and who loses something is told; no partition suffers for another; after
+//! `repair` the broker opens with all its topics, nothing is lost but in the partition that was
+//! hit, and repairing again finds nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

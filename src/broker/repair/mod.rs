@@ -5,8 +5,8 @@
 //!
 //! 1. What cannot be read is set aside before something else takes its place.
 //! 2. A topic that the catalog has lost is taken back from its directories: its name, its id and
-//!    its partitions stand there. Its settings come from the last metadata that was written for Kafka,
-//!    or are a new topic's, under which nothing is ever forgotten.
+//!    its partitions stand there. Its settings come from the last metadata that was written for
+//!    Kafka, or are a new topic's, under which nothing is ever forgotten.
 //! 3. A directory that changed places with another goes back where its marks fit.
 
 mod moves;
@@ -293,7 +293,7 @@ impl Mend<'_> {
         for key in host.marks.keys() {
             host.marks.forget(key)?;
         }
-        let ids = Look::at(self.disk, self.clock, self.root)?.ids();
+        let ids = Look::at(self.disk, self.clock, self.root).ids();
         for (dir, key) in partitions(self.disk, self.root, &ids)? {
             repair_log(&host, &dir, key, self.report)?;
         }
