@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File, Lock};
+use crate::disk::{Access, Disk, File, Lock, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
@@ -25,6 +25,7 @@ use crate::types::{Offset, Position, Sabotage, to_usize};
 use super::append::{AppendState, Gate, HotSettings};
 use super::digest::Digesting;
 use super::flush::TurnState;
+use super::old_format::refuse_old_format;
 use super::quarantine::{copy_aside, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::{remove_if_there, remove_segment_files};
@@ -52,6 +53,7 @@ pub(super) struct Opening<'a> {
     pub(super) host: &'a Host,
     pub(super) dir: Arc<Path>,
     pub(super) mode: OpenMode,
+    pub(super) key: MarkKey,
     pub(super) mark: Option<Mark>,
     /// The segment of the mark as far as it was checked, so that it is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
@@ -94,6 +96,7 @@ impl<'a> Opening<'a> {
             host,
             dir: Arc::from(dir),
             mode,
+            key,
             mark: host.marks.find(key),
             judged: None,
             undigested: Vec::new(),
@@ -225,6 +228,7 @@ impl Opening<'_> {
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
+        refuse_old_format(segment, &file, &scanned)?;
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(scanned.end.0);
         if scanned.end > Position::ZERO && self.report.clean {
             self.report.events.push(OpenEvent::IndexRebuilt {
@@ -262,6 +266,7 @@ impl Opening<'_> {
             blames_gaps: false,
         };
         let mut scanned = scan(segment, file, walk)?;
+        refuse_old_format(segment, file, &scanned)?;
         // What lies below the mark must still be valid.
         if scanned.at_mark.is_none() {
             return Ok(None);
@@ -510,7 +515,7 @@ impl Shared {
 fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
     let path = dir.join(file_name::LEADER_EPOCHS);
     let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        Err(error) if is_no_such_file(&error) => None,
         read => read.at(&path, "read")?,
     };
     let epochs = text

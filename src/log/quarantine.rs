@@ -115,19 +115,30 @@ fn name(dir: &Path, base: Offset, position: Position, number: u32) -> PathBuf {
 pub(super) fn is_zero(file: &File, path: &Path, range: std::ops::Range<Position>) -> Result<bool> {
     let mut buffer = vec![0; COPY_BYTES.min(to_usize(range.end.since(range.start)))];
     let mut at = range.start;
-    while at < range.end {
+    // What was reserved and never written is found without being read.
+    while let Some(data) = file.data_from(at.0).at(path, "look at")? {
+        at = at.max(Position(data));
+        if at >= range.end {
+            break;
+        }
         let wanted = buffer.len().min(to_usize(range.end.since(at)));
         let Some(chunk) = buffer.get_mut(..wanted) else {
             break;
         };
         let read = file.read_at(at.0, chunk).at(path, "read")?;
-        if read == 0 {
+        let Some(chunk) = chunk.get(..read).filter(|chunk| !chunk.is_empty()) else {
             break;
-        }
-        if chunk.iter().take(read).any(|byte| *byte != 0) {
+        };
+        if !are_zeros(chunk) {
             return Ok(false);
         }
         at = at.plus(read);
     }
     Ok(true)
+}
+
+/// In strides without an exit, which become wide instructions.
+fn are_zeros(bytes: &[u8]) -> bool {
+    let stride = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
+    bytes.chunks(1024).all(stride)
 }
