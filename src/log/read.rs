@@ -265,13 +265,14 @@ impl Place {
         if self.cursor.position() < self.segment.end() {
             return Ok(true);
         }
-        if self.segment.is_gone() {
+        let opened = next.file(&shared.host.disk, &shared.host.files);
+        if self.segment.is_gone() || opened.is_err() && next.is_gone() {
             // Segments were dropped or merged meanwhile.
             shared.check_not_below_start(position)?;
             *self = shared.locate(position.max(self.cursor.floor()))?;
             return Ok(true);
         }
-        self.file = next.file(&shared.host.disk, &shared.host.files)?;
+        self.file = opened?;
         self.cursor.enter(next.start(&shared.host.disk));
         self.segment = next;
         Ok(true)
