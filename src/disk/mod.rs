@@ -294,6 +294,13 @@ impl Disk {
     }
 }
 
+/// Whether reading a small file failed because of what stands in its place: something longer than
+/// it can be, or no file at all. What it held can then be taken for lost.
+pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound};
+    matches!(error.kind(), InvalidData | InvalidInput | NotFound)
+}
+
 impl File {
     /// Reads from `position` until `buf` is full or the file ends; gives the number of bytes read.
     #[inline]

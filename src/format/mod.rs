@@ -46,7 +46,7 @@ pub(crate) use corruption::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
-    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN,
+    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN, home_of,
 };
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;

@@ -11,7 +11,8 @@
 //!    that end exactly there, with the offset that was flushed,
 //! 3. when the log begins above where its start is,
 //! 4. when an earlier segment is shorter than its digest says, or does not end where the next one
-//!    begins.
+//!    begins,
+//! 5. when the digest of a segment says that it is of another log: two directories changed places.
 //!
 //! Nothing more is read, so that opening takes no longer for a larger log: what is wrong inside
 //! earlier batches is found by whoever reads them.
@@ -19,7 +20,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{Corruption, Mark, file_name};
+use crate::format::{Corruption, DigestSummary, Mark, file_name};
 use crate::segment::{Guard, Search, Segment, TailScan, count_batches};
 use crate::types::{Offset, Position, to_usize};
 
@@ -39,6 +40,9 @@ impl Opening<'_> {
         if holder.end() < mark.position {
             let missing = truncated(mark.position, holder.end());
             return Err(damage(holder, holder.end(), missing));
+        }
+        if let Some(digest) = holder.digest_summary(&self.host.disk) {
+            self.judge_home(holder, &digest)?;
         }
         let below = segments.iter().zip(segments.iter().skip(1));
         for (segment, next) in below {
@@ -99,6 +103,7 @@ impl Opening<'_> {
             self.undigested.push(Arc::clone(segment));
             return Ok(());
         };
+        self.judge_home(segment, &digest)?;
         if segment.end() < digest.length {
             let missing = truncated(digest.length, segment.end());
             return Err(damage(segment, segment.end(), missing));
@@ -115,6 +120,15 @@ impl Opening<'_> {
         let path = self.dir.join(file_name::log(digest.next_offset));
         let reason = Corruption::offset(digest.next_offset, next_base);
         Err(Error::corrupt(&path, 0, reason))
+    }
+
+    /// Rule 5.
+    fn judge_home(&self, segment: &Segment, digest: &DigestSummary) -> Result<()> {
+        if digest.is_anothers(self.key) {
+            let reason = Corruption::malformed("the segment is one of another log");
+            return Err(damage(segment, Position::ZERO, reason));
+        }
+        Ok(())
     }
 
     /// Counts the valid batches behind the end of what is kept; a log that is to be strict refuses

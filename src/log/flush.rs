@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{IndexWritten, Mark, file_name};
+use crate::format::{IndexWritten, Mark, MarkKey, file_name};
 use crate::segment::Segment;
 use crate::sync::{MutexGuard, Ordering};
 use crate::types::{Offset, Position, Sabotage};
@@ -66,6 +66,13 @@ impl Poison {
 /// The turn. Given back when dropped, whatever happened.
 pub(super) struct Turn<'a> {
     log: &'a Shared,
+}
+
+impl Turn<'_> {
+    /// What the log is called among the marks.
+    pub(super) fn mark_key(&self) -> MarkKey {
+        self.log.turn.lock().mark.key
+    }
 }
 
 impl Drop for Turn<'_> {

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File, Lock};
+use crate::disk::{Access, Disk, File, Lock, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
@@ -53,6 +53,7 @@ pub(super) struct Opening<'a> {
     pub(super) host: &'a Host,
     pub(super) dir: Arc<Path>,
     pub(super) mode: OpenMode,
+    pub(super) key: MarkKey,
     pub(super) mark: Option<Mark>,
     /// The segment of the mark as far as it was checked, so that it is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
@@ -95,6 +96,7 @@ impl<'a> Opening<'a> {
             host,
             dir: Arc::from(dir),
             mode,
+            key,
             mark: host.marks.find(key),
             judged: None,
             undigested: Vec::new(),
@@ -513,7 +515,7 @@ impl Shared {
 fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
     let path = dir.join(file_name::LEADER_EPOCHS);
     let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        Err(error) if is_no_such_file(&error) => None,
         read => read.at(&path, "read")?,
     };
     let epochs = text

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
-use crate::disk::{Disk, Lock};
+use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::types::{PartitionId, Sabotage, TopicId};
@@ -115,10 +115,34 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path) -> Result<Lock> {
 
 /// Whether a directory is a root: it holds topics, ours or a broker's.
 pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
-    for name in [file_name::CATALOG, file_name::META_PROPERTIES] {
+    let own = [
+        file_name::CATALOG,
+        file_name::META_PROPERTIES,
+        file_name::ROOT,
+        file_name::BOOTSTRAP,
+    ];
+    for name in own {
         let path = dir.join(name);
         if disk.exists(&path).at(&path, "look at")? {
             return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a directory is a root, or was one before its own files were lost: it holds partitions
+/// that say to which topic they belong.
+pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
+    if is_root(disk, dir)? {
+        return Ok(true);
+    }
+    for entry in disk.list(dir).at(dir, "list")? {
+        let parsed = DirName::parse(&entry.name);
+        if entry.kind == EntryKind::Dir && matches!(parsed, DirName::Partition { .. }) {
+            let path = dir.join(&entry.name).join(file_name::PARTITION_METADATA);
+            if disk.exists(&path).at(&path, "look at")? {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

@@ -14,6 +14,8 @@ mod flights;
 mod helpers;
 mod public_api;
 mod readme;
+#[cfg(unix)]
+mod roots;
 mod serde;
 mod topics;
 mod upkeep;
