@@ -8,6 +8,8 @@ mod error;
 mod format;
 mod group;
 mod log;
+#[cfg(test)]
+mod proof;
 mod segment;
 mod sync;
 mod topic;

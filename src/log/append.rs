@@ -341,8 +341,7 @@ impl Shared {
         if let Some(writer) = &mut state.writer
             && let Err(cut) = writer.cut(end)
         {
-            state.gate = Gate::Poisoned;
-            return self.latch(path, cut);
+            return self.close_gate(state, path, cut);
         }
         Error::io(&path, "write", error)
     }
@@ -503,9 +502,12 @@ impl Shared {
     fn next_file(&self, state: &mut AppendState, next: &Segment) -> Result<crate::disk::File> {
         let path = next.log_path();
         let prepared = self.dir.join(file_name::NEXT_SEGMENT);
-        if std::mem::take(&mut state.next_ready) && self.host.disk.rename(&prepared, &path).is_ok()
+        // Opened first: a file under its name that is not used would stand in the way of opening.
+        if std::mem::take(&mut state.next_ready)
+            && let Ok(file) = self.host.disk.open(&prepared, Access::Write)
+            && self.host.disk.rename(&prepared, &path).is_ok()
         {
-            return self.host.disk.open(&path, Access::Write).at(&path, "open");
+            return Ok(file);
         }
         match self.host.disk.create(&path) {
             Ok(file) => Ok(file),

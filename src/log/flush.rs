@@ -153,25 +153,23 @@ impl Shared {
             self.turn_over.wait(&mut state);
         }
         let turn = self.take_free_turn(state)?;
-        let flushed = self.sync_all(&turn)?;
+        let synced = self.sync_all(&turn);
         drop(turn);
-        Ok(flushed)
+        match synced {
+            // Everything is synced, and only the mark lags behind: it is a lower bound.
+            Err(_) if self.flushed_offset() >= target => Ok(self.flushed_offset()),
+            synced => synced,
+        }
     }
 
-    /// Syncs everything that is written, in the order of (I1), and moves the flushed end.
+    /// Syncs everything that is written, in the order of (I1), and moves the flushed end and the
+    /// mark. An error that is not `Poisoned` is about the mark alone.
     pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
         let mut work = {
             let mut state = self.append.lock();
             gather(&mut state)
         };
-        if let Err(error) = self.seal(&mut work) {
-            // Trimming failed, which is no failed sync: the segments stay for the next turn.
-            let mut state = self.append.lock();
-            work.sealing.append(&mut state.sealing);
-            state.sealing = work.sealing;
-            state.names_unsynced |= work.names;
-            return Err(error);
-        }
+        self.seal(&mut work)?;
         if work.names {
             let synced = self.host.disk.sync_dir(&self.dir);
             synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))?;
@@ -181,25 +179,24 @@ impl Shared {
                 .map_err(|cause| self.poisoned(work.active.log_path(), cause))?;
         }
         self.extend_index(&work);
-        self.move_mark(turn, &work)?;
+        let marked = self.move_mark(turn, &work);
         self.flushed.store(work.end, Ordering::Release);
         self.raise();
-        Ok(work.end)
+        marked.map(|()| work.end)
     }
 
-    /// Gives back what sealed segments had reserved, writes their indexes, syncs them, closes
-    /// them. On an error the ones that are not done stay in `work`.
+    /// Gives back what sealed segments had reserved, syncs them, writes their indexes, closes
+    /// them. A segment that cannot be trimmed latches the log as one that cannot be synced does:
+    /// nothing after it may be called flushed.
     fn seal(&self, work: &mut Work) -> Result<()> {
-        while let Some(sealing) = work.sealing.first_mut() {
+        for mut sealing in std::mem::take(&mut work.sealing) {
             let path = sealing.segment.log_path();
-            sealing.writer.trim().at(&path, "trim")?;
-            let synced = sealing.writer.file().sync_data();
+            let trimmed = sealing.writer.trim();
+            let synced = trimmed.and_then(|()| sealing.writer.file().sync_data());
             synced.map_err(|cause| self.poisoned(path, cause))?;
-            // Indexes can be built anew: a failure to write one is no reason to fail.
-            drop(sealing.segment.write_index_files(&self.host.disk));
+            sealing.segment.seal_index_files(&self.host.disk);
             sealing.segment.set_grows(false);
             sealing.segment.close_file();
-            work.sealing.remove(0);
             work.names = true;
         }
         Ok(())
@@ -208,11 +205,20 @@ impl Shared {
     /// Closes the gate and latches the log: a sync failed.
     #[cold]
     pub(super) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
-        let mut state = self.append.lock();
+        self.close_gate(&mut self.append.lock(), path, cause)
+    }
+
+    /// The same for a caller that holds the append lock.
+    #[cold]
+    pub(super) fn close_gate(
+        &self,
+        state: &mut AppendState,
+        path: PathBuf,
+        cause: std::io::Error,
+    ) -> Error {
         if state.gate == Gate::Open {
             state.gate = Gate::Poisoned;
         }
-        drop(state);
         self.latch(path, cause)
     }
 
@@ -247,7 +253,7 @@ impl Shared {
     }
 
     /// Writes a changed mark into the page cache. A mark that cannot be written stays where it
-    /// was, and then the flushed end does too.
+    /// was.
     pub(super) fn write_mark(
         &self,
         _turn: &Turn<'_>,

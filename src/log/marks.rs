@@ -4,7 +4,8 @@
 //! is safely on disk, and where the log starts.
 //!
 //! 1. A mark is written only after the sync it speaks of succeeded, so it is always a lower bound.
-//! 2. Each log has two slots, written in turn: a torn write leaves the other.
+//! 2. Each log has two slots. Only the one that is not known to be durable is written, however
+//!    often, until a sync makes it the durable one: a torn write leaves the other.
 //! 3. A write goes to the page cache, which survives the process. The file itself is synced at
 //!    most once a second, and whenever somebody is about to rely on it (a roll, a close, a
 //!    deletion).
@@ -17,12 +18,18 @@ use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, SLOT_LEN};
 use crate::sync::Mutex;
+use crate::types::to_usize;
 
 /// How long the marks of a running root may be unsynced.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// The largest file of marks that is read: four million logs.
 const FILE_BYTES_MAX: usize = 1 << 30;
+
+/// The same as `SLOT_LEN`, as a place in the file.
+const SLOT_BYTES: u64 = 128;
+
+const _: () = assert!(SLOT_LEN == 128);
 
 /// The marks of one root.
 #[derive(Debug)]
@@ -37,7 +44,47 @@ pub(crate) struct Marks {
 struct Table {
     newest: BTreeMap<MarkKey, (u32, Mark)>,
     free: Vec<u32>,
-    pairs: u32,
+    /// Of each pair of slots, the one that may be written (I2).
+    open_slots: Vec<u64>,
+    /// How often the open slot of a pair was written since it was synced.
+    unsynced: BTreeMap<u32, u64>,
+}
+
+impl Table {
+    fn add_pair(&mut self, open_slot: u64) -> u32 {
+        let pair = u32::try_from(self.open_slots.len()).unwrap_or(u32::MAX);
+        self.open_slots.push(open_slot);
+        pair
+    }
+
+    /// The place of the slot that may be written, in bytes.
+    fn open_position(&self, pair: u32) -> u64 {
+        let open = self.open_slots.get(to_usize(u64::from(pair)));
+        let slot = u64::from(pair).saturating_mul(2);
+        let slot = slot.saturating_add(open.copied().unwrap_or_default());
+        slot.saturating_mul(SLOT_BYTES)
+    }
+
+    fn note_write(&mut self, pair: u32) {
+        let writes = self.unsynced.entry(pair).or_default();
+        *writes = writes.saturating_add(1);
+    }
+
+    /// Ends what `seen` tells of: after a sync that succeeded the slots that were not written
+    /// again meanwhile are the durable ones.
+    fn end_sync(&mut self, seen: &BTreeMap<u32, u64>, synced: bool) {
+        for (pair, writes) in seen {
+            let written_again = self.unsynced.get(pair) != Some(writes);
+            if synced && written_again {
+                continue;
+            }
+            // After a failed sync only a new write can make the slot durable.
+            self.unsynced.remove(pair);
+            if let Some(open) = self.open_slots.get_mut(to_usize(u64::from(*pair))) {
+                *open ^= u64::from(synced);
+            }
+        }
+    }
 }
 
 /// Where the marks of one log stand in the file.
@@ -50,10 +97,16 @@ impl Marks {
     /// Opens the marks of a root for writing, making the file when it is not there.
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self> {
         let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
-        let file = if found.is_some() {
-            disk.open(path, Access::Write).at(path, "open")?
-        } else {
-            disk.create(path).at(path, "create")?
+        let file = match &found {
+            Some(bytes) => {
+                let file = disk.open(path, Access::Write).at(path, "open")?;
+                // Only now the newest slots are known to be durable (I2): whoever wrote them may
+                // have been killed, or its last sync have failed.
+                file.write_at(0, bytes).at(path, "write")?;
+                file.sync_data().at(path, "sync")?;
+                file
+            }
+            None => disk.create(path).at(path, "create")?,
         };
         Ok(Self::with(path, Some(file), &found.unwrap_or_default()))
     }
@@ -67,11 +120,12 @@ impl Marks {
     fn with(path: &Path, file: Option<File>, bytes: &[u8]) -> Self {
         let mut table = Table::default();
         for pair in bytes.chunks(2 * SLOT_LEN) {
-            let index = table.pairs;
-            table.pairs = table.pairs.saturating_add(1);
-            let marks = pair.chunks(SLOT_LEN).filter_map(Mark::decode);
-            match marks.max_by_key(|mark| mark.sequence) {
-                Some(mark) => drop(table.newest.insert(mark.key, (index, mark))),
+            let marks = pair.chunks(SLOT_LEN).zip(0..);
+            let marks = marks.filter_map(|(slot, at)| Some((Mark::decode(slot)?, at)));
+            let newest = marks.max_by_key(|(mark, _)| mark.sequence);
+            let index = table.add_pair(newest.map_or(0, |(_, at): (_, u64)| 1 - at));
+            match newest {
+                Some((mark, _)) => drop(table.newest.insert(mark.key, (index, mark))),
                 None => table.free.push(index),
             }
         }
@@ -94,11 +148,8 @@ impl Marks {
         if let Some((pair, _)) = table.newest.get(&key) {
             return MarkPlace { pair: *pair };
         }
-        let pair = table.free.pop().unwrap_or_else(|| {
-            let pair = table.pairs;
-            table.pairs = pair.saturating_add(1);
-            pair
-        });
+        let pair = table.free.pop();
+        let pair = pair.unwrap_or_else(|| table.add_pair(0));
         table.newest.insert(
             key,
             (
@@ -117,15 +168,13 @@ impl Marks {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
-        let half = mark.sequence & 1;
-        let slot = u64::from(place.pair).saturating_mul(2).saturating_add(half);
-        let position = slot.saturating_mul(u64::try_from(SLOT_LEN).unwrap_or(u64::MAX));
+        // Under the lock, so that no sync in between takes the slot for the durable one.
+        let mut table = self.table.lock();
+        let position = table.open_position(place.pair);
+        table.note_write(place.pair);
         file.write_at(position, &mark.encode())
             .at(&self.path, "write")?;
-        self.table
-            .lock()
-            .newest
-            .insert(mark.key, (place.pair, *mark));
+        table.newest.insert(mark.key, (place.pair, *mark));
         Ok(())
     }
 
@@ -134,7 +183,10 @@ impl Marks {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
-        file.sync_data().at(&self.path, "sync")?;
+        let seen = self.table.lock().unsynced.clone();
+        let synced = file.sync_data();
+        self.table.lock().end_sync(&seen, synced.is_ok());
+        synced.at(&self.path, "sync")?;
         *self.synced_at.lock() = Some(now);
         Ok(())
     }
@@ -156,11 +208,12 @@ impl Marks {
         let Some((pair, _)) = self.table.lock().newest.remove(&key) else {
             return Ok(());
         };
-        let zeros = [0; 2 * SLOT_LEN];
-        let length = u64::try_from(zeros.len()).unwrap_or(u64::MAX);
-        file.write_at(u64::from(pair).saturating_mul(length), &zeros)
+        let position = u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES);
+        file.write_at(position, &[0; 2 * SLOT_LEN])
             .at(&self.path, "write")?;
-        self.table.lock().free.push(pair);
+        let mut table = self.table.lock();
+        table.note_write(pair);
+        table.free.push(pair);
         Ok(())
     }
 

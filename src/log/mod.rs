@@ -451,6 +451,18 @@ impl Log {
         self.shared.watch(signal);
     }
 
+    /// Does what the flusher does when it is due.
+    #[cfg(test)]
+    pub(crate) fn run_flusher(&self) {
+        host::Chore::run(&*self.shared);
+    }
+
+    /// Ends all use of the log without closing it, as the end of the process does.
+    #[cfg(test)]
+    pub(crate) fn abandon(self) {
+        self.shared.append.lock().gate = append::Gate::Closed;
+    }
+
     /// Applies other settings from now on.
     pub(crate) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         config.check()?;

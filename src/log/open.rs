@@ -20,7 +20,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     Corruption, FileKind, FileName, Mark, MarkKey, Stage, TruncateIntent, checkpoint, file_name,
 };
-use crate::segment::{BatchCursor, IndexWritten, Segment, SparseIndex, TailScan, scan};
+use crate::segment::{IndexWritten, Segment, SparseIndex, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, to_usize};
 
@@ -253,38 +253,48 @@ impl Opening<'_> {
         let mut floor = segments
             .get(from)
             .map_or(0, |segment| segment.base_offset());
-        let mut checked: Option<(TailScan, IndexWritten)> = None;
+        let mut checked: Option<(Arc<Segment>, TailScan, IndexWritten)> = None;
         while let Some(segment) = segments.get(at).cloned() {
-            if segment.base_offset() < floor {
-                self.set_segments_aside(
-                    segments,
-                    at,
-                    &Corruption::offset(floor, segment.base_offset()),
-                    floor,
-                )?;
+            let base = segment.base_offset();
+            // Above the mark nothing was compacted: a gap is what a crash left, too.
+            if base < floor || at > from && self.mark.is_some() && base > floor {
+                let reason = Corruption::offset(floor, base);
+                self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
+            }
+            if let Some((sealed, scanned, _)) = checked.take() {
+                self.keep_index(&sealed, scanned);
             }
             let (scanned, written) = self.check_segment(&segment, at == from)?;
             let cut = self.settle_tail(&segment, &scanned)?;
             segment.publish(scanned.end, scanned.next_offset.max(segment.base_offset()));
             floor = scanned.next_offset.max(segment.base_offset());
-            checked = Some((scanned, written));
+            checked = Some((segment, scanned, written));
             at += 1;
             if let Some(reason) = cut {
                 self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
             }
         }
-        let Some((scanned, index_written)) = checked else {
+        let Some((active, scanned, index_written)) = checked else {
             return Err(Error::Closed);
         };
-        let active = segments.last().cloned().ok_or(Error::Closed)?;
         self.rewrite(segments, from, scanned.end)?;
         Ok(Tail {
             active,
             scanned,
             index_written,
         })
+    }
+
+    /// Keeps the index that was built for a sealed segment above the mark: what its files hold may
+    /// be torn.
+    fn keep_index(&self, segment: &Segment, mut scanned: TailScan) {
+        scanned.progress.final_entry(&mut scanned.index);
+        segment.set_index(scanned.index, scanned.newest);
+        if self.writes() && !self.report.clean {
+            segment.seal_index_files(self.disk());
+        }
     }
 
     /// The segment that holds the flushed mark; the first one where there is no mark that fits.
@@ -319,13 +329,17 @@ impl Opening<'_> {
     ) -> Result<(TailScan, IndexWritten)> {
         let file = segment.file(self.disk(), &self.host.files)?;
         let mark = self.mark.filter(|_| first);
+        let dense_from = self.mark.map(|_| mark.map_or(Position::ZERO, |mark| mark.position));
         if let Some(mark) = mark
             && let Some(found) = self.check_from_index(segment, &file, &mark)?
         {
             return Ok(found);
         }
-        let whole = BatchCursor::new(Position::ZERO, segment.base_offset());
-        let scanned = scan(segment, &file, whole, segment.end(), SparseIndex::default())?;
+        let walk = Walk {
+            dense_from,
+            ..Walk::whole(segment)
+        };
+        let scanned = scan(segment, &file, walk)?;
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(scanned.end.0);
         if scanned.end > Position::ZERO && self.report.clean {
             self.report.events.push(OpenEvent::IndexRebuilt {
@@ -342,41 +356,61 @@ impl Opening<'_> {
         file: &File,
         mark: &Mark,
     ) -> Result<Option<(TailScan, IndexWritten)>> {
-        let Some(mut index) = segment.read_index_files(self.disk())? else {
-            return Ok(None);
-        };
-        if self.report.clean {
-            // After a crash the files may lag behind the batches; after a close they are exact.
-            let agree = segment.batches(file).agree_with(&index);
-            if !agree.at(&segment.log_path(), "read")? {
-                return Ok(None);
-            }
-        }
-        let base = segment.base_offset();
-        let below = u32::try_from(mark.flushed_offset.saturating_sub(base)).unwrap_or(u32::MAX);
-        index.truncate(mark.position, below);
-        let Some(last) = index.last_offset_entry() else {
+        let Some(index) = self.believable_index(segment, file, mark)? else {
             return Ok(None);
         };
         let written = IndexWritten {
             offsets: index.offset_entries().len(),
             times: index.time_entries().len(),
         };
-        let place = Position(u64::from(last.position));
-        let scanned = scan(
-            segment,
-            file,
-            BatchCursor::new(place, base),
-            segment.end(),
+        let last = index.last_offset_entry();
+        let place = Position(last.map_or(0, |entry| u64::from(entry.position)));
+        let walk = Walk {
+            from: place,
+            end: segment.end(),
             index,
-        )?;
-        // The entry must lead to a batch, and what lies below the mark must still be valid.
-        if scanned.end <= place || scanned.end < mark.position {
+            dense_from: Some(mark.position),
+        };
+        let scanned = scan(segment, file, walk)?;
+        // What lies below the mark must still be valid.
+        if scanned.end < mark.position {
             return Ok(None);
         }
         let read = scanned.end.since(place);
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(read);
         Ok(Some((scanned, written)))
+    }
+
+    /// What the index files say of the batches below the mark, held against some of those.
+    fn believable_index(
+        &self,
+        segment: &Arc<Segment>,
+        file: &File,
+        mark: &Mark,
+    ) -> Result<Option<SparseIndex>> {
+        let Some(mut index) = segment.read_index_files(self.disk())? else {
+            return Ok(None);
+        };
+        let (batches, path) = (segment.batches(file), segment.log_path());
+        if self.report.clean {
+            // After a close the files are exact.
+            let agree = batches.agree_with(&index).at(&path, "read")?;
+            return Ok(Some(index).filter(|_| agree));
+        }
+        let below = mark.flushed_offset.saturating_sub(segment.base_offset());
+        index.truncate(mark.position, u32::try_from(below).unwrap_or(u32::MAX));
+        // After a crash entries may be missing at the end of the time index alone, and nothing
+        // shows it: what comes after its last one is looked at again.
+        let Some(newest) = index.last_time_entry() else {
+            return Ok(None);
+        };
+        index.truncate(mark.position, newest.relative_offset.saturating_add(1));
+        let Some(last) = index.last_offset_entry() else {
+            return Ok(None);
+        };
+        let held = batches.hold(last).at(&path, "read")?
+            && batches.hold_time(&index, newest).at(&path, "read")?;
+        Ok(Some(index).filter(|_| held))
     }
 
     /// Deals with what stands behind the last valid batch of a segment; gives the reason when it
@@ -474,6 +508,8 @@ impl Opening<'_> {
             let path = segment.log_path();
             let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
             if self.mark.is_some() {
+                // A cut may be in the cache alone, too.
+                file.set_len(end.0).at(&path, "set the length of")?;
                 rewrite_range(&file, &path, start..end)?;
             }
             file.sync_data().at(&path, "sync")?;
@@ -574,13 +610,16 @@ impl Shared {
     fn settle_opening(&self, start: Offset) -> Result<()> {
         let turn = self.take_turn()?;
         let last = Arc::clone(&self.append.lock().active);
-        last.write_index_files(&self.host.disk)?;
-        let (offsets, times) = last.index_lens();
-        self.append.lock().index_written = IndexWritten { offsets, times };
+        let written = last.save_index_files(&self.host.disk);
+        self.append.lock().index_written = written;
         self.sync_all(&turn)?;
         self.write_mark(&turn, |mark| mark.log_start_offset = start)?;
         self.host.marks.sync(self.host.clock.instant())?;
-        remove_if_there(&self.host.disk, self.dir.join(file_name::TRUNCATE))
+        // A truncation that comes back would take what is appended from now on.
+        if remove_if_there(&self.host.disk, self.dir.join(file_name::TRUNCATE))? {
+            self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        }
+        Ok(())
     }
 }
 

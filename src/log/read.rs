@@ -5,9 +5,10 @@
 //!
 //! 1. A batch is given out when all of it lies below the high watermark.
 //! 2. What was read before a truncation is not given out after it.
-//! 3. An index is a hint: when no batch stands where it points, the segment is read from its
-//!    start and the index built anew.
+//! 3. An index is a hint: when no batch stands where it points, or one that is too far on, the
+//!    segment is read from its start and the index built anew.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ struct Place {
     file: Arc<File>,
     cursor: BatchCursor,
     truncations: u64,
-    /// The place comes from an index and no batch was read from it yet.
-    guessed: bool,
+    /// The place comes from an index, for this offset, and no batch was read from it yet.
+    guessed: Option<Offset>,
 }
 
 impl Reader {
@@ -211,8 +212,10 @@ impl Place {
                         self.cursor.seek(before, raw.header.base_offset);
                         return Ok(None);
                     }
-                    self.guessed = false;
-                    return Ok(Some(raw));
+                    if self.guessed.take().is_none_or(|wanted| fits(&raw, wanted)) {
+                        return Ok(Some(raw));
+                    }
+                    self.start_over(shared)?;
                 }
                 Ok(None) => {
                     if !self.go_on(shared, position)? {
@@ -247,6 +250,15 @@ impl Place {
         Ok(true)
     }
 
+    /// Reads the segment from its start, for its index pointed wrong (I3).
+    #[cold]
+    fn start_over(&mut self, shared: &Shared) -> Result<()> {
+        let (disk, files) = (&shared.host.disk, &shared.host.files);
+        self.segment.rebuild_index(disk, files)?;
+        self.cursor.seek(Position::ZERO, self.segment.base_offset());
+        Ok(())
+    }
+
     /// A batch that is none: an index pointed wrong (I3), a truncation came in between, or damage.
     #[cold]
     fn stopped(&mut self, shared: &Shared, stop: Stop, at: Position) -> Result<()> {
@@ -255,16 +267,17 @@ impl Place {
         }
         let path = self.segment.log_path();
         match stop {
-            Stop::Corrupt(_) if std::mem::take(&mut self.guessed) && at > Position::ZERO => {
-                self.segment
-                    .rebuild_index(&shared.host.disk, &shared.host.files)?;
-                self.cursor.seek(Position::ZERO, self.segment.base_offset());
-                Ok(())
-            }
+            Stop::Corrupt(_) if self.guessed.take().is_some() => self.start_over(shared),
             Stop::Corrupt(reason) => Err(Error::corrupt(&path, at.0, reason)),
             Stop::Io(error) => Err(Error::io(&path, "read", error)),
         }
     }
+}
+
+/// Whether a batch that an index led to can be the first one to look at: what lies before it ends
+/// at or below the offset that is wanted.
+fn fits(raw: &RawBatch, wanted: Offset) -> bool {
+    raw.header.base_offset <= wanted
 }
 
 impl Shared {
@@ -317,7 +330,7 @@ impl Shared {
             let opened = self.open_at(&segment, offset);
             match opened {
                 Ok((file, cursor)) => {
-                    let guessed = cursor.position() > Position::ZERO;
+                    let guessed = Some(offset).filter(|_| cursor.position() > Position::ZERO);
                     return Ok(Place {
                         segment,
                         file,
@@ -389,16 +402,31 @@ impl Shared {
         &self,
         segment: &Arc<Segment>,
         from: Offset,
+        look: impl FnMut(&Self, RawBatch) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        self.find_below(segment, from..self.high_watermark(), look)
+    }
+
+    /// The same up to an offset that the caller names.
+    pub(super) fn find_below<T>(
+        &self,
+        segment: &Arc<Segment>,
+        offsets: Range<Offset>,
         mut look: impl FnMut(&Self, RawBatch) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let (file, mut cursor) = self.open_at(segment, from)?;
+        let (file, mut cursor) = self.open_at(segment, offsets.start)?;
         let mut guessed = cursor.position() > Position::ZERO;
         loop {
             let at = cursor.position();
             match cursor.next(&file, segment.end()) {
                 Ok(None) => return Ok(None),
-                Ok(Some(raw)) if raw.header.next_offset() > self.high_watermark() => {
+                Ok(Some(raw)) if raw.header.next_offset() > offsets.end => {
                     return Ok(None);
+                }
+                Ok(Some(raw)) if guessed && !fits(&raw, offsets.start) => {
+                    guessed = false;
+                    segment.rebuild_index(&self.host.disk, &self.host.files)?;
+                    cursor.seek(Position::ZERO, segment.base_offset());
                 }
                 Ok(Some(raw)) => {
                     guessed = false;

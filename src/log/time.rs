@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::segment::{RawBatch, Segment};
+use crate::format::index::TimeEntry;
+use crate::segment::{RawBatch, Segment, SparseIndex};
 use crate::types::{Offset, Timestamp};
 
 use super::Shared;
@@ -37,16 +38,35 @@ impl Shared {
         at: Timestamp,
         start: Offset,
     ) -> Result<Option<Offset>> {
-        let relative = segment.with_index(&self.host.disk, &self.host.files, |index| {
-            index.relative_offset_for(at)
-        })?;
-        let from = segment
-            .base_offset()
-            .saturating_add(u64::from(relative))
-            .max(start);
+        let from = self.place_for_time(segment, at)?.max(start);
         self.find_in(segment, from, |shared, raw| {
             shared.first_at(raw, segment, at, start)
         })
+    }
+
+    /// From which offset on to look, by an entry of the time index that was held against its batch.
+    fn place_for_time(&self, segment: &Arc<Segment>, at: Timestamp) -> Result<Offset> {
+        let (disk, files) = (&self.host.disk, &self.host.files);
+        let before = |index: &SparseIndex| index.time_entry_before(at);
+        let Some(entry) = segment.with_index(disk, files, before)? else {
+            return Ok(segment.base_offset());
+        };
+        let offset = |entry: TimeEntry| {
+            segment.base_offset().saturating_add(u64::from(entry.relative_offset))
+        };
+        let named = self.find_in(segment, offset(entry), |_, raw| {
+            Ok((raw.header.next_offset() > offset(entry)).then_some(raw.header))
+        })?;
+        let is_true = named.is_some_and(|batch| {
+            batch.max_timestamp == entry.timestamp
+                && batch.next_offset() == offset(entry).saturating_add(1)
+        });
+        if is_true || offset(entry) >= self.high_watermark() {
+            return Ok(offset(entry));
+        }
+        segment.rebuild_index(disk, files)?;
+        let entry = segment.with_index(disk, files, before)?;
+        Ok(entry.map_or(segment.base_offset(), offset))
     }
 
     /// The first record of a batch at or after a time and an offset.

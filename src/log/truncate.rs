@@ -15,8 +15,8 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
-use crate::segment::{IndexProgress, IndexWritten, Segment};
-use crate::sync::Ordering;
+use crate::segment::{IndexProgress, Segment};
+use crate::sync::{MutexGuard, Ordering};
 use crate::types::{Offset, Position};
 
 use super::Shared;
@@ -39,7 +39,10 @@ impl Shared {
     /// Moves the start of the log up, durably, and then deletes what lies wholly below it (I1).
     pub(super) fn raise_start(&self, turn: &Turn<'_>, new_start: Offset) -> Result<()> {
         // The mark must not speak of a segment that is about to go.
-        if self.turn_mark_base() < self.segments.read().active().base_offset() {
+        let mark_base = self.turn.lock().mark.segment_base;
+        let behind = mark_base < self.segments.read().active().base_offset();
+        // A start above what is flushed would be above the end after a power cut.
+        if behind || new_start > self.flushed_offset() {
             self.sync_all(turn)?;
         }
         self.write_mark(turn, |mark| mark.log_start_offset = new_start)?;
@@ -53,10 +56,6 @@ impl Shared {
             self.delete_segment(&segment)?;
         }
         Ok(())
-    }
-
-    fn turn_mark_base(&self) -> Offset {
-        self.turn.lock().mark.segment_base
     }
 
     /// Unlinks the files of a segment. Readers that hold it finish it.
@@ -81,9 +80,7 @@ impl Shared {
     /// Drops what lies at or above an offset.
     pub(super) fn truncate(&self, new_end: Offset) -> Result<()> {
         let turn = self.begin_write()?;
-        // Sealed segments that are not synced yet would be cut while the flusher holds them.
-        self.sync_all(&turn)?;
-        let mut state = self.append.lock();
+        let mut state = self.lock_sealed(&turn)?;
         if new_end < self.start_offset() || new_end > state.end {
             return Err(self.out_of_range(new_end));
         }
@@ -91,32 +88,61 @@ impl Shared {
             return Ok(());
         }
         let intent = self.plan(&state, new_end)?;
-        let path = self.dir.join(file_name::TRUNCATE);
-        self.host
-            .disk
-            .replace(&path, &intent.encode())
-            .at(&path, "write")?;
+        self.write_intent(&mut state, &intent)?;
         // From here on a crash means: truncated.
         self.flushed.fetch_min(new_end, Ordering::AcqRel);
         let cut = self.cut_to(&mut state, &intent);
         self.truncations.fetch_add(1, Ordering::AcqRel);
         drop(state);
-        if let Err(error) = cut {
-            // Half-way: what is on disk is finished by the next opening, not by this one.
+        if let Err(error) = cut.and_then(|()| self.conclude(&turn)) {
+            // Half-way: what is on disk is finished by the next opening, and would then take what
+            // was appended meanwhile.
+            let path = self.dir.join(file_name::TRUNCATE);
             return Err(self.poisoned(path, std::io::Error::other(error.to_string())));
         }
-        self.sync_all(&turn)?;
-        self.host.marks.sync(self.host.clock.instant())?;
-        self.host.disk.remove_file(&path).at(&path, "remove")?;
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.raise();
         Ok(())
+    }
+
+    /// The append lock, with everything synced that was appended when this was called, and no
+    /// sealed segment that the next sync would still write to.
+    fn lock_sealed(&self, turn: &Turn<'_>) -> Result<MutexGuard<'_, AppendState>> {
+        loop {
+            self.sync_all(turn)?;
+            let state = self.append.lock();
+            if state.sealing.is_empty() {
+                return Ok(state);
+            }
+        }
+    }
+
+    /// Writes the intent down (I2).
+    fn write_intent(&self, state: &mut AppendState, intent: &TruncateIntent) -> Result<()> {
+        let path = self.dir.join(file_name::TRUNCATE);
+        let Err(cause) = self.host.disk.replace(&path, &intent.encode()) else {
+            return Ok(());
+        };
+        if self.host.disk.exists(&path).is_ok_and(|exists| !exists) {
+            return Err(Error::io(&path, "write", cause));
+        }
+        // It stands there, durably or not: the next opening may go by it.
+        Err(self.close_gate(state, path, cause))
+    }
+
+    /// Makes the truncation durable and forgets the intent.
+    fn conclude(&self, turn: &Turn<'_>) -> Result<()> {
+        let path = self.dir.join(file_name::TRUNCATE);
+        self.sync_all(turn)?;
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.host.disk.remove_file(&path).at(&path, "remove")?;
+        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
     /// Where to cut, and what is left of the batch that the cut goes through.
     fn plan(&self, state: &AppendState, new_end: Offset) -> Result<TruncateIntent> {
         let segment = Arc::clone(self.segments.read().floor(new_end));
-        let found = self.find_in(&segment, new_end, |shared, raw| {
+        let range = new_end..state.end;
+        let found = self.find_below(&segment, range, |shared, raw| {
             if raw.header.next_offset() <= new_end {
                 return Ok(None);
             }
@@ -175,11 +201,8 @@ impl Shared {
     fn reindex(&self, state: &mut AppendState, active: &Arc<Segment>) -> Result<()> {
         let scanned = active.rebuild_index(&self.host.disk, &self.host.files)?;
         state.progress = scanned.progress;
-        state.index_written = IndexWritten::default();
         state.indexes_full = self.indexes_full(active);
-        active.write_index_files(&self.host.disk)?;
-        let (offsets, times) = active.index_lens();
-        state.index_written = IndexWritten { offsets, times };
+        state.index_written = active.save_index_files(&self.host.disk);
         if active.end() == Position::ZERO {
             state.progress = IndexProgress::default();
         }
@@ -211,15 +234,12 @@ pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()>
     Ok(())
 }
 
-/// Removes a file that may be gone already.
-pub(super) fn remove_if_there(disk: &Disk, path: PathBuf) -> Result<()> {
+/// Removes a file that may be gone already; tells whether it was there.
+pub(super) fn remove_if_there(disk: &Disk, path: PathBuf) -> Result<bool> {
     match disk.remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
-            path,
-            operation: "remove",
-            source: error,
-        }),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(&path, "remove", error)),
     }
 }
 

@@ -12,6 +12,7 @@
 //! segment's.
 
 use crate::disk::File;
+use crate::format::index::{OffsetEntry, TimeEntry};
 use crate::types::{Offset, Position, Timestamp};
 
 use super::batch_cursor::{BatchCursor, RawBatch, Stop};
@@ -29,24 +30,38 @@ impl Batches<'_> {
     /// Whether the last entries of an index are true of these batches. Damage of a batch makes the
     /// answer no: building the index anew is what finds out more.
     pub(crate) fn agree_with(&self, index: &SparseIndex) -> std::io::Result<bool> {
-        match self.compare(index) {
-            Ok(agree) => Ok(agree),
-            Err(Stop::Corrupt(_)) => Ok(false),
-            Err(Stop::Io(error)) => Err(error),
-        }
+        answer(self.compare(index))
+    }
+
+    /// Whether an offset entry is true: a batch begins at its position and ends with its offset.
+    pub(crate) fn hold(&self, entry: OffsetEntry) -> std::io::Result<bool> {
+        let mut cursor = BatchCursor::new(Position(entry.position.into()), self.base_offset);
+        let last = self.base_offset.saturating_add(entry.relative_offset.into());
+        let led_to = cursor.next(self.file, self.end);
+        let ends_with = |batch: RawBatch| batch.header.next_offset() == last.saturating_add(1);
+        answer(led_to.map(|batch| batch.is_some_and(ends_with)))
     }
 
     fn compare(&self, index: &SparseIndex) -> Result<bool, Stop> {
         if self.end == Position::ZERO {
-            return Ok(true);
+            let empty = index.offset_entries().is_empty() && index.time_entries().is_empty();
+            return Ok(empty);
         }
         let Some(newest) = index.last_time_entry() else {
             return Ok(false);
         };
-        let place = index.position_for(newest.relative_offset);
-        let named = self.find(place, newest.relative_offset)?;
-        let named = named.map(|batch| batch.header.max_timestamp);
-        Ok(named == Some(newest.timestamp) && self.tail_is_older(index, newest.timestamp)?)
+        Ok(self.names_a_batch(index, newest)? && self.tail_is_older(index, newest.timestamp)?)
+    }
+
+    /// Whether a time entry is true of the batch that it names; the index leads there.
+    pub(crate) fn hold_time(&self, index: &SparseIndex, entry: TimeEntry) -> std::io::Result<bool> {
+        answer(self.names_a_batch(index, entry))
+    }
+
+    fn names_a_batch(&self, index: &SparseIndex, entry: TimeEntry) -> Result<bool, Stop> {
+        let place = index.position_for(entry.relative_offset);
+        let named = self.find(place, entry.relative_offset)?;
+        Ok(named.is_some_and(|batch| batch.header.max_timestamp == entry.timestamp))
     }
 
     /// The batch that holds an offset, looked for from a place on.
@@ -77,5 +92,14 @@ impl Batches<'_> {
             }
         }
         Ok(true)
+    }
+}
+
+/// The answer, which is no where a batch is damaged.
+fn answer(asked: Result<bool, Stop>) -> std::io::Result<bool> {
+    match asked {
+        Ok(answer) => Ok(answer),
+        Err(Stop::Corrupt(_)) => Ok(false),
+        Err(Stop::Io(error)) => Err(error),
     }
 }

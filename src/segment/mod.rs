@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
-pub(crate) use scan::{TailScan, scan};
+pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
 use crate::disk::{Access, Disk, File};
@@ -315,8 +315,7 @@ impl Segment {
         pool: &OpenFiles,
     ) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
-        let walk = BatchCursor::new(Position::ZERO, self.base_offset);
-        let mut scanned = scan(self, &file, walk, self.end(), SparseIndex::default())?;
+        let mut scanned = scan(self, &file, Walk::whole(self))?;
         scanned.progress.final_entry(&mut scanned.index);
         self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
@@ -356,8 +355,34 @@ impl Segment {
         Ok(now)
     }
 
-    /// Syncs both index files, for a log that is being closed: whoever opens it next is spared the
-    /// rebuild.
+    /// Writes both index files whole, or removes them where that fails: a missing index is built
+    /// anew, and a stale one would lead astray whoever believes it. Gives what is in the files.
+    pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
+        if self.write_index_files(disk).is_ok() {
+            let (offsets, times) = self.index_lens();
+            return IndexWritten { offsets, times };
+        }
+        self.remove_index_files(disk);
+        IndexWritten::default()
+    }
+
+    /// The same for a segment that is sealed, and durably: once the mark is past it nobody looks
+    /// whether a power cut tore them, and a broker goes by them as they are.
+    pub(crate) fn seal_index_files(&self, disk: &Disk) {
+        let written = self.write_index_files(disk);
+        if written.and_then(|()| self.sync_index_files(disk)).is_err() {
+            self.remove_index_files(disk);
+        }
+    }
+
+    fn remove_index_files(&self, disk: &Disk) {
+        for path in [self.index_path(), self.time_index_path()] {
+            // Where even that fails, whoever loads the index holds it against the batches.
+            disk.remove_file(&path).ok();
+        }
+    }
+
+    /// Syncs both index files: whoever opens the log next is spared the rebuild.
     pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
         for path in [self.index_path(), self.time_index_path()] {
             let file = disk.open(&path, Access::Write).at(&path, "open")?;

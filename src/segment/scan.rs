@@ -31,22 +31,48 @@ pub(crate) struct TailScan {
     pub(crate) leader_epoch: i32,
 }
 
+/// What a walk goes over.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// Where it begins: at a batch.
+    pub(crate) from: Position,
+    /// Where it ends, at the latest.
+    pub(crate) end: Position,
+    /// The index of what lies before.
+    pub(crate) index: SparseIndex,
+    /// From here on offsets have no gaps: only compaction makes them, and it never touches what is
+    /// not flushed. `None` where that is not known.
+    pub(crate) dense_from: Option<Position>,
+}
+
+impl Walk {
+    /// A walk over a whole segment.
+    pub(crate) fn whole(segment: &Segment) -> Self {
+        Self {
+            from: Position::ZERO,
+            end: segment.end(),
+            index: SparseIndex::default(),
+            dense_from: None,
+        }
+    }
+
+    /// Whether a batch at this place must begin at the very offset where the last one ended.
+    fn is_dense_at(&self, position: Position) -> bool {
+        self.dense_from.is_some_and(|from| position >= from)
+    }
+}
+
 /// The index interval that rebuilt indexes use: Kafka's default, whatever the log's setting.
 const INTERVAL_BYTES: u64 = 4096;
 
-/// Walks from a cursor to `end`, adding to an index that covers what lies before.
+/// Walks over batches, adding to an index that covers what lies before.
 ///
 /// # Errors
 ///
 /// Only [`Error::Io`]: damage ends the walk and is no error here.
-pub(crate) fn scan(
-    segment: &Arc<Segment>,
-    file: &File,
-    cursor: BatchCursor,
-    end: Position,
-    index: SparseIndex,
-) -> Result<TailScan> {
-    let mut cursor = cursor.sequential();
+pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Result<TailScan> {
+    let index = std::mem::take(&mut walk.index);
+    let mut cursor = BatchCursor::new(walk.from, segment.base_offset()).sequential();
     let mut found = TailScan {
         end: cursor.position(),
         next_offset: cursor.floor(),
@@ -57,9 +83,14 @@ pub(crate) fn scan(
         leader_epoch: -1,
     };
     loop {
-        match cursor.next(file, end) {
+        match cursor.next(file, walk.end) {
             Ok(None) => break,
             Ok(Some(raw)) => {
+                let (expected, base) = (found.next_offset, raw.header.base_offset);
+                if walk.is_dense_at(raw.position) && base != expected {
+                    found.stopped = Some(Corruption::offset(expected, base));
+                    break;
+                }
                 let Some(batch) = indexed(segment, &raw.header, raw.position) else {
                     found.stopped = Some(Corruption::malformed(
                         "an offset is too far from its segment's base",

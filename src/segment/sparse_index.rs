@@ -32,6 +32,8 @@ impl SparseIndex {
         let inside = offsets
             .last()
             .is_none_or(|entry| u64::from(entry.position) < log_end.0);
+        // The first batch never has an entry (I1): this one is a hole.
+        let inside = inside && offsets.first().is_none_or(|entry| entry.position > 0);
         inside.then_some(Self { offsets, times })
     }
 
@@ -42,9 +44,9 @@ impl SparseIndex {
         Position(floor.map_or(0, |entry| u64::from(entry.position)))
     }
 
-    /// From which offset on to look for the first record at or after a time.
-    pub(crate) fn relative_offset_for(&self, at: Timestamp) -> u32 {
-        TimeEntry::before(&self.times, at).map_or(0, |entry| entry.relative_offset)
+    /// The last time entry before a time: the first record at or after that time comes after it.
+    pub(crate) fn time_entry_before(&self, at: Timestamp) -> Option<TimeEntry> {
+        TimeEntry::before(&self.times, at)
     }
 
     /// Both indexes as the bytes of their files.
