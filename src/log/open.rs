@@ -10,7 +10,7 @@
 //! 3. After a clean close nothing is read but the tail behind the last index entry.
 //! 4. Opening twice gives the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, to_usize};
 
 use super::append::{AppendState, Gate, HotSettings};
-use super::compact::settle_swaps;
+use super::compact::{SettledSwaps, settle_swaps};
 use super::flush::TurnState;
 use super::quarantine::{copy_aside, is_zero, move_aside, rename_aside};
 use super::segments::Segments;
@@ -57,6 +57,9 @@ struct Opening<'a> {
     mark: Option<Mark>,
     /// The latest leader epoch of the log: new batches carry it.
     leader_epoch: i32,
+    /// Segments of a swap that was cut off, open, for they have other names: of a log that only
+    /// looks.
+    swapped: BTreeMap<Offset, Arc<File>>,
     report: OpenReport,
 }
 
@@ -114,6 +117,7 @@ pub(super) fn open(
         mode,
         mark: host.marks.find(source.mark_key),
         leader_epoch: latest_epoch(&host.disk, &source.dir)?,
+        swapped: BTreeMap::new(),
         report: OpenReport {
             clean: true,
             ..OpenReport::default()
@@ -162,13 +166,17 @@ impl Opening<'_> {
                 other => others.push((entry.name, other)),
             }
         }
+        let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
         if self.writes() {
             let mut step = OpenStep {
                 disk: &self.host.disk,
                 dir: &self.dir,
                 report: &mut self.report,
             };
-            settle_swaps(&mut step, &others, &mut bases)?;
+            settle_swaps(&mut step, &swaps, &mut bases)?;
+        } else {
+            swaps.apply_to(&mut bases);
+            self.swapped = swaps.open_outputs(self.disk(), &self.dir)?;
         }
         if let Some(intent) = &intent {
             self.settle_truncation(intent, &mut bases)?;
@@ -209,6 +217,7 @@ impl Opening<'_> {
                 flushed_offset: intent.new_end,
                 segment_base: intent.segment_base,
                 position,
+                cleaned_offset: mark.cleaned_offset.min(intent.new_end),
                 ..mark
             });
         }
@@ -229,10 +238,20 @@ impl Opening<'_> {
                 continue;
             }
             let path = self.dir.join(file_name::log(base));
-            let length = self.disk().file_len(&path).at(&path, "look at")?;
+            let file = self.swapped.get(&base);
+            let length = match file {
+                Some(file) => file.len(),
+                None => self.disk().file_len(&path),
+            };
+            let length = Position(length.at(&path, "look at")?);
             let next = next.copied().unwrap_or(base);
-            let dir = Arc::clone(&self.dir);
-            segments.push(Arc::new(Segment::sealed(dir, base, Position(length), next)));
+            let segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
+            let segment = Arc::new(segment);
+            if let Some(file) = file {
+                segment.keep_file(file);
+                segment.rebuild_index(self.disk(), &self.host.files)?;
+            }
+            segments.push(segment);
         }
         if segments.is_empty() {
             let dir = Arc::clone(&self.dir);
@@ -594,6 +613,8 @@ impl Opening<'_> {
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),
+            layout: Mutex::new(()),
+            closing: AtomicBool::new(false),
             lock: Mutex::new(source.lock),
             report: self.report,
         });

@@ -69,8 +69,7 @@ struct Place {
 
 impl Reader {
     pub(super) fn new(log: Log, from: Start) -> Result<Self> {
-        let position = log.shared.resolve(from)?;
-        let place = log.shared.locate(position)?;
+        let (position, place) = log.shared.begin(from)?;
         Ok(Self {
             log,
             place,
@@ -93,8 +92,8 @@ impl Reader {
     ///
     /// As [`Log::reader`]; the reader then stays where it was.
     pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
-        let position = self.log.shared.resolve(to.into())?;
-        self.place = self.log.shared.locate(position)?;
+        let (position, place) = self.log.shared.begin(to.into())?;
+        self.place = place;
         self.position = position;
         self.current = None;
         self.failed = false;
@@ -240,11 +239,15 @@ impl Place {
         }
         if self.segment.is_gone() {
             // Segments were dropped or merged meanwhile.
-            shared.check_not_below_start(position)?;
             *self = shared.locate(position.max(self.cursor.floor()))?;
             return Ok(true);
         }
-        self.file = next.file(&shared.host.disk, &shared.host.files)?;
+        match next.file(&shared.host.disk, &shared.host.files) {
+            Ok(file) => self.file = file,
+            // It was dropped or replaced between the look-up and here: look again.
+            Err(_) if next.is_gone() => return Ok(true),
+            Err(error) => return Err(error),
+        }
         self.cursor.seek(Position::ZERO, next.base_offset());
         self.segment = next;
         Ok(true)
@@ -254,7 +257,10 @@ impl Place {
     #[cold]
     fn start_over(&mut self, shared: &Shared) -> Result<()> {
         let (disk, files) = (&shared.host.disk, &shared.host.files);
-        self.segment.rebuild_index(disk, files)?;
+        // Nobody looks into the index of a segment that was dropped or replaced.
+        if !self.segment.is_gone() {
+            self.segment.rebuild_index(disk, files)?;
+        }
         self.cursor.seek(Position::ZERO, self.segment.base_offset());
         Ok(())
     }
@@ -281,6 +287,18 @@ fn fits(raw: &RawBatch, wanted: Offset) -> bool {
 }
 
 impl Shared {
+    /// Where a reader begins.
+    fn begin(&self, from: Start) -> Result<(Offset, Place)> {
+        loop {
+            let position = self.resolve(from)?;
+            match self.locate(position) {
+                // The start of the log moved on between the two.
+                Err(Error::OffsetOutOfRange { .. }) if !matches!(from, Start::Offset(_)) => {}
+                place => return Ok((position, place?)),
+            }
+        }
+    }
+
     /// The offset that a start stands for.
     fn resolve(&self, from: Start) -> Result<Offset> {
         self.check_open()?;
@@ -323,6 +341,9 @@ impl Shared {
     }
 
     /// A place at or before the batch that holds an offset.
+    ///
+    /// The start of the log is looked at last: by then the file is open, and what retention takes
+    /// away later is read all the same.
     fn locate(&self, offset: Offset) -> Result<Place> {
         let truncations = self.truncations.load(Ordering::Acquire);
         let mut segment = Arc::clone(self.segments.read().floor(offset));
@@ -330,6 +351,7 @@ impl Shared {
             let opened = self.open_at(&segment, offset);
             match opened {
                 Ok((file, cursor)) => {
+                    self.check_not_below_start(offset)?;
                     let guessed = Some(offset).filter(|_| cursor.position() > Position::ZERO);
                     return Ok(Place {
                         segment,
@@ -339,13 +361,9 @@ impl Shared {
                         guessed,
                     });
                 }
-                // The file went between the look-up and here: look again.
-                Err(error) if segment.is_gone() => {
-                    let again = Arc::clone(self.segments.read().floor(offset));
-                    if Arc::ptr_eq(&again, &segment) {
-                        return Err(error);
-                    }
-                    segment = again;
+                // It was dropped or replaced between the look-up and here: look again.
+                Err(_) if segment.is_gone() => {
+                    segment = Arc::clone(self.segments.read().floor(offset));
                 }
                 Err(error) => return Err(error),
             }

@@ -8,7 +8,7 @@
 //!    its newest timestamp is more than `retention.ms` old, or when the log without it still holds
 //!    `retention.bytes`.
 //! 3. Only what lies below the high watermark goes. When every segment must go, the active one is
-//!    sealed first, and an empty one stays.
+//!    sealed first, and an empty one stays; so does what is appended meanwhile.
 //! 4. What an index says of a segment's newest timestamp is checked against the batches before
 //!    the segment goes for it: a wrong index deletes nothing.
 
@@ -74,7 +74,7 @@ impl Limits {
 impl Shared {
     /// Forgets what is to be forgotten.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
-        let turn = self.begin_write()?;
+        let layout = self.change_layout()?;
         let segments: Vec<_> = self.segments.read().iter().cloned().collect();
         let limits = self.limits();
         let facts: Vec<_> = segments
@@ -86,17 +86,16 @@ impl Shared {
             .collect();
         let mut gone = limits.by_place(&facts).max(limits.by_size(&facts));
         if let Some(oldest) = limits.oldest {
-            let young = segments.iter().skip(gone);
-            for segment in young {
-                let below = segment.next_offset() <= limits.high_watermark;
+            for (segment, facts) in segments.iter().zip(&facts).skip(gone) {
+                let below = facts.next_offset <= limits.high_watermark;
                 if !below || !self.expired(segment, oldest)? {
                     break;
                 }
                 gone += 1;
             }
         }
-        if gone == segments.len() {
-            gone = self.seal_expired(gone)?;
+        if let Some(last) = facts.last().filter(|_| gone == facts.len()) {
+            gone -= usize::from(!self.seal_expired(last)?);
         }
         let mut report = RetentionReport {
             start_offset: self.start_offset(),
@@ -105,7 +104,7 @@ impl Shared {
         let all: Vec<_> = self.segments.read().iter().cloned().collect();
         if let Some(first_kept) = all.get(gone).filter(|_| gone > 0) {
             let new_start = first_kept.base_offset().max(self.start_offset());
-            self.raise_start(&turn, new_start)?;
+            self.raise_start(&layout, new_start)?;
             let deleted = all.iter().take(gone);
             report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
             report.bytes_deleted = deleted.map(|segment| segment.end().0).sum();
@@ -126,15 +125,16 @@ impl Shared {
         }
     }
 
-    /// Every segment is to go: seals the active one when it holds something, so that it can; an
-    /// empty one stays (I3).
-    fn seal_expired(&self, all: usize) -> Result<usize> {
+    /// Every segment is to go: seals the active one, so that it can. False, and nothing done, when
+    /// it is empty (I3), or when something was appended since it was looked at: that is to stay.
+    fn seal_expired(&self, seen: &Facts) -> Result<bool> {
         let mut state = self.append.lock();
-        if state.active.end().0 == 0 {
-            return Ok(all.saturating_sub(1));
+        self.check_gate(state.gate)?;
+        if state.active.end().0 == 0 || state.end != seen.next_offset {
+            return Ok(false);
         }
         self.roll(&mut state)?;
-        Ok(all)
+        Ok(true)
     }
 
     /// Whether the newest record of a segment is before a time.
@@ -162,7 +162,10 @@ impl Shared {
             newest = newest.max(raw.header.max_timestamp);
             Ok(true)
         })?;
-        segment.raise_newest(newest);
+        // An index that said less was wrong; of the active segment, what is known is never less.
+        if segment.newest_known().is_none_or(|known| known < newest) {
+            segment.raise_newest(newest);
+        }
         Ok(newest)
     }
 }

@@ -274,7 +274,8 @@ impl Segment {
         if let Some(index) = self.read_index_files(disk)? {
             let file = self.file(disk, pool)?;
             let agree = self.batches(&file).agree_with(&index);
-            if agree.at(&self.log_path(), "read")? {
+            // Of a segment that was replaced, the files under its names are another's.
+            if agree.at(&self.log_path(), "read")? && !self.is_gone() {
                 return Ok(index);
             }
         }

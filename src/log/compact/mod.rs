@@ -94,7 +94,7 @@ impl Shared {
     }
 
     /// Rolls the active segment when it holds something.
-    fn seal_active(&self) -> Result<()> {
+    pub(super) fn seal_active(&self) -> Result<()> {
         let mut state = self.append.lock();
         self.check_gate(state.gate)?;
         if state.active.next_offset() > state.active.base_offset() {
@@ -145,8 +145,7 @@ impl Shared {
     /// Syncs what a roll left behind, so that every sealed segment lies below the flushed mark.
     fn sync_sealed(&self) -> Result<()> {
         let turn = self.begin_write()?;
-        let marked = self.turn.lock().mark.segment_base;
-        if marked < self.segments.read().active().base_offset() {
+        if self.marked_base() < self.segments.read().active().base_offset() {
             self.sync_all(&turn)?;
         }
         Ok(())
@@ -177,7 +176,7 @@ impl Shared {
     /// mark speaks of it.
     fn view(&self) -> View {
         let truncations = self.truncation_count();
-        let marked = self.turn.lock().mark.segment_base;
+        let marked = self.marked_base();
         let segments = self.segments.read();
         let sealed = segments.sealed().iter();
         let below = sealed.take_while(|segment| segment.base_offset() < marked);
@@ -235,9 +234,8 @@ impl Shared {
         for segment in segments {
             self.for_each_batch(segment, segment.base_offset(), |shared, raw| {
                 if raw.header.is_control() {
-                    if let Some(kind) = shared.control_kind(raw.clone(), segment)? {
-                        survey.control(&raw.header, kind);
-                    }
+                    let kind = shared.control_kind(raw.clone(), segment)?;
+                    survey.control(&raw.header, kind);
                 } else {
                     survey.data(&raw.header);
                 }

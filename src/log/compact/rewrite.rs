@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{
-    BatchHeader, ControlKind, EncodeError, RecordBatch, RecordView, Rewrite,
+    BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite,
 };
 use crate::segment::{RawBatch, Segment, relative};
 use crate::types::{Position, Timestamp};

@@ -240,7 +240,7 @@ impl SettledSwaps {
         &self,
         disk: &Disk,
         dir: &Path,
-    ) -> Result<BTreeMap<Offset, File>> {
+    ) -> Result<BTreeMap<Offset, Arc<File>>> {
         let logs = self
             .taking_place
             .iter()
@@ -248,7 +248,7 @@ impl SettledSwaps {
         logs.map(|(name, base, _)| {
             let path = dir.join(name);
             let file = disk.open(&path, Access::Read).at(&path, "open")?;
-            Ok((*base, file))
+            Ok((*base, Arc::new(file)))
         })
         .collect()
     }

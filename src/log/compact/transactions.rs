@@ -68,9 +68,10 @@ impl Survey {
         }
     }
 
-    /// Takes note of a control batch; only what ends a transaction counts.
-    pub(super) fn control(&mut self, header: &BatchHeader, kind: ControlKind) {
-        if !ends_transaction(kind) {
+    /// Takes note of a control batch; only what ends a transaction counts, and what is left of such
+    /// a marker when it was emptied.
+    pub(super) fn control(&mut self, header: &BatchHeader, kind: Option<ControlKind>) {
+        if header.record_count > 0 && !kind.is_some_and(ends_transaction) {
             return;
         }
         let marker = Producer {
@@ -84,7 +85,7 @@ impl Survey {
         }
         known.seen = known.seen.max(header.max_timestamp);
         let first = self.open.remove(&header.producer_id);
-        if let Some(first_offset) = first.filter(|_| kind == ControlKind::Abort) {
+        if let Some(first_offset) = first.filter(|_| kind == Some(ControlKind::Abort)) {
             let aborted = AbortedTxn {
                 producer_id: header.producer_id,
                 first_offset,
