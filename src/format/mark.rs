@@ -14,12 +14,17 @@
 //! | 56 | 8 | log start offset |
 //! | 64 | 8 | compacted up to this offset |
 //! | 72 | 4 | `OTm1` |
-//! | 76 | 52 | zeros |
+//! | 76 | 4 | 1 if the log was closed, and nothing done to it since; else 0 |
+//! | 80 | 4 | bytes of the segment's `.index` that were written |
+//! | 84 | 4 | bytes of its `.timeindex` |
+//! | 88 | 4 | CRC-32 of those bytes of the `.index` |
+//! | 92 | 4 | CRC-32 of those bytes of the `.timeindex` |
+//! | 96 | 32 | zeros |
 //!
 //! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
 //! is an empty one.
 
-use crate::types::{Offset, PartitionId, Position, TopicId};
+use crate::types::{Offset, PartitionId, Position, TopicId, to_usize};
 
 use super::cursor::{Cursor, PutBytes as _};
 
@@ -55,6 +60,59 @@ pub(crate) struct Mark {
     pub(crate) log_start_offset: Offset,
     /// Compaction has been over everything below it.
     pub(crate) cleaned_offset: Offset,
+    /// What stands in the index files of the segment. They need not be synced: this tells whether
+    /// they are there.
+    pub(crate) index: IndexWritten,
+    /// The log was closed: not only its batches, but its indexes too are synced and exact.
+    pub(crate) closed: bool,
+}
+
+/// How much of the indexes of a segment stands in their files, and the CRC-32 of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IndexWritten {
+    offset_bytes: u32,
+    time_bytes: u32,
+    offsets_crc: u32,
+    times_crc: u32,
+}
+
+impl IndexWritten {
+    /// The same and more bytes at the end of both files.
+    pub(crate) fn and(self, offsets: &[u8], times: &[u8]) -> Self {
+        let (offset_bytes, offsets_crc) = longer(self.offset_bytes, self.offsets_crc, offsets);
+        let (time_bytes, times_crc) = longer(self.time_bytes, self.times_crc, times);
+        Self {
+            offset_bytes,
+            time_bytes,
+            offsets_crc,
+            times_crc,
+        }
+    }
+
+    /// Where the next bytes of the `.index` and of the `.timeindex` go.
+    pub(crate) fn lens(self) -> (u32, u32) {
+        (self.offset_bytes, self.time_bytes)
+    }
+
+    /// The bytes that were written, if that is what two files begin with.
+    pub(crate) fn find<'a>(
+        self,
+        offsets: &'a [u8],
+        times: &'a [u8],
+    ) -> Option<(&'a [u8], &'a [u8])> {
+        let (offset_bytes, time_bytes) = (self.offset_bytes.into(), self.time_bytes.into());
+        let offsets = offsets.get(..to_usize(offset_bytes))?;
+        let times = times.get(..to_usize(time_bytes))?;
+        (Self::default().and(offsets, times) == self).then_some((offsets, times))
+    }
+}
+
+/// The length and the CRC-32 of bytes with more bytes behind them.
+fn longer(len: u32, crc: u32, more: &[u8]) -> (u32, u32) {
+    let mut hasher = crc32fast::Hasher::new_with_initial_len(crc, len.into());
+    hasher.update(more);
+    let more = u32::try_from(more.len()).unwrap_or(u32::MAX);
+    (len.saturating_add(more), hasher.finalize())
 }
 
 impl Mark {
@@ -74,6 +132,16 @@ impl Mark {
             body.put_u64(number);
         }
         body.put(&LETTERS);
+        body.put_u32(u32::from(self.closed));
+        let index = &self.index;
+        for number in [
+            index.offset_bytes,
+            index.time_bytes,
+            index.offsets_crc,
+            index.times_crc,
+        ] {
+            body.put_u32(number);
+        }
         body.resize(SLOT_LEN.saturating_sub(CRC_LEN), 0);
         let mut slot = [0; SLOT_LEN];
         let (crc, rest) = slot.split_at_mut(CRC_LEN);
@@ -92,7 +160,7 @@ impl Mark {
         let partition = cursor.u32().ok()?;
         let sequence = cursor.u64().ok().filter(|sequence| *sequence > 0)?;
         let topic = TopicId(cursor.array().ok()?);
-        let mark = Self {
+        let mut mark = Self {
             key: MarkKey { topic, partition },
             sequence,
             flushed_offset: cursor.u64().ok()?,
@@ -100,8 +168,18 @@ impl Mark {
             segment_base: cursor.u64().ok()?,
             log_start_offset: cursor.u64().ok()?,
             cleaned_offset: cursor.u64().ok()?,
+            index: IndexWritten::default(),
+            closed: false,
         };
-        (cursor.array::<4>().ok()? == LETTERS).then_some(mark)
+        let letters = cursor.array::<4>().ok()?;
+        mark.closed = cursor.u32().ok()? == 1;
+        mark.index = IndexWritten {
+            offset_bytes: cursor.u32().ok()?,
+            time_bytes: cursor.u32().ok()?,
+            offsets_crc: cursor.u32().ok()?,
+            times_crc: cursor.u32().ok()?,
+        };
+        (letters == LETTERS).then_some(mark)
     }
 }
 
@@ -121,12 +199,26 @@ mod tests {
             segment_base: 900,
             log_start_offset: 12,
             cleaned_offset: 500,
+            index: IndexWritten::default().and(b"12345678", b""),
+            closed: true,
         }
     }
 
     #[test]
     fn a_mark_comes_back() {
         assert_eq!(Mark::decode(&mark().encode()), Some(mark()));
+    }
+
+    #[test]
+    fn what_was_written_of_an_index_is_found_at_the_front_of_its_files() {
+        let written = IndexWritten::default().and(b"1", b"abc").and(b"23", b"");
+        assert_eq!(written.lens(), (3, 3));
+        let found = Some((&b"123"[..], &b"abc"[..]));
+        assert_eq!(written.find(b"123", b"abc"), found);
+        assert_eq!(written.find(b"1234", b"abcd"), found);
+        for (offsets, times) in [("12", "abc"), ("124", "abc"), ("123", "ab"), ("123", "abd")] {
+            assert_eq!(written.find(offsets.as_bytes(), times.as_bytes()), None);
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) use corruption::{DecodeError, EncodeError};
 pub(crate) use crc::crc32c;
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
-pub(crate) use mark::{Mark, MarkKey, SLOT_LEN};
+pub(crate) use mark::{IndexWritten, Mark, MarkKey, SLOT_LEN};
 
 /// The bytes that some hexadecimal digits say; spaces between them are for the reader.
 #[cfg(test)]

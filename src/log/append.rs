@@ -16,10 +16,10 @@ use crate::disk::{Access, Appender};
 use crate::error::{Error, IoContext, Result};
 use crate::format::index::{Entry as _, OffsetEntry, TimeEntry};
 use crate::format::{
-    BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, encode_one,
-    file_name, stamp,
+    BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, IndexWritten,
+    encode_one, file_name, stamp,
 };
-use crate::segment::{IndexProgress, IndexWritten, Indexed, Segment, relative};
+use crate::segment::{IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
     Compression, Durability, Offset, Position, Record, Timestamp, TimestampType, to_usize,

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Mark, file_name};
-use crate::segment::{IndexWritten, Segment};
+use crate::format::{IndexWritten, Mark, file_name};
+use crate::segment::Segment;
 use crate::sync::{MutexGuard, Ordering};
 use crate::types::{Durability, Offset, Position};
 
@@ -178,7 +178,7 @@ impl Shared {
             file.sync_data()
                 .map_err(|cause| self.poisoned(work.active.log_path(), cause))?;
         }
-        self.extend_index(&work);
+        work.index_written = self.extend_index(&work);
         let marked = self.move_mark(turn, &work);
         self.flushed.store(work.end, Ordering::Release);
         self.raise();
@@ -224,16 +224,17 @@ impl Shared {
 
     /// Adds new entries to the index files of the active segment; they are hints, so a failure
     /// costs only a rebuild.
-    fn extend_index(&self, work: &Work) {
-        let extended = work
-            .active
-            .extend_index_files(&self.host.disk, work.index_written);
-        let Ok(written) = extended else { return };
+    fn extend_index(&self, work: &Work) -> IndexWritten {
+        let (disk, before) = (&self.host.disk, work.index_written);
+        let Ok(written) = work.active.extend_index_files(disk, before) else {
+            return before;
+        };
         let mut state = self.append.lock();
-        if written != work.index_written && Arc::ptr_eq(&state.active, &work.active) {
-            state.names_unsynced |= work.index_written == IndexWritten::default();
+        if written != before && Arc::ptr_eq(&state.active, &work.active) {
+            state.names_unsynced |= before == IndexWritten::default();
             state.index_written = written;
         }
+        written
     }
 
     /// Writes the mark for what is synced now.
@@ -243,6 +244,7 @@ impl Shared {
             mark.flushed_offset = work.end;
             mark.position = work.position;
             mark.segment_base = work.active.base_offset();
+            mark.index = work.index_written;
         })?;
         let now = self.host.clock.instant();
         if rolled {
@@ -260,6 +262,7 @@ impl Shared {
         change: impl FnOnce(&mut Mark),
     ) -> Result<()> {
         let mut mark = self.turn.lock().mark;
+        mark.closed = false;
         change(&mut mark);
         mark.sequence = mark.sequence.saturating_add(1);
         self.host.marks.write(self.mark_place, &mark)?;
@@ -331,6 +334,7 @@ impl Shared {
         active.write_index_files(&self.host.disk)?;
         active.sync_index_files(&self.host.disk)?;
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        self.write_mark(&turn, |mark| mark.closed = true)?;
         self.host.marks.sync(self.host.clock.instant())?;
         self.append.lock().writer = None;
         active.close_file();

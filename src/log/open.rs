@@ -18,9 +18,10 @@ use std::sync::Arc;
 use crate::disk::{Access, Disk, EntryKind, File, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
-    Corruption, FileKind, FileName, Mark, MarkKey, Stage, TruncateIntent, checkpoint, file_name,
+    Corruption, FileKind, FileName, IndexWritten, Mark, MarkKey, Stage, TruncateIntent, checkpoint,
+    file_name,
 };
-use crate::segment::{IndexWritten, Segment, SparseIndex, TailScan, Walk, scan};
+use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, to_usize};
 
@@ -335,7 +336,7 @@ impl Opening<'_> {
         let exact = segments
             .get(found)
             .is_some_and(|segment| segment.end() == mark.position);
-        self.report.clean &= exact && found + 1 == segments.len();
+        self.report.clean &= mark.closed && exact && found + 1 == segments.len();
         found
     }
 
@@ -348,7 +349,9 @@ impl Opening<'_> {
     ) -> Result<(TailScan, IndexWritten)> {
         let file = segment.file(self.disk(), &self.host.files)?;
         let mark = self.mark.filter(|_| first);
-        let dense_from = self.mark.map(|_| mark.map_or(Position::ZERO, |mark| mark.position));
+        let dense_from = self
+            .mark
+            .map(|_| mark.map_or(Position::ZERO, |mark| mark.position));
         if let Some(mark) = mark
             && let Some(found) = self.check_from_index(segment, &file, &mark)?
         {
@@ -375,13 +378,14 @@ impl Opening<'_> {
         file: &File,
         mark: &Mark,
     ) -> Result<Option<(TailScan, IndexWritten)>> {
-        let Some(index) = self.believable_index(segment, file, mark)? else {
+        let Some(mut index) = segment.find_written(self.disk(), mark.index)? else {
             return Ok(None);
         };
-        let written = IndexWritten {
-            offsets: index.offset_entries().len(),
-            times: index.time_entries().len(),
-        };
+        // The files may hold entries of what came after the mark.
+        let below = mark.flushed_offset.saturating_sub(segment.base_offset());
+        index.truncate(mark.position, u32::try_from(below).unwrap_or(u32::MAX));
+        let (offsets, times) = index.encode();
+        let written = IndexWritten::default().and(&offsets, &times);
         let last = index.last_offset_entry();
         let place = Position(last.map_or(0, |entry| u64::from(entry.position)));
         let walk = Walk {
@@ -398,38 +402,6 @@ impl Opening<'_> {
         let read = scanned.end.since(place);
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(read);
         Ok(Some((scanned, written)))
-    }
-
-    /// What the index files say of the batches below the mark, held against some of those.
-    fn believable_index(
-        &self,
-        segment: &Arc<Segment>,
-        file: &File,
-        mark: &Mark,
-    ) -> Result<Option<SparseIndex>> {
-        let Some(mut index) = segment.read_index_files(self.disk())? else {
-            return Ok(None);
-        };
-        let (batches, path) = (segment.batches(file), segment.log_path());
-        if self.report.clean {
-            // After a close the files are exact.
-            let agree = batches.agree_with(&index).at(&path, "read")?;
-            return Ok(Some(index).filter(|_| agree));
-        }
-        let below = mark.flushed_offset.saturating_sub(segment.base_offset());
-        index.truncate(mark.position, u32::try_from(below).unwrap_or(u32::MAX));
-        // After a crash entries may be missing at the end of the time index alone, and nothing
-        // shows it: what comes after its last one is looked at again.
-        let Some(newest) = index.last_time_entry() else {
-            return Ok(None);
-        };
-        index.truncate(mark.position, newest.relative_offset.saturating_add(1));
-        let Some(last) = index.last_offset_entry() else {
-            return Ok(None);
-        };
-        let held = batches.hold(last).at(&path, "read")?
-            && batches.hold_time(&index, newest).at(&path, "read")?;
-        Ok(Some(index).filter(|_| held))
     }
 
     /// Deals with what stands behind the last valid batch of a segment; gives the reason when it

@@ -70,7 +70,9 @@ impl Shared {
             return Ok(segment.base_offset());
         };
         let offset = |entry: TimeEntry| {
-            segment.base_offset().saturating_add(u64::from(entry.relative_offset))
+            segment
+                .base_offset()
+                .saturating_add(u64::from(entry.relative_offset))
         };
         let named = self.find_in(segment, offset(entry), |_, raw| {
             Ok((raw.header.next_offset() > offset(entry)).then_some(raw.header))

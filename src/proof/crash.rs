@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::history::{After, Breach, History};
-use super::kafka_rules::{Past, check};
+use super::kafka_rules::check;
 use super::rig::{Rig, Step, open};
 use super::{Rng, Scale, Whereabouts};
 use crate::clock::{Clock, ManualClock};
@@ -77,7 +77,10 @@ impl Watch {
         for state in states {
             if self.rng.one_in(self.depth.one_of) {
                 let choice = state.born_of();
-                self.meet(&state, &format!("power cut before operation {at}, {choice:?}"));
+                self.meet(
+                    &state,
+                    &format!("power cut before operation {at}, {choice:?}"),
+                );
             }
         }
         if self.rng.one_in(self.depth.one_of) {
@@ -93,7 +96,8 @@ impl Watch {
         let history = self.history.lock().clone();
         let log = self.recover(state, told);
         self.hold(&history, &log, told);
-        let fail = |breach: Breach| panic!("{}: {told}: {breach}\n{:?}", self.name, log.open_report());
+        let fail =
+            |breach: Breach| panic!("{}: {told}: {breach}\n{:?}", self.name, log.open_report());
         if self.rng.one_in(5) {
             history.probe(&log, &mut self.rng).unwrap_or_else(fail);
         }
@@ -121,7 +125,11 @@ impl Watch {
     /// Rule 1.
     fn hold(&self, history: &History, log: &Log, told: &str) {
         if let Err(breach) = history.check(log, After::Power) {
-            panic!("{}: {told}: {breach}\n{history:?}\n{:?}", self.name, log.open_report());
+            panic!(
+                "{}: {told}: {breach}\n{history:?}\n{:?}",
+                self.name,
+                log.open_report()
+            );
         }
         let Some(live) = &*self.log.lock() else {
             return;
@@ -130,7 +138,10 @@ impl Watch {
             let end = log.end_offset();
             assert!(end >= live.flushed_offset(), "{told}: flushed, and gone");
             if self.config.durability == Durability::Always {
-                assert!(end >= live.high_watermark(), "{told}: seen by readers, and gone");
+                assert!(
+                    end >= live.high_watermark(),
+                    "{told}: seen by readers, and gone"
+                );
             }
         }
     }
@@ -161,11 +172,24 @@ impl Watch {
         let closed = contents(state);
         let log = self.recover(state, told);
         self.hold_all(&history, &log, told);
-        assert!(log.open_report().clean, "{}: {told}: closed, and not clean", self.name);
-        assert_eq!(contents(state), closed, "{}: {told}: changed by opening", self.name);
+        assert!(
+            log.open_report().clean,
+            "{}: {told}: closed, and not clean",
+            self.name
+        );
+        assert_eq!(
+            contents(state),
+            closed,
+            "{}: {told}: changed by opening",
+            self.name
+        );
         log.abandon();
-        check(state, Past::Cut).unwrap_or_else(|breach| {
-            panic!("{}: {told}: {breach}\n{report:?}\n{:?}", self.name, state.files());
+        check(state).unwrap_or_else(|breach| {
+            panic!(
+                "{}: {told}: {breach}\n{report:?}\n{:?}",
+                self.name,
+                state.files()
+            );
         });
     }
 
@@ -173,18 +197,34 @@ impl Watch {
         if let Err(breach) = history.check(log, After::Kill) {
             panic!("{}: {told}: opened again: {breach}", self.name);
         }
-        assert_eq!(log.open_report().quarantined_bytes, 0, "{told}: set aside again");
+        assert_eq!(
+            log.open_report().quarantined_bytes,
+            0,
+            "{told}: set aside again"
+        );
     }
 
     /// Appends to what was recovered, flushes, and cuts the power again.
     fn go_on(&mut self, state: &Sim, mut history: History, log: Log, told: &str) {
         history.settle(&log);
-        let mut rig = Rig::resume(state.clone(), self.config.clone(), history, log, self.rng.next());
+        let mut rig = Rig::resume(
+            state.clone(),
+            self.config.clone(),
+            history,
+            log,
+            self.rng.next(),
+        );
         let steps = [
-            Step::Append { records: 1, bytes: 60 },
-            Step::Append { records: 3, bytes: 200 },
+            Step::Append {
+                records: 1,
+                bytes: 60,
+            },
+            Step::Append {
+                records: 3,
+                bytes: 200,
+            },
         ];
-    for step in steps {
+        for step in steps {
             rig.step(step).unwrap();
         }
         if self.rng.one_in(2) {
@@ -205,7 +245,10 @@ impl Watch {
     /// A read-only opening changes nothing and finds what is there.
     fn look_only(&self, state: &Sim, history: &History, told: &str) {
         let before = contents(state);
-        let (dir, clock) = (Path::new(super::rig::DIR), Clock::Manual(Arc::clone(&self.clock)));
+        let (dir, clock) = (
+            Path::new(super::rig::DIR),
+            Clock::Manual(Arc::clone(&self.clock)),
+        );
         let config = self.config.clone();
         let opened = open_alone_on(&state.disk(), &clock, dir, config, OpenMode::Read, true);
         if let Ok(log) = opened {
@@ -215,7 +258,12 @@ impl Watch {
             }
             log.abandon();
         }
-        assert_eq!(contents(state), before, "{}: {told}: a reader wrote", self.name);
+        assert_eq!(
+            contents(state),
+            before,
+            "{}: {told}: a reader wrote",
+            self.name
+        );
     }
 
     /// Rule 3.
@@ -226,7 +274,10 @@ impl Watch {
         let mut rng = Rng(self.rng.next());
         state.on_change(move |sim| {
             let at = sim.operations();
-            for found in sim.crash_states_canonical().chain(sim.crash_states_random(at, 2)) {
+            for found in sim
+                .crash_states_canonical()
+                .chain(sim.crash_states_random(at, 2))
+            {
                 if !rng.one_in(6) {
                     continue;
                 }
@@ -267,7 +318,10 @@ struct Scenario {
 /// Runs a scenario, looking at every cut.
 fn run(scenario: &Scenario, seed: u64, depth: Depth, counts: &Arc<Mutex<Counts>>) {
     counts.lock().scenarios += 1;
-    let name = format!("{} ({:?}, seed {seed})", scenario.name, scenario.config.write_mode);
+    let name = format!(
+        "{} ({:?}, seed {seed})",
+        scenario.name, scenario.config.write_mode
+    );
     let told = name.clone();
     let _told = Whereabouts(move || told.clone());
     let sim = Sim::new();
@@ -334,24 +388,183 @@ fn scenarios() -> Vec<Scenario> {
         let always = config(mode, Durability::Always);
         let (one, few, big) = (append(1, 40), append(3, 100), append(2, 700));
         let flush = Step::Flush;
-        add("append and flush", os.clone(), &[one, one, flush, few, one, flush, one]);
-        add("rolls", os.clone(), &[few, few, few, one, few, big, few, flush, few, few, few]);
-        add("large batches", os.clone().segment_bytes(8192), &[big, append(5, 900), flush, big, one]);
-        add("interval", interval.clone(), &[few, Step::Tick, few, one, Step::Tick, few, few, Step::Tick, few, few]);
-        add("always", always.clone(), &[one, few, one, few, few, big, one]);
+        add(
+            "append and flush",
+            os.clone(),
+            &[one, one, flush, few, one, flush, one],
+        );
+        add(
+            "rolls",
+            os.clone(),
+            &[few, few, few, one, few, big, few, flush, few, few, few],
+        );
+        add(
+            "large batches",
+            os.clone().segment_bytes(8192),
+            &[big, append(5, 900), flush, big, one],
+        );
+        add(
+            "interval",
+            interval.clone(),
+            &[
+                few,
+                Step::Tick,
+                few,
+                one,
+                Step::Tick,
+                few,
+                few,
+                Step::Tick,
+                few,
+                few,
+            ],
+        );
+        add(
+            "always",
+            always.clone(),
+            &[one, few, one, few, few, big, one],
+        );
         let truncate = Step::Truncate;
-        add("truncate in a batch", os.clone(), &[few, few, flush, few, truncate(2), one, truncate(1), few]);
-        add("truncate segments", os.clone(), &[few, few, few, few, few, few, truncate(10), few, flush, truncate(3), few, flush]);
-        add("truncate all", always.clone(), &[few, few, few, few, truncate(1000), one, few]);
+        add(
+            "truncate in a batch",
+            os.clone(),
+            &[few, few, flush, few, truncate(2), one, truncate(1), few],
+        );
+        add(
+            "truncate segments",
+            os.clone(),
+            &[
+                few,
+                few,
+                few,
+                few,
+                few,
+                few,
+                truncate(10),
+                few,
+                flush,
+                truncate(3),
+                few,
+                flush,
+            ],
+        );
+        add(
+            "truncate all",
+            always.clone(),
+            &[few, few, few, few, truncate(1000), one, few],
+        );
         let forget = Step::Forget;
-        add("forget", os.clone(), &[few, few, few, few, forget(4), few, few, forget(6), few, forget(1000), one, flush]);
-        add("forget what is not flushed", os.clone(), &[few, forget(2), one, flush, few, forget(3), truncate(1), one]);
-        add("close", os.clone(), &[few, few, few, Step::Reopen, few, Step::Reopen, Step::Reopen, few, few, flush]);
-        add("kill", interval, &[few, few, Step::Kill, few, few, flush, one, Step::Kill, few, flush, Step::Kill]);
+        add(
+            "forget",
+            os.clone(),
+            &[
+                few,
+                few,
+                few,
+                few,
+                forget(4),
+                few,
+                few,
+                forget(6),
+                few,
+                forget(1000),
+                one,
+                flush,
+            ],
+        );
+        add(
+            "forget what is not flushed",
+            os.clone(),
+            &[few, forget(2), one, flush, few, forget(3), truncate(1), one],
+        );
+        add(
+            "close",
+            os.clone(),
+            &[
+                few,
+                few,
+                few,
+                Step::Reopen,
+                few,
+                Step::Reopen,
+                Step::Reopen,
+                few,
+                few,
+                flush,
+            ],
+        );
+        add(
+            "kill",
+            interval,
+            &[
+                few,
+                few,
+                Step::Kill,
+                few,
+                few,
+                flush,
+                one,
+                Step::Kill,
+                few,
+                flush,
+                Step::Kill,
+            ],
+        );
         let cut = |seed| Step::Cut(Choice::Random(seed));
-        add("cut and go on", os.clone(), &[few, few, flush, few, few, cut(1), few, one, flush, few, cut(2), few, flush]);
-        add("truncate and cut", os.clone(), &[few, few, few, few, truncate(5), few, cut(3), few, flush, truncate(4), cut(4), few]);
-        add("everything", always.segment_bytes(2048), &[few, forget(2), big, truncate(1), few, Step::Tick, few, Step::Reopen, few, cut(5), few]);
+        add(
+            "cut and go on",
+            os.clone(),
+            &[
+                few,
+                few,
+                flush,
+                few,
+                few,
+                cut(1),
+                few,
+                one,
+                flush,
+                few,
+                cut(2),
+                few,
+                flush,
+            ],
+        );
+        add(
+            "truncate and cut",
+            os.clone(),
+            &[
+                few,
+                few,
+                few,
+                few,
+                truncate(5),
+                few,
+                cut(3),
+                few,
+                flush,
+                truncate(4),
+                cut(4),
+                few,
+            ],
+        );
+        add(
+            "everything",
+            always.segment_bytes(2048),
+            &[
+                few,
+                forget(2),
+                big,
+                truncate(1),
+                few,
+                Step::Tick,
+                few,
+                Step::Reopen,
+                few,
+                cut(5),
+                few,
+            ],
+        );
     }
     all
 }
@@ -374,8 +587,14 @@ fn random_scenario(seed: u64) -> Scenario {
         } else {
             Compression::None
         });
-    let steps = (0..8 + rng.below(8)).map(|_| random_step(&mut rng)).collect();
-    Scenario { name: "random", config, steps }
+    let steps = (0..8 + rng.below(8))
+        .map(|_| random_step(&mut rng))
+        .collect();
+    Scenario {
+        name: "random",
+        config,
+        steps,
+    }
 }
 
 fn random_step(rng: &mut Rng) -> Step {
@@ -412,7 +631,9 @@ fn nothing_is_lost_or_invented_wherever_the_power_is_cut() {
         if met.states >= wanted && met.interrupted + met.gone_on >= twice {
             break;
         }
-        run(&random_scenario(seed), seed, depth, &counts);
+        let scenario = random_scenario(seed);
+        let _told = Whereabouts(|| format!("{:?}", scenario.steps));
+        run(&scenario, seed, depth, &counts);
     }
     let met = *counts.lock();
     println!("crash: {met:?}, 0 lost, 0 invented, all opened");

@@ -32,7 +32,12 @@ impl fmt::Debug for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value.as_deref().unwrap_or_default();
         let told = value.split(|byte| *byte == b';').next().unwrap_or_default();
-        write!(f, "{:?} at {}", String::from_utf8_lossy(told), self.time.as_millis())
+        write!(
+            f,
+            "{:?} at {}",
+            String::from_utf8_lossy(told),
+            self.time.as_millis()
+        )
     }
 }
 
@@ -82,9 +87,7 @@ impl Written {
     ) -> T {
         let headers: Vec<_> = records.iter().map(|record| record.lent_headers()).collect();
         let lent = records.iter().zip(&headers);
-        run(lent
-            .map(|(record, headers)| record.lend(headers))
-            .collect())
+        run(lent.map(|(record, headers)| record.lend(headers)).collect())
     }
 
     fn lent_headers(&self) -> Vec<Header<'_>> {
@@ -293,9 +296,7 @@ impl History {
             "lost: the log ends at {end}, promised is {least}"
         );
         let whole = match &self.pending {
-            Pending::Append(batch) if end > self.end() => {
-                end == self.end() + batch.len() as Offset
-            }
+            Pending::Append(batch) if end > self.end() => end == self.end() + batch.len() as Offset,
             _ => end <= self.end() && self.ends.contains(&end),
         };
         owe!(

@@ -17,17 +17,8 @@ use crate::format::index::{Entry as _, OffsetEntry, TimeEntry};
 use crate::format::{BatchHeader, FileKind, FileName, Stage, check_crc, file_name};
 use crate::types::{Offset, Timestamp};
 
-/// Whether the power was cut on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Past {
-    Quiet,
-    /// Entries of the time index may be torn, but for the last one: a search by time holds an entry
-    /// against its batch before it goes by it.
-    Cut,
-}
-
 /// Checks every segment of a log that was closed.
-pub(super) fn check(sim: &Sim, past: Past) -> Result<(), Breach> {
+pub(super) fn check(sim: &Sim) -> Result<(), Breach> {
     let mut next = None;
     for base in bases(sim) {
         if next.is_some_and(|next| next != base) {
@@ -35,7 +26,7 @@ pub(super) fn check(sim: &Sim, past: Past) -> Result<(), Breach> {
         }
         let batches = batches(sim, base)?;
         check_offsets(sim, base, &batches)?;
-        check_times(sim, base, &batches, past)?;
+        check_times(sim, base, &batches)?;
         next = Some(batches.last().map_or(base, |(_, last)| last.next_offset()));
     }
     Ok(())
@@ -45,7 +36,11 @@ fn bases(sim: &Sim) -> Vec<Offset> {
     let names = sim.files().into_iter().filter_map(|(path, _)| {
         let name = path.file_name()?.to_str()?.to_owned();
         match FileName::parse(&name) {
-            FileName::Segment { base, kind: FileKind::Log, stage: Stage::Live } => Some(base),
+            FileName::Segment {
+                base,
+                kind: FileKind::Log,
+                stage: Stage::Live,
+            } => Some(base),
             _ => None,
         }
     });
@@ -58,12 +53,18 @@ fn batches(sim: &Sim, base: Offset) -> Result<Vec<(u32, BatchHeader)>, Breach> {
     let bytes = sim.read(&path).unwrap();
     let (mut at, mut next, mut found) = (0, base, Vec::new());
     while at < bytes.len() {
-        let told = |why: &dyn std::fmt::Debug| Breach(format!("{} at {at}: {why:?}", path.display()));
+        let told =
+            |why: &dyn std::fmt::Debug| Breach(format!("{} at {at}: {why:?}", path.display()));
         let header = BatchHeader::parse(&bytes[at..]).map_err(|why| told(&why))?;
-        let batch = bytes.get(at..at + header.size).ok_or_else(|| told(&"cut"))?;
+        let batch = bytes
+            .get(at..at + header.size)
+            .ok_or_else(|| told(&"cut"))?;
         check_crc(batch, &header).map_err(|why| told(&why))?;
         if header.base_offset != next {
-            return Err(told(&format!("offset {} and not {next}", header.base_offset)));
+            return Err(told(&format!(
+                "offset {} and not {next}",
+                header.base_offset
+            )));
         }
         next = header.next_offset();
         found.push((u32::try_from(at).unwrap(), header));
@@ -89,12 +90,7 @@ fn check_offsets(sim: &Sim, base: Offset, batches: &[(u32, BatchHeader)]) -> Res
     Ok(())
 }
 
-fn check_times(
-    sim: &Sim,
-    base: Offset,
-    batches: &[(u32, BatchHeader)],
-    past: Past,
-) -> Result<(), Breach> {
+fn check_times(sim: &Sim, base: Offset, batches: &[(u32, BatchHeader)]) -> Result<(), Breach> {
     let path = path(file_name::time_index(base));
     let entries = entries::<TimeEntry>(sim, &path)?;
     let mut newest = Timestamp::NONE;
@@ -109,12 +105,17 @@ fn check_times(
             });
         }
     }
-    let told = |what: &str| Breach(format!("{}: {what} in {entries:?}", path.display()));
+    let told = |what: &str| {
+        let path = path.display();
+        Breach(format!(
+            "{path}: {what} in {entries:?}, true are {true_ones:?}"
+        ))
+    };
     let in_order = entries.windows(2).all(|pair| pair[1].continues(&pair[0]));
     if !in_order || entries.last() != true_ones.last() {
         return Err(told("no order, or another end"));
     }
-    if past == Past::Quiet && !entries.iter().all(|entry| true_ones.contains(entry)) {
+    if !entries.iter().all(|entry| true_ones.contains(entry)) {
         return Err(told("an entry that is not true"));
     }
     Ok(())

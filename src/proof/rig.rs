@@ -28,7 +28,10 @@ pub(super) const DIR: &str = "/log";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Append so many records of about so many bytes as one batch; a single one by `append`.
-    Append { records: u8, bytes: u16 },
+    Append {
+        records: u8,
+        bytes: u16,
+    },
     Flush,
     /// Let time pass, and run the flusher once.
     Tick,
@@ -88,7 +91,13 @@ impl Rig {
     }
 
     /// Goes on with a log that is open, on a clock of its own.
-    pub(super) fn resume(sim: Sim, config: LogConfig, history: History, log: Log, seed: u64) -> Self {
+    pub(super) fn resume(
+        sim: Sim,
+        config: LogConfig,
+        history: History,
+        log: Log,
+        seed: u64,
+    ) -> Self {
         let serial = 1_000_000 + seed % 1_000_000;
         Self {
             history: Arc::new(Mutex::new(history)),
@@ -110,13 +119,21 @@ impl Rig {
     /// Opens the log and holds it against the history, which it becomes.
     pub(super) fn open(&mut self, after: After) -> Result<()> {
         let log = open(&self.sim, &self.clock, &self.config)?;
-        let after = if self.sync_failed { After::Power } else { after };
+        let after = if self.sync_failed {
+            After::Power
+        } else {
+            after
+        };
         let mut history = self.history.lock();
         if let Err(breach) = history.check(&log, after) {
             panic!("{breach}\n{:?}\n{:?}", log.open_report(), self.sim.files());
         }
         history.settle(&log);
-        assert_eq!(log.flushed_offset(), log.end_offset(), "kept and not synced");
+        assert_eq!(
+            log.flushed_offset(),
+            log.end_offset(),
+            "kept and not synced"
+        );
         drop(history);
         self.sync_failed = false;
         *self.log.lock() = Some(log);
@@ -196,7 +213,11 @@ impl Rig {
             Err(error @ Error::Poisoned { .. }) => Err(error),
             Err(error) => {
                 history.nothing_happened();
-                assert_eq!(log.end_offset(), before, "left by a failed append: {error:?}");
+                assert_eq!(
+                    log.end_offset(),
+                    before,
+                    "left by a failed append: {error:?}"
+                );
                 Err(error)
             }
         }
@@ -229,7 +250,11 @@ impl Rig {
             Err(error @ Error::Poisoned { .. }) => Err(error),
             Err(error) => {
                 history.nothing_happened();
-                assert_eq!(log.end_offset(), end, "left by a failed truncation: {error:?}");
+                assert_eq!(
+                    log.end_offset(),
+                    end,
+                    "left by a failed truncation: {error:?}"
+                );
                 Err(error)
             }
         }

@@ -12,7 +12,7 @@
 //! segment's.
 
 use crate::disk::File;
-use crate::format::index::{OffsetEntry, TimeEntry};
+use crate::format::index::TimeEntry;
 use crate::types::{Offset, Position, Timestamp};
 
 use super::batch_cursor::{BatchCursor, RawBatch, Stop};
@@ -33,15 +33,6 @@ impl Batches<'_> {
         answer(self.compare(index))
     }
 
-    /// Whether an offset entry is true: a batch begins at its position and ends with its offset.
-    pub(crate) fn hold(&self, entry: OffsetEntry) -> std::io::Result<bool> {
-        let mut cursor = BatchCursor::new(Position(entry.position.into()), self.base_offset);
-        let last = self.base_offset.saturating_add(entry.relative_offset.into());
-        let led_to = cursor.next(self.file, self.end);
-        let ends_with = |batch: RawBatch| batch.header.next_offset() == last.saturating_add(1);
-        answer(led_to.map(|batch| batch.is_some_and(ends_with)))
-    }
-
     fn compare(&self, index: &SparseIndex) -> Result<bool, Stop> {
         if self.end == Position::ZERO {
             let empty = index.offset_entries().is_empty() && index.time_entries().is_empty();
@@ -51,11 +42,6 @@ impl Batches<'_> {
             return Ok(false);
         };
         Ok(self.names_a_batch(index, newest)? && self.tail_is_older(index, newest.timestamp)?)
-    }
-
-    /// Whether a time entry is true of the batch that it names; the index leads there.
-    pub(crate) fn hold_time(&self, index: &SparseIndex, entry: TimeEntry) -> std::io::Result<bool> {
-        answer(self.names_a_batch(index, entry))
     }
 
     fn names_a_batch(&self, index: &SparseIndex, entry: TimeEntry) -> Result<bool, Stop> {

@@ -26,8 +26,7 @@ pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::file_name;
-use crate::format::index::{Entry, OffsetEntry, TimeEntry};
+use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
@@ -293,6 +292,15 @@ impl Segment {
 
     /// What the index files hold, `None` when one is missing or cannot be right.
     pub(crate) fn read_index_files(&self, disk: &Disk) -> Result<Option<SparseIndex>> {
+        let (Some(offsets), Some(times)) = self.read_bytes_of_indexes(disk)? else {
+            return Ok(None);
+        };
+        let index = SparseIndex::decode(&offsets, &times, self.end());
+        // Batches without a single time entry: the file was lost or cut; timestamps may be there.
+        Ok(index.filter(|index| index.last_time_entry().is_some() || self.end() == Position::ZERO))
+    }
+
+    fn read_bytes_of_indexes(&self, disk: &Disk) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
         // An index never holds more than one entry a batch, and no batch is shorter than 61 bytes.
         let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
         let read = |path: &Path| match disk.read_small(path, limit) {
@@ -300,13 +308,7 @@ impl Segment {
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(None),
             Err(error) => Err(Error::io(path, "read", error)),
         };
-        let (offsets, times) = (read(&self.index_path())?, read(&self.time_index_path())?);
-        let (Some(offsets), Some(times)) = (offsets, times) else {
-            return Ok(None);
-        };
-        let index = SparseIndex::decode(&offsets, &times, self.end());
-        // Batches without a single time entry: the file was lost or cut; timestamps may be there.
-        Ok(index.filter(|index| index.last_time_entry().is_some() || self.end() == Position::ZERO))
+        Ok((read(&self.index_path())?, read(&self.time_index_path())?))
     }
 
     /// Builds both indexes from the batches and keeps them in memory.
@@ -329,49 +331,30 @@ impl Segment {
         disk: &Disk,
         written: IndexWritten,
     ) -> Result<IndexWritten> {
-        let (now, (offsets, times)) = {
-            let slot = self.index.read();
-            let Some(index) = &*slot else {
-                return Ok(written);
-            };
-            let now = IndexWritten {
-                offsets: index.offset_entries().len(),
-                times: index.time_entries().len(),
-            };
-            (now, index.encode_after(written.offsets, written.times))
+        let (offset_bytes, time_bytes) = written.lens();
+        let (offsets, times) = match &*self.index.read() {
+            Some(index) => index.encode_after(offset_bytes, time_bytes),
+            None => return Ok(written),
         };
-        let place = |entries: usize, len: usize| u64::try_from(entries * len).unwrap_or(u64::MAX);
-        write_from(
-            disk,
-            &self.index_path(),
-            place(written.offsets, OffsetEntry::LEN),
-            &offsets,
-        )?;
-        write_from(
-            disk,
-            &self.time_index_path(),
-            place(written.times, TimeEntry::LEN),
-            &times,
-        )?;
-        Ok(now)
+        write_from(disk, &self.index_path(), offset_bytes, &offsets)?;
+        write_from(disk, &self.time_index_path(), time_bytes, &times)?;
+        Ok(written.and(&offsets, &times))
     }
 
     /// Writes both index files whole, or removes them where that fails: a missing index is built
     /// anew, and a stale one would lead astray whoever believes it. Gives what is in the files.
     pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
-        if self.write_index_files(disk).is_ok() {
-            let (offsets, times) = self.index_lens();
-            return IndexWritten { offsets, times };
-        }
-        self.remove_index_files(disk);
-        IndexWritten::default()
+        self.write_index_files(disk).unwrap_or_else(|_| {
+            self.remove_index_files(disk);
+            IndexWritten::default()
+        })
     }
 
     /// The same for a segment that is sealed, and durably: once the mark is past it nobody looks
     /// whether a power cut tore them, and a broker goes by them as they are.
     pub(crate) fn seal_index_files(&self, disk: &Disk) {
         let written = self.write_index_files(disk);
-        if written.and_then(|()| self.sync_index_files(disk)).is_err() {
+        if written.and_then(|_| self.sync_index_files(disk)).is_err() {
             self.remove_index_files(disk);
         }
     }
@@ -394,21 +377,28 @@ impl Segment {
 
     /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory
     /// the files stay as they are.
-    pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<()> {
+    pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<IndexWritten> {
         let (offsets, times) = match &*self.index.read() {
             Some(index) => index.encode(),
-            None => return Ok(()),
+            None => return Ok(IndexWritten::default()),
         };
         write_whole(disk, &self.index_path(), &offsets)?;
-        write_whole(disk, &self.time_index_path(), &times)
+        write_whole(disk, &self.time_index_path(), &times)?;
+        Ok(IndexWritten::default().and(&offsets, &times))
     }
-}
 
-/// How many entries of the active segment's indexes stand in its files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IndexWritten {
-    pub(crate) offsets: usize,
-    pub(crate) times: usize,
+    /// The index files, if they still begin with what was written; just that much of them.
+    pub(crate) fn find_written(
+        &self,
+        disk: &Disk,
+        written: IndexWritten,
+    ) -> Result<Option<SparseIndex>> {
+        let (Some(offsets), Some(times)) = self.read_bytes_of_indexes(disk)? else {
+            return Ok(None);
+        };
+        let found = written.find(&offsets, &times);
+        Ok(found.and_then(|(offsets, times)| SparseIndex::decode(offsets, times, self.end())))
+    }
 }
 
 /// Opens a file for writing, making it when it is not there.
@@ -423,12 +413,12 @@ fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
 }
 
 /// Writes bytes at a place; a file whose bytes are all there already is not opened.
-fn write_from(disk: &Disk, path: &Path, position: u64, bytes: &[u8]) -> Result<()> {
+fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
     open_or_create(disk, path)?
-        .write_at(position, bytes)
+        .write_at(position.into(), bytes)
         .at(path, "write")
 }
 

@@ -12,7 +12,7 @@
 //! 3. Offsets and positions rise strictly, timestamps too, offsets of time entries do not fall.
 
 use crate::format::index::{Entry, OffsetEntry, TimeEntry, entries};
-use crate::types::{Offset, Position, Timestamp};
+use crate::types::{Offset, Position, Timestamp, to_usize};
 
 /// Both indexes of a segment.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +54,10 @@ impl SparseIndex {
         self.encode_after(0, 0)
     }
 
-    /// The same, without the first so many entries.
-    pub(crate) fn encode_after(&self, offsets: usize, times: usize) -> (Vec<u8>, Vec<u8>) {
+    /// The same, without the first so many bytes of each.
+    pub(crate) fn encode_after(&self, offset_bytes: u32, time_bytes: u32) -> (Vec<u8>, Vec<u8>) {
+        let offsets = to_usize(offset_bytes.into()) / OffsetEntry::LEN;
+        let times = to_usize(time_bytes.into()) / TimeEntry::LEN;
         let offsets = self
             .offsets
             .iter()
