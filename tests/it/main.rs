@@ -8,9 +8,14 @@
 )]
 
 mod bad_input;
+mod codecs;
+mod compaction;
 mod concurrency;
 mod flights;
 mod helpers;
+mod latest_state;
 mod public_api;
 mod readme;
+mod retention;
 mod serde;
+mod stress;

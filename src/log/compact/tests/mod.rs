@@ -10,6 +10,8 @@
 
 mod horizons;
 mod interleaved;
+mod leftovers;
+mod times;
 mod transactions;
 
 use std::path::{Path, PathBuf};
