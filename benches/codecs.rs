@@ -11,7 +11,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    missing_docs,
     reason = "a bench fails by panicking, prints the ratios, and criterion's macros make functions \
               without documentation"
 )]

@@ -76,7 +76,10 @@ struct Case {
 }
 
 fn throughput(keys: u64) {
-    println!("{:<34} {:>8} {:>8} {:>9} {:>9} {:>7}", "", "MB read", "MB out", "seconds", "MB/s", "rounds");
+    println!(
+        "{:<34} {:>8} {:>8} {:>9} {:>9} {:>7}",
+        "", "MB read", "MB out", "seconds", "MB/s", "rounds"
+    );
     let cases = [
         Case {
             name: "4 records a key, batches of 100",
@@ -114,7 +117,11 @@ fn throughput(keys: u64) {
         let began = Instant::now();
         let again = log.compact().unwrap();
         if case.per_batch == PER_BATCH && again.written_bytes == 0 {
-            tell("  and again, when nothing is to do", &again, began.elapsed());
+            tell(
+                "  and again, when nothing is to do",
+                &again,
+                began.elapsed(),
+            );
         }
     }
 }
@@ -136,7 +143,10 @@ fn watch(log: &Log, over: &AtomicBool) -> Vec<u64> {
 
 fn latencies(keys: u64) {
     println!();
-    println!("{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9}", "nanoseconds of an append", "appends", "50%", "99%", "99.9%", "99.99%", "slowest");
+    println!(
+        "{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9}",
+        "nanoseconds of an append", "appends", "50%", "99%", "99.9%", "99.99%", "slowest"
+    );
     for compacts in [false, true] {
         let dir = scratch();
         let log = Log::open(dir.path(), config()).unwrap();
@@ -159,15 +169,23 @@ fn latencies(keys: u64) {
             watched.join().unwrap()
         });
         nanos.sort_unstable();
-        let at = |share: f64| nanos.get((nanos.len() as f64 * share) as usize).copied().unwrap_or(0);
-        let name = if compacts { format!("while {rounds} compactions run") } else { "nothing else runs".to_owned() };
+        // In ten thousandths.
+        let at = |share: usize| {
+            let place = nanos.len().saturating_mul(share) / 10_000;
+            nanos.get(place).copied().unwrap_or(0)
+        };
+        let name = if compacts {
+            format!("while {rounds} compactions run")
+        } else {
+            "nothing else runs".to_owned()
+        };
         println!(
             "{name:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9}",
             nanos.len(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(0.9999),
+            at(5000),
+            at(9900),
+            at(9990),
+            at(9999),
             nanos.last().copied().unwrap_or(0),
         );
     }

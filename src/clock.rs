@@ -10,9 +10,9 @@
 
 use std::time::{Instant, SystemTime};
 
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(test)]
 use std::sync::Arc;
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(test)]
 use std::time::Duration;
 
 use crate::types::Timestamp;
@@ -24,7 +24,7 @@ pub(crate) enum Clock {
     #[default]
     System,
     /// A test, which moves it by hand.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(test)]
     Manual(Arc<ManualClock>),
 }
 
@@ -34,7 +34,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::from(SystemTime::now()),
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(test)]
             Self::Manual(clock) => clock.wall(),
         }
     }
@@ -44,21 +44,21 @@ impl Clock {
     pub(crate) fn instant(&self) -> Instant {
         match self {
             Self::System => Instant::now(),
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(test)]
             Self::Manual(clock) => clock.instant(),
         }
     }
 }
 
 /// A clock that stands still until a test moves it.
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     start: Instant,
     time: crate::sync::Mutex<(Timestamp, Duration)>,
 }
 
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(test)]
 impl ManualClock {
     /// A clock that shows `wall`.
     pub(crate) fn at(wall: Timestamp) -> Arc<Self> {

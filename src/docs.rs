@@ -9,5 +9,8 @@ pub mod architecture {}
 #[doc = include_str!("../docs/file_format.md")]
 pub mod file_format {}
 
+#[doc = include_str!("../docs/kafka.md")]
+pub mod kafka {}
+
 #[doc = include_str!("../docs/glossary.md")]
 pub mod glossary {}

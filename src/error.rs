@@ -39,8 +39,7 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// Bytes that were safely written are not what they were. Nothing was cut or deleted; see
-    /// [`verify`](crate::verify) and [`repair`](crate::repair).
+    /// Bytes that were safely written are not what they were. Nothing was cut or deleted.
     #[error("{} is damaged at byte {position}: {reason}", path.display())]
     #[non_exhaustive]
     Corrupt {

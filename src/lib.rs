@@ -1,4 +1,28 @@
-//! Kafka's log as a Rust library.
+//! Kafka's log as a Rust library: topics, partitions, offsets, retention, compaction and consumer
+//! groups in one directory, in this process, in Kafka's own files.
+//!
+//! Start with [`Broker::open`]: it gives [`Topic`]s to append to and [`ConsumerGroup`]s to read
+//! with. One partition alone, without topics, is a [`Log`]. What can go wrong is one [`Error`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use ottla::{Broker, Record, TopicConfig};
+//!
+//! # let scratch = tempfile::tempdir()?;
+//! # let dir = scratch.path().join("data");
+//! let broker = Broker::open(dir)?;
+//! let flights = broker.create_topic_if_absent("flights", TopicConfig::default().partitions(4))?;
+//! flights.append(Record::keyed("N14228", "departed EWR"))?;
+//!
+//! let mut consumer = broker.group("departure-board")?.join(["flights"])?;
+//! let records = consumer.poll(Duration::from_secs(1))?;
+//! assert_eq!(records.len(), 1);
+//! consumer.commit()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What an append survives is said by [`Durability`], what every setting means and costs by
+//! [`LogConfig`] and [`TopicConfig`], how the crate is built by [`docs`].
 
 mod broker;
 mod clock;
@@ -15,7 +39,7 @@ mod sync;
 mod topic;
 mod types;
 
-pub use broker::{Broker, BrokerConfig, UpkeepReport};
+pub use broker::{Broker, BrokerConfig, UpkeepProblem, UpkeepReport};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
@@ -23,7 +47,8 @@ pub use group::{
     GroupPartition, GroupState, MemberInfo,
 };
 pub use log::{
-    CompactionReport, Log, LogConfig, OpenEvent, OpenReport, Reader, RetentionReport, SegmentInfo,
+    CompactionReport, Log, LogCondition, LogConfig, OpenEvent, OpenReport, Problem, ProblemKind,
+    Reader, RetentionReport, SegmentInfo, Severity, VerifyReport, verify,
 };
 pub use topic::{
     Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,

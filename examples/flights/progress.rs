@@ -3,7 +3,7 @@
 //! Knows nothing about what is counted.
 
 use std::io::{IsTerminal, Write, stderr};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 const WIDTH: u64 = 40;
 
@@ -29,10 +29,7 @@ impl Progress {
         if !self.shown {
             return;
         }
-        let mut done = self
-            .done
-            .lock()
-            .unwrap_or_else(|panicked| panicked.into_inner());
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.steps(*done);
         *done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
         if self.steps(*done) > before {

@@ -184,7 +184,8 @@ fn row(record: &LogRecord) -> (u64, Option<&[u8]>, Option<&[u8]>) {
 }
 
 fn print(table: &Table, key: Option<&str>) {
-    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    let text =
+        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     if let Some(key) = key {
         match table.get(key) {
             Some(record) => println!("{key}: {}", text(record.value())),

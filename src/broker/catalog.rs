@@ -256,6 +256,23 @@ impl Catalog {
         if dead <= live.max(DEAD_RECORDS_MIN) {
             return Ok(());
         }
+        self.rewrite()
+    }
+
+    /// Makes the catalog another one: all of it or nothing, after any crash.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::Io`], [`Error::ReadOnly`]: the root must be opened again.
+    pub(super) fn replace(&mut self, state: CatalogState) -> Result<()> {
+        self.state = state;
+        if self.file.is_none() {
+            return Ok(());
+        }
+        self.rewrite()
+    }
+
+    fn rewrite(&mut self) -> Result<()> {
         let mut bytes = Vec::new();
         let mut next_offset = 0;
         for records in self.state.snapshot() {

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing about topics: what a topic can be told stands in `topic/config.rs`.
 
+use std::time::Duration;
+
 use crate::types::{Durability, config};
 
 config! {
@@ -22,10 +24,27 @@ config! {
         |v| !matches!(v, Durability::Interval(every) if every.is_zero()),
         "os, always, or interval: and at least 1 millisecond";
 
+        /// The number that a Kafka broker has in its own properties when it is started on the
+        /// closed directory. Once one has run there, the directory keeps its number. Default 1.
+        node_id: u32 [u32] = "node.id", 1,
+        |v| i32::try_from(*v).is_ok(), "0 to 2147483647";
+
+        /// The level of Kafka's metadata that the closed directory is written in: the default is
+        /// read by brokers of 3.9 and of every 4.x. Once a broker has run there, the level is the
+        /// broker's. Default 21 (3.9-IV0).
+        metadata_version: u32 [u32] = "metadata.version", 21,
+        |v| (21..=32_767).contains(v), "21 to 32767";
+
         /// Starts no thread: interval syncs, retention and compaction are then done by
         /// [`Broker::upkeep`](crate::Broker::upkeep), and what an append leaves to the flusher is
         /// done in line. Default false.
         manual_upkeep: bool [bool] = "manual.upkeep", false,
         |_v| true, "true or false";
+
+        /// How long upkeep waits between two rounds of retention and compaction. Default 10
+        /// seconds (Kafka: 5 minutes and 15 seconds).
+        upkeep_interval_ms: Duration [Duration] =
+        "log.retention.check.interval.ms", Duration::from_secs(10),
+        |v| *v >= Duration::from_millis(1), "at least 1";
     }
 }

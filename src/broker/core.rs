@@ -19,6 +19,7 @@ use crate::topic::{Keep, TopicShared};
 use super::offsets::is_reserved;
 use super::rest;
 use super::root::Root;
+use super::upkeeper::Upkeeper;
 
 /// What all handles of a broker have in common.
 pub(super) struct Core {
@@ -27,6 +28,7 @@ pub(super) struct Core {
     /// One topic is deleted at a time.
     pub(super) deletions: Mutex<()>,
     pub(super) report: OpenReport,
+    pub(super) upkeeper: Upkeeper,
     lock: Mutex<Option<Lock>>,
 }
 
@@ -64,6 +66,7 @@ impl Core {
             groups,
             deletions: Mutex::new(()),
             report,
+            upkeeper: Upkeeper::default(),
             lock: Mutex::new(lock),
         });
         let keeper: Weak<Self> = Arc::downgrade(&core);
@@ -80,7 +83,15 @@ impl Core {
 
     pub(super) fn group(&self, id: &str) -> Result<ConsumerGroup> {
         self.root.check_open()?;
+        self.start_upkeep();
         self.groups.group(id)
+    }
+
+    /// Has a thread look after the logs from now on.
+    pub(super) fn start_upkeep(&self) {
+        if self.root.mode == OpenMode::Write {
+            self.upkeeper.start(&self.root);
+        }
     }
 
     pub(super) fn list_groups(&self) -> Result<Vec<GroupInfo>> {
@@ -110,6 +121,8 @@ impl Core {
         if !self.root.end() {
             return Ok(());
         }
+        self.root.host.begin_closing();
+        self.upkeeper.stop();
         // Waits for a change that is under way; the next one sees that it is over.
         let catalog = self.root.catalog.lock();
         for topic in self.root.directory.all() {
@@ -120,7 +133,7 @@ impl Core {
         if self.root.mode == OpenMode::Write {
             closed = closed
                 .and_then(|()| host.marks.sync(host.clock.instant()))
-                .and_then(|()| rest::come_to_rest(&host.disk, &self.root.path));
+                .and_then(|()| rest::come_to_rest(&self.root, catalog.state()));
         }
         drop(catalog);
         *self.lock.lock() = None;

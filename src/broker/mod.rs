@@ -10,7 +10,7 @@
 //! | `topics.rs` | topics come, change and go |
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
 //! | `offsets.rs` | the topic of the groups' commits |
-//! | `upkeep.rs` | one round of what is done by the way |
+//! | `upkeep.rs` `upkeeper.rs` | one round of what is done by the way, and the thread that does it |
 //! | `rest.rs` | what tells a root at rest from one in use |
 
 mod catalog;
@@ -21,21 +21,24 @@ mod open;
 mod rest;
 mod root;
 mod state;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod upkeep;
+mod upkeeper;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use config::BrokerConfig;
-pub use upkeep::UpkeepReport;
+pub use upkeep::{UpkeepProblem, UpkeepReport};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, GroupInfo};
 use crate::log::OpenReport;
-use crate::topic::{Keep, Topic, TopicConfig, TopicInfo, TopicShared};
+use crate::topic::{Topic, TopicConfig, TopicInfo, TopicShared};
 
 use self::core::Core;
 
@@ -172,7 +175,8 @@ impl Broker {
     }
 
     fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
-        let keeper: Arc<dyn Keep> = Arc::clone(&self.core) as Arc<dyn Keep>;
+        self.core.start_upkeep();
+        let keeper: Arc<Core> = Arc::clone(&self.core);
         Topic::new(topic).kept_by(keeper)
     }
 
@@ -271,15 +275,25 @@ impl Broker {
         self.core.delete_group(id)
     }
 
-    /// One round of what otherwise threads do by the way: syncs of logs with
-    /// [`Durability::Interval`](crate::Durability::Interval).
+    /// One round of what otherwise a thread does by the way, every
+    /// [`upkeep_interval_ms`](crate::BrokerConfig::upkeep_interval_ms): retention, compaction of
+    /// the logs in which enough was not compacted yet, syncs of logs with
+    /// [`Durability::Interval`](crate::Durability::Interval) that are behind, and closing the files
+    /// of logs that nothing was appended to since the last round. No append waits for it.
     ///
     /// # Errors
     ///
     /// [`Error::ReadOnly`], [`Error::Closed`]. What goes wrong with a log stands in the report, and
     /// keeps nobody from the others.
     pub fn upkeep(&self) -> Result<UpkeepReport> {
-        self.core.upkeep()
+        self.core.root.upkeep()
+    }
+
+    /// What the last round of the upkeep thread did, and what went wrong in it; `None` before the
+    /// first one, and always with [`manual_upkeep`](crate::BrokerConfig::manual_upkeep).
+    #[must_use]
+    pub fn last_upkeep(&self) -> Option<UpkeepReport> {
+        self.core.upkeeper.last()
     }
 
     /// What opening the directory found and did.

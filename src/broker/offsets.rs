@@ -59,7 +59,7 @@ impl Offsets {
             .partitions(OFFSETS_PARTITIONS)
             .segment_bytes(OFFSETS_SEGMENT_BYTES)
             .cleanup_policy(CleanupPolicy::Compact);
-        match (self.root.create(name, &config), self.there()) {
+        match (self.root.create(name, config), self.there()) {
             // Somebody was faster.
             (Err(Error::TopicExists { .. }), Some(topic)) => Ok(Arc::clone(topic.shared())),
             (made, _) => made,

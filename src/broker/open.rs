@@ -44,11 +44,11 @@ pub(super) fn open(
     let began = clock.instant();
     make_dir(&disk, path)?;
     let lock = take_lock(&disk, path)?;
-    let found = rest::look_at(&disk, path)?;
+    let found = rest::look_at(&disk, &clock, path, &config)?;
     let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
     let host = Host::new(disk, clock, marks, config.manual_upkeep);
-    let (catalog, events) = Catalog::open(&host, path)?;
-    rest::leave_rest(&host.disk, path, found)?;
+    let (mut catalog, events) = Catalog::open(&host, path)?;
+    rest::leave_rest(&host, path, &found, &mut catalog, &config)?;
     let clean = (found.fresh || found.clean) && events.is_empty();
     let source = RootSource {
         path,
@@ -81,11 +81,19 @@ pub(super) fn open(
 /// Opens a root for reading: takes no lock and changes no byte.
 pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
-    let found = rest::look_at(&disk, path)?;
-    let marks = Marks::read_only(&disk, &path.join(file_name::MARKS))?;
-    let host = Host::new(disk, clock, marks, true);
-    let catalog = Catalog::open_read_only(&host, path)?;
     let config = BrokerConfig::default();
+    let found = rest::look_at(&disk, &clock, path, &config)?;
+    let marks = if found.is_newer() {
+        Marks::none(path)
+    } else {
+        Marks::read_only(&disk, &path.join(file_name::MARKS))?
+    };
+    let host = Host::new(disk, clock, marks, true);
+    let mut catalog = Catalog::open_read_only(&host, path)?;
+    if let Some(state) = found.catalog(catalog.state(), &config) {
+        catalog.replace(state)?;
+    }
+    found.assume_marks(&host, path, catalog.state())?;
     let source = RootSource {
         path,
         host: Arc::clone(&host),
@@ -117,6 +125,12 @@ enum Odd {
     Foreign,
     /// It holds records.
     Orphan,
+    /// Kafka was about to delete it.
+    Deleted,
+    /// Kafka was moving a replica here.
+    Future,
+    /// Kafka put it aside.
+    Stray,
 }
 
 impl Odd {
@@ -124,6 +138,9 @@ impl Odd {
         match self {
             Self::Foreign => "it is not a partition of any topic, and a broker would not start",
             Self::Orphan => "it holds records, but the catalog has no such topic",
+            Self::Deleted => "a Kafka broker was about to delete it",
+            Self::Future => "a Kafka broker was moving a replica here",
+            Self::Stray => "a Kafka broker put it aside: its metadata has no such partition",
         }
     }
 }
@@ -232,7 +249,10 @@ fn settle_entry(
         _ if kind != EntryKind::Dir => return Ok(Settled::LeftAlone(Odd::Foreign)),
         DirName::Partition { topic, partition } => (topic, partition),
         DirName::ClusterMetadata => return Ok(Settled::Known),
-        _ => return Ok(Settled::LeftAlone(Odd::Foreign)),
+        DirName::Deleted => return Ok(Settled::LeftAlone(Odd::Deleted)),
+        DirName::Future => return Ok(Settled::LeftAlone(Odd::Future)),
+        DirName::Stray => return Ok(Settled::LeftAlone(Odd::Stray)),
+        DirName::Foreign => return Ok(Settled::LeftAlone(Odd::Foreign)),
     };
     let Ok(topic) = TopicName::new(topic) else {
         return Ok(Settled::LeftAlone(Odd::Foreign));

@@ -71,7 +71,8 @@ impl Root {
             closed: AtomicBool::new(false),
         };
         for entry in root.catalog.lock().state().topics() {
-            root.directory.insert(root.topic_of(entry));
+            root.directory
+                .insert(root.topic_of(entry, entry.config().0));
         }
         Arc::new(root)
     }
@@ -107,13 +108,13 @@ impl Root {
     }
 
     /// The topic of an entry of the catalog.
-    fn topic_of(&self, entry: &TopicEntry) -> Arc<TopicShared> {
+    fn topic_of(&self, entry: &TopicEntry, config: TopicConfig) -> Arc<TopicShared> {
         TopicShared::new(TopicSource {
             host: Arc::clone(&self.host),
             root: Arc::clone(&self.path),
             name: entry.name.clone(),
             id: entry.id,
-            config: entry.config().0,
+            config,
             durability: self.config.durability,
             mode: self.mode,
             sparse: entry.name.as_str() == OFFSETS_TOPIC,
@@ -121,12 +122,12 @@ impl Root {
     }
 
     /// Makes a topic whose settings were checked (1).
-    pub(super) fn create(&self, name: TopicName, config: &TopicConfig) -> Result<Arc<TopicShared>> {
+    pub(super) fn create(&self, name: TopicName, config: TopicConfig) -> Result<Arc<TopicShared>> {
         let mut catalog = self.catalog.lock();
         self.check_writable()?;
         check_free(&catalog, &name)?;
-        let entry = TopicEntry::new(name, random_topic_id(), config);
-        let topic = self.topic_of(&entry);
+        let entry = TopicEntry::new(name, random_topic_id(), &config);
+        let topic = self.topic_of(&entry, config);
         let all = if topic.is_sparse() {
             0..0
         } else {

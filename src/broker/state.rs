@@ -80,6 +80,11 @@ impl TopicEntry {
         records
     }
 
+    /// The record that says that the topic is gone, and then that nothing is left of it.
+    pub(super) fn removal(&self) -> MetadataRecord {
+        MetadataRecord::RemoveTopic { id: self.id }
+    }
+
     /// The records that make the topic what another config says.
     pub(super) fn alteration(&self, config: &TopicConfig) -> Vec<MetadataRecord> {
         let wanted = config.deviations();
@@ -147,6 +152,30 @@ impl CatalogState {
         self.confusable
             .get(&confusable(name))
             .filter(|there| *there != name)
+    }
+
+    /// Every producer id below was handed out by a broker; 0 where none ever was.
+    pub(super) fn next_producer_id(&self) -> i64 {
+        let ids = self.other.iter().map(|record| match record {
+            MetadataRecord::ProducerIds {
+                next_producer_id, ..
+            } => *next_producer_id,
+            _ => 0,
+        });
+        ids.max().unwrap_or(0).max(0)
+    }
+
+    /// Remembers up to where producer ids were handed out.
+    pub(super) fn note_producer_ids(&mut self, next_producer_id: i64) {
+        self.other
+            .retain(|record| !matches!(record, MetadataRecord::ProducerIds { .. }));
+        if next_producer_id > 0 {
+            self.other.push(MetadataRecord::ProducerIds {
+                broker_id: NODE_ID,
+                broker_epoch: 0,
+                next_producer_id,
+            });
+        }
     }
 
     /// Takes a record in.

@@ -29,7 +29,7 @@ impl Core {
         let name = user_name(name)?;
         config.check()?;
         self.finish_deletion_of(&name)?;
-        self.root.create(name, &config)
+        self.root.create(name, config)
     }
 
     /// Gives a topic more partitions and other settings.

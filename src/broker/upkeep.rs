@@ -1,37 +1,110 @@
-//! What is done by the way, for all logs of a broker.
+//! What is done by the way, for all logs of a broker: forgetting, compacting, syncing what is due,
+//! closing the files of idle logs.
 //!
-//! Knows nothing about threads: somebody calls it.
+//! Knows nothing about threads: `upkeeper.rs` or the user calls it.
+//!
+//! 1. A problem with one log keeps nobody from the others; it is reported and tried again by the
+//!    next round.
+//! 2. A log that has something to forget or to compact is opened for it; others are left alone.
 
-use crate::error::Result;
-use crate::types::Durability;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use super::core::Core;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::topic::TopicShared;
+use crate::types::{Durability, PartitionId};
+
+use super::root::Root;
 
 /// What one round of [`Broker::upkeep`](crate::Broker::upkeep) did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct UpkeepReport {
-    /// Logs that were synced.
+    /// Logs that were synced because their interval was over.
     pub flushed: usize,
-    /// What went wrong, log by log.
-    pub problems: Vec<String>,
+    /// Segments that retention deleted.
+    pub segments_deleted: u64,
+    /// Bytes of batches in them.
+    pub bytes_deleted: u64,
+    /// Logs that were compacted.
+    pub compacted: usize,
+    /// Records that compaction dropped.
+    pub records_dropped: u64,
+    /// What went wrong, log by log. Everything else was done.
+    pub problems: Vec<UpkeepProblem>,
 }
 
-impl Core {
-    /// One round over all logs that are open.
+/// Something that went wrong with one log in a round of upkeep.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UpkeepProblem {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: PartitionId,
+    /// What the log answered; `None` when the code that looked after it panicked, which is a bug
+    /// worth a report.
+    pub error: Option<Arc<Error>>,
+}
+
+impl Root {
+    /// One round over all logs.
     pub(super) fn upkeep(&self) -> Result<UpkeepReport> {
-        self.root.check_writable()?;
+        self.check_writable()?;
         let mut report = UpkeepReport::default();
-        for log in self.root.open_logs() {
-            let behind = log.flushed_offset() < log.end_offset();
-            if !behind || !matches!(log.config().durability, Durability::Interval(_)) {
-                continue;
-            }
-            match log.flush() {
-                Ok(_) => report.flushed = report.flushed.saturating_add(1),
-                Err(error) => report.problems.push(error.to_string()),
+        for topic in self.directory.all() {
+            for partition in 0..topic.partition_count() {
+                if self.check_open().is_err() {
+                    return Ok(report);
+                }
+                look_after(&topic, partition, &mut report);
             }
         }
         Ok(report)
     }
+}
+
+/// Looks after one log (1), if there is something to do (2).
+fn look_after(topic: &TopicShared, partition: PartitionId, report: &mut UpkeepReport) {
+    let config = topic.config();
+    let limited = config.retention_ms.is_some() || config.retention_bytes.is_some();
+    let wanted = config.cleanup_policy.compacts() || limited;
+    let log = match topic.opened_log(partition) {
+        Some(log) => Ok(log),
+        None if wanted && topic.has_dir(partition) => topic.log(partition).cloned(),
+        None => return,
+    };
+    let done = catch_unwind(AssertUnwindSafe(|| one_log(&log?, report)));
+    let error = match done {
+        Ok(Ok(()) | Err(Error::Closed | Error::UnknownTopic { .. })) => return,
+        Ok(Err(error)) => Some(Arc::new(error)),
+        Err(_panic) => None,
+    };
+    let topic = topic.name().to_string();
+    report.problems.push(UpkeepProblem {
+        topic,
+        partition,
+        error,
+    });
+}
+
+/// Everything that may be due for one log.
+fn one_log(log: &Log, report: &mut UpkeepReport) -> Result<()> {
+    let behind = log.flushed_offset() < log.end_offset();
+    if behind && matches!(log.config().durability, Durability::Interval(_)) {
+        log.flush()?;
+        report.flushed = report.flushed.saturating_add(1);
+    }
+    let retained = log.apply_retention()?;
+    report.segments_deleted = report
+        .segments_deleted
+        .saturating_add(retained.segments_deleted);
+    report.bytes_deleted = report.bytes_deleted.saturating_add(retained.bytes_deleted);
+    if let Some(compacted) = log.compact_if_worth_it()? {
+        report.compacted = report.compacted.saturating_add(1);
+        let dropped = compacted.records_dropped;
+        report.records_dropped = report.records_dropped.saturating_add(dropped);
+    }
+    log.park_if_idle()
 }

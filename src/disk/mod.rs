@@ -338,12 +338,6 @@ impl File {
         either!(self, file => file.reserve(from, len))
     }
 
-    /// Asks the system to forget its clean copies of this file, so that the next read shows what
-    /// the disk has. An advice: nothing happens where it is not understood.
-    pub(crate) fn advise_drop(&self) {
-        either!(self, file => file.advise_drop());
-    }
-
     /// Whether stores into a mapped window over reserved space are safe here, on a full disk too:
     /// known of ext4 and tmpfs, measured on both. A copy-on-write file system needs new blocks
     /// for every store and answers a full disk by SIGBUS.

@@ -165,7 +165,6 @@ fn every_call_does_the_same_on_both_disks() {
         file.set_len(6).unwrap();
         assert_eq!(place.read("a/f"), [0, 0, 0, b'a', 0, 0]);
         file.sync_data().unwrap();
-        file.advise_drop();
         file.reserve(4, 100).unwrap();
         assert_eq!(file.len().unwrap(), 104);
         assert!(disk.exists(&dir.join("f")).unwrap());

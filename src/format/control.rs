@@ -85,6 +85,10 @@ pub(crate) struct EndTransaction {
     pub(crate) coordinator_epoch: i32,
 }
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "held against Kafka's bytes in both directions")
+)]
 impl EndTransaction {
     /// Reads the value of a marker; later versions only add to it.
     ///

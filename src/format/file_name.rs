@@ -14,7 +14,7 @@
 //! | `ottla.next` | partition | ours: the segment prepared ahead |
 //! | `ottla.truncate` | partition | ours: a truncation that is under way |
 //! | `*.tmp` | any | a file being replaced |
-//! | `.lock` `ottla.catalog` `ottla.marks` | root | ours, but for the lock, which Kafka has too |
+//! | `.lock` `ottla.catalog` `ottla.marks` `ottla.root` | root | ours, but for the lock, which Kafka has too |
 //! | `topic-P` | root | a partition |
 //! | `topic-P.U-delete` `-future` `-stray` | root | U is a uuid of 32 hexadecimal digits |
 
@@ -26,6 +26,8 @@ use crate::types::{Offset, PartitionId, Position};
 pub(crate) const LOCK: &str = ".lock";
 /// The topics of a root.
 pub(crate) const CATALOG: &str = "ottla.catalog";
+/// Whose a root is.
+pub(crate) const ROOT: &str = "ottla.root";
 /// The flushed marks of a root, or of a log alone.
 pub(crate) const MARKS: &str = "ottla.marks";
 /// A truncation that is under way.
@@ -58,8 +60,6 @@ pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 const OFFSET_DIGITS: usize = 20;
-/// The longest file name that every file system takes, in bytes.
-const NAME_MAX: usize = 255;
 
 /// The kinds of files that are named by an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -358,17 +358,6 @@ pub(crate) fn partition_dir(topic: &str, partition: PartitionId) -> String {
     format!("{topic}-{partition}")
 }
 
-/// What the directory of a partition is renamed to before it is deleted. The topic is shortened
-/// where the name would be longer than a file system takes.
-pub(crate) fn deleted_dir(topic: &str, partition: PartitionId, unique: [u8; 16]) -> String {
-    let unique = u128::from_be_bytes(unique);
-    let tail = format!("-{partition}.{unique:032x}{DELETED_SUFFIX}");
-    let room = NAME_MAX.saturating_sub(tail.len());
-    // Topic names are ASCII, so every place in one is between characters.
-    let topic = topic.get(..room).unwrap_or(topic);
-    format!("{topic}{tail}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -490,15 +479,8 @@ mod tests {
     }
 
     #[test]
-    fn directories_on_their_way_out_are_known_and_short_enough() {
-        let long = "t".repeat(249);
-        let name = deleted_dir(&long, 12, [0xab; 16]);
-        assert_eq!(name.len(), 255);
-        assert_eq!(DirName::parse(&name), DirName::Deleted);
-        assert_eq!(
-            deleted_dir("t", 3, [1; 16]),
-            "t-3.01010101010101010101010101010101-delete"
-        );
+    fn directories_on_their_way_out_are_known() {
+        assert_eq!(DirName::parse("t-3.0101-delete"), DirName::Deleted);
         assert_eq!(DirName::parse("t-3.0101-stray"), DirName::Stray);
         assert_eq!(DirName::parse("t-3.0101-future"), DirName::Future);
         assert_eq!(DirName::parse("t-delete"), DirName::Foreign);

@@ -19,7 +19,8 @@
 //! | 84 | 4 | bytes of its `.timeindex` |
 //! | 88 | 4 | CRC-32 of those bytes of the `.index` |
 //! | 92 | 4 | CRC-32 of those bytes of the `.timeindex` |
-//! | 96 | 32 | zeros |
+//! | 96 | 4 | 1 when the batches of the segment are known to follow each other without a gap |
+//! | 100 | 28 | zeros |
 //!
 //! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
 //! is an empty one.
@@ -65,6 +66,8 @@ pub(crate) struct Mark {
     pub(crate) index: IndexWritten,
     /// The log was closed: not only its batches, but its indexes too are synced and exact.
     pub(crate) closed: bool,
+    /// The batches of that segment follow each other without a gap, the first at its base.
+    pub(crate) dense: bool,
 }
 
 /// How much of the indexes of a segment stands in their files, and the CRC-32 of it.
@@ -142,6 +145,7 @@ impl Mark {
         ] {
             body.put_u32(number);
         }
+        body.put_u32(u32::from(self.dense));
         body.resize(SLOT_LEN.saturating_sub(CRC_LEN), 0);
         let mut slot = [0; SLOT_LEN];
         let (crc, rest) = slot.split_at_mut(CRC_LEN);
@@ -163,6 +167,7 @@ impl Mark {
         let mut mark = Self {
             key: MarkKey { topic, partition },
             sequence,
+            dense: false,
             flushed_offset: cursor.u64().ok()?,
             position: Position(cursor.u64().ok()?),
             segment_base: cursor.u64().ok()?,
@@ -179,6 +184,7 @@ impl Mark {
             offsets_crc: cursor.u32().ok()?,
             times_crc: cursor.u32().ok()?,
         };
+        mark.dense = cursor.u32().ok()? == 1;
         (letters == LETTERS).then_some(mark)
     }
 }
@@ -199,6 +205,7 @@ mod tests {
             segment_base: 900,
             log_start_offset: 12,
             cleaned_offset: 500,
+            dense: true,
             index: IndexWritten::default().and(b"12345678", b""),
             closed: true,
         }

@@ -13,6 +13,7 @@ pub(crate) mod control;
 mod corruption;
 mod crc;
 mod cursor;
+mod digest;
 pub(crate) mod file_name;
 pub(crate) mod group_record;
 pub(crate) mod index;
@@ -20,23 +21,38 @@ mod intent;
 mod mark;
 pub(crate) mod metadata;
 pub(crate) mod properties;
+mod root_file;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "transactions are read by their markers; the files that a broker keeps beside them are held against their samples until they are needed"
+    )
+)]
 pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
 
+#[cfg(test)]
+pub(crate) use batch::{Attributes, ProducerStamp};
 pub(crate) use batch::{
-    Attributes, BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN,
-    LOG_OVERHEAD, OwnedRecords, ProducerStamp, Rewrite, check_crc, encode_one, stamp,
-    stamp_append_time,
+    BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN, LOG_OVERHEAD,
+    OwnedRecords, Rewrite, check_crc, encode_one, stamp,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
+pub(crate) use checkpoint::LeaderEpoch;
 pub(crate) use control::ControlKind;
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
+#[cfg(any(test, feature = "__sim"))]
 pub(crate) use crc::crc32c;
+pub(crate) use digest::{
+    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN,
+};
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
 pub(crate) use mark::{IndexWritten, Mark, MarkKey, SLOT_LEN};
+pub(crate) use root_file::{MetadataFile, RootFile};
 
 /// The bytes that some hexadecimal digits say; spaces between them are for the reader.
 #[cfg(test)]

@@ -184,6 +184,7 @@ pub(crate) fn encode_clean_shutdown(broker_epoch: i64) -> String {
 
 /// The broker epoch in a `.kafka_cleanshutdown`, if there is one: that the file is there is what
 /// counts, so nothing in it is an error.
+#[cfg(test)]
 pub(crate) fn decode_clean_shutdown(bytes: &[u8]) -> Option<i64> {
     let text = text(bytes, SIZE_MAX).ok()?;
     let (_, after) = text.split_once("\"brokerEpoch\"")?;

@@ -7,14 +7,15 @@
 //! | --- | --- | --- |
 //! | `max.poll.records` | 500 | the same |
 //! | `max.poll.interval.ms` | 5 minutes | the same |
-//! | `partition.assignment.strategy` | `range` | the same (there a list, whose second is the sticky one) |
+//! | `partition.assignment.strategy` | `range` | the same (there a list, sticky being its second) |
 //! | `auto.offset.reset` | `earliest` | `latest`: a log's reader expects everything |
 //! | `group.instance.id` | empty, none | the same |
+//! | `isolation.level` | `read_uncommitted` | the same |
 //! | `enable.auto.commit` | false | true: here nothing counts as done before the program says so |
 
 use std::time::Duration;
 
-use crate::types::{Offset, SettingValue, Start, Timestamp, config};
+use crate::types::{Offset, ReadIsolation, SettingValue, Start, Timestamp, config};
 
 use super::Assignor;
 
@@ -51,7 +52,8 @@ config! {
         /// committed records are gone. `None` has poll answer
         /// [`Error::NoOffset`](crate::Error::NoOffset) until the partition is sought. Default
         /// [`Start::Earliest`] (Kafka: latest).
-        start: Option<Start> [impl Into<Option<Start>>] = "auto.offset.reset", Some(Start::Earliest),
+        start: Option<Start> [impl Into<Option<Start>>] =
+        "auto.offset.reset", Some(Start::Earliest),
         |_v| true, "earliest, latest, none, offset: and a number, or time: and milliseconds";
 
         /// A name that this member has again after a restart of its program: it takes over at once
@@ -60,6 +62,12 @@ config! {
         /// again. Empty for none, which is the default.
         static_member_id: String [impl Into<String>] = "group.instance.id", String::new(),
         |v| i16::try_from(v.len()).is_ok(), "at most 32767 bytes";
+
+        /// What is seen of transactions that Kafka's producers wrote. Default
+        /// [`ReadIsolation::ReadUncommitted`].
+        isolation_level: ReadIsolation [ReadIsolation] =
+        "isolation.level", ReadIsolation::ReadUncommitted,
+        |_v| true, "read_uncommitted or read_committed";
 
         /// Whether every poll, and leaving, commits what the polls before it gave. With it,
         /// records are done when poll is called again. Default false: `commit` says what is done.

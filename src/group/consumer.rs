@@ -6,8 +6,8 @@
 //! 1. What a poll has returned can be committed until the next poll lets its partition go, and by
 //!    one more commit after that, where the new owner is not further already.
 //! 2. Nothing is committed for a member that was thrown out.
-//! 3. A waiting poll waits on one signal, which appends to its partitions, changes among the members,
-//!    changes of topics and the closing of the broker raise.
+//! 3. A waiting poll waits on one signal. Appends to its partitions, changes among the members,
+//!    changes of topics and the closing of the broker raise it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,8 +115,8 @@ impl Consumer {
     }
 
     /// Gives the records that are there, at most
-    /// [`max_poll_records`](ConsumerConfig::max_poll_records), waiting up to `timeout` for the first
-    /// one. It wakes as soon as there is one; with a timeout of zero it gives what is there.
+    /// [`max_poll_records`](ConsumerConfig::max_poll_records), waiting up to `timeout` for the
+    /// first one. It wakes as soon as there is one; with a timeout of zero it gives what is there.
     ///
     /// This is also where the member takes its part in the group: before it reads, it lets go the
     /// partitions that others are to have and takes over what is free for it, and
@@ -178,8 +178,7 @@ impl Consumer {
         self.take_turn(now)?;
         let limit = to_usize(u64::from(self.config.max_poll_records));
         let (context, fetcher) = self.reading();
-        let fetched = fetcher.fetch(&context, limit, &mut records.records);
-        match fetched {
+        match fetcher.fetch(&context, limit, &mut records.records) {
             Err(error) if records.is_empty() => return Err(error),
             Err(error) => self.failed = Some(error),
             Ok(()) => {}
@@ -307,8 +306,11 @@ impl Consumer {
     /// Commits claims, of which the first `owned` are on partitions that the member has.
     fn commit_claims(&mut self, claims: &[Claim], owned: usize) -> Result<()> {
         let group = &self.group;
+        if claims.is_empty() {
+            return group.check_member(&self.seat);
+        }
         let topics = &group.shared.topics;
-        if !claims.is_empty() && group.shared.store.outlives_power(group.id.as_str())? {
+        if group.shared.store.outlives_power(group.id.as_str())? {
             for claim in claims
                 .iter()
                 .filter(|claim| claim.log.flushed_offset() < claim.offset)
@@ -415,7 +417,8 @@ impl Consumer {
     ///
     /// [`Error::UnknownPartition`]: the member does not have this partition.
     pub fn pause(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
-        self.fetcher.find(topic, partition)?.paused = true;
+        let (context, fetcher) = self.reading();
+        fetcher.find(topic, partition)?.pause(&context, true);
         Ok(())
     }
 
@@ -425,7 +428,8 @@ impl Consumer {
     ///
     /// [`Error::UnknownPartition`]: the member does not have this partition.
     pub fn resume(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
-        self.fetcher.find(topic, partition)?.paused = false;
+        let (context, fetcher) = self.reading();
+        fetcher.find(topic, partition)?.pause(&context, false);
         Ok(())
     }
 
@@ -471,6 +475,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         }
     }
 
@@ -480,6 +485,7 @@ impl Consumer {
             group: &self.group,
             signal: &self.signal,
             start: self.config.start,
+            isolation: self.config.isolation_level,
         };
         (context, &mut self.fetcher)
     }

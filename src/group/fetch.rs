@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::{Log, Reader};
 use crate::sync::Signal;
-use crate::types::{Offset, PartitionId, Start};
+use crate::types::{Offset, PartitionId, ReadIsolation, Start};
 
 use super::group::Group;
 use super::partition::TopicPartition;
@@ -31,7 +31,7 @@ pub(super) struct Fetcher {
 #[derive(Debug)]
 pub(super) struct Assigned {
     pub(super) partition: TopicPartition,
-    pub(super) paused: bool,
+    paused: bool,
     /// What this consumer knows to be committed.
     pub(super) committed: Option<Offset>,
     /// Its name as records carry it: one of its own, so that members do not share a counter.
@@ -44,8 +44,33 @@ pub(super) struct Assigned {
 struct Source {
     log: Log,
     reader: Reader,
+    /// None while the partition is paused: nobody wants to be woken for it.
+    watch: Option<Watch>,
     /// The reader met an error and waits to be set again.
     failed: bool,
+}
+
+/// A log that wakes the consumer. Dropped, it does no more.
+#[derive(Debug)]
+struct Watch {
+    log: Log,
+    signal: Arc<Signal>,
+}
+
+impl Watch {
+    fn new(log: &Log, signal: &Arc<Signal>) -> Self {
+        log.watch(signal);
+        Self {
+            log: log.clone(),
+            signal: Arc::clone(signal),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.log.unwatch(&self.signal);
+    }
 }
 
 /// What a consumer says to be done with: everything of a partition below an offset.
@@ -70,6 +95,8 @@ pub(super) struct Context<'a> {
     pub(super) signal: &'a Arc<Signal>,
     /// Where reading begins without a commit.
     pub(super) start: Option<Start>,
+    /// What is seen of transactions.
+    pub(super) isolation: ReadIsolation,
 }
 
 /// What a poll collects.
@@ -206,13 +233,11 @@ impl Assigned {
 
     /// The next offset that a poll will give.
     pub(super) fn position(&self, context: &Context<'_>) -> Result<Offset> {
-        match &self.source {
-            Some(source) => Ok(source.reader.position()),
-            None => {
-                let Beginning { log, at, .. } = self.beginning(context)?;
-                Ok(log.reader(at)?.position())
-            }
+        if let Some(source) = &self.source {
+            return Ok(source.reader.position());
         }
+        let Beginning { log, at, .. } = self.beginning(context)?;
+        Ok(log.reader_with(at, context.isolation)?.position())
     }
 
     /// How many records wait to be given.
@@ -223,6 +248,15 @@ impl Assigned {
             None => context.group.shared.topics.log(&self.partition)?,
         };
         Ok(log.high_watermark().saturating_sub(position))
+    }
+
+    /// Passes over the partition, or no longer.
+    pub(super) fn pause(&mut self, context: &Context<'_>, paused: bool) {
+        self.paused = paused;
+        if let Some(Source { log, watch, .. }) = &mut self.source {
+            *watch = None;
+            *watch = (!paused).then(|| Watch::new(log, context.signal));
+        }
     }
 
     /// Goes to another place.
@@ -320,11 +354,14 @@ impl Assigned {
     }
 
     fn begin(&mut self, context: &Context<'_>, log: Log, at: Start) -> Result<()> {
-        let reader = log.reader(at)?;
-        log.watch(context.signal);
+        let reader = log.reader_with(at, context.isolation)?;
+        // The old watch ends before the new one begins: they may be of one log.
+        self.source = None;
+        let watch = (!self.paused).then(|| Watch::new(&log, context.signal));
         self.source = Some(Source {
             log,
             reader,
+            watch,
             failed: false,
         });
         Ok(())

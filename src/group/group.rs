@@ -178,6 +178,20 @@ impl Group {
         self.state.lock().membership.has_static_id(static_id)
     }
 
+    /// An error for a member that was thrown out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fenced`], [`Error::Closed`].
+    pub(super) fn check_member(&self, seat: &Seat) -> Result<()> {
+        self.shared.check_open()?;
+        if self.knows(seat.id) {
+            Ok(())
+        } else {
+            Err(self.fenced(seat))
+        }
+    }
+
     /// Commits for a member, unless it was thrown out (I1). `choose` sees what may be committed
     /// when nobody else commits any more; what it gives is committed.
     ///
@@ -189,11 +203,10 @@ impl Group {
         seat: &Seat,
         choose: impl FnOnce(&OffsetStore) -> Result<Vec<Commit>>,
     ) -> Result<()> {
-        self.shared.check_open()?;
+        // Made before the lock is taken: whoever makes it may wait for commits to end.
+        self.shared.store.prepare(self.id.as_str())?;
         let _turn = self.commits.lock();
-        if !self.knows(seat.id) {
-            return Err(self.fenced(seat));
-        }
+        self.check_member(seat)?;
         let commits = choose(&self.shared.store)?;
         self.shared.store.commit(self.id.as_str(), &commits)
     }

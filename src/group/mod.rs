@@ -202,6 +202,8 @@ impl ConsumerGroup {
     ///   [`Error::Closed`].
     pub fn reset(&self, topic: &str, to: Start) -> Result<()> {
         let shared = &self.group.shared;
+        shared.check_writable()?;
+        shared.store.prepare(self.id())?;
         self.group.while_empty(|| {
             let shape = shared
                 .topics

@@ -19,13 +19,13 @@ use crate::format::{
     BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, IndexWritten,
     encode_one, file_name, stamp,
 };
-use crate::segment::{IndexProgress, Indexed, Segment, relative};
+use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
     Compression, Durability, Offset, Position, Record, Timestamp, TimestampType, to_usize,
 };
 
-use super::{LogConfig, Shared};
+use super::{LogConfig, OpenMode, Shared};
 
 /// Scratch memory that a thread keeps between appends, at most.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
@@ -115,8 +115,22 @@ pub(super) enum Gate {
     Closed,
 }
 
+impl Gate {
+    /// The gate of a log that was opened so.
+    pub(super) fn of(mode: OpenMode) -> Self {
+        match mode {
+            OpenMode::Write => Self::Open,
+            OpenMode::Read => Self::ReadOnly,
+        }
+    }
+}
+
 /// What the append lock guards: the end of the log.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that are true or not, and not each other's business"
+)]
 pub(super) struct AppendState {
     pub(super) gate: Gate,
     pub(super) active: Arc<Segment>,
@@ -401,6 +415,7 @@ impl Shared {
             // The record is appended and keeps its policy's promise; a failed sync shows up in
             // the state of the log.
             drop(self.flush_to(end));
+            self.digest_in_line();
         } else {
             self.schedule_flush(Duration::ZERO);
         }
@@ -484,6 +499,7 @@ impl Shared {
         let file = Arc::new(self.next_file(state, &next)?);
         next.keep_file(&file);
         next.set_index(crate::segment::SparseIndex::default(), None);
+        next.set_guard(Guard::Dense);
         next.set_grows(true);
         let writer = self.appender(file, Position::ZERO);
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));

@@ -25,6 +25,7 @@
 //! | `dedupe.buffer.bytes` | 64 MiB | 128 MiB, a broker setting there |
 //! | `durability` | `os` | none there: `flush.messages` and `flush.ms` are the nearest |
 //! | `write.mode` | `auto` | none there |
+//! | `strict.recovery` | `false` | none there |
 
 use std::time::Duration;
 
@@ -147,6 +148,14 @@ config! {
         /// How appends reach the file. Default [`WriteMode::Auto`].
         write_mode: WriteMode [WriteMode] = "write.mode", WriteMode::Auto,
         |_v| true, "auto, mapped or pwrite";
+
+        /// What opening does after a crash when valid batches follow bytes that are none, above
+        /// what was flushed: a power cut may lose an earlier page and keep a later one, so by
+        /// default they are set aside with the rest. `true` refuses with
+        /// [`Error::Corrupt`](crate::Error::Corrupt) and changes nothing, for whoever wants to look
+        /// first. Default `false`.
+        strict_recovery: bool [bool] = "strict.recovery", false,
+        |_v| true, "true or false";
     }
 }
 

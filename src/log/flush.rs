@@ -19,7 +19,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, Mark, file_name};
 use crate::segment::Segment;
 use crate::sync::{MutexGuard, Ordering};
-use crate::types::{Durability, Offset, Position};
+use crate::types::{Offset, Position};
 
 use super::Shared;
 use super::append::{AppendState, Gate, Sealing};
@@ -32,6 +32,8 @@ pub(super) struct TurnState {
     poison: Option<Poison>,
     /// The newest mark that was written.
     pub(super) mark: Mark,
+    /// The segment that the one before it speaks of, which stands in the other slot.
+    mark_before: Offset,
 }
 
 /// The sync that failed.
@@ -47,6 +49,7 @@ impl TurnState {
             busy: false,
             poison: None,
             mark,
+            mark_before: 0,
         }
     }
 }
@@ -195,8 +198,10 @@ impl Shared {
             let synced = trimmed.and_then(|()| sealing.writer.file().sync_data());
             synced.map_err(|cause| self.poisoned(path, cause))?;
             sealing.segment.seal_index_files(&self.host.disk);
+            let index_crcs = sealing.segment.index_crcs_known();
             sealing.segment.set_grows(false);
             sealing.segment.close_file();
+            self.digest_later(sealing.segment, index_crcs);
             work.names = true;
         }
         Ok(())
@@ -244,6 +249,7 @@ impl Shared {
             mark.flushed_offset = work.end;
             mark.position = work.position;
             mark.segment_base = work.active.base_offset();
+            mark.dense = work.active.is_dense();
             mark.index = work.index_written;
         })?;
         let now = self.host.clock.instant();
@@ -252,6 +258,23 @@ impl Shared {
         } else {
             self.host.marks.sync_by_the_way(now)
         }
+    }
+
+    /// Writes the mark into both its slots and syncs it: before anything goes that the older one
+    /// speaks of, so that either slot may be lost.
+    pub(super) fn settle_mark(&self, turn: &Turn<'_>) -> Result<()> {
+        self.write_mark(turn, |_| {})?;
+        // The sync makes this slot the durable one, and the other one open.
+        self.host.marks.sync(self.host.clock.instant())?;
+        self.write_mark(turn, |_| {})
+    }
+
+    /// Sees to it that no slot speaks of a segment at or below one that is about to be replaced.
+    pub(super) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
+        if self.turn.lock().mark_before > last {
+            return Ok(());
+        }
+        self.settle_mark(turn)
     }
 
     /// Writes a changed mark into the page cache. A mark that cannot be written stays where it
@@ -266,7 +289,9 @@ impl Shared {
         change(&mut mark);
         mark.sequence = mark.sequence.saturating_add(1);
         self.host.marks.write(self.mark_place, &mark)?;
-        self.turn.lock().mark = mark;
+        let mut state = self.turn.lock();
+        state.mark_before = state.mark.segment_base;
+        state.mark = mark;
         Ok(())
     }
 
@@ -333,6 +358,7 @@ impl Shared {
         let active = Arc::clone(&self.append.lock().active);
         active.write_index_files(&self.host.disk)?;
         active.sync_index_files(&self.host.disk)?;
+        self.digest_for_close(&turn);
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.write_mark(&turn, |mark| mark.closed = true)?;
         self.host.marks.sync(self.host.clock.instant())?;
@@ -390,15 +416,6 @@ impl Shared {
         state.writer = None;
         state.active.close_file();
         Ok(())
-    }
-
-    /// Flushes an interval log whose time has come, for hosts without a flusher.
-    pub(crate) fn flush_if_interval(&self) -> Result<()> {
-        if matches!(self.hot.durability(), Durability::Interval(_)) {
-            self.flush().map(drop)
-        } else {
-            Ok(())
-        }
     }
 }
 

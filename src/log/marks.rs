@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Mark, MarkKey, SLOT_LEN};
+use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::Mutex;
 use crate::types::to_usize;
 
@@ -46,6 +46,8 @@ struct Table {
     free: Vec<u32>,
     /// Of each pair of slots, the one that may be written (I2).
     open_slots: Vec<u64>,
+    /// Where slots stand that are neither empty nor valid: torn by a crash, or damaged.
+    unreadable: Vec<u64>,
     /// How often the open slot of a pair was written since it was synced.
     unsynced: BTreeMap<u32, u64>,
 }
@@ -117,8 +119,18 @@ impl Marks {
         Ok(Self::with(path, None, &found.unwrap_or_default()))
     }
 
+    /// The marks of a root whose own are not to be believed: none.
+    pub(crate) fn none(root: &Path) -> Self {
+        Self::with(&root.join(file_name::MARKS), None, &[])
+    }
+
     fn with(path: &Path, file: Option<File>, bytes: &[u8]) -> Self {
         let mut table = Table::default();
+        for (slot, position) in bytes.chunks(SLOT_LEN).zip((0..).step_by(SLOT_LEN)) {
+            if Mark::decode(slot).is_none() && slot.iter().any(|byte| *byte != 0) {
+                table.unreadable.push(position);
+            }
+        }
         for pair in bytes.chunks(2 * SLOT_LEN) {
             let marks = pair.chunks(SLOT_LEN).zip(0..);
             let marks = marks.filter_map(|(slot, at)| Some((Mark::decode(slot)?, at)));
@@ -135,6 +147,11 @@ impl Marks {
             table: Mutex::new(table),
             synced_at: Mutex::new(None),
         }
+    }
+
+    /// The places of the slots that hold something that is no mark, in bytes.
+    pub(crate) fn unreadable(&self) -> Vec<u64> {
+        self.table.lock().unreadable.clone()
     }
 
     /// The newest mark of a log, `None` when it has none.
@@ -176,6 +193,13 @@ impl Marks {
             .at(&self.path, "write")?;
         table.newest.insert(mark.key, (place.pair, *mark));
         Ok(())
+    }
+
+    /// Takes a mark for true, in memory alone.
+    pub(crate) fn assume(&self, mark: &Mark) {
+        let place = self.place(mark.key);
+        let mut table = self.table.lock();
+        table.newest.insert(mark.key, (place.pair, *mark));
     }
 
     /// Makes every mark that was written survive power loss.

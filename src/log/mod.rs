@@ -17,8 +17,12 @@
 mod append;
 mod compact;
 mod config;
+mod damage;
+mod digest;
 mod flush;
 mod host;
+mod isolation;
+mod leftovers;
 mod marks;
 mod open;
 mod place;
@@ -26,9 +30,12 @@ mod quarantine;
 mod read;
 mod report;
 mod retention;
+mod root;
 mod segments;
+mod survey;
 mod time;
 mod truncate;
+mod verify;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -46,15 +53,21 @@ pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
+pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
+pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport, verify};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
-use crate::format::{LogRecord, MarkKey};
+use crate::format::LogRecord;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
-use crate::types::{Compression, Durability, Offset, Record, Settings as _, Start, Timestamp};
+use crate::types::{
+    Compression, Durability, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp,
+};
 
 use append::{AppendState, HotSettings};
+use digest::Digesting;
 use flush::TurnState;
+use isolation::Filter;
 use marks::MarkPlace;
 use segments::Segments;
 
@@ -94,7 +107,6 @@ pub(crate) struct Shared {
     me: Weak<Shared>,
     host: Arc<Host>,
     dir: Arc<Path>,
-    mark_key: MarkKey,
     mark_place: MarkPlace,
     read_only: bool,
     /// Whether a broker closes this log, and not its handles.
@@ -112,7 +124,10 @@ pub(crate) struct Shared {
     turn: Mutex<TurnState>,
     turn_over: Condvar,
     flush_scheduled: AtomicBool,
+    digesting: Arc<Digesting>,
     signal: Signal,
+    /// What there is of transactions, and the count of truncations at which that was found out.
+    survey: Mutex<Option<(u64, Arc<compact::Survey>)>>,
     watchers: RwLock<Vec<Weak<Signal>>>,
     watched: AtomicBool,
     /// One compaction at a time; held while segments are written anew, which no append waits for.
@@ -255,7 +270,27 @@ impl Log {
     /// - [`Error::OffsetOutOfRange`]: the offset is below the start or above the end.
     /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`].
     pub fn reader(&self, from: impl Into<Start>) -> Result<Reader> {
-        Reader::new(self.clone(), from.into())
+        Reader::new(self.clone(), from.into(), Filter::Uncommitted)
+    }
+
+    /// A reader that leaves out what its isolation says: with [`ReadIsolation::ReadCommitted`] the
+    /// records of aborted transactions, and everything from the first open one on. Only Kafka's
+    /// producers write transactions, so for a log of our own the two are the same.
+    ///
+    /// The first such reader of a log walks over all of it, batch by batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::reader`], and [`Error::Unsupported`].
+    pub fn reader_with(&self, from: impl Into<Start>, isolation: ReadIsolation) -> Result<Reader> {
+        let filter = self.shared.filter(isolation)?;
+        Reader::new(self.clone(), from.into(), filter)
+    }
+
+    /// A reader of everything but what aborted and open transactions hold.
+    pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
+        let filter = self.shared.transactions().map(Filter::Decided)?;
+        Reader::new(self.clone(), from.into(), filter)
     }
 
     /// The record at an offset, or `None` where compaction left a gap. Costs one index look-up and
@@ -397,14 +432,9 @@ impl Log {
         self.shared.compact()
     }
 
-    /// One round of upkeep for a log of a broker: forgets, compacts, syncs what is due, and closes
-    /// the files of an idle one.
-    pub(crate) fn upkeep(&self) -> Result<(RetentionReport, Option<CompactionReport>)> {
-        self.shared.flush_if_interval()?;
-        let retained = self.shared.apply_retention()?;
-        let compacted = self.shared.compact_if_worth_it()?;
-        self.shared.park_if_idle()?;
-        Ok((retained, compacted))
+    /// Closes the files of a log that nothing was appended to since this was called last.
+    pub(crate) fn park_if_idle(&self) -> Result<()> {
+        self.shared.park_if_idle()
     }
 
     /// Compacts if enough of the log was not compacted yet; for upkeep.
@@ -467,6 +497,17 @@ impl Log {
     #[cfg(test)]
     pub(crate) fn abandon(self) {
         self.shared.append.lock().gate = append::Gate::Closed;
+    }
+
+    /// How many signals are raised by this log.
+    #[cfg(test)]
+    pub(crate) fn watcher_count(&self) -> usize {
+        self.shared.watchers.read().len()
+    }
+
+    /// Leaves a signal alone again.
+    pub(crate) fn unwatch(&self, signal: &Arc<Signal>) {
+        self.shared.unwatch(signal);
     }
 
     /// Applies other settings from now on.
@@ -545,11 +586,15 @@ impl Shared {
 
     fn watch(&self, signal: &Arc<Signal>) {
         let mut watchers = self.watchers.write();
-        watchers.retain(|watcher| {
-            watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
-        });
+        forget(&mut watchers, signal);
         watchers.push(Arc::downgrade(signal));
         self.watched.store(true, Ordering::SeqCst);
+    }
+
+    fn unwatch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.watchers.write();
+        forget(&mut watchers, signal);
+        self.watched.store(!watchers.is_empty(), Ordering::SeqCst);
     }
 
     fn segment_infos(&self) -> Vec<SegmentInfo> {
@@ -564,4 +609,11 @@ impl Shared {
         });
         infos.collect()
     }
+}
+
+/// Takes out a signal, and those that nobody waits on any more.
+fn forget(watchers: &mut Vec<Weak<Signal>>, signal: &Arc<Signal>) {
+    watchers.retain(|watcher| {
+        watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
+    });
 }

@@ -2,35 +2,33 @@
 //!
 //! Knows nothing about locks and roots (`place.rs`) or about topics.
 //!
-//! 1. Up to the flushed mark everything was synced. From there on every pattern of bytes is a
-//!    legal result of a crash: the longest run of valid batches is kept, and everything after it
-//!    is set aside, never deleted.
+//! 1. Up to the flushed mark everything was synced: what is wrong there is damage (`damage.rs`),
+//!    which is refused before anything is changed. From there on every pattern of bytes is a legal
+//!    result of a crash: the longest run of valid batches is kept, and everything after it is set
+//!    aside, never deleted.
 //! 2. What is kept above the mark was perhaps never synced, and a failed sync may have left the
 //!    page cache ahead of the disk: it is written again and synced before it is trusted.
 //! 3. After a clean close nothing is read but the tail behind the last index entry.
 //! 4. Opening twice gives the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, EntryKind, File, Lock};
+use crate::disk::{Access, Disk, File, Lock};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{
-    Corruption, FileKind, FileName, IndexWritten, Mark, MarkKey, Stage, TruncateIntent, checkpoint,
-    file_name,
-};
+use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, to_usize};
 
 use super::append::{AppendState, Gate, HotSettings};
-use super::compact::{SettledSwaps, settle_swaps};
+use super::digest::Digesting;
 use super::flush::TurnState;
-use super::quarantine::{copy_aside, is_zero, move_aside, rename_aside};
+use super::quarantine::{copy_aside, is_zero, move_aside};
 use super::segments::Segments;
-use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
+use super::truncate::{remove_if_there, remove_segment_files};
 use super::{Host, LogConfig, OpenEvent, OpenReport, Shared};
 
 /// Whether a log is opened to be written.
@@ -51,50 +49,23 @@ pub(crate) struct LogSource {
 }
 
 /// A log being opened.
-struct Opening<'a> {
-    host: &'a Host,
-    dir: Arc<Path>,
-    mode: OpenMode,
-    mark: Option<Mark>,
+pub(super) struct Opening<'a> {
+    pub(super) host: &'a Host,
+    pub(super) dir: Arc<Path>,
+    pub(super) mode: OpenMode,
+    pub(super) mark: Option<Mark>,
+    /// The segment of the mark as far as it was checked, so that it is not read twice.
+    pub(super) judged: Option<(TailScan, IndexWritten)>,
+    /// Sealed segments that have no digest yet.
+    pub(super) undigested: Vec<Arc<Segment>>,
+    /// Valid batches behind a hole are refused instead of being set aside.
+    pub(super) strict: bool,
     /// The latest leader epoch of the log: new batches carry it.
     leader_epoch: i32,
     /// Segments of a swap that was cut off, open, for they have other names: of a log that only
     /// looks.
-    swapped: BTreeMap<Offset, Arc<File>>,
-    report: OpenReport,
-}
-
-/// What the steps of opening need to settle what was left behind.
-pub(super) struct OpenStep<'a> {
-    pub(super) disk: &'a Disk,
-    pub(super) dir: &'a Path,
-    pub(super) report: &'a mut OpenReport,
-}
-
-impl OpenStep<'_> {
-    /// Removes a leftover.
-    pub(super) fn remove(&mut self, name: &str) -> Result<()> {
-        let path = self.dir.join(name);
-        remove_if_there(self.disk, path.clone())?;
-        self.settled(path);
-        Ok(())
-    }
-
-    /// Reports a leftover that was removed or finished.
-    pub(super) fn settled(&mut self, path: PathBuf) {
-        self.report.events.push(OpenEvent::LeftoverSettled { path });
-    }
-
-    /// Keeps a file that is not what its name says, out of the way.
-    pub(super) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
-        let path = self.dir.join(name);
-        if self.disk.file_len(&path).at(&path, "look at")? == 0 {
-            return self.remove(name);
-        }
-        let aside = rename_aside(self.disk, self.dir, &path, base)?;
-        self.settled(aside);
-        Ok(())
-    }
+    pub(super) swapped: BTreeMap<Offset, Arc<File>>,
+    pub(super) report: OpenReport,
 }
 
 /// What opening found out about the end of the log.
@@ -112,158 +83,42 @@ pub(super) fn open(
     mode: OpenMode,
 ) -> Result<Arc<Shared>> {
     let began = host.clock.instant();
-    let mut opening = Opening {
-        host,
-        dir: Arc::from(source.dir.as_path()),
-        mode,
-        mark: host.marks.find(source.mark_key),
-        leader_epoch: latest_epoch(&host.disk, &source.dir)?,
-        swapped: BTreeMap::new(),
-        report: OpenReport {
-            clean: true,
-            ..OpenReport::default()
-        },
-    };
-    let bases = opening.settle_leftovers()?;
-    let mut segments = opening.segments(&bases)?;
+    let mut opening = Opening::begin(host, &source.dir, source.mark_key, mode)?;
+    opening.strict = config.strict_recovery;
+    let mut segments = opening.settle()?;
     let tail = opening.recover(&mut segments)?;
     opening.report.elapsed = host.clock.instant().duration_since(began);
     opening.finish(host, source, config, segments, tail)
 }
 
+impl<'a> Opening<'a> {
+    /// An opening that has not looked at anything but the marks.
+    pub(super) fn begin(host: &'a Host, dir: &Path, key: MarkKey, mode: OpenMode) -> Result<Self> {
+        Ok(Self {
+            host,
+            dir: Arc::from(dir),
+            mode,
+            mark: host.marks.find(key),
+            judged: None,
+            undigested: Vec::new(),
+            strict: false,
+            leader_epoch: latest_epoch(&host.disk, dir)?,
+            swapped: BTreeMap::new(),
+            report: OpenReport {
+                clean: true,
+                ..OpenReport::default()
+            },
+        })
+    }
+}
+
 impl Opening<'_> {
-    fn disk(&self) -> &Disk {
+    pub(super) fn disk(&self) -> &Disk {
         &self.host.disk
     }
 
-    fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         self.mode == OpenMode::Write
-    }
-
-    /// Finishes or undoes what an interrupted operation left; gives the base offsets of the
-    /// segments that are there.
-    fn settle_leftovers(&mut self) -> Result<BTreeSet<Offset>> {
-        let intent_path = self.dir.join(file_name::TRUNCATE);
-        let limit = 1 << 30;
-        let intent = self
-            .disk()
-            .read_small(&intent_path, limit)
-            .at(&intent_path, "read")?;
-        let intent = intent.as_deref().and_then(TruncateIntent::decode);
-        let mut bases = BTreeSet::new();
-        let mut others = Vec::new();
-        for entry in self.disk().list(&self.dir).at(&self.dir, "list")? {
-            if entry.kind != EntryKind::File {
-                continue;
-            }
-            match FileName::parse(&entry.name) {
-                FileName::Segment {
-                    base,
-                    kind: FileKind::Log,
-                    stage: Stage::Live,
-                } => {
-                    bases.insert(base);
-                }
-                other => others.push((entry.name, other)),
-            }
-        }
-        let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
-        if self.writes() {
-            let mut step = OpenStep {
-                disk: &self.host.disk,
-                dir: &self.dir,
-                report: &mut self.report,
-            };
-            settle_swaps(&mut step, &swaps, &mut bases)?;
-        } else {
-            swaps.apply_to(&mut bases);
-            self.swapped = swaps.open_outputs(self.disk(), &self.dir)?;
-        }
-        if let Some(intent) = &intent {
-            self.settle_truncation(intent, &mut bases)?;
-        }
-        for (name, parsed) in others {
-            if is_leftover(&parsed, &bases) && self.writes() {
-                let path = self.dir.join(&name);
-                remove_if_there(self.disk(), path.clone())?;
-                if parsed != FileName::NextSegment {
-                    self.report.events.push(OpenEvent::LeftoverSettled { path });
-                }
-            }
-        }
-        Ok(bases)
-    }
-
-    fn settle_truncation(
-        &mut self,
-        intent: &TruncateIntent,
-        bases: &mut BTreeSet<Offset>,
-    ) -> Result<()> {
-        if !self.writes() {
-            return Ok(());
-        }
-        let path = self.dir.join(file_name::TRUNCATE);
-        for base in bases.split_off(&intent.segment_base.saturating_add(1)) {
-            let segment = Segment::sealed(Arc::clone(&self.dir), base, Position::ZERO, base);
-            remove_segment_files(self.disk(), &segment)?;
-        }
-        finish_truncation(self.disk(), &self.dir, intent)?;
-        // The mark may lie above the cut: without it, everything is checked.
-        if self
-            .mark
-            .is_some_and(|mark| mark.flushed_offset > intent.new_end)
-        {
-            let position = intent.position.plus(intent.head.len());
-            self.mark = self.mark.map(|mark| Mark {
-                flushed_offset: intent.new_end,
-                segment_base: intent.segment_base,
-                position,
-                cleaned_offset: mark.cleaned_offset.min(intent.new_end),
-                ..mark
-            });
-        }
-        self.report.clean = false;
-        self.report.events.push(OpenEvent::LeftoverSettled { path });
-        Ok(())
-    }
-
-    /// The segments in order, with their sizes; what lies wholly below the start of the log goes.
-    fn segments(&self, bases: &BTreeSet<Offset>) -> Result<Vec<Arc<Segment>>> {
-        let start = self.mark.map_or(0, |mark| mark.log_start_offset);
-        let mut segments = Vec::with_capacity(bases.len());
-        let nexts = bases.iter().skip(1).map(Some).chain(std::iter::once(None));
-        for (&base, next) in bases.iter().zip(nexts) {
-            if self.writes() && next.is_some_and(|next| *next <= start) {
-                let gone = Segment::sealed(Arc::clone(&self.dir), base, Position::ZERO, base);
-                remove_segment_files(self.disk(), &gone)?;
-                continue;
-            }
-            let path = self.dir.join(file_name::log(base));
-            let file = self.swapped.get(&base);
-            let length = match file {
-                Some(file) => file.len(),
-                None => self.disk().file_len(&path),
-            };
-            let length = Position(length.at(&path, "look at")?);
-            let next = next.copied().unwrap_or(base);
-            let segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
-            let segment = Arc::new(segment);
-            if let Some(file) = file {
-                segment.keep_file(file);
-                segment.rebuild_index(self.disk(), &self.host.files)?;
-            }
-            segments.push(segment);
-        }
-        if segments.is_empty() {
-            let dir = Arc::clone(&self.dir);
-            let first = Arc::new(Segment::sealed(dir, start, Position::ZERO, start));
-            if self.writes() {
-                let path = first.log_path();
-                self.disk().create(&path).at(&path, "create")?;
-            }
-            segments.push(first);
-        }
-        Ok(segments)
     }
 
     /// Finds the end of the log (I1): checks everything from the mark on.
@@ -279,16 +134,24 @@ impl Opening<'_> {
             // Above the mark nothing was compacted: a gap is what a crash left, too.
             if base < floor || at > from && self.mark.is_some() && base > floor {
                 let reason = Corruption::offset(floor, base);
+                let behind = segments.get(at..).unwrap_or_default();
+                let behind = behind.iter().map(|segment| (segment, Position::ZERO));
+                self.count_behind(behind, floor, &reason)?;
                 self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
             }
             if let Some((sealed, scanned, _)) = checked.take() {
                 self.keep_index(&sealed, scanned);
             }
-            let (scanned, written) = self.check_segment(&segment, at == from)?;
-            let cut = self.settle_tail(&segment, &scanned)?;
-            segment.publish(scanned.end, scanned.next_offset.max(segment.base_offset()));
-            floor = scanned.next_offset.max(segment.base_offset());
+            let (scanned, written) = match self.judged.take() {
+                Some(judged) if at == from => judged,
+                _ => self.check_segment(&segment, at == from)?,
+            };
+            let later = segments.get(at + 1..).unwrap_or_default();
+            let cut = self.settle_tail(&segment, &scanned, later)?;
+            floor = self.end_of(&segment, &scanned);
+            segment.publish(scanned.end, floor);
+            self.learn(&segment, &scanned);
             checked = Some((segment, scanned, written));
             at += 1;
             if let Some(reason) = cut {
@@ -317,7 +180,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The segment that holds the flushed mark; the first one where there is no mark that fits.
+    /// The segment that holds the flushed mark; the first one where there is none.
     fn first_unflushed(&mut self, segments: &[Arc<Segment>]) -> usize {
         let Some(mark) = self.mark else {
             self.report.clean = segments
@@ -325,40 +188,43 @@ impl Opening<'_> {
                 .all(|segment| segment.end() == Position::ZERO);
             return 0;
         };
-        let found = segments.iter().position(|segment| {
-            segment.base_offset() == mark.segment_base && segment.end() >= mark.position
-        });
-        let Some(found) = found else {
-            self.mark = None;
-            self.report.clean = false;
-            return 0;
-        };
-        let exact = segments
+        let holds = |segment: &Arc<Segment>| segment.base_offset() == mark.segment_base;
+        let found = segments.iter().position(holds).unwrap_or(0);
+        self.report.clean &= segments
             .get(found)
             .is_some_and(|segment| segment.end() == mark.position);
-        self.report.clean &= mark.closed && exact && found + 1 == segments.len();
+        self.report.clean &= mark.closed && found + 1 == segments.len();
         found
+    }
+
+    /// Where a segment that was checked ends: at its last batch, or where the mark says that the
+    /// log ended in a gap.
+    fn end_of(&self, segment: &Segment, scanned: &TailScan) -> Offset {
+        let flushed = self.mark.filter(|mark| {
+            mark.segment_base == segment.base_offset() && mark.position == scanned.end
+        });
+        let end = scanned.next_offset.max(segment.base_offset());
+        flushed.map_or(end, |mark| end.max(mark.flushed_offset))
     }
 
     /// Checks the batches of a segment: of the first one from the last index entry below the mark
     /// on, of later ones all.
-    fn check_segment(
+    pub(super) fn check_segment(
         &mut self,
         segment: &Arc<Segment>,
         first: bool,
     ) -> Result<(TailScan, IndexWritten)> {
         let file = segment.file(self.disk(), &self.host.files)?;
         let mark = self.mark.filter(|_| first);
-        let dense_from = self
-            .mark
-            .map(|_| mark.map_or(Position::ZERO, |mark| mark.position));
         if let Some(mark) = mark
             && let Some(found) = self.check_from_index(segment, &file, &mark)?
         {
             return Ok(found);
         }
+        let unflushed = mark.filter(|mark| !mark.dense).map(|mark| mark.position);
         let walk = Walk {
-            dense_from,
+            dense_from: self.mark.map(|_| unflushed.unwrap_or(Position::ZERO)),
+            mark: mark.map(|mark| mark.position),
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
@@ -388,17 +254,21 @@ impl Opening<'_> {
         let written = IndexWritten::default().and(&offsets, &times);
         let last = index.last_offset_entry();
         let place = Position(last.map_or(0, |entry| u64::from(entry.position)));
+        // Of the batch that the index leads to, the index says where it ends.
+        let after = last.map_or(place, |_| place.plus(1));
         let walk = Walk {
             from: place,
             end: segment.end(),
             index,
-            dense_from: Some(mark.position),
+            dense_from: Some(if mark.dense { after } else { mark.position }),
+            mark: Some(mark.position),
         };
-        let scanned = scan(segment, file, walk)?;
+        let mut scanned = scan(segment, file, walk)?;
         // What lies below the mark must still be valid.
-        if scanned.end < mark.position {
+        if scanned.at_mark.is_none() {
             return Ok(None);
         }
+        scanned.dense &= mark.dense || last.is_none();
         let read = scanned.end.since(place);
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(read);
         Ok(Some((scanned, written)))
@@ -410,6 +280,7 @@ impl Opening<'_> {
         &mut self,
         segment: &Arc<Segment>,
         scanned: &TailScan,
+        later: &[Arc<Segment>],
     ) -> Result<Option<Corruption>> {
         let Some(reason) = scanned.stopped.clone() else {
             return Ok(None);
@@ -418,6 +289,11 @@ impl Opening<'_> {
         let file = segment.file(self.disk(), &self.host.files)?;
         let rest = scanned.end..segment.end();
         let reserved = is_zero(&file, &path, rest.clone())?;
+        if !reserved {
+            let behind = std::iter::once((segment, scanned.end));
+            let later = later.iter().map(|segment| (segment, Position::ZERO));
+            self.count_behind(behind.chain(later), scanned.next_offset, &reason)?;
+        }
         if !self.writes() {
             return Ok((!reserved).then_some(reason));
         }
@@ -434,6 +310,7 @@ impl Opening<'_> {
             self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);
         }
         self.report.clean = false;
+        segment.drop_digest_above(self.disk(), scanned.end)?;
         let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
         file.set_len(scanned.end.0).at(&path, "cut")?;
         file.sync_data().at(&path, "sync")?;
@@ -535,23 +412,18 @@ impl Opening<'_> {
             index_written,
         } = tail;
         segments.pop();
-        let end = scanned.next_offset.max(active.base_offset());
+        let end = self.end_of(&active, &scanned);
         let first = segments.first().unwrap_or(&active).base_offset();
-        let marked = self.mark.map_or(0, |mark| mark.log_start_offset);
-        let start = marked.max(first).min(end);
+        let noted_start = self.mark.map_or(0, |mark| mark.log_start_offset);
+        let start = noted_start.max(first).min(end);
         active.publish(scanned.end, end);
         active.set_index(scanned.index, scanned.newest);
         active.set_grows(true);
-        let hot = HotSettings::default();
-        hot.set(&config);
+        let settings = HotSettings::default();
+        settings.set(&config);
         let read_only = self.mode == OpenMode::Read;
-        let gate = if read_only {
-            Gate::ReadOnly
-        } else {
-            Gate::Open
-        };
         let state = AppendState {
-            gate,
+            gate: Gate::of(self.mode),
             progress: scanned.progress,
             index_written,
             made_at: host.clock.now(),
@@ -559,18 +431,22 @@ impl Opening<'_> {
             names_unsynced: true,
             ..AppendState::at_end(Arc::clone(&active), end)
         };
-        let mark = self.mark_to_go_on_from(source.mark_key);
+        let mut mark = self.mark_to_go_on_from(source.mark_key);
+        if self.mark.is_none() {
+            // Where a log without a mark begins is noted with its first one: a mark that says 0
+            // would make the missing front look like damage.
+            mark.log_start_offset = start;
+        }
         let clean = self.report.clean && self.mark.is_some();
         let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
             host: Arc::clone(host),
             dir: self.dir,
-            mark_key: source.mark_key,
             mark_place: host.marks.place(source.mark_key),
             read_only,
             managed: source.managed,
             config: RwLock::new(Arc::new(config)),
-            hot,
+            hot: settings,
             append: Mutex::new(state),
             segments: RwLock::new(Segments::new(segments, active)),
             start: AtomicU64::new(start),
@@ -581,7 +457,9 @@ impl Opening<'_> {
             turn: Mutex::new(TurnState::new(mark)),
             turn_over: Condvar::new(),
             flush_scheduled: AtomicBool::new(false),
+            digesting: Digesting::new(me.clone()),
             signal: Signal::default(),
+            survey: Mutex::new(None),
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),
@@ -591,7 +469,13 @@ impl Opening<'_> {
             report: self.report,
         });
         if !read_only && !clean {
-            log.settle_opening(start)?;
+            log.settle_opening()?;
+        }
+        for segment in self.undigested.into_iter().filter(|_| !read_only) {
+            let active = log.append.lock().active.base_offset();
+            if segment.base_offset() < active && !segment.is_gone() {
+                log.digest_later(segment, None);
+            }
         }
         Ok(log)
     }
@@ -600,16 +484,15 @@ impl Opening<'_> {
 impl Shared {
     /// After anything but a clean close: the index files and the mark are brought up to what is
     /// there now.
-    fn settle_opening(&self, start: Offset) -> Result<()> {
+    fn settle_opening(&self) -> Result<()> {
         let turn = self.take_turn()?;
         let last = Arc::clone(&self.append.lock().active);
         let written = last.save_index_files(&self.host.disk);
         self.append.lock().index_written = written;
         self.sync_all(&turn)?;
-        self.write_mark(&turn, |mark| mark.log_start_offset = start)?;
-        self.host.marks.sync(self.host.clock.instant())?;
+        self.settle_mark(&turn)?;
         // A truncation that comes back would take what is appended from now on.
-        if remove_if_there(&self.host.disk, self.dir.join(file_name::TRUNCATE))? {
+        if remove_if_there(&self.host.disk, &self.dir.join(file_name::TRUNCATE))? {
             self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
         Ok(())
@@ -628,24 +511,6 @@ fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
         .and_then(|text| checkpoint::decode_epochs(&text).ok())
         .unwrap_or_default();
     Ok(epochs.last().map_or(0, |latest| latest.epoch.max(0)))
-}
-
-/// Whether a file is left over from something that was interrupted.
-fn is_leftover(name: &FileName, bases: &BTreeSet<Offset>) -> bool {
-    match name {
-        FileName::NextSegment
-        | FileName::Segment {
-            stage: Stage::Deleted,
-            ..
-        } => true,
-        // An index without a log is worth nothing.
-        FileName::Segment {
-            base,
-            kind: FileKind::Index | FileKind::TimeIndex | FileKind::TxnIndex | FileKind::Digest,
-            stage: Stage::Live,
-        } => !bases.contains(base),
-        _ => false,
-    }
 }
 
 /// Writes bytes over themselves, so that what the page cache holds is what a sync writes.

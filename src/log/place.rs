@@ -10,8 +10,9 @@ use crate::clock::Clock;
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
-use crate::types::TopicId;
+use crate::types::{PartitionId, TopicId};
 
+use super::root::{RootFacts, keep_brokers_away};
 use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
 
 /// The largest small text file that is read, in bytes.
@@ -41,10 +42,18 @@ pub(crate) fn open_alone_on(
     }
     let (home, mark_key) = home_of(disk, dir)?;
     let marks_path = home.join(file_name::MARKS);
+    let in_root = home != dir;
     let (lock, marks) = match mode {
         OpenMode::Write => {
             let lock = take_lock(disk, &home)?;
+            if in_root {
+                enter_root(disk, &home)?;
+            }
             (Some(lock), Marks::open(disk, &marks_path)?)
+        }
+        // Marks from before a broker ran speak of files that may be others now.
+        OpenMode::Read if in_root && RootFacts::of(disk, &home)?.is_newer() => {
+            (None, Marks::none(&home))
         }
         OpenMode::Read => (None, Marks::read_only(disk, &marks_path)?),
     };
@@ -56,6 +65,21 @@ pub(crate) fn open_alone_on(
         managed: false,
     };
     Ok(Log::kept(open::open(&host, source, config, mode)?))
+}
+
+/// A partition of a root is about to change: no broker may start on it before a
+/// [`Broker`](crate::Broker) has opened and closed the root, which says how far each log goes.
+fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
+    if RootFacts::of(disk, root)?.is_newer() {
+        return Err(Error::Unsupported {
+            what: format!(
+                "a Kafka broker has used {} since: open it with Broker::open once, which takes \
+                 over what the broker left",
+                root.display(),
+            ),
+        });
+    }
+    keep_brokers_away(disk, root)
 }
 
 /// Makes the directory of a log, durably, when it is not there.
@@ -88,7 +112,7 @@ pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
 }
 
 /// The directory with the lock and the marks of a log, and the key of its marks.
-fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
+pub(super) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     let alone = MarkKey {
         topic: TopicId::default(),
         partition: 0,
@@ -103,10 +127,15 @@ fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     if !is_root(disk, root)? {
         return Ok((dir.to_path_buf(), alone));
     }
+    Ok((root.to_path_buf(), key_of(disk, dir, partition)?))
+}
+
+/// The key of the marks of a partition.
+pub(super) fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = disk.read_small(&path, TEXT_BYTES_MAX).at(&path, "read")?;
     let topic = text.as_deref().and_then(topic_id_of).unwrap_or_default();
-    Ok((root.to_path_buf(), MarkKey { topic, partition }))
+    Ok(MarkKey { topic, partition })
 }
 
 /// The parent of a path, which for a bare name is the current directory.

@@ -19,6 +19,7 @@ use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
 use crate::sync::Ordering;
 use crate::types::{Offset, Position, Start, to_usize};
 
+use super::isolation::Filter;
 use super::{Log, Shared};
 
 /// Reads a log from an offset upward.
@@ -53,6 +54,7 @@ pub struct Reader {
     /// The batch that the iterator is in.
     current: Option<OwnedRecords>,
     position: Offset,
+    filter: Filter,
     failed: bool,
 }
 
@@ -68,13 +70,14 @@ struct Place {
 }
 
 impl Reader {
-    pub(super) fn new(log: Log, from: Start) -> Result<Self> {
-        let (position, place) = log.shared.begin(from)?;
+    pub(super) fn new(log: Log, from: Start, filter: Filter) -> Result<Self> {
+        let (position, place) = log.shared.begin(from, &filter)?;
         Ok(Self {
             log,
             place,
             current: None,
             position,
+            filter,
             failed: false,
         })
     }
@@ -92,7 +95,7 @@ impl Reader {
     ///
     /// As [`Log::reader`]; the reader then stays where it was.
     pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
-        let (position, place) = self.log.shared.begin(to.into())?;
+        let (position, place) = self.log.shared.begin(to.into(), &self.filter)?;
         self.place = place;
         self.position = position;
         self.current = None;
@@ -107,6 +110,10 @@ impl Reader {
     ///
     /// As [`Log::wait_for`].
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        if self.position >= self.filter.end() {
+            // Nothing comes any more, but whoever waits is told when the log closes.
+            return self.log.wait_for(Offset::MAX, timeout);
+        }
         self.log.wait_for(self.position, timeout)
     }
 
@@ -137,7 +144,7 @@ impl Reader {
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         let shared = &self.log.shared;
         loop {
-            let Some(raw) = self.place.next(shared, self.position)? else {
+            let Some(raw) = self.place.next(shared, self.position, self.filter.end())? else {
                 return Ok(None);
             };
             let next_offset = raw.header.next_offset();
@@ -145,7 +152,10 @@ impl Reader {
                 continue;
             }
             self.position = self.position.max(raw.header.base_offset);
-            if raw.header.record_count == 0 || raw.header.is_control() {
+            if raw.header.record_count == 0
+                || raw.header.is_control()
+                || self.filter.hides(&raw.header)
+            {
                 self.position = next_offset;
                 continue;
             }
@@ -187,15 +197,20 @@ impl Iterator for Reader {
 }
 
 impl Place {
-    /// The next batch below the high watermark, from this segment or a later one.
+    /// The next batch below the high watermark and another end, from this segment or a later one.
     #[inline]
-    fn next(&mut self, shared: &Shared, position: Offset) -> Result<Option<RawBatch>> {
+    fn next(
+        &mut self,
+        shared: &Shared,
+        position: Offset,
+        end_offset: Offset,
+    ) -> Result<Option<RawBatch>> {
         loop {
             shared.check_open()?;
             if self.truncations != shared.truncations.load(Ordering::Acquire) {
                 *self = shared.locate(position)?;
             }
-            let high_watermark = shared.high_watermark();
+            let high_watermark = shared.high_watermark().min(end_offset);
             if position >= high_watermark {
                 shared.check_not_past_end(position)?;
                 return Ok(None);
@@ -248,7 +263,7 @@ impl Place {
             Err(_) if next.is_gone() => return Ok(true),
             Err(error) => return Err(error),
         }
-        self.cursor.seek(Position::ZERO, next.base_offset());
+        self.cursor.enter(next.start(&shared.host.disk));
         self.segment = next;
         Ok(true)
     }
@@ -288,9 +303,9 @@ fn fits(raw: &RawBatch, wanted: Offset) -> bool {
 
 impl Shared {
     /// Where a reader begins.
-    fn begin(&self, from: Start) -> Result<(Offset, Place)> {
+    fn begin(&self, from: Start, filter: &Filter) -> Result<(Offset, Place)> {
         loop {
-            let position = self.resolve(from)?;
+            let position = self.resolve(from, filter)?;
             match self.locate(position) {
                 // The start of the log moved on between the two.
                 Err(Error::OffsetOutOfRange { .. }) if !matches!(from, Start::Offset(_)) => {}
@@ -300,11 +315,11 @@ impl Shared {
     }
 
     /// The offset that a start stands for.
-    fn resolve(&self, from: Start) -> Result<Offset> {
+    fn resolve(&self, from: Start, filter: &Filter) -> Result<Offset> {
         self.check_open()?;
         match from {
             Start::Earliest => Ok(self.start_offset()),
-            Start::Latest => Ok(self.high_watermark()),
+            Start::Latest => Ok(self.high_watermark().min(filter.end())),
             Start::Offset(offset) => {
                 self.check_not_below_start(offset)?;
                 self.check_not_past_end(offset)?;
@@ -372,8 +387,8 @@ impl Shared {
 
     fn open_at(&self, segment: &Arc<Segment>, offset: Offset) -> Result<(Arc<File>, BatchCursor)> {
         let file = segment.file(&self.host.disk, &self.host.files)?;
-        let position = segment.position_for(offset, &self.host.disk, &self.host.files)?;
-        Ok((file, BatchCursor::new(position, segment.base_offset())))
+        let landing = segment.landing(offset, &self.host.disk, &self.host.files)?;
+        Ok((file, BatchCursor::land(landing)))
     }
 
     /// Decodes a batch of a segment.
@@ -396,7 +411,7 @@ impl Shared {
         }
         let mut place = self.locate(offset)?;
         loop {
-            let Some(raw) = place.next(self, offset)? else {
+            let Some(raw) = place.next(self, offset, Offset::MAX)? else {
                 return Ok(None);
             };
             if raw.header.next_offset() <= offset {

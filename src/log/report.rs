@@ -19,6 +19,10 @@ pub struct OpenReport {
     /// Bytes that were no valid continuation of the log and were set aside, in files whose paths
     /// the events name. Reserved space that nothing was written to is not counted.
     pub quarantined_bytes: u64,
+    /// Valid batches among those bytes: a power cut may leave later pages and lose earlier ones.
+    /// With [`LogConfig::strict_recovery`](crate::LogConfig::strict_recovery) opening refuses
+    /// them instead.
+    pub valid_batches_after_cut: u64,
     /// How long opening took.
     pub elapsed: Duration,
     /// Everything out of the ordinary, in the order in which it was met.
@@ -33,6 +37,9 @@ impl OpenReport {
         self.quarantined_bytes = self
             .quarantined_bytes
             .saturating_add(other.quarantined_bytes);
+        self.valid_batches_after_cut = self
+            .valid_batches_after_cut
+            .saturating_add(other.valid_batches_after_cut);
         self.events.extend(other.events);
     }
 }

@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp};
 
@@ -72,10 +72,66 @@ impl Limits {
 }
 
 impl Shared {
-    /// Forgets what is to be forgotten.
+    /// Forgets what is to be forgotten. What that is, is found out before anything is held that
+    /// others wait for.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
+        self.check_alive()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        loop {
+            let judged_end = self.end_offset();
+            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+            match self.expired_count(&segments) {
+                Ok(expired) => return self.forget_segments(&segments, expired, judged_end),
+                // What could not be read was taken away meanwhile: look again.
+                Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
+                    self.check_going_on()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Forgets so many segments from the oldest on, if they still are what was looked at.
+    fn forget_segments(
+        &self,
+        segments: &[Arc<Segment>],
+        expired: usize,
+        judged_end: Offset,
+    ) -> Result<RetentionReport> {
+        let mut report = RetentionReport {
+            start_offset: self.start_offset(),
+            ..RetentionReport::default()
+        };
+        if expired == 0 {
+            return Ok(report);
+        }
         let layout = self.change_layout()?;
-        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        let mut gone = expired;
+        if gone == segments.len() && !self.seal_expired(judged_end)? {
+            gone = gone.saturating_sub(1);
+        }
+        let now: Vec<_> = self.segments.read().iter().cloned().collect();
+        // Whatever was truncated or compacted meanwhile is judged anew by the next round.
+        let same = segments
+            .iter()
+            .zip(&now)
+            .take(gone)
+            .take_while(|(a, b)| Arc::ptr_eq(a, b));
+        let gone = same.count();
+        if let Some(first_kept) = now.get(gone).filter(|_| gone > 0) {
+            let new_start = first_kept.base_offset().max(self.start_offset());
+            self.raise_start(&layout, new_start)?;
+            report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
+            report.bytes_deleted = now.iter().take(gone).map(|segment| segment.end().0).sum();
+            report.start_offset = new_start;
+        }
+        Ok(report)
+    }
+
+    /// How many segments from the oldest on are to go.
+    fn expired_count(&self, segments: &[Arc<Segment>]) -> Result<usize> {
         let limits = self.limits();
         let facts: Vec<_> = segments
             .iter()
@@ -85,32 +141,17 @@ impl Shared {
             })
             .collect();
         let mut gone = limits.by_place(&facts).max(limits.by_size(&facts));
-        if let Some(oldest) = limits.oldest {
-            for (segment, facts) in segments.iter().zip(&facts).skip(gone) {
-                let below = facts.next_offset <= limits.high_watermark;
-                if !below || !self.expired(segment, oldest)? {
-                    break;
-                }
-                gone += 1;
-            }
-        }
-        if let Some(last) = facts.last().filter(|_| gone == facts.len()) {
-            gone -= usize::from(!self.seal_expired(last)?);
-        }
-        let mut report = RetentionReport {
-            start_offset: self.start_offset(),
-            ..Default::default()
+        let Some(oldest) = limits.oldest else {
+            return Ok(gone);
         };
-        let all: Vec<_> = self.segments.read().iter().cloned().collect();
-        if let Some(first_kept) = all.get(gone).filter(|_| gone > 0) {
-            let new_start = first_kept.base_offset().max(self.start_offset());
-            self.raise_start(&layout, new_start)?;
-            let deleted = all.iter().take(gone);
-            report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
-            report.bytes_deleted = deleted.map(|segment| segment.end().0).sum();
-            report.start_offset = new_start;
+        for segment in segments.iter().skip(gone) {
+            let below = segment.next_offset() <= limits.high_watermark;
+            if !below || !self.expired(segment, oldest)? {
+                break;
+            }
+            gone += 1;
         }
-        Ok(report)
+        Ok(gone)
     }
 
     fn limits(&self) -> Limits {
@@ -127,10 +168,10 @@ impl Shared {
 
     /// Every segment is to go: seals the active one, so that it can. False, and nothing done, when
     /// it is empty (I3), or when something was appended since it was looked at: that is to stay.
-    fn seal_expired(&self, seen: &Facts) -> Result<bool> {
+    fn seal_expired(&self, judged_end: Offset) -> Result<bool> {
         let mut state = self.append.lock();
         self.check_gate(state.gate)?;
-        if state.active.end().0 == 0 || state.end != seen.next_offset {
+        if state.active.end().0 == 0 || state.end != judged_end {
             return Ok(false);
         }
         self.roll(&mut state)?;

@@ -35,11 +35,6 @@ impl Segments {
         &self.sealed
     }
 
-    /// The oldest one.
-    pub(super) fn first(&self) -> &Arc<Segment> {
-        self.sealed.first().unwrap_or(&self.active)
-    }
-
     /// The segment in which to look for an offset: the last one that begins at or below it, or
     /// the first where all begin above.
     pub(super) fn floor(&self, offset: Offset) -> &Arc<Segment> {

@@ -9,13 +9,13 @@
 //! 3. A batch that is cut in two is put back with the records that stay; it keeps its offsets and
 //!    timestamps.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
-use crate::segment::{IndexProgress, Segment};
+use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering};
 use crate::types::{Offset, Position};
 
@@ -51,7 +51,7 @@ impl Shared {
             self.sync_all(&turn)?;
         }
         self.write_mark(&turn, |mark| mark.log_start_offset = new_start)?;
-        self.host.marks.sync(self.host.clock.instant())?;
+        self.settle_mark(&turn)?;
         self.start.store(new_start, Ordering::Release);
         // The mark must not speak of a segment that is gone: one that was rolled just now waits for
         // the next time.
@@ -118,6 +118,7 @@ impl Shared {
             return Ok(());
         }
         let intent = self.plan(&state, new_end)?;
+        self.forget_digest(&intent)?;
         self.write_intent(&mut state, &intent)?;
         // From here on a crash means: truncated.
         self.flushed.fetch_min(new_end, Ordering::AcqRel);
@@ -146,6 +147,14 @@ impl Shared {
         }
     }
 
+    /// Removes the digest of the segment that is to be cut; writing the intent makes that durable.
+    fn forget_digest(&self, intent: &TruncateIntent) -> Result<()> {
+        let segment = Arc::clone(self.segments.read().floor(intent.segment_base));
+        // What it says of gaps stays true.
+        segment.guard(&self.host.disk);
+        segment.remove_digest(&self.host.disk)
+    }
+
     /// Writes the intent down (I2).
     fn write_intent(&self, state: &mut AppendState, intent: &TruncateIntent) -> Result<()> {
         let path = self.dir.join(file_name::TRUNCATE);
@@ -167,7 +176,7 @@ impl Shared {
         })?;
         let path = self.dir.join(file_name::TRUNCATE);
         self.sync_all(turn)?;
-        self.host.marks.sync(self.host.clock.instant())?;
+        self.settle_mark(turn)?;
         self.host.disk.remove_file(&path).at(&path, "remove")?;
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
@@ -240,6 +249,10 @@ impl Shared {
         if active.end() == Position::ZERO {
             state.progress = IndexProgress::default();
         }
+        if scanned.next_offset != state.end {
+            // Cut inside a gap: the next batch begins behind it.
+            active.set_guard(Guard::Rising);
+        }
         Ok(())
     }
 }
@@ -263,17 +276,17 @@ pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent
 /// Removes the files of a segment; ones that are gone already are fine.
 pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()> {
     for path in segment.paths() {
-        remove_if_there(disk, path)?;
+        remove_if_there(disk, &path)?;
     }
     Ok(())
 }
 
 /// Removes a file that may be gone already; tells whether it was there.
-pub(super) fn remove_if_there(disk: &Disk, path: PathBuf) -> Result<bool> {
-    match disk.remove_file(&path) {
+pub(super) fn remove_if_there(disk: &Disk, path: &Path) -> Result<bool> {
+    match disk.remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io(&path, "remove", error)),
+        Err(error) => Err(Error::io(path, "remove", error)),
     }
 }
 

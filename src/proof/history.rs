@@ -70,10 +70,6 @@ impl Written {
         }
     }
 
-    pub(super) fn time(&self) -> Timestamp {
-        self.time
-    }
-
     /// Lends the record to be appended.
     pub(super) fn with_record<T>(&self, run: impl FnOnce(Record<'_>) -> T) -> T {
         let headers = self.lent_headers();
@@ -188,10 +184,6 @@ impl History {
         }
     }
 
-    pub(super) fn start(&self) -> Offset {
-        self.start
-    }
-
     pub(super) fn end(&self) -> Offset {
         self.records.len() as Offset
     }
@@ -199,11 +191,6 @@ impl History {
     /// The end may be taken back at this moment.
     pub(super) fn is_truncating(&self) -> bool {
         matches!(self.pending, Pending::Truncate(_))
-    }
-
-    /// Every record below it must survive a power cut.
-    pub(super) fn promised(&self) -> Offset {
-        self.promised
     }
 
     pub(super) fn record(&self, offset: Offset) -> Option<&Arc<Written>> {

@@ -6,13 +6,17 @@
 //! 1. A slice is handed out only after its CRC was checked on the very bytes of the slice.
 //! 2. A chunk is read again into the same memory when nobody holds a slice of it.
 //! 3. Nothing is allocated beyond what is left of the file.
-//! 4. Offsets only rise: a batch that begins below the end of the one before it is damage.
+//! 4. Offsets only rise: a batch that begins below the end of the one before it is damage. Where
+//!    more is known of them ([`Guard`]), a batch that does not keep to it is damage too, and is
+//!    not handed out: the checksum of a batch does not cover its offset.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::disk::File;
 use crate::format::{BatchHeader, Corruption, HEADER_LEN, check_crc};
 use crate::types::{Offset, Position, to_usize};
+
+use super::guard::{Guard, Landing};
 
 /// The first read after a seek, in bytes: one page, for a reader that wants one record.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
@@ -51,6 +55,11 @@ pub(crate) struct BatchCursor {
     position: Position,
     /// No batch may begin below this offset.
     floor: Offset,
+    guard: Guard,
+    /// Batches below this place need no more than to begin at the floor.
+    checked_to: Position,
+    /// An index says that the first batch ends before this offset.
+    first_next: Option<Offset>,
     next_read: usize,
 }
 
@@ -62,7 +71,19 @@ impl BatchCursor {
             chunk_at: position,
             position,
             floor,
+            guard: Guard::Rising,
+            checked_to: Position::ZERO,
+            first_next: None,
             next_read: CHUNK_BYTES_MIN,
+        }
+    }
+
+    /// A cursor at a place of a segment of which more is known.
+    pub(crate) fn land(landing: Landing) -> Self {
+        Self {
+            guard: landing.guard,
+            first_next: landing.first_next,
+            ..Self::new(landing.position, landing.floor)
         }
     }
 
@@ -82,12 +103,22 @@ impl BatchCursor {
         self.floor
     }
 
-    /// Goes to another place, keeping the memory.
+    /// Goes to another place, keeping the memory. Where it is known that there are no gaps, the
+    /// batch there begins at `floor`.
     pub(crate) fn seek(&mut self, position: Position, floor: Offset) {
         self.position = position;
         self.floor = floor;
+        self.checked_to = Position::ZERO;
+        self.first_next = None;
         self.forget_chunk();
         self.next_read = CHUNK_BYTES_MIN;
+    }
+
+    /// Goes to a place of another segment, keeping the memory.
+    pub(crate) fn enter(&mut self, landing: Landing) {
+        self.seek(landing.position, landing.floor);
+        self.guard = landing.guard;
+        self.first_next = landing.first_next;
     }
 
     /// Drops what was read ahead: the bytes may have changed.
@@ -129,15 +160,46 @@ impl BatchCursor {
         let start = to_usize(self.position.since(self.chunk_at));
         let bytes = self.chunk.get(start..).unwrap_or_default();
         let header = BatchHeader::parse(bytes).map_err(Stop::Corrupt)?;
-        if header.base_offset < self.floor {
-            let (expected, found) = (self.floor, header.base_offset);
-            return Err(Stop::Corrupt(Corruption::offset(expected, found)));
+        if header.base_offset != self.floor || self.position >= self.checked_to {
+            self.check_place(file, end, &header)?;
         }
         let left = to_usize(end.since(self.position));
         if header.size > left {
             return Err(Stop::Corrupt(Corruption::truncated(header.size, left)));
         }
         Ok(header)
+    }
+
+    /// Holds a batch against what is known of its segment: when it does not begin at the floor, and
+    /// at the first one of a stretch.
+    fn check_place(
+        &mut self,
+        file: &File,
+        end: Position,
+        header: &BatchHeader,
+    ) -> Result<(), Stop> {
+        let claimed = self.first_next.take();
+        let follows = match (&self.guard, claimed) {
+            (Guard::Nothing, _) => true,
+            (Guard::Dense, Some(next)) => header.next_offset() == next,
+            (Guard::Dense, None) => header.base_offset == self.floor,
+            (Guard::Rising | Guard::Sealed(_), _) => header.base_offset >= self.floor,
+        };
+        if !follows {
+            let (expected, found) = (self.floor, header.base_offset);
+            return Err(Stop::Corrupt(Corruption::offset(expected, found)));
+        }
+        if self.position < self.checked_to {
+            return Ok(());
+        }
+        self.checked_to = match &self.guard {
+            Guard::Sealed(digest) => {
+                let held = (self.chunk_at, self.chunk.as_ref());
+                digest.check_at(self.position, file, held, end)?
+            }
+            Guard::Nothing | Guard::Rising | Guard::Dense => Position(u64::MAX),
+        };
+        Ok(())
     }
 
     /// Sees to it that the chunk holds `needed` bytes from the cursor on.

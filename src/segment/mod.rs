@@ -10,8 +10,11 @@
 //!    from the `.log` when they disagree.
 
 mod batch_cursor;
+mod digests;
+mod guard;
 mod hints;
 mod open_files;
+mod resync;
 mod scan;
 mod sparse_index;
 
@@ -19,8 +22,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
+pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
+pub(crate) use resync::{Search, count_batches, next_batch};
 pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
@@ -29,6 +34,9 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
 use crate::types::{Offset, Position, Timestamp, to_usize};
+
+/// What a file holds, `None` where there is none.
+type FileBytes = Option<Vec<u8>>;
 
 /// No log holds records of this time: it stands for "not looked up yet".
 const NEWEST_UNKNOWN: i64 = i64::MIN;
@@ -47,7 +55,11 @@ pub(crate) struct Segment {
     /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until somebody asks.
     newest_ms: AtomicI64,
     file: Mutex<Option<Arc<File>>>,
+    /// What its batches are held against; looked up when first asked for.
+    guard: Mutex<Option<Guard>>,
     used: AtomicBool,
+    /// It is to have no digest any more.
+    retired: AtomicBool,
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
     /// It is the active one: its indexes are ahead of their files and stay in memory.
@@ -70,7 +82,9 @@ impl Segment {
             index: RwLock::new(None),
             newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
             file: Mutex::new(None),
+            guard: Mutex::new(None),
             used: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             grows: AtomicBool::new(false),
         }
@@ -155,6 +169,7 @@ impl Segment {
     /// Closes the file, and forgets the indexes of a sealed segment.
     pub(crate) fn close_file(&self) {
         *self.file.lock() = None;
+        self.forget_digest();
         let mut index = self.index.write();
         if !self.grows.load(Ordering::Acquire) {
             *index = None;
@@ -228,20 +243,6 @@ impl Segment {
         Ok(look(slot.get_or_insert(index)))
     }
 
-    /// Where to begin looking for an offset.
-    pub(crate) fn position_for(
-        self: &Arc<Self>,
-        offset: Offset,
-        disk: &Disk,
-        pool: &OpenFiles,
-    ) -> Result<Position> {
-        let Some(relative) = relative(self.base_offset, offset).filter(|relative| *relative > 0)
-        else {
-            return Ok(Position::ZERO);
-        };
-        self.with_index(disk, pool, |index| index.position_for(relative))
-    }
-
     /// The largest timestamp in the segment, `None` when it holds none.
     pub(crate) fn newest(
         self: &Arc<Self>,
@@ -271,10 +272,15 @@ impl Segment {
     /// reason to fail.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
         if let Some(index) = self.read_index_files(disk)? {
-            let file = self.file(disk, pool)?;
-            let agree = self.batches(&file).agree_with(&index);
+            let right = if let Some(right) = self.vouches_for(&index, disk) {
+                right
+            } else {
+                let file = self.file(disk, pool)?;
+                let agree = self.batches(&file).agree_with(&index);
+                agree.at(&self.log_path(), "read")?
+            };
             // Of a segment that was replaced, the files under its names are another's.
-            if agree.at(&self.log_path(), "read")? && !self.is_gone() {
+            if right && !self.is_gone() {
                 return Ok(index);
             }
         }
@@ -300,7 +306,7 @@ impl Segment {
         Ok(index.filter(|index| index.last_time_entry().is_some() || self.end() == Position::ZERO))
     }
 
-    fn read_bytes_of_indexes(&self, disk: &Disk) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn read_bytes_of_indexes(&self, disk: &Disk) -> Result<(FileBytes, FileBytes)> {
         // An index never holds more than one entry a batch, and no batch is shorter than 61 bytes.
         let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
         let read = |path: &Path| match disk.read_small(path, limit) {

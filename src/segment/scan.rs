@@ -29,6 +29,11 @@ pub(crate) struct TailScan {
     pub(crate) newest: Option<Timestamp>,
     /// The largest leader epoch seen, -1 where there was none.
     pub(crate) leader_epoch: i32,
+    /// One past the last offset below the place that the walk was to look at; `None` when no batch
+    /// ends there.
+    pub(crate) at_mark: Option<Offset>,
+    /// No gap was seen.
+    pub(crate) dense: bool,
 }
 
 /// What a walk goes over.
@@ -43,6 +48,8 @@ pub(crate) struct Walk {
     /// From here on offsets have no gaps: only compaction makes them, and it never touches what is
     /// not flushed. `None` where that is not known.
     pub(crate) dense_from: Option<Position>,
+    /// A place where a batch should end.
+    pub(crate) mark: Option<Position>,
 }
 
 impl Walk {
@@ -53,6 +60,7 @@ impl Walk {
             end: segment.end(),
             index: SparseIndex::default(),
             dense_from: None,
+            mark: None,
         }
     }
 
@@ -81,7 +89,12 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Resul
         index,
         newest: None,
         leader_epoch: -1,
+        at_mark: None,
+        dense: true,
     };
+    if walk.mark == Some(found.end) {
+        found.at_mark = Some(found.next_offset);
+    }
     loop {
         match cursor.next(file, walk.end) {
             Ok(None) => break,
@@ -100,8 +113,14 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Resul
                 if found.progress.note(batch, INTERVAL_BYTES) {
                     found.progress.entries(&mut found.index, batch);
                 }
+                // Where the walk begins in the middle, nothing is known of the first batch.
+                let began = raw.position == walk.from && walk.from > Position::ZERO;
+                found.dense &= base == expected || began;
                 found.end = raw.end();
                 found.next_offset = raw.header.next_offset();
+                if walk.mark == Some(found.end) {
+                    found.at_mark = Some(found.next_offset);
+                }
                 found.leader_epoch = found.leader_epoch.max(raw.header.leader_epoch);
             }
             Err(Stop::Corrupt(reason)) => {

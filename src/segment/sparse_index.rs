@@ -40,8 +40,13 @@ impl SparseIndex {
     /// Where to begin looking for an offset: every batch that ends above it lies at or after this
     /// place.
     pub(crate) fn position_for(&self, relative_offset: u32) -> Position {
-        let floor = OffsetEntry::floor(&self.offsets, relative_offset);
-        Position(floor.map_or(0, |entry| u64::from(entry.position)))
+        let entry = self.entry_for(relative_offset);
+        Position(entry.map_or(0, |entry| u64::from(entry.position)))
+    }
+
+    /// The entry of that place; `None` for the beginning.
+    pub(crate) fn entry_for(&self, relative_offset: u32) -> Option<OffsetEntry> {
+        OffsetEntry::floor(&self.offsets, relative_offset)
     }
 
     /// The last time entry before a time: the first record at or after that time comes after it.

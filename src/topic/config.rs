@@ -135,7 +135,8 @@ impl TopicConfig {
     }
 }
 
-/// The table of a log's settings, with the one that a topic adds and the one that it may leave open.
+/// The table of a log's settings, with the one that a topic adds and the one that it may leave
+/// open.
 impl Settings for TopicConfig {
     const WHAT: &'static str = "topic";
 

@@ -244,7 +244,7 @@ impl Topic {
     /// - [`Error::Unsupported`]: the compression is not part of this build.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
-        config.check()?;
+        config.check().map_err(Error::from)?;
         self.shared.check_alive()?;
         Ok(Producer::new(self.clone(), config))
     }

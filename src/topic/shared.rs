@@ -278,6 +278,16 @@ impl TopicShared {
         report
     }
 
+    /// The log of a partition, if it is open.
+    pub(crate) fn opened_log(&self, partition: PartitionId) -> Option<Log> {
+        self.partitions.get(partition)?.open_log().cloned()
+    }
+
+    /// Whether the directory of a partition is there: of a sparse topic not every one is.
+    pub(crate) fn has_dir(&self, partition: PartitionId) -> bool {
+        !self.sparse || self.dir(partition).exists(&self.host.disk).unwrap_or(false)
+    }
+
     /// The logs that are open.
     pub(crate) fn open_logs(&self) -> Vec<Log> {
         let slots = self.partitions.iter();

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{CleanupPolicy, Compression, Durability, TimestampType, WriteMode};
+use super::{CleanupPolicy, Compression, Durability, ReadIsolation, TimestampType, WriteMode};
 
 /// A value that a setting can have.
 pub(crate) trait SettingValue: Sized {
@@ -195,6 +195,23 @@ impl SettingValue for Option<Durability> {
         match text.trim() {
             "" => Some(None),
             text => Some(Some(Durability::parse(text)?)),
+        }
+    }
+}
+
+impl SettingValue for ReadIsolation {
+    fn print(&self) -> String {
+        match self {
+            Self::ReadUncommitted => "read_uncommitted",
+            Self::ReadCommitted => "read_committed",
+        }
+        .to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "read_uncommitted" => Some(Self::ReadUncommitted),
+            "read_committed" => Some(Self::ReadCommitted),
+            _ => None,
         }
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn write_varint(out: &mut Vec<u8>, value: i32) {
 
 /// Appends the zigzag varint of a 64-bit value.
 #[inline]
+#[cfg(test)]
 pub(crate) fn write_varlong(out: &mut Vec<u8>, value: i64) {
     let mut raw = zigzag64(value);
     while raw >= 0x80 {

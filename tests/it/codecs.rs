@@ -45,7 +45,10 @@ fn batches_of_every_codec_are_appended_read_and_compacted() {
             let rows: Vec<_> = (0..20)
                 .map(|row| {
                     let key = format!("key {}", (batch * 7 + row) % 50);
-                    (key, format!("batch {batch}, row {row}, and the same words again"))
+                    (
+                        key,
+                        format!("batch {batch}, row {row}, and the same words again"),
+                    )
                 })
                 .collect();
             let records = rows.iter().map(|(key, value)| Record::keyed(key, value));
@@ -121,7 +124,10 @@ fn a_bomb_of_any_codec_is_refused_and_read_over() {
         log.close().unwrap();
         let log = Log::open(dir.path(), small).unwrap();
         let refused = log.append(Record::keyed("bomb", &zeros));
-        assert!(matches!(refused, Err(Error::RecordTooLarge { .. })), "{codec:?}");
+        assert!(
+            matches!(refused, Err(Error::RecordTooLarge { .. })),
+            "{codec:?}"
+        );
         assert_eq!(log.end_offset(), 4);
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -24,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 fn slice() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/flights.csv.gz");
     let mut text = String::new();
-    GzDecoder::new(std::fs::File::open(path).unwrap())
+    GzDecoder::new(std::fs::read(path).unwrap().as_slice())
         .read_to_string(&mut text)
         .unwrap();
     text
@@ -242,41 +241,40 @@ fn what_a_killed_consumer_had_not_committed_comes_again() {
     let (_broker, topic, group) = setup(root.path());
     append(&topic, &lines);
 
-    let committed = Mutex::new(Vec::new());
-    let uncommitted = Mutex::new(Vec::new());
-    let killed = thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                let config = ConsumerConfig::default().max_poll_records(500);
-                let mut consumer = group.join_with(["flights"], config).unwrap();
-                for _ in 0..4 {
-                    let records = consumer.poll(PATIENCE).unwrap();
-                    committed
-                        .lock()
-                        .unwrap()
-                        .extend(records.into_iter().map(|r| see(&r, &lines)));
-                    consumer.commit().unwrap();
-                }
-                let (uncommitted, lines) = (&uncommitted, &lines);
-                let died = catch_unwind(AssertUnwindSafe(move || {
-                    let records = consumer.poll(PATIENCE).unwrap();
-                    assert!(records.len() > 100);
-                    for (number, record) in records.into_iter().enumerate() {
-                        uncommitted.lock().unwrap().push(see(&record, lines));
-                        assert!(number < 100, "killed in the middle of a batch, on purpose");
-                    }
-                }));
-                died.is_err()
-            })
-            .join()
-            .unwrap()
+    let (committed, uncommitted) = thread::scope(|scope| {
+        let member = scope.spawn(|| die_in_mid_batch(&group, &lines));
+        member.join().unwrap()
     });
-    assert!(killed);
-    let committed = committed.into_inner().unwrap();
     assert_eq!(committed.len(), 2_000);
+    assert_eq!(uncommitted.len(), 100);
 
     let mut other = group.join(["flights"]).unwrap();
     let again = drain(&mut other, &lines, lines.len() - committed.len());
     assert!(other.poll(PATIENCE).unwrap().is_empty());
+    let seen_again: BTreeSet<_> = again.iter().copied().collect();
+    assert!(uncommitted.iter().all(|seen| seen_again.contains(seen)));
     check_complete(&[committed, again].concat(), &lines);
+}
+
+/// Commits four polls of 500 records, and dies over the hundredth record of the fifth. Gives what
+/// was committed and what was not.
+fn die_in_mid_batch(group: &ConsumerGroup, lines: &[&str]) -> (Vec<Seen>, Vec<Seen>) {
+    let config = ConsumerConfig::default().max_poll_records(500);
+    let mut consumer = group.join_with(["flights"], config).unwrap();
+    let mut committed = Vec::new();
+    for _ in 0..4 {
+        let records = consumer.poll(PATIENCE).unwrap();
+        committed.extend(records.into_iter().map(|record| see(&record, lines)));
+        consumer.commit().unwrap();
+    }
+    let mut uncommitted = Vec::new();
+    let death = catch_unwind(AssertUnwindSafe(|| {
+        let mut dying = consumer;
+        for record in dying.poll(PATIENCE).unwrap() {
+            uncommitted.push(see(&record, lines));
+            assert!(uncommitted.len() < 100, "killed in mid-batch, on purpose");
+        }
+    }));
+    assert!(death.is_err(), "the consumer was dropped by a panic");
+    (committed, uncommitted)
 }

@@ -47,3 +47,6 @@ pub(crate) fn files_with(dir: &Path, suffix: &str) -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+/// How long a test waits for what must happen: never reached unless it does not.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -2,7 +2,13 @@
 //!
 //! Nothing here runs: the shapes are what is checked.
 
-#![expect(dead_code, reason = "compiled, never called")]
+#![expect(
+    dead_code,
+    clippy::match_like_matches_macro,
+    clippy::needless_pass_by_value,
+    clippy::no_effect_underscore_binding,
+    reason = "compiled, never called"
+)]
 
 use std::ops::Range;
 use std::path::Path;

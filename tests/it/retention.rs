@@ -101,7 +101,10 @@ fn the_largest_limits_forget_nothing_and_a_limit_of_nothing_forgets_all() {
     let nothing = LogConfig::default().segment_bytes(1024).retention_bytes(0);
     let log = Log::open(dir.path(), nothing.clone()).unwrap();
     let report = log.apply_retention().unwrap();
-    assert_eq!((report.segments_deleted > 3, report.start_offset), (true, 50));
+    assert_eq!(
+        (report.segments_deleted > 3, report.start_offset),
+        (true, 50)
+    );
     assert_eq!((log.start_offset(), log.end_offset()), (50, 50));
     // An empty segment stays, however often it is asked.
     let report = log.apply_retention().unwrap();

@@ -48,7 +48,8 @@ fn write(stage: &Stage) {
     while !stage.is_over() {
         let key = number % KEYS;
         let value = format!("{number:012} and some more");
-        let record = Record::keyed(&key.to_be_bytes(), &value);
+        let key = key.to_be_bytes();
+        let record = Record::keyed(&key, &value);
         stage.log.append(record).unwrap();
         number += 1;
         stage.written.store(number, Ordering::Release);
@@ -87,7 +88,11 @@ fn read_through(stage: &Stage) -> bool {
             Err(Error::OffsetOutOfRange { .. }) => return false,
             record => record.unwrap(),
         };
-        assert!(last < Some(record.offset), "{} after {last:?}", record.offset);
+        assert!(
+            last < Some(record.offset),
+            "{} after {last:?}",
+            record.offset
+        );
         last = Some(record.offset);
         let number = number_of(&record);
         assert_eq!(number, record.offset, "each append takes one offset");
@@ -96,7 +101,10 @@ fn read_through(stage: &Stage) -> bool {
     }
     for number in before.saturating_sub(KEYS)..before {
         let found = newest.get((number % KEYS).to_be_bytes().as_slice());
-        assert!(found >= Some(&number), "{number} was there, and {found:?} is found");
+        assert!(
+            found >= Some(&number),
+            "{number} was there, and {found:?} is found"
+        );
     }
     true
 }

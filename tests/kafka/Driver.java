@@ -35,6 +35,9 @@ import org.apache.kafka.clients.producer.internals.BuiltInPartitioner;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
+import org.apache.kafka.common.quota.ClientQuotaFilter;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -125,6 +128,9 @@ public final class Driver {
       case "group" -> group(f[0], f[1], f[2], Integer.parseInt(f[3]));
       case "produce" -> produce(f[0], f[1], f[2], Path.of(f[3]));
       case "transact" -> transact(f[0], f[1], f[2], f[3], Path.of(f[4]));
+      case "await" -> await(f[0], f[1], Integer.parseInt(f[2]));
+      case "quota" -> quota(f[0], f[1], Double.parseDouble(f[2]));
+      case "quotas" -> quotas(f[0]);
       case "create" -> create(f[0], f[1], Integer.parseInt(f[2]), f[3]);
       case "topics" -> topics(f[0]);
       case "committed" -> committed(f[0], f[1]);
@@ -195,6 +201,13 @@ public final class Driver {
 
   /** Everything in a topic, from the start of each partition to its end. */
   private static void read(String bootstrap, String topic, String isolation) {
+    Map<TopicPartition, Long> ends =
+        scan(bootstrap, topic, isolation, record -> tell(show(record)));
+    ends.forEach((partition, end) -> tell("end\t" + partition.partition() + "\t" + end));
+  }
+
+  private static Map<TopicPartition, Long> scan(String bootstrap, String topic, String isolation,
+      java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> look) {
     try (KafkaConsumer<byte[], byte[]> consumer = consumer(bootstrap, "isolation.level=" + isolation)) {
       List<TopicPartition> all = new ArrayList<>();
       for (PartitionInfo info : consumer.partitionsFor(topic)) {
@@ -209,11 +222,30 @@ public final class Driver {
           throw new IllegalStateException("the ends were not reached: " + ends);
         }
         for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
-          tell(show(record));
+          look.accept(record);
         }
       }
-      ends.forEach((partition, end) -> tell("end\t" + partition.partition() + "\t" + end));
+      Map<TopicPartition, Long> starts = consumer.beginningOffsets(all);
+      starts.forEach((p, start) -> tell("start\t" + p.partition() + "\t" + start));
+      return ends;
     }
+  }
+
+  /** Waits until the cleaner has left so many records of a topic at most. */
+  private static void await(String bootstrap, String topic, int count) throws Exception {
+    long until = System.currentTimeMillis() + PATIENCE_MS;
+    for (int left = Integer.MAX_VALUE; left > count; left = count(bootstrap, topic)) {
+      if (System.currentTimeMillis() > until) {
+        throw new IllegalStateException(left + " records are left of " + topic);
+      }
+      Thread.sleep(200);
+    }
+  }
+
+  private static int count(String bootstrap, String topic) {
+    int[] seen = {0};
+    scan(bootstrap, topic, "read_uncommitted", record -> seen[0]++);
+    return seen[0];
   }
 
   /** What a member of a group gets, until it has so many records; then it commits. */
@@ -319,7 +351,7 @@ public final class Driver {
   private static void create(String bootstrap, String topic, int partitions, String settings)
       throws Exception {
     Map<String, String> configs = new HashMap<>();
-    for (String setting : settings.isEmpty() ? new String[0] : settings.split(";")) {
+    for (String setting : settings.split(";")) {
       String[] parts = setting.split("=", 2);
       configs.put(parts[0], parts[1]);
     }
@@ -349,6 +381,24 @@ public final class Driver {
         tell(topic.name() + "\t" + topic.topicId() + "\t" + topic.partitions().size() + "\t"
             + String.join(";", shown));
       }
+    }
+  }
+
+  /** Gives a user a quota: something that only Kafka's metadata holds. */
+  private static void quota(String bootstrap, String user, double rate) throws Exception {
+    try (Admin admin = admin(bootstrap)) {
+      ClientQuotaEntity entity = new ClientQuotaEntity(Map.of(ClientQuotaEntity.USER, user));
+      ClientQuotaAlteration.Op op = new ClientQuotaAlteration.Op("consumer_byte_rate", rate);
+      admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(op))))
+          .all().get(PATIENCE_MS, TimeUnit.MILLISECONDS);
+    }
+  }
+
+  private static void quotas(String bootstrap) throws Exception {
+    try (Admin admin = admin(bootstrap)) {
+      admin.describeClientQuotas(ClientQuotaFilter.all()).entities()
+          .get(PATIENCE_MS, TimeUnit.MILLISECONDS)
+          .forEach((entity, rates) -> tell(entity.entries() + "\t" + rates));
     }
   }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// The versions that are run when none are named: the last line that still knew ZooKeeper, and the
-/// newest one.
+/// The versions that are run when none are named: the last line that still knew `ZooKeeper`, and
+/// the newest one.
 const VERSIONS: &str = "3.9.2,4.3.1";
 
 const SWITCH: &str = "OTTLA_KAFKA";

@@ -7,8 +7,22 @@
 //!
 //! Knows nothing about the inside of the crate.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::as_conversions,
+    reason = "a test fails by panicking; a broker in another process is waited for by the clock"
+)]
+
+mod broker;
+mod by_kafka;
 mod driver;
 mod dump;
 mod jars;
+mod keys;
+mod model;
 mod random;
 mod segments;
+mod to_and_fro;
+mod victim;

@@ -24,7 +24,7 @@ fn what_we_write_is_sound_in_kafkas_eyes() {
         let logs: Vec<_> = (0..LOGS)
             .map(|seed| Written::random(&scratch.path().join(format!("log-{seed}")), seed))
             .collect();
-        let files: Vec<_> = logs.iter().flat_map(|log| log.files()).collect();
+        let files: Vec<_> = logs.iter().flat_map(Written::files).collect();
         let dumped = dump(&mut driver, &files);
         assert_eq!(dumped.complaints, Vec::<String>::new());
         for log in &logs {

@@ -73,18 +73,6 @@ pub(super) fn window_safe(_: &File) -> bool {
     false
 }
 
-/// `posix_fadvise(DONTNEED)` over the whole file.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "std has no posix_fadvise")]
-pub(super) fn advise_drop(file: &File) {
-    // SAFETY: the descriptor is open for the length of the borrow, and no memory is passed. The
-    // outcome does not matter: it is an advice.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn advise_drop(_: &File) {}
-
 /// An open-file-description lock on the whole file, for writing: false when somebody has one, or
 /// a POSIX record lock, as a JVM takes. It belongs to the open file, so it also keeps out a second
 /// handle of this process, and ends with the last copy of the descriptor at the latest.

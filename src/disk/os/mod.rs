@@ -201,10 +201,6 @@ impl OsFile {
         })
     }
 
-    pub(super) fn advise_drop(&self) {
-        calls::advise_drop(&self.file);
-    }
-
     pub(super) fn window_safe(&self) -> bool {
         calls::window_safe(&self.file)
     }

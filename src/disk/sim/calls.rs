@@ -316,7 +316,9 @@ impl SimFile {
         Ok(())
     }
 
-    pub(in crate::disk) fn advise_drop(&self) {
+    /// Forgets the cached copy, as a system under pressure does: reads show what the disk has.
+    #[cfg(test)]
+    pub(in crate::disk) fn drop_cache(&self) {
         let mut state = self.sim.state();
         let file = state.file_mut(self.node);
         file.cached = file.written_back();

@@ -43,8 +43,12 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::types::{Timestamp, to_usize};
 
 pub(crate) use calls::{SimFile, SimLock, SimMap};
-pub(crate) use crash::{Choice, Fate};
-pub(crate) use fault::{At, Failure, Fault, Kind, Operation, Repeat, SyncFailure};
+pub(crate) use crash::Choice;
+#[cfg(test)]
+pub(crate) use crash::Fate;
+#[cfg(test)]
+pub(crate) use fault::{At, Failure, Repeat};
+pub(crate) use fault::{Fault, Kind, Operation, SyncFailure};
 pub(crate) use order::Violation;
 
 use crash::{Cut, seed_at};

@@ -287,7 +287,10 @@ fn a_failed_sync_lies_afterwards_as_each_file_system_does() {
         assert_eq!(sim.process_crash().read(LOG).unwrap(), reads);
         // The two cures: drop the cache and look, or write again and sync.
         let file = sim.disk().open(Path::new(LOG), Access::Write).unwrap();
-        file.advise_drop();
+        let File::Sim(cached) = &file else {
+            panic!("a file of the simulated disk");
+        };
+        cached.drop_cache();
         assert_eq!(sim.read(LOG).unwrap(), after_second, "{model:?}");
         file.write_at(0, b"bbbb").unwrap();
         file.sync_data().unwrap();

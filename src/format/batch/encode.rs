@@ -31,9 +31,11 @@ pub(crate) enum BatchKind {
     /// Records of users.
     #[default]
     Data,
-    /// Records of users in a transaction.
+    /// Records of users in a transaction. Only Kafka writes them yet.
+    #[cfg(test)]
     TransactionalData,
     /// A marker for readers that ends a transaction.
+    #[cfg(test)]
     TransactionMarker,
     /// Any other control batch, as Kafka's metadata files have them.
     Control,
@@ -75,7 +77,9 @@ impl BatchOptions {
         let plain = Attributes::new(self.compression, self.timestamp_type);
         match self.kind {
             BatchKind::Data => plain,
+            #[cfg(test)]
             BatchKind::TransactionalData => plain.with_transactional(),
+            #[cfg(test)]
             BatchKind::TransactionMarker => plain.with_transactional().with_control(),
             BatchKind::Control => plain.with_control(),
         }

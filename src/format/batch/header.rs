@@ -103,6 +103,7 @@ impl Attributes {
     }
 
     /// The same bits and the one of a transaction.
+    #[cfg(test)]
     pub(crate) const fn with_transactional(self) -> Self {
         Self(self.0 | Self::TRANSACTIONAL)
     }
@@ -295,6 +296,7 @@ impl BatchHeader {
 
     /// The sequence number of the last record, which wraps from 2147483647 to 0; `None` without an
     /// idempotent producer. Compaction does not change it.
+    #[cfg(test)]
     pub(crate) fn last_sequence(&self) -> Option<i32> {
         let base = u32::try_from(self.base_sequence).ok()?;
         let wrapped = base.wrapping_add(self.last_offset_delta) & i32::MAX.cast_unsigned();
@@ -362,19 +364,4 @@ pub(super) fn seal(batch: &mut [u8]) {
 pub(crate) fn stamp(batch: &mut [u8], base_offset: Offset, leader_epoch: i32) {
     patch(batch, BASE_OFFSET_AT, base_offset.to_be_bytes());
     patch(batch, LEADER_EPOCH_AT, leader_epoch.to_be_bytes());
-}
-
-/// Makes `time` the timestamp of every record of an encoded batch, as Kafka's `LogAppendTime`
-/// does, with a CRC over the whole batch anew.
-pub(crate) fn stamp_append_time(batch: &mut [u8], time: Timestamp) {
-    let Some(old) = batch
-        .get(ATTRIBUTES_AT..)
-        .and_then(<[u8]>::first_chunk::<ATTRIBUTES_LEN>)
-    else {
-        return;
-    };
-    let attributes = i16::from_be_bytes(*old) | Attributes::LOG_APPEND_TIME;
-    patch(batch, ATTRIBUTES_AT, attributes.to_be_bytes());
-    patch(batch, MAX_TIMESTAMP_AT, time.as_millis().to_be_bytes());
-    seal(batch);
 }

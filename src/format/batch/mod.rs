@@ -13,12 +13,12 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use encode::{
-    BatchBuilder, BatchKind, BatchOptions, BatchSummary, ProducerStamp, encode_one,
-};
-pub(crate) use header::{
-    Attributes, BatchHeader, HEADER_LEN, LOG_OVERHEAD, check_crc, stamp, stamp_append_time,
-};
+#[cfg(test)]
+pub(crate) use encode::ProducerStamp;
+pub(crate) use encode::{BatchBuilder, BatchKind, BatchOptions, BatchSummary, encode_one};
+#[cfg(test)]
+pub(crate) use header::Attributes;
+pub(crate) use header::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, check_crc, stamp};
 pub use owned::LogRecord;
 pub(crate) use owned::OwnedRecords;
 pub use read::{RecordBatch, RecordView, Records};

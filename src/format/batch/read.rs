@@ -110,11 +110,6 @@ impl RecordBatch {
         &self.header
     }
 
-    /// The whole batch as it was read, packed.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.header.size).unwrap_or_default()
-    }
-
     /// The records, unpacked, one after the other.
     pub(crate) fn payload(&self) -> &[u8] {
         let (bytes, start) = self.source();
@@ -126,15 +121,6 @@ impl RecordBatch {
         self.unpacked
             .as_ref()
             .map_or((&self.bytes, HEADER_LEN), |unpacked| (unpacked, 0))
-    }
-}
-
-impl<'a> IntoIterator for &'a RecordBatch {
-    type Item = RecordView<'a>;
-    type IntoIter = Records<'a>;
-
-    fn into_iter(self) -> Records<'a> {
-        self.records()
     }
 }
 

@@ -149,6 +149,15 @@ fn keep<T>(kept: &'static LocalKey<Kept<T>>, value: T) {
 }
 
 /// Why a codec gives nothing.
+#[cfg_attr(
+    not(any(
+        feature = "gzip",
+        feature = "snappy",
+        feature = "lz4",
+        feature = "zstd"
+    )),
+    expect(dead_code, reason = "there is no codec in this build")
+)]
 enum Refusal {
     TooLarge,
     Malformed,

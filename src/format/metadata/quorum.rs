@@ -86,6 +86,10 @@ pub(super) fn voters(voters: &[Voter]) -> Vec<u8> {
 /// # Errors
 ///
 /// `Truncated` or `Malformed`.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "held against Kafka's bytes in both directions")
+)]
 pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
     let mut fields = Cursor::new(value);
     if fields.i16()? != VERSION {

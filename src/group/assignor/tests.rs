@@ -284,7 +284,8 @@ proptest! {
     fn sticky_moves_the_fewest(case in cases(true)) {
         let shares = case.assign(Assignor::Sticky);
         let claims = claims(&case);
-        let kept: usize = claims.iter().zip(&shares).map(|(had, has)| had.intersection(has).count()).sum();
+        let both = |(had, has): (&BTreeSet<_>, &BTreeSet<_>)| had.intersection(has).count();
+        let kept: usize = claims.iter().zip(&shares).map(both).sum();
         let count: usize = shares.iter().map(BTreeSet::len).sum();
         let members = shares.len().max(1);
         // The most that any balanced assignment can keep.

@@ -8,8 +8,8 @@
 //! a partition *is had* by its owner until the owner lets it go:
 //!
 //! 1. A partition has one owner at most, and only a member is an owner.
-//! 2. An owner lets a partition go in a poll of its own, by leaving, or by being thrown out; nothing
-//!    that others do takes it away.
+//! 2. An owner lets a partition go in a poll of its own, by leaving, or by being thrown out;
+//!    nothing that others do takes it away.
 //! 3. A member takes what it is to have in a poll of its own, once it has no owner.
 //! 4. When nothing changes any more and every member polls twice, everybody has what they are to
 //!    have.
@@ -54,14 +54,10 @@ pub(crate) struct Member {
     pub(crate) owned: BTreeSet<TopicPartition>,
     /// What it is to have.
     pub(crate) target: BTreeSet<TopicPartition>,
+    /// The two are the same: nothing to do for a poll.
+    settled: bool,
     /// When it is thrown out; `None` while it is in a poll.
     deadline: Option<Instant>,
-}
-
-impl Member {
-    fn settled(&self) -> bool {
-        self.owned.len() == self.target.len() && self.owned == self.target
-    }
 }
 
 /// What a poll changed for the member that polled. Both are sorted.
@@ -109,7 +105,7 @@ impl Membership {
     pub(crate) fn state(&self) -> GroupState {
         if self.members.is_empty() {
             GroupState::Empty
-        } else if self.members.values().all(Member::settled) {
+        } else if self.members.values().all(|member| member.settled) {
             GroupState::Stable
         } else {
             GroupState::Rebalancing
@@ -122,10 +118,6 @@ impl Membership {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
-    }
-
-    pub(crate) fn owner(&self, partition: &TopicPartition) -> Option<MemberId> {
-        self.owners.get(partition).copied()
     }
 
     /// The names of all topics that somebody subscribed to.
@@ -172,6 +164,7 @@ impl Membership {
         let member = Member {
             deadline: now.checked_add(joined.max_poll_interval),
             owned: BTreeSet::new(),
+            settled: false,
             target: before.map(|member| member.target).unwrap_or_default(),
             joined,
         };
@@ -246,7 +239,7 @@ impl Membership {
             generation: self.generation,
             ..Turn::default()
         };
-        if member.settled() {
+        if member.settled {
             return Some(turn);
         }
         turn.lost = member.owned.difference(&member.target).cloned().collect();
@@ -262,6 +255,7 @@ impl Membership {
                 member.owned.insert(partition.clone());
             }
         }
+        member.settled = member.owned == member.target;
         Some(turn)
     }
 
@@ -300,8 +294,8 @@ impl Membership {
             .members
             .iter()
             .map(|(id, member)| {
-                let promises = member.target.iter().filter(promised);
-                let previous: BTreeSet<_> = member.owned.iter().chain(promises).cloned().collect();
+                let unclaimed = member.target.iter().filter(promised);
+                let previous: BTreeSet<_> = member.owned.iter().chain(unclaimed).cloned().collect();
                 (*id, &member.joined, previous)
             })
             .collect();
@@ -319,6 +313,7 @@ impl Membership {
         let ids: Vec<_> = ordered.iter().map(|(id, _, _)| *id).collect();
         for (id, target) in ids.into_iter().zip(targets) {
             if let Some(member) = self.members.get_mut(&id) {
+                member.settled = member.owned == target;
                 member.target = target;
             }
         }

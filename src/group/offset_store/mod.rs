@@ -114,10 +114,15 @@ impl OffsetStore {
     pub(crate) fn groups(&self) -> Result<Vec<Arc<str>>> {
         let mut ids = Vec::new();
         for partition in 0..self.logs.count() {
-            ids.extend(self.with_groups(partition, |groups| groups.ids())?);
+            ids.extend(self.with_groups(partition, Groups::ids)?);
         }
         ids.sort();
         Ok(ids)
+    }
+
+    /// Makes and reads the log of a group where that was not done yet.
+    pub(crate) fn prepare(&self, group: &str) -> Result<()> {
+        self.make(self.partition_of(group)).map(drop)
     }
 
     /// Whether a commit of this group is to survive a power cut when it returns. The records that
@@ -188,7 +193,7 @@ impl OffsetStore {
         let mut value = Vec::new();
         metadata.encode(&mut value).map_err(refused)?;
         for partition in 0..self.logs.count() {
-            let ids = self.with_groups(partition, |groups| groups.plain_ids())?;
+            let ids = self.with_groups(partition, Groups::plain_ids)?;
             let key = |id: Arc<str>| encoded(GroupKey::Group { group: &id });
             let keys: Vec<_> = ids.into_iter().map(key).collect::<Result<_>>()?;
             let writes: Vec<_> = keys
@@ -278,9 +283,9 @@ impl Shard {
     /// Reads the whole log: after compaction, about one record a partition a group.
     fn load(&mut self, log: Log) -> Result<&Groups> {
         let mut groups = Groups::default();
-        let mut reader = log.reader(Start::Earliest)?;
+        let mut reader = log.reader_of_decided(Start::Earliest)?;
         while let Some(batch) = reader.next_batch()? {
-            for record in &batch {
+            for record in batch.records() {
                 if let Some(key) = record.key() {
                     groups.take(&Found {
                         at: record.offset,

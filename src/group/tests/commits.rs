@@ -23,7 +23,7 @@ fn a_commit_is_a_record_as_kafka_writes_it_and_all_of_one_call_are_one_batch() {
     let mut reader = log.reader(Start::Earliest).unwrap();
     let batch = reader.next_batch().unwrap().unwrap();
     let mut seen = Vec::new();
-    for record in &batch {
+    for record in batch.records() {
         let Ok(GroupKey::Offset {
             group,
             topic,

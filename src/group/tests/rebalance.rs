@@ -385,3 +385,24 @@ fn the_time_of_a_poll_is_kept() {
     assert!(a.poll(Duration::from_millis(5)).unwrap().is_empty());
     assert!(a.poll(NOW).unwrap().is_empty());
 }
+
+#[test]
+fn appends_wake_nobody_for_a_partition_that_was_lost_or_is_paused() {
+    let root = Root::new();
+    let topic = root.topic("t", 2);
+    let group = root.group("g");
+    let mut a = group.join(["t"]).unwrap();
+    assert_eq!(changes(&mut a), (vec![], vec![0, 1]));
+    let mut b = group.join(["t"]).unwrap();
+    assert_eq!(changes(&mut a), (vec![1], vec![]));
+    a.pause("t", 0).unwrap();
+    fill(&topic, 3);
+    assert_eq!(topic.partition(0).unwrap().watcher_count(), 0);
+    assert_eq!(topic.partition(1).unwrap().watcher_count(), 0);
+    assert_eq!(places(b.poll(NOW).unwrap()), [(1, 0), (1, 1), (1, 2)]);
+    a.resume("t", 0).unwrap();
+    assert_eq!(topic.partition(0).unwrap().watcher_count(), 1);
+    assert_eq!(topic.partition(1).unwrap().watcher_count(), 1);
+    drop((a, b));
+    assert_eq!(topic.partition(0).unwrap().watcher_count(), 0);
+}

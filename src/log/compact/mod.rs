@@ -36,9 +36,8 @@ use crate::types::{Offset, Timestamp};
 use super::Shared;
 
 use key_map::KeyMap;
-use transactions::Survey;
-
 pub(super) use swap::{SettledSwaps, settle_swaps};
+pub(super) use transactions::Survey;
 
 /// What a compaction did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,8 +196,8 @@ impl Shared {
     }
 
     /// An error when the log is closed or about to be.
-    fn check_going_on(&self) -> Result<()> {
-        if self.closing.load(Ordering::Acquire) {
+    pub(super) fn check_going_on(&self) -> Result<()> {
+        if self.closing.load(Ordering::Acquire) || self.host.is_closing() {
             return Err(Error::Closed);
         }
         self.check_open()
@@ -229,7 +228,7 @@ impl Shared {
     }
 
     /// Walks over everything for what there is of transactions and producers.
-    fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
+    pub(super) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
         let mut survey = Survey::default();
         for segment in segments {
             self.for_each_batch(segment, segment.base_offset(), |shared, raw| {
@@ -392,6 +391,14 @@ impl Shared {
         } else {
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+impl super::Log {
+    /// Rolls now, for tests that want a segment to end there.
+    pub(crate) fn seal_active(&self) -> Result<()> {
+        self.shared.seal_active()
     }
 }
 

@@ -3,8 +3,8 @@
 //! Knows nothing about what is kept and what goes.
 //!
 //! 1. No output is larger than the limit it was given, but for one of a single batch.
-//! 2. An output's batches (and its aborted transactions) are synced when it is finished. Its indexes
-//!    are hints, which a power cut may take.
+//! 2. An output's batches, its indexes and its aborted transactions are synced when it is finished:
+//!    once the mark is past it nobody looks whether a power cut tore them.
 //! 3. An output carries the time of the newest of its sources, for retention falls back on it.
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
 use crate::format::txn::AbortedTxn;
-use crate::format::{BatchHeader, FileKind, FileName, Stage};
+use crate::format::{BatchHeader, DigestBuilder, FileKind, FileName, Stage};
 use crate::segment::{IndexProgress, Indexed, Segment, SparseIndex, relative};
 use crate::types::{Offset, Position, Timestamp};
 
@@ -31,6 +31,9 @@ pub(super) struct Output {
     pub(super) file: Arc<File>,
     pub(super) index: SparseIndex,
     pub(super) newest: Option<Timestamp>,
+    pub(super) digest: DigestBuilder,
+    /// Checksums of its two index files.
+    pub(super) index_crcs: (u32, u32),
 }
 
 /// The outputs that take the place of a group of neighbours.
@@ -57,6 +60,7 @@ struct Writing {
     next_offset: Offset,
     index: SparseIndex,
     progress: IndexProgress,
+    digest: DigestBuilder,
 }
 
 impl<'a> Outputs<'a> {
@@ -93,6 +97,7 @@ impl<'a> Outputs<'a> {
             let position = writing.written.plus(self.buffer.len());
             self.buffer.extend_from_slice(bytes);
             writing.note(header, position, self.interval_bytes)?;
+            writing.digest.push(header, bytes);
         }
         Ok(())
     }
@@ -142,17 +147,15 @@ impl<'a> Outputs<'a> {
             return Ok(());
         };
         let (offsets, times) = output.index.encode();
-        for (kind, bytes) in [(FileKind::Index, offsets), (FileKind::TimeIndex, times)] {
-            self.write_file(base_offset, kind, &bytes)?;
-        }
-        Ok(())
+        self.write_file(base_offset, FileKind::Index, &offsets)?;
+        self.write_file(base_offset, FileKind::TimeIndex, &times)
     }
 
-    fn write_file(&self, base_offset: Offset, kind: FileKind, bytes: &[u8]) -> Result<File> {
+    fn write_file(&self, base_offset: Offset, kind: FileKind, bytes: &[u8]) -> Result<()> {
         let path = self.log.cleaned_path(base_offset, kind);
         let file = self.log.host.disk.create(&path).at(&path, "create")?;
         file.write_at(0, bytes).at(&path, "write")?;
-        Ok(file)
+        file.sync_data().at(&path, "sync")
     }
 
     /// Completes the last output; gives them all.
@@ -176,9 +179,7 @@ impl<'a> Outputs<'a> {
                 txn.encode(&mut bytes);
             }
             if !bytes.is_empty() {
-                let file = self.write_file(output.base_offset, FileKind::TxnIndex, &bytes)?;
-                let path = self.log.cleaned_path(output.base_offset, FileKind::TxnIndex);
-                file.sync_data().at(&path, "sync")?;
+                self.write_file(output.base_offset, FileKind::TxnIndex, &bytes)?;
             }
         }
         Ok(())
@@ -206,6 +207,7 @@ impl Writing {
             next_offset: base_offset,
             index: SparseIndex::default(),
             progress: IndexProgress::default(),
+            digest: DigestBuilder::new(base_offset),
         })
     }
 
@@ -258,7 +260,9 @@ impl Writing {
             next_offset: self.next_offset,
             file: Arc::new(self.file),
             newest: self.progress.newest().map(|newest| newest.timestamp),
+            index_crcs: Segment::index_crcs(&self.index),
             index: self.index,
+            digest: self.digest,
         }
     }
 }

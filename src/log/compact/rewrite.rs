@@ -15,9 +15,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{
-    BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite,
-};
+use crate::format::{BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite};
 use crate::segment::{RawBatch, Segment, relative};
 use crate::types::{Position, Timestamp};
 
@@ -128,7 +126,7 @@ impl Group<'_, '_> {
             return Ok(());
         };
         if raw.header.record_count == 0 {
-            return self.copy(raw);
+            return self.copy(&raw);
         }
         let batch = self.log.decode(raw, &source)?;
         self.keep.clear();
@@ -168,7 +166,7 @@ impl Group<'_, '_> {
     fn batch(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         let header = raw.header;
         if header.base_offset >= self.round.end {
-            return self.copy(raw);
+            return self.copy(&raw);
         }
         if header.is_control() {
             return self.control(raw, source);
@@ -176,7 +174,7 @@ impl Group<'_, '_> {
         let aborted = self.judge.is_aborted(&header);
         if header.record_count == 0 {
             return if self.must_stay(&header) {
-                self.copy(raw)
+                self.copy(&raw)
             } else {
                 self.leave_out(raw, source)
             };
@@ -194,7 +192,7 @@ impl Group<'_, '_> {
         self.keep = keep;
         let horizon = (tombstones && header.delete_horizon().is_none()).then(|| self.horizon());
         if kept == batch.len() && horizon.is_none() {
-            return self.copy(raw);
+            return self.copy(&raw);
         }
         let gone = u64::try_from(batch.len().saturating_sub(kept)).unwrap_or(u64::MAX);
         self.dropped = self.dropped.saturating_add(gone);
@@ -211,7 +209,7 @@ impl Group<'_, '_> {
         // An empty one marked something once; what is no marker is not ours to judge.
         let marks = header.record_count == 0 || kind.is_some_and(ends_transaction);
         if !marks || !self.judge.is_spent(&header) {
-            return self.copy(raw);
+            return self.copy(&raw);
         }
         let horizon = header.delete_horizon();
         if header.record_count > 0 && horizon.is_none() {
@@ -222,13 +220,13 @@ impl Group<'_, '_> {
             return self.rewrite(&batch, Some(horizon));
         }
         if horizon.is_some_and(|horizon| self.now < horizon) {
-            return self.copy(raw);
+            return self.copy(&raw);
         }
         if !self.must_stay(&header) {
             return self.leave_out(raw, source);
         }
         if header.record_count == 0 {
-            return self.copy(raw);
+            return self.copy(&raw);
         }
         let batch = self.log.decode(raw, source)?;
         self.keep.clear();
@@ -290,7 +288,7 @@ impl Group<'_, '_> {
         Ok(())
     }
 
-    fn copy(&mut self, raw: RawBatch) -> Result<()> {
+    fn copy(&mut self, raw: &RawBatch) -> Result<()> {
         if self.left_out.take().is_some() {
             self.change()?;
         }

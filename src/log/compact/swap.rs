@@ -20,12 +20,12 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{FileKind, FileName, Stage, file_name};
+use crate::format::{Digest, FileKind, FileName, Stage, file_name};
 use crate::segment::{BatchCursor, Segment, Stop};
 use crate::types::{Offset, Position};
 
 use super::super::Shared;
-use super::super::open::OpenStep;
+use super::super::leftovers::OpenStep;
 use super::super::truncate::remove_if_there;
 use super::View;
 use super::output::Output;
@@ -61,16 +61,34 @@ impl Shared {
             self.drop_outputs(&bases);
             return Ok(false);
         }
+        if let Err(error) = self.forget(sources) {
+            self.drop_outputs(&bases);
+            return Err(error);
+        }
         self.announce(&bases)?;
         let new = self.exchange(sources, outputs);
         let settled = self.settle_names(sources, &bases);
-        drop(layout);
         // Readers are ahead of the names; the next opening brings these up.
         settled.map_err(|error| self.halted(&error))?;
-        for segment in new {
+        for (segment, digest) in new {
+            // A hint: one that cannot be written is missing, and nothing else.
+            drop(segment.write_digest(&self.host.disk, &digest));
             segment.close_file();
         }
+        drop(layout);
         Ok(true)
+    }
+
+    /// Sees to it that nothing speaks of the sources any more that outlives them: no mark, and no
+    /// digest, which a broker that finishes the swap would leave in place.
+    fn forget(&self, sources: &[Arc<Segment>]) -> Result<()> {
+        let turn = self.begin_write()?;
+        let last = sources.last().map_or(0, |last| last.base_offset());
+        self.settle_mark_above(&turn, last)?;
+        for source in sources {
+            source.retire_digest(&self.host.disk)?;
+        }
+        Ok(())
     }
 
     /// Latches the log where files are neither as before nor as after: the next opening settles
@@ -101,7 +119,7 @@ impl Shared {
         for base in bases {
             for kind in KINDS {
                 let path = self.staged_path(*base, kind, Stage::Swap);
-                if let Err(left) = remove_if_there(&self.host.disk, path) {
+                if let Err(left) = remove_if_there(&self.host.disk, &path) {
                     return self.halted(&left);
                 }
             }
@@ -110,9 +128,13 @@ impl Shared {
         error
     }
 
-    /// Lets readers find the outputs and no longer the sources. The outputs keep their files open
-    /// and their indexes in memory until their names are settled.
-    fn exchange(&self, sources: &[Arc<Segment>], outputs: Vec<Output>) -> Vec<Arc<Segment>> {
+    /// Lets readers find the outputs and no longer the sources. The outputs keep their files open,
+    /// and their indexes and digests in memory, until their names are settled.
+    fn exchange(
+        &self,
+        sources: &[Arc<Segment>],
+        outputs: Vec<Output>,
+    ) -> Vec<(Arc<Segment>, Digest)> {
         let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
             return Vec::new();
         };
@@ -123,13 +145,16 @@ impl Shared {
             let segment = Segment::sealed(Arc::clone(&self.dir), base, output.end, next);
             segment.keep_file(&output.file);
             segment.set_index(output.index, output.newest);
-            Arc::new(segment)
+            let digest = output.digest.finish(next, output.index_crcs);
+            segment.guard_by(digest.clone());
+            (Arc::new(segment), digest)
         });
         let new: Vec<_> = made.collect();
+        let segments_of_them = new.iter().map(|(segment, _)| Arc::clone(segment)).collect();
         {
             let _end_stands_still = self.append.lock();
             let mut segments = self.segments.write();
-            segments.replace(first.base_offset(), last.base_offset(), new.clone());
+            segments.replace(first.base_offset(), last.base_offset(), segments_of_them);
             for source in sources {
                 source.mark_gone();
             }
@@ -148,7 +173,7 @@ impl Shared {
             .collect();
         for path in sources.iter().flat_map(|source| source.paths()) {
             if !staying.contains(&path) {
-                remove_if_there(&self.host.disk, path)?;
+                remove_if_there(&self.host.disk, &path)?;
             }
         }
         for base in bases {
@@ -156,7 +181,7 @@ impl Shared {
                 let from = self.staged_path(*base, kind, Stage::Swap);
                 let to = self.staged_path(*base, kind, Stage::Live);
                 if !rename_if_there(&self.host.disk, &from, &to)? {
-                    remove_if_there(&self.host.disk, to)?;
+                    remove_if_there(&self.host.disk, &to)?;
                 }
             }
         }
@@ -268,7 +293,7 @@ pub(in crate::log) fn settle_swaps(
     }
     for base in plan.apply_to(bases) {
         for name in file_name::of_segment(base) {
-            remove_if_there(step.disk, step.dir.join(name))?;
+            remove_if_there(step.disk, &step.dir.join(name))?;
         }
     }
     for (name, base, kind) in &plan.taking_place {

@@ -22,7 +22,7 @@ const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a walk over the whole log found out.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
+pub(in crate::log) struct Survey {
     /// Producers with an open transaction, and where it began.
     open: BTreeMap<i64, Offset>,
     /// Of each producer the aborted transactions, in order.
@@ -100,12 +100,12 @@ impl Survey {
     }
 
     /// The first offset of the first open transaction (I3).
-    pub(super) fn first_open(&self) -> Option<Offset> {
+    pub(in crate::log) fn first_open(&self) -> Option<Offset> {
         self.open.values().copied().min()
     }
 
     /// Whether a data batch belongs to an aborted transaction.
-    pub(super) fn is_aborted(&self, header: &BatchHeader) -> bool {
+    pub(in crate::log) fn is_aborted(&self, header: &BatchHeader) -> bool {
         let Some(aborted) = self.aborted.get(&header.producer_id) else {
             return false;
         };
@@ -114,6 +114,15 @@ impl Survey {
             && aborted
                 .get(ended)
                 .is_some_and(|txn| txn.first_offset <= header.base_offset)
+    }
+
+    /// Whether a data batch belongs to a transaction that is neither committed nor aborted.
+    pub(in crate::log) fn is_open(&self, header: &BatchHeader) -> bool {
+        header.is_transactional()
+            && self
+                .open
+                .get(&header.producer_id)
+                .is_some_and(|first| *first <= header.base_offset)
     }
 
     /// The aborted transactions whose markers lie in a range, as a `.txnindex` lists them.

@@ -59,7 +59,14 @@ struct Watch {
 
 fn open_as(sim: &Sim, clock: &Arc<ManualClock>, config: &LogConfig, mode: OpenMode) -> Result<Log> {
     let clock = Clock::Manual(Arc::clone(clock));
-    open_alone_on(&sim.disk(), &clock, Path::new(DIR), config.clone(), mode, true)
+    open_alone_on(
+        &sim.disk(),
+        &clock,
+        Path::new(DIR),
+        config.clone(),
+        mode,
+        true,
+    )
 }
 
 fn state(log: &Log) -> State {
@@ -73,10 +80,10 @@ impl Watch {
         let at = self.states.iter().position(|known| *known == seen);
         let at = at.unwrap_or_else(|| panic!("{}: readers see what no pass leads to", self.name));
         let allowed = &self.states[at..self.states.len().min(at + 2)];
-        let (number, seed) = (sim.operations(), self.rng.next());
+        let (number, chance) = (sim.operations(), self.rng.next());
         let found = sim
             .crash_states_canonical()
-            .chain(sim.crash_states_random(seed, self.random))
+            .chain(sim.crash_states_random(chance, self.random))
             .chain(sim.crash_states_exhaustive(8))
             .chain(std::iter::once(sim.process_crash()));
         for found in found {
@@ -98,7 +105,13 @@ impl Watch {
         let log = open_as(found, &self.clock, &self.config, OpenMode::Write)
             .unwrap_or_else(|error| panic!("{}: {told}: it does not open: {error:?}", self.name));
         self.hold(&log, allowed, told);
-        assert_eq!(left_over(found), 0, "{}: {told}: {:?}", self.name, found.files());
+        assert_eq!(
+            left_over(found),
+            0,
+            "{}: {told}: {:?}",
+            self.name,
+            found.files()
+        );
         match depth {
             1..=2 => self.go_on(found, log, told),
             3..=4 => {
@@ -120,9 +133,19 @@ impl Watch {
             allowed.iter().map(offsets).collect::<Vec<_>>(),
             log.open_report()
         );
-        assert_eq!(log.open_report().quarantined_bytes, 0, "{}: {told}", self.name);
+        assert_eq!(
+            log.open_report().quarantined_bytes,
+            0,
+            "{}: {told}",
+            self.name
+        );
         let end = log.end_offset();
-        assert_eq!(end, self.log.end_offset(), "{}: {told}: another end", self.name);
+        assert_eq!(
+            end,
+            self.log.end_offset(),
+            "{}: {told}: another end",
+            self.name
+        );
     }
 
     /// The pass once more, on what was found: it ends where the first one would have.
@@ -130,7 +153,12 @@ impl Watch {
         self.counts.lock().gone_on += 1;
         (self.pass)(&log).unwrap();
         let last = &self.states[self.states.len() - 1];
-        assert_eq!(&state(&log), last, "{}: {told}: and the pass again", self.name);
+        assert_eq!(
+            &state(&log),
+            last,
+            "{}: {told}: and the pass again",
+            self.name
+        );
         let next = log.append(Record::keyed("one", "more")).unwrap();
         assert_eq!(next, self.log.end_offset());
         log.close().unwrap();
@@ -151,13 +179,19 @@ impl Watch {
         let counts = Arc::clone(&self.counts);
         untouched.on_change(move |sim| {
             let at = sim.operations();
-            for again in sim.crash_states_canonical().chain(sim.crash_states_random(at, 2)) {
+            for again in sim
+                .crash_states_canonical()
+                .chain(sim.crash_states_random(at, 2))
+            {
                 counts.lock().interrupted += 1;
                 let told = format!("{told}, then before {at}, {:?}", again.born_of());
                 let _told = Whereabouts(|| format!("{name}: {told}"));
                 let log = open_as(&again, &clock, &config, OpenMode::Write).unwrap();
                 let found = state(&log);
-                assert!(allowed.contains(&found), "{name}: {told}: between, {found:?}");
+                assert!(
+                    allowed.contains(&found),
+                    "{name}: {told}: between, {found:?}"
+                );
                 log.abandon();
             }
         });
@@ -172,7 +206,11 @@ impl Watch {
         let before: Vec<_> = found.files();
         let log = open_as(found, &self.clock, &self.config, OpenMode::Read).unwrap();
         let seen = state(&log);
-        assert!(allowed.contains(&seen), "{}: {told}: read-only: between", self.name);
+        assert!(
+            allowed.contains(&seen),
+            "{}: {told}: read-only: between",
+            self.name
+        );
         log.abandon();
         assert_eq!(found.files(), before);
     }
@@ -183,7 +221,11 @@ fn left_over(sim: &Sim) -> usize {
     let files = sim.files().into_iter();
     let names = files.map(|(path, _)| path.display().to_string());
     names
-        .filter(|name| [".cleaned", ".swap", ".deleted"].iter().any(|end| name.ends_with(end)))
+        .filter(|name| {
+            [".cleaned", ".swap", ".deleted"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
         .count()
 }
 
@@ -200,14 +242,13 @@ fn run(scenario: &Scenario, seed: u64, counts: &Arc<Mutex<Counts>>) {
     let states = {
         let log = open_as(&rehearsal, &clock, &scenario.config, OpenMode::Write).unwrap();
         let states = Arc::new(Mutex::new(vec![state(&log)]));
-        let (seen, watched) = (Arc::clone(&states), log.clone());
-        rehearsal.on_change(move |_| note(&seen, &watched));
+        let (noted, watched) = (Arc::clone(&states), log.clone());
+        rehearsal.on_change(move |_| note(&noted, &watched));
         (scenario.pass)(&log).unwrap();
         rehearsal.stop_watching();
         note(&states, &log);
         log.abandon();
-        let states = states.lock().clone();
-        states
+        states.lock().clone()
     };
     assert!(states.len() > 1, "{}: nothing happens", scenario.name);
     let mut watch = Watch {
@@ -283,9 +324,9 @@ fn scenarios() -> Vec<Scenario> {
             config: config().segment_bytes(8192),
             fill: |log, clock| {
                 append(log, clock, 5, 20, 40);
-                log.shared.seal_active().unwrap();
+                log.seal_active().unwrap();
                 append(log, clock, 5, 20, 40);
-                log.shared.seal_active().unwrap();
+                log.seal_active().unwrap();
                 append(log, clock, 6, 20, 40);
             },
             pass: compact,
@@ -323,7 +364,7 @@ fn scenarios() -> Vec<Scenario> {
             fill: |log, clock| {
                 append(log, clock, 40, 44, 60);
                 append(log, clock, 4, 4, 60);
-                log.shared.seal_active().unwrap();
+                log.seal_active().unwrap();
                 // What was one segment must be written as several.
                 log.reconfigure(config().segment_bytes(1024)).unwrap();
             },

@@ -150,7 +150,10 @@ impl History {
         let found = view(&self.log);
         self.oracle.check(&found, start, self.latest);
         let times: Vec<_> = (0..3)
-            .map(|_| self.now().minus(Duration::from_secs(self.rng.below(20_000))))
+            .map(|_| {
+                self.now()
+                    .minus(Duration::from_secs(self.rng.below(20_000)))
+            })
             .collect();
         probe(&self.log, &found, &mut self.rng, &times);
     }
@@ -174,9 +177,15 @@ impl History {
     }
 
     fn append(&mut self) {
-        let count = if self.rng.one_in(3) { self.rng.below(12) + 1 } else { 1 };
+        let count = if self.rng.one_in(3) {
+            self.rng.below(12) + 1
+        } else {
+            1
+        };
         let mut entries: Vec<_> = (0..count).map(|_| self.entry()).collect();
-        self.log.append_batch(entries.iter().map(Entry::record)).unwrap();
+        self.log
+            .append_batch(entries.iter().map(Entry::record))
+            .unwrap();
         self.counts.appended += count;
         let append_time = self.config.message_timestamp_type == TimestampType::LogAppendTime;
         for entry in &mut entries {
@@ -227,7 +236,10 @@ impl History {
         if !policy.deletes() {
             assert_eq!(start, was, "it only compacts");
         }
-        let by_size = self.config.retention_bytes.is_some_and(|bytes| bytes < u64::MAX);
+        let by_size = self
+            .config
+            .retention_bytes
+            .is_some_and(|bytes| bytes < u64::MAX);
         if let (Some(age), false) = (self.config.retention_ms, by_size) {
             let (now, oldest) = (self.now(), self.now().minus(age));
             for (at, entry) in before.range(..start) {
@@ -264,7 +276,11 @@ impl History {
         let year = 365 * 24 * HOUR;
         let forward = self.rng.one_in(2);
         if !self.config.cleanup_policy.deletes() || self.config.retention_ms.is_none() {
-            let there = if forward { now.plus(10 * year) } else { now.minus(year) };
+            let there = if forward {
+                now.plus(10 * year)
+            } else {
+                now.minus(year)
+            };
             self.clock.set_wall(there);
             self.saw_time();
             self.append();
@@ -315,7 +331,10 @@ impl History {
         self.sim = next;
         self.log = open(&self.sim, &self.clock, &self.config);
         let end = self.log.end_offset();
-        assert!((flushed..=self.oracle.end()).contains(&end), "flushed, and lost");
+        assert!(
+            (flushed..=self.oracle.end()).contains(&end),
+            "flushed, and lost"
+        );
         self.oracle.truncated(end);
     }
 }
@@ -324,7 +343,9 @@ impl History {
 fn whatever_happens_to_it_a_compacted_log_keeps_the_newest_of_every_key() {
     let wanted = Scale::asked().of(20_000, 200_000, 5_000_000);
     let mut all = Counts::default();
-    let only = std::env::var("OTTLA_PROOF_SEED").ok().and_then(|seed| seed.parse().ok());
+    let only = std::env::var("OTTLA_PROOF_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     for seed in only.unwrap_or(1_u64).. {
         let _told = Whereabouts(|| format!("OTTLA_PROOF_SEED={seed}"));
         let mut history = History::new(seed);

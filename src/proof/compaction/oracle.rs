@@ -42,7 +42,10 @@ pub(super) fn view(log: &Log) -> View {
     for record in log.reader(start).expect("a reader at the start") {
         let record = record.expect("a record");
         assert!(last < Some(record.offset), "order: {} again", record.offset);
-        assert!((start..log.end_offset()).contains(&record.offset), "order: out of the log");
+        assert!(
+            (start..log.end_offset()).contains(&record.offset),
+            "order: out of the log"
+        );
         last = Some(record.offset);
         let entry = Entry {
             key: record.key().expect("a key").to_vec(),
@@ -107,7 +110,10 @@ impl Oracle {
         for (key, at) in &newest {
             let gone = self.may_go.get(at).is_some_and(|horizon| *horizon <= now);
             let key = String::from_utf8_lossy(key);
-            assert!(gone || view.contains_key(at), "lost: {at}, the newest of {key}");
+            assert!(
+                gone || view.contains_key(at),
+                "lost: {at}, the newest of {key}"
+            );
         }
     }
 
@@ -134,6 +140,10 @@ pub(super) fn probe(log: &Log, view: &View, rng: &mut Rng, times: &[Timestamp]) 
     for time in times.iter().copied().chain(some) {
         let wanted = view.iter().find(|(_, entry)| entry.time >= time);
         let found = log.offset_for_time(time).expect("a look-up by time");
-        assert_eq!(found, wanted.map(|(at, _)| *at), "offset_for_time({time:?})");
+        assert_eq!(
+            found,
+            wanted.map(|(at, _)| *at),
+            "offset_for_time({time:?})"
+        );
     }
 }

@@ -128,7 +128,8 @@ impl Producer {
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
-    /// - [`Error::UnknownPartition`]: a [`Partitioner`](crate::Partitioner) chose a number that is too large.
+    /// - [`Error::UnknownPartition`]: a [`Partitioner`](crate::Partitioner) chose a number that is
+    ///   too large.
     /// - [`Error::InvalidRecord`]: a record without a key for a compacted topic.
     ///
     /// The record was not taken then. What goes wrong later, [`Delivery::wait`] tells.

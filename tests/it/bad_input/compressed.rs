@@ -48,7 +48,9 @@ fn noise() -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     (0..900)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             state.to_le_bytes()[7]
         })
         .collect()
@@ -116,7 +118,10 @@ fn unknown_codec_bits_are_named() {
         let batch = fs::read(&path).unwrap();
         let changed = repacked(&batch, bits, &batch[HEADER..]);
         let found = reason(read_first(dir.path(), &path, &changed));
-        assert!(matches!(found, Corruption::Codec { found, .. } if found == bits), "{found:?}");
+        assert!(
+            matches!(found, Corruption::Codec { found, .. } if found == bits),
+            "{found:?}"
+        );
     }
 }
 
@@ -136,7 +141,9 @@ fn a_count_that_lies_is_found_in_every_codec() {
             let found = reason(read_first(dir.path(), &path, &batch));
             let by_name = matches!(
                 found,
-                Corruption::RecordCount { .. } | Corruption::Record { .. } | Corruption::Malformed { .. }
+                Corruption::RecordCount { .. }
+                    | Corruption::Record { .. }
+                    | Corruption::Malformed { .. }
             );
             assert!(by_name, "{codec:?} {count}: {found:?}");
         }
@@ -152,7 +159,11 @@ fn packed_bytes_that_lie_are_an_error_or_records_and_never_a_panic() {
         let batch = fs::read(&path).unwrap();
         let payload = &batch[HEADER..];
         let bits = batch[22] & 0b111;
-        let mut lies = vec![Vec::new(), payload[..payload.len() / 2].to_vec(), vec![0; 40]];
+        let mut lies = vec![
+            Vec::new(),
+            payload[..payload.len() / 2].to_vec(),
+            vec![0; 40],
+        ];
         lies.push([payload, payload].concat());
         for at in 0..payload.len().min(40) {
             let mut flipped = payload.to_vec();
@@ -183,7 +194,9 @@ fn plain(dir: &Path) -> (PathBuf, Vec<u8>) {
 fn snappy_without_the_framing_is_read_as_one_block() {
     let dir = scratch();
     let (path, batch) = plain(dir.path());
-    let block = snap::raw::Encoder::new().compress_vec(&batch[HEADER..]).unwrap();
+    let block = snap::raw::Encoder::new()
+        .compress_vec(&batch[HEADER..])
+        .unwrap();
     let read = read_first(dir.path(), &path, &repacked(&batch, 2, &block));
     assert_eq!(read.unwrap(), ["a", "b", "c"]);
 }
@@ -194,7 +207,9 @@ fn snappy_blocks_whose_lengths_lie_are_refused() {
     let xerial = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".as_slice();
     let dir = scratch();
     let (path, batch) = plain(dir.path());
-    let block = snap::raw::Encoder::new().compress_vec(&batch[HEADER..]).unwrap();
+    let block = snap::raw::Encoder::new()
+        .compress_vec(&batch[HEADER..])
+        .unwrap();
     let right = i32::try_from(block.len()).unwrap();
     let framed = |length: i32, block: &[u8]| {
         let payload = [xerial, &length.to_be_bytes(), block].concat();
@@ -204,14 +219,24 @@ fn snappy_blocks_whose_lengths_lie_are_refused() {
     for length in [i32::MIN, -1, 0, right - 1, right + 1, i32::MAX] {
         let found = reason(read_first(dir.path(), &path, &framed(length, &block)));
         let codec = Compression::Snappy;
-        assert!(matches!(found, Corruption::Decompression { codec: c, .. } if c == codec), "{length}");
+        assert!(
+            matches!(found, Corruption::Decompression { codec: c, .. } if c == codec),
+            "{length}"
+        );
     }
     // The block itself claims to unpack to more than it can, or than it does.
-    for claim in [&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F][..], &[0], &[0x80, 0x80, 0x01]] {
+    for claim in [
+        &[0xFF, 0xFF, 0xFF, 0xFF, 0x0F][..],
+        &[0],
+        &[0x80, 0x80, 0x01],
+    ] {
         let lying = [claim, &block[2..]].concat();
         let length = i32::try_from(lying.len()).unwrap();
         let found = reason(read_first(dir.path(), &path, &framed(length, &lying)));
-        assert!(matches!(found, Corruption::Decompression { .. }), "{claim:?}: {found:?}");
+        assert!(
+            matches!(found, Corruption::Decompression { .. }),
+            "{claim:?}: {found:?}"
+        );
     }
 }
 
@@ -234,7 +259,10 @@ fn a_codec_that_is_not_in_the_build_is_named_and_read_over() {
         let other = scratch();
         let log = Log::open(other.path(), config().compression_type(codec)).unwrap();
         let refused = log.append(Record::keyed("a", "b"));
-        assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Unsupported { .. })),
+            "{refused:?}"
+        );
         assert_eq!(log.end_offset(), 0);
     }
 }

@@ -24,11 +24,13 @@ fn check_io(result: ottla::Result<()>, named: &Path) -> io::ErrorKind {
         Err(Error::Io { path, source, .. }) => {
             assert!(
                 path.starts_with(named) || named.starts_with(&path),
-                "{path:?} for {named:?}"
+                "{} for {}",
+                path.display(),
+                named.display()
             );
             source.kind()
         }
-        other => panic!("{named:?}: {other:?}"),
+        other => panic!("{}: {other:?}", named.display()),
     }
 }
 

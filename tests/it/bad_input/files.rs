@@ -36,8 +36,11 @@ fn check_timed(log: &Log, what: &str) {
     }
 }
 
+/// What becomes of the bytes of a file.
+type Damage = fn(&[u8]) -> Vec<u8>;
+
 /// The ways in which a small file goes bad.
-const DAMAGES: [(&str, fn(&[u8]) -> Vec<u8>); 6] = [
+const DAMAGES: [(&str, Damage); 6] = [
     ("empty", |_| Vec::new()),
     ("truncated", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("cut inside an entry", |bytes| {

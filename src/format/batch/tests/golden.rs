@@ -251,14 +251,6 @@ fn a_batch_that_compaction_emptied_keeps_its_offsets() {
 
 #[test]
 fn log_append_time_is_the_time_of_every_record() {
-    let mut bytes = unhex(PLAIN);
-    stamp_append_time(&mut bytes, at(7777));
-    let batch = read(&bytes).unwrap();
-    assert_eq!(
-        batch.header().timestamp_type(),
-        TimestampType::LogAppendTime
-    );
-    assert!(batch.records().all(|record| record.timestamp == at(7777)));
     let (encoded, summary) = encode(BatchOptions {
         timestamp_type: TimestampType::LogAppendTime,
         now: at(7777),
@@ -266,6 +258,10 @@ fn log_append_time_is_the_time_of_every_record() {
     });
     assert_eq!(summary.max_timestamp, at(7777));
     let batch = read(&encoded).unwrap();
+    assert_eq!(
+        batch.header().timestamp_type(),
+        TimestampType::LogAppendTime
+    );
     assert!(batch.records().all(|record| record.timestamp == at(7777)));
 }
 

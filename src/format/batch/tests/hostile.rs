@@ -1,9 +1,17 @@
 //! Bytes that lie: lengths, counts, bombs. Each is refused by its name, and with little memory.
 
+#[cfg(any(feature = "snappy", feature = "zstd"))]
 use super::super::super::unhex;
 use super::super::super::{Corruption, DecodeError, EncodeError};
 use super::super::*;
-use super::{BUDGET, at, read, reseal};
+#[cfg(any(
+    feature = "gzip",
+    feature = "snappy",
+    feature = "lz4",
+    feature = "zstd"
+))]
+use super::BUDGET;
+use super::{at, read, reseal};
 use crate::types::{Compression, Header, Record};
 
 fn plain() -> Vec<u8> {
@@ -215,6 +223,12 @@ fn packed(codec: u8, payload: &[u8]) -> Vec<u8> {
     batch
 }
 
+#[cfg(any(
+    feature = "gzip",
+    feature = "snappy",
+    feature = "lz4",
+    feature = "zstd"
+))]
 const BOMB: Corruption = Corruption::TooLarge { limit: 1 << 20 };
 
 #[test]

@@ -28,9 +28,10 @@ fn append(bench: &Bench, count: u32) {
 fn is_writing(sim: &Sim) -> bool {
     let (mut cleaned, mut swap) = (false, false);
     for (path, _) in sim.files() {
-        let name = path.to_str().unwrap().to_owned();
-        cleaned |= name.ends_with(".log.cleaned");
-        swap |= name.ends_with(".swap");
+        let suffix = path.extension().unwrap_or_default();
+        let log = Path::new(path.file_stem().unwrap_or_default());
+        cleaned |= suffix == "cleaned" && log.extension().is_some_and(|kind| kind == "log");
+        swap |= suffix == "swap";
     }
     cleaned && !swap
 }
@@ -50,7 +51,7 @@ fn while_writing(bench: &Bench, what: impl FnOnce(&Log) + Send + 'static) {
 
 fn nothing_is_left_over(bench: &Bench) {
     for suffix in [".cleaned", ".swap", ".deleted"] {
-        assert_eq!(bench.files(suffix), [PathBuf::new(); 0]);
+        assert_eq!(bench.files(suffix), Vec::<PathBuf>::new());
     }
 }
 
@@ -122,7 +123,11 @@ fn a_compaction_ends_while_the_log_grows() {
     });
     let report = bench.log().compact().unwrap();
     bench.sim.stop_watching();
-    assert!(report.cleaned_to >= 160 && report.rounds > 1 && report.cleaned_to < bench.log().end_offset());
+    assert!(
+        report.cleaned_to >= 160
+            && report.rounds > 1
+            && report.cleaned_to < bench.log().end_offset()
+    );
     let missing = (0..60).find(|number| {
         let key = format!("{number:08}");
         !bench.content().iter().any(|(_, found, _)| *found == key)

@@ -53,26 +53,42 @@ fn check(closed: &Sim, junk: &[Junk], go_on: bool) {
     let mut bench = Bench::new();
     bench.sim = closed.process_crash();
     for Junk { name, bytes } in junk {
-        bench.sim.write_raw(Path::new(DIR).join(name), bytes).unwrap();
+        bench
+            .sim
+            .write_raw(Path::new(DIR).join(name), bytes)
+            .unwrap();
     }
     let before = bench.sim.files();
     let clock = Clock::Manual(Arc::clone(&bench.clock));
     let (disk, dir, config) = (bench.sim.disk(), Path::new(DIR), bench.config.clone());
     let only_looking = open_alone_on(&disk, &clock, dir, config, OpenMode::Read, true);
     bench.log = Some(only_looking.unwrap());
-    assert_eq!(bench.offsets(), (0..10).collect::<Vec<_>>(), "{junk:?}, only looking");
+    assert_eq!(
+        bench.offsets(),
+        (0..10).collect::<Vec<_>>(),
+        "{junk:?}, only looking"
+    );
     assert_eq!(bench.sim.files(), before, "{junk:?}");
 
     bench.open();
     let report = bench.log().open_report().clone();
-    assert_eq!(bench.offsets(), (0..10).collect::<Vec<_>>(), "{junk:?}: {report:?}");
+    assert_eq!(
+        bench.offsets(),
+        (0..10).collect::<Vec<_>>(),
+        "{junk:?}: {report:?}"
+    );
     for suffix in [".cleaned", ".swap", ".deleted"] {
         let names_of_segments = bench.files(suffix).into_iter().filter(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
             let stem = name.split('.').next().unwrap();
             stem.len() == 20 && stem.parse::<i64>().is_ok()
         });
-        assert_eq!(names_of_segments.count(), 0, "{junk:?}: {:?}", bench.sim.files());
+        assert_eq!(
+            names_of_segments.count(),
+            0,
+            "{junk:?}: {:?}",
+            bench.sim.files()
+        );
     }
     if !go_on {
         return bench.log.take().unwrap().abandon();
@@ -102,7 +118,10 @@ fn a_swap_that_holds_garbage_is_set_aside_and_never_deleted() {
     let mut bench = Bench::new();
     bench.sim = closed();
     let name = "00000000000000000004.log.swap";
-    bench.sim.write_raw(Path::new(DIR).join(name), GARBAGE).unwrap();
+    bench
+        .sim
+        .write_raw(Path::new(DIR).join(name), GARBAGE)
+        .unwrap();
     bench.open();
     let aside = bench.files(".quarantine");
     assert_eq!(aside.len(), 1, "{:?}", bench.sim.files());
@@ -117,7 +136,10 @@ fn a_swap_that_a_broker_began_is_finished() {
     // end of the second one.
     let output = data(6, ANYBODY, &[("a", Some("1")), ("b", Some("2"))]);
     let name = "00000000000000000000.log.swap";
-    bench.sim.write_raw(Path::new(DIR).join(name), &output).unwrap();
+    bench
+        .sim
+        .write_raw(Path::new(DIR).join(name), &output)
+        .unwrap();
     let clock = Clock::Manual(Arc::clone(&bench.clock));
     let (disk, dir, config) = (bench.sim.disk(), Path::new(DIR), bench.config.clone());
     let only_looking = open_alone_on(&disk, &clock, dir, config, OpenMode::Read, true);
@@ -130,9 +152,15 @@ fn a_swap_that_a_broker_began_is_finished() {
     assert_eq!(logs.len(), 2, "{logs:?}");
     // While a `.cleaned` at or below it is there, it was not complete: it counts for nothing.
     bench.sim = closed();
-    bench.sim.write_raw(Path::new(DIR).join(name), &output).unwrap();
+    bench
+        .sim
+        .write_raw(Path::new(DIR).join(name), &output)
+        .unwrap();
     let cleaned = "00000000000000000000.timeindex.cleaned";
-    bench.sim.write_raw(Path::new(DIR).join(cleaned), EMPTY).unwrap();
+    bench
+        .sim
+        .write_raw(Path::new(DIR).join(cleaned), EMPTY)
+        .unwrap();
     bench.open();
     assert_eq!(bench.offsets(), (0..10).collect::<Vec<_>>());
 }

@@ -195,7 +195,8 @@ fn data(base: Offset, by: By, records: &[(&str, Option<&str>)]) -> Vec<u8> {
     };
     let mut builder = BatchBuilder::new(&mut out, options);
     for (at, (key, value)) in records.iter().enumerate() {
-        let time = Timestamp::from_millis(NOW_MS - 1000 + base as i64 + at as i64);
+        let time =
+            Timestamp::from_millis(NOW_MS - 1000 + base.cast_signed() + at.cast_signed() as i64);
         let record = Record::from_parts(Some(key.as_bytes()), value.map(str::as_bytes));
         builder.push(&record.with_timestamp(time)).unwrap();
     }
@@ -230,7 +231,7 @@ fn control(base: Offset, by: By, kind: ControlKind) -> Vec<u8> {
     }
     .encode();
     let key = kind.encode();
-    let time = Timestamp::from_millis(NOW_MS - 1000 + base as i64);
+    let time = Timestamp::from_millis(NOW_MS - 1000 + base.cast_signed());
     let record = Record::from_parts(Some(&key), Some(&value)).with_timestamp(time);
     builder.push(&record).unwrap();
     builder.finish().unwrap();

@@ -67,7 +67,7 @@ fn a_marker_stays_while_it_marks_something_and_then_as_long_as_a_tombstone() {
     let horizon = bench.batches()[0].delete_horizon().unwrap();
     let two_days_on = Timestamp::from_millis(NOW_MS).plus(2 * DAY);
     assert_eq!(horizon, two_days_on, "one day has passed, and one to go");
-    bench.pass(DAY - Duration::from_millis(1));
+    bench.pass(DAY.saturating_sub(Duration::from_millis(1)));
     bench.log().compact().unwrap();
     assert_eq!(bench.told(), ["1..2 #1ch", "2..3 #1"]);
     bench.pass(Duration::from_millis(1));
@@ -134,10 +134,7 @@ fn the_last_batch_of_an_active_producer_is_kept_for_its_numbers() {
 
 #[test]
 fn a_marker_that_raised_the_epoch_is_kept_for_it() {
-    let raised = By {
-        epoch: 1,
-        ..txn(7)
-    };
+    let raised = By { epoch: 1, ..txn(7) };
     let mut bench = Bench::new();
     bench.put(
         0,

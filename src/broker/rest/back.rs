@@ -1,0 +1,274 @@
+//! Taking over what a broker left: its topics into the catalog, and how far each log is safe into
+//! the marks.
+//!
+//! Knows nothing about what is in the logs.
+//!
+//! 1. Kafka's metadata is newer than the catalog, so it wins; only what Kafka has no word for is
+//!    kept.
+//! 2. What is known of single logs (marks, digests) speaks of files that a broker may have
+//!    compacted, truncated or appended to: all of it goes. After a clean end of the broker the
+//!    marks come from its checkpoints and the names and lengths of the files, so no segment is
+//!    read; after any other end there are none, and opening a log checks all of it.
+//! 3. It can be begun again after a crash at any point: nothing is taken away that it reads.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Disk, EntryKind};
+use crate::error::{Error, IoContext, Result};
+use crate::format::checkpoint::{self, PartitionOffset};
+use crate::format::properties::RootIdentity;
+use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, file_name};
+use crate::log::Host;
+use crate::types::{Durability, Offset, PartitionId, Position, TopicId, TopicName};
+
+use super::super::BrokerConfig;
+use super::super::catalog::Catalog;
+use super::super::state::{CatalogState, TopicEntry};
+use super::Found;
+use super::kafka::{KafkaState, KafkaTopic};
+use super::settings::from_kafka;
+
+/// Whether everything that Kafka's metadata names is in this one directory.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] for a root that is one of several.
+pub(super) fn check(kafka: &KafkaState, identity: &RootIdentity, dir: &Path) -> Result<()> {
+    for topic in kafka.topics.values() {
+        let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        for (number, partition) in (0..).zip(topic.partitions.values()) {
+            if partition.partition != number || number >= count {
+                return Err(unsupported(dir, topic, "lacks a partition"));
+            }
+            if partition.replicas != [identity.node_id] {
+                return Err(unsupported(dir, topic, "is not on this node alone"));
+            }
+            // Ids of 15 zeros and a byte are Kafka's words for "not known yet".
+            let elsewhere = |id: &[u8; 16]| {
+                let known = id.iter().take(15).any(|byte| *byte != 0);
+                known && Some(*id) != identity.directory_id
+            };
+            if partition.directories.iter().any(elsewhere) {
+                return Err(unsupported(dir, topic, "is in another log directory"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(dir: &Path, topic: &KafkaTopic, how: &str) -> Error {
+    Error::Unsupported {
+        what: format!(
+            "topic {} {how}, says {}: only a broker that was the only one, with one log directory, \
+             can be taken over; move the topic there first, or open it read-only",
+            topic.name,
+            dir.display(),
+        ),
+    }
+}
+
+/// The catalog that says what Kafka's metadata says (1).
+pub(super) fn catalog_of(
+    kafka: &KafkaState,
+    own: &CatalogState,
+    broker: Durability,
+) -> CatalogState {
+    let mut state = CatalogState::default();
+    // What could be wrong with these records was checked when the metadata was read.
+    let mut take = |records: Vec<_>| {
+        for record in records {
+            state.apply(record).ok();
+        }
+    };
+    let leaving = own.leaving();
+    for entry in leaving.filter(|entry| !kafka.topics.contains_key(&entry.id)) {
+        take(entry.creation());
+        take(vec![entry.removal()]);
+    }
+    for (id, topic) in &kafka.topics {
+        let Ok(name) = TopicName::new(&topic.name) else {
+            continue;
+        };
+        let before = own.topics().find(|entry| entry.id == *id);
+        let settings = from_kafka(&topic.settings, before, broker);
+        let partitions = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        let entry = TopicEntry {
+            name,
+            id: *id,
+            partitions,
+            settings,
+        };
+        take(entry.creation());
+    }
+    state.note_producer_ids(kafka.next_producer_id.max(own.next_producer_id()));
+    state
+}
+
+/// Makes the catalog and the marks say what the broker's files say (3).
+pub(super) fn take_over(
+    host: &Arc<Host>,
+    root: &Path,
+    found: &Found,
+    catalog: &mut Catalog,
+    config: &BrokerConfig,
+) -> Result<()> {
+    if let Some(state) = found.catalog(catalog.state(), config) {
+        catalog.replace(state)?;
+    }
+    for key in host.marks.keys() {
+        if key.topic != TopicId::default() {
+            host.marks.forget(key)?;
+        }
+    }
+    for mark in marks(&host.disk, root, found.clean, catalog.state())? {
+        host.marks.write(host.marks.place(mark.key), &mark)?;
+    }
+    for entry in catalog.state().topics() {
+        for partition in 0..entry.partitions {
+            let dir = root.join(file_name::partition_dir(entry.name.as_str(), partition));
+            remove_digests(&host.disk, &dir)?;
+        }
+    }
+    host.marks.sync(host.clock.instant())
+}
+
+/// What a broker's files say of the logs of a catalog (2).
+pub(super) fn marks(
+    disk: &Disk,
+    root: &Path,
+    clean: bool,
+    catalog: &CatalogState,
+) -> Result<Vec<Mark>> {
+    let checkpoints = Checkpoints::read(disk, root)?;
+    let mut marks = Vec::new();
+    for entry in catalog.topics() {
+        for partition in 0..entry.partitions {
+            let dir = root.join(file_name::partition_dir(entry.name.as_str(), partition));
+            let bases = segments(disk, &dir)?;
+            let key = MarkKey {
+                topic: entry.id,
+                partition,
+            };
+            let place = (entry.name.as_str(), partition);
+            let found = checkpoints.mark(&bases, place);
+            let Some(mut mark) = found.map(|mark| Mark { key, ..mark }) else {
+                continue;
+            };
+            let end = checkpoints.recovery_point(place);
+            if clean
+                && end.is_some_and(|end| {
+                    Some(&mark.segment_base) == bases.last() && end >= mark.segment_base
+                })
+            {
+                let path = dir.join(file_name::log(mark.segment_base));
+                let length = disk.file_len(&path).at(&path, "look at")?;
+                mark.position = Position(length);
+                mark.flushed_offset = end.unwrap_or(mark.flushed_offset);
+            }
+            marks.push(mark);
+        }
+    }
+    Ok(marks)
+}
+
+/// The base offsets of the segments in the directory of a partition, in order; none when there is
+/// no such directory.
+fn segments(disk: &Disk, dir: &Path) -> Result<Vec<Offset>> {
+    let mut bases = Vec::new();
+    for (base, kind, _) in live_files(disk, dir)? {
+        if kind == FileKind::Log {
+            bases.push(base);
+        }
+    }
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+fn remove_digests(disk: &Disk, dir: &Path) -> Result<()> {
+    for (_, kind, name) in live_files(disk, dir)? {
+        if kind == FileKind::Digest {
+            let path = dir.join(name);
+            disk.remove_file(&path).at(&path, "remove")?;
+        }
+    }
+    Ok(())
+}
+
+fn live_files(disk: &Disk, dir: &Path) -> Result<Vec<(Offset, FileKind, String)>> {
+    if !disk.exists(dir).at(dir, "look at")? {
+        return Ok(Vec::new());
+    }
+    let entries = disk.list(dir).at(dir, "list")?.into_iter();
+    let files = entries.filter(|entry| entry.kind == EntryKind::File);
+    let live = files.filter_map(|entry| match FileName::parse(&entry.name) {
+        FileName::Segment {
+            base,
+            kind,
+            stage: Stage::Live,
+        } => Some((base, kind, entry.name)),
+        _ => None,
+    });
+    Ok(live.collect())
+}
+
+/// What a broker wrote down about its logs.
+struct Checkpoints {
+    recovery_points: BTreeMap<(String, PartitionId), Offset>,
+    starts: BTreeMap<(String, PartitionId), Offset>,
+    cleaned: BTreeMap<(String, PartitionId), Offset>,
+}
+
+impl Checkpoints {
+    fn read(disk: &Disk, root: &Path) -> Result<Self> {
+        Ok(Self {
+            recovery_points: read_offsets(disk, root, file_name::RECOVERY_POINTS)?,
+            starts: read_offsets(disk, root, file_name::LOG_STARTS)?,
+            cleaned: read_offsets(disk, root, file_name::CLEANED)?,
+        })
+    }
+
+    fn recovery_point(&self, (topic, partition): (&str, PartitionId)) -> Option<Offset> {
+        self.recovery_points
+            .get(&(topic.to_owned(), partition))
+            .copied()
+    }
+
+    /// What is known of a log without looking into it: every segment below the one with the
+    /// recovery point is safe.
+    fn mark(&self, bases: &[Offset], place: (&str, PartitionId)) -> Option<Mark> {
+        let first = *bases.first()?;
+        let safe = self.recovery_point(place).unwrap_or(first);
+        let base = bases.iter().rev().find(|base| **base <= safe);
+        let base = base.copied().unwrap_or(first);
+        let place = (place.0.to_owned(), place.1);
+        let start = self.starts.get(&place).copied().unwrap_or(0);
+        Some(Mark {
+            key: MarkKey::default(),
+            sequence: 1,
+            flushed_offset: base,
+            position: Position::ZERO,
+            segment_base: base,
+            log_start_offset: start.max(first),
+            cleaned_offset: self.cleaned.get(&place).copied().unwrap_or(0),
+            ..Mark::default()
+        })
+    }
+}
+
+/// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one
+/// that makes no sense: a broker would not have started on it.
+fn read_offsets(
+    disk: &Disk,
+    root: &Path,
+    name: &str,
+) -> Result<BTreeMap<(String, PartitionId), Offset>> {
+    let path = root.join(name);
+    let bytes = disk
+        .read_small(&path, checkpoint::SIZE_MAX)
+        .at(&path, "read")?;
+    let lines = checkpoint::decode_offsets(&bytes.unwrap_or_default()).unwrap_or_default();
+    let entry = |line: PartitionOffset| ((line.topic, line.partition), line.offset);
+    Ok(lines.into_iter().map(entry).collect())
+}

@@ -1,0 +1,285 @@
+//! What Kafka's metadata says about topics: `__cluster_metadata-0`, its newest snapshot and its log
+//! behind that, replayed.
+//!
+//! Knows nothing about our own catalog. Only records about topics are understood; all others stay
+//! where they are, for the log itself stays, and only ever grows by what [`append`] writes behind
+//! its end. That is how nothing that Kafka holds is lost: access rules, quotas, users.
+//!
+//! 1. Records between BEGIN and END TRANSACTION count when END is there.
+//! 2. A single node commits everything in its log when it starts, so all of it counts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, IoContext, Result};
+use crate::format::metadata::{MetadataRecord, PartitionRecord, TOPIC_RESOURCE, decode_snapshot};
+use crate::format::{Corruption, DecodeError, MarkKey, MetadataFile, file_name};
+use crate::log::{Host, Log, LogConfig, LogSource, OpenMode};
+use crate::types::{Offset, PartitionId, Record, TopicId, TopicName};
+
+use super::settings::KafkaSettings;
+
+/// The largest snapshot that is read, in bytes.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+/// The largest batch that is appended, in bytes: Kafka's own limit for these batches is 8 MiB.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+const BEGIN_TRANSACTION: u32 = 23;
+const END_TRANSACTION: u32 = 24;
+const ABORT_TRANSACTION: u32 = 25;
+
+/// The log of Kafka's metadata, among the marks: never left there.
+const MARK_KEY: MarkKey = MarkKey {
+    topic: TopicId([0xff; 16]),
+    partition: PartitionId::MAX,
+};
+
+/// A topic, as Kafka's metadata has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct KafkaTopic {
+    pub(super) name: String,
+    pub(super) partitions: BTreeMap<PartitionId, PartitionRecord>,
+    pub(super) settings: KafkaSettings,
+}
+
+/// What Kafka's metadata adds up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct KafkaState {
+    pub(super) topics: BTreeMap<TopicId, KafkaTopic>,
+    /// Every producer id below was handed out.
+    pub(super) next_producer_id: i64,
+    names: BTreeMap<String, TopicId>,
+    transaction: Option<Vec<MetadataRecord>>,
+}
+
+impl KafkaState {
+    /// Reads the metadata of a root; `None` where no broker has left any.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] with the file that is damaged or says what cannot be.
+    pub(super) fn read(
+        host: &Arc<Host>,
+        root: &Path,
+        files: &[MetadataFile],
+    ) -> Result<Option<Self>> {
+        let dir = root.join(file_name::CLUSTER_METADATA);
+        let mut state = Self::default();
+        let mut next = 0;
+        let snapshots = files.iter().filter_map(|file| {
+            let end = snapshot_end(&file.name)?;
+            Some((end, &file.name))
+        });
+        if let Some((end, name)) = snapshots.max() {
+            let path = dir.join(name);
+            state.read_snapshot(host, &path)?;
+            next = end;
+        }
+        let has_log = files.iter().any(|file| is_log(&file.name));
+        if has_log {
+            state.read_log(host, &dir, next)?;
+        }
+        Ok((has_log || next > 0).then_some(state))
+    }
+
+    fn read_snapshot(&mut self, host: &Host, path: &Path) -> Result<()> {
+        let bytes = host
+            .disk
+            .read_small(path, SNAPSHOT_BYTES_MAX)
+            .at(path, "read")?;
+        let records = decode_snapshot(&Bytes::from(bytes.unwrap_or_default()))
+            .map_err(|error| undecodable(path, error))?;
+        for record in records {
+            self.take(record)
+                .map_err(|what| Error::corrupt(path, 0, Corruption::malformed(what)))?;
+        }
+        Ok(())
+    }
+
+    fn read_log(&mut self, host: &Arc<Host>, dir: &Path, from: Offset) -> Result<()> {
+        let log = open(host, dir, OpenMode::Read)?;
+        let start = log.start_offset();
+        if start > from {
+            let reason = Corruption::offset(from, start);
+            return Err(Error::corrupt(&dir.join(file_name::log(start)), 0, reason));
+        }
+        let mut reader = log.reader(from.min(log.end_offset()))?;
+        while let Some(batch) = reader.next_batch()? {
+            for record in batch.records() {
+                if record.offset < from {
+                    continue;
+                }
+                let value = record.value().unwrap_or_default();
+                let taken = MetadataRecord::decode(value)
+                    .and_then(|record| self.take(record).map_err(Corruption::malformed));
+                taken.map_err(|reason| Error::corrupt(dir, record.offset, reason))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a record in (1).
+    fn take(&mut self, record: MetadataRecord) -> Result<(), &'static str> {
+        match (&record, &mut self.transaction) {
+            (MetadataRecord::Unknown { api_key, .. }, _) if *api_key == BEGIN_TRANSACTION => {
+                self.transaction = Some(Vec::new());
+                Ok(())
+            }
+            (MetadataRecord::Unknown { api_key, .. }, _) if *api_key == ABORT_TRANSACTION => {
+                self.transaction = None;
+                Ok(())
+            }
+            (MetadataRecord::Unknown { api_key, .. }, _) if *api_key == END_TRANSACTION => {
+                let records = self.transaction.take().unwrap_or_default();
+                records
+                    .into_iter()
+                    .try_for_each(|record| self.apply(record))
+            }
+            (_, Some(waiting)) => {
+                waiting.push(record);
+                Ok(())
+            }
+            (_, None) => self.apply(record),
+        }
+    }
+
+    fn apply(&mut self, record: MetadataRecord) -> Result<(), &'static str> {
+        match record {
+            MetadataRecord::Topic { name, id } => {
+                TopicName::new(&name)?;
+                if self.names.insert(name.clone(), id).is_some() {
+                    return Err("two topics have the same name");
+                }
+                let topic = KafkaTopic {
+                    name,
+                    ..KafkaTopic::default()
+                };
+                match self.topics.insert(id, topic) {
+                    Some(_) => Err("two topics have the same id"),
+                    None => Ok(()),
+                }
+            }
+            MetadataRecord::Partition(partition) => {
+                let topic = self
+                    .topics
+                    .get_mut(&partition.topic)
+                    .ok_or("a partition belongs to no topic")?;
+                topic.partitions.insert(partition.partition, partition);
+                Ok(())
+            }
+            MetadataRecord::RemoveTopic { id } => {
+                let topic = self
+                    .topics
+                    .remove(&id)
+                    .ok_or("a topic is removed that is not there")?;
+                self.names.remove(&topic.name);
+                Ok(())
+            }
+            MetadataRecord::Config {
+                resource_type: TOPIC_RESOURCE,
+                resource,
+                key,
+                value,
+            } => {
+                // A setting of a topic that is not there says nothing.
+                let topic = self.names.get(&resource);
+                if let Some(topic) = topic.and_then(|id| self.topics.get_mut(id)) {
+                    match value {
+                        Some(value) => topic.settings.insert(key, value),
+                        None => topic.settings.remove(&key),
+                    };
+                }
+                Ok(())
+            }
+            MetadataRecord::ProducerIds {
+                next_producer_id, ..
+            } => {
+                self.next_producer_id = self.next_producer_id.max(next_producer_id);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a transaction was begun and neither ended nor aborted: a broker aborts it when it
+    /// starts, and with it whatever follows.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+}
+
+/// Appends records to Kafka's metadata log, durably.
+pub(super) fn append(host: &Arc<Host>, root: &Path, records: &[MetadataRecord]) -> Result<()> {
+    let dir = root.join(file_name::CLUSTER_METADATA);
+    host.marks.forget(MARK_KEY)?;
+    let log = open(host, &dir, OpenMode::Write)?;
+    let appended = append_to(&log, records);
+    let closed = log.close_managed();
+    host.marks.forget(MARK_KEY)?;
+    appended.and(closed)
+}
+
+fn append_to(log: &Log, records: &[MetadataRecord]) -> Result<()> {
+    let mut batch: Vec<Vec<u8>> = Vec::new();
+    let mut size = 0_usize;
+    for record in records {
+        let mut value = Vec::new();
+        record.encode(&mut value);
+        size = size.saturating_add(value.len());
+        batch.push(value);
+        if size >= BATCH_BYTES_MAX {
+            log.append_batch(batch.iter().map(Record::new))?;
+            batch.clear();
+            size = 0;
+        }
+    }
+    log.append_batch(batch.iter().map(Record::new))?;
+    Ok(())
+}
+
+/// The record that makes a broker forget what an open transaction holds.
+pub(super) fn abort_transaction() -> MetadataRecord {
+    MetadataRecord::Unknown {
+        api_key: ABORT_TRANSACTION,
+        version: 0,
+        // No tagged fields.
+        raw: vec![0],
+    }
+}
+
+fn open(host: &Arc<Host>, dir: &Path, mode: OpenMode) -> Result<Log> {
+    let source = LogSource {
+        dir: dir.to_path_buf(),
+        mark_key: MARK_KEY,
+        lock: None,
+        managed: true,
+    };
+    let config = LogConfig::default().max_message_bytes(8 << 20);
+    Log::open_in(host, source, config, mode)
+}
+
+fn undecodable(path: &Path, error: DecodeError) -> Error {
+    match error {
+        DecodeError::Corrupt(reason) => Error::corrupt(path, 0, reason),
+        DecodeError::Unsupported(what) => Error::Unsupported {
+            what: format!("{} in {}", what, path.display()),
+        },
+    }
+}
+
+/// The offset that a snapshot ends at, by its name: 20 digits, a dash, ten digits.
+fn snapshot_end(name: &str) -> Option<Offset> {
+    let stem = name.strip_suffix(".checkpoint")?;
+    let (end, epoch) = stem.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let named = end.len() == 20 && epoch.len() == 10 && digits(end) && digits(epoch);
+    named.then(|| end.parse().ok())?
+}
+
+fn is_log(name: &str) -> bool {
+    name.strip_suffix(".log").is_some()
+}

@@ -1,0 +1,247 @@
+//! A root between being in use and being at rest: a closed root is a Kafka broker at rest, and what
+//! a broker leaves is a root.
+//!
+//! Knows nothing about groups and their members. What says in which state a root is stands in
+//! `log/root.rs`; here is what goes with it:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `settings.rs` | a topic's settings in Kafka's words, and back: pure |
+//! | `kafka.rs` | Kafka's metadata log: what it says about topics, and more written behind its end |
+//! | `back.rs` | taking over what a broker left |
+//! | `out.rs` | what a broker finds: checkpoints and metadata |
+//!
+//! 1. Open: every check that can refuse comes first. Then `ottla.root` keeps the ids, durably, and
+//!    then brokers are kept away; nothing else is changed before.
+//! 2. Close: when everything else is synced, the checkpoints and the metadata are written, then
+//!    `ottla.root` with what the metadata log looks like, then `.kafka_cleanshutdown`, and last
+//!    `meta.properties`. A crash anywhere before leaves brokers kept away; opening and closing the
+//!    root heals it.
+
+mod back;
+mod kafka;
+mod out;
+mod settings;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::disk::{Disk, EntryKind};
+use crate::error::{Error, IoContext, Result};
+use crate::format::properties::{self, MetaProperties, RootIdentity};
+use crate::format::{FileKind, FileName, RootFile, file_name, uuid};
+use crate::log::{Host, Marks, RootFacts, keep_brokers_away, metadata_files, replace_if_other};
+use crate::topic::random_topic_id;
+
+use super::BrokerConfig;
+use super::catalog::Catalog;
+use super::root::Root;
+use super::state::CatalogState;
+
+use kafka::KafkaState;
+
+/// The broker epoch in the marker of a clean end: no controller has given one.
+const NO_EPOCH: i64 = -1;
+
+/// What kind of directory a root is before it is opened.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Nothing was ever kept here.
+    pub(super) fresh: bool,
+    /// The last use ended with a close.
+    pub(super) clean: bool,
+    identity: RootIdentity,
+    /// A broker has run since the root was last ours.
+    newer: bool,
+    /// What its metadata says; none where it left none.
+    kafka: Option<KafkaState>,
+}
+
+/// Looks at a root without changing it.
+///
+/// # Errors
+///
+/// - [`Error::Unsupported`]: the directory is something else: a log, or of a broker of another
+///   kind.
+/// - [`Error::Corrupt`]: a file that says whose it is, or Kafka's metadata, is damaged.
+pub(super) fn look_at(
+    disk: &Disk,
+    clock: &Clock,
+    root: &Path,
+    config: &BrokerConfig,
+) -> Result<Found> {
+    let facts = RootFacts::of(disk, root)?;
+    let path = root.join(file_name::CATALOG);
+    let catalog = disk.exists(&path).at(&path, "look at")?;
+    let fresh = !catalog && facts.meta.is_none() && facts.own.is_none();
+    if fresh {
+        refuse_others(disk, root, &facts)?;
+    }
+    let mut found = Found {
+        fresh,
+        clean: facts.clean,
+        identity: identity_of(&facts, config),
+        newer: facts.is_newer(),
+        kafka: None,
+    };
+    if found.newer {
+        let marks = Marks::none(root);
+        let host = Host::new(disk.clone(), clock.clone(), marks, true);
+        found.kafka = KafkaState::read(&host, root, &facts.metadata)?;
+        found.check(root, catalog)?;
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// Whether a broker has run since the root was last ours.
+    pub(super) fn is_newer(&self) -> bool {
+        self.newer
+    }
+
+    /// Whether what a broker left can be taken over.
+    fn check(&self, root: &Path, catalog: bool) -> Result<()> {
+        let dir = root.join(file_name::CLUSTER_METADATA);
+        match &self.kafka {
+            Some(kafka) => back::check(kafka, &self.identity, &dir),
+            None if catalog => Ok(()),
+            None => Err(Error::Unsupported {
+                what: format!(
+                    "{} is missing: without Kafka's metadata the topics are not known. Put the \
+                     directory that metadata.log.dir names in its place",
+                    dir.display(),
+                ),
+            }),
+        }
+    }
+
+    /// What a broker's files say of the logs, where our own marks are not to be believed.
+    pub(super) fn assume_marks(
+        &self,
+        host: &Host,
+        root: &Path,
+        state: &CatalogState,
+    ) -> Result<()> {
+        if self.newer {
+            for mark in back::marks(&host.disk, root, self.clean, state)? {
+                host.marks.assume(&mark);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the catalog of a root that is only looked at must be; none where its own is right.
+    pub(super) fn catalog(
+        &self,
+        own: &CatalogState,
+        config: &BrokerConfig,
+    ) -> Option<CatalogState> {
+        let kafka = self.kafka.as_ref()?;
+        Some(back::catalog_of(kafka, own, config.durability))
+    }
+}
+
+fn refuse_others(disk: &Disk, root: &Path, facts: &RootFacts) -> Result<()> {
+    if !facts.metadata.is_empty() {
+        let path = root.join(file_name::META_PROPERTIES);
+        let what = format!(
+            "{} is missing, but a broker has written here: put it back",
+            path.display()
+        );
+        return Err(Error::Unsupported { what });
+    }
+    let entries = disk.list(root).at(root, "list")?;
+    if entries
+        .iter()
+        .any(|entry| entry.kind == EntryKind::File && is_log(&entry.name))
+    {
+        let what = format!("{} is one log: open it with Log::open", root.display());
+        return Err(Error::Unsupported { what });
+    }
+    Ok(())
+}
+
+fn is_log(name: &str) -> bool {
+    matches!(
+        FileName::parse(name),
+        FileName::Segment {
+            kind: FileKind::Log,
+            ..
+        }
+    )
+}
+
+/// The ids that a root has, or new ones.
+fn identity_of(facts: &RootFacts, config: &BrokerConfig) -> RootIdentity {
+    let known = match (&facts.own, &facts.meta) {
+        (Some(own), _) => Some(own.identity.clone()),
+        (None, Some(MetaProperties::Formatted(identity))) => Some(identity.clone()),
+        (None, _) => None,
+    };
+    let mut identity = known.unwrap_or_else(|| RootIdentity {
+        cluster_id: uuid::encode(random_topic_id().0),
+        node_id: i32::try_from(config.node_id).unwrap_or(i32::MAX),
+        directory_id: None,
+    });
+    // Kafka's metadata knows the node by its number; before there is any it can still change.
+    if facts.metadata.is_empty() {
+        identity.node_id = i32::try_from(config.node_id).unwrap_or(i32::MAX);
+    }
+    identity.directory_id = identity.directory_id.or_else(|| Some(random_topic_id().0));
+    identity
+}
+
+/// Says, durably, that the root is in use, and takes over what a broker has left.
+pub(super) fn leave_rest(
+    host: &Arc<Host>,
+    root: &Path,
+    found: &Found,
+    catalog: &mut Catalog,
+    config: &BrokerConfig,
+) -> Result<()> {
+    let disk = &host.disk;
+    let files = metadata_files(disk, root)?;
+    let mut own = RootFile {
+        identity: found.identity.clone(),
+        importing: found.newer,
+        metadata: files,
+    };
+    write_root(disk, root, &own)?;
+    if !found.newer {
+        return keep_brokers_away(disk, root);
+    }
+    // The mark of a clean end is needed until everything is taken over.
+    back::take_over(host, root, found, catalog, config)?;
+    own.importing = false;
+    write_root(disk, root, &own)?;
+    keep_brokers_away(disk, root)
+}
+
+fn write_root(disk: &Disk, root: &Path, own: &RootFile) -> Result<()> {
+    let path = root.join(file_name::ROOT);
+    replace_if_other(disk, &path, own.encode().as_bytes())
+}
+
+/// Says, durably, that the root is at rest: everything else in it is synced (2).
+pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState) -> Result<()> {
+    let (disk, path) = (&root.host.disk, &root.path);
+    let own_path = path.join(file_name::ROOT);
+    let bytes = disk
+        .read_small(&own_path, properties::SIZE_MAX)
+        .at(&own_path, "read")?;
+    let mut own = RootFile::decode(&bytes.unwrap_or_default())
+        .map_err(|reason| Error::corrupt(&own_path, 0, reason))?;
+    out::write(root, catalog, &own.identity)?;
+    own.metadata = metadata_files(disk, path)?;
+    write_root(disk, path, &own)?;
+    let clean = path.join(file_name::CLEAN_SHUTDOWN);
+    let text = properties::encode_clean_shutdown(NO_EPOCH);
+    replace_if_other(disk, &clean, text.as_bytes())?;
+    let meta = MetaProperties::Formatted(own.identity);
+    replace_if_other(
+        disk,
+        &path.join(file_name::META_PROPERTIES),
+        meta.encode().as_bytes(),
+    )
+}

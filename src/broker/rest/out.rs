@@ -1,0 +1,248 @@
+//! What a broker finds in a root at rest: how far each log goes, and which topics there are.
+//!
+//! Knows nothing about what is in the logs: everything stands in the catalog and the marks.
+//!
+//! 1. Where no broker has run yet, `bootstrap.checkpoint` holds all topics, with their partitions
+//!    and settings; a broker with an empty metadata log takes everything from there. The checkpoint
+//!    in `__cluster_metadata-0` makes the node the only voter of a quorum that can grow.
+//! 2. Where one has, its metadata log stays as it is, and what differs from the catalog is appended
+//!    to it as a controller would have. So nothing that Kafka holds is lost.
+//! 3. Producer ids start above every id that a broker has handed out: records of a new producer
+//!    with the number of an old one would be taken for duplicates and dropped.
+
+use std::path::Path;
+
+use crate::disk::Disk;
+use crate::error::{Error, IoContext, Result};
+use crate::format::checkpoint;
+use crate::format::metadata::{
+    MetadataRecord, PartitionRecord, TOPIC_RESOURCE, Voter, encode_quorum, encode_snapshot,
+};
+use crate::format::properties::RootIdentity;
+use crate::format::{EncodeError, Mark, MarkKey, file_name};
+use crate::log::{metadata_files, replace_if_other};
+use crate::types::{Durability, Offset, PartitionId, Timestamp};
+
+use super::super::root::Root;
+use super::super::state::{CatalogState, TopicEntry};
+use super::kafka::{self, KafkaState};
+use super::settings::{to_kafka, unsaid};
+
+/// The feature whose level says which metadata records a broker may meet.
+const METADATA_VERSION: &str = "metadata.version";
+
+/// When the metadata was written: left out, so that the same topics make the same files.
+const NO_TIME: Timestamp = Timestamp::from_millis(0);
+
+/// Where the quorum's only voter says it listens. A broker puts right what differs.
+const LISTENER: (&str, &str, u16) = ("CONTROLLER", "localhost", 9093);
+
+/// Writes everything that a broker needs, durably.
+pub(super) fn write(root: &Root, catalog: &CatalogState, identity: &RootIdentity) -> Result<()> {
+    write_checkpoints(root, catalog)?;
+    let (disk, path) = (&root.host.disk, &root.path);
+    let out = Outgoing {
+        disk,
+        root: path,
+        catalog,
+        identity,
+        broker: root.config.durability,
+    };
+    let files = metadata_files(disk, path)?;
+    if let Some(kafka) = KafkaState::read(&root.host, path, &files)? {
+        let records = out.differences(&kafka)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        return kafka::append(&root.host, path, &records);
+    }
+    let dir = path.join(file_name::CLUSTER_METADATA);
+    disk.create_dir(&dir).at(&dir, "create the directory")?;
+    let quorum = dir.join(file_name::QUORUM_CHECKPOINT);
+    let bytes = encode_quorum(&[out.voter()], NO_TIME).map_err(refused)?;
+    replace_if_other(disk, &quorum, &bytes)?;
+    let records = out.bootstrap(root.config.metadata_version)?;
+    let bootstrap = path.join(file_name::BOOTSTRAP);
+    let bytes = encode_snapshot(&records, NO_TIME).map_err(refused)?;
+    replace_if_other(disk, &bootstrap, &bytes)
+}
+
+/// What goes out, and where.
+struct Outgoing<'a> {
+    disk: &'a Disk,
+    root: &'a Path,
+    catalog: &'a CatalogState,
+    identity: &'a RootIdentity,
+    broker: Durability,
+}
+
+impl Outgoing<'_> {
+    fn voter(&self) -> Voter {
+        let (listener, host, port) = LISTENER;
+        Voter {
+            node_id: self.identity.node_id,
+            directory_id: self.identity.directory_id.unwrap_or_default(),
+            listener: listener.to_owned(),
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    /// All of the metadata (1).
+    fn bootstrap(&self, level: u32) -> Result<Vec<MetadataRecord>> {
+        let mut records = vec![
+            MetadataRecord::FeatureLevel {
+                name: METADATA_VERSION.to_owned(),
+                level: i16::try_from(level).unwrap_or(i16::MAX),
+            },
+            // (3)
+            MetadataRecord::ProducerIds {
+                broker_id: self.identity.node_id,
+                broker_epoch: 0,
+                next_producer_id: self.catalog.next_producer_id(),
+            },
+        ];
+        for entry in self.catalog.topics() {
+            self.create(entry, &mut records)?;
+        }
+        Ok(records)
+    }
+
+    /// What a controller must hear to have the topics of the catalog (2).
+    fn differences(&self, kafka: &KafkaState) -> Result<Vec<MetadataRecord>> {
+        let mut records = Vec::new();
+        for id in kafka.topics.keys().filter(|id| !self.catalog.has(**id)) {
+            records.push(MetadataRecord::RemoveTopic { id: *id });
+        }
+        for entry in self.catalog.topics() {
+            let Some(theirs) = kafka.topics.get(&entry.id) else {
+                self.create(entry, &mut records)?;
+                continue;
+            };
+            let ours = to_kafka(entry, self.broker);
+            for (key, value) in &ours {
+                let said = theirs.settings.get(key).cloned().or_else(|| unsaid(key));
+                if said.as_ref() != Some(value) {
+                    records.push(setting(entry, key, Some(value)));
+                }
+            }
+            for key in theirs
+                .settings
+                .keys()
+                .filter(|key| !ours.contains_key(*key))
+            {
+                records.push(setting(entry, key, None));
+            }
+            let there = u32::try_from(theirs.partitions.len()).unwrap_or(u32::MAX);
+            for partition in there..entry.partitions {
+                records.push(self.partition(entry, partition)?);
+            }
+        }
+        // A controller would drop these with a transaction that was left open.
+        if !records.is_empty() && kafka.is_in_transaction() {
+            records.insert(0, kafka::abort_transaction());
+        }
+        Ok(records)
+    }
+
+    fn create(&self, entry: &TopicEntry, records: &mut Vec<MetadataRecord>) -> Result<()> {
+        records.push(MetadataRecord::Topic {
+            name: entry.name.to_string(),
+            id: entry.id,
+        });
+        let settings = to_kafka(entry, self.broker);
+        records.extend(
+            settings
+                .iter()
+                .map(|(key, value)| setting(entry, key, Some(value))),
+        );
+        for partition in 0..entry.partitions {
+            records.push(self.partition(entry, partition)?);
+        }
+        Ok(())
+    }
+
+    fn partition(&self, entry: &TopicEntry, partition: PartitionId) -> Result<MetadataRecord> {
+        let node = self.identity.node_id;
+        Ok(MetadataRecord::Partition(PartitionRecord {
+            partition,
+            topic: entry.id,
+            replicas: vec![node],
+            in_sync: vec![node],
+            removing: Vec::new(),
+            adding: Vec::new(),
+            leader: node,
+            leader_epoch: self.latest_epoch(entry, partition)?,
+            partition_epoch: 0,
+            directories: vec![self.identity.directory_id.unwrap_or_default()],
+        }))
+    }
+
+    /// The newest leader epoch of a partition: a broker that hears of a smaller one forgets it.
+    fn latest_epoch(&self, entry: &TopicEntry, partition: PartitionId) -> Result<i32> {
+        let dir = file_name::partition_dir(entry.name.as_str(), partition);
+        let path = self.root.join(dir).join(file_name::LEADER_EPOCHS);
+        let bytes = self
+            .disk
+            .read_small(&path, checkpoint::SIZE_MAX)
+            .at(&path, "read")?;
+        let epochs = checkpoint::decode_epochs(&bytes.unwrap_or_default()).unwrap_or_default();
+        Ok(epochs.last().map_or(0, |latest| latest.epoch))
+    }
+}
+
+fn setting(entry: &TopicEntry, key: &str, value: Option<&String>) -> MetadataRecord {
+    MetadataRecord::Config {
+        resource_type: TOPIC_RESOURCE,
+        resource: entry.name.to_string(),
+        key: key.to_owned(),
+        value: value.cloned(),
+    }
+}
+
+/// How far each log goes: what the marks say, in Kafka's files.
+fn write_checkpoints(root: &Root, catalog: &CatalogState) -> Result<()> {
+    let mut marks: Vec<(&str, PartitionId, Mark)> = Vec::new();
+    for entry in catalog.topics() {
+        for partition in 0..entry.partitions {
+            let key = MarkKey {
+                topic: entry.id,
+                partition,
+            };
+            if let Some(mark) = root.host.marks.find(key) {
+                marks.push((entry.name.as_str(), partition, mark));
+            }
+        }
+    }
+    marks.sort_unstable_by_key(|(topic, partition, _)| (*topic, *partition));
+    let write = |name: &str, offset: fn(&Mark) -> Option<Offset>| {
+        let lines: Vec<_> = marks
+            .iter()
+            .filter_map(|(topic, partition, mark)| Some((*topic, *partition, offset(mark)?)))
+            .collect();
+        let path = root.path.join(name);
+        let text = checkpoint::encode_offsets(lines.into_iter());
+        replace_if_other(&root.host.disk, &path, text.as_bytes())
+    };
+    write(file_name::RECOVERY_POINTS, |mark| Some(mark.flushed_offset))?;
+    write(file_name::HIGH_WATERMARKS, |mark| Some(mark.flushed_offset))?;
+    write(file_name::LOG_STARTS, |mark| {
+        Some(mark.log_start_offset).filter(|start| *start > 0)
+    })?;
+    write(file_name::CLEANED, |mark| {
+        Some(mark.cleaned_offset).filter(|cleaned| *cleaned > 0)
+    })
+}
+
+fn refused(error: EncodeError) -> Error {
+    match error {
+        EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
+        EncodeError::TooLarge { size } => Error::RecordTooLarge {
+            size,
+            limit: u64::from(u32::MAX),
+        },
+        EncodeError::Unsupported(what) => Error::Unsupported {
+            what: what.to_owned(),
+        },
+    }
+}

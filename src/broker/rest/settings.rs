@@ -1,0 +1,140 @@
+//! A topic's settings in Kafka's words, and back.
+//!
+//! Knows nothing about records and files. Pure.
+//!
+//! 1. Out: every setting that Kafka shares is said explicitly, for Kafka's defaults are others (it
+//!    would delete after 7 days), and inside the bounds of every version from 3.9 on (from 4.0 on a
+//!    broker does not start with a `segment.bytes` below 1 MiB).
+//! 2. Back: what Kafka says wins, but where it says only what we told it: a value that had to be
+//!    changed to fit Kafka's bounds comes back as it was. What Kafka has no word for stays.
+
+use std::collections::BTreeMap;
+
+use crate::topic::TopicConfig;
+use crate::types::{Durability, Settings as _};
+
+use super::super::state::TopicEntry;
+
+/// Kafka's settings of a topic by name, as texts.
+pub(super) type KafkaSettings = BTreeMap<String, String>;
+
+/// The settings that Kafka has under the same name and meaning.
+const SHARED: [&str; 16] = [
+    "segment.bytes",
+    "segment.ms",
+    "segment.index.bytes",
+    "index.interval.bytes",
+    "max.message.bytes",
+    "retention.ms",
+    "retention.bytes",
+    "cleanup.policy",
+    "delete.retention.ms",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "max.compaction.lag.ms",
+    "message.timestamp.type",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms",
+    "compression.type",
+];
+
+/// What a broker syncs after: the nearest that Kafka has to a durability.
+const FLUSH_MESSAGES: &str = "flush.messages";
+const FLUSH_MS: &str = "flush.ms";
+
+/// Kafka's minimum from 4.0 on.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// What a topic's settings are to a broker.
+pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings {
+    let config = entry.config().0;
+    // What we do not understand came from Kafka and goes back to it.
+    let ours = TopicConfig::default().entries();
+    let known = |name: &str| ours.iter().any(|(our, _)| *our == name);
+    let mut settings: KafkaSettings = entry
+        .settings
+        .iter()
+        .filter(|(name, _)| !known(name))
+        .map(|(name, text)| (name.clone(), text.clone()))
+        .collect();
+    let shared = config.entries().into_iter();
+    let shared = shared.filter(|(name, _)| SHARED.contains(name));
+    settings.extend(shared.map(|(name, text)| (name.to_owned(), in_bounds(name, text, &config))));
+    match config.durability.unwrap_or(broker) {
+        Durability::Os => {}
+        Durability::Always => drop(settings.insert(FLUSH_MESSAGES.to_owned(), "1".to_owned())),
+        Durability::Interval(every) => {
+            let millis = every.as_millis().max(1).to_string();
+            settings.insert(FLUSH_MS.to_owned(), millis);
+        }
+    }
+    settings
+}
+
+/// A value as Kafka takes it (1).
+fn in_bounds(name: &str, text: String, config: &TopicConfig) -> String {
+    match name {
+        "segment.bytes" => config.segment_bytes.max(SEGMENT_BYTES_MIN).to_string(),
+        // A time without a limit is Kafka's largest number; only retention knows -1.
+        "max.compaction.lag.ms"
+        | "message.timestamp.before.max.ms"
+        | "message.timestamp.after.max.ms"
+            if text == "-1" =>
+        {
+            i64::MAX.to_string()
+        }
+        "max.compaction.lag.ms" if text == "0" => "1".to_owned(),
+        // It must not be above the other one.
+        "min.compaction.lag.ms" => match config.max_compaction_lag_ms {
+            Some(max) if max < config.min_compaction_lag_ms => max.as_millis().max(1).to_string(),
+            _ => text,
+        },
+        "retention.bytes" => text
+            .parse::<i64>()
+            .map_or_else(|_| i64::MAX.to_string(), |bytes| bytes.to_string()),
+        _ => text,
+    }
+}
+
+/// What Kafka does not say, because it was never told.
+pub(super) fn unsaid(name: &str) -> Option<String> {
+    let config = TopicConfig::default();
+    let entries = config.entries();
+    let (_, text) = entries.into_iter().find(|(ours, _)| *ours == name)?;
+    SHARED
+        .contains(&name)
+        .then(|| in_bounds(name, text, &config))
+}
+
+/// The settings of a topic of which Kafka says this, and which was `before` when it went out (2).
+pub(super) fn from_kafka(
+    said: &KafkaSettings,
+    before: Option<&TopicEntry>,
+    broker: Durability,
+) -> KafkaSettings {
+    let Some(before) = before else {
+        return said.clone();
+    };
+    let told = to_kafka(before, broker);
+    let mut settings = KafkaSettings::new();
+    for (name, text) in said {
+        if told.get(name) == Some(text) {
+            // Our own words, which may be others than those that Kafka was told.
+            if let Some(ours) = before.settings.get(name) {
+                settings.insert(name.clone(), ours.clone());
+            }
+        } else {
+            settings.insert(name.clone(), text.clone());
+        }
+    }
+    let private = before.settings.iter();
+    let private = private.filter(|(name, _)| is_private(name));
+    settings.extend(private.map(|(name, text)| (name.clone(), text.clone())));
+    settings
+}
+
+/// Whether a setting is one that only we have.
+fn is_private(name: &str) -> bool {
+    let ours = TopicConfig::default().entries();
+    !SHARED.contains(&name) && ours.iter().any(|(our, _)| *our == name)
+}

@@ -1,0 +1,83 @@
+//! The thread that looks after a broker's logs, one round after the other.
+//!
+//! Knows nothing about what a round does.
+//!
+//! 1. It starts when the first topic or group is used, is named `ottla-upkeep`, and ends with the
+//!    broker. With manual upkeep it never starts.
+//! 2. A round that fails, or panics, is reported in the broker's state; the next one comes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::sync::{AtomicBool, Mutex, Ordering, Signal, deadline};
+
+use super::root::Root;
+use super::upkeep::UpkeepReport;
+
+/// Runs rounds of upkeep until it is stopped.
+#[derive(Debug, Default)]
+pub(super) struct Upkeeper {
+    started: AtomicBool,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stopped: AtomicBool,
+    wake: Signal,
+    last: Mutex<Option<UpkeepReport>>,
+}
+
+impl Upkeeper {
+    /// Starts the thread, if it does not run yet.
+    pub(super) fn start(&self, root: &Arc<Root>) {
+        let interval = root.config.upkeep_interval_ms;
+        if root.config.manual_upkeep || self.started.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (root, shared) = (Arc::clone(root), Arc::clone(&self.shared));
+        let named = std::thread::Builder::new().name("ottla-upkeep".to_owned());
+        // Without a thread (the process is at its limit) the next use tries again.
+        match named.spawn(move || shared.run(&root, interval)) {
+            Ok(thread) => *self.thread.lock() = Some(thread),
+            Err(_) => self.started.store(false, Ordering::Release),
+        }
+    }
+
+    /// What the last round did.
+    pub(super) fn last(&self) -> Option<UpkeepReport> {
+        self.shared.last.lock().clone()
+    }
+
+    /// Ends the thread, and waits for the end of what it does.
+    pub(super) fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.wake.raise();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // Rounds catch their panics.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, root: &Arc<Root>, interval: Duration) {
+        let mut ticket = self.wake.ticket();
+        while !self.stopped.load(Ordering::SeqCst) {
+            let until = deadline(root.host.clock.instant(), interval);
+            if ticket.wait_until(until) {
+                continue;
+            }
+            let round = catch_unwind(AssertUnwindSafe(|| root.upkeep()));
+            if let Ok(Ok(report)) = round {
+                *self.last.lock() = Some(report);
+            }
+        }
+    }
+}

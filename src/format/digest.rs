@@ -1,0 +1,505 @@
+//! Checksums of a sealed segment, for what Kafka's own checksum leaves out: the first 17 bytes of
+//! every batch, and the file as a whole.
+//!
+//! Knows nothing about files. Our own, big-endian:
+//!
+//! | at | bytes | field |
+//! | ---: | ---: | --- |
+//! | 0 | 4 | CRC-32 of the rest of the summary, which ends at 72 |
+//! | 4 | 4 | `OTd1` |
+//! | 8 | 8 | base offset of the segment |
+//! | 16 | 8 | next offset: where the next segment begins |
+//! | 24 | 8 | bytes of the `.log` |
+//! | 32 | 8 | newest timestamp, -1 for none |
+//! | 40 | 4 | lowest leader epoch of its batches |
+//! | 44 | 4 | highest one |
+//! | 48 | 4 | 1 when the batches follow each other without a gap, the first at the base; else 0 |
+//! | 52 | 4 | CRC-32 of the `.index` |
+//! | 56 | 4 | CRC-32 of the `.timeindex` |
+//! | 60 | 4 | how many intervals there are |
+//! | 64 | 4 | CRC-32 of everything from 72 on |
+//! | 68 | 4 | zeros |
+//! | 72 | 8 each | intervals: position of the first batch, CRC-32 of the first 17 bytes of each batch |
+//! | | 4 each | CRC-32 of each 65536 bytes of the `.log`, the last ones fewer |
+//!
+//! An interval begins with the first batch, and with every batch that begins 4096 bytes or more
+//! behind the beginning of the one before it.
+//!
+//! The summary is valid if and only if its CRC and the four letters fit, the zeros are zero, and
+//! base offset <= next offset; the whole, if and only if in addition the body is as long as the
+//! counts say and its CRC fits, and intervals begin at 0 and rise.
+
+use crate::types::{Offset, Position, Timestamp, to_usize};
+
+use super::batch::BatchHeader;
+use super::cursor::{Cursor, PutBytes as _};
+
+/// Bytes of the summary at the front.
+pub(crate) const SUMMARY_LEN: usize = 72;
+/// Bytes of the `.log` under one checksum.
+pub(crate) const BLOCK_BYTES: u64 = 64 << 10;
+/// The bytes of a batch that its own checksum leaves out.
+pub(crate) const PREFIX_LEN: usize = 17;
+
+const CRC_LEN: usize = 4;
+const LETTERS: [u8; 4] = *b"OTd1";
+const INTERVAL_BYTES: u64 = 4096;
+const INTERVAL_LEN: usize = 8;
+const BLOCK_LEN: usize = 4;
+
+/// What a digest says of its segment as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DigestSummary {
+    /// The base offset of the segment.
+    pub(crate) base_offset: Offset,
+    /// Where the next segment begins.
+    pub(crate) next_offset: Offset,
+    /// Bytes of the `.log`.
+    pub(crate) length: Position,
+    /// The largest timestamp.
+    pub(crate) newest: Timestamp,
+    /// The lowest and the highest leader epoch; 0 and -1 without a batch.
+    pub(crate) epochs: (i32, i32),
+    /// The batches follow each other without a gap, and the first begins at the base offset.
+    pub(crate) dense: bool,
+    /// CRC-32 of the `.index` and of the `.timeindex`, as they were written with the digest.
+    pub(crate) index_crcs: (u32, u32),
+    intervals: u32,
+    body_crc: u32,
+}
+
+/// A run of batches whose prefixes have one checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval {
+    /// Where its first batch begins.
+    pub(crate) start: Position,
+    /// One past the last byte of its last batch.
+    pub(crate) end: Position,
+    /// CRC-32 of the prefixes.
+    pub(crate) crc: u32,
+}
+
+/// A whole digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    pub(crate) summary: DigestSummary,
+    intervals: Vec<(u32, u32)>,
+    blocks: Vec<u32>,
+}
+
+impl DigestSummary {
+    /// How long the whole file is.
+    pub(crate) fn file_len(&self) -> usize {
+        let intervals = to_usize(u64::from(self.intervals)).saturating_mul(INTERVAL_LEN);
+        let blocks = to_usize(self.length.0.div_ceil(BLOCK_BYTES)).saturating_mul(BLOCK_LEN);
+        SUMMARY_LEN.saturating_add(intervals).saturating_add(blocks)
+    }
+
+    /// What the front of a file says; `None` when it is torn or damaged.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Cursor::new(bytes.get(..SUMMARY_LEN)?);
+        let crc = fields.u32().ok()?;
+        if crc != crc32fast::hash(fields.rest()) || fields.array::<4>().ok()? != LETTERS {
+            return None;
+        }
+        let summary = Self {
+            base_offset: fields.u64().ok()?,
+            next_offset: fields.u64().ok()?,
+            length: Position(fields.u64().ok()?),
+            newest: Timestamp::from_millis(fields.i64().ok()?),
+            epochs: (fields.i32().ok()?, fields.i32().ok()?),
+            dense: fields.u32().ok()? == 1,
+            index_crcs: (fields.u32().ok()?, fields.u32().ok()?),
+            intervals: fields.u32().ok()?,
+            body_crc: fields.u32().ok()?,
+        };
+        let zeros = fields.u32().ok()?;
+        (zeros == 0 && summary.base_offset <= summary.next_offset).then_some(summary)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.put_u32(0);
+        out.put(&LETTERS);
+        out.put_u64(self.base_offset);
+        out.put_u64(self.next_offset);
+        out.put_u64(self.length.0);
+        out.put_i64(self.newest.as_millis());
+        out.put_i32(self.epochs.0);
+        out.put_i32(self.epochs.1);
+        out.put_u32(u32::from(self.dense));
+        out.put_u32(self.index_crcs.0);
+        out.put_u32(self.index_crcs.1);
+        out.put_u32(self.intervals);
+        out.put_u32(self.body_crc);
+        out.put_u32(0);
+        let summary = out.get_mut(start..).unwrap_or_default();
+        if let Some((crc, rest)) = summary.split_at_mut_checked(CRC_LEN) {
+            crc.copy_from_slice(&crc32fast::hash(rest).to_be_bytes());
+        }
+    }
+}
+
+impl Digest {
+    /// The digest as its file.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(self.summary.file_len());
+        for (position, crc) in &self.intervals {
+            body.put_u32(*position);
+            body.put_u32(*crc);
+        }
+        for crc in &self.blocks {
+            body.put_u32(*crc);
+        }
+        let summary = DigestSummary {
+            body_crc: crc32fast::hash(&body),
+            ..self.summary
+        };
+        let mut file = Vec::with_capacity(self.summary.file_len());
+        summary.encode(&mut file);
+        file.append(&mut body);
+        file
+    }
+
+    /// What a file says; `None` when it is torn or damaged.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let summary = DigestSummary::decode(bytes)?;
+        let body = bytes.get(SUMMARY_LEN..)?;
+        if bytes.len() != summary.file_len() || crc32fast::hash(body) != summary.body_crc {
+            return None;
+        }
+        let count = to_usize(u64::from(summary.intervals));
+        let (intervals, blocks) = body.split_at_checked(count.checked_mul(INTERVAL_LEN)?)?;
+        let pairs = intervals.chunks_exact(INTERVAL_LEN).map(|pair| {
+            let mut fields = Cursor::new(pair);
+            Some((fields.u32().ok()?, fields.u32().ok()?))
+        });
+        let intervals: Vec<_> = pairs.collect::<Option<_>>()?;
+        let blocks = blocks.chunks_exact(BLOCK_LEN);
+        let blocks: Vec<_> = blocks
+            .map(|crc| Cursor::new(crc).u32().ok())
+            .collect::<Option<_>>()?;
+        let first = intervals.first().map(|(position, _)| *position);
+        let rise = |pair: &[(u32, u32)]| match pair {
+            [before, after] => before.0 < after.0,
+            _ => true,
+        };
+        let inside = intervals
+            .last()
+            .is_none_or(|(position, _)| u64::from(*position) < summary.length.0);
+        let whole = first.map_or(summary.length == Position::ZERO, |first| first == 0);
+        (whole && inside && intervals.windows(2).all(rise)).then_some(Self {
+            summary,
+            intervals,
+            blocks,
+        })
+    }
+
+    /// The interval that a byte lies in.
+    pub(crate) fn interval_at(&self, position: Position) -> Option<Interval> {
+        let starts_at_or_below = |start: &(u32, u32)| u64::from(start.0) <= position.0;
+        let after = self.intervals.partition_point(starts_at_or_below);
+        self.interval(after.checked_sub(1)?)
+            .filter(|interval| position < interval.end)
+    }
+
+    /// Every interval, in order.
+    pub(crate) fn intervals(&self) -> impl Iterator<Item = Interval> + '_ {
+        (0..self.intervals.len()).filter_map(|index| self.interval(index))
+    }
+
+    fn interval(&self, index: usize) -> Option<Interval> {
+        let (start, crc) = *self.intervals.get(index)?;
+        let next = self.intervals.get(index.saturating_add(1));
+        Some(Interval {
+            start: Position(u64::from(start)),
+            end: next.map_or(self.summary.length, |next| Position(u64::from(next.0))),
+            crc,
+        })
+    }
+
+    /// CRC-32 of each block of the `.log`, in order.
+    pub(crate) fn blocks(&self) -> &[u32] {
+        &self.blocks
+    }
+}
+
+/// Makes a digest from batch after batch.
+#[derive(Debug)]
+pub(crate) struct DigestBuilder {
+    summary: DigestSummary,
+    intervals: Vec<(u32, u32)>,
+    /// The prefixes of the interval that is not finished. Hashed together, which is several times
+    /// as fast as 17 bytes at a time.
+    prefixes: Vec<u8>,
+    blocks: Vec<u32>,
+    block: crc32fast::Hasher,
+    /// Up to where blocks are hashed: ahead of the batches while what was known is gone over again.
+    hashed: Position,
+}
+
+impl DigestBuilder {
+    /// Of a segment that begins at this offset; the batches come from its beginning on.
+    pub(crate) fn new(base_offset: Offset) -> Self {
+        Self {
+            summary: DigestSummary {
+                base_offset,
+                next_offset: base_offset,
+                length: Position::ZERO,
+                newest: Timestamp::NONE,
+                epochs: (i32::MAX, -1),
+                dense: true,
+                index_crcs: (0, 0),
+                intervals: 0,
+                body_crc: 0,
+            },
+            intervals: Vec::new(),
+            prefixes: Vec::new(),
+            blocks: Vec::new(),
+            block: crc32fast::Hasher::new(),
+            hashed: Position::ZERO,
+        }
+    }
+
+    /// Goes on after a digest of what is now the front of the segment. The batches come from
+    /// [`position`](Self::position) on, a little before the end of what was known.
+    pub(crate) fn after(known: &Digest) -> Self {
+        if known.intervals.is_empty() {
+            let mut builder = Self::new(known.summary.base_offset);
+            builder.summary.next_offset = known.summary.next_offset;
+            builder.summary.dense = known.summary.dense;
+            return builder;
+        }
+        let length = known.summary.length.0;
+        let whole_blocks = length.checked_div(BLOCK_BYTES).unwrap_or(0);
+        let block_start = whole_blocks.saturating_mul(BLOCK_BYTES);
+        let below = |start: &(u32, u32)| u64::from(start.0) <= block_start;
+        let kept = known.intervals.partition_point(below).saturating_sub(1);
+        let intervals = known.intervals.get(..kept).unwrap_or_default().to_vec();
+        let from = known.intervals.get(kept).map_or(0, |start| start.0);
+        let blocks = known.blocks.get(..to_usize(whole_blocks));
+        Self {
+            summary: DigestSummary {
+                length: Position(u64::from(from)),
+                ..known.summary
+            },
+            intervals,
+            prefixes: Vec::new(),
+            blocks: blocks.unwrap_or_default().to_vec(),
+            block: crc32fast::Hasher::new(),
+            hashed: Position(block_start),
+        }
+    }
+
+    /// Where the next batch begins.
+    pub(crate) fn position(&self) -> Position {
+        self.summary.length
+    }
+
+    /// Whether the batches followed each other without a gap so far.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.summary.dense
+    }
+
+    /// The next batch, whole.
+    pub(crate) fn push(&mut self, header: &BatchHeader, batch: &[u8]) {
+        let position = self.summary.length;
+        let last = self.intervals.last().map(|start| u64::from(start.0));
+        let fresh = last.is_none_or(|start| position.0.saturating_sub(start) >= INTERVAL_BYTES);
+        // Going on after a known digest begins an interval whatever came before.
+        if fresh || self.prefixes.is_empty() {
+            self.end_interval();
+            let position = u32::try_from(position.0).unwrap_or(u32::MAX);
+            self.intervals.push((position, 0));
+        }
+        self.prefixes
+            .extend_from_slice(batch.get(..PREFIX_LEN).unwrap_or_default());
+        self.hash(batch);
+        let summary = &mut self.summary;
+        let next_offset = header.next_offset();
+        // What is gone over again was counted already.
+        if next_offset > summary.next_offset {
+            summary.dense &= header.base_offset == summary.next_offset;
+            summary.next_offset = next_offset;
+        }
+        summary.length = position.plus(batch.len());
+        summary.newest = summary.newest.max(header.max_timestamp);
+        let (lowest, highest) = summary.epochs;
+        summary.epochs = (
+            lowest.min(header.leader_epoch),
+            highest.max(header.leader_epoch),
+        );
+    }
+
+    fn end_interval(&mut self) {
+        if self.prefixes.is_empty() {
+            return;
+        }
+        if let Some(last) = self.intervals.last_mut() {
+            last.1 = crc32fast::hash(&self.prefixes);
+        }
+        self.prefixes.clear();
+    }
+
+    fn hash(&mut self, batch: &[u8]) {
+        let known = to_usize(self.hashed.since(self.summary.length));
+        let mut rest = batch.get(known..).unwrap_or_default();
+        while !rest.is_empty() {
+            let done = self.hashed.0 & BLOCK_BYTES.saturating_sub(1);
+            let room = to_usize(BLOCK_BYTES.saturating_sub(done));
+            let (now, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+            self.block.update(now);
+            self.hashed = self.hashed.plus(now.len());
+            if now.len() == room {
+                self.end_block();
+            }
+            rest = later;
+        }
+    }
+
+    fn end_block(&mut self) {
+        let block = std::mem::take(&mut self.block);
+        self.blocks.push(block.finalize());
+    }
+
+    /// The digest of everything that was given. `next_offset` is where the next segment begins,
+    /// which may lie behind the last batch.
+    pub(crate) fn finish(mut self, next_offset: Offset, index_crcs: (u32, u32)) -> Digest {
+        self.end_interval();
+        if self.hashed.0 & BLOCK_BYTES.saturating_sub(1) != 0 {
+            self.end_block();
+        }
+        if self.intervals.is_empty() {
+            self.summary.epochs = (0, -1);
+        }
+        let summary = DigestSummary {
+            next_offset: self.summary.next_offset.max(next_offset),
+            // Whoever goes on behind a gap is not dense.
+            dense: self.summary.dense && next_offset <= self.summary.next_offset,
+            index_crcs,
+            intervals: u32::try_from(self.intervals.len()).unwrap_or(u32::MAX),
+            ..self.summary
+        };
+        Digest {
+            summary,
+            intervals: self.intervals,
+            blocks: self.blocks,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{BatchOptions, encode_one, stamp};
+    use crate::types::Record;
+
+    /// A segment of batches of one record, a gap before every `gap_every`th.
+    fn segment(count: u64, gap_every: u64, size: usize) -> Vec<Vec<u8>> {
+        let mut next = 100;
+        let value = vec![7; size];
+        (0..count)
+            .map(|index| {
+                let mut batch = Vec::new();
+                let options = BatchOptions {
+                    now: Timestamp::from_millis(1000 + i64::try_from(index).unwrap()),
+                    ..BatchOptions::default()
+                };
+                encode_one(&mut batch, &Record::new(&value), &options).unwrap();
+                next += u64::from(index > 0 && index % gap_every == 0);
+                stamp(&mut batch, next, 3);
+                next += 1;
+                batch
+            })
+            .collect()
+    }
+
+    fn push(builder: &mut DigestBuilder, batches: &[Vec<u8>]) {
+        let from = builder.position();
+        let mut at = Position::ZERO;
+        for batch in batches {
+            if at >= from {
+                builder.push(&BatchHeader::parse(batch).unwrap(), batch);
+            }
+            at = at.plus(batch.len());
+        }
+    }
+
+    fn digest(batches: &[Vec<u8>]) -> Digest {
+        let mut builder = DigestBuilder::new(100);
+        push(&mut builder, batches);
+        builder.finish(0, (1, 2))
+    }
+
+    #[test]
+    fn a_digest_says_what_the_segment_is_and_comes_back() {
+        let batches = segment(1500, 1000, 100);
+        let whole: Vec<u8> = batches.concat();
+        let digest = digest(&batches);
+        let summary = digest.summary;
+        assert_eq!((summary.base_offset, summary.next_offset), (100, 1601));
+        assert_eq!(summary.length, Position::ZERO.plus(whole.len()));
+        assert_eq!(summary.newest, Timestamp::from_millis(2499));
+        assert_eq!((summary.epochs, summary.dense), ((3, 3), false));
+        let blocks: Vec<u32> = whole.chunks(65_536).map(crc32fast::hash).collect();
+        assert_eq!(digest.blocks(), blocks);
+        for interval in digest.intervals() {
+            let bytes = &whole[to_usize(interval.start.0)..to_usize(interval.end.0)];
+            let prefixes = bytes.chunks(batches[0].len()).map(|batch| &batch[..17]);
+            assert_eq!(
+                interval.crc,
+                crc32fast::hash(&prefixes.collect::<Vec<_>>().concat())
+            );
+            for at in [interval.start.0, interval.end.0 - 1] {
+                assert_eq!(digest.interval_at(Position(at)), Some(interval));
+            }
+        }
+        assert_eq!(digest.interval_at(summary.length), None);
+        let file = digest.encode();
+        assert_eq!(file.len(), digest.summary.file_len());
+        let again = Digest::decode(&file).unwrap();
+        assert_eq!(again.encode(), file);
+        assert_eq!(again.intervals, digest.intervals);
+        assert_eq!(DigestSummary::decode(&file[..72]), Some(again.summary));
+    }
+
+    #[test]
+    fn going_on_after_any_front_is_the_same_as_beginning_anew() {
+        for (count, size) in [(40, 100), (300, 900), (20, 20_000)] {
+            let batches = segment(count, 7, size);
+            let whole = digest(&batches).encode();
+            for front in [0, 1, 2, batches.len() / 2, batches.len() - 1, batches.len()] {
+                let known = digest(&batches[..front]);
+                let mut builder = DigestBuilder::after(&known);
+                assert!(builder.position() <= known.summary.length);
+                push(&mut builder, &batches);
+                assert_eq!(builder.finish(0, (1, 2)).encode(), whole, "{count} {front}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_seen() {
+        let file = digest(&segment(120, 50, 60)).encode();
+        for bit in 0..file.len() * 8 {
+            let mut file = file.clone();
+            file[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Digest::decode(&file), None, "bit {bit}");
+        }
+        for cut in 0..file.len() {
+            assert_eq!(Digest::decode(&file[..cut]), None);
+        }
+        let mut longer = file;
+        longer.push(0);
+        assert_eq!(Digest::decode(&longer), None);
+    }
+
+    #[test]
+    fn an_empty_segment_has_a_digest_too() {
+        let digest = DigestBuilder::new(9).finish(12, (0, 0));
+        assert_eq!(digest.summary.next_offset, 12);
+        let again = Digest::decode(&digest.encode()).unwrap();
+        assert_eq!(again.intervals().count(), 0);
+        assert_eq!(DigestBuilder::after(&again).position(), Position::ZERO);
+    }
+}

@@ -1,0 +1,294 @@
+//! Making the digests of sealed segments, off everybody's way: by the flusher, in slices, from
+//! bytes that were just synced and so are in the page cache.
+//!
+//! Knows nothing about what a digest holds.
+//!
+//! 1. A digest is made of synced bytes alone.
+//! 2. It is written with the turn held and only if the segment is still the one that was read: a
+//!    digest never speaks of bytes that a truncation or a compaction took away.
+//! 3. It is a hint: nothing waits for it, and a failure to make one is no failure.
+//! 4. What is known of a segment holds while its digest is made: damage is never vouched for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use crate::disk::File;
+use crate::format::{Digest, DigestBuilder};
+use crate::segment::{BatchCursor, Guard, Landing, Segment};
+use crate::sync::{Mutex, Ordering};
+use crate::types::Offset;
+
+use super::Shared;
+use super::flush::Turn;
+use super::host::Chore;
+
+/// How much of a segment is gone over at a time, in bytes: about 2 ms of work, so that syncs that
+/// are due meanwhile do not wait for long.
+const SLICE_BYTES: u64 = 8 << 20;
+
+/// A close makes no more digests of this many bytes together, besides that of the active segment.
+const AT_CLOSE_BYTES: u64 = 64 << 20;
+
+/// The digests of one log that are to be made.
+#[derive(Debug)]
+pub(super) struct Digesting {
+    log: Weak<Shared>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    current: Option<Work>,
+    scheduled: bool,
+}
+
+/// A segment that waits for its digest.
+#[derive(Debug)]
+struct Waiting {
+    segment: Arc<Segment>,
+    /// The checksums of the index files that were just written; `None` when they must be looked
+    /// at first.
+    index_crcs: Option<(u32, u32)>,
+    truncations: u64,
+}
+
+/// A digest in the making.
+#[derive(Debug)]
+struct Work {
+    of: Waiting,
+    file: Arc<File>,
+    cursor: BatchCursor,
+    builder: DigestBuilder,
+    /// The segment is known to have no gaps.
+    dense: bool,
+}
+
+impl Digesting {
+    pub(super) fn new(log: Weak<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            state: Mutex::default(),
+        })
+    }
+}
+
+impl Chore for Digesting {
+    fn run(&self) {
+        let Some(log) = self.log.upgrade() else {
+            return;
+        };
+        self.state.lock().scheduled = false;
+        if !log.closed.load(Ordering::Acquire) && log.digest_slice(SLICE_BYTES) {
+            log.schedule_digests();
+        }
+    }
+}
+
+impl Shared {
+    /// Notes that a segment, which is synced, is to have a digest.
+    pub(super) fn digest_later(&self, segment: Arc<Segment>, index_crcs: Option<(u32, u32)>) {
+        let truncations = self.truncations.load(Ordering::Acquire);
+        self.digesting.state.lock().waiting.push_back(Waiting {
+            segment,
+            index_crcs,
+            truncations,
+        });
+        self.schedule_digests();
+    }
+
+    fn schedule_digests(&self) {
+        if self.read_only || std::mem::replace(&mut self.digesting.state.lock().scheduled, true) {
+            return;
+        }
+        let chore: Arc<dyn Chore> = Arc::<Digesting>::clone(&self.digesting);
+        let now = self.host.clock.instant();
+        self.host.flusher.schedule(now, Arc::downgrade(&chore));
+    }
+
+    /// Makes what digests it can, for hosts without a flusher.
+    pub(super) fn digest_in_line(&self) {
+        if self.host.flusher.is_manual() {
+            while self.digest_slice(SLICE_BYTES) {}
+        }
+    }
+
+    /// Goes over so many bytes for digests that wait; true when there is more to do.
+    fn digest_slice(&self, bytes: u64) -> bool {
+        let mut state = self.digesting.state.lock();
+        let work = if let Some(work) = state.current.take() {
+            work
+        } else {
+            let Some(next) = state.waiting.pop_front() else {
+                return false;
+            };
+            match self.begin_digest(next) {
+                Some(work) => work,
+                None => return !state.waiting.is_empty(),
+            }
+        };
+        match work.advance(bytes) {
+            Progress::More(work) => state.current = Some(work),
+            Progress::Done(work) => {
+                drop(state);
+                self.finish_digest(work);
+                state = self.digesting.state.lock();
+            }
+            Progress::Damaged => {}
+        }
+        state.current.is_some() || !state.waiting.is_empty()
+    }
+
+    fn begin_digest(&self, of: Waiting) -> Option<Work> {
+        if !self.is_as_it_was(&of) {
+            return None;
+        }
+        let file = of.segment.file(&self.host.disk, &self.host.files).ok()?;
+        let start = of.segment.start(&self.host.disk);
+        let builder = DigestBuilder::new(of.segment.base_offset());
+        Some(Work {
+            dense: matches!(start.guard, Guard::Dense),
+            cursor: BatchCursor::land(start).sequential(),
+            builder,
+            file,
+            of,
+        })
+    }
+
+    fn is_as_it_was(&self, of: &Waiting) -> bool {
+        !of.segment.is_gone() && of.truncations == self.truncations.load(Ordering::Acquire)
+    }
+
+    fn finish_digest(&self, work: Work) {
+        // Files of an index that nobody looked at are written anew, from the batches.
+        let index_crcs = work.of.index_crcs.or_else(|| {
+            let segment = &work.of.segment;
+            let rebuilt = segment
+                .rebuild_index(&self.host.disk, &self.host.files)
+                .ok()?;
+            segment.write_index_files(&self.host.disk).ok()?;
+            Some(Segment::index_crcs(&rebuilt.index))
+        });
+        let (Some(index_crcs), Ok(turn)) = (index_crcs, self.take_turn()) else {
+            return;
+        };
+        self.write_digest(&turn, work, index_crcs);
+    }
+
+    fn write_digest(&self, _turn: &Turn<'_>, work: Work, index_crcs: (u32, u32)) {
+        if !self.is_as_it_was(&work.of) || self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let segment = &work.of.segment;
+        let digest = work.builder.finish(self.end_of(segment), index_crcs);
+        if segment.write_digest(&self.host.disk, &digest).is_ok() && digest.summary.dense {
+            segment.set_guard(Guard::Dense);
+        }
+    }
+
+    /// Where the segment after this one begins, or the log ends.
+    fn end_of(&self, segment: &Segment) -> Offset {
+        let segments = self.segments.read();
+        let next = segments.after(segment.base_offset());
+        next.map_or(segment.next_offset(), |next| next.base_offset())
+    }
+
+    /// Makes the digests that a closed log has: of the active segment, and of those that wait if
+    /// they are small. Everything is synced, and the index files are written.
+    pub(super) fn digest_for_close(&self, turn: &Turn<'_>) {
+        let active = Arc::clone(&self.append.lock().active);
+        self.digest_active(turn, &active);
+        let mut state = self.digesting.state.lock();
+        let mut waiting: Vec<_> = state.waiting.drain(..).collect();
+        waiting.extend(state.current.take().map(|work| work.of));
+        drop(state);
+        let mut left = AT_CLOSE_BYTES;
+        for of in waiting {
+            let bytes = of.segment.end().0;
+            let (Some(index_crcs), true) = (of.index_crcs, bytes <= left) else {
+                continue;
+            };
+            left = left.saturating_sub(bytes);
+            if let Some(work) = self.begin_digest(of)
+                && let Progress::Done(work) = work.advance(u64::MAX)
+            {
+                self.write_digest(turn, work, index_crcs);
+            }
+        }
+    }
+
+    /// Goes on from the digest that the last close left, so that what was appended since is all
+    /// that is read.
+    fn digest_active(&self, turn: &Turn<'_>, active: &Arc<Segment>) {
+        let disk = &self.host.disk;
+        let known = active.digest_summary(disk);
+        let index_crcs = active.with_index(disk, &self.host.files, Segment::index_crcs);
+        let (Ok(index_crcs), Ok(file)) = (index_crcs, active.file(disk, &self.host.files)) else {
+            return;
+        };
+        let end = active.end();
+        if known.is_some_and(|known| {
+            known.length == end
+                && known.index_crcs == index_crcs
+                && known.next_offset == self.end_of(active)
+        }) {
+            return;
+        }
+        let of = Waiting {
+            segment: Arc::clone(active),
+            index_crcs: Some(index_crcs),
+            truncations: self.truncations.load(Ordering::Acquire),
+        };
+        let known = known.filter(|known| known.length <= end);
+        let work = match known.and_then(|_| active.digest(disk)) {
+            Some(known) => Some(Work::after(known, of, file)),
+            None => self.begin_digest(of),
+        };
+        if let Some(Progress::Done(work)) = work.map(|work| work.advance(u64::MAX)) {
+            self.write_digest(turn, work, index_crcs);
+        }
+    }
+}
+
+/// How a slice of work ended.
+enum Progress {
+    More(Work),
+    Done(Work),
+    /// A batch is none: whoever reads it finds out, and a digest would vouch for it.
+    Damaged,
+}
+
+impl Work {
+    /// Goes on where a digest of an earlier state ends, a little before that; which is checked
+    /// against it on the way (4).
+    fn after(known: Digest, of: Waiting, file: Arc<File>) -> Self {
+        let builder = DigestBuilder::after(&known);
+        let landing = Landing {
+            position: builder.position(),
+            floor: of.segment.base_offset(),
+            first_next: None,
+            guard: Guard::sealed(known),
+        };
+        Self {
+            dense: of.segment.is_dense(),
+            cursor: BatchCursor::land(landing).sequential(),
+            builder,
+            file,
+            of,
+        }
+    }
+
+    fn advance(mut self, bytes: u64) -> Progress {
+        let from = self.cursor.position();
+        let end = self.of.segment.end();
+        while self.cursor.position().since(from) < bytes {
+            match self.cursor.next(&self.file, end) {
+                Ok(Some(raw)) => self.builder.push(&raw.header, &raw.bytes),
+                Ok(None) if self.dense && !self.builder.is_dense() => return Progress::Damaged,
+                Ok(None) => return Progress::Done(self),
+                Err(_) => return Progress::Damaged,
+            }
+        }
+        Progress::More(self)
+    }
+}

@@ -1,0 +1,85 @@
+//! Reading only what is decided: records of aborted and of open transactions are left out.
+//!
+//! Knows nothing about groups. Transactions are what Kafka's producers write; nobody here does. So
+//! what one walk over the log found holds for as long as nothing is truncated.
+//!
+//! The walk reads every batch's header, once a log, when the first reader asks: Kafka's
+//! `.txnindex` would save it, but a copied directory may lack them, and what they leave out would
+//! be handed out.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::format::BatchHeader;
+use crate::sync::Ordering;
+use crate::types::{Offset, ReadIsolation};
+
+use super::Shared;
+use super::compact::Survey;
+
+/// Which batches a reader steps over, and where it stops.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Filter {
+    /// Everything is given out.
+    #[default]
+    Uncommitted,
+    /// Nothing is given out from the first open transaction on, and nothing that was aborted.
+    Committed(Arc<Survey>),
+    /// Neither aborted nor open transactions are given out, but what follows them is: for state
+    /// that is made of records, where a later one counts whatever becomes of an open one.
+    Decided(Arc<Survey>),
+}
+
+impl Filter {
+    /// The offset that reading stops at, whatever the high watermark.
+    #[inline]
+    pub(super) fn end(&self) -> Offset {
+        match self {
+            Self::Committed(survey) => survey.first_open().unwrap_or(Offset::MAX),
+            Self::Uncommitted | Self::Decided(_) => Offset::MAX,
+        }
+    }
+
+    /// Whether a batch is stepped over.
+    #[inline]
+    pub(super) fn hides(&self, header: &BatchHeader) -> bool {
+        match self {
+            Self::Uncommitted => false,
+            Self::Committed(survey) => survey.is_aborted(header),
+            Self::Decided(survey) => survey.is_aborted(header) || survey.is_open(header),
+        }
+    }
+}
+
+impl Shared {
+    /// What a reader of this isolation leaves out.
+    pub(super) fn filter(&self, isolation: ReadIsolation) -> Result<Filter> {
+        match isolation {
+            ReadIsolation::ReadUncommitted => Ok(Filter::Uncommitted),
+            ReadIsolation::ReadCommitted => self.transactions().map(Filter::Committed),
+        }
+    }
+
+    /// What there is of transactions in the log.
+    pub(super) fn transactions(&self) -> Result<Arc<Survey>> {
+        let truncations = self.truncations.load(Ordering::Acquire);
+        let mut known = self.survey.lock();
+        if let Some((at, survey)) = &*known
+            && *at == truncations
+        {
+            return Ok(Arc::clone(survey));
+        }
+        let survey = loop {
+            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+            match self.survey(&segments) {
+                // What could not be read was dropped or replaced meanwhile: look again.
+                Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
+                    self.check_going_on()?;
+                }
+                survey => break Arc::new(survey?),
+            }
+        };
+        *known = Some((truncations, Arc::clone(&survey)));
+        Ok(survey)
+    }
+}

@@ -1,0 +1,312 @@
+//! What interrupted operations left in the directory of a log: finished or undone when it is
+//! opened.
+//!
+//! Knows nothing about batches.
+//!
+//! 1. Damage below the flushed mark is refused before anything is changed, but for operations that
+//!    were durably begun (a truncation, a swap of compacted segments) and change which segments
+//!    there are: those are finished first, for half-way they would look like damage.
+//! 2. What lies wholly below the start of the log goes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, EntryKind};
+use crate::error::{IoContext, Result};
+use crate::format::{FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
+use crate::segment::{Guard, Segment};
+use crate::types::{Offset, Position};
+
+use super::compact::{SettledSwaps, settle_swaps};
+use super::open::Opening;
+use super::quarantine::rename_aside;
+use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
+use super::{OpenEvent, OpenReport};
+
+/// The largest note of a truncation that is read, in bytes: it holds one batch at most.
+const INTENT_BYTES_MAX: usize = 1 << 30;
+
+/// What a directory holds.
+pub(super) struct Found {
+    pub(super) bases: BTreeSet<Offset>,
+    pub(super) others: Vec<(String, FileName)>,
+    intent: Option<TruncateIntent>,
+}
+
+impl Found {
+    /// Whether something was interrupted that changes which segments there are.
+    pub(super) fn is_unsettled(&self) -> bool {
+        let staged = |(_, name): &(String, FileName)| match name {
+            FileName::Segment { stage, .. } => *stage != Stage::Live,
+            _ => false,
+        };
+        self.intent.is_some() || self.others.iter().any(staged)
+    }
+}
+
+/// What the steps of opening need to settle what was left behind.
+pub(super) struct OpenStep<'a> {
+    pub(super) disk: &'a Disk,
+    pub(super) dir: &'a Path,
+    pub(super) report: &'a mut OpenReport,
+}
+
+impl OpenStep<'_> {
+    /// Removes a leftover.
+    pub(super) fn remove(&mut self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        remove_if_there(self.disk, &path)?;
+        self.settled(path);
+        Ok(())
+    }
+
+    /// Reports a leftover that was removed or finished.
+    pub(super) fn settled(&mut self, path: PathBuf) {
+        self.report.events.push(OpenEvent::LeftoverSettled { path });
+    }
+
+    /// Keeps a file that is not what its name says, out of the way.
+    pub(super) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
+        let path = self.dir.join(name);
+        if self.disk.file_len(&path).at(&path, "look at")? == 0 {
+            return self.remove(name);
+        }
+        let aside = rename_aside(self.disk, self.dir, &path, base)?;
+        self.settled(aside);
+        Ok(())
+    }
+}
+
+impl Opening<'_> {
+    /// Refuses damage, and then finishes or undoes what interrupted operations left; gives
+    /// the segments that are there (I1).
+    pub(super) fn settle(&mut self) -> Result<Vec<Arc<Segment>>> {
+        let found = self.look()?;
+        let unsettled = found.is_unsettled();
+        let mut segments = Vec::new();
+        if !unsettled {
+            segments = self.list_segments(&found.bases)?;
+            self.judge(&segments)?;
+        }
+        let bases = self.settle_leftovers(found)?;
+        if unsettled {
+            segments = self.list_segments(&bases)?;
+            self.judge(&segments)?;
+        }
+        self.keep_from_start(segments)
+    }
+
+    /// What is in the directory. Changes nothing.
+    pub(super) fn look(&self) -> Result<Found> {
+        let intent_path = self.dir.join(file_name::TRUNCATE);
+        let intent = self
+            .disk()
+            .read_small(&intent_path, INTENT_BYTES_MAX)
+            .at(&intent_path, "read")?;
+        let mut found = Found {
+            bases: BTreeSet::new(),
+            others: Vec::new(),
+            intent: intent.as_deref().and_then(TruncateIntent::decode),
+        };
+        for entry in self.disk().list(&self.dir).at(&self.dir, "list")? {
+            if entry.kind != EntryKind::File {
+                continue;
+            }
+            match FileName::parse(&entry.name) {
+                FileName::Segment {
+                    base,
+                    kind: FileKind::Log,
+                    stage: Stage::Live,
+                } => {
+                    found.bases.insert(base);
+                }
+                other => found.others.push((entry.name, other)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Finishes or undoes what an interrupted operation left; gives the base offsets of the
+    /// segments that are there then.
+    pub(super) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
+        let Found {
+            mut bases,
+            others,
+            intent,
+        } = found;
+        let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
+        if self.writes() {
+            let mut step = OpenStep {
+                disk: &self.host.disk,
+                dir: &self.dir,
+                report: &mut self.report,
+            };
+            settle_swaps(&mut step, &swaps, &mut bases)?;
+        } else {
+            swaps.apply_to(&mut bases);
+            self.swapped = swaps.open_outputs(self.disk(), &self.dir)?;
+        }
+        if let Some(intent) = &intent {
+            self.settle_truncation(intent, &mut bases)?;
+        }
+        for (name, parsed) in others {
+            // Without a mark nobody knows whose state a digest is of.
+            let unknown = self.mark.is_none() && is_digest(&parsed);
+            if (unknown || is_leftover(&parsed, &bases)) && self.writes() {
+                let path = self.dir.join(&name);
+                remove_if_there(self.disk(), &path)?;
+                if parsed != FileName::NextSegment && !unknown {
+                    self.report.events.push(OpenEvent::LeftoverSettled { path });
+                }
+            }
+        }
+        Ok(bases)
+    }
+
+    fn settle_truncation(
+        &mut self,
+        intent: &TruncateIntent,
+        bases: &mut BTreeSet<Offset>,
+    ) -> Result<()> {
+        if !self.writes() {
+            // Half-way the mark may speak of what is gone.
+            self.mark = None;
+            return Ok(());
+        }
+        let path = self.dir.join(file_name::TRUNCATE);
+        for base in bases.split_off(&intent.segment_base.saturating_add(1)) {
+            let segment = Segment::sealed(Arc::clone(&self.dir), base, Position::ZERO, base);
+            remove_segment_files(self.disk(), &segment)?;
+        }
+        finish_truncation(self.disk(), &self.dir, intent)?;
+        // The mark may lie above the cut: without it, everything is checked.
+        if self
+            .mark
+            .is_some_and(|mark| mark.flushed_offset > intent.new_end)
+        {
+            let position = intent.position.plus(intent.head.len());
+            self.mark = self.mark.map(|mark| Mark {
+                flushed_offset: intent.new_end,
+                segment_base: intent.segment_base,
+                position,
+                dense: mark.dense && mark.segment_base == intent.segment_base,
+                cleaned_offset: mark.cleaned_offset.min(intent.new_end),
+                ..mark
+            });
+        }
+        self.report.clean = false;
+        self.report.events.push(OpenEvent::LeftoverSettled { path });
+        Ok(())
+    }
+
+    /// The segments in order, with their sizes. Changes nothing.
+    pub(super) fn list_segments(&self, bases: &BTreeSet<Offset>) -> Result<Vec<Arc<Segment>>> {
+        let nexts = bases.iter().skip(1).map(Some).chain(std::iter::once(None));
+        let listed = bases.iter().zip(nexts).map(|(&base, next)| {
+            let path = self.dir.join(file_name::log(base));
+            let swapped = self.swapped.get(&base);
+            let length = match swapped {
+                Some(file) => file.len(),
+                None => self.disk().file_len(&path),
+            };
+            let length = Position(length.at(&path, "look at")?);
+            let next = next.copied().unwrap_or(base);
+            let segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
+            let segment = Arc::new(segment);
+            if let Some(file) = swapped {
+                // What goes by its names are the files of its sources.
+                segment.keep_file(file);
+                segment.set_guard(Guard::Rising);
+                segment.rebuild_index(self.disk(), &self.host.files)?;
+            }
+            Ok(segment)
+        });
+        listed.collect()
+    }
+
+    /// Where a segment is to be made to append to: in an empty directory, and where that of the
+    /// mark is lost with nothing in it that is to be kept.
+    fn wanted(&self, segments: &[Arc<Segment>], start: Offset) -> Option<Offset> {
+        let Some(mark) = self.mark else {
+            return segments.is_empty().then_some(start);
+        };
+        let last = segments.last().map(|last| last.base_offset());
+        if last.is_some_and(|last| last >= mark.segment_base) {
+            None
+        } else if mark.position == Position::ZERO {
+            Some(mark.segment_base)
+        } else {
+            Some(start.max(mark.flushed_offset))
+        }
+    }
+
+    /// Moves the mark on when its segment went: nothing above it is known to be flushed.
+    fn follow_mark(&mut self, segments: &[Arc<Segment>]) {
+        let Some(first) = segments.first().map(|first| first.base_offset()) else {
+            return;
+        };
+        if let Some(mark) = self.mark.as_mut().filter(|mark| mark.segment_base < first) {
+            mark.segment_base = first;
+            mark.flushed_offset = first;
+            mark.position = Position::ZERO;
+            mark.dense = true;
+            self.judged = None;
+        }
+    }
+
+    /// What lies wholly below the start of the log goes (I2), and there is a segment to append to.
+    fn keep_from_start(&mut self, mut segments: Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
+        let start = self.mark.map_or(0, |mark| mark.log_start_offset);
+        if let Some(base) = self.wanted(&segments, start) {
+            let dir = Arc::clone(&self.dir);
+            let active = Arc::new(Segment::sealed(dir, base, Position::ZERO, base));
+            if self.writes() {
+                let path = active.log_path();
+                self.disk().create(&path).at(&path, "create")?;
+            }
+            segments.push(active);
+        }
+        if self.writes() {
+            let is_below = |pair: &&[Arc<Segment>]| match pair {
+                [_, next] => next.base_offset() <= start,
+                _ => false,
+            };
+            let below = segments.windows(2).take_while(is_below).count();
+            for gone in segments.drain(..below) {
+                remove_segment_files(self.disk(), &gone)?;
+            }
+            self.follow_mark(&segments);
+        }
+        Ok(segments)
+    }
+}
+
+/// Whether a file is left over from something that was interrupted.
+fn is_leftover(name: &FileName, bases: &BTreeSet<Offset>) -> bool {
+    match name {
+        FileName::NextSegment
+        | FileName::Segment {
+            stage: Stage::Deleted,
+            ..
+        } => true,
+        // An index without a log is worth nothing.
+        FileName::Segment {
+            base,
+            kind: FileKind::Index | FileKind::TimeIndex | FileKind::TxnIndex | FileKind::Digest,
+            stage: Stage::Live,
+        } => !bases.contains(base),
+        _ => false,
+    }
+}
+
+fn is_digest(name: &FileName) -> bool {
+    matches!(
+        name,
+        FileName::Segment {
+            kind: FileKind::Digest,
+            stage: Stage::Live,
+            ..
+        }
+    )
+}

@@ -1,0 +1,164 @@
+//! Whether a root is at rest, in use, or was used by a Kafka broker: the files that say so.
+//!
+//! Knows nothing about topics. A *root* is a directory whose sub-directories are partitions.
+//!
+//! 1. `meta.properties` formats the root for a broker exactly while the root is at rest. Otherwise
+//!    it is one line that makes a broker refuse to start and print what to do. So behind that line
+//!    nobody but us has written anything.
+//! 2. `ottla.root` keeps the ids while `meta.properties` cannot, and what Kafka's metadata log
+//!    looked like when the root was left. A root that was at rest and whose metadata log looks
+//!    different now was used by a broker: its metadata and its files are newer than our own.
+//! 3. `.kafka_cleanshutdown` is there only while the root is at rest after a clean end.
+
+use std::path::Path;
+
+use crate::disk::{Disk, EntryKind};
+use crate::error::{Error, IoContext, Result};
+use crate::format::properties::{self, MetaProperties};
+use crate::format::{MetadataFile, RootFile, file_name};
+
+/// What a broker prints when it is started on a root that is in use, behind `version=`.
+pub(crate) const SENTENCE: &str = "Ottla has this directory open, or was not closed. Close the program that uses it, or open it with Ottla and close it again; then start the broker. Do not format it.";
+
+/// How [`SENTENCE`] begins, in this version of the crate and in every other.
+const SENTENCE_BEGINS: &str = "Ottla ";
+
+/// What the files of a root say about its last use.
+#[derive(Clone, Debug)]
+pub(crate) struct RootFacts {
+    /// `ottla.root`.
+    pub(crate) own: Option<RootFile>,
+    /// `meta.properties`.
+    pub(crate) meta: Option<MetaProperties>,
+    /// Kafka's metadata log as it is now, sorted by name; empty where no broker has ever run.
+    pub(crate) metadata: Vec<MetadataFile>,
+    /// The last use ended with a close, ours or a broker's.
+    pub(crate) clean: bool,
+}
+
+impl RootFacts {
+    /// Looks at a root without changing it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Corrupt`]: one of the files is damaged.
+    /// - [`Error::Unsupported`]: `meta.properties` is of another kind, or another root's.
+    pub(crate) fn of(disk: &Disk, root: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = root.join(name);
+            disk.read_small(&path, properties::SIZE_MAX)
+                .at(&path, "read")
+        };
+        let corrupt = |name: &str, reason| Error::corrupt(&root.join(name), 0, reason);
+        let own = read(file_name::ROOT)?
+            .map(|bytes| RootFile::decode(&bytes))
+            .transpose()
+            .map_err(|reason| corrupt(file_name::ROOT, reason))?;
+        let meta = read(file_name::META_PROPERTIES)?
+            .map(|bytes| MetaProperties::decode(&bytes))
+            .transpose()
+            .map_err(|reason| corrupt(file_name::META_PROPERTIES, reason))?;
+        let path = root.join(file_name::CLEAN_SHUTDOWN);
+        let facts = Self {
+            own,
+            meta,
+            metadata: metadata_files(disk, root)?,
+            clean: disk.exists(&path).at(&path, "look at")?,
+        };
+        facts.check(root)?;
+        Ok(facts)
+    }
+
+    /// Whether the two files that say whose the root is agree.
+    fn check(&self, root: &Path) -> Result<()> {
+        let path = root.join(file_name::META_PROPERTIES);
+        let unsupported = |what: String| Err(Error::Unsupported { what });
+        match (&self.meta, &self.own) {
+            (Some(MetaProperties::Other { version }), _)
+                if !version.starts_with(SENTENCE_BEGINS) =>
+            {
+                unsupported(format!(
+                    "{} is of version {version:?}: only version 1, which Kafka writes since it \
+                     needs no ZooKeeper, can be read; upgrade the broker first",
+                    path.display(),
+                ))
+            }
+            (Some(MetaProperties::Formatted(found)), Some(own)) if *found != own.identity => {
+                unsupported(format!(
+                    "{} is of cluster {}, node {}, but this directory was of cluster {}, node {}: \
+                     put the right file back, or move {} away to take the directory as it is",
+                    path.display(),
+                    found.cluster_id,
+                    found.node_id,
+                    own.identity.cluster_id,
+                    own.identity.node_id,
+                    root.join(file_name::ROOT).display(),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a broker has run since the root was last ours (2), or what one left was not taken
+    /// over completely.
+    pub(crate) fn is_newer(&self) -> bool {
+        match (&self.meta, &self.own) {
+            // Behind the line that refuses, only we have written.
+            (Some(MetaProperties::Other { .. }), Some(own)) => own.importing,
+            (Some(MetaProperties::Other { .. }), None) => false,
+            (_, Some(own)) => own.importing || own.metadata != self.metadata,
+            (Some(MetaProperties::Formatted(_)), None) => true,
+            (None, None) => !self.metadata.is_empty(),
+        }
+    }
+}
+
+/// The files of Kafka's metadata log, sorted by name.
+pub(crate) fn metadata_files(disk: &Disk, root: &Path) -> Result<Vec<MetadataFile>> {
+    let dir = root.join(file_name::CLUSTER_METADATA);
+    if !disk.exists(&dir).at(&dir, "look at")? {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in disk.list(&dir).at(&dir, "list")? {
+        let ours = entry.name == file_name::QUORUM_CHECKPOINT;
+        let kind = Path::new(&entry.name).extension();
+        let counts = kind.is_some_and(|kind| kind == "log" || kind == "checkpoint");
+        if entry.kind == EntryKind::File && counts && !ours {
+            let path = dir.join(&entry.name);
+            files.push(MetadataFile {
+                length: disk.file_len(&path).at(&path, "look at")?,
+                name: entry.name,
+            });
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Says, durably, that the root is in use (1), (3). Nothing else may be changed before.
+pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
+    let refusing = MetaProperties::Other {
+        version: SENTENCE.to_owned(),
+    };
+    replace_if_other(
+        disk,
+        &root.join(file_name::META_PROPERTIES),
+        refusing.encode().as_bytes(),
+    )?;
+    let path = root.join(file_name::CLEAN_SHUTDOWN);
+    if disk.exists(&path).at(&path, "look at")? {
+        disk.remove_file(&path).at(&path, "remove")?;
+        disk.sync_dir(root).at(root, "sync")?;
+    }
+    Ok(())
+}
+
+/// Puts some bytes in place of a small file, durably, unless it holds them already.
+pub(crate) fn replace_if_other(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let there = disk.read_small(path, bytes.len()).ok().flatten();
+    if there.as_deref() == Some(bytes) {
+        return Ok(());
+    }
+    disk.replace(path, bytes).at(path, "write")
+}

@@ -1,0 +1,234 @@
+//! A segment held against its digest and its indexes.
+//!
+//! Knows nothing about batches that are no batches: those were found before.
+
+use std::ops::Range;
+
+use crate::format::index::{OffsetEntry, TimeEntry};
+use crate::format::{
+    BLOCK_BYTES, BatchHeader, Corruption, Digest, HEADER_LEN, Interval, PREFIX_LEN,
+};
+use crate::segment::{RawBatch, SparseIndex, relative, size_in};
+use crate::types::{Offset, Position, Timestamp, to_usize};
+
+use super::{Condition, Subject, Survey, read_range};
+
+/// The most that is read for one interval; what is longer holds a single large batch.
+const INTERVAL_BYTES_MAX: usize = 1 << 20;
+
+/// Holds the good stretches against the digest: a batch whose first bytes are not what was sealed
+/// is put right when flipping one bit does it, and is damage otherwise.
+pub(super) fn against_digest(
+    subject: &Subject<'_>,
+    digest: &Digest,
+    survey: &mut Survey,
+) -> std::io::Result<()> {
+    if digest.summary.length > subject.end {
+        return Ok(());
+    }
+    for interval in digest.intervals() {
+        let bytes = interval.start..interval.end;
+        if survey.stretches.is_good_in(&bytes) {
+            check_interval(subject, &interval, survey)?;
+        }
+    }
+    let mut start = Position::ZERO;
+    for crc in digest.blocks() {
+        let end = start.plus(to_usize(BLOCK_BYTES)).min(digest.summary.length);
+        let block = start..end;
+        if survey.stretches.is_good_in(&block) {
+            let bytes = read_range(subject.file, &block, usize::MAX)?;
+            if crc32fast::hash(&bytes) != *crc {
+                survey.odd_blocks.push(block);
+            }
+        }
+        start = end;
+    }
+    Ok(())
+}
+
+/// A batch of an interval.
+#[derive(Clone, Debug)]
+struct Front {
+    bytes: Range<Position>,
+    offsets: Range<Offset>,
+    prefix: [u8; PREFIX_LEN],
+}
+
+fn check_interval(
+    subject: &Subject<'_>,
+    interval: &Interval,
+    survey: &mut Survey,
+) -> std::io::Result<()> {
+    let Some(mut fronts) = fronts(subject, interval)? else {
+        return Ok(());
+    };
+    if hash(&fronts) == interval.crc {
+        return Ok(());
+    }
+    let reason = Corruption::malformed("the first bytes of a batch are not what was sealed");
+    if let Some(index) = put_right(&mut fronts, interval.crc)
+        && let Some(front) = fronts.get(index).cloned()
+    {
+        let condition = Condition::Patched(front.prefix, reason);
+        survey
+            .stretches
+            .carve(front.bytes, front.offsets, condition);
+    } else if let (Some(first), Some(last)) = (fronts.first(), fronts.last()) {
+        let offsets = first.offsets.start..last.offsets.end;
+        let bytes = interval.start..interval.end;
+        survey
+            .stretches
+            .carve(bytes, offsets, Condition::Damaged(reason));
+    }
+    Ok(())
+}
+
+/// The first bytes of every batch of an interval, all of which are good; `None` when batches do
+/// not end where it does.
+fn fronts(subject: &Subject<'_>, interval: &Interval) -> std::io::Result<Option<Vec<Front>>> {
+    let bytes = read_range(
+        subject.file,
+        &(interval.start..interval.end),
+        INTERVAL_BYTES_MAX,
+    )?;
+    let mut fronts = Vec::new();
+    let mut at = interval.start;
+    while at < interval.end {
+        let rest = bytes.get(to_usize(at.since(interval.start))..);
+        let held = rest.and_then(|rest| rest.first_chunk::<HEADER_LEN>());
+        let header = if let Some(header) = held {
+            *header
+        } else {
+            let mut header = [0; HEADER_LEN];
+            subject.file.read_at(at.0, &mut header)?;
+            header
+        };
+        let (Ok(parsed), Some(size), Some(prefix)) = (
+            BatchHeader::parse(&header),
+            size_in(&header),
+            header.first_chunk::<PREFIX_LEN>(),
+        ) else {
+            return Ok(None);
+        };
+        fronts.push(Front {
+            bytes: at..at.plus(size),
+            offsets: parsed.base_offset..parsed.next_offset(),
+            prefix: *prefix,
+        });
+        at = at.plus(size);
+    }
+    Ok((at == interval.end).then_some(fronts))
+}
+
+fn hash(fronts: &[Front]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for front in fronts {
+        hasher.update(&front.prefix);
+    }
+    hasher.finalize()
+}
+
+/// Flips the one bit that makes the checksum right; gives the batch that it stood in.
+fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
+    for index in 0..fronts.len() {
+        for bit in 0..PREFIX_LEN * 8 {
+            flip(fronts, index, bit);
+            if hash(fronts) == crc {
+                return Some(index);
+            }
+            flip(fronts, index, bit);
+        }
+    }
+    None
+}
+
+fn flip(fronts: &mut [Front], index: usize, bit: usize) {
+    let byte = fronts
+        .get_mut(index)
+        .and_then(|front| front.prefix.get_mut(bit / 8));
+    if let Some(byte) = byte {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+/// What an index is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) enum Verdict {
+    /// It is not there, or its bytes are no index.
+    Missing,
+    /// Every entry is true.
+    Agrees,
+    /// An entry is wrong.
+    Disagrees,
+}
+
+/// Both indexes of a segment, held against batch after batch.
+#[derive(Debug)]
+pub(in crate::log) struct IndexCheck {
+    base_offset: Offset,
+    offsets: std::vec::IntoIter<OffsetEntry>,
+    times: std::vec::IntoIter<TimeEntry>,
+    next_offset: Option<OffsetEntry>,
+    next_time: Option<TimeEntry>,
+    newest: Timestamp,
+    agrees: bool,
+}
+
+impl IndexCheck {
+    pub(in crate::log) fn new(base_offset: Offset, index: &SparseIndex) -> Self {
+        let mut offsets = index.offset_entries().to_vec().into_iter();
+        let mut times = index.time_entries().to_vec().into_iter();
+        Self {
+            base_offset,
+            next_offset: offsets.next(),
+            next_time: times.next(),
+            offsets,
+            times,
+            newest: Timestamp::NONE,
+            agrees: true,
+        }
+    }
+
+    /// The next batch of the segment.
+    pub(in crate::log) fn batch(&mut self, raw: &RawBatch) {
+        let last = raw.header.next_offset().saturating_sub(1);
+        let Some(last) = relative(self.base_offset, last) else {
+            return;
+        };
+        // An entry (O, P): a batch begins at P, and every batch before it ends below O. A broker of
+        // old gave one entry to an append of several batches, so O may be that of a later one.
+        if let Some(entry) = self.next_offset {
+            let position = u64::from(entry.position);
+            if position <= raw.position.0 {
+                self.agrees &= position == raw.position.0 && last <= entry.relative_offset;
+                self.next_offset = self.offsets.next();
+            } else {
+                self.agrees &= last < entry.relative_offset;
+            }
+        }
+        // An entry (T, O): whatever is newer than T comes after O.
+        while let Some(entry) = self.next_time.filter(|entry| entry.relative_offset < last) {
+            self.agrees &= self.newest <= entry.timestamp;
+            self.next_time = self.times.next();
+        }
+        self.newest = self.newest.max(raw.header.max_timestamp);
+    }
+
+    /// What the indexes are worth, after the last batch.
+    pub(in crate::log) fn verdict(self) -> Verdict {
+        let times_left = self.next_time.into_iter().chain(self.times);
+        let mut times_agree = true;
+        let mut named = false;
+        for entry in times_left {
+            // Only the last batch of the segment can still be meant.
+            times_agree &= self.newest <= entry.timestamp && !named;
+            named = true;
+        }
+        if self.agrees && times_agree && self.next_offset.is_none() {
+            Verdict::Agrees
+        } else {
+            Verdict::Disagrees
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Whether a segment file holds its own batches or those of another segment: two files that were
+//! exchanged, or a copy under a wrong name.
+//!
+//! Knows nothing about the other segments.
+
+use crate::segment::Stop;
+use crate::types::{Offset, Position};
+
+use super::{Subject, free_cursor};
+
+/// The offset that the first batch belongs at or above, and whether the file is in a wrong place:
+/// its first two batches fit together and not to its name.
+pub(super) fn origin(subject: &Subject<'_>) -> std::io::Result<(Offset, bool)> {
+    let base = subject.segment.base_offset();
+    let mut cursor = free_cursor(Position::ZERO);
+    let mut next = || match cursor.next(subject.file, subject.end) {
+        Ok(Some(raw)) => Ok(Some(raw.header)),
+        Ok(None) | Err(Stop::Corrupt(_)) => Ok(None),
+        Err(Stop::Io(error)) => Err(error),
+    };
+    let (Some(first), Some(second)) = (next()?, next()?) else {
+        return Ok((base, false));
+    };
+    let elsewhere = first.base_offset < base
+        || first.base_offset >= subject.ceiling
+        || subject.dense && first.base_offset != base;
+    let together = second.base_offset == first.next_offset();
+    if elsewhere && together {
+        Ok((first.base_offset, true))
+    } else {
+        Ok((base, false))
+    }
+}

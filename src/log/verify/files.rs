@@ -1,0 +1,227 @@
+//! The files of a root, and the small files of a partition: each is what it is to be, or it is not.
+//!
+//! Knows nothing about what the topics mean.
+
+use std::path::Path;
+
+use crate::disk::{Disk, EntryKind};
+use crate::error::{IoContext, Result};
+use crate::format::{
+    BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, Stage, check_crc, checkpoint,
+    file_name, properties, txn,
+};
+use crate::types::{PartitionId, TopicId};
+
+use super::super::Host;
+use super::problem;
+use super::report::{Problem, ProblemKind, Severity, VerifyReport};
+
+/// The largest file of metadata that is read, in bytes.
+const FILE_BYTES_MAX: usize = 1 << 30;
+
+/// Where the mark of the catalog stands among those of the logs.
+const CATALOG_KEY: MarkKey = MarkKey {
+    topic: TopicId([0; 16]),
+    partition: PartitionId::MAX,
+};
+
+/// The names of the partitions in a root.
+pub(super) fn partition_names(disk: &Disk, root: &Path) -> Result<Vec<(String, PartitionId)>> {
+    let entries = disk.list(root).at(root, "list")?;
+    let dirs = entries
+        .into_iter()
+        .filter(|entry| entry.kind == EntryKind::Dir);
+    let found = dirs.filter_map(|entry| match DirName::parse(&entry.name) {
+        DirName::Partition { partition, .. } => Some((entry.name, partition)),
+        _ => None,
+    });
+    Ok(found.collect())
+}
+
+/// Looks at the files of a root.
+pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) -> Result<()> {
+    for entry in host.disk.list(root).at(root, "list")? {
+        let path = root.join(&entry.name);
+        if entry.kind == EntryKind::File {
+            check_root_file(host, &path, &entry.name, report);
+            continue;
+        }
+        match DirName::parse(&entry.name) {
+            DirName::Partition { .. } => {}
+            DirName::ClusterMetadata => {
+                let checkpoint = path.join(file_name::QUORUM_CHECKPOINT);
+                check_batches(host, &checkpoint, None, report);
+            }
+            DirName::Deleted | DirName::Future | DirName::Stray => {
+                let kind = ProblemKind::Unfinished;
+                report.problems.push(problem(Severity::Note, &path, kind));
+            }
+            DirName::Foreign => {
+                let kind = ProblemKind::Foreign;
+                report.problems.push(problem(Severity::Note, &path, kind));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyReport) {
+    match name {
+        file_name::CATALOG => {
+            let mark = host.marks.find(CATALOG_KEY);
+            check_batches(host, path, mark.map(|mark| mark.position.0), report);
+        }
+        file_name::BOOTSTRAP => check_batches(host, path, None, report),
+        file_name::META_PROPERTIES => {
+            let decode = |bytes: &[u8]| properties::MetaProperties::decode(bytes).map(drop);
+            check_text(host, path, decode, report);
+        }
+        file_name::RECOVERY_POINTS
+        | file_name::LOG_STARTS
+        | file_name::HIGH_WATERMARKS
+        | file_name::CLEANED => {
+            let decode = |bytes: &[u8]| checkpoint::decode_offsets(bytes).map(drop);
+            check_text(host, path, decode, report);
+        }
+        _ if name.ends_with(".quarantine") => {
+            let kind = ProblemKind::Quarantine;
+            report.problems.push(problem(Severity::Note, path, kind));
+        }
+        _ if name.ends_with(file_name::TEMPORARY_SUFFIX) => {
+            let kind = ProblemKind::Unfinished;
+            report
+                .problems
+                .push(problem(Severity::AfterCrash, path, kind));
+        }
+        _ => {}
+    }
+}
+
+/// A text file that can be written anew from what the logs hold.
+fn check_text(
+    host: &Host,
+    path: &Path,
+    decode: impl FnOnce(&[u8]) -> Result<(), Corruption>,
+    report: &mut VerifyReport,
+) {
+    report
+        .problems
+        .extend(check_small(&host.disk, path, Severity::Derivable, decode));
+}
+
+/// What is wrong with a small file; `None` when nothing is, or when it is not there.
+fn check_small(
+    disk: &Disk,
+    path: &Path,
+    severity: Severity,
+    decode: impl FnOnce(&[u8]) -> Result<(), Corruption>,
+) -> Option<Problem> {
+    match disk.read_small(path, checkpoint::SIZE_MAX) {
+        Ok(None) => None,
+        Ok(Some(bytes)) => {
+            let reason = decode(&bytes).err()?;
+            Some(problem(severity, path, ProblemKind::Malformed { reason }))
+        }
+        Err(error) => Some(unreadable(path, &error)),
+    }
+}
+
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    let error = error.to_string();
+    problem(Severity::Damage, path, ProblemKind::Unreadable { error })
+}
+
+/// A file of batches with consecutive offsets. Up to `flushed` everything was synced; without it,
+/// everything was.
+fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut VerifyReport) {
+    let bytes = match host.disk.read_small(path, FILE_BYTES_MAX) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return,
+        Err(error) => return report.problems.push(unreadable(path, &error)),
+    };
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let (mut at, mut next) = (0_usize, 0);
+    let stopped = loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.is_empty() {
+            break None;
+        }
+        let batch = BatchHeader::parse(rest).and_then(|header| {
+            check_crc(rest, &header)?;
+            if header.base_offset == next {
+                Ok(header)
+            } else {
+                Err(Corruption::offset(next, header.base_offset))
+            }
+        });
+        match batch {
+            Ok(header) => {
+                at = at.saturating_add(header.size);
+                next = header.next_offset();
+            }
+            Err(reason) => break Some(reason),
+        }
+    };
+    let position = u64::try_from(at).unwrap_or(u64::MAX);
+    let flushed = flushed.unwrap_or(length);
+    let (severity, kind) = match stopped {
+        Some(reason) if position < flushed => (Severity::Damage, ProblemKind::Batch { reason }),
+        Some(reason) => (Severity::AfterCrash, ProblemKind::Tail { reason }),
+        None if position < flushed => {
+            let expected_bytes = flushed;
+            (Severity::Damage, ProblemKind::Short { expected_bytes })
+        }
+        None => return,
+    };
+    let bytes = length.saturating_sub(position);
+    report.problems.push(Problem {
+        position,
+        bytes,
+        ..problem(severity, path, kind)
+    });
+}
+
+/// What is wrong with a file of a partition that is neither a segment nor an index.
+pub(super) fn check_partition_file(disk: &Disk, path: &Path, name: &FileName) -> Option<Problem> {
+    let note = |kind| Some(problem(Severity::Note, path, kind));
+    match name {
+        FileName::LeaderEpochs => check_small(disk, path, Severity::Derivable, |bytes| {
+            checkpoint::decode_epochs(bytes).map(drop)
+        }),
+        FileName::PartitionMetadata => check_small(disk, path, Severity::Damage, |bytes| {
+            properties::decode_partition(bytes).map(drop)
+        }),
+        FileName::Segment {
+            kind: FileKind::Snapshot,
+            stage: Stage::Live,
+            ..
+        } => check_small(disk, path, Severity::Derivable, |bytes| {
+            txn::decode_snapshot(bytes).map(drop)
+        }),
+        FileName::Segment {
+            kind: FileKind::TxnIndex,
+            stage: Stage::Live,
+            ..
+        } => check_small(disk, path, Severity::Derivable, |bytes| {
+            txn::AbortedTxn::decode_all(bytes).map(drop)
+        }),
+        FileName::Segment { stage, .. } if *stage != Stage::Live => {
+            let kind = ProblemKind::Unfinished;
+            Some(problem(Severity::AfterCrash, path, kind))
+        }
+        FileName::Temporary => {
+            let kind = ProblemKind::Unfinished;
+            Some(problem(Severity::AfterCrash, path, kind))
+        }
+        FileName::Quarantine { .. } => {
+            let bytes = disk.file_len(path).unwrap_or(0);
+            let kind = ProblemKind::Quarantine;
+            Some(Problem {
+                bytes,
+                ..problem(Severity::Note, path, kind)
+            })
+        }
+        FileName::Misnamed => note(ProblemKind::Foreign),
+        _ => None,
+    }
+}

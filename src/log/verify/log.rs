@@ -1,0 +1,461 @@
+//! One log gone over: its segments, what the flushed mark says of them, its indexes and digests.
+//!
+//! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends
+//! at the first finding.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::format::{
+    Corruption, Digest, FileKind, FileName, LeaderEpoch, Mark, MarkKey, Stage, file_name,
+};
+use crate::segment::{RawBatch, Segment};
+use crate::types::{Offset, Position, to_usize};
+
+use super::super::Host;
+use super::super::leftovers::Found;
+use super::super::open::{OpenMode, Opening};
+use super::super::survey::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
+use super::report::{LogCondition, Problem, ProblemKind, Severity};
+use super::{files, problem};
+
+/// Everything that was found out about a log.
+#[derive(Debug)]
+#[expect(
+    dead_code,
+    reason = "a report tells less than was found out; Debug shows all of it"
+)]
+pub(in crate::log) struct LogFindings {
+    pub(in crate::log) condition: LogCondition,
+    pub(in crate::log) problems: Vec<Problem>,
+    pub(in crate::log) mark: Option<Mark>,
+    /// Of each segment, in order.
+    pub(in crate::log) segments: Vec<SegmentFindings>,
+    /// The leader epochs that the batches carry, and where each begins.
+    pub(in crate::log) epochs: Vec<LeaderEpoch>,
+}
+
+/// What was found out about a segment.
+#[derive(Debug)]
+#[expect(
+    dead_code,
+    reason = "a report tells less than was found out; Debug shows all of it"
+)]
+pub(in crate::log) struct SegmentFindings {
+    pub(in crate::log) segment: Arc<Segment>,
+    /// `None` when the system did not give its bytes.
+    pub(in crate::log) survey: Option<Survey>,
+    pub(in crate::log) index: Verdict,
+    /// It has a digest, which fits.
+    pub(in crate::log) digest_fits: bool,
+}
+
+/// Looks at the log in a directory.
+pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result<LogFindings> {
+    let opening = Opening::begin(host, dir, key, OpenMode::Read)?;
+    let found = opening.look()?;
+    let segments = opening.list_segments(&found.bases)?;
+    let settled = !found.is_unsettled();
+    let mut check = LogCheck {
+        host,
+        dir,
+        mark: opening.mark.filter(|_| settled),
+        settled,
+        findings: LogFindings {
+            condition: LogCondition {
+                dir: dir.to_path_buf(),
+                indexes_agree: true,
+                ..LogCondition::default()
+            },
+            problems: Vec::new(),
+            mark: opening.mark,
+            segments: Vec::new(),
+            epochs: Vec::new(),
+        },
+        covered: 0,
+    };
+    check.names(&found);
+    check.ends(&segments);
+    let mut floor = 0;
+    for (index, segment) in segments.iter().enumerate() {
+        let next = segments.get(index.saturating_add(1));
+        floor = check.segment(segment, next, floor);
+    }
+    check.sum_up(&segments, floor);
+    Ok(check.findings)
+}
+
+struct LogCheck<'a> {
+    host: &'a Host,
+    dir: &'a Path,
+    mark: Option<Mark>,
+    /// No operation was interrupted that changes which segments there are.
+    settled: bool,
+    findings: LogFindings,
+    /// Offsets that valid batches take.
+    covered: u64,
+}
+
+impl LogCheck<'_> {
+    fn report(&mut self, problem: Problem) {
+        self.findings.problems.push(problem);
+    }
+
+    /// Files that are neither segments nor indexes.
+    fn names(&mut self, found: &Found) {
+        for (name, parsed) in &found.others {
+            let path = self.dir.join(name);
+            let orphan = matches!(
+                parsed,
+                FileName::Segment { base, kind, stage: Stage::Live }
+                    if *kind != FileKind::Snapshot && !found.bases.contains(base)
+            );
+            if orphan || name == file_name::TRUNCATE {
+                let kind = ProblemKind::Unfinished;
+                self.report(problem(Severity::AfterCrash, &path, kind));
+            } else if let Some(bad) = files::check_partition_file(&self.host.disk, &path, parsed) {
+                self.report(bad);
+            }
+        }
+    }
+
+    /// What the mark says of where the log begins and which segment is the last that was flushed.
+    fn ends(&mut self, segments: &[Arc<Segment>]) {
+        let Some(mark) = self.mark else {
+            let bytes: u64 = segments.iter().map(|segment| segment.end().0).sum();
+            if bytes > 0 && self.settled {
+                self.report(problem(Severity::Note, self.dir, ProblemKind::Unmarked));
+            }
+            return;
+        };
+        let first = segments
+            .first()
+            .map_or(mark.segment_base, |first| first.base_offset());
+        if first > mark.log_start_offset && !segments.is_empty() {
+            let path = self.dir.join(file_name::log(mark.log_start_offset));
+            self.report(Problem {
+                offsets: mark.log_start_offset..first,
+                ..problem(Severity::Damage, &path, ProblemKind::Missing)
+            });
+        }
+        let there = segments
+            .iter()
+            .any(|segment| segment.base_offset() == mark.segment_base);
+        let empty = mark.position == Position::ZERO;
+        let above = segments
+            .iter()
+            .any(|segment| segment.base_offset() > mark.segment_base);
+        let excused = empty && !above;
+        if !there && !excused && mark.flushed_offset > mark.log_start_offset {
+            let path = self.dir.join(file_name::log(mark.segment_base));
+            let from = mark.segment_base.max(mark.log_start_offset);
+            self.report(Problem {
+                offsets: from..mark.flushed_offset.max(from),
+                ..problem(Severity::Damage, &path, ProblemKind::Missing)
+            });
+        }
+    }
+
+    /// One segment; `floor` is where the one before it ends. Gives where it ends.
+    fn segment(
+        &mut self,
+        segment: &Arc<Segment>,
+        next: Option<&Arc<Segment>>,
+        floor: Offset,
+    ) -> Offset {
+        let base = segment.base_offset();
+        let digest = self.digest(segment, next);
+        let path = segment.log_path();
+        let file = match segment.file(&self.host.disk, &self.host.files) {
+            Ok(file) => file,
+            Err(error) => return self.unreadable(segment, &error.to_string()),
+        };
+        if base < floor {
+            let reason = Corruption::offset(floor, base);
+            let severity = self.severity(segment, Position::ZERO);
+            self.report(Problem {
+                bytes: segment.end().0,
+                offsets: base..floor,
+                ..problem(severity, &path, ProblemKind::Batch { reason })
+            });
+        }
+        let ceiling = next.map_or(i64::MAX.cast_unsigned(), |next| next.base_offset());
+        let subject = Subject {
+            segment,
+            file: &file,
+            end: segment.end(),
+            ceiling,
+            dense: self.is_dense(segment, digest.as_ref()),
+            digest: digest.as_ref(),
+        };
+        let (survey, index) = match self.survey(&subject) {
+            Ok(found) => found,
+            Err(error) => return self.unreadable(segment, &error.to_string()),
+        };
+        self.stretches(segment, &survey, next.is_none());
+        let end = survey.next_offset;
+        let whole = digest.is_some_and(|digest| digest.summary.length == segment.end());
+        let intact = survey.stretches.all_good() && survey.odd_blocks.is_empty();
+        self.findings.condition.digests += u64::from(whole && intact);
+        self.add_up(&survey);
+        self.findings.segments.push(SegmentFindings {
+            segment: Arc::clone(segment),
+            digest_fits: whole && intact && !survey.misplaced,
+            survey: Some(survey),
+            index,
+        });
+        end.max(base)
+    }
+
+    /// The digest, if it can be held against the segment; and what is wrong with it if not.
+    fn digest(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Option<Digest> {
+        let path = segment.digest_path();
+        let Some(digest) = segment.digest(&self.host.disk) else {
+            if self.host.disk.exists(&path).unwrap_or(false) {
+                self.report(problem(Severity::Derivable, &path, ProblemKind::Digest));
+            }
+            return None;
+        };
+        let summary = digest.summary;
+        if summary.length > segment.end() {
+            if self.settled {
+                self.short(segment, summary.length);
+            }
+            return None;
+        }
+        if summary.length < segment.end() {
+            // Of the last segment that is how it is while the log is open.
+            if next.is_some() {
+                self.report(problem(Severity::Derivable, &path, ProblemKind::Digest));
+            }
+            return Some(digest);
+        }
+        if let Some(next) = next.filter(|next| next.base_offset() != summary.next_offset)
+            && self.settled
+        {
+            let lost = self.dir.join(file_name::log(summary.next_offset));
+            let to = next.base_offset().max(summary.next_offset);
+            self.report(Problem {
+                offsets: summary.next_offset..to,
+                ..problem(Severity::Damage, &lost, ProblemKind::Missing)
+            });
+        }
+        Some(digest)
+    }
+
+    fn short(&mut self, segment: &Segment, expected: Position) {
+        let expected_bytes = expected.0;
+        self.report(Problem {
+            position: segment.end().0,
+            bytes: expected.since(segment.end()),
+            ..problem(
+                Severity::Damage,
+                &segment.log_path(),
+                ProblemKind::Short { expected_bytes },
+            )
+        });
+    }
+
+    fn unreadable(&mut self, segment: &Arc<Segment>, error: &str) -> Offset {
+        let kind = ProblemKind::Unreadable {
+            error: error.to_owned(),
+        };
+        self.report(problem(Severity::Damage, &segment.log_path(), kind));
+        self.findings.condition.segments += 1;
+        self.findings.segments.push(SegmentFindings {
+            segment: Arc::clone(segment),
+            survey: None,
+            index: Verdict::Missing,
+            digest_fits: false,
+        });
+        segment.base_offset()
+    }
+
+    /// Whether it is known that the segment has no gaps.
+    fn is_dense(&self, segment: &Segment, digest: Option<&Digest>) -> bool {
+        let sealed = digest
+            .is_some_and(|digest| digest.summary.dense && digest.summary.length == segment.end());
+        let base = segment.base_offset();
+        sealed
+            || self.mark.is_some_and(|mark| {
+                base > mark.segment_base || base == mark.segment_base && mark.dense
+            })
+    }
+
+    /// Goes over the batches, and holds the indexes and the mark against them.
+    fn survey(&mut self, subject: &Subject<'_>) -> Result<(Survey, Verdict)> {
+        let segment = subject.segment;
+        let index = segment.read_index_files(&self.host.disk)?;
+        let mut check = index
+            .as_ref()
+            .map(|index| IndexCheck::new(segment.base_offset(), index));
+        let mark = self
+            .mark
+            .filter(|mark| mark.segment_base == segment.base_offset());
+        let mut at_mark = None;
+        let (mut covered, mut epochs) = (0_u64, std::mem::take(&mut self.findings.epochs));
+        let survey = subject.survey(|raw| {
+            if let Some(check) = &mut check {
+                check.batch(raw);
+            }
+            if mark.is_some_and(|mark| mark.position == raw.end()) {
+                at_mark = Some(raw.header.next_offset());
+            }
+            let header = &raw.header;
+            covered = covered.saturating_add(header.next_offset() - header.base_offset);
+            note_epoch(&mut epochs, raw);
+        })?;
+        self.findings.epochs = epochs;
+        self.covered = self.covered.saturating_add(covered);
+        if let Some(mark) = mark {
+            self.flushed_end(segment, &survey, &mark, at_mark);
+        }
+        let verdict = check.map_or(Verdict::Missing, IndexCheck::verdict);
+        let held = index.filter(|_| verdict == Verdict::Agrees && survey.stretches.all_good());
+        let vouched =
+            held.is_none_or(|index| segment.vouches_for(&index, &self.host.disk).unwrap_or(true));
+        let verdict = if vouched { verdict } else { Verdict::Disagrees };
+        if verdict != Verdict::Agrees && subject.end > Position::ZERO {
+            self.findings.condition.indexes_agree = false;
+            let path = segment.index_path();
+            self.report(problem(Severity::Derivable, &path, ProblemKind::Index));
+        }
+        Ok((survey, verdict))
+    }
+
+    /// Whether what was flushed ends where the mark says.
+    fn flushed_end(
+        &mut self,
+        segment: &Arc<Segment>,
+        survey: &Survey,
+        mark: &Mark,
+        at_mark: Option<Offset>,
+    ) {
+        if segment.end() < mark.position {
+            return self.short(segment, mark.position);
+        }
+        let below = |stretch: &Stretch| stretch.bytes.start < mark.position && !stretch.is_good();
+        if mark.position == Position::ZERO || survey.stretches.iter().any(below) {
+            return;
+        }
+        let reason = match at_mark {
+            Some(next) if next == mark.flushed_offset => return,
+            Some(next) if !mark.dense && next < mark.flushed_offset => return,
+            Some(next) => Corruption::offset(mark.flushed_offset, next),
+            None if survey.reserved > 0 => {
+                let there = segment.end().since(Position(survey.reserved));
+                Corruption::truncated(to_usize(mark.position.0), to_usize(there))
+            }
+            None => Corruption::malformed("a batch reaches over the end of what was flushed"),
+        };
+        self.report(Problem {
+            position: mark.position.0,
+            ..problem(
+                Severity::Damage,
+                &segment.log_path(),
+                ProblemKind::FlushedEnd { reason },
+            )
+        });
+    }
+
+    /// How grave it is that bytes from a place on are no batches.
+    fn severity(&self, segment: &Segment, at: Position) -> Severity {
+        let place = (segment.base_offset(), at);
+        match self.mark {
+            Some(mark) if place >= (mark.segment_base, mark.position) => Severity::AfterCrash,
+            _ => Severity::Damage,
+        }
+    }
+
+    fn stretches(&mut self, segment: &Arc<Segment>, survey: &Survey, last: bool) {
+        let path = segment.log_path();
+        if survey.misplaced {
+            let kind = ProblemKind::Misplaced;
+            self.report(Problem {
+                bytes: segment.end().0,
+                ..problem(Severity::Damage, &path, kind)
+            });
+        }
+        for stretch in survey.stretches.iter() {
+            let mut severity = self.severity(segment, stretch.bytes.start);
+            if self.mark.is_none() && last && stretch.bytes.end == segment.end() {
+                severity = Severity::AfterCrash;
+            }
+            let kind = match &stretch.condition {
+                Condition::Good => continue,
+                Condition::Patched(_, reason) => ProblemKind::Prefix {
+                    reason: reason.clone(),
+                },
+                Condition::Damaged(reason) if severity == Severity::AfterCrash => {
+                    ProblemKind::Tail {
+                        reason: reason.clone(),
+                    }
+                }
+                Condition::Damaged(reason) => ProblemKind::Batch {
+                    reason: reason.clone(),
+                },
+            };
+            self.report(Problem {
+                position: stretch.bytes.start.0,
+                bytes: stretch.len(),
+                offsets: stretch.offsets.clone(),
+                ..problem(severity, &path, kind)
+            });
+        }
+        for block in &survey.odd_blocks {
+            self.report(Problem {
+                position: block.start.0,
+                bytes: block.end.since(block.start),
+                ..problem(Severity::Damage, &path, ProblemKind::Changed)
+            });
+        }
+        if survey.reserved > 0 {
+            let position = segment.end().since(Position(survey.reserved));
+            self.report(Problem {
+                position,
+                bytes: survey.reserved,
+                ..problem(Severity::AfterCrash, &path, ProblemKind::Reserved)
+            });
+        }
+        if survey.not_unpacked > 0 {
+            let batches = survey.not_unpacked;
+            let kind = ProblemKind::NotUnpacked { batches };
+            self.report(problem(Severity::Note, &path, kind));
+        }
+    }
+
+    fn add_up(&mut self, survey: &Survey) {
+        let condition = &mut self.findings.condition;
+        condition.segments += 1;
+        condition.batches = condition.batches.saturating_add(survey.batches);
+        condition.records = condition.records.saturating_add(survey.records);
+        let kept: u64 = survey.stretches.kept().map(Stretch::len).sum();
+        condition.bytes = condition.bytes.saturating_add(kept);
+        let patched = survey.stretches.kept().filter(|stretch| !stretch.is_good());
+        let patched: u64 = patched
+            .map(|stretch| stretch.offsets.end.saturating_sub(stretch.offsets.start))
+            .sum();
+        self.covered = self.covered.saturating_add(patched);
+    }
+
+    fn sum_up(&mut self, segments: &[Arc<Segment>], end: Offset) {
+        let first = segments.first().map_or(0, |first| first.base_offset());
+        let start = self.mark.map_or(0, |mark| mark.log_start_offset);
+        let condition = &mut self.findings.condition;
+        condition.start_offset = start.max(first).min(end);
+        condition.end_offset = end;
+        condition.missing_offsets = end.saturating_sub(first).saturating_sub(self.covered);
+    }
+}
+
+/// Notes a batch of a later leader epoch than all before it.
+fn note_epoch(epochs: &mut Vec<LeaderEpoch>, raw: &RawBatch) {
+    let epoch = raw.header.leader_epoch;
+    if epoch >= 0 && epochs.last().is_none_or(|last| last.epoch < epoch) {
+        epochs.push(LeaderEpoch {
+            epoch,
+            start_offset: raw.header.base_offset,
+        });
+    }
+}

@@ -1,0 +1,191 @@
+//! The digest beside a segment: when it is believed, and what follows from it for readers.
+//!
+//! Knows nothing about when digests are made. They are hints: one that is missing, torn or of an
+//! older state of the segment is as good as none.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::{Access, Disk};
+use crate::error::{Error, Result};
+use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
+use crate::sync::Ordering;
+use crate::types::{Offset, Position};
+
+use super::guard::{Guard, Landing};
+use super::{OpenFiles, Segment, SparseIndex, relative, write_whole};
+
+impl Segment {
+    /// The path of the digest.
+    pub(crate) fn digest_path(&self) -> PathBuf {
+        let name = FileName::segment(self.base_offset, FileKind::Digest);
+        self.dir.join(name.to_string())
+    }
+
+    /// What the digest says of the segment as a whole, if there is one of it.
+    pub(crate) fn digest_summary(&self, disk: &Disk) -> Option<DigestSummary> {
+        let file = disk.open(&self.digest_path(), Access::Read).ok()?;
+        let mut front = [0; SUMMARY_LEN];
+        file.read_at(0, &mut front).ok()?;
+        self.own(DigestSummary::decode(&front)?)
+    }
+
+    /// The digest, if there is one of this segment. It may speak of an earlier, shorter state.
+    pub(crate) fn digest(&self, disk: &Disk) -> Option<Digest> {
+        let limit = self.digest_summary(disk)?.file_len();
+        let bytes = disk.read_small(&self.digest_path(), limit).ok()??;
+        let digest = Digest::decode(&bytes)?;
+        self.own(digest.summary).map(|_| digest)
+    }
+
+    fn own(&self, summary: DigestSummary) -> Option<DigestSummary> {
+        (summary.base_offset == self.base_offset).then_some(summary)
+    }
+
+    /// Writes the digest, in place of an older one; not synced. Nothing is written once the digest
+    /// was retired.
+    pub(crate) fn write_digest(&self, disk: &Disk, digest: &Digest) -> Result<()> {
+        if self.retired.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        write_whole(disk, &self.digest_path(), &digest.encode())
+    }
+
+    /// What the batches are held against, by the digest where nobody has said.
+    pub(crate) fn guard(&self, disk: &Disk) -> Guard {
+        let mut slot = self.guard.lock();
+        if let Some(guard) = &*slot {
+            return guard.clone();
+        }
+        let end = self.end();
+        let guard = match self.digest_summary(disk) {
+            Some(summary) if summary.length == end && summary.dense => Guard::Dense,
+            Some(summary) if summary.length <= end => self.sealed_guard(disk),
+            _ => Guard::Rising,
+        };
+        // The digest of a segment that took its place goes by the same name.
+        if self.is_gone() {
+            return Guard::Rising;
+        }
+        *slot = Some(guard.clone());
+        guard
+    }
+
+    fn sealed_guard(&self, disk: &Disk) -> Guard {
+        let digest = self.digest(disk);
+        digest.map_or(Guard::Rising, Guard::sealed)
+    }
+
+    /// Says what the batches are to be held against.
+    pub(crate) fn set_guard(&self, guard: Guard) {
+        *self.guard.lock() = Some(guard);
+    }
+
+    /// Holds the batches against a digest that was just made.
+    pub(crate) fn guard_by(&self, digest: Digest) {
+        self.set_guard(if digest.summary.dense {
+            Guard::Dense
+        } else {
+            Guard::sealed(digest)
+        });
+    }
+
+    /// Whether it is known that there are no gaps, and so that the next batch must not make one.
+    pub(crate) fn is_dense(&self) -> bool {
+        matches!(&*self.guard.lock(), Some(Guard::Dense))
+    }
+
+    /// Forgets what can be read again and takes memory.
+    pub(super) fn forget_digest(&self) {
+        let mut slot = self.guard.lock();
+        if matches!(&*slot, Some(Guard::Sealed(_))) {
+            *slot = None;
+        }
+    }
+
+    /// The beginning, as a place to read from.
+    pub(crate) fn start(&self, disk: &Disk) -> Landing {
+        Landing {
+            position: Position::ZERO,
+            floor: self.base_offset,
+            first_next: None,
+            guard: self.guard(disk),
+        }
+    }
+
+    /// The place to read from for whoever looks for an offset: every batch that ends above it lies
+    /// there or behind it.
+    pub(crate) fn landing(
+        self: &Arc<Self>,
+        offset: Offset,
+        disk: &Disk,
+        pool: &OpenFiles,
+    ) -> Result<Landing> {
+        let start = self.start(disk);
+        let Some(relative) = relative(self.base_offset, offset).filter(|relative| *relative > 0)
+        else {
+            return Ok(start);
+        };
+        let entry = self.with_index(disk, pool, |index| index.entry_for(relative))?;
+        let Some(entry) = entry else {
+            return Ok(start);
+        };
+        let last = self
+            .base_offset
+            .saturating_add(u64::from(entry.relative_offset));
+        Ok(Landing {
+            position: Position(u64::from(entry.position)),
+            first_next: Some(last.saturating_add(1)),
+            ..start
+        })
+    }
+
+    /// The checksums of both index files as the indexes in memory would have them.
+    pub(crate) fn index_crcs(index: &SparseIndex) -> (u32, u32) {
+        let (offsets, times) = index.encode();
+        (crc32fast::hash(&offsets), crc32fast::hash(&times))
+    }
+
+    /// The same for indexes that are in memory; `None` where there are none.
+    pub(crate) fn index_crcs_known(&self) -> Option<(u32, u32)> {
+        self.index.read().as_ref().map(Self::index_crcs)
+    }
+
+    /// Removes the digest, durably once the directory is synced: what it speaks of is about to
+    /// change.
+    pub(crate) fn remove_digest(&self, disk: &Disk) -> Result<()> {
+        let path = self.digest_path();
+        match disk.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(&path, "remove", error));
+            }
+            _ => {}
+        }
+        let mut guard = self.guard.lock();
+        if !matches!(&*guard, Some(Guard::Dense)) {
+            *guard = Some(Guard::Rising);
+        }
+        Ok(())
+    }
+
+    /// Removes the digest for good: another segment is about to take its name. Whoever makes
+    /// digests must be kept out meanwhile.
+    pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
+        self.retired.store(true, Ordering::Release);
+        self.remove_digest(disk)
+    }
+
+    /// Removes a digest that speaks of bytes from a place on.
+    pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<()> {
+        match self.digest_summary(disk) {
+            Some(digest) if digest.length > end => self.remove_digest(disk),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the digest vouches for indexes that were read; `None` without one of this state.
+    pub(crate) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
+        let summary = self.digest_summary(disk)?;
+        (summary.length == self.end()).then(|| summary.index_crcs == Self::index_crcs(index))
+    }
+}
