@@ -10,7 +10,7 @@
 //! 4. *Kept*: below the cleaned point no key has two records.
 //! 5. *Found*: `read` and `offset_for_time` answer as a walk over the view does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::Rng;
@@ -85,8 +85,18 @@ impl Oracle {
         }
     }
 
-    /// The newest records are gone.
+    /// The newest records are gone. What they superseded went before them, if a compaction was over
+    /// them.
     pub(super) fn truncated(&mut self, end: Offset) {
+        let mut superseded = BTreeSet::new();
+        for at in (0..self.cleaned_to).rev() {
+            let key = &self.appended[crate::types::to_usize(at)].key;
+            if at >= end {
+                superseded.insert(key);
+            } else if superseded.contains(key) {
+                self.may_go.insert(at, Timestamp::NONE);
+            }
+        }
         self.appended.truncate(crate::types::to_usize(end));
         self.cleaned_to = self.cleaned_to.min(end);
         self.may_go.split_off(&end);

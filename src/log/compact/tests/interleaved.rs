@@ -26,14 +26,13 @@ fn append(bench: &Bench, count: u32) {
 
 /// Whether compaction is writing an output: then it holds no lock that others wait for.
 fn is_writing(sim: &Sim) -> bool {
-    let (mut cleaned, mut swap) = (false, false);
+    let (mut begun, mut complete) = (0, 0);
     for (path, _) in sim.files() {
-        let suffix = path.extension().unwrap_or_default();
-        let log = Path::new(path.file_stem().unwrap_or_default());
-        cleaned |= suffix == "cleaned" && log.extension().is_some_and(|kind| kind == "log");
-        swap |= suffix == "swap";
+        let name = path.to_str().unwrap();
+        begun += usize::from(name.ends_with(".log.cleaned"));
+        complete += usize::from(name.ends_with(".timeindex.cleaned"));
     }
-    cleaned && !swap
+    begun > complete
 }
 
 /// Does something once, in the middle of the writing of an output.
