@@ -179,7 +179,7 @@ impl Coordinator {
                     });
                 }
             }
-            store.commit(&group, &back)?;
+            store.set_back(&group, &back)?;
         }
         for topic in gone {
             store.forget_topic(&topic)?;

@@ -224,7 +224,8 @@ impl Topic {
         }
     }
 
-    /// A handle on the log of a partition. The broker closes it: [`Log::close`] flushes it only.
+    /// A handle on the log of a partition. The broker closes it: [`Log::close`] flushes it only. It
+    /// does not keep the broker open, as a topic's handle does.
     ///
     /// # Errors
     ///

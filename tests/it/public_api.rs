@@ -235,6 +235,11 @@ fn group(group: &ConsumerGroup) -> Result<()> {
     consumer.leave()
 }
 
+fn checks(dir: &Path) -> Result<()> {
+    let _report: ottla::VerifyReport = ottla::verify(dir)?;
+    Ok(())
+}
+
 fn errors(error: &Error) -> bool {
     match error {
         Error::Io {

@@ -162,6 +162,17 @@ impl OffsetStore {
         self.write(self.partition_of(group), &writes)
     }
 
+    /// Commits what recovery found to be true, and makes it durable whatever the durability of the
+    /// broker is. Records appended from now on may reach as far as the commit that was set back;
+    /// should that one return after the next power cut, it would pass over them.
+    pub(crate) fn set_back(&self, group: &str, commits: &[Commit]) -> Result<()> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        self.commit(group, commits)?;
+        self.make(self.partition_of(group))?.flush().map(drop)
+    }
+
     /// Forgets a group; false when nothing was known of it.
     pub(crate) fn forget_group(&self, group: &str) -> Result<bool> {
         let partition = self.partition_of(group);
@@ -170,11 +181,15 @@ impl OffsetStore {
         Ok(!keys.is_empty())
     }
 
-    /// Forgets what all groups have committed for a topic.
+    /// Forgets what all groups have committed for a topic, for good: the next topic of this name
+    /// may be made at once, and a power cut must not give it the commits of this one.
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
         for partition in 0..self.logs.count() {
             let keys = self.with_groups(partition, |groups| groups.keys_of_topic(topic))?;
-            self.bury(partition, &keys)?;
+            if !keys.is_empty() {
+                self.bury(partition, &keys)?;
+                self.make(partition)?.flush()?;
+            }
         }
         Ok(())
     }
