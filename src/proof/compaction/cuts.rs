@@ -81,17 +81,20 @@ impl Watch {
         let at = at.unwrap_or_else(|| panic!("{}: readers see what no pass leads to", self.name));
         let allowed = &self.states[at..self.states.len().min(at + 2)];
         let (number, chance) = (sim.operations(), self.rng.next());
-        let always = sim
-            .crash_states_canonical()
-            .chain(std::iter::once(sim.process_crash()))
-            .map(|found| (found, 1));
-        let one_of = self.one_of;
-        let sometimes = sim
+        // A kill and one power cut always, the others by chance.
+        let cuts: Vec<_> = sim.crash_states_canonical().collect();
+        let always = self
+            .rng
+            .below(u64::try_from(cuts.len()).unwrap_or(1).max(1));
+        let cuts = (0_u64..)
+            .zip(cuts)
+            .map(|(at, found)| (found, at == always))
+            .chain(std::iter::once((sim.process_crash(), true)));
+        let others = sim
             .crash_states_random(chance, self.random)
-            .chain(sim.crash_states_exhaustive(8))
-            .map(|found| (found, one_of));
-        for (found, one_of) in always.chain(sometimes) {
-            if self.rng.one_in(one_of) {
+            .chain(sim.crash_states_exhaustive(8));
+        for (found, always) in cuts.chain(others.map(|found| (found, false))) {
+            if always || self.rng.one_in(self.one_of) {
                 let told = format!("cut before operation {number}, {:?}", found.born_of());
                 let depth = self.rng.below(60);
                 self.meet(&found, allowed, &told, depth);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::super::rig::{DIR, still_clock};
 use super::super::{Rng, Scale, Whereabouts};
-use super::oracle::{Entry, Oracle, probe, view};
+use super::oracle::{BATCH_RECORDS_MAX, Entry, Oracle, probe, view};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
 use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
@@ -178,7 +178,7 @@ impl History {
 
     fn append(&mut self) {
         let count = if self.rng.one_in(3) {
-            self.rng.below(12) + 1
+            self.rng.below(BATCH_RECORDS_MAX) + 1
         } else {
             1
         };

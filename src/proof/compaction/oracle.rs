@@ -17,6 +17,9 @@ use super::super::Rng;
 use crate::log::Log;
 use crate::types::{Offset, Record, Timestamp};
 
+/// No history appends more records at once.
+pub(super) const BATCH_RECORDS_MAX: u64 = 12;
+
 /// A record as it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -67,6 +70,9 @@ pub(super) struct Oracle {
     /// Tombstones that a pass has met, and when the first one did: they may go from that time on
     /// that is noted, by the longest clock there was.
     pub(super) may_go: BTreeMap<Offset, Timestamp>,
+    /// The same for tombstones above the end of a pass: a horizon is of a whole batch, and the last
+    /// one may have reached so far.
+    pub(super) perhaps_seen: BTreeMap<Offset, Timestamp>,
 }
 
 impl Oracle {
@@ -78,9 +84,15 @@ impl Oracle {
     pub(super) fn cleaned(&mut self, to: Offset, now: Timestamp, delete_retention: Duration) {
         // A crash may have forgotten how far an earlier one got.
         self.cleaned_to = self.cleaned_to.max(to);
-        for (at, entry) in (0..to).zip(&self.appended) {
+        let reached = to.saturating_add(BATCH_RECORDS_MAX);
+        for (at, entry) in (0..reached).zip(&self.appended) {
             if entry.value.is_none() {
-                self.may_go.entry(at).or_insert(now.plus(delete_retention));
+                let noted = if at < to {
+                    &mut self.may_go
+                } else {
+                    &mut self.perhaps_seen
+                };
+                noted.entry(at).or_insert(now.plus(delete_retention));
             }
         }
     }
@@ -100,6 +112,7 @@ impl Oracle {
         self.appended.truncate(crate::types::to_usize(end));
         self.cleaned_to = self.cleaned_to.min(end);
         self.may_go.split_off(&end);
+        self.perhaps_seen.split_off(&end);
     }
 
     /// Holds a view against what is owed. `now` is the largest time that the clock ever showed.
@@ -118,7 +131,11 @@ impl Oracle {
             }
         }
         for (key, at) in &newest {
-            let gone = self.may_go.get(at).is_some_and(|horizon| *horizon <= now);
+            let horizons = [self.may_go.get(at), self.perhaps_seen.get(at)];
+            let gone = horizons
+                .into_iter()
+                .flatten()
+                .any(|horizon| *horizon <= now);
             let key = String::from_utf8_lossy(key);
             assert!(
                 gone || view.contains_key(at),
