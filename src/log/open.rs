@@ -225,6 +225,7 @@ impl Opening<'_> {
         let walk = Walk {
             dense_from: self.mark.map(|_| unflushed.unwrap_or(Position::ZERO)),
             mark: mark.map(|mark| mark.position),
+            flushed_offset: mark.map_or(0, |mark| mark.flushed_offset),
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
@@ -262,6 +263,7 @@ impl Opening<'_> {
             index,
             dense_from: Some(if mark.dense { after } else { mark.position }),
             mark: Some(mark.position),
+            flushed_offset: mark.flushed_offset,
         };
         let mut scanned = scan(segment, file, walk)?;
         // What lies below the mark must still be valid.

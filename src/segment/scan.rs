@@ -50,6 +50,9 @@ pub(crate) struct Walk {
     pub(crate) dense_from: Option<Position>,
     /// A place where a batch should end.
     pub(crate) mark: Option<Position>,
+    /// No batch behind that place begins below this offset: a log that was truncated inside a gap
+    /// goes on behind it.
+    pub(crate) flushed_offset: Offset,
 }
 
 impl Walk {
@@ -61,6 +64,7 @@ impl Walk {
             index: SparseIndex::default(),
             dense_from: None,
             mark: None,
+            flushed_offset: 0,
         }
     }
 
@@ -99,7 +103,10 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Resul
         match cursor.next(file, walk.end) {
             Ok(None) => break,
             Ok(Some(raw)) => {
-                let (expected, base) = (found.next_offset, raw.header.base_offset);
+                let (mut expected, base) = (found.next_offset, raw.header.base_offset);
+                if walk.mark == Some(raw.position) {
+                    expected = expected.max(walk.flushed_offset);
+                }
                 if walk.is_dense_at(raw.position) && base != expected {
                     found.stopped = Some(Corruption::offset(expected, base));
                     break;
@@ -115,7 +122,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Resul
                 }
                 // Where the walk begins in the middle, nothing is known of the first batch.
                 let began = raw.position == walk.from && walk.from > Position::ZERO;
-                found.dense &= base == expected || began;
+                found.dense &= base == found.next_offset || began;
                 found.end = raw.end();
                 found.next_offset = raw.header.next_offset();
                 if walk.mark == Some(found.end) {

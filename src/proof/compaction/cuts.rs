@@ -184,11 +184,14 @@ impl Watch {
         let (name, told) = (self.name, told.to_owned());
         let (clock, config) = (Arc::clone(&self.clock), self.config.clone());
         let counts = Arc::clone(&self.counts);
+        let one_of = Scale::asked().of(5, 1, 1);
         untouched.on_change(move |sim| {
             let at = sim.operations();
+            let mut rng = Rng(at);
             for again in sim
                 .crash_states_canonical()
                 .chain(sim.crash_states_random(at, 2))
+                .filter(|_| rng.one_in(one_of))
             {
                 counts.lock().interrupted += 1;
                 let told = format!("{told}, then before {at}, {:?}", again.born_of());

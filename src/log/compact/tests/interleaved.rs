@@ -214,3 +214,23 @@ fn a_failed_pass_leaves_everything_as_it_was_and_the_next_one_succeeds() {
         assert!(failed > 10 && poisoned > 2);
     }
 }
+
+#[test]
+fn a_log_that_was_truncated_inside_a_gap_goes_on_behind_it_after_a_crash() {
+    for flushes in [false, true] {
+        let mut bench = rolled();
+        bench.log().compact().unwrap();
+        bench.log().truncate(95).unwrap();
+        bench.log().truncate(85).unwrap();
+        assert_eq!(bench.log().append(Record::keyed("a", "b")).unwrap(), 85);
+        if flushes {
+            bench.log().flush().unwrap();
+        }
+        let next = bench.sim.process_crash();
+        bench.log.take().unwrap().abandon();
+        bench.sim = next;
+        let report = bench.open().open_report().clone();
+        assert_eq!(report.quarantined_bytes, 0, "{report:?}");
+        assert_eq!(bench.offsets(), [85]);
+    }
+}
