@@ -18,6 +18,8 @@ const READERS: u64 = 8;
 const KEYS: u64 = 50;
 const EVERY: Duration = Duration::from_millis(5);
 const SWAPS: u64 = 100;
+/// Records.
+const AT_A_TIME: u64 = 1500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Stage {
@@ -42,17 +44,20 @@ impl Stage {
     }
 }
 
-fn write(stage: &Stage) {
+/// Appends as many records as it is told, and again, until nobody tells any more.
+fn write(stage: &Stage, told: &mpsc::Receiver<u64>) {
     let _curtain = Curtain(stage);
     let mut number = 0_u64;
-    while !stage.is_over() {
-        let key = number % KEYS;
-        let value = format!("{number:012} and some more");
-        let key = key.to_be_bytes();
-        let record = Record::keyed(&key, &value);
-        stage.log.append(record).unwrap();
-        number += 1;
-        stage.written.store(number, Ordering::Release);
+    for more in told {
+        for _ in 0..more {
+            let key = number % KEYS;
+            let value = format!("{number:012} and some more");
+            let key = key.to_be_bytes();
+            let record = Record::keyed(&key, &value);
+            stage.log.append(record).unwrap();
+            number += 1;
+            stage.written.store(number, Ordering::Release);
+        }
     }
 }
 
@@ -124,8 +129,9 @@ fn peek(stage: &Stage, dice: u64) {
     }
 }
 
-/// Compacts and forgets until enough segments were swapped.
-fn keep_up(stage: &Stage) -> (u64, u64) {
+/// Compacts and forgets until enough segments were swapped. The writer is told to write as much as
+/// a pass can keep up with, and writes while the pass runs.
+fn keep_up(stage: &Stage, writer: &mpsc::Sender<u64>) -> (u64, u64) {
     let _curtain = Curtain(stage);
     // Nobody ever sends anything: waiting for it is waiting for the time to pass.
     let (_nobody, tick) = mpsc::channel::<()>();
@@ -133,6 +139,7 @@ fn keep_up(stage: &Stage) -> (u64, u64) {
     let began = Instant::now();
     while !stage.is_over() && swaps < SWAPS {
         assert!(began.elapsed() < PATIENCE, "{swaps} swaps and no more");
+        writer.send(AT_A_TIME).unwrap();
         let report = stage.log.compact().unwrap();
         swaps += u64::from(report.segments_after > 0);
         let report = stage.log.apply_retention().unwrap();
@@ -156,11 +163,13 @@ fn readers_do_not_notice_that_segments_are_swapped_and_forgotten() {
     };
     let (reads, swaps, forgotten) = thread::scope(|scope| {
         let stage = &stage;
-        scope.spawn(|| write(stage));
+        let (writer, told) = mpsc::channel();
+        scope.spawn(move || write(stage, &told));
         let readers: Vec<_> = (0..READERS)
             .map(|number| scope.spawn(move || read(stage, number)))
             .collect();
-        let (swaps, forgotten) = keep_up(stage);
+        let (swaps, forgotten) = keep_up(stage, &writer);
+        drop(writer);
         let reads: Vec<_> = readers
             .into_iter()
             .map(|reader| reader.join().unwrap())

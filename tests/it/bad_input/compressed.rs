@@ -76,10 +76,12 @@ fn repacked(batch: &[u8], codec: u8, payload: &[u8]) -> Vec<u8> {
 /// be readable, and a compaction must lose nothing.
 fn read_first(dir: &Path, path: &Path, batch: &[u8]) -> Result<Vec<String>, Error> {
     fs::write(path, batch).unwrap();
-    for index in files_with(dir, "index") {
-        let of_first = index.file_stem() == path.file_stem();
-        if of_first {
-            fs::remove_file(index).unwrap();
+    // What stands beside it speaks of the batch that was there.
+    for kind in ["index", "digest"] {
+        for beside in files_with(dir, kind) {
+            if beside.file_stem() == path.file_stem() {
+                fs::remove_file(beside).unwrap();
+            }
         }
     }
     let log = Log::open(dir, config()).unwrap();
