@@ -48,7 +48,8 @@ pub use group::{
 };
 pub use log::{
     CompactionReport, Log, LogCondition, LogConfig, OpenEvent, OpenReport, Problem, ProblemKind,
-    Reader, RetentionReport, SegmentInfo, Severity, VerifyReport, verify,
+    Reader, RepairReport, RetentionReport, SegmentInfo, SetAside, Severity, VerifyReport, repair,
+    verify,
 };
 pub use topic::{
     Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,

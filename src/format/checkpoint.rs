@@ -96,7 +96,6 @@ pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Vec<LeaderEpoch>, Corruption
 }
 
 /// Writes a leader epoch checkpoint.
-#[cfg(test)]
 pub(crate) fn encode_epochs(epochs: &[LeaderEpoch]) -> String {
     encode(epochs.iter(), |text, item| {
         writeln!(text, "{} {}", item.epoch, item.start_offset)

@@ -68,9 +68,7 @@ impl HotSettings {
         };
         let special = config.compression_type != Compression::None
             || config.message_timestamp_type != TimestampType::CreateTime
-            || config.cleanup_policy.compacts()
-            || config.message_timestamp_before_max_ms.is_some()
-            || config.message_timestamp_after_max_ms.is_some();
+            || has_rules(config);
         self.max_message_bytes
             .store(config.max_message_bytes, Ordering::Relaxed);
         self.durability.store(durability, Ordering::Relaxed);
@@ -223,8 +221,11 @@ impl Shared {
         };
         with_scratch(|scratch| {
             let mut builder = BatchBuilder::new(scratch, options);
+            let ruled = has_rules(&config);
             for record in records {
-                check_record(&record, &config, options.now)?;
+                if ruled {
+                    check_record(&record, &config, options.now)?;
+                }
                 builder.push(&record).map_err(|error| self.refused(error))?;
             }
             if builder.count() == 0 {
@@ -542,6 +543,13 @@ impl Shared {
             Err(error) => Err(Error::io(&path, "create", error)),
         }
     }
+}
+
+/// Whether a log has rules for its records.
+fn has_rules(config: &LogConfig) -> bool {
+    config.cleanup_policy.compacts()
+        || config.message_timestamp_before_max_ms.is_some()
+        || config.message_timestamp_after_max_ms.is_some()
 }
 
 /// The rules for a record that some logs have.

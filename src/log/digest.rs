@@ -13,12 +13,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use crate::disk::File;
+use crate::error::Result;
 use crate::format::{Digest, DigestBuilder};
 use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
 
 use super::Shared;
+use super::append::Gate;
 use super::flush::Turn;
 use super::host::Chore;
 
@@ -113,29 +115,25 @@ impl Shared {
         }
     }
 
-    /// Goes over so many bytes for digests that wait; true when there is more to do.
+    /// Goes over so many bytes for digests that wait; true when there is more to do. Nothing is
+    /// locked meanwhile: whoever seals a segment must not wait.
     fn digest_slice(&self, bytes: u64) -> bool {
-        let mut state = self.digesting.state.lock();
-        let work = if let Some(work) = state.current.take() {
-            work
-        } else {
-            let Some(next) = state.waiting.pop_front() else {
-                return false;
+        let (current, next) = {
+            let mut state = self.digesting.state.lock();
+            let current = state.current.take();
+            let next = match current {
+                Some(_) => None,
+                None => state.waiting.pop_front(),
             };
-            match self.begin_digest(next) {
-                Some(work) => work,
-                None => return !state.waiting.is_empty(),
-            }
+            (current, next)
         };
-        match work.advance(bytes) {
-            Progress::More(work) => state.current = Some(work),
-            Progress::Done(work) => {
-                drop(state);
-                self.finish_digest(work);
-                state = self.digesting.state.lock();
-            }
-            Progress::Damaged => {}
+        let work = current.or_else(|| self.begin_digest(next?));
+        match work.map(|work| work.advance(bytes)) {
+            Some(Progress::More(work)) => self.digesting.state.lock().current = Some(work),
+            Some(Progress::Done(work)) => self.finish_digest(work),
+            Some(Progress::Damaged) | None => {}
         }
+        let state = self.digesting.state.lock();
         state.current.is_some() || !state.waiting.is_empty()
     }
 
@@ -172,17 +170,21 @@ impl Shared {
         let (Some(index_crcs), Ok(turn)) = (index_crcs, self.take_turn()) else {
             return;
         };
-        self.write_digest(&turn, work, index_crcs);
+        // A log that is being closed is left alone from then on.
+        let gate = self.append.lock().gate;
+        if gate == Gate::Open {
+            self.write_digest(&turn, work, index_crcs);
+        }
     }
 
     fn write_digest(&self, _turn: &Turn<'_>, work: Work, index_crcs: (u32, u32)) {
-        if !self.is_as_it_was(&work.of) || self.closed.load(Ordering::Acquire) {
+        if !self.is_as_it_was(&work.of) {
             return;
         }
         let segment = &work.of.segment;
         let digest = work.builder.finish(self.end_of(segment), index_crcs);
-        if segment.write_digest(&self.host.disk, &digest).is_ok() && digest.summary.dense {
-            segment.set_guard(Guard::Dense);
+        if segment.write_digest(&self.host.disk, &digest).is_ok() {
+            segment.learn_from(&digest.summary);
         }
     }
 
@@ -191,6 +193,16 @@ impl Shared {
         let segments = self.segments.read();
         let next = segments.after(segment.base_offset());
         next.map_or(segment.next_offset(), |next| next.base_offset())
+    }
+
+    /// Makes every index and digest that is missing, for a log that was just repaired.
+    pub(super) fn rebuild_hints(&self) -> Result<()> {
+        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        for segment in segments {
+            segment.with_index(&self.host.disk, &self.host.files, |_| ())?;
+        }
+        while self.digest_slice(SLICE_BYTES) {}
+        Ok(())
     }
 
     /// Makes the digests that a closed log has: of the active segment, and of those that wait if

@@ -35,6 +35,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether a truncation was interrupted.
+    pub(super) fn truncates(&self) -> bool {
+        self.intent.is_some()
+    }
+
     /// Whether something was interrupted that changes which segments there are.
     pub(super) fn is_unsettled(&self) -> bool {
         let staged = |(_, name): &(String, FileName)| match name {
@@ -219,6 +224,8 @@ impl Opening<'_> {
                 segment.keep_file(file);
                 segment.set_guard(Guard::Rising);
                 segment.rebuild_index(self.disk(), &self.host.files)?;
+            } else if self.host.marks.are_distrusted() {
+                segment.distrust_digest();
             }
             Ok(segment)
         });

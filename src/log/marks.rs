@@ -36,6 +36,8 @@ const _: () = assert!(SLOT_LEN == 128);
 pub(crate) struct Marks {
     path: PathBuf,
     file: Option<File>,
+    /// What is known of the root's logs speaks of files that somebody else may have changed.
+    distrusted: bool,
     table: Mutex<Table>,
     synced_at: Mutex<Option<Instant>>,
 }
@@ -121,7 +123,15 @@ impl Marks {
 
     /// The marks of a root whose own are not to be believed: none.
     pub(crate) fn none(root: &Path) -> Self {
-        Self::with(&root.join(file_name::MARKS), None, &[])
+        Self {
+            distrusted: true,
+            ..Self::with(&root.join(file_name::MARKS), None, &[])
+        }
+    }
+
+    /// Whether nothing is to be believed that was noted of the logs: neither marks nor digests.
+    pub(crate) fn are_distrusted(&self) -> bool {
+        self.distrusted
     }
 
     fn with(path: &Path, file: Option<File>, bytes: &[u8]) -> Self {
@@ -144,6 +154,7 @@ impl Marks {
         Self {
             path: path.to_path_buf(),
             file,
+            distrusted: false,
             table: Mutex::new(table),
             synced_at: Mutex::new(None),
         }

@@ -28,6 +28,7 @@ mod open;
 mod place;
 mod quarantine;
 mod read;
+mod repair;
 mod report;
 mod retention;
 mod root;
@@ -51,9 +52,14 @@ pub(crate) use open::{LogSource, OpenMode};
 pub(crate) use place::open_alone_on;
 pub(crate) use place::{make_dir, take_lock};
 pub use read::Reader;
+#[cfg(test)]
+pub(crate) use repair::repair_on;
+pub use repair::{RepairReport, SetAside, repair};
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
+#[cfg(test)]
+pub(crate) use verify::verify_on;
 pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport, verify};
 
 use crate::disk::Lock;
@@ -434,6 +440,7 @@ impl Log {
 
     /// Closes the files of a log that nothing was appended to since this was called last.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
+        self.shared.digest_in_line();
         self.shared.park_if_idle()
     }
 

@@ -226,6 +226,7 @@ impl Opening<'_> {
             dense_from: self.mark.map(|_| unflushed.unwrap_or(Position::ZERO)),
             mark: mark.map(|mark| mark.position),
             flushed_offset: mark.map_or(0, |mark| mark.flushed_offset),
+            blames_gaps: self.mark.is_none(),
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
@@ -264,6 +265,7 @@ impl Opening<'_> {
             dense_from: Some(if mark.dense { after } else { mark.position }),
             mark: Some(mark.position),
             flushed_offset: mark.flushed_offset,
+            blames_gaps: false,
         };
         let mut scanned = scan(segment, file, walk)?;
         // What lies below the mark must still be valid.
@@ -295,6 +297,15 @@ impl Opening<'_> {
             let behind = std::iter::once((segment, scanned.end));
             let later = later.iter().map(|segment| (segment, Position::ZERO));
             self.count_behind(behind.chain(later), scanned.next_offset, &reason)?;
+        }
+        if reserved && self.mark.is_none() && !later.is_empty() {
+            self.report.events.push(OpenEvent::LeftAlone {
+                path: path.clone(),
+                reason: format!(
+                    "zeros stand at byte {}, before the next segment",
+                    rest.start.0
+                ),
+            });
         }
         if !self.writes() {
             return Ok((!reserved).then_some(reason));
@@ -516,7 +527,7 @@ fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
 }
 
 /// Writes bytes over themselves, so that what the page cache holds is what a sync writes.
-fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
+pub(super) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
     let mut buffer = vec![0; (1 << 20).min(to_usize(range.end.since(range.start)))];
     let mut at = range.start;
     while at < range.end {

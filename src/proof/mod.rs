@@ -9,6 +9,8 @@
 //!   state before or after.
 //! - `crash`: a power cut before every operation of every scenario, with every kind of outcome, and
 //!   a second one in the middle of the recovery.
+//! - `flips`: every bit of every file is flipped.
+//! - `damage`: every kind of file, damaged in every way, and repaired.
 //!
 //! Plain `cargo test` runs a tenth of what `OTTLA_PROOF=ci` runs; `OTTLA_PROOF=soak` runs more.
 //! Each suite prints how much it did and fails when that was too little.
@@ -23,6 +25,8 @@
 
 mod compaction;
 mod crash;
+mod damage;
+mod flips;
 mod history;
 mod kafka_rules;
 mod model;

@@ -90,6 +90,17 @@ impl Segment {
         });
     }
 
+    /// Takes in what a digest says that was just written.
+    pub(crate) fn learn_from(&self, digest: &DigestSummary) {
+        // With gaps, it is read when it is needed.
+        *self.guard.lock() = digest.dense.then_some(Guard::Dense);
+    }
+
+    /// Takes the digest for one of other bytes: somebody else may have written the segment since.
+    pub(crate) fn distrust_digest(&self) {
+        self.set_guard(Guard::Rising);
+    }
+
     /// Whether it is known that there are no gaps, and so that the next batch must not make one.
     pub(crate) fn is_dense(&self) -> bool {
         matches!(&*self.guard.lock(), Some(Guard::Dense))
@@ -173,6 +184,19 @@ impl Segment {
     pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
         self.retired.store(true, Ordering::Release);
         self.remove_digest(disk)
+    }
+
+    /// Removes a digest that says that another segment comes next than this one.
+    pub(crate) fn remove_digest_unless_next(
+        &self,
+        disk: &Disk,
+        next_base: Option<Offset>,
+    ) -> Result<()> {
+        match (self.digest_summary(disk), next_base) {
+            (Some(digest), Some(next)) if digest.next_offset == next => Ok(()),
+            (None, _) => Ok(()),
+            _ => self.remove_digest(disk),
+        }
     }
 
     /// Removes a digest that speaks of bytes from a place on.

@@ -53,6 +53,9 @@ pub(crate) struct Walk {
     /// No batch behind that place begins below this offset: a log that was truncated inside a gap
     /// goes on behind it.
     pub(crate) flushed_offset: Offset,
+    /// Nothing is known but the batches themselves: then one that lies behind a gap, and whose
+    /// offset the next batch or the next segment contradicts, is the one that is wrong.
+    pub(crate) blames_gaps: bool,
 }
 
 impl Walk {
@@ -65,6 +68,7 @@ impl Walk {
             dense_from: None,
             mark: None,
             flushed_offset: 0,
+            blames_gaps: false,
         }
     }
 
@@ -82,7 +86,44 @@ const INTERVAL_BYTES: u64 = 4096;
 /// # Errors
 ///
 /// Only [`Error::Io`]: damage ends the walk and is no error here.
-pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Result<TailScan> {
+pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<TailScan> {
+    if !walk.blames_gaps {
+        return scan_to_end(segment, file, walk).map(|(found, _)| found);
+    }
+    let (from, mark, dense_from) = (walk.from, walk.mark, walk.dense_from);
+    let flushed_offset = walk.flushed_offset;
+    let index = walk.index.clone();
+    let (found, gap) = scan_to_end(segment, file, walk)?;
+    // The segment after it begins where this one ends at the latest; of the last segment nothing
+    // is known.
+    let ceiling = Some(segment.next_offset()).filter(|next| *next > segment.base_offset());
+    let contradicted = matches!(found.stopped, Some(Corruption::Offset { .. }))
+        || ceiling.is_some_and(|ceiling| found.next_offset > ceiling);
+    let Some((end, reason)) = gap.filter(|_| contradicted) else {
+        return Ok(found);
+    };
+    let shorter = Walk {
+        from,
+        end,
+        index,
+        dense_from,
+        mark,
+        flushed_offset,
+        blames_gaps: false,
+    };
+    let (mut found, _) = scan_to_end(segment, file, shorter)?;
+    found.stopped = found.stopped.or(Some(reason));
+    Ok(found)
+}
+
+/// The same, believing the offsets; gives also where the last batch begins when it lies behind a
+/// gap.
+fn scan_to_end(
+    segment: &Arc<Segment>,
+    file: &File,
+    mut walk: Walk,
+) -> Result<(TailScan, Option<(Position, Corruption)>)> {
+    let mut gap = None;
     let index = std::mem::take(&mut walk.index);
     let mut cursor = BatchCursor::new(walk.from, segment.base_offset()).sequential();
     let mut found = TailScan {
@@ -122,6 +163,8 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Resul
                 }
                 // Where the walk begins in the middle, nothing is known of the first batch.
                 let began = raw.position == walk.from && walk.from > Position::ZERO;
+                let jumps = base != expected && !began;
+                gap = jumps.then(|| (raw.position, Corruption::offset(expected, base)));
                 found.dense &= base == found.next_offset || began;
                 found.end = raw.end();
                 found.next_offset = raw.header.next_offset();
@@ -138,7 +181,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, mut walk: Walk) -> Resul
         }
     }
     found.newest = found.progress.newest().map(|entry| entry.timestamp);
-    Ok(found)
+    Ok((found, gap))
 }
 
 /// A batch as the indexes of its segment see it, `None` when they cannot.

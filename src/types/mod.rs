@@ -26,4 +26,4 @@ pub(crate) use setting::{
     serialize as serialize_settings,
 };
 pub use timestamp::Timestamp;
-pub(crate) use varint::{read_varint, read_varlong, varint_len, varlong_len, write_varint};
+pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varint, write_varlong};

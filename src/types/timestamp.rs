@@ -80,7 +80,12 @@ impl Timestamp {
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        // In 64 bits: every append asks for the time.
+        let millis = |span: Duration| {
+            let whole = span.as_secs().saturating_mul(1000);
+            let millis = whole.saturating_add(u64::from(span.subsec_millis()));
+            i64::try_from(millis).unwrap_or(i64::MAX)
+        };
         match time.duration_since(UNIX_EPOCH) {
             Ok(after) => Self(millis(after)),
             Err(before) => Self(millis(before.duration()).saturating_neg()),

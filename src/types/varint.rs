@@ -89,8 +89,6 @@ pub(crate) fn write_varint(out: &mut Vec<u8>, value: i32) {
 }
 
 /// Appends the zigzag varint of a 64-bit value.
-#[inline]
-#[cfg(test)]
 pub(crate) fn write_varlong(out: &mut Vec<u8>, value: i64) {
     let mut raw = zigzag64(value);
     while raw >= 0x80 {
@@ -112,7 +110,7 @@ pub(crate) fn varint_len(value: i32) -> usize {
     clippy::arithmetic_side_effects,
     reason = "bits are 1 to 64, divided by 7"
 )]
-pub(crate) fn varlong_len(value: i64) -> usize {
+fn varlong_len(value: i64) -> usize {
     let bits = u64::BITS - (zigzag64(value) | 1).leading_zeros();
     usize::try_from(bits.div_ceil(7)).unwrap_or(10)
 }

@@ -152,6 +152,11 @@ pub(super) fn marks(
                 partition,
             };
             let place = (entry.name.as_str(), partition);
+            // Behind a mark a gap between segments is taken for what a crash left, and a broker's
+            // cleaner makes some.
+            if !clean && entry.config().0.cleanup_policy.compacts() {
+                continue;
+            }
             let found = checkpoints.mark(&bases, place);
             let Some(mut mark) = found.map(|mark| Mark { key, ..mark }) else {
                 continue;

@@ -3,7 +3,7 @@
 //! Knows nothing about offsets: a batch is encoded with base offset 0, outside every lock, and
 //! [`stamp`](super::stamp)ed with its place later. Invariants of what is written:
 //!
-//! 1. The last offset delta is the record count less one, unless compaction says otherwise.
+//! 1. The last offset delta is the record count less one, but in batches that compaction left.
 //! 2. The max timestamp is the largest one of the records; the base timestamp is the first one.
 //! 3. A batch is at most `i32::MAX` bytes. A record that would pass it is refused before a byte of
 //!    it is written.
@@ -12,7 +12,11 @@ use crate::types::{Compression, Record, Timestamp, TimestampType};
 
 use super::super::{EncodeError, compression};
 use super::header::{Attributes, BatchHeader, HEADER_LEN, seal};
-use super::record::Draft;
+use super::record::{Deltas, write_record};
+
+/// The longest batch, in bytes: its length field has 31 bits.
+const BATCH_MAX: usize = 0x7fff_ffff;
+const PAYLOAD_MAX: usize = BATCH_MAX - HEADER_LEN;
 
 /// Who wrote a batch, for producers that number their records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +130,7 @@ impl BatchOptions {
 }
 
 /// The two timestamps of a header.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Times {
     base: Timestamp,
     max: Timestamp,
@@ -150,15 +154,17 @@ pub(crate) fn encode_one(
     }
     let start = out.len();
     let timestamp = options.timestamp_of(record)?;
-    let draft = Draft::new(record, 0, 0)?;
-    let size = batch_size(draft.size())?;
     let times = Times {
         base: timestamp,
         max: timestamp,
     };
-    out.reserve(HEADER_LEN.saturating_add(draft.room()));
     out.extend_from_slice(&[0; HEADER_LEN]);
-    draft.write(out);
+    let written = write_record(out, record, Deltas::default(), PAYLOAD_MAX);
+    if let Err(error) = written {
+        out.truncate(start);
+        return Err(error);
+    }
+    let size = out.len().saturating_sub(start);
     let batch = out.get_mut(start..).unwrap_or_default();
     options.header(size, 1, times).write(batch);
     seal(batch);
@@ -201,8 +207,7 @@ pub(crate) struct BatchBuilder<'a> {
     options: BatchOptions,
     start: usize,
     count: u32,
-    times: Option<Times>,
-    last_offset_delta: Option<u32>,
+    times: Times,
 }
 
 impl<'a> BatchBuilder<'a> {
@@ -215,8 +220,7 @@ impl<'a> BatchBuilder<'a> {
             options,
             start,
             count: 0,
-            times: None,
-            last_offset_delta: None,
+            times: Times::default(),
         }
     }
 
@@ -226,34 +230,37 @@ impl<'a> BatchBuilder<'a> {
     ///
     /// `Invalid` for a timestamp before 1970 (but -1), `TooLarge` when the batch would pass
     /// `i32::MAX` bytes or records. The batch is then as it was and can go on.
+    #[inline]
     pub(crate) fn push(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
-        let offset_delta = self
-            .last_offset_delta
-            .map_or(0, |last| last.saturating_add(1));
         let timestamp = self.options.timestamp_of(record)?;
-        let times = self.times.unwrap_or(Times {
-            base: timestamp,
-            max: timestamp,
-        });
-        let too_large = EncodeError::TooLarge {
-            size: u64::try_from(self.size()).unwrap_or(u64::MAX),
+        if self.count == 0 {
+            self.times = Times {
+                base: timestamp,
+                max: timestamp,
+            };
+        }
+        let Ok(offset_delta) = i32::try_from(self.count) else {
+            return Err(self.too_large());
         };
-        let draft = Draft::new(
-            record,
-            timestamp.as_millis().wrapping_sub(times.base.as_millis()),
-            i32::try_from(offset_delta).map_err(|_| too_large)?,
-        )?;
-        let payload = self.size().saturating_sub(HEADER_LEN);
-        batch_size(payload.saturating_add(draft.size()))?;
-        self.out.reserve(draft.room());
-        draft.write(self.out);
-        self.last_offset_delta = Some(offset_delta);
+        let timestamp_delta = timestamp
+            .as_millis()
+            .wrapping_sub(self.times.base.as_millis());
+        let deltas = Deltas {
+            timestamp: timestamp_delta,
+            offset: offset_delta,
+        };
+        let left = BATCH_MAX.saturating_sub(self.size());
+        write_record(self.out, record, deltas, left)?;
         self.count = self.count.saturating_add(1);
-        self.times = Some(Times {
-            max: times.max.max(timestamp),
-            ..times
-        });
+        self.times.max = self.times.max.max(timestamp);
         Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self) -> EncodeError {
+        EncodeError::TooLarge {
+            size: u64::try_from(self.size()).unwrap_or(u64::MAX),
+        }
     }
 
     /// Records so far.
@@ -273,9 +280,10 @@ impl<'a> BatchBuilder<'a> {
     /// `Invalid` for a batch without records, `Unsupported` for a codec that is not in this build,
     /// `TooLarge` when packing made it so. Nothing of the batch is then left in the buffer.
     pub(crate) fn finish(mut self) -> Result<BatchSummary, EncodeError> {
-        let Some(times) = self.times else {
+        if self.count == 0 {
             return Err(EncodeError::Invalid("a batch holds a record at least"));
-        };
+        }
+        let times = self.times;
         let payload_at = self.start.saturating_add(HEADER_LEN);
         compression::compress_tail(
             self.out,
@@ -284,10 +292,7 @@ impl<'a> BatchBuilder<'a> {
             self.options.compression_level,
         )?;
         let size = batch_size(self.out.len().saturating_sub(payload_at))?;
-        let header = BatchHeader {
-            last_offset_delta: self.last_offset_delta.unwrap_or(0),
-            ..self.options.header(size, self.count, times)
-        };
+        let header = self.options.header(size, self.count, times);
         let batch = self.out.get_mut(self.start..).unwrap_or_default();
         header.write(batch);
         seal(batch);

@@ -15,8 +15,8 @@
 //! count is not negative, and the length of the record is used up exactly.
 
 use crate::types::{
-    EncodedHeaders, Header, Record, decode_header, read_varint, read_varlong, to_usize, varint_len,
-    varlong_len,
+    EncodedHeaders, Header, Record, decode_header, read_varint, read_varlong, varint_len,
+    write_varlong,
 };
 
 use super::super::EncodeError;
@@ -113,101 +113,88 @@ fn check_some_headers(headers: EncodedHeaders<'_>) -> Result<(), Defect> {
     }
 }
 
-/// A record to write, measured: what its length field says is known before the first byte.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Draft<'a> {
-    record: Record<'a>,
-    timestamp_delta: i64,
-    offset_delta: i32,
-    key: i32,
-    value: i32,
-    headers: i32,
-    body: i32,
+/// What a record is written relative to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deltas {
+    pub(super) timestamp: i64,
+    pub(super) offset: i32,
 }
 
-impl<'a> Draft<'a> {
-    /// Measures a record.
-    ///
-    /// # Errors
-    ///
-    /// `TooLarge` when a field or the whole does not fit in 31 bits.
-    #[inline]
-    pub(super) fn new(
-        record: &Record<'a>,
-        timestamp_delta: i64,
-        offset_delta: i32,
-    ) -> Result<Self, EncodeError> {
-        let (headers, header_bytes) = measure_headers(record)?;
-        let key = nullable_length(record.key())?;
-        let value = nullable_length(record.value())?;
-        let body = 1_usize
-            .saturating_add(varlong_len(timestamp_delta))
-            .saturating_add(varint_len(offset_delta))
-            .saturating_add(varint_len(key))
-            .saturating_add(record.key().map_or(0, <[u8]>::len))
-            .saturating_add(varint_len(value))
-            .saturating_add(record.value().map_or(0, <[u8]>::len))
-            .saturating_add(varint_len(headers))
-            .saturating_add(header_bytes);
-        Ok(Self {
-            record: *record,
-            timestamp_delta,
-            offset_delta,
-            key,
-            value,
-            headers,
-            body: length(body)?,
-        })
+/// Appends a record: measured first, for its length stands in front, then written forward once.
+/// `left` is how many bytes it may take.
+///
+/// # Errors
+///
+/// `TooLarge` when a field does not fit in 31 bits, or the whole not in `left`; `out` is then as it
+/// was.
+#[inline]
+pub(super) fn write_record(
+    out: &mut Vec<u8>,
+    record: &Record<'_>,
+    deltas: Deltas,
+    left: usize,
+) -> Result<(), EncodeError> {
+    let (headers, header_bytes) = measure_headers(record)?;
+    let timestamp = Packed::varlong(deltas.timestamp);
+    let offset = Packed::varint(deltas.offset);
+    let key_length = Packed::varint(nullable_length(record.key())?);
+    let value_length = Packed::varint(nullable_length(record.value())?);
+    let (key, value) = (record.key(), record.value().unwrap_or_default());
+    // No field is longer than 31 bits say, so their sum does not wrap.
+    let body = Packed::ATTRIBUTES
+        .len
+        .wrapping_add(timestamp.len)
+        .wrapping_add(offset.len)
+        .wrapping_add(key_length.len)
+        .wrapping_add(key.map_or(0, <[u8]>::len))
+        .wrapping_add(value_length.len)
+        .wrapping_add(value.len())
+        .wrapping_add(varint_len(headers))
+        .saturating_add(header_bytes);
+    let body_length = Packed::varint(length(body)?);
+    let size = body.wrapping_add(body_length.len);
+    if size > left {
+        return Err(too_large(size));
     }
-
-    /// Bytes that the record takes in its batch, its own length field included.
-    #[inline]
-    pub(super) fn size(&self) -> usize {
-        to_usize(u64::from(self.body.cast_unsigned())).saturating_add(varint_len(self.body))
+    // A little more than the record takes, so that no store of a whole register needs room.
+    out.reserve(size.wrapping_add(Packed::LEN_MAX));
+    let front = body_length.then(Packed::ATTRIBUTES);
+    if timestamp.len <= Packed::LEN_MAX {
+        front.append_with(timestamp, out);
+    } else {
+        front.append_to(out);
+        write_varlong(out, deltas.timestamp);
     }
-
-    /// Appends the record. [`room`](Self::room) bytes reserved before spare it every growth.
-    #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        Packed::varint(self.body)
-            .then(Packed::ATTRIBUTES)
-            .then(Packed::varlong(self.timestamp_delta))
-            .append_to(out);
-        Packed::varint(self.offset_delta)
-            .then(Packed::varint(self.key))
-            .append_to(out);
-        if let Some(key) = self.record.key() {
-            out.extend_from_slice(key);
-        }
-        Packed::varint(self.value).append_to(out);
-        out.extend_from_slice(self.record.value().unwrap_or_default());
-        if self.headers == 0 {
-            out.push(0);
-        } else {
-            self.write_headers(out);
-        }
+    // The length of a null key is one byte.
+    if let Some(key) = key {
+        offset.append_with(key_length, out);
+        out.extend_from_slice(key);
+        value_length.append_to(out);
+    } else {
+        offset.then(key_length).append_with(value_length, out);
     }
-
-    /// Bytes to reserve for [`write`](Self::write): a little more than it leaves.
-    #[inline]
-    pub(super) fn room(&self) -> usize {
-        self.size().saturating_add(Packed::LEN_MAX)
+    out.extend_from_slice(value);
+    if headers == 0 {
+        out.push(0);
+    } else {
+        write_headers(out, record, headers);
     }
+    Ok(())
+}
 
-    fn write_headers(&self, out: &mut Vec<u8>) {
-        Packed::varint(self.headers).append_to(out);
-        if let Some(encoded) = self.record.encoded_headers() {
-            out.extend_from_slice(encoded.bytes);
-            return;
-        }
-        for Header { key, value } in self.record.headers() {
-            // Measured before: the lengths fit.
-            let length = nullable_length(Some(key.as_bytes())).unwrap_or(0);
-            Packed::varint(length).append_to(out);
-            out.extend_from_slice(key.as_bytes());
-            Packed::varint(nullable_length(value).unwrap_or(-1)).append_to(out);
-            out.extend_from_slice(value.unwrap_or_default());
-        }
+fn write_headers(out: &mut Vec<u8>, record: &Record<'_>, count: i32) {
+    Packed::varint(count).append_to(out);
+    if let Some(encoded) = record.encoded_headers() {
+        out.extend_from_slice(encoded.bytes);
+        return;
+    }
+    for Header { key, value } in record.headers() {
+        // Measured before: the lengths fit.
+        let length = nullable_length(Some(key.as_bytes())).unwrap_or(0);
+        Packed::varint(length).append_to(out);
+        out.extend_from_slice(key.as_bytes());
+        Packed::varint(nullable_length(value).unwrap_or(-1)).append_to(out);
+        out.extend_from_slice(value.unwrap_or_default());
     }
 }
 
@@ -244,46 +231,54 @@ fn nullable_length(field: Option<&[u8]>) -> Result<i32, EncodeError> {
 
 #[inline]
 fn length(size: usize) -> Result<i32, EncodeError> {
-    i32::try_from(size).map_err(|_| EncodeError::TooLarge {
-        size: u64::try_from(size).unwrap_or(u64::MAX),
-    })
+    i32::try_from(size).map_err(|_| too_large(size))
 }
 
-/// Up to 16 bytes of small fields in a register, the first one lowest. Gathered in memory they
+#[cold]
+fn too_large(size: usize) -> EncodeError {
+    EncodeError::TooLarge {
+        size: u64::try_from(size).unwrap_or(u64::MAX),
+    }
+}
+
+/// Up to 8 bytes of small fields in a register, the first one lowest. Gathered in memory they
 /// would be read back in other pieces than they were written, which stalls for longer than the rest
 /// of a record takes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Packed {
-    bytes: u128,
+    bytes: u64,
     len: usize,
 }
 
 impl Packed {
-    const LEN_MAX: usize = 16;
+    const LEN_MAX: usize = 8;
     /// The attributes of a record: none are defined.
     const ATTRIBUTES: Self = Self { bytes: 0, len: 1 };
 
+    /// At most 5 bytes.
     #[inline]
     fn varint(value: i32) -> Self {
         Self::varlong(i64::from(value))
     }
 
+    /// One that is longer than 8 bytes has a length that says so, and no bytes.
     #[inline]
     fn varlong(value: i64) -> Self {
         let raw = (value.wrapping_shl(1) ^ value.wrapping_shr(63)).cast_unsigned();
-        let (bytes, len) = match raw {
-            0..0x80 => (raw, 1),
-            0x80..0x4000 => (raw & 0x7f | 0x80 | raw.wrapping_shr(7).wrapping_shl(8), 2),
-            _ => return Self::long_varlong(raw),
-        };
-        let bytes = u128::from(bytes);
-        Self { bytes, len }
+        match raw {
+            0..0x80 => Self { bytes: raw, len: 1 },
+            0x80..0x4000 => Self {
+                bytes: raw & 0x7f | 0x80 | (raw & 0x3f80).wrapping_shl(1),
+                len: 2,
+            },
+            _ => Self::long_varlong(raw),
+        }
     }
 
     /// Three bytes and more.
     fn long_varlong(mut raw: u64) -> Self {
         let one = |byte: u64| Self {
-            bytes: u128::from(byte),
+            bytes: byte,
             len: 1,
         };
         let mut packed = Self { bytes: 0, len: 0 };
@@ -294,21 +289,32 @@ impl Packed {
         packed.then(one(raw))
     }
 
-    /// These fields and `next` behind them; both together are at most 16 bytes.
+    /// These fields and `next` behind them; both together are at most 8 bytes.
     #[inline]
     fn then(self, next: Self) -> Self {
-        let shift = u32::try_from(self.len).unwrap_or(0).wrapping_mul(8);
+        let shift = u32::try_from(self.len.wrapping_mul(8) & 0x3f).unwrap_or(0);
         Self {
             bytes: self.bytes | next.bytes.wrapping_shl(shift),
-            len: self.len.saturating_add(next.len),
+            len: self.len.wrapping_add(next.len),
         }
     }
 
-    /// Appends all 16 bytes and takes back those that are not used: a copy of a fixed size is one
+    /// Appends these fields and `next`, in one store where they fit.
+    #[inline]
+    fn append_with(self, next: Self, out: &mut Vec<u8>) {
+        if self.len.wrapping_add(next.len) <= Self::LEN_MAX {
+            self.then(next).append_to(out);
+        } else {
+            self.append_to(out);
+            next.append_to(out);
+        }
+    }
+
+    /// Appends all 8 bytes and takes back those that are not used: a copy of a fixed size is one
     /// store, one of a size that varies is a call.
     #[inline]
     fn append_to(self, out: &mut Vec<u8>) {
-        let end = out.len().saturating_add(self.len);
+        let end = out.len().wrapping_add(self.len);
         out.extend_from_slice(&self.bytes.to_le_bytes());
         out.truncate(end);
     }

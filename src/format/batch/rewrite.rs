@@ -14,7 +14,7 @@ use crate::types::{Offset, Record, Timestamp, TimestampType};
 use super::super::{EncodeError, compression};
 use super::header::{BatchHeader, HEADER_LEN, seal};
 use super::read::{RecordBatch, RecordView};
-use super::record::Draft;
+use super::record::{Deltas, write_record};
 
 /// What changes besides the records.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,8 +64,11 @@ impl RecordBatch {
             let delta = record.offset.saturating_sub(old.base_offset);
             let offset_delta =
                 i32::try_from(delta).map_err(|_| EncodeError::Invalid("an offset is too far"))?;
-            let timestamp_delta = record.timestamp.as_millis().wrapping_sub(base.as_millis());
-            Draft::new(&Record::from(record), timestamp_delta, offset_delta)?.write(out);
+            let deltas = Deltas {
+                timestamp: record.timestamp.as_millis().wrapping_sub(base.as_millis()),
+                offset: offset_delta,
+            };
+            write_record(out, &Record::from(record), deltas, usize::MAX)?;
             max = max.max(record.timestamp);
             count = count.saturating_add(1);
         }

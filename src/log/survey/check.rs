@@ -215,6 +215,18 @@ impl IndexCheck {
         self.newest = self.newest.max(raw.header.max_timestamp);
     }
 
+    /// Whether an entry speaks of what is no more there, behind the last batch.
+    pub(in crate::log) fn reaches_beyond(&self, end: Position, next_offset: Offset) -> bool {
+        let last = next_offset.checked_sub(1);
+        let last = last.and_then(|last| relative(self.base_offset, last));
+        let offsets = self.next_offset.iter().chain(self.offsets.as_slice());
+        let times = self.next_time.iter().chain(self.times.as_slice());
+        let mut places = offsets.map(|entry| u64::from(entry.position));
+        let mut records = times.map(|entry| entry.relative_offset);
+        places.any(|place| place >= end.0)
+            || records.any(|record| last.is_none_or(|last| record > last))
+    }
+
     /// What the indexes are worth, after the last batch.
     pub(in crate::log) fn verdict(self) -> Verdict {
         let times_left = self.next_time.into_iter().chain(self.times);

@@ -41,6 +41,8 @@ pub(super) struct Subject<'a> {
     pub(super) ceiling: Offset,
     /// Its batches have no gaps.
     pub(super) dense: bool,
+    /// It is not as long as it was when it was sealed.
+    pub(super) other_length: bool,
     pub(super) digest: Option<&'a Digest>,
 }
 

@@ -9,7 +9,8 @@ use crate::types::{Offset, Position};
 use super::{Subject, free_cursor};
 
 /// The offset that the first batch belongs at or above, and whether the file is in a wrong place:
-/// its first two batches fit together and not to its name.
+/// its first two batches fit together and not to its name, or the first does not and the file is
+/// not as long as its digest says.
 pub(super) fn origin(subject: &Subject<'_>) -> std::io::Result<(Offset, bool)> {
     let base = subject.segment.base_offset();
     let mut cursor = free_cursor(Position::ZERO);
@@ -18,14 +19,17 @@ pub(super) fn origin(subject: &Subject<'_>) -> std::io::Result<(Offset, bool)> {
         Ok(None) | Err(Stop::Corrupt(_)) => Ok(None),
         Err(Stop::Io(error)) => Err(error),
     };
-    let (Some(first), Some(second)) = (next()?, next()?) else {
+    let Some(first) = next()? else {
         return Ok((base, false));
     };
-    let elsewhere = first.base_offset < base
-        || first.base_offset >= subject.ceiling
-        || subject.dense && first.base_offset != base;
-    let together = second.base_offset == first.next_offset();
-    if elsewhere && together {
+    let beyond = |offset: Offset| offset < base || offset >= subject.ceiling;
+    let elsewhere = beyond(first.base_offset) || subject.dense && first.base_offset != base;
+    let together = match next()? {
+        Some(second) if second.base_offset == first.next_offset() => true,
+        Some(second) => second.base_offset > first.base_offset && beyond(second.base_offset),
+        None => false,
+    };
+    if elsewhere && (together || subject.other_length) {
         Ok((first.base_offset, true))
     } else {
         Ok((base, false))

@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::{
-    BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, Stage, check_crc, checkpoint,
-    file_name, properties, txn,
+    BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc,
+    checkpoint, file_name, properties, txn,
 };
 use crate::types::{PartitionId, TopicId};
 
@@ -72,9 +72,15 @@ fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyRepo
             check_batches(host, path, mark.map(|mark| mark.position.0), report);
         }
         file_name::BOOTSTRAP => check_batches(host, path, None, report),
+        file_name::ROOT => {
+            let decode = |bytes: &[u8]| RootFile::decode(bytes).map(drop);
+            let found = check_small(&host.disk, path, Severity::Damage, decode);
+            report.problems.extend(found);
+        }
         file_name::META_PROPERTIES => {
             let decode = |bytes: &[u8]| properties::MetaProperties::decode(bytes).map(drop);
-            check_text(host, path, decode, report);
+            let found = check_small(&host.disk, path, Severity::Damage, decode);
+            report.problems.extend(found);
         }
         file_name::RECOVERY_POINTS
         | file_name::LOG_STARTS

@@ -3,6 +3,7 @@
 //! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends
 //! at the first finding.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,10 +23,6 @@ use super::{files, problem};
 
 /// Everything that was found out about a log.
 #[derive(Debug)]
-#[expect(
-    dead_code,
-    reason = "a report tells less than was found out; Debug shows all of it"
-)]
 pub(in crate::log) struct LogFindings {
     pub(in crate::log) condition: LogCondition,
     pub(in crate::log) problems: Vec<Problem>,
@@ -38,10 +35,6 @@ pub(in crate::log) struct LogFindings {
 
 /// What was found out about a segment.
 #[derive(Debug)]
-#[expect(
-    dead_code,
-    reason = "a report tells less than was found out; Debug shows all of it"
-)]
 pub(in crate::log) struct SegmentFindings {
     pub(in crate::log) segment: Arc<Segment>,
     /// `None` when the system did not give its bytes.
@@ -111,7 +104,10 @@ impl LogCheck<'_> {
                 FileName::Segment { base, kind, stage: Stage::Live }
                     if *kind != FileKind::Snapshot && !found.bases.contains(base)
             );
-            if orphan || name == file_name::TRUNCATE {
+            let lost = orphan && self.mark.is_none() && self.settled;
+            if lost && let Some(missing) = missing_segment(self.dir, parsed, &found.bases) {
+                self.report(missing);
+            } else if orphan || name == file_name::TRUNCATE {
                 let kind = ProblemKind::Unfinished;
                 self.report(problem(Severity::AfterCrash, &path, kind));
             } else if let Some(bad) = files::check_partition_file(&self.host.disk, &path, parsed) {
@@ -187,6 +183,7 @@ impl LogCheck<'_> {
             end: segment.end(),
             ceiling,
             dense: self.is_dense(segment, digest.as_ref()),
+            other_length: next.is_some() && self.has_other_length(segment),
             digest: digest.as_ref(),
         };
         let (survey, index) = match self.survey(&subject) {
@@ -210,6 +207,9 @@ impl LogCheck<'_> {
 
     /// The digest, if it can be held against the segment; and what is wrong with it if not.
     fn digest(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Option<Digest> {
+        if self.host.marks.are_distrusted() {
+            return None;
+        }
         let path = segment.digest_path();
         let Some(digest) = segment.digest(&self.host.disk) else {
             if self.host.disk.exists(&path).unwrap_or(false) {
@@ -244,6 +244,12 @@ impl LogCheck<'_> {
         Some(digest)
     }
 
+    fn has_other_length(&self, segment: &Segment) -> bool {
+        let summary = segment.digest_summary(&self.host.disk);
+        let summary = summary.filter(|_| !self.host.marks.are_distrusted());
+        summary.is_some_and(|summary| summary.length != segment.end())
+    }
+
     fn short(&mut self, segment: &Segment, expected: Position) {
         let expected_bytes = expected.0;
         self.report(Problem {
@@ -272,15 +278,16 @@ impl LogCheck<'_> {
         segment.base_offset()
     }
 
-    /// Whether it is known that the segment has no gaps.
+    /// Whether it is known that the segment has no gaps. A digest of just this state knows better
+    /// than a mark, which may be a copy from before a compaction.
     fn is_dense(&self, segment: &Segment, digest: Option<&Digest>) -> bool {
-        let sealed = digest
-            .is_some_and(|digest| digest.summary.dense && digest.summary.length == segment.end());
+        let exact = digest.filter(|digest| digest.summary.length == segment.end());
+        if let Some(digest) = exact {
+            return digest.summary.dense;
+        }
         let base = segment.base_offset();
-        sealed
-            || self.mark.is_some_and(|mark| {
-                base > mark.segment_base || base == mark.segment_base && mark.dense
-            })
+        self.mark
+            .is_some_and(|mark| base > mark.segment_base || base == mark.segment_base && mark.dense)
     }
 
     /// Goes over the batches, and holds the indexes and the mark against them.
@@ -311,6 +318,12 @@ impl LogCheck<'_> {
         if let Some(mark) = mark {
             self.flushed_end(segment, &survey, &mark, at_mark);
         }
+        if let Some(check) = check
+            .as_ref()
+            .filter(|_| self.mark.is_none() && self.settled)
+        {
+            self.cut_off(subject, &survey, check);
+        }
         let verdict = check.map_or(Verdict::Missing, IndexCheck::verdict);
         let held = index.filter(|_| verdict == Verdict::Agrees && survey.stretches.all_good());
         let vouched =
@@ -322,6 +335,25 @@ impl LogCheck<'_> {
             self.report(problem(Severity::Derivable, &path, ProblemKind::Index));
         }
         Ok((survey, verdict))
+    }
+
+    /// Without a mark, the indexes of a sealed segment may know that its end is missing.
+    fn cut_off(&mut self, subject: &Subject<'_>, survey: &Survey, check: &IndexCheck) {
+        let sealed = subject.ceiling < i64::MAX.cast_unsigned();
+        let whole = survey.stretches.all_good() && survey.reserved == 0;
+        let (end, next) = (subject.end, survey.next_offset);
+        if sealed && whole && next < subject.ceiling && check.reaches_beyond(end, next) {
+            let reason = Corruption::malformed("the index knows of more batches than are here");
+            self.report(Problem {
+                position: end.0,
+                offsets: next..subject.ceiling,
+                ..problem(
+                    Severity::Damage,
+                    &subject.segment.log_path(),
+                    ProblemKind::Batch { reason },
+                )
+            });
+        }
     }
 
     /// Whether what was flushed ends where the mark says.
@@ -411,18 +443,31 @@ impl LogCheck<'_> {
             });
         }
         if survey.reserved > 0 {
-            let position = segment.end().since(Position(survey.reserved));
-            self.report(Problem {
-                position,
-                bytes: survey.reserved,
-                ..problem(Severity::AfterCrash, &path, ProblemKind::Reserved)
-            });
+            self.reserved(segment, survey, last);
         }
         if survey.not_unpacked > 0 {
             let batches = survey.not_unpacked;
             let kind = ProblemKind::NotUnpacked { batches };
             self.report(problem(Severity::Note, &path, kind));
         }
+    }
+
+    /// Zeros at the end: space that was reserved, or bytes that were written and are gone.
+    fn reserved(&mut self, segment: &Arc<Segment>, survey: &Survey, last: bool) {
+        let at = Position(segment.end().since(Position(survey.reserved)));
+        let known = self.mark.is_some() || !last;
+        let flushed = known && self.severity(segment, at) == Severity::Damage;
+        let (severity, kind) = if flushed {
+            let reason = Corruption::malformed("zeros stand where batches were");
+            (Severity::Damage, ProblemKind::Batch { reason })
+        } else {
+            (Severity::AfterCrash, ProblemKind::Reserved)
+        };
+        self.report(Problem {
+            position: at.0,
+            bytes: survey.reserved,
+            ..problem(severity, &segment.log_path(), kind)
+        });
     }
 
     fn add_up(&mut self, survey: &Survey) {
@@ -447,6 +492,25 @@ impl LogCheck<'_> {
         condition.end_offset = end;
         condition.missing_offsets = end.saturating_sub(first).saturating_sub(self.covered);
     }
+}
+
+/// The segment whose index is there and whose batches are not, when it stood between others.
+fn missing_segment(dir: &Path, name: &FileName, bases: &BTreeSet<Offset>) -> Option<Problem> {
+    let FileName::Segment {
+        base,
+        kind: FileKind::Index,
+        ..
+    } = name
+    else {
+        return None;
+    };
+    bases.range(..base).next()?;
+    let next = bases.range(base..).next()?;
+    let path = dir.join(file_name::log(*base));
+    Some(Problem {
+        offsets: *base..*next,
+        ..problem(Severity::Damage, &path, ProblemKind::Missing)
+    })
 }
 
 /// Notes a batch of a later leader epoch than all before it.

@@ -18,9 +18,10 @@ use crate::format::{MarkKey, file_name};
 use crate::types::Offset;
 
 use super::place::{home_of, is_root, key_of};
+use super::root::RootFacts;
 use super::{Host, Marks};
 
-pub(super) use log::check_log;
+pub(super) use log::{LogFindings, check_log};
 pub use report::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 
 /// Reads everything in the directory of a log or of a broker and says what is wrong with it.
@@ -87,7 +88,15 @@ fn check_one(host: &Host, dir: &Path, key: MarkKey, report: &mut VerifyReport) -
 /// A host that only reads; reports what of its marks cannot be read.
 fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Result<Arc<Host>> {
     let path = home.join(file_name::MARKS);
-    let marks = Marks::read_only(disk, &path)?;
+    // Marks from before a broker ran speak of files that may be others now. What is wrong with the
+    // files that tell is reported with them.
+    let newer =
+        is_root(disk, home)? && RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());
+    let marks = if newer {
+        Marks::none(home)
+    } else {
+        Marks::read_only(disk, &path)?
+    };
     for position in marks.unreadable() {
         report.problems.push(Problem {
             position,

@@ -1,0 +1,215 @@
+//! Opening: after a clean close and after a crash; and what partitions cost that nobody uses.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ottla::{Broker, BrokerConfig, Log, LogConfig, Record, TopicConfig};
+
+use crate::rows::{Figure, Rows};
+use crate::tools::{VALUE_BYTES, Values, scratch, width_of};
+
+/// Set for the process that is to die with a tail that was never synced.
+pub(crate) const CRASH: &str = "OTTLA_BENCH_CRASH";
+
+/// Bytes that are appended before the crash: below what the flusher syncs by itself.
+const CRASH_BYTES: u64 = 30 << 20;
+
+pub(crate) fn rows(rows: &Rows) {
+    segments(rows);
+    topics(rows);
+    after_a_crash(rows);
+}
+
+fn millis(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
+}
+
+fn segments(rows: &Rows) {
+    let count: u64 = rows.effort.pick(1_000, 10_000);
+    let dir = scratch();
+    let config = LogConfig::default().segment_bytes(1024);
+    let log = Log::open(dir.path(), config.clone()).unwrap();
+    let mut values = Values::new(5, 900);
+    while width_of(log.segments().len()) < count {
+        log.append(values.next()).unwrap();
+    }
+    log.close().unwrap();
+    let mut figures = (Vec::new(), Vec::new());
+    for _ in 0..rows.effort.pick(5, 9) {
+        let began = Instant::now();
+        let log = Log::open(dir.path(), config.clone()).unwrap();
+        figures.0.push(millis(began.elapsed()));
+        assert!(log.open_report().clean);
+        log.close().unwrap();
+        let began = Instant::now();
+        assert!(std::fs::read_dir(dir.path()).unwrap().count() > 0);
+        figures.1.push(millis(began.elapsed()));
+    }
+    Rows::line(
+        &format!("clean open of {count} segments, ms | floor: listing them"),
+        if count == 10_000 {
+            "<= 60 ms"
+        } else {
+            "<= 6 ms"
+        },
+        Figure::of(figures.0),
+        Some(Figure::of(figures.1)),
+    );
+}
+
+fn topics(rows: &Rows) {
+    let topics = rows.effort.pick(100, 1_000);
+    let dir = scratch();
+    let broker = Broker::open(dir.path()).unwrap();
+    for number in 0..topics {
+        let config = TopicConfig::default().partitions(10);
+        let topic = broker
+            .create_topic(&format!("topic-{number}"), config)
+            .unwrap();
+        topic.append(Record::keyed("key", "value")).unwrap();
+    }
+    broker.close().unwrap();
+    let mut figures = Vec::new();
+    let mut closes = Vec::new();
+    for _ in 0..rows.effort.pick(3, 5) {
+        let began = Instant::now();
+        let broker = Broker::open(dir.path()).unwrap();
+        figures.push(millis(began.elapsed()));
+        assert!(broker.open_report().clean);
+        let began = Instant::now();
+        broker.close().unwrap();
+        closes.push(millis(began.elapsed()));
+    }
+    Rows::line(
+        &format!("clean open of {topics} topics x 10 partitions, ms"),
+        if topics == 1_000 {
+            "<= 400 ms"
+        } else {
+            "<= 40 ms"
+        },
+        Figure::of(figures),
+        None,
+    );
+    Rows::line(
+        &format!("closing {topics} topics x 10 partitions, ms"),
+        "",
+        Figure::of(closes),
+        None,
+    );
+}
+
+/// What the other process does: appends, and is gone without closing.
+pub(crate) fn append_and_die(dir: &Path) -> ! {
+    let log = Log::open(dir, LogConfig::default()).unwrap();
+    let mut values = Values::new(6, VALUE_BYTES);
+    let mut bytes = 0;
+    while bytes < CRASH_BYTES {
+        let batch = values.many(100);
+        log.append_batch(&batch).unwrap();
+        bytes += width_of(100 * (VALUE_BYTES + 10));
+    }
+    std::process::abort();
+}
+
+fn after_a_crash(rows: &Rows) {
+    let mut speeds = Vec::new();
+    let mut with_rewrite = Vec::new();
+    let mut floors = Vec::new();
+    for _ in 0..rows.effort.pick(2, 7) {
+        let dir = scratch();
+        let program = std::env::current_exe().unwrap();
+        let died = Command::new(program)
+            .env(CRASH, dir.path())
+            .status()
+            .unwrap();
+        assert!(!died.success());
+        let began = Instant::now();
+        let log = Log::open_read_only(dir.path()).unwrap();
+        let took = began.elapsed();
+        let scanned = log.open_report().scanned_bytes;
+        assert!(scanned >= CRASH_BYTES / 2, "{:?}", log.open_report());
+        speeds.push(scanned as f64 / took.as_secs_f64() / 1e9);
+        drop(log);
+        let bytes = std::fs::read(dir.path().join(format!("{:020}.log", 0))).unwrap();
+        let began = Instant::now();
+        std::hint::black_box(crc_fast::crc32_iscsi(&bytes));
+        floors.push(bytes.len() as f64 / began.elapsed().as_secs_f64() / 1e9);
+        let began = Instant::now();
+        let log = Log::open(dir.path(), LogConfig::default()).unwrap();
+        with_rewrite.push(scanned as f64 / began.elapsed().as_secs_f64() / 1e9);
+        drop(log);
+    }
+    Rows::line(
+        "open after a crash, scan alone, GB/s | floor: CRC in memory",
+        ">= 5",
+        Figure::of(speeds),
+        Some(Figure::of(floors)),
+    );
+    Rows::line(
+        "open after a crash, scan, rewrite, syncs, GB/s",
+        "rewrite >= 2",
+        Figure::of(with_rewrite),
+        None,
+    );
+}
+
+/// Bytes of this process that are in memory, and its open descriptors.
+fn usage() -> (f64, usize) {
+    let status = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let anonymous = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .and_then(|kilobytes| kilobytes.trim().parse::<f64>().ok());
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    (anonymous.unwrap(), descriptors)
+}
+
+/// Partitions that were opened and are left alone.
+pub(crate) fn idle_rows(rows: &Rows) {
+    let topics = rows.effort.pick(100, 1_000);
+    let dir = scratch();
+    let broker = Broker::open(dir.path()).unwrap();
+    for number in 0..topics {
+        let config = TopicConfig::default().partitions(10);
+        let topic = broker
+            .create_topic(&format!("topic-{number}"), config)
+            .unwrap();
+        for partition in 0..10 {
+            topic.append_to(partition, "a record").unwrap();
+        }
+    }
+    broker.close().unwrap();
+    drop(broker);
+    let before = usage();
+    let config = BrokerConfig::default().manual_upkeep(true);
+    let broker = Broker::open_with(dir.path(), config).unwrap();
+    let after = usage();
+    let partitions = f64::from(topics) * 10.0;
+    Rows::line(
+        &format!("{} idle partitions, KiB each", topics * 10),
+        "<= 3",
+        Figure::once((after.0 - before.0) / partitions),
+        None,
+    );
+    Rows::line(
+        &format!("{} idle partitions, descriptors in all", topics * 10),
+        "<= 64",
+        Figure::once((after.1 - before.1) as f64),
+        None,
+    );
+    // Used once and then left alone: what an append opened is given back by upkeep.
+    for number in 0..topics {
+        let topic = broker.topic(&format!("topic-{number}")).unwrap();
+        topic.append_to(0, "another").unwrap();
+    }
+    broker.upkeep().unwrap();
+    broker.upkeep().unwrap();
+    Rows::line(
+        &format!("{topics} of them used once and left, descriptors in all"),
+        "<= 64",
+        Figure::once((usage().1 - before.1) as f64),
+        None,
+    );
+}

@@ -1,0 +1,327 @@
+//! Repairing a damaged directory: what is damaged is set aside, everything else stays at its own
+//! offset, and the result opens. Nothing is ever deleted.
+//!
+//! Knows nothing about how damage is found (`verify`), and of a root only that it is a directory of
+//! logs with one lock and one file of marks.
+//!
+//! 1. What interrupted operations left is finished first, as opening would.
+//! 2. Every change is safe against a crash in the middle: repairing again goes on.
+//! 3. The log goes on at the offset that it had reached: an offset that was flushed is never given
+//!    out again, also when its record is lost.
+
+mod plan;
+mod report;
+mod rewrite;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::disk::{Access, Disk};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
+use crate::segment::Segment;
+use crate::types::{Offset, Position};
+
+use super::open::{OpenMode, Opening, open, rewrite_range};
+use super::place::{home_of, is_root, take_lock};
+use super::root::{RootFacts, keep_brokers_away};
+use super::survey::Verdict;
+use super::truncate::remove_if_there;
+use super::verify::{LogFindings, ProblemKind, Severity, check_log, partitions, verify_on};
+use super::{Host, LogConfig, LogSource, Marks};
+
+use plan::{Found, plan};
+pub use report::{RepairReport, SetAside};
+
+/// Repairs the directory of a log or of a broker: damaged bytes are set aside in quarantine files,
+/// every other record stays at its own offset, and what is left opens. Nothing is deleted, and a
+/// directory without damage is left as it is.
+///
+/// Readers then meet a gap where the damage was, as compaction leaves them. Where records at the
+/// end are lost, the log goes on at the offset that it had reached. Works on directories that a
+/// Kafka broker wrote, too.
+///
+/// Takes as long as reading every byte twice does, and as long as writing every damaged segment.
+///
+/// # Errors
+///
+/// - [`Error::Locked`]: the directory is open. Nothing was changed.
+/// - [`Error::Io`], [`Error::NoSpace`]: what was done until then stands, and repairing again goes
+///   on.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Log, LogConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("events");
+/// let log = Log::open(&dir, LogConfig::default())?;
+/// log.append("hello")?;
+/// log.close()?;
+///
+/// let report = ottla::repair(&dir)?;
+/// assert!(report.is_sound() && report.set_aside.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn repair(dir: impl AsRef<Path>) -> Result<RepairReport> {
+    repair_on(&Disk::os(), &Clock::System, dir.as_ref())
+}
+
+/// The same on any disk and clock.
+pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
+    let (home, key) = if is_root(disk, dir)? {
+        (dir.to_path_buf(), None)
+    } else {
+        let (home, key) = home_of(disk, dir)?;
+        (home, Some(key))
+    };
+    // Listed first, so that no lock file is made in a directory that is not there.
+    disk.list(dir).at(dir, "list")?;
+    let _lock = take_lock(disk, &home)?;
+    let mut report = RepairReport {
+        dir: dir.to_path_buf(),
+        found: verify_on(disk, dir)?,
+        ..RepairReport::default()
+    };
+    if report.found.is_spotless() {
+        report.remaining = report.found.clone();
+        return Ok(report);
+    }
+    let in_root = key.is_none() || home != dir;
+    let newer = in_root && RootFacts::of(disk, &home)?.is_newer();
+    if in_root && !newer {
+        keep_brokers_away(disk, &home)?;
+    }
+    let marks = Marks::open(disk, &home.join(file_name::MARKS))?;
+    // A broker has run since: what the marks speak of may be something else now.
+    for key in marks.keys().into_iter().filter(|_| newer) {
+        marks.forget(key)?;
+    }
+    let host = Host::new(disk.clone(), clock.clone(), marks, true);
+    let logs = match key {
+        Some(key) => vec![(dir.to_path_buf(), key)],
+        None => partitions(disk, dir)?,
+    };
+    for (dir, key) in logs {
+        let work = Work {
+            host: &host,
+            dir: Arc::from(dir),
+            key,
+        };
+        work.repair(&mut report)?;
+    }
+    report.remaining = verify_on(disk, dir)?;
+    Ok(report)
+}
+
+/// One log being repaired.
+struct Work<'a> {
+    host: &'a Arc<Host>,
+    dir: Arc<Path>,
+    key: MarkKey,
+}
+
+impl Work<'_> {
+    fn repair(&self, report: &mut RepairReport) -> Result<()> {
+        self.settle_interrupted()?;
+        let findings = check_log(self.host, &self.dir, self.key)?;
+        let worst = findings
+            .problems
+            .iter()
+            .map(|problem| problem.severity)
+            .max();
+        if worst <= Some(Severity::Note) {
+            return Ok(());
+        }
+        if worst == Some(Severity::Damage) {
+            self.set_damage_aside(&findings, report)?;
+        }
+        self.forget_hints(&findings, report)?;
+        self.open_and_close()
+    }
+
+    /// Finishes what was interrupted (1), and makes that durable: a truncation must not come back.
+    fn settle_interrupted(&self) -> Result<()> {
+        let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
+        let found = opening.look()?;
+        let truncates = found.truncates();
+        opening.settle_leftovers(found)?;
+        let disk = &self.host.disk;
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        if !truncates {
+            return Ok(());
+        }
+        if let Some(mark) = opening.mark {
+            self.write_mark(mark)?;
+        }
+        remove_if_there(disk, &self.dir.join(file_name::TRUNCATE))?;
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")
+    }
+
+    /// Writes both slots of the mark, durably.
+    fn write_mark(&self, mark: Mark) -> Result<()> {
+        let marks = &self.host.marks;
+        let place = marks.place(self.key);
+        let mut sequence = marks.find(self.key).map_or(0, |mark| mark.sequence);
+        for _slot in 0..2 {
+            sequence = sequence.saturating_add(1);
+            let mark = Mark {
+                key: self.key,
+                sequence,
+                closed: false,
+                ..mark
+            };
+            marks.write(place, &mark)?;
+            marks.sync(self.host.clock.instant())?;
+        }
+        Ok(())
+    }
+
+    fn set_damage_aside(&self, findings: &LogFindings, report: &mut RepairReport) -> Result<()> {
+        let unreadable = findings
+            .problems
+            .iter()
+            .find_map(|problem| match &problem.kind {
+                ProblemKind::Unreadable { error } => Some((problem.path.clone(), error.clone())),
+                _ => None,
+            });
+        if let Some((path, error)) = unreadable {
+            return Err(Error::io(&path, "read", std::io::Error::other(error)));
+        }
+        let mut found = Vec::new();
+        let mut sources = Vec::new();
+        for segment in &findings.segments {
+            if let Some(survey) = &segment.survey {
+                found.push(Found {
+                    base_offset: segment.segment.base_offset(),
+                    survey,
+                });
+                sources.push(Arc::clone(&segment.segment));
+            }
+        }
+        let plan = plan(&found, findings.mark.as_ref());
+        report.set_aside.extend(self.carry_out(&plan, &sources)?);
+        self.go_on_at(findings.mark)
+    }
+
+    /// Makes what is left durable, and has the log go on where it had been (3).
+    fn go_on_at(&self, old: Option<Mark>) -> Result<()> {
+        let disk = &self.host.disk;
+        let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
+        let found = opening.look()?;
+        let bases = opening.settle_leftovers(found)?;
+        let segments = opening.list_segments(&bases)?;
+        // Without a mark nobody doubts that what is there was synced.
+        let unflushed_from = old.map_or(Offset::MAX, |old| old.segment_base);
+        let old = old.unwrap_or_default();
+        for segment in &segments {
+            let path = segment.log_path();
+            let file = disk.open(&path, Access::Write).at(&path, "open")?;
+            let flushed = if segment.base_offset() == old.segment_base {
+                old.position.min(segment.end())
+            } else {
+                Position::ZERO
+            };
+            // What was never flushed may stand in the page cache alone.
+            if segment.base_offset() >= unflushed_from {
+                rewrite_range(&file, &path, flushed..segment.end())?;
+            }
+            file.sync_data().at(&path, "sync")?;
+            segment.remove_digest_unless_next(disk, next_of(&segments, segment))?;
+        }
+        let last = match segments.last() {
+            Some(last) => Some(self.end_of(last)?),
+            None => None,
+        };
+        let reached = old.flushed_offset.max(old.log_start_offset);
+        let last = match last {
+            Some((base, end, next)) if next >= reached => (base, end, next),
+            _ => self.begin_segment(reached)?,
+        };
+        let first = segments.first().map_or(last.0, |first| first.base_offset());
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        self.write_mark(Mark {
+            segment_base: last.0,
+            position: last.1,
+            flushed_offset: last.2,
+            log_start_offset: old.log_start_offset.max(first),
+            dense: false,
+            index: IndexWritten::default(),
+            ..old
+        })
+    }
+
+    /// Where the last segment ends, every batch of which is good: behind them there may be zeros.
+    fn end_of(&self, segment: &Arc<Segment>) -> Result<(Offset, Position, Offset)> {
+        let scanned = segment.rebuild_index(&self.host.disk, &self.host.files)?;
+        segment.close_file();
+        let base = segment.base_offset();
+        Ok((base, scanned.end, scanned.next_offset.max(base)))
+    }
+
+    /// An empty segment, so that the log goes on at this offset.
+    fn begin_segment(&self, base: Offset) -> Result<(Offset, Position, Offset)> {
+        let path = self.dir.join(file_name::log(base));
+        let disk = &self.host.disk;
+        if !disk.exists(&path).at(&path, "look at")? {
+            disk.create(&path).at(&path, "create")?;
+        }
+        Ok((base, Position::ZERO, base))
+    }
+
+    /// Removes what can be made anew and is wrong, and writes what can be written at once.
+    fn forget_hints(&self, findings: &LogFindings, report: &mut RepairReport) -> Result<()> {
+        let disk = &self.host.disk;
+        for segment in &findings.segments {
+            if segment.index != Verdict::Agrees {
+                segment.segment.close_file();
+                for path in [
+                    segment.segment.index_path(),
+                    segment.segment.time_index_path(),
+                ] {
+                    if remove_if_there(disk, &path)? {
+                        report.rebuilt.push(path);
+                    }
+                }
+            }
+            // One of wrong indexes would vouch for indexes that are gone.
+            if !segment.digest_fits || segment.index != Verdict::Agrees {
+                segment.segment.remove_digest(disk)?;
+            }
+        }
+        for problem in &findings.problems {
+            let name = problem.path.file_name().and_then(|name| name.to_str());
+            let malformed = matches!(problem.kind, ProblemKind::Malformed { .. });
+            if malformed && name.map(FileName::parse) == Some(FileName::LeaderEpochs) {
+                let text = checkpoint::encode_epochs(&findings.epochs);
+                let path = &problem.path;
+                disk.replace(path, text.as_bytes()).at(path, "replace")?;
+                report.rebuilt.push(path.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the log as everybody does, makes its indexes and digests, and closes it.
+    fn open_and_close(&self) -> Result<()> {
+        let source = LogSource {
+            dir: self.dir.to_path_buf(),
+            mark_key: self.key,
+            lock: None,
+            managed: true,
+        };
+        let log = open(self.host, source, LogConfig::default(), OpenMode::Write)?;
+        log.rebuild_hints()?;
+        log.close()
+    }
+}
+
+/// Where the segment after this one begins.
+fn next_of(segments: &[Arc<Segment>], segment: &Arc<Segment>) -> Option<Offset> {
+    let after = segments
+        .iter()
+        .find(|other| other.base_offset() > segment.base_offset());
+    after.map(|after| after.base_offset())
+}

@@ -1,0 +1,323 @@
+//! What is kept of a damaged log, and where: pure decisions over what was found.
+//!
+//! Knows nothing about files.
+//!
+//! 1. Every batch below the flushed mark that is good (or can be put right) is kept, at its own
+//!    offset. Above the mark the rules of a crash hold: what stands behind the first hole goes.
+//! 2. A segment file that holds the batches of another segment gets that one's place.
+//! 3. No offset is kept twice: where two files claim one, the file in its own place wins.
+//! 4. Zeros below the mark, or between segments, are bytes that were lost. Behind the last batch
+//!    of all they are space that was reserved, which opening gives back.
+
+use std::ops::Range;
+
+use crate::format::{Corruption, Mark, PREFIX_LEN};
+use crate::types::{Offset, Position};
+
+use super::super::survey::{Condition, Stretch, Survey};
+
+/// A segment as the plan sees it.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) base_offset: Offset,
+    pub(super) survey: &'a Survey,
+}
+
+/// What becomes of a log.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The segments that there are to be, by base offset.
+    pub(super) outputs: Vec<Output>,
+    /// What is set aside, in the order of the files.
+    pub(super) aside: Vec<Aside>,
+}
+
+/// A segment that there is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Output {
+    pub(super) base_offset: Offset,
+    /// The file that its batches come from, and what that is called.
+    pub(super) source: usize,
+    pub(super) source_base: Offset,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) offsets: Range<Offset>,
+    /// It is its source as it stands.
+    pub(super) untouched: bool,
+}
+
+impl Output {
+    /// Whether its batches stand in the file of another segment.
+    pub(super) fn moved(&self) -> bool {
+        self.base_offset != self.source_base
+    }
+}
+
+/// Bytes that are copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) bytes: Range<Position>,
+    /// What the first of them are to be instead.
+    pub(super) prefix: Option<[u8; PREFIX_LEN]>,
+}
+
+/// Bytes that are set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Aside {
+    pub(super) source: usize,
+    pub(super) bytes: Range<Position>,
+    /// The records that are lost with them, as far as that is known.
+    pub(super) offsets: Range<Offset>,
+    pub(super) reason: Corruption,
+}
+
+/// Decides.
+pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
+    let mut plan = Plan::default();
+    let mut above = Above {
+        mark,
+        cut: None,
+        // Files that stand in each other's places say nothing of gaps.
+        expected: mark
+            .map(|mark| mark.flushed_offset)
+            .filter(|_| !found.iter().any(|found| found.survey.misplaced)),
+    };
+    for (source, segment) in found.iter().enumerate() {
+        let output = plan.segment(source, segment, &mut above);
+        plan.outputs.extend(output);
+        let next_base = found.get(source.saturating_add(1));
+        plan.zeros(
+            source,
+            segment,
+            &mut above,
+            next_base.map(|next| next.base_offset),
+        );
+    }
+    plan.find_places(found);
+    plan.part(found);
+    plan
+}
+
+/// What stands above the flushed mark: only what follows without a gap is kept (1).
+struct Above<'a> {
+    mark: Option<&'a Mark>,
+    /// Why nothing is kept any more.
+    cut: Option<Corruption>,
+    /// The offset that the next batch above the mark must have, where that is known.
+    expected: Option<Offset>,
+}
+
+impl Above<'_> {
+    /// Whether a place lies above the mark.
+    fn holds(&self, base_offset: Offset, at: Position) -> bool {
+        self.mark
+            .is_some_and(|mark| (base_offset, at) >= (mark.segment_base, mark.position))
+    }
+
+    /// Why a stretch is not kept; `None` when it is.
+    fn refuses(&mut self, base_offset: Offset, stretch: &Stretch) -> Option<Corruption> {
+        let unflushed = self.holds(base_offset, stretch.bytes.start);
+        if let Condition::Damaged(reason) = &stretch.condition {
+            if unflushed {
+                self.cut.get_or_insert_with(|| reason.clone());
+            }
+            return Some(reason.clone());
+        }
+        let first = stretch.offsets.start;
+        let expected = self
+            .expected
+            .filter(|expected| unflushed && *expected != first);
+        if let Some(expected) = expected {
+            let gap = Corruption::offset(expected, first);
+            self.cut.get_or_insert(gap);
+        }
+        if unflushed && self.cut.is_some() {
+            return self.cut.clone();
+        }
+        let reaches = self.holds(base_offset, stretch.bytes.end);
+        if let Some(expected) = self.expected.as_mut().filter(|_| reaches) {
+            *expected = (*expected).max(stretch.offsets.end);
+        }
+        None
+    }
+}
+
+impl Plan {
+    /// What is kept of one file, as if it were alone.
+    fn segment(
+        &mut self,
+        source: usize,
+        found: &Found<'_>,
+        above: &mut Above<'_>,
+    ) -> Option<Output> {
+        let base_offset = found.base_offset;
+        let mut output = Output {
+            base_offset,
+            source,
+            source_base: base_offset,
+            pieces: Vec::new(),
+            offsets: base_offset..base_offset,
+            untouched: true,
+        };
+        for stretch in found.survey.stretches.iter() {
+            if let Some(reason) = above.refuses(base_offset, stretch) {
+                let (bytes, offsets) = (stretch.bytes.clone(), stretch.offsets.clone());
+                self.set_aside(source, bytes, offsets, &reason);
+                output.untouched = false;
+                continue;
+            }
+            let mut prefix = None;
+            if let Condition::Patched(right, reason) = &stretch.condition {
+                let front = stretch.bytes.start..stretch.bytes.start.plus(PREFIX_LEN);
+                let none = stretch.offsets.start..stretch.offsets.start;
+                self.set_aside(source, front, none, reason);
+                output.untouched = false;
+                prefix = Some(*right);
+            }
+            if output.pieces.is_empty() {
+                output.offsets = stretch.offsets.clone();
+            }
+            output.offsets.end = stretch.offsets.end;
+            output.pieces.push(Piece {
+                bytes: stretch.bytes.clone(),
+                prefix,
+            });
+        }
+        let nothing_was = found.survey.stretches.iter().next().is_none();
+        let kept = !output.pieces.is_empty() || nothing_was;
+        kept.then_some(output)
+    }
+
+    /// The zeros at the end of a file (4).
+    fn zeros(
+        &mut self,
+        source: usize,
+        found: &Found<'_>,
+        above: &mut Above<'_>,
+        next_base: Option<Offset>,
+    ) {
+        let survey = found.survey;
+        let at = survey.stretches.iter().last().map(|last| last.bytes.end);
+        let at = at.unwrap_or_default();
+        let unflushed = above.holds(found.base_offset, at);
+        let last = next_base.is_none();
+        let reserved = last && (unflushed || above.mark.is_none());
+        if survey.reserved == 0 || reserved {
+            return;
+        }
+        let reason = Corruption::malformed("zeros stand where batches were");
+        if unflushed {
+            above.cut.get_or_insert_with(|| reason.clone());
+        }
+        let from = survey.next_offset;
+        let flushed = above.mark.map_or(from, |mark| mark.flushed_offset);
+        let to = next_base.unwrap_or(flushed).max(from);
+        let end = Position(at.0.saturating_add(survey.reserved));
+        self.set_aside(source, at..end, from..to, &reason);
+        let of_this = |output: &Output| output.source == source;
+        if let Some(output) = self.outputs.last_mut().filter(|output| of_this(output)) {
+            output.untouched = false;
+            if output.pieces.is_empty() {
+                self.outputs.pop();
+            }
+        }
+    }
+
+    fn set_aside(
+        &mut self,
+        source: usize,
+        bytes: Range<Position>,
+        offsets: Range<Offset>,
+        reason: &Corruption,
+    ) {
+        self.aside.push(Aside {
+            source,
+            bytes,
+            offsets,
+            reason: reason.clone(),
+        });
+    }
+
+    /// Gives files that hold the batches of other segments their place (2).
+    fn find_places(&mut self, found: &[Found<'_>]) {
+        let is_misplaced = |output: &Output| {
+            let found = found.get(output.source);
+            found.is_some_and(|found| found.survey.misplaced)
+        };
+        let mut taken: Vec<Offset> = self
+            .outputs
+            .iter()
+            .filter(|output| !is_misplaced(output))
+            .map(|output| output.base_offset)
+            .collect();
+        for output in self
+            .outputs
+            .iter_mut()
+            .filter(|output| is_misplaced(output))
+        {
+            let first = output.offsets.start;
+            let named = found.iter().map(|found| found.base_offset);
+            let floor = named.filter(|base| *base <= first).max();
+            let base = floor.filter(|base| !taken.contains(base)).unwrap_or(first);
+            output.untouched &= output.base_offset == base;
+            output.base_offset = base;
+            taken.push(base);
+        }
+        self.outputs
+            .sort_by_key(|output| (output.base_offset, output.offsets.start));
+    }
+
+    /// Sets aside what claims offsets that another file has (3).
+    fn part(&mut self, found: &[Found<'_>]) {
+        let mut kept: Vec<Output> = Vec::new();
+        for output in std::mem::take(&mut self.outputs) {
+            let misplaced = |output: &Output| {
+                let found = found.get(output.source);
+                found.is_some_and(|found| found.survey.misplaced)
+            };
+            let loser = match kept.last() {
+                Some(last) if clash(last, &output) => {
+                    if misplaced(last) && !misplaced(&output) {
+                        kept.pop()
+                    } else {
+                        None
+                    }
+                }
+                _ => {
+                    kept.push(output);
+                    continue;
+                }
+            };
+            let loser = match loser {
+                Some(loser) => {
+                    kept.push(output);
+                    loser
+                }
+                None => output,
+            };
+            for piece in &loser.pieces {
+                let reason = Corruption::malformed("the offsets are those of another segment");
+                let offsets = loser.offsets.start..loser.offsets.start;
+                self.set_aside(loser.source, piece.bytes.clone(), offsets, &reason);
+            }
+        }
+        self.outputs = kept;
+    }
+
+    /// Whether a file is to have this name.
+    pub(super) fn has(&self, base_offset: Offset) -> bool {
+        let mut outputs = self.outputs.iter();
+        outputs.any(|output| output.base_offset == base_offset)
+    }
+
+    /// Whether nothing of a file is kept, and nothing takes its name.
+    pub(super) fn goes_whole(&self, source: usize, base_offset: Offset) -> bool {
+        let used = self.outputs.iter().any(|output| output.source == source);
+        !used && !self.has(base_offset)
+    }
+}
+
+/// Whether two outputs, the second of which begins at or above the first, cannot both be.
+fn clash(first: &Output, second: &Output) -> bool {
+    first.base_offset == second.base_offset
+        || first.offsets.end > second.base_offset && !first.offsets.is_empty()
+}

@@ -1,0 +1,96 @@
+//! What a repair did: plain values.
+//!
+//! Knows nothing about how.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::format::Corruption;
+use crate::types::Offset;
+
+use super::super::verify::VerifyReport;
+
+/// What [`repair`](crate::repair) found, did and left.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RepairReport {
+    /// The directory.
+    pub dir: PathBuf,
+    /// What was wrong, as [`verify`](crate::verify) saw it before.
+    pub found: VerifyReport,
+    /// Bytes that were taken out of their segments, and where they are now.
+    pub set_aside: Vec<SetAside>,
+    /// Files that were written anew, for something else than records: a catalog, a checkpoint.
+    pub rebuilt: Vec<PathBuf>,
+    /// What is there now.
+    pub remaining: VerifyReport,
+}
+
+impl RepairReport {
+    /// Whether everything opens and can be read now.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.remaining.is_sound()
+    }
+
+    /// Whether there was nothing to do, and nothing was done.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.set_aside.is_empty() && self.rebuilt.is_empty() && self.found.is_spotless()
+    }
+
+    /// Bytes that were set aside.
+    #[must_use]
+    pub fn bytes_set_aside(&self) -> u64 {
+        self.set_aside.iter().map(|aside| aside.bytes).sum()
+    }
+}
+
+impl fmt::Display for RepairReport {
+    /// What was done, a line each, and what is there now, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for aside in &self.set_aside {
+            writeln!(f, "{aside}")?;
+        }
+        for path in &self.rebuilt {
+            writeln!(f, "built anew: {}", path.display())?;
+        }
+        write!(f, "{}", self.remaining)
+    }
+}
+
+/// Bytes that were taken out of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetAside {
+    /// The file that they stood in.
+    pub path: PathBuf,
+    /// Where in it they began, in bytes.
+    pub position: u64,
+    /// How many they are.
+    pub bytes: u64,
+    /// The offsets whose records are lost with them, as far as that is known. Empty where the
+    /// records were kept and only what is wrong with them was set aside.
+    pub offsets: Range<Offset>,
+    /// The file that holds them now. It is yours to look at and delete.
+    pub quarantine: PathBuf,
+    /// What is wrong with the first of them.
+    pub reason: Corruption,
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "set aside: {} bytes at {} of {}",
+            self.bytes,
+            self.position,
+            self.path.display()
+        )?;
+        if !self.offsets.is_empty() {
+            write!(f, ", offsets {}..{}", self.offsets.start, self.offsets.end)?;
+        }
+        write!(f, ", in {}: {}", self.quarantine.display(), self.reason)
+    }
+}

@@ -1,0 +1,185 @@
+//! Writing segments anew: what is set aside is copied first, then the new files are written, then
+//! they take the places of the old ones, as after a compaction.
+//!
+//! Knows nothing about why.
+//!
+//! 1. Bytes are durable in quarantine before the file that they stand in goes.
+//! 2. New files are whole and synced before the first takes its place; whatever interrupts that,
+//!    the next opening (or repair) finishes or undoes it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::File;
+use crate::error::{IoContext, Result};
+use crate::format::{FileKind, FileName, Stage};
+use crate::segment::Segment;
+use crate::types::{Offset, Position, to_usize};
+
+use super::super::open::{OpenMode, Opening};
+use super::super::quarantine::{copy_aside, move_aside};
+use super::super::truncate::remove_if_there;
+use super::Work;
+use super::plan::{Aside, Output, Plan};
+use super::report::SetAside;
+
+/// How much is copied at a time, in bytes.
+const COPY_BYTES: usize = 256 << 10;
+
+impl Work<'_> {
+    /// Carries a plan out; gives what was set aside.
+    pub(super) fn carry_out(&self, plan: &Plan, sources: &[Arc<Segment>]) -> Result<Vec<SetAside>> {
+        let mut done = Vec::new();
+        for aside in &plan.aside {
+            if let Some(source) = sources.get(aside.source)
+                && !plan.goes_whole(aside.source, source.base_offset())
+            {
+                done.push(self.copy(source, aside)?);
+            }
+        }
+        for (index, source) in sources.iter().enumerate() {
+            if plan.goes_whole(index, source.base_offset()) {
+                done.extend(self.move_whole(plan, index, source)?);
+            }
+        }
+        for group in groups(&plan.outputs) {
+            self.write_group(group, sources)?;
+        }
+        // What was moved to its own name is still there under the wrong one.
+        for output in plan.outputs.iter().filter(|output| output.moved()) {
+            if let Some(source) = sources.get(output.source)
+                && !plan.has(output.source_base)
+            {
+                move_aside(&self.host.disk, &self.dir, source)?;
+            }
+        }
+        Ok(done)
+    }
+
+    fn copy(&self, source: &Arc<Segment>, aside: &Aside) -> Result<SetAside> {
+        let disk = &self.host.disk;
+        let file = source.file(disk, &self.host.files)?;
+        let quarantine = copy_aside(disk, &self.dir, source, &file, aside.bytes.clone())?;
+        Ok(set_aside(source, aside, quarantine))
+    }
+
+    /// Nothing of a file is kept: the whole of it is set aside.
+    fn move_whole(
+        &self,
+        plan: &Plan,
+        index: usize,
+        source: &Arc<Segment>,
+    ) -> Result<Vec<SetAside>> {
+        source.close_file();
+        let quarantine = move_aside(&self.host.disk, &self.dir, source)?;
+        let asides = plan.aside.iter().filter(|aside| aside.source == index);
+        let told = asides.map(|aside| set_aside(source, aside, quarantine.clone()));
+        Ok(told.collect())
+    }
+
+    /// Writes the changed files of one group and has them take their places.
+    fn write_group(&self, group: &[Output], sources: &[Arc<Segment>]) -> Result<()> {
+        let disk = &self.host.disk;
+        for output in group {
+            let Some(source) = sources.get(output.source) else {
+                continue;
+            };
+            let path = self.staged(output.base_offset, Stage::Cleaned);
+            remove_if_there(disk, &path)?;
+            let file = disk.create(&path).at(&path, "create")?;
+            self.copy_pieces(output, source, &file)?;
+            file.sync_data().at(&path, "sync")?;
+        }
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        for output in group.iter().rev() {
+            let from = self.staged(output.base_offset, Stage::Cleaned);
+            let to = self.staged(output.base_offset, Stage::Swap);
+            disk.rename(&from, &to).at(&from, "rename")?;
+        }
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        for source in sources {
+            source.close_file();
+        }
+        self.settle()?;
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")
+    }
+
+    fn staged(&self, base: Offset, stage: Stage) -> PathBuf {
+        let name = FileName::Segment {
+            base,
+            kind: FileKind::Log,
+            stage,
+        };
+        self.dir.join(name.to_string())
+    }
+
+    fn copy_pieces(&self, output: &Output, source: &Arc<Segment>, into: &File) -> Result<()> {
+        let from = source.file(&self.host.disk, &self.host.files)?;
+        let path = source.log_path();
+        let new_path = self.staged(output.base_offset, Stage::Cleaned);
+        let mut end = Position::ZERO;
+        let mut buffer = vec![0; COPY_BYTES];
+        for piece in &output.pieces {
+            let start = end;
+            let mut at = piece.bytes.start;
+            while at < piece.bytes.end {
+                let wanted = buffer.len().min(to_usize(piece.bytes.end.since(at)));
+                let chunk = buffer.get_mut(..wanted).unwrap_or_default();
+                let read = from.read_at(at.0, chunk).at(&path, "read")?;
+                if read == 0 {
+                    break;
+                }
+                let chunk = chunk.get(..read).unwrap_or_default();
+                into.write_at(end.0, chunk).at(&new_path, "write")?;
+                at = at.plus(read);
+                end = end.plus(read);
+            }
+            if let Some(prefix) = &piece.prefix {
+                into.write_at(start.0, prefix).at(&new_path, "write")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes or undoes what was interrupted; gives the segments that are there then.
+    pub(super) fn settle(&self) -> Result<BTreeSet<Offset>> {
+        let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
+        let found = opening.look()?;
+        opening.settle_leftovers(found)
+    }
+}
+
+fn set_aside(source: &Segment, aside: &Aside, quarantine: PathBuf) -> SetAside {
+    SetAside {
+        path: source.log_path(),
+        position: aside.bytes.start.0,
+        bytes: aside.bytes.end.since(aside.bytes.start),
+        offsets: aside.offsets.clone(),
+        quarantine,
+        reason: aside.reason.clone(),
+    }
+}
+
+/// The outputs that must take their places together: one changed file at a time, but for files that
+/// change places, which go with everything between them.
+fn groups(outputs: &[Output]) -> Vec<&[Output]> {
+    let moves = |output: &Output| !output.untouched && output.moved();
+    let first = outputs.iter().position(moves);
+    let last = outputs.iter().rposition(moves);
+    let (Some(first), Some(last)) = (first, last) else {
+        return changed_alone(outputs);
+    };
+    let together = outputs.get(first..=last).unwrap_or_default();
+    let before = outputs.get(..first).unwrap_or_default();
+    let after = outputs.get(last.saturating_add(1)..).unwrap_or_default();
+    let mut groups = vec![together];
+    groups.extend(changed_alone(before));
+    groups.extend(changed_alone(after));
+    groups
+}
+
+fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
+    let changed = |group: &&[Output]| group.iter().any(|output| !output.untouched);
+    outputs.chunks(1).filter(changed).collect()
+}

@@ -1,0 +1,201 @@
+//! Damage: every kind of file, damaged in every way, after a close and after a crash. It must be
+//! found out or be made good, and `repair` must keep every record that was not hit.
+//!
+//! Knows nothing about how damage is found. What is checked of each cell of the matrix:
+//!
+//! 1. `verify` says so, or nothing is missing; and it changes nothing.
+//! 2. Opening and reading gives only records that were there; where one is missing, an error said
+//!    so, or the open report did.
+//! 3. After `repair` the log opens and reads to its end; of the records only those are missing
+//!    whose batch was hit; repairing again finds nothing to do; the log can be appended to.
+
+pub(super) mod subjects;
+
+mod kinds;
+mod rules;
+
+use std::path::Path;
+
+use crate::clock::Clock;
+use crate::disk::sim::Sim;
+use crate::error::Error;
+use crate::log::{OpenMode, repair_on, verify_on};
+use crate::types::{Offset, Record};
+
+use super::Whereabouts;
+use kinds::{Hit, Wound};
+use subjects::{DIR, Records, Subject, contents, copy, open, read_all};
+
+/// What became of a cell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    cells: u64,
+    /// Opening refused.
+    refused: u64,
+    /// Reading gave an error.
+    read_error: u64,
+    /// The open report told what was set aside.
+    reported: u64,
+    /// `verify` alone found it.
+    verified: u64,
+    /// Every record was there.
+    derivable: u64,
+    /// Records that `repair` could not keep.
+    lost: u64,
+}
+
+/// How a damaged directory behaves when it is opened and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Refused,
+    ReadError,
+    Reported,
+    Whole,
+    /// A record is missing, and nobody said so.
+    Silent,
+}
+
+#[test]
+fn whatever_is_damaged_is_found_out_and_repair_keeps_the_rest() {
+    let mut counts = Counts::default();
+    for seed in [1, 2] {
+        for subject in subjects::all(seed, 1500, 24) {
+            for wound in kinds::wounds(&subject) {
+                let name = format!("{}: {wound:?}", subject.name);
+                let _told = Whereabouts(|| name.clone());
+                check(&subject, &wound, &mut counts);
+            }
+        }
+    }
+    println!("damage: {counts:?}, 0 lost outside what was hit");
+    assert!(counts.cells >= 300, "{counts:?}");
+}
+
+fn check(subject: &Subject, wound: &Wound, counts: &mut Counts) {
+    let sim = copy(subject);
+    let Some(hit) = wound.inflict(subject, &sim) else {
+        return;
+    };
+    counts.cells += 1;
+    let sound = verify(&sim);
+    let seen = look(subject, &sim.process_crash());
+    match seen {
+        Seen::Refused => counts.refused += 1,
+        Seen::ReadError => counts.read_error += 1,
+        Seen::Reported => counts.reported += 1,
+        Seen::Whole => counts.derivable += 1,
+        Seen::Silent => {
+            // Of what a broker wrote, nobody knows where a file ended.
+            let excused = subject.foreign && wound.shortens();
+            assert!(!sound || excused, "records are missing, and nobody said so");
+            counts.verified += 1;
+        }
+    }
+    if matches!(seen, Seen::Refused | Seen::ReadError) {
+        assert!(!sound, "{seen:?}, and verify found nothing");
+    }
+    counts.lost += repair(subject, &sim, &hit);
+}
+
+/// Rule 1; gives whether there is no damage.
+fn verify(sim: &Sim) -> bool {
+    let before = contents(sim);
+    let report = verify_on(&sim.disk(), Path::new(DIR)).unwrap();
+    assert!(contents(sim) == before, "verify has changed something");
+    report.is_sound()
+}
+
+/// Rule 2.
+fn look(subject: &Subject, sim: &Sim) -> Seen {
+    let log = match open(sim, &subject.config, OpenMode::Write) {
+        Ok(log) => log,
+        Err(Error::Corrupt { .. }) => return Seen::Refused,
+        Err(error) => panic!("neither open nor damaged: {error:?}"),
+    };
+    let (found, read) = read_all(&log);
+    nothing_is_invented(subject, &found);
+    let whole = below(&subject.records, log.end_offset()).all(|offset| found.contains_key(&offset))
+        && log.end_offset() >= end(&subject.records);
+    let reported = log.open_report().quarantined_bytes > 0;
+    let seen = match read {
+        Err(Error::Corrupt { .. }) => Seen::ReadError,
+        Err(error) => panic!("neither read nor damaged: {error:?}"),
+        Ok(()) if whole => Seen::Whole,
+        Ok(()) if reported => Seen::Reported,
+        Ok(()) => Seen::Silent,
+    };
+    if seen == Seen::Whole {
+        times_are_found(subject, &log);
+    }
+    log.abandon();
+    seen
+}
+
+fn end(records: &Records) -> Offset {
+    records.last_key_value().map_or(0, |(offset, _)| offset + 1)
+}
+
+fn below(records: &Records, end: Offset) -> impl Iterator<Item = Offset> + '_ {
+    records.range(..end).map(|(offset, _)| *offset)
+}
+
+fn nothing_is_invented(subject: &Subject, found: &Records) {
+    for (offset, held) in found {
+        let known = subject.records.get(offset) == Some(held)
+            || subject.compacted_away.get(offset) == Some(held);
+        assert!(known, "offset {offset}: {held:?}");
+    }
+}
+
+/// A search by time finds the first record that is not before it.
+fn times_are_found(subject: &Subject, log: &crate::log::Log) {
+    for (_, held) in subject.records.iter().step_by(5) {
+        let expected = subject
+            .records
+            .iter()
+            .find(|(_, other)| other.time >= held.time);
+        let found = log.offset_for_time(held.time).unwrap();
+        assert_eq!(found, expected.map(|(offset, _)| *offset), "by time");
+    }
+}
+
+/// Rule 3; gives how many records are lost.
+fn repair(subject: &Subject, sim: &Sim, hit: &Hit) -> u64 {
+    let report = repair_on(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
+    assert!(
+        report.is_sound(),
+        "repaired, and not sound:\n{report}\n{:?}",
+        sim.files()
+    );
+    let log = match open(sim, &subject.config, OpenMode::Write) {
+        Ok(log) => log,
+        Err(error) => panic!("repaired, and does not open: {error:?}\n{report}"),
+    };
+    let (found, read) = read_all(&log);
+    read.unwrap();
+    nothing_is_invented(subject, &found);
+    let mut lost = 0;
+    for offset in subject
+        .records
+        .keys()
+        .filter(|offset| !found.contains_key(offset))
+    {
+        lost += 1;
+        let by_right = hit.offsets.iter().any(|range| range.contains(offset));
+        assert!(
+            by_right,
+            "offset {offset} was not hit and is lost: {hit:?}\n{report}"
+        );
+    }
+    let end = log.end_offset();
+    assert!(
+        end >= subject.flushed || hit.forgets_the_end,
+        "offsets are given out again"
+    );
+    assert_eq!(log.append(Record::keyed("after", "repair")).unwrap(), end);
+    log.close().unwrap();
+    drop(log);
+    let again = repair_on(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
+    assert!(again.set_aside.is_empty() && again.is_sound(), "{again}");
+    lost
+}
