@@ -18,7 +18,7 @@
 //! later than T has an offset above O. Kafka preallocates both files, so after a crash entries of
 //! zeros follow the last one: a walk stops at the first entry that does not continue.
 
-use crate::types::Timestamp;
+use crate::types::{Timestamp, to_usize};
 
 use super::cursor::Cursor;
 
@@ -55,6 +55,10 @@ pub(crate) trait Entry: Copy + Sized {
     fn is_zero(&self) -> bool;
 }
 
+/// Guesses before halving what is left, and how far to either side of each is looked.
+const GUESSES: u32 = 4;
+const GUESS_MARGIN: usize = 8;
+
 impl OffsetEntry {
     /// The entry as its bytes.
     pub(crate) fn encode(self) -> [u8; Self::LEN] {
@@ -68,6 +72,50 @@ impl OffsetEntry {
     /// at its position, and without one at the front of the segment.
     pub(crate) fn floor(entries: &[Self], relative_offset: u32) -> Option<Self> {
         last_before(entries, |entry| entry.relative_offset <= relative_offset)
+    }
+
+    /// How many entries have an offset of at most `relative_offset`. Offsets rise about evenly with
+    /// the entries, so a few guesses between the ends find the place sooner than halving does.
+    pub(crate) fn count_to(entries: &[Self], relative_offset: u32) -> usize {
+        let is_below = |entry: &Self| entry.relative_offset <= relative_offset;
+        let offset_at = |index: usize| {
+            let entry = entries.get(index)?;
+            Some(u64::from(entry.relative_offset))
+        };
+        // Half-open: every entry below `low` is below, none from `high` on is.
+        let (mut low, mut high) = (0_usize, entries.len());
+        for _ in 0..GUESSES {
+            let (Some(first), Some(last)) = (offset_at(low), offset_at(high.saturating_sub(1)))
+            else {
+                break;
+            };
+            let wanted = u64::from(relative_offset).clamp(first, last);
+            let count = high.saturating_sub(low).saturating_sub(1);
+            let share = wanted
+                .saturating_sub(first)
+                .saturating_mul(u64::try_from(count).unwrap_or(u64::MAX))
+                .checked_div(last.saturating_sub(first))
+                .unwrap_or(0);
+            let guess = low.saturating_add(to_usize(share));
+            // A little to either side, so that the next guess has both ends near.
+            let below = guess.saturating_sub(GUESS_MARGIN);
+            let above = guess.saturating_add(GUESS_MARGIN);
+            if entries.get(below).is_some_and(is_below) {
+                low = low.max(below);
+            } else {
+                high = high.min(below);
+            }
+            if entries.get(above).is_some_and(is_below) {
+                low = low.max(above);
+            } else {
+                high = high.min(above);
+            }
+            if high.saturating_sub(low) <= 2 * GUESS_MARGIN {
+                break;
+            }
+        }
+        let between = entries.get(low..high).unwrap_or_default();
+        low.saturating_add(between.partition_point(is_below))
     }
 
     /// As [`floor`](Self::floor), over the bytes of an index without a tail of zeros, decoding only

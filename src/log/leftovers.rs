@@ -31,6 +31,8 @@ const INTENT_BYTES_MAX: usize = 1 << 30;
 pub(super) struct Found {
     pub(super) bases: BTreeSet<Offset>,
     pub(super) others: Vec<(String, FileName)>,
+    /// Names of ours that stand for something that is no file.
+    pub(super) odd: Vec<(String, FileName)>,
     intent: Option<TruncateIntent>,
 }
 
@@ -112,13 +114,18 @@ impl Opening<'_> {
         let mut found = Found {
             bases: BTreeSet::new(),
             others: Vec::new(),
+            odd: Vec::new(),
             intent: intent.as_deref().and_then(TruncateIntent::decode),
         };
         for entry in self.disk().list(&self.dir).at(&self.dir, "list")? {
+            let parsed = FileName::parse(&entry.name);
             if entry.kind != EntryKind::File {
+                if !matches!(parsed, FileName::Foreign | FileName::Misnamed) {
+                    found.odd.push((entry.name, parsed));
+                }
                 continue;
             }
-            match FileName::parse(&entry.name) {
+            match parsed {
                 FileName::Segment {
                     base,
                     kind: FileKind::Log,
@@ -138,6 +145,7 @@ impl Opening<'_> {
         let Found {
             mut bases,
             others,
+            odd: _,
             intent,
         } = found;
         let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;

@@ -8,19 +8,30 @@
 //! 3. An index is a hint: when no batch stands where it points, or one that is too far on, the
 //!    segment is read from its start and the index built anew.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::disk::File;
 use crate::error::{Error, Result};
-use crate::format::{DecodeError, LogRecord, OwnedRecords, RecordBatch};
+use crate::format::{DecodeError, LogRecord, OwnedRecords, RecordBatch, record_at};
 use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
 use crate::sync::Ordering;
-use crate::types::{Offset, Position, Start, to_usize};
+use crate::types::{Compression, Offset, Position, Start, to_usize};
 
 use super::isolation::Filter;
 use super::{Log, Shared};
+
+/// What a thread keeps of the memory that it read into, at most.
+const PAGE_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// What the last look-up of one record was read into.
+    static PAGE: Cell<Bytes> = const { Cell::new(Bytes::new()) };
+}
 
 /// Reads a log from an offset upward.
 ///
@@ -141,6 +152,7 @@ impl Reader {
         next
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         let shared = &self.log.shared;
         loop {
@@ -295,6 +307,16 @@ impl Place {
     }
 }
 
+#[cold]
+fn undecoded(error: DecodeError, segment: &Segment, at: Position) -> Error {
+    match error {
+        DecodeError::Corrupt(reason) => Error::corrupt(&segment.log_path(), at.0, reason),
+        DecodeError::Unsupported(what) => Error::Unsupported {
+            what: what.to_owned(),
+        },
+    }
+}
+
 /// Whether a batch that an index led to can be the first one to look at: what lies before it ends
 /// at or below the offset that is wanted.
 fn fits(raw: &RawBatch, wanted: Offset) -> bool {
@@ -392,15 +414,17 @@ impl Shared {
     }
 
     /// Decodes a batch of a segment.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the batch goes through memory"
+    )]
     pub(super) fn decode(&self, raw: RawBatch, segment: &Segment) -> Result<RecordBatch> {
         let budget = to_usize(self.hot.max_decompressed_batch_bytes());
-        let position = raw.position.0;
-        RecordBatch::decode(raw.bytes, raw.header, budget).map_err(|error| match error {
-            DecodeError::Corrupt(reason) => Error::corrupt(&segment.log_path(), position, reason),
-            DecodeError::Unsupported(what) => Error::Unsupported {
-                what: what.to_owned(),
-            },
-        })
+        match RecordBatch::decode(raw.bytes, raw.header, budget) {
+            Ok(batch) => Ok(batch),
+            Err(error) => Err(undecoded(error, segment, raw.position)),
+        }
     }
 
     /// The record at an offset.
@@ -408,6 +432,10 @@ impl Shared {
         self.check_open()?;
         if offset < self.start_offset() || offset >= self.high_watermark() {
             return Err(self.out_of_range(offset));
+        }
+        let found = self.read_directly(offset)?;
+        if found.is_some() {
+            return Ok(found);
         }
         let mut place = self.locate(offset)?;
         loop {
@@ -427,6 +455,45 @@ impl Shared {
             records.skip_to(offset);
             return Ok(records.next().filter(|record| record.offset == offset));
         }
+    }
+
+    /// The record at an offset that is there, by one read where the index names its batch or one a
+    /// little before it; `None` when that did not find it, for whatever reason: the long way finds
+    /// it, or says what is wrong.
+    fn read_directly(&self, offset: Offset) -> Result<Option<LogRecord>> {
+        let (disk, files) = (&self.host.disk, &self.host.files);
+        let truncations = self.truncations.load(Ordering::Acquire);
+        let segment = Arc::clone(self.segments.read().floor(offset));
+        let Some((landing, bytes)) = segment.spot(offset, disk, files).unwrap_or_default() else {
+            return Ok(None);
+        };
+        let Ok(file) = segment.file(disk, files) else {
+            return Ok(None);
+        };
+        let cursor = BatchCursor::land(landing).reading(bytes);
+        let mut cursor = cursor.with_memory(PAGE.take());
+        let found = cursor.find(&file, segment.end(), offset);
+        let memory = cursor.into_memory();
+        if memory.len() <= PAGE_BYTES_MAX {
+            PAGE.set(memory);
+        }
+        let Ok(Some(raw)) = found else {
+            return Ok(None);
+        };
+        let header = &raw.header;
+        let held = (header.base_offset..header.next_offset()).contains(&offset);
+        if !held
+            || header.next_offset() > self.high_watermark()
+            || header.is_control()
+            || header.compression() != Compression::None
+            || truncations != self.truncations.load(Ordering::Acquire)
+        {
+            return Ok(None);
+        }
+        // A copy of its own, so that the memory that was read into can be used again.
+        let found = record_at(&raw.bytes, header, offset).map(|found| found.map(LogRecord::detach));
+        let corrupt = |reason| Error::corrupt(&segment.log_path(), raw.position.0, reason);
+        found.map_err(corrupt)
     }
 
     /// Walks the batches of one segment from an offset on, up to the high watermark, until a

@@ -17,7 +17,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
 use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering};
-use crate::types::{Offset, Position};
+use crate::types::{Offset, Position, Sabotage};
 
 use super::Shared;
 use super::append::AppendState;
@@ -51,7 +51,9 @@ impl Shared {
             self.sync_all(&turn)?;
         }
         self.write_mark(&turn, |mark| mark.log_start_offset = new_start)?;
-        self.settle_mark(&turn)?;
+        if !Sabotage::DeletedBeforeStart.is_on() {
+            self.settle_mark(&turn)?;
+        }
         self.start.store(new_start, Ordering::Release);
         // The mark must not speak of a segment that is gone: one that was rolled just now waits for
         // the next time.
@@ -61,10 +63,9 @@ impl Shared {
             self.segments.write().remove_below(below)
         };
         drop(turn);
-        for segment in gone {
-            self.delete_segment(&segment)?;
-        }
-        Ok(())
+        // One that cannot be deleted is no reason to leave the others.
+        let deleted = gone.iter().map(|segment| self.delete_segment(segment));
+        deleted.fold(Ok(()), Result::and)
     }
 
     /// The base of the segment that the flushed mark lies in: everything below it is sealed and
@@ -157,6 +158,9 @@ impl Shared {
 
     /// Writes the intent down (I2).
     fn write_intent(&self, state: &mut AppendState, intent: &TruncateIntent) -> Result<()> {
+        if Sabotage::TruncateWithoutIntent.is_on() {
+            return Ok(());
+        }
         let path = self.dir.join(file_name::TRUNCATE);
         let Err(cause) = self.host.disk.replace(&path, &intent.encode()) else {
             return Ok(());
@@ -177,6 +181,9 @@ impl Shared {
         let path = self.dir.join(file_name::TRUNCATE);
         self.sync_all(turn)?;
         self.settle_mark(turn)?;
+        if Sabotage::TruncateWithoutIntent.is_on() {
+            return Ok(());
+        }
         self.host.disk.remove_file(&path).at(&path, "remove")?;
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }

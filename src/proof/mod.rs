@@ -9,6 +9,9 @@
 //!   state before or after.
 //! - `crash`: a power cut before every operation of every scenario, with every kind of outcome, and
 //!   a second one in the middle of the recovery.
+//! - `faults`: every operation fails, once and for ever, in every way.
+//! - `regressions`: what they found, with its story.
+//! - `sabotage`: each safeguard is left out once, and a suite must fail.
 //! - `flips`: every bit of every file is flipped.
 //! - `damage`: every kind of file, damaged in every way, and repaired.
 //!
@@ -18,7 +21,6 @@
 #![expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
-    clippy::needless_pass_by_value,
     clippy::too_many_lines,
     reason = "numbers of a test, small by the way they are made"
 )]
@@ -26,11 +28,14 @@
 mod compaction;
 mod crash;
 mod damage;
+mod faults;
 mod flips;
 mod history;
 mod kafka_rules;
 mod model;
+mod regressions;
 mod rig;
+mod sabotage;
 
 /// How much is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,6 +51,8 @@ pub(crate) enum Stop {
 #[derive(Debug)]
 pub(crate) struct BatchCursor {
     chunk: Bytes,
+    /// Memory for the first chunk, if there is some already.
+    spare: Bytes,
     chunk_at: Position,
     position: Position,
     /// No batch may begin below this offset.
@@ -68,6 +70,7 @@ impl BatchCursor {
     pub(crate) fn new(position: Position, floor: Offset) -> Self {
         Self {
             chunk: Bytes::new(),
+            spare: Bytes::new(),
             chunk_at: position,
             position,
             floor,
@@ -91,6 +94,23 @@ impl BatchCursor {
     pub(crate) fn sequential(mut self) -> Self {
         self.next_read = CHUNK_BYTES_MAX;
         self
+    }
+
+    /// The same cursor, whose first read is of so many bytes: for whoever knows what he wants.
+    pub(crate) fn reading(mut self, bytes: usize) -> Self {
+        self.next_read = bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+        self
+    }
+
+    /// The same cursor with memory to read into that nobody else holds.
+    pub(crate) fn with_memory(mut self, memory: Bytes) -> Self {
+        self.spare = memory;
+        self
+    }
+
+    /// Gives its memory to the next one.
+    pub(crate) fn into_memory(self) -> Bytes {
+        self.chunk
     }
 
     /// Where the next batch begins.
@@ -134,12 +154,45 @@ impl BatchCursor {
     }
 
     /// The next whole batch that ends at or before `end`, or `None` at `end`.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the batch goes through memory"
+    )]
     pub(crate) fn next(&mut self, file: &File, end: Position) -> Result<Option<RawBatch>, Stop> {
         if self.position >= end {
             return Ok(None);
         }
         let header = self.header(file, end)?;
+        self.take(file, end, header).map(Some)
+    }
+
+    /// The batch that holds an offset or begins above it, of a segment without gaps. Of those
+    /// before it only the headers are looked at: each is held against the one before it, so that
+    /// none can lead astray, and their records are not handed out.
+    pub(crate) fn find(
+        &mut self,
+        file: &File,
+        end: Position,
+        wanted: Offset,
+    ) -> Result<Option<RawBatch>, Stop> {
+        while self.position < end {
+            let header = self.header(file, end)?;
+            if header.next_offset() > wanted {
+                return self.take(file, end, header).map(Some);
+            }
+            self.step(&header);
+        }
+        Ok(None)
+    }
+
+    /// The batch at the cursor, whole and its checksum checked (I1).
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the batch goes through memory"
+    )]
+    fn take(&mut self, file: &File, end: Position, header: BatchHeader) -> Result<RawBatch, Stop> {
         self.need(file, end, header.size)?;
         let start = to_usize(self.position.since(self.chunk_at));
         let range = start..start.saturating_add(header.size);
@@ -151,10 +204,15 @@ impl BatchCursor {
             bytes: self.chunk.slice(range),
         };
         self.step(&raw.header);
-        Ok(Some(raw))
+        Ok(raw)
     }
 
     /// The header of the batch at the cursor, which must fit below `end`.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the header goes through memory"
+    )]
     fn header(&mut self, file: &File, end: Position) -> Result<BatchHeader, Stop> {
         self.need(file, end, HEADER_LEN)?;
         let start = to_usize(self.position.since(self.chunk_at));
@@ -172,6 +230,7 @@ impl BatchCursor {
 
     /// Holds a batch against what is known of its segment: when it does not begin at the floor, and
     /// at the first one of a stretch.
+    #[inline]
     fn check_place(
         &mut self,
         file: &File,
@@ -218,7 +277,11 @@ impl BatchCursor {
             return Err(Stop::Corrupt(Corruption::truncated(needed, left)));
         }
         let wanted = needed.max(self.next_read).min(left);
-        let mut memory = match std::mem::take(&mut self.chunk).try_into_mut() {
+        let mut memory = std::mem::take(&mut self.chunk);
+        if memory.is_empty() {
+            memory = std::mem::take(&mut self.spare);
+        }
+        let mut memory = match memory.try_into_mut() {
             Ok(memory) => memory,
             Err(_still_held) => BytesMut::new(),
         };

@@ -8,12 +8,16 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
+use crate::format::index::OffsetEntry;
 use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
 use crate::sync::Ordering;
-use crate::types::{Offset, Position};
+use crate::types::{Offset, Position, to_usize};
 
 use super::guard::{Guard, Landing};
 use super::{OpenFiles, Segment, SparseIndex, relative, write_whole};
+
+/// Two index intervals of Kafka's default.
+const LONG_BATCH: u32 = 8192;
 
 impl Segment {
     /// The path of the digest.
@@ -149,6 +153,51 @@ impl Segment {
             first_next: Some(last.saturating_add(1)),
             ..start
         })
+    }
+
+    /// Where to look first for the record at an offset, of a segment that is known to have no gaps,
+    /// and how many bytes to read there; `None` where nothing better than [`Self::landing`] is
+    /// known.
+    pub(crate) fn spot(
+        self: &Arc<Self>,
+        offset: Offset,
+        disk: &Disk,
+        pool: &OpenFiles,
+    ) -> Result<Option<(Landing, usize)>> {
+        let guard @ Guard::Dense = self.guard(disk) else {
+            return Ok(None);
+        };
+        let Some(relative) = relative(self.base_offset, offset) else {
+            return Ok(None);
+        };
+        let around = self.with_index(disk, pool, |index| index.entries_around(relative))?;
+        let end = u32::try_from(self.end().0).unwrap_or(u32::MAX);
+        let place = |entry: Option<OffsetEntry>| entry.map_or(end, |entry| entry.position);
+        let [floor, next, after] = around;
+        let begin = floor.map_or(0, |floor| floor.position);
+        // Entries so far apart have a batch that is long between them, most likely all of it: then
+        // the next entry names the batch itself.
+        let apart = place(next).saturating_sub(begin) > LONG_BATCH;
+        let (at, to) = if apart && next.is_some() {
+            (next, place(after))
+        } else {
+            (floor, place(next))
+        };
+        let last = at.map(|at| {
+            self.base_offset
+                .saturating_add(u64::from(at.relative_offset))
+        });
+        let position = at.map_or(0, |at| at.position);
+        let landing = Landing {
+            position: Position(u64::from(position)),
+            floor: self.base_offset,
+            first_next: last.map(|last| last.saturating_add(1)),
+            guard,
+        };
+        Ok(Some((
+            landing,
+            to_usize(u64::from(to.saturating_sub(position))),
+        )))
     }
 
     /// The checksums of both index files as the indexes in memory would have them.

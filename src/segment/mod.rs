@@ -29,7 +29,7 @@ pub(crate) use resync::{Search, count_batches, next_batch};
 pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Disk, File, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
@@ -311,7 +311,7 @@ impl Segment {
         let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
         let read = |path: &Path| match disk.read_small(path, limit) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(None),
+            Err(error) if is_no_such_file(&error) => Ok(None),
             Err(error) => Err(Error::io(path, "read", error)),
         };
         Ok((read(&self.index_path())?, read(&self.time_index_path())?))

@@ -49,6 +49,15 @@ impl SparseIndex {
         OffsetEntry::floor(&self.offsets, relative_offset)
     }
 
+    /// The entry of that place, and the two after it: the first of them names a batch that ends at
+    /// or after the offset.
+    pub(crate) fn entries_around(&self, relative_offset: u32) -> [Option<OffsetEntry>; 3] {
+        let after = OffsetEntry::count_to(&self.offsets, relative_offset);
+        let floor = after.checked_sub(1);
+        let at = |index: usize| self.offsets.get(index).copied();
+        [floor.and_then(at), at(after), at(after.saturating_add(1))]
+    }
+
     /// The last time entry before a time: the first record at or after that time comes after it.
     pub(crate) fn time_entry_before(&self, at: Timestamp) -> Option<TimeEntry> {
         TimeEntry::before(&self.times, at)

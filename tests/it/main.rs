@@ -17,6 +17,8 @@ mod latest_state;
 mod public_api;
 mod readme;
 mod retention;
+#[cfg(unix)]
+mod roots;
 mod serde;
 mod stress;
 mod topics;

@@ -53,6 +53,36 @@ pub(super) fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// `lseek` with `SEEK_DATA`, which steps over holes and over space that was reserved and never
+/// written. It moves the file's cursor, which nobody uses.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no SEEK_DATA")]
+pub(super) fn data_from(file: &File, position: u64) -> io::Result<Option<u64>> {
+    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let from = libc::off64_t::try_from(position).map_err(too_large)?;
+    // SAFETY: the descriptor is open for the length of the borrow, and no memory is passed.
+    let found = unsafe { libc::lseek64(file.as_raw_fd(), from, libc::SEEK_DATA) };
+    if let Ok(found) = u64::try_from(found) {
+        return Ok(Some(found));
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENXIO) => Ok(None),
+        // A file system that cannot tell.
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => Ok(Some(position)),
+        _ => Err(error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+pub(super) fn data_from(_: &File, position: u64) -> io::Result<Option<u64>> {
+    Ok(Some(position))
+}
+
 /// `fstatfs`: whether the file lies on ext4 (ext2 and ext3 share its number and its driver) or
 /// tmpfs.
 #[cfg(target_os = "linux")]

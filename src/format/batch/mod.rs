@@ -20,6 +20,6 @@ pub(crate) use encode::{BatchBuilder, BatchKind, BatchOptions, BatchSummary, enc
 pub(crate) use header::Attributes;
 pub(crate) use header::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, check_crc, stamp};
 pub use owned::LogRecord;
-pub(crate) use owned::OwnedRecords;
+pub(crate) use owned::{OwnedRecords, record_at};
 pub use read::{RecordBatch, RecordView, Records};
 pub(crate) use rewrite::Rewrite;

@@ -8,8 +8,10 @@ use bytes::Bytes;
 
 use crate::types::{EncodedHeaders, HeaderIter, Offset, Record, Timestamp, to_usize};
 
+use super::super::Corruption;
+use super::header::{BatchHeader, HEADER_LEN};
 use super::read::{Clockwork, RecordBatch};
-use super::record::read_record;
+use super::record::{RawRecord, check_headers, read_record};
 
 /// A record that a log gives back.
 ///
@@ -137,6 +139,57 @@ impl<'a> From<&'a LogRecord> for Record<'a> {
     }
 }
 
+/// The record at an offset of a batch that is not packed, `None` where there is none. Records
+/// behind it are not looked at.
+///
+/// # Errors
+///
+/// `Record` for the first one up to there that is not valid.
+pub(crate) fn record_at(
+    bytes: &Bytes,
+    header: &BatchHeader,
+    offset: Offset,
+) -> Result<Option<LogRecord>, Corruption> {
+    let clock = Clockwork::new(header);
+    let mut rest = bytes.get(HEADER_LEN..).unwrap_or_default();
+    let mut next = header.base_offset;
+    for index in 0..header.record_count {
+        let wrong = |what| Corruption::Record { index, what };
+        let (record, after) = read_record(rest).map_err(wrong)?;
+        let found = clock.offset(&record);
+        if record.offset_delta < 0 || found < next {
+            return Err(wrong("its offset is not after the one before it"));
+        }
+        if found == offset {
+            check_headers(record.headers).map_err(wrong)?;
+            let end = bytes.len().saturating_sub(after.len());
+            return Ok(Some(own(&record, bytes, end, clock)));
+        }
+        next = found.saturating_add(1);
+        rest = after;
+    }
+    Ok(None)
+}
+
+/// A record that ends at a place of the bytes it was read from, owning its slice of them.
+#[inline]
+fn own(record: &RawRecord<'_>, bytes: &Bytes, end: usize, clock: Clockwork) -> LogRecord {
+    // A record is at most i32::MAX bytes, so every place in it fits in 32 bits.
+    let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    LogRecord {
+        offset: clock.offset(record),
+        timestamp: clock.timestamp(record),
+        key_end: record.key.map(|key| place(key.len())),
+        value: record.value.map(|value| Span {
+            start: place(record.value_at),
+            end: place(record.value_at.saturating_add(value.len())),
+        }),
+        headers_at: place(record.tail.len().saturating_sub(record.headers.bytes.len())),
+        header_count: place(record.headers.count),
+        tail: bytes.slice(end.saturating_sub(record.tail.len())..end),
+    }
+}
+
 /// The records of a batch, one by one, each owning its slice.
 #[derive(Debug)]
 pub(crate) struct OwnedRecords {
@@ -192,23 +245,8 @@ impl Iterator for OwnedRecords {
         self.left = self.left.checked_sub(1)?;
         let (bytes, _) = self.batch.source();
         let (record, after) = read_record(bytes.get(self.at..)?).ok()?;
-        let end = bytes.len().saturating_sub(after.len());
-        let tail_at = end.saturating_sub(record.tail.len());
-        self.at = end;
-        // A record is at most i32::MAX bytes, so every place in it fits in 32 bits.
-        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Some(LogRecord {
-            offset: self.clock.offset(&record),
-            timestamp: self.clock.timestamp(&record),
-            key_end: record.key.map(|key| place(key.len())),
-            value: record.value.map(|value| Span {
-                start: place(record.value_at),
-                end: place(record.value_at.saturating_add(value.len())),
-            }),
-            headers_at: place(record.tail.len().saturating_sub(record.headers.bytes.len())),
-            header_count: place(record.headers.count),
-            tail: bytes.slice(tail_at..end),
-        })
+        self.at = bytes.len().saturating_sub(after.len());
+        Some(own(&record, bytes, self.at, self.clock))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -37,6 +37,11 @@ impl RecordBatch {
     ///
     /// `Corrupt` with `Truncated`, `Record`, `TooLarge` or `Decompression`, and `Unsupported` for a
     /// codec that is not in this build.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, the batch goes through memory"
+    )]
     pub(crate) fn decode(
         bytes: Bytes,
         header: BatchHeader,
@@ -46,12 +51,13 @@ impl RecordBatch {
             return Err(Corruption::truncated(header.size, bytes.len()).into());
         };
         // Kafka writes no codec into a batch that compaction emptied; nothing packs to nothing.
-        let unpacked = match header.compression() {
-            Compression::None => None,
-            _ if packed.is_empty() => None,
-            codec => Some(Bytes::from(compression::decompress(codec, packed, budget)?)),
+        let codec = header.compression();
+        let unpacked = if codec == Compression::None || packed.is_empty() {
+            check_records(packed, &header)?;
+            None
+        } else {
+            Some(unpack(packed, &header, budget)?)
         };
-        check_records(unpacked.as_deref().unwrap_or(packed), &header)?;
         Ok(Self {
             header,
             bytes,
@@ -122,6 +128,13 @@ impl RecordBatch {
             .as_ref()
             .map_or((&self.bytes, HEADER_LEN), |unpacked| (unpacked, 0))
     }
+}
+
+/// Unpacks records and checks them.
+fn unpack(packed: &[u8], header: &BatchHeader, budget: usize) -> Result<Bytes, DecodeError> {
+    let unpacked = compression::decompress(header.compression(), packed, budget)?;
+    check_records(&unpacked, header)?;
+    Ok(Bytes::from(unpacked))
 }
 
 /// The one pass that makes the others safe.
@@ -248,7 +261,11 @@ pub struct Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = RecordView<'a>;
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as a call, every field of every record goes through memory"
+    )]
     fn next(&mut self) -> Option<RecordView<'a>> {
         self.left = self.left.checked_sub(1)?;
         let (record, rest) = read_record(self.rest).ok()?;

@@ -48,14 +48,18 @@ pub(super) struct RawRecord<'a> {
     reason = "as a call, its result goes through memory: half as much again for a record"
 )]
 pub(super) fn read_record(bytes: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Defect> {
-    let (length, rest) = read_varint(bytes).ok_or(CUT)?;
-    let length = usize::try_from(length).map_err(|_| "its length is negative")?;
-    let (body, after) = rest.split_at_checked(length).ok_or(CUT)?;
-    let (_attributes, body) = body.split_first().ok_or(CUT)?;
-    let (timestamp_delta, body) = read_varlong(body).ok_or(CUT)?;
-    let (offset_delta, body) = read_varint(body).ok_or(CUT)?;
-    let (length, tail) = read_varint(body).ok_or(CUT)?;
-    let (key, body) = split_nullable(tail, length).ok_or(CUT)?;
+    let front = match Front::read_short(bytes) {
+        Some(front) => front,
+        None => Front::read(bytes)?,
+    };
+    let Front {
+        timestamp_delta,
+        offset_delta,
+        key_length,
+        tail,
+        after,
+    } = front;
+    let (key, body) = split_nullable(tail, key_length).ok_or(CUT)?;
     let (length, body) = read_varint(body).ok_or(CUT)?;
     let value_at = tail.len().saturating_sub(body.len());
     let (value, body) = split_nullable(body, length).ok_or(CUT)?;
@@ -73,6 +77,106 @@ pub(super) fn read_record(bytes: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Defect
         },
     };
     Ok((record, after))
+}
+
+/// What stands before the key of a record.
+struct Front<'a> {
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key_length: i32,
+    /// The rest of the record.
+    tail: &'a [u8],
+    /// What follows the record.
+    after: &'a [u8],
+}
+
+impl<'a> Front<'a> {
+    /// The usual one, whose fields are at most two bytes each and eight together: one load, and
+    /// no look at where the bytes end but one. `None` when it is another one, or none.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as `read_record`, whose larger half it is"
+    )]
+    fn read_short(bytes: &'a [u8]) -> Option<Self> {
+        let mut word = ShortFields::of(*bytes.first_chunk()?);
+        let length = word.varint()?;
+        let length_bytes = word.used;
+        word.skip_byte();
+        let timestamp_delta = word.varint()?;
+        let offset_delta = word.varint()?;
+        let key_length = word.varint()?;
+        let rest = bytes.get(length_bytes..)?;
+        let (body, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let tail = body.get(word.used.wrapping_sub(length_bytes)..)?;
+        (word.used <= ShortFields::LEN).then_some(Self {
+            timestamp_delta: i64::from(timestamp_delta),
+            offset_delta,
+            key_length,
+            tail,
+            after,
+        })
+    }
+
+    /// Any one.
+    fn read(bytes: &'a [u8]) -> Result<Self, Defect> {
+        let (length, rest) = read_varint(bytes).ok_or(CUT)?;
+        let length = usize::try_from(length).map_err(|_| "its length is negative")?;
+        let (body, after) = rest.split_at_checked(length).ok_or(CUT)?;
+        let (_attributes, body) = body.split_first().ok_or(CUT)?;
+        let (timestamp_delta, body) = read_varlong(body).ok_or(CUT)?;
+        let (offset_delta, body) = read_varint(body).ok_or(CUT)?;
+        let (key_length, tail) = read_varint(body).ok_or(CUT)?;
+        Ok(Self {
+            timestamp_delta,
+            offset_delta,
+            key_length,
+            tail,
+            after,
+        })
+    }
+}
+
+/// Small fields in a register. Reading past its end gives zeros: look at `used`.
+struct ShortFields {
+    word: u64,
+    used: usize,
+}
+
+impl ShortFields {
+    const LEN: usize = 8;
+
+    #[inline]
+    fn of(bytes: [u8; Self::LEN]) -> Self {
+        Self {
+            word: u64::from_le_bytes(bytes),
+            used: 0,
+        }
+    }
+
+    /// A zigzag varint of one or two bytes; `None` for a longer one.
+    #[inline]
+    fn varint(&mut self) -> Option<i32> {
+        let word = self.word;
+        let raw = if word & 0x80 == 0 {
+            self.skip_byte();
+            word & 0x7f
+        } else if word & 0x8000 == 0 {
+            self.word = word.wrapping_shr(16);
+            self.used = self.used.wrapping_add(2);
+            word & 0x7f | word.wrapping_shr(1) & 0x3f80
+        } else {
+            return None;
+        };
+        let raw = u32::try_from(raw).ok()?;
+        Some((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
+    }
+
+    #[inline]
+    fn skip_byte(&mut self) {
+        self.word = self.word.wrapping_shr(8);
+        self.used = self.used.wrapping_add(1);
+    }
 }
 
 #[inline]
