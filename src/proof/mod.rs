@@ -10,6 +10,7 @@
 //! - `crash`: a power cut before every operation of every scenario, with every kind of outcome, and
 //!   a second one in the middle of the recovery.
 //! - `faults`: every operation fails, once and for ever, in every way.
+//! - `full`: a broker whose disk is full.
 //! - `regressions`: what they found, with its story.
 //! - `sabotage`: each safeguard is left out once, and a suite must fail.
 //! - `flips`: every bit of every file is flipped.
@@ -30,6 +31,7 @@ mod crash;
 mod damage;
 mod faults;
 mod flips;
+mod full;
 mod history;
 mod kafka_rules;
 mod model;
