@@ -10,9 +10,9 @@
 
 use std::time::{Instant, SystemTime};
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__sim"))]
 use std::sync::Arc;
-#[cfg(test)]
+#[cfg(any(test, feature = "__sim"))]
 use std::time::Duration;
 
 use crate::types::Timestamp;
@@ -24,7 +24,7 @@ pub(crate) enum Clock {
     #[default]
     System,
     /// A test, which moves it by hand.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__sim"))]
     Manual(Arc<ManualClock>),
 }
 
@@ -34,7 +34,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::from(SystemTime::now()),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "__sim"))]
             Self::Manual(clock) => clock.wall(),
         }
     }
@@ -44,21 +44,21 @@ impl Clock {
     pub(crate) fn instant(&self) -> Instant {
         match self {
             Self::System => Instant::now(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "__sim"))]
             Self::Manual(clock) => clock.instant(),
         }
     }
 }
 
 /// A clock that stands still until a test moves it.
-#[cfg(test)]
+#[cfg(any(test, feature = "__sim"))]
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     start: Instant,
     time: crate::sync::Mutex<(Timestamp, Duration)>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__sim"))]
 impl ManualClock {
     /// A clock that shows `wall`.
     pub(crate) fn at(wall: Timestamp) -> Arc<Self> {
@@ -76,6 +76,7 @@ impl ManualClock {
     }
 
     /// Sets the wall clock alone, backwards too, as an administrator does.
+    #[cfg(test)]
     pub(crate) fn set_wall(&self, wall: Timestamp) {
         self.time.lock().0 = wall;
     }

@@ -39,7 +39,7 @@ mod sync;
 mod topic;
 mod types;
 
-pub use broker::{Broker, BrokerConfig, UpkeepProblem, UpkeepReport};
+pub use broker::{Broker, BrokerConfig, UpkeepProblem, UpkeepReport, repair, verify};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
@@ -48,8 +48,7 @@ pub use group::{
 };
 pub use log::{
     CompactionReport, Log, LogCondition, LogConfig, OpenEvent, OpenReport, Problem, ProblemKind,
-    Reader, RepairReport, RetentionReport, SegmentInfo, SetAside, Severity, VerifyReport, repair,
-    verify,
+    Reader, RepairReport, RetentionReport, SegmentInfo, SetAside, Severity, VerifyReport,
 };
 pub use topic::{
     Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,

@@ -68,12 +68,85 @@ struct Scan {
     stopped: Option<Corruption>,
 }
 
+/// What can be read of a catalog that may be damaged.
+#[derive(Debug)]
+pub(super) struct Salvage {
+    pub(super) state: CatalogState,
+    /// Where it is damaged, in bytes, and what is wrong there.
+    pub(super) damaged: Option<(u64, Corruption)>,
+    /// The file as it is.
+    pub(super) bytes: Vec<u8>,
+}
+
 impl Catalog {
-    /// Reads the catalog of a root without changing anything.
-    pub(super) fn open_read_only(host: &Arc<Host>, root: &Path) -> Result<Self> {
+    /// What a catalog says, without changing anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when something that was acknowledged is damaged.
+    pub(super) fn look(host: &Host, root: &Path) -> Result<CatalogState> {
+        let salvage = Self::salvage(host, root)?;
+        match salvage.damaged {
+            None => Ok(salvage.state),
+            Some((position, reason)) => {
+                let path = root.join(file_name::CATALOG);
+                Err(Error::corrupt(&path, position, reason))
+            }
+        }
+    }
+
+    /// Reads whatever can be read: of a damaged catalog every change that is whole and makes sense
+    /// after those before it.
+    pub(super) fn salvage(host: &Host, root: &Path) -> Result<Salvage> {
         let (path, bytes) = read(&host.disk, root)?;
-        let scan = Scan::of(&bytes.unwrap_or_default(), &path)?;
-        Ok(Self::new(host, path, None, scan))
+        let bytes = bytes.unwrap_or_default();
+        let safe = last_mark(host).position;
+        let (position, reason) = match Scan::of(&bytes, &path) {
+            Ok(scan) if scan.end >= safe => {
+                return Ok(Salvage {
+                    state: scan.state,
+                    damaged: None,
+                    bytes,
+                });
+            }
+            Ok(scan) => {
+                let missing = Corruption::truncated(to_usize(safe.0), bytes.len());
+                (scan.end.0, scan.stopped.unwrap_or(missing))
+            }
+            Err(Error::Corrupt {
+                position, reason, ..
+            }) => (position, reason),
+            Err(error) => return Err(error),
+        };
+        Ok(Salvage {
+            state: Scan::leniently(&bytes),
+            damaged: Some((position, reason)),
+            bytes,
+        })
+    }
+
+    /// Writes the catalog anew, whatever was there.
+    pub(super) fn rebuild(host: &Arc<Host>, root: &Path, state: CatalogState) -> Result<()> {
+        let scan = Scan {
+            state,
+            ..Scan::default()
+        };
+        Self::new(host, root.join(file_name::CATALOG), None, scan).rewrite()?;
+        host.marks.sync(host.clock.instant())
+    }
+
+    /// Reads the catalog of a root without changing anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when something that was acknowledged is damaged.
+    pub(super) fn open_read_only(host: &Arc<Host>, root: &Path) -> Result<Self> {
+        let state = Self::look(host, root)?;
+        let scan = Scan {
+            state,
+            ..Scan::default()
+        };
+        Ok(Self::new(host, root.join(file_name::CATALOG), None, scan))
     }
 
     /// Opens the catalog of a root, making it when there is none, and says what a crash left.
@@ -362,6 +435,28 @@ impl Scan {
             }
         }
         Ok(scan)
+    }
+
+    /// Takes in every batch that is whole, and of it every record that follows.
+    fn leniently(bytes: &[u8]) -> CatalogState {
+        let mut scan = Self::default();
+        let mut rest = Bytes::copy_from_slice(bytes);
+        while !rest.is_empty() {
+            // What is lost in between took offsets, too.
+            let begins = BatchHeader::parse(&rest).map_or(0, |header| header.base_offset);
+            scan.next_offset = scan.next_offset.max(begins);
+            let Ok(batch) = scan.check(&rest) else {
+                rest = rest.split_off(1);
+                continue;
+            };
+            for record in batch.records() {
+                let record = MetadataRecord::decode(record.value().unwrap_or_default());
+                record.map(|record| scan.state.apply(record)).ok();
+            }
+            let size = batch.header().size;
+            rest = rest.split_off(size.min(rest.len()));
+        }
+        scan.state
     }
 
     /// The next batch, when it is whole and follows.

@@ -12,12 +12,14 @@
 //! | `offsets.rs` | the topic of the groups' commits |
 //! | `upkeep.rs` `upkeeper.rs` | one round of what is done by the way, and the thread that does it |
 //! | `rest.rs` | what tells a root at rest from one in use |
+//! | `verify.rs`, `repair/` | a directory gone over, and put right |
 
 mod catalog;
 mod config;
 mod core;
 mod offsets;
 mod open;
+mod repair;
 mod rest;
 mod root;
 mod state;
@@ -26,12 +28,15 @@ mod tests;
 mod topics;
 mod upkeep;
 mod upkeeper;
+mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use config::BrokerConfig;
+pub use repair::repair;
 pub use upkeep::{UpkeepProblem, UpkeepReport};
+pub use verify::verify;
 
 use crate::clock::Clock;
 use crate::disk::Disk;

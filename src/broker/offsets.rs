@@ -35,6 +35,14 @@ pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
+/// The settings of `__consumer_offsets`.
+pub(super) fn offsets_config() -> TopicConfig {
+    TopicConfig::default()
+        .partitions(OFFSETS_PARTITIONS)
+        .segment_bytes(OFFSETS_SEGMENT_BYTES)
+        .cleanup_policy(CleanupPolicy::Compact)
+}
+
 /// The logs of `__consumer_offsets`.
 pub(super) struct Offsets {
     root: Arc<Root>,
@@ -55,11 +63,7 @@ impl Offsets {
         }
         let name =
             TopicName::new(OFFSETS_TOPIC).map_err(|reason| invalid_name(OFFSETS_TOPIC, reason))?;
-        let config = TopicConfig::default()
-            .partitions(OFFSETS_PARTITIONS)
-            .segment_bytes(OFFSETS_SEGMENT_BYTES)
-            .cleanup_policy(CleanupPolicy::Compact);
-        match (self.root.create(name, config), self.there()) {
+        match (self.root.create(name, offsets_config()), self.there()) {
             // Somebody was faster.
             (Err(Error::TopicExists { .. }), Some(topic)) => Ok(Arc::clone(topic.shared())),
             (made, _) => made,

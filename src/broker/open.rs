@@ -7,6 +7,7 @@
 //!    Otherwise all logs are opened here, so that the report says what was recovered.
 //! 3. A log, or a directory, that is not as it should be keeps nobody from the others.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::types::{Settings as _, TopicName};
 
 use super::catalog::Catalog;
 use super::core::Core;
-use super::offsets::Offsets;
+use super::offsets::{OFFSETS_TOPIC, Offsets};
 use super::root::{Root, RootSource};
 use super::state::CatalogState;
 use super::{BrokerConfig, rest};
@@ -44,7 +45,7 @@ pub(super) fn open(
     let began = clock.instant();
     make_dir(&disk, path)?;
     let lock = take_lock(&disk, path)?;
-    let found = rest::look_at(&disk, &clock, path, &config)?;
+    let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Write)?;
     let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
     let host = Host::new(disk, clock, marks, config.manual_upkeep);
     let (mut catalog, events) = Catalog::open(&host, path)?;
@@ -82,7 +83,7 @@ pub(super) fn open(
 pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
     let config = BrokerConfig::default();
-    let found = rest::look_at(&disk, &clock, path, &config)?;
+    let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Read)?;
     let marks = if found.is_newer() {
         Marks::none(path)
     } else {
@@ -196,13 +197,14 @@ impl Opening {
         let state = catalog.state();
         let mut removed = false;
         let mut orphans = false;
+        let mut known = BTreeSet::new();
         for entry in disk.list(root).at(root, "list")? {
             if entry.kind == EntryKind::File {
                 continue;
             }
             let path = root.join(&entry.name);
             match settle_entry(disk, state, &path, (&entry.name, entry.kind))? {
-                Settled::Known => {}
+                Settled::Known => drop(known.insert(entry.name)),
                 Settled::Removed => {
                     removed = true;
                     self.report.events.push(OpenEvent::LeftoverSettled { path });
@@ -219,6 +221,14 @@ impl Opening {
         if removed {
             PartitionDir::sync_root(disk, root)?;
         }
+        // After an end that was not clean every log is opened, and tells of itself.
+        let missing = self.report.clean.then(|| missing_dirs(state, &known));
+        for name in missing.into_iter().flatten() {
+            self.report.events.push(OpenEvent::LogUnusable {
+                path: root.join(name),
+                reason: "the directory is missing".to_owned(),
+            });
+        }
         if orphans {
             return Ok(());
         }
@@ -230,6 +240,17 @@ impl Opening {
         }
         Ok(())
     }
+}
+
+/// The directories of partitions that should be there and are not.
+fn missing_dirs(state: &CatalogState, there: &BTreeSet<String>) -> Vec<String> {
+    let topics = state.topics();
+    let all = topics.filter(|entry| entry.name.as_str() != OFFSETS_TOPIC);
+    let names = all.flat_map(|entry| {
+        let name = entry.name.as_str();
+        (0..entry.partitions).map(move |partition| file_name::partition_dir(name, partition))
+    });
+    names.filter(|name| !there.contains(name)).collect()
 }
 
 /// What became of an entry of a root.

@@ -80,6 +80,12 @@ impl TopicEntry {
         records
     }
 
+    /// The records that give it so many partitions.
+    pub(super) fn partitions_up_to(&self, count: u32) -> Vec<MetadataRecord> {
+        let added = self.partitions..count;
+        added.map(|added| self.partition(added)).collect()
+    }
+
     /// The record that says that the topic is gone, and then that nothing is left of it.
     pub(super) fn removal(&self) -> MetadataRecord {
         MetadataRecord::RemoveTopic { id: self.id }

@@ -29,7 +29,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::types::Timestamp;
+use crate::types::{Sabotage, Timestamp};
 
 pub(crate) use appender::Appender;
 
@@ -272,6 +272,9 @@ impl Disk {
             self.remove_file(&temporary).ok();
             return outcome;
         }
+        if Sabotage::RenameNotSynced.is_on() {
+            return Ok(());
+        }
         self.sync_dir(parent(path))
     }
 
@@ -284,8 +287,18 @@ impl Disk {
             file => file?,
         };
         file.write_at(0, bytes)?;
+        if Sabotage::RenameBeforeSync.is_on() {
+            return Ok(());
+        }
         file.sync_data()
     }
+}
+
+/// Whether reading a small file failed because of what stands in its place: something longer than
+/// it can be, or no file at all. What it held can then be taken for lost.
+pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound};
+    matches!(error.kind(), InvalidData | InvalidInput | NotFound)
 }
 
 impl File {

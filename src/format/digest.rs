@@ -18,19 +18,20 @@
 //! | 56 | 4 | CRC-32 of the `.timeindex` |
 //! | 60 | 4 | how many intervals there are |
 //! | 64 | 4 | CRC-32 of everything from 72 on |
-//! | 68 | 4 | zeros |
+//! | 68 | 4 | CRC-32 of the topic id and the partition that the log is of; 0 when that is not said |
 //! | 72 | 8 each | intervals: position of the first batch, CRC-32 of the first 17 bytes of each batch |
 //! | | 4 each | CRC-32 of each 65536 bytes of the `.log`, the last ones fewer |
 //!
 //! An interval begins with the first batch, and with every batch that begins 4096 bytes or more
 //! behind the beginning of the one before it.
 //!
-//! The summary is valid if and only if its CRC and the four letters fit, the zeros are zero, and
+//! The summary is valid if and only if its CRC and the four letters fit, and
 //! base offset <= next offset; the whole, if and only if in addition the body is as long as the
 //! counts say and its CRC fits, and intervals begin at 0 and rise.
 
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
+use super::MarkKey;
 use super::batch::BatchHeader;
 use super::cursor::{Cursor, PutBytes as _};
 
@@ -66,6 +67,16 @@ pub(crate) struct DigestSummary {
     pub(crate) index_crcs: (u32, u32),
     intervals: u32,
     body_crc: u32,
+    /// Which log it is of, by [`home_of`]; 0 when that is not said.
+    pub(crate) home: u32,
+}
+
+/// What tells a log from others: directories may change places.
+pub(crate) fn home_of(key: MarkKey) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&key.topic.0);
+    hasher.update(&key.partition.to_be_bytes());
+    hasher.finalize().max(1)
 }
 
 /// A run of batches whose prefixes have one checksum.
@@ -88,6 +99,11 @@ pub(crate) struct Digest {
 }
 
 impl DigestSummary {
+    /// Whether it says that it is of another log than this.
+    pub(crate) fn is_anothers(&self, key: MarkKey) -> bool {
+        self.home != 0 && self.home != home_of(key)
+    }
+
     /// How long the whole file is.
     pub(crate) fn file_len(&self) -> usize {
         let intervals = to_usize(u64::from(self.intervals)).saturating_mul(INTERVAL_LEN);
@@ -112,9 +128,9 @@ impl DigestSummary {
             index_crcs: (fields.u32().ok()?, fields.u32().ok()?),
             intervals: fields.u32().ok()?,
             body_crc: fields.u32().ok()?,
+            home: fields.u32().ok()?,
         };
-        let zeros = fields.u32().ok()?;
-        (zeros == 0 && summary.base_offset <= summary.next_offset).then_some(summary)
+        (summary.base_offset <= summary.next_offset).then_some(summary)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -132,7 +148,7 @@ impl DigestSummary {
         out.put_u32(self.index_crcs.1);
         out.put_u32(self.intervals);
         out.put_u32(self.body_crc);
-        out.put_u32(0);
+        out.put_u32(self.home);
         let summary = out.get_mut(start..).unwrap_or_default();
         if let Some((crc, rest)) = summary.split_at_mut_checked(CRC_LEN) {
             crc.copy_from_slice(&crc32fast::hash(rest).to_be_bytes());
@@ -252,6 +268,7 @@ impl DigestBuilder {
                 index_crcs: (0, 0),
                 intervals: 0,
                 body_crc: 0,
+                home: 0,
             },
             intervals: Vec::new(),
             prefixes: Vec::new(),

@@ -25,7 +25,7 @@
 //! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
 //! is an empty one.
 
-use crate::types::{Offset, PartitionId, Position, TopicId, to_usize};
+use crate::types::{Offset, PartitionId, Position, Sabotage, TopicId, to_usize};
 
 use super::cursor::{Cursor, PutBytes as _};
 
@@ -106,7 +106,8 @@ impl IndexWritten {
         let (offset_bytes, time_bytes) = (self.offset_bytes.into(), self.time_bytes.into());
         let offsets = offsets.get(..to_usize(offset_bytes))?;
         let times = times.get(..to_usize(time_bytes))?;
-        (Self::default().and(offsets, times) == self).then_some((offsets, times))
+        let right = Self::default().and(offsets, times) == self;
+        (right || Sabotage::IndexTrusted.is_on()).then_some((offsets, times))
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod index;
 mod intent;
 mod mark;
 pub(crate) mod metadata;
+mod old_message;
 pub(crate) mod properties;
 mod root_file;
 #[cfg_attr(
@@ -33,6 +34,8 @@ pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
 
+#[cfg(test)]
+pub(crate) use batch::{Attributes, ProducerStamp};
 pub(crate) use batch::{
     BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN, LOG_OVERHEAD,
     OwnedRecords, Rewrite, check_crc, encode_one, record_at, stamp,
@@ -45,11 +48,14 @@ pub(crate) use corruption::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
-    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN,
+    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN, home_of,
 };
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
 pub(crate) use mark::{IndexWritten, Mark, MarkKey, SLOT_LEN};
+#[cfg(test)]
+pub(crate) use old_message::old_message;
+pub(crate) use old_message::{OLD_HEADER_LEN, is_old_message, old_message_len};
 pub(crate) use root_file::{MetadataFile, RootFile};
 
 /// The bytes that some hexadecimal digits say; spaces between them are for the reader.

@@ -5,12 +5,24 @@
 //! are replayed by a test, without a fuzzer.
 
 mod batch;
+mod group_ops;
 mod index;
+mod log_ops;
 mod open_dir;
 
 pub use batch::decode_batch;
+pub use group_ops::group_ops;
 pub use index::decode_index;
+pub use log_ops::log_ops;
 pub use open_dir::open_dir;
+
+/// What must not fail, whatever the bytes are.
+fn sure<T>(told: &str, result: crate::error::Result<T>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{told}: {error:?}"),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -44,6 +56,16 @@ mod tests {
     #[test]
     fn every_seed_of_an_index_passes() {
         check("decode_index", decode_index, 4);
+    }
+
+    #[test]
+    fn every_seed_of_a_log_passes() {
+        check("log_ops", log_ops, 8);
+    }
+
+    #[test]
+    fn every_seed_of_a_group_passes() {
+        check("group_ops", group_ops, 8);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::format::{
 use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
-    Compression, Durability, Offset, Position, Record, Timestamp, TimestampType, to_usize,
+    Compression, Durability, Offset, Position, Record, Sabotage, Timestamp, TimestampType, to_usize,
 };
 
 use super::{LogConfig, OpenMode, Shared};
@@ -233,6 +233,12 @@ impl Shared {
                 let end = self.end_offset();
                 return Ok(end..end);
             }
+            let size = u64::try_from(builder.size()).unwrap_or(u64::MAX);
+            let limit = config.max_decompressed_batch_bytes;
+            if options.compression != Compression::None && size > limit {
+                // However small it packs: readers would refuse to unpack it.
+                return Err(Error::RecordTooLarge { size, limit });
+            }
             let summary = builder.finish().map_err(|error| self.refused(error))?;
             self.append_encoded(scratch, &summary)
         })
@@ -315,6 +321,9 @@ impl Shared {
             return Err(Error::Closed);
         };
         let position = writer.end();
+        if Sabotage::PublishBeforeWrite.is_on() {
+            self.end.store(next_offset, Ordering::Release);
+        }
         if let Err(error) = writer.append(batch) {
             return Err(self.cut_back(state, position, error));
         }
@@ -389,6 +398,7 @@ impl Shared {
     fn after_append(&self, end: Offset, unsynced_bytes: u64, backlog: usize) -> Result<()> {
         match self.hot.durability() {
             // Readers are woken by the flush: they see nothing before it.
+            Durability::Always if Sabotage::AcknowledgedBeforeSync.is_on() => self.raise(),
             Durability::Always => return self.flush_to(end).map(drop),
             Durability::Interval(every) => {
                 self.raise();

@@ -11,7 +11,8 @@
 //!    that end exactly there, with the offset that was flushed,
 //! 3. when the log begins above where its start is,
 //! 4. when an earlier segment is shorter than its digest says, or does not end where the next one
-//!    begins.
+//!    begins,
+//! 5. when the digest of a segment says that it is of another log: two directories changed places.
 //!
 //! Nothing more is read, so that opening takes no longer for a larger log: what is wrong inside
 //! earlier batches is found by whoever reads them.
@@ -19,7 +20,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{Corruption, Mark, file_name};
+use crate::format::{Corruption, DigestSummary, Mark, file_name};
 use crate::segment::{Guard, Search, Segment, TailScan, count_batches};
 use crate::types::{Offset, Position, to_usize};
 
@@ -40,10 +41,13 @@ impl Opening<'_> {
             let missing = truncated(mark.position, holder.end());
             return Err(damage(holder, holder.end(), missing));
         }
+        if let Some(digest) = holder.digest_summary(&self.host.disk) {
+            self.judge_home(holder, &digest)?;
+        }
         let below = segments.iter().zip(segments.iter().skip(1));
         for (segment, next) in below {
             if segment.base_offset() < mark.segment_base {
-                self.judge_sealed(segment, next.base_offset())?;
+                self.judge_sealed(segment, next.base_offset(), mark.log_start_offset)?;
             }
         }
         self.report.clean &= mark.closed
@@ -89,11 +93,17 @@ impl Opening<'_> {
     }
 
     /// Rule 4.
-    fn judge_sealed(&mut self, segment: &Arc<Segment>, next_base: Offset) -> Result<()> {
+    fn judge_sealed(
+        &mut self,
+        segment: &Arc<Segment>,
+        next_base: Offset,
+        start: Offset,
+    ) -> Result<()> {
         let Some(digest) = segment.digest_summary(&self.host.disk) else {
             self.undigested.push(Arc::clone(segment));
             return Ok(());
         };
+        self.judge_home(segment, &digest)?;
         if segment.end() < digest.length {
             let missing = truncated(digest.length, segment.end());
             return Err(damage(segment, segment.end(), missing));
@@ -103,12 +113,22 @@ impl Opening<'_> {
             self.undigested.push(Arc::clone(segment));
             return Ok(());
         }
-        if digest.next_offset == next_base {
+        // Of what lies below the start some files may be gone already, and others not yet.
+        if digest.next_offset == next_base || digest.next_offset <= start {
             return Ok(());
         }
         let path = self.dir.join(file_name::log(digest.next_offset));
         let reason = Corruption::offset(digest.next_offset, next_base);
         Err(Error::corrupt(&path, 0, reason))
+    }
+
+    /// Rule 5.
+    fn judge_home(&self, segment: &Segment, digest: &DigestSummary) -> Result<()> {
+        if digest.is_anothers(self.key) {
+            let reason = Corruption::malformed("the segment is one of another log");
+            return Err(damage(segment, Position::ZERO, reason));
+        }
+        Ok(())
     }
 
     /// Counts the valid batches behind the end of what is kept; a log that is to be strict refuses

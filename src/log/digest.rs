@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 
 use crate::disk::File;
 use crate::error::Result;
-use crate::format::{Digest, DigestBuilder};
+use crate::format::{Digest, DigestBuilder, home_of};
 use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
@@ -177,12 +177,13 @@ impl Shared {
         }
     }
 
-    fn write_digest(&self, _turn: &Turn<'_>, work: Work, index_crcs: (u32, u32)) {
+    fn write_digest(&self, turn: &Turn<'_>, work: Work, index_crcs: (u32, u32)) {
         if !self.is_as_it_was(&work.of) {
             return;
         }
         let segment = &work.of.segment;
-        let digest = work.builder.finish(self.end_of(segment), index_crcs);
+        let mut digest = work.builder.finish(self.end_of(segment), index_crcs);
+        digest.summary.home = home_of(turn.mark_key());
         if segment.write_digest(&self.host.disk, &digest).is_ok() {
             segment.learn_from(&digest.summary);
         }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{IndexWritten, Mark, file_name};
+use crate::format::{IndexWritten, Mark, MarkKey, file_name};
 use crate::segment::Segment;
 use crate::sync::{MutexGuard, Ordering};
-use crate::types::{Offset, Position};
+use crate::types::{Offset, Position, Sabotage};
 
 use super::Shared;
 use super::append::{AppendState, Gate, Sealing};
@@ -68,6 +68,13 @@ pub(super) struct Turn<'a> {
     log: &'a Shared,
 }
 
+impl Turn<'_> {
+    /// What the log is called among the marks.
+    pub(super) fn mark_key(&self) -> MarkKey {
+        self.log.turn.lock().mark.key
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.log.turn.lock().busy = false;
@@ -107,6 +114,9 @@ impl Shared {
             cause: Arc::new(cause),
         });
         let error = poison.error();
+        if Sabotage::LatchCleared.is_on() {
+            turn.poison = None;
+        }
         drop(turn);
         self.turn_over.notify_all();
         self.raise();
@@ -173,11 +183,15 @@ impl Shared {
             gather(&mut state)
         };
         self.seal(&mut work)?;
-        if work.names {
+        if work.names && !Sabotage::NamesNotSynced.is_on() {
             let synced = self.host.disk.sync_dir(&self.dir);
             synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))?;
         }
-        if let Some(file) = &work.file {
+        if let Some(file) = work
+            .file
+            .as_ref()
+            .filter(|_| !Sabotage::MarkAheadOfSync.is_on())
+        {
             file.sync_data()
                 .map_err(|cause| self.poisoned(work.active.log_path(), cause))?;
         }
@@ -195,7 +209,11 @@ impl Shared {
         for mut sealing in std::mem::take(&mut work.sealing) {
             let path = sealing.segment.log_path();
             let trimmed = sealing.writer.trim();
-            let synced = trimmed.and_then(|()| sealing.writer.file().sync_data());
+            let synced = if Sabotage::SealedNotSynced.is_on() {
+                trimmed
+            } else {
+                trimmed.and_then(|()| sealing.writer.file().sync_data())
+            };
             synced.map_err(|cause| self.poisoned(path, cause))?;
             sealing.segment.seal_index_files(&self.host.disk);
             let index_crcs = sealing.segment.index_crcs_known();
@@ -221,7 +239,7 @@ impl Shared {
         path: PathBuf,
         cause: std::io::Error,
     ) -> Error {
-        if state.gate == Gate::Open {
+        if state.gate == Gate::Open && !Sabotage::LatchCleared.is_on() {
             state.gate = Gate::Poisoned;
         }
         self.latch(path, cause)
@@ -320,9 +338,13 @@ impl Shared {
                 return Ok(());
             }
         }
+        // A compaction or a retention that is under way gives up.
+        self.closing.store(true, Ordering::Release);
         let result = if self.read_only {
             Ok(())
         } else {
+            let _no_compaction = self.cleaning.lock();
+            let _nothing_half_done = self.layout.lock();
             self.settle()
         };
         self.closed.store(true, Ordering::Release);
@@ -357,7 +379,9 @@ impl Shared {
         self.digest_for_close(&turn);
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.write_mark(&turn, |mark| mark.closed = true)?;
-        self.host.marks.sync(self.host.clock.instant())?;
+        if !Sabotage::CloseNotSynced.is_on() {
+            self.host.marks.sync(self.host.clock.instant())?;
+        }
         self.append.lock().writer = None;
         active.close_file();
         Ok(())

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::{FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
-use crate::segment::Segment;
+use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
-use super::compact::settle_swaps;
+use super::compact::{SettledSwaps, settle_swaps};
 use super::open::Opening;
 use super::quarantine::rename_aside;
 use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
@@ -31,6 +31,8 @@ const INTENT_BYTES_MAX: usize = 1 << 30;
 pub(super) struct Found {
     pub(super) bases: BTreeSet<Offset>,
     pub(super) others: Vec<(String, FileName)>,
+    /// Names of ours that stand for something that is no file.
+    pub(super) odd: Vec<(String, FileName)>,
     intent: Option<TruncateIntent>,
 }
 
@@ -112,13 +114,18 @@ impl Opening<'_> {
         let mut found = Found {
             bases: BTreeSet::new(),
             others: Vec::new(),
+            odd: Vec::new(),
             intent: intent.as_deref().and_then(TruncateIntent::decode),
         };
         for entry in self.disk().list(&self.dir).at(&self.dir, "list")? {
+            let parsed = FileName::parse(&entry.name);
             if entry.kind != EntryKind::File {
+                if !matches!(parsed, FileName::Foreign | FileName::Misnamed) {
+                    found.odd.push((entry.name, parsed));
+                }
                 continue;
             }
-            match FileName::parse(&entry.name) {
+            match parsed {
                 FileName::Segment {
                     base,
                     kind: FileKind::Log,
@@ -138,15 +145,20 @@ impl Opening<'_> {
         let Found {
             mut bases,
             others,
+            odd: _,
             intent,
         } = found;
+        let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
         if self.writes() {
             let mut step = OpenStep {
                 disk: &self.host.disk,
                 dir: &self.dir,
                 report: &mut self.report,
             };
-            settle_swaps(&mut step, &others, &mut bases)?;
+            settle_swaps(&mut step, &swaps, &mut bases)?;
+        } else {
+            swaps.apply_to(&mut bases);
+            self.swapped = swaps.open_outputs(self.disk(), &self.dir)?;
         }
         if let Some(intent) = &intent {
             self.settle_truncation(intent, &mut bases)?;
@@ -192,6 +204,7 @@ impl Opening<'_> {
                 segment_base: intent.segment_base,
                 position,
                 dense: mark.dense && mark.segment_base == intent.segment_base,
+                cleaned_offset: mark.cleaned_offset.min(intent.new_end),
                 ..mark
             });
         }
@@ -205,14 +218,24 @@ impl Opening<'_> {
         let nexts = bases.iter().skip(1).map(Some).chain(std::iter::once(None));
         let listed = bases.iter().zip(nexts).map(|(&base, next)| {
             let path = self.dir.join(file_name::log(base));
-            let length = self.disk().file_len(&path).at(&path, "look at")?;
+            let swapped = self.swapped.get(&base);
+            let length = match swapped {
+                Some(file) => file.len(),
+                None => self.disk().file_len(&path),
+            };
+            let length = Position(length.at(&path, "look at")?);
             let next = next.copied().unwrap_or(base);
-            let dir = Arc::clone(&self.dir);
-            let segment = Segment::sealed(dir, base, Position(length), next);
-            if self.host.marks.are_distrusted() {
+            let segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
+            let segment = Arc::new(segment);
+            if let Some(file) = swapped {
+                // What goes by its names are the files of its sources.
+                segment.keep_file(file);
+                segment.set_guard(Guard::Rising);
+                segment.rebuild_index(self.disk(), &self.host.files)?;
+            } else if self.host.marks.are_distrusted() {
                 segment.distrust_digest();
             }
-            Ok(Arc::new(segment))
+            Ok(segment)
         });
         listed.collect()
     }

@@ -18,7 +18,7 @@ use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::Mutex;
-use crate::types::to_usize;
+use crate::types::{Sabotage, to_usize};
 
 /// How long the marks of a running root may be unsynced.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ impl Table {
             // After a failed sync only a new write can make the slot durable.
             self.unsynced.remove(pair);
             if let Some(open) = self.open_slots.get_mut(to_usize(u64::from(*pair))) {
-                *open ^= u64::from(synced);
+                *open ^= u64::from(synced && !Sabotage::DurableMarkOverwritten.is_on());
             }
         }
     }

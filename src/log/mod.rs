@@ -10,7 +10,9 @@
 //! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates,
 //!    closes. It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by anybody for as long as a look-up takes.
-//! 4. start <= flushed <= end and start <= high watermark <= end, always.
+//! 4. `layout` guards which sealed segments there are and what their files are called: one at a time
+//!    forgets, truncates, or puts compacted segments in place. It is taken before the turn.
+//! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod append;
 mod compact;
@@ -22,6 +24,7 @@ mod host;
 mod isolation;
 mod leftovers;
 mod marks;
+mod old_format;
 mod open;
 mod place;
 mod quarantine;
@@ -48,24 +51,23 @@ pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use place::open_alone_on;
-pub(crate) use place::{make_dir, take_lock};
+pub(crate) use place::{make_dir, seems_root, take_lock};
 pub use read::Reader;
-#[cfg(test)]
-pub(crate) use repair::repair_on;
-pub use repair::{RepairReport, SetAside, repair};
+pub use repair::{RepairReport, SetAside};
+pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
-#[cfg(test)]
-pub(crate) use verify::verify_on;
-pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport, verify};
+pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
+pub(crate) use verify::{fits_mark, partitions, problem, verify_alone, verify_root};
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
 use crate::types::{
-    Compression, Durability, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp,
+    Compression, Durability, Offset, ReadIsolation, Record, Sabotage, Settings as _, Start,
+    Timestamp,
 };
 
 use append::{AppendState, HotSettings};
@@ -136,6 +138,10 @@ pub(crate) struct Shared {
     watched: AtomicBool,
     /// One compaction at a time; held while segments are written anew, which no append waits for.
     cleaning: Mutex<()>,
+    /// Taken after `cleaning`, before the turn.
+    layout: Mutex<()>,
+    /// The log is about to close: whatever takes long gives up.
+    closing: AtomicBool,
     lock: Mutex<Option<Lock>>,
     report: OpenReport,
 }
@@ -534,7 +540,7 @@ impl Shared {
 
     #[inline]
     pub(crate) fn high_watermark(&self) -> Offset {
-        if self.hot.durability() == Durability::Always {
+        if self.hot.durability() == Durability::Always && !Sabotage::ShownBeforeSync.is_on() {
             self.flushed_offset()
         } else {
             self.end_offset()

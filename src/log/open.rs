@@ -11,20 +11,22 @@
 //! 3. After a clean close nothing is read but the tail behind the last index entry.
 //! 4. Opening twice gives the same.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File, Lock};
+use crate::disk::{Access, Disk, File, Lock, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
-use crate::types::{Offset, Position, to_usize};
+use crate::types::{Offset, Position, Sabotage, to_usize};
 
 use super::append::{AppendState, Gate, HotSettings};
 use super::digest::Digesting;
 use super::flush::TurnState;
+use super::old_format::refuse_old_format;
 use super::quarantine::{copy_aside, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::{remove_if_there, remove_segment_files};
@@ -52,6 +54,7 @@ pub(super) struct Opening<'a> {
     pub(super) host: &'a Host,
     pub(super) dir: Arc<Path>,
     pub(super) mode: OpenMode,
+    pub(super) key: MarkKey,
     pub(super) mark: Option<Mark>,
     /// The segment of the mark as far as it was checked, so that it is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
@@ -61,6 +64,9 @@ pub(super) struct Opening<'a> {
     pub(super) strict: bool,
     /// The latest leader epoch of the log: new batches carry it.
     leader_epoch: i32,
+    /// Segments of a swap that was cut off, open, for they have other names: of a log that only
+    /// looks.
+    pub(super) swapped: BTreeMap<Offset, Arc<File>>,
     pub(super) report: OpenReport,
 }
 
@@ -94,11 +100,13 @@ impl<'a> Opening<'a> {
             host,
             dir: Arc::from(dir),
             mode,
+            key,
             mark: host.marks.find(key),
             judged: None,
             undigested: Vec::new(),
             strict: false,
             leader_epoch: latest_epoch(&host.disk, dir)?,
+            swapped: BTreeMap::new(),
             report: OpenReport {
                 clean: true,
                 ..OpenReport::default()
@@ -127,7 +135,8 @@ impl Opening<'_> {
         while let Some(segment) = segments.get(at).cloned() {
             let base = segment.base_offset();
             // Above the mark nothing was compacted: a gap is what a crash left, too.
-            if base < floor || at > from && self.mark.is_some() && base > floor {
+            let behind_hole = base > floor && !Sabotage::KeptBehindHole.is_on();
+            if base < floor || at > from && self.mark.is_some() && behind_hole {
                 let reason = Corruption::offset(floor, base);
                 let behind = segments.get(at..).unwrap_or_default();
                 let behind = behind.iter().map(|segment| (segment, Position::ZERO));
@@ -149,7 +158,7 @@ impl Opening<'_> {
             self.learn(&segment, &scanned);
             checked = Some((segment, scanned, written));
             at += 1;
-            if let Some(reason) = cut {
+            if let Some(reason) = cut.filter(|_| !Sabotage::KeptBehindHole.is_on()) {
                 self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
             }
@@ -220,10 +229,12 @@ impl Opening<'_> {
         let walk = Walk {
             dense_from: self.mark.map(|_| unflushed.unwrap_or(Position::ZERO)),
             mark: mark.map(|mark| mark.position),
+            flushed_offset: mark.map_or(0, |mark| mark.flushed_offset),
             blames_gaps: self.mark.is_none(),
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
+        refuse_old_format(segment, &file, &scanned)?;
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(scanned.end.0);
         if scanned.end > Position::ZERO && self.report.clean {
             self.report.events.push(OpenEvent::IndexRebuilt {
@@ -258,9 +269,11 @@ impl Opening<'_> {
             index,
             dense_from: Some(if mark.dense { after } else { mark.position }),
             mark: Some(mark.position),
+            flushed_offset: mark.flushed_offset,
             blames_gaps: false,
         };
         let mut scanned = scan(segment, file, walk)?;
+        refuse_old_format(segment, file, &scanned)?;
         // What lies below the mark must still be valid.
         if scanned.at_mark.is_none() {
             return Ok(None);
@@ -381,7 +394,7 @@ impl Opening<'_> {
             let end = if at == last { end } else { segment.end() };
             let path = segment.log_path();
             let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
-            if self.mark.is_some() {
+            if self.mark.is_some() && !Sabotage::SuspectBelieved.is_on() {
                 // A cut may be in the cache alone, too.
                 file.set_len(end.0).at(&path, "set the length of")?;
                 rewrite_range(&file, &path, start..end)?;
@@ -469,6 +482,8 @@ impl Opening<'_> {
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),
+            layout: Mutex::new(()),
+            closing: AtomicBool::new(false),
             lock: Mutex::new(source.lock),
             report: self.report,
         });
@@ -496,7 +511,8 @@ impl Shared {
         self.sync_all(&turn)?;
         self.settle_mark(&turn)?;
         // A truncation that comes back would take what is appended from now on.
-        if remove_if_there(&self.host.disk, &self.dir.join(file_name::TRUNCATE))? {
+        let intent = self.dir.join(file_name::TRUNCATE);
+        if remove_if_there(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
             self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
         Ok(())
@@ -508,7 +524,7 @@ impl Shared {
 fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
     let path = dir.join(file_name::LEADER_EPOCHS);
     let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        Err(error) if is_no_such_file(&error) => None,
         read => read.at(&path, "read")?,
     };
     let epochs = text

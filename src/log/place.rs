@@ -4,13 +4,14 @@
 //! Knows nothing about recovery. A directory of its own holds its own `.lock` and `ottla.marks`;
 //! a partition of a root uses those of the root.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
-use crate::disk::{Disk, Lock};
+use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
-use crate::types::{PartitionId, TopicId};
+use crate::types::{PartitionId, Sabotage, TopicId};
 
 use super::root::{RootFacts, keep_brokers_away};
 use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
@@ -83,13 +84,25 @@ fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
 }
 
 /// Makes the directory of a log, durably, when it is not there.
+///
+/// The lock file is made after the name of the directory is durable: without one, whoever made the
+/// directory may have failed or been killed before, and the name is synced again.
 pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
     let missing = !disk.exists(dir).at(dir, "look at")?;
     disk.create_dir(dir).at(dir, "create the directory")?;
-    if missing && let Some(parent) = parent_of(dir) {
-        disk.sync_dir(parent).at(parent, "sync")?;
+    let lock = dir.join(file_name::LOCK);
+    let unfinished = missing || !disk.exists(&lock).at(&lock, "look at")?;
+    let (true, Some(parent)) = (unfinished, parent_of(dir)) else {
+        return Ok(());
+    };
+    if Sabotage::ParentNotSynced.is_on() {
+        return Ok(());
     }
-    Ok(())
+    match disk.sync_dir(parent) {
+        // A directory that somebody else made for us, in one that we may not even list.
+        Err(error) if !missing && error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.at(parent, "sync"),
+    }
 }
 
 /// Takes the lock of a root or of a log's own directory.
@@ -102,10 +115,34 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path) -> Result<Lock> {
 
 /// Whether a directory is a root: it holds topics, ours or a broker's.
 pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
-    for name in [file_name::CATALOG, file_name::META_PROPERTIES] {
+    let own = [
+        file_name::CATALOG,
+        file_name::META_PROPERTIES,
+        file_name::ROOT,
+        file_name::BOOTSTRAP,
+    ];
+    for name in own {
         let path = dir.join(name);
         if disk.exists(&path).at(&path, "look at")? {
             return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a directory is a root, or was one before its own files were lost: it holds partitions
+/// that say to which topic they belong.
+pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
+    if is_root(disk, dir)? {
+        return Ok(true);
+    }
+    for entry in disk.list(dir).at(dir, "list")? {
+        let parsed = DirName::parse(&entry.name);
+        if entry.kind == EntryKind::Dir && matches!(parsed, DirName::Partition { .. }) {
+            let path = dir.join(&entry.name).join(file_name::PARTITION_METADATA);
+            if disk.exists(&path).at(&path, "look at")? {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

@@ -10,7 +10,7 @@ use crate::disk::{Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::FileName;
 use crate::segment::Segment;
-use crate::types::{Offset, Position, to_usize};
+use crate::types::{Offset, Position, Sabotage, to_usize};
 
 /// How much is copied at a time, in bytes.
 const COPY_BYTES: usize = 256 << 10;
@@ -43,6 +43,9 @@ pub(super) fn copy_aside(
             .write_at(at.since(range.start), chunk)
             .at(&path, "write")?;
         at = at.plus(read);
+    }
+    if Sabotage::QuarantineDeleted.is_on() {
+        disk.remove_file(&path).at(&path, "remove")?;
     }
     aside.sync_data().at(&path, "sync")?;
     disk.sync_dir(dir).at(dir, "sync")?;

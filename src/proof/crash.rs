@@ -23,7 +23,7 @@ use super::rig::{Rig, Step, open};
 use super::{Rng, Scale, Whereabouts};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
-use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+use crate::log::{Log, LogConfig, OpenEvent, OpenMode, open_alone_on};
 use crate::sync::Mutex;
 use crate::types::{Compression, Durability, WriteMode};
 
@@ -96,6 +96,7 @@ impl Watch {
         let history = self.history.lock().clone();
         let log = self.recover(state, told);
         self.hold(&history, &log, told);
+        self.hold_set_aside(state, &log, told);
         let fail =
             |breach: Breach| panic!("{}: {told}: {breach}\n{:?}", self.name, log.open_report());
         if self.rng.one_in(5) {
@@ -143,6 +144,20 @@ impl Watch {
                     "{told}: seen by readers, and gone"
                 );
             }
+        }
+    }
+
+    /// What was cut off is in quarantine, durably.
+    fn hold_set_aside(&self, state: &Sim, log: &Log, told: &str) {
+        for event in &log.open_report().events {
+            let OpenEvent::TailSetAside {
+                bytes, quarantine, ..
+            } = event
+            else {
+                continue;
+            };
+            let kept = state.durable(quarantine).map(|kept| kept.len() as u64);
+            assert_eq!(kept, Some(*bytes), "{}: {told}: {event:?}", self.name);
         }
     }
 
@@ -360,7 +375,7 @@ fn run(scenario: &Scenario, seed: u64, depth: Depth, counts: &Arc<Mutex<Counts>>
     }
 }
 
-fn config(mode: WriteMode, durability: Durability) -> LogConfig {
+pub(super) fn config(mode: WriteMode, durability: Durability) -> LogConfig {
     LogConfig::default()
         .segment_bytes(1024)
         .index_interval_bytes(200)
@@ -368,7 +383,7 @@ fn config(mode: WriteMode, durability: Durability) -> LogConfig {
         .durability(durability)
 }
 
-const fn append(records: u8, bytes: u16) -> Step {
+pub(super) const fn append(records: u8, bytes: u16) -> Step {
     Step::Append { records, bytes }
 }
 
@@ -608,6 +623,20 @@ fn random_step(rng: &mut Rng) -> Step {
         17 => Step::Reopen,
         18 => Step::Kill,
         _ => Step::Cut(Choice::Random(rng.next())),
+    }
+}
+
+/// Runs the scenarios that are written down, and looks at one of so many states.
+pub(super) fn run_written(one_of: u64) {
+    let depth = Depth {
+        one_of,
+        random: 4,
+        exhaustive: 0,
+        interrupt_one_of: 100,
+    };
+    let counts = Arc::new(Mutex::new(Counts::default()));
+    for (number, scenario) in scenarios().iter().enumerate() {
+        run(scenario, number as u64, depth, &counts);
     }
 }
 

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Rng;
+use crate::error::Error;
 use crate::format::LogRecord;
 use crate::log::Log;
 use crate::types::{Header, Offset, Record, Start, Timestamp};
@@ -68,6 +69,10 @@ impl Written {
             time,
             headers,
         }
+    }
+
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
     }
 
     /// Lends the record to be appended.
@@ -153,12 +158,33 @@ pub(super) struct History {
 }
 
 /// A broken promise, told.
-#[derive(Clone, Debug)]
-pub(super) struct Breach(pub(super) String);
+#[derive(Debug)]
+pub(super) struct Breach {
+    told: String,
+    /// What the log answered, when it was no answer to what was asked.
+    error: Option<Error>,
+}
+
+impl Breach {
+    pub(super) fn new(told: impl Into<String>) -> Self {
+        Self {
+            told: told.into(),
+            error: None,
+        }
+    }
+
+    /// The error of a disk that did not answer: no breach where one was told not to.
+    pub(super) fn excuse(self) -> Result<Error, Self> {
+        match self.error {
+            Some(error @ (Error::Io { .. } | Error::NoSpace { .. })) => Ok(error),
+            error => Err(Self { error, ..self }),
+        }
+    }
+}
 
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.told)
     }
 }
 
@@ -166,7 +192,7 @@ impl fmt::Display for Breach {
 macro_rules! owe {
     ($holds:expr, $($words:tt)*) => {
         if !$holds {
-            return Err(Breach(format!($($words)*)));
+            return Err(Breach::new(format!($($words)*)));
         }
     };
 }
@@ -268,8 +294,8 @@ impl History {
     fn check_ends(&self, log: &Log, after: After) -> Result<(), Breach> {
         let (start, end) = (log.start_offset(), log.end_offset());
         owe!(
-            start == self.start || start == self.start_at_most,
-            "start: {start}, and not {} or {}",
+            (self.start..=self.start_at_most).contains(&start),
+            "start: {start}, and not {} to {}",
             self.start,
             self.start_at_most
         );
@@ -320,7 +346,7 @@ impl History {
             let offset = start + rng.below(end - start);
             let read = log.read(offset).map_err(unreadable)?;
             let Some(read) = read else {
-                return Err(Breach(format!("lost: nothing is read at {offset}")));
+                return Err(Breach::new(format!("lost: nothing is read at {offset}")));
             };
             owe!(
                 read.offset == offset,
@@ -348,7 +374,7 @@ impl History {
     }
 
     /// The first record at or after a time, of those that a log gives.
-    fn first_at(&self, log: &Log, at: Timestamp) -> Option<Offset> {
+    pub(super) fn first_at(&self, log: &Log, at: Timestamp) -> Option<Offset> {
         let mut seen = log.start_offset()..log.high_watermark();
         seen.find(|offset| {
             let pending = match &self.pending {
@@ -376,12 +402,15 @@ impl History {
     }
 }
 
-fn unreadable(error: crate::Error) -> Breach {
+fn unreadable(error: Error) -> Breach {
     let mut told = format!("unreadable: {error}");
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         told = format!("{told}: {cause}");
         source = cause.source();
     }
-    Breach(told)
+    Breach {
+        told,
+        error: Some(error),
+    }
 }

@@ -19,14 +19,31 @@ use crate::types::{Offset, Timestamp};
 
 /// Checks every segment of a log that was closed.
 pub(super) fn check(sim: &Sim) -> Result<(), Breach> {
+    check_but_for(sim, false)
+}
+
+/// The same where index files could not be written: those of a sealed segment are then removed,
+/// and whoever opens the segment, a broker too, builds them anew.
+pub(super) fn check_after_faults(sim: &Sim) -> Result<(), Breach> {
+    check_but_for(sim, true)
+}
+
+fn check_but_for(sim: &Sim, missing_indexes: bool) -> Result<(), Breach> {
     let mut next = None;
     for base in bases(sim) {
         if next.is_some_and(|next| next != base) {
-            return Err(Breach(format!("segment {base} does not follow {next:?}")));
+            return Err(Breach::new(format!(
+                "segment {base} does not follow {next:?}"
+            )));
         }
         let batches = batches(sim, base)?;
-        check_offsets(sim, base, &batches)?;
-        check_times(sim, base, &batches)?;
+        let there = |name: String| !missing_indexes || sim.read(path(name)).is_ok();
+        if there(file_name::index(base)) {
+            check_offsets(sim, base, &batches)?;
+        }
+        if there(file_name::time_index(base)) {
+            check_times(sim, base, &batches)?;
+        }
         next = Some(batches.last().map_or(base, |(_, last)| last.next_offset()));
     }
     Ok(())
@@ -54,7 +71,7 @@ fn batches(sim: &Sim, base: Offset) -> Result<Vec<(u32, BatchHeader)>, Breach> {
     let (mut at, mut next, mut found) = (0, base, Vec::new());
     while at < bytes.len() {
         let told =
-            |why: &dyn std::fmt::Debug| Breach(format!("{} at {at}: {why:?}", path.display()));
+            |why: &dyn std::fmt::Debug| Breach::new(format!("{} at {at}: {why:?}", path.display()));
         let header = BatchHeader::parse(&bytes[at..]).map_err(|why| told(&why))?;
         let batch = bytes
             .get(at..at + header.size)
@@ -83,7 +100,10 @@ fn check_offsets(sim: &Sim, base: Offset, batches: &[(u32, BatchHeader)]) -> Res
             .any(|(at, batch)| *at == entry.position && batch.next_offset() == last + 1);
         let rises = before.is_none_or(|before| entry.continues(&before));
         if !true_of_one || !rises {
-            return Err(Breach(format!("{}: {entry:?} is not true", path.display())));
+            return Err(Breach::new(format!(
+                "{}: {entry:?} is not true",
+                path.display()
+            )));
         }
         before = Some(entry);
     }
@@ -107,7 +127,7 @@ fn check_times(sim: &Sim, base: Offset, batches: &[(u32, BatchHeader)]) -> Resul
     }
     let told = |what: &str| {
         let path = path.display();
-        Breach(format!(
+        Breach::new(format!(
             "{path}: {what} in {entries:?}, true are {true_ones:?}"
         ))
     };
@@ -124,11 +144,14 @@ fn check_times(sim: &Sim, base: Offset, batches: &[(u32, BatchHeader)]) -> Resul
 fn entries<E: crate::format::index::Entry>(sim: &Sim, path: &Path) -> Result<Vec<E>, Breach> {
     let bytes = sim
         .read(path)
-        .map_err(|error| Breach(format!("{}: {error}", path.display())))?;
+        .map_err(|error| Breach::new(format!("{}: {error}", path.display())))?;
     let whole = bytes.len() % E::LEN == 0;
     let decoded: Vec<_> = bytes.chunks(E::LEN).filter_map(E::decode).collect();
     if !whole || decoded.len() != bytes.len() / E::LEN {
-        return Err(Breach(format!("{}: not whole entries", path.display())));
+        return Err(Breach::new(format!(
+            "{}: not whole entries",
+            path.display()
+        )));
     }
     Ok(decoded)
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Rng;
-use super::history::{After, EPOCH_MS, History, Pending, Written};
+use super::history::{After, Breach, EPOCH_MS, History, Pending, Written};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
 use crate::error::{Error, Result};
@@ -58,6 +58,8 @@ pub(super) struct Rig {
     pub(super) log: Arc<Mutex<Option<Log>>>,
     /// A sync failed: what it covered is lost even without a power cut.
     pub(super) sync_failed: bool,
+    /// The disk fails calls: an error of its own is no breach.
+    pub(super) unreliable: bool,
     clock: Arc<ManualClock>,
     serial: u64,
     rng: Rng,
@@ -84,6 +86,7 @@ impl Rig {
             history: Arc::new(Mutex::new(History::new())),
             log: Arc::new(Mutex::new(None)),
             sync_failed: false,
+            unreliable: false,
             clock: still_clock(),
             serial: 0,
             rng: Rng(seed),
@@ -126,7 +129,9 @@ impl Rig {
         };
         let mut history = self.history.lock();
         if let Err(breach) = history.check(&log, after) {
-            panic!("{breach}\n{:?}\n{:?}", log.open_report(), self.sim.files());
+            let report = log.open_report().clone();
+            log.abandon();
+            return Err(self.excuse(breach, &format!("{report:?}\n{:?}", self.sim.files())));
         }
         history.settle(&log);
         assert_eq!(
@@ -138,6 +143,15 @@ impl Rig {
         self.sync_failed = false;
         *self.log.lock() = Some(log);
         Ok(())
+    }
+
+    /// The error of a disk that fails calls; a breach is one otherwise.
+    fn excuse(&self, breach: Breach, more: &str) -> Error {
+        match breach.excuse() {
+            Ok(error) if self.unreliable => error,
+            Ok(error) => panic!("{error:?}\n{more}"),
+            Err(breach) => panic!("{breach}\n{more}"),
+        }
     }
 
     /// Drops the log without closing it, as the end of a process does.
@@ -277,7 +291,7 @@ impl Rig {
         let log = self.log();
         let history = self.history.lock();
         if let Err(breach) = history.probe(&log, &mut self.rng) {
-            panic!("{breach}");
+            return Err(self.excuse(breach, ""));
         }
         let (start, end) = (log.start_offset(), log.high_watermark());
         let from = start + self.rng.below(end - start + 1);
@@ -296,12 +310,18 @@ impl Rig {
         let log = self.log.lock().take().expect("the log is open");
         let closed = log.close();
         drop(log);
+        self.sync_failed |= matches!(closed, Err(Error::Poisoned { .. }));
         self.open(After::Kill)?;
-        if closed.is_ok() {
-            let log = self.log();
-            let report = log.open_report();
-            assert!(report.clean && report.events.is_empty(), "{report:?}");
+        match closed {
+            Ok(()) => {
+                let log = self.log();
+                let report = log.open_report();
+                assert!(report.clean && report.events.is_empty(), "{report:?}");
+                Ok(())
+            }
+            // It is open again, and what the failed sync took was looked for.
+            Err(Error::Poisoned { .. }) if self.unreliable => Ok(()),
+            Err(error) => Err(error),
         }
-        closed
     }
 }

@@ -29,7 +29,7 @@ pub(crate) use resync::{Search, count_batches, next_batch};
 pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Disk, File, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
@@ -58,6 +58,8 @@ pub(crate) struct Segment {
     /// What its batches are held against; looked up when first asked for.
     guard: Mutex<Option<Guard>>,
     used: AtomicBool,
+    /// It is to have no digest any more.
+    retired: AtomicBool,
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
     /// It is the active one: its indexes are ahead of their files and stay in memory.
@@ -82,6 +84,7 @@ impl Segment {
             file: Mutex::new(None),
             guard: Mutex::new(None),
             used: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             grows: AtomicBool::new(false),
         }
@@ -276,7 +279,8 @@ impl Segment {
                 let agree = self.batches(&file).agree_with(&index);
                 agree.at(&self.log_path(), "read")?
             };
-            if right {
+            // Of a segment that was replaced, the files under its names are another's.
+            if right && !self.is_gone() {
                 return Ok(index);
             }
         }
@@ -307,7 +311,7 @@ impl Segment {
         let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
         let read = |path: &Path| match disk.read_small(path, limit) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(None),
+            Err(error) if is_no_such_file(&error) => Ok(None),
             Err(error) => Err(Error::io(path, "read", error)),
         };
         Ok((read(&self.index_path())?, read(&self.time_index_path())?))

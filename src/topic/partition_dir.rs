@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{Disk, EntryKind, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, file_name, properties};
 use crate::types::{PartitionId, TopicId, TopicName};
@@ -165,7 +165,7 @@ impl PartitionDir {
 fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = match disk.read_small(&path, properties::SIZE_MAX) {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        Err(error) if is_no_such_file(&error) => None,
         text => text.at(&path, "read")?,
     };
     Ok(text.and_then(|text| properties::decode_partition(&text).ok()))

@@ -9,6 +9,7 @@ mod choice;
 mod names;
 mod offset;
 mod record;
+mod sabotage;
 mod setting;
 mod timestamp;
 mod varint;
@@ -21,6 +22,7 @@ pub use offset::{Offset, PartitionId};
 pub(crate) use offset::{Position, to_usize};
 pub(crate) use record::{EncodedHeaders, decode_header};
 pub use record::{Header, HeaderIter, Record};
+pub(crate) use sabotage::Sabotage;
 pub(crate) use setting::{
     BadSetting, SettingValue, Settings, config, deserialize as deserialize_settings,
     serialize as serialize_settings,

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) node_id: u32,
     /// More properties, one a line.
     pub(crate) more: String,
+    /// The memory of the process.
+    pub(crate) heap_mib: u32,
 }
 
 impl Default for Plan {
@@ -42,6 +44,7 @@ impl Default for Plan {
             quorum: Quorum::Static,
             node_id: 1,
             more: String::new(),
+            heap_mib: 384,
         }
     }
 }
@@ -68,12 +71,8 @@ impl KafkaBroker {
     pub(crate) fn try_start(kafka: &Kafka, root: &Path, plan: &Plan) -> Result<Self, String> {
         let (file, address) = write_properties(root, plan);
         let mut child = Command::new("java")
-            .args([
-                "-Xmx384m",
-                "-Xms64m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-            ])
+            .arg(format!("-Xmx{}m", plan.heap_mib))
+            .args(["-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
             .arg("-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info")
             .args(["-cp", &kafka.class_path, "Driver", "broker"])

@@ -28,13 +28,23 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs a test against every version, or says aloud that it does not.
 pub(crate) fn with_each_kafka(test: &str, check: impl Fn(&Kafka)) {
+    with_kafkas(test, usize::MAX, check);
+}
+
+/// Runs a test that takes long against the newest version alone.
+pub(crate) fn with_newest_kafka(test: &str, check: impl Fn(&Kafka)) {
+    with_kafkas(test, 1, check);
+}
+
+/// Runs a test against so many versions, the newest first.
+fn with_kafkas(test: &str, count: usize, check: impl Fn(&Kafka)) {
     let Some(versions) = env::var(SWITCH).ok().filter(|value| !value.is_empty()) else {
         tell(&format!("kafka: SKIPPED {test}: set {SWITCH}=1 to run it"));
         return;
     };
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let versions = if versions == "1" { VERSIONS } else { &versions };
-    for version in versions.split(',') {
+    for version in versions.rsplit(',').take(count) {
         let kafka = gather(version);
         check(&kafka);
     }

@@ -21,6 +21,7 @@ mod driver;
 mod dump;
 mod jars;
 mod keys;
+mod large;
 mod model;
 mod random;
 mod segments;

@@ -30,6 +30,9 @@ use super::Found;
 use super::kafka::{KafkaState, KafkaTopic};
 use super::settings::from_kafka;
 
+/// The setting of topics whose older records stand elsewhere.
+const TIERED: &str = "remote.storage.enable";
+
 /// Whether everything that Kafka's metadata names is in this one directory.
 ///
 /// # Errors
@@ -37,6 +40,16 @@ use super::settings::from_kafka;
 /// [`Error::Unsupported`] for a root that is one of several.
 pub(super) fn check(kafka: &KafkaState, identity: &RootIdentity, dir: &Path) -> Result<()> {
     for topic in kafka.topics.values() {
+        if topic.settings.get(TIERED).is_some_and(|is| is == "true") {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "topic {} is tiered ({TIERED}), says {}: a part of it is not in this directory; \
+                     turn that off under the broker first, or open it read-only",
+                    topic.name,
+                    dir.display(),
+                ),
+            });
+        }
         let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
         for (number, partition) in (0..).zip(topic.partitions.values()) {
             if partition.partition != number || number >= count {

@@ -7,6 +7,8 @@
 //!
 //! 1. Records between BEGIN and END TRANSACTION count when END is there.
 //! 2. A single node commits everything in its log when it starts, so all of it counts.
+//! 3. What cannot be read is refused, for a topic that is overlooked here is gone: damage (after a
+//!    crash of the broker, but for a torn end), and records about topics in a later version.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +17,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Error, IoContext, Result};
-use crate::format::metadata::{MetadataRecord, PartitionRecord, TOPIC_RESOURCE, decode_snapshot};
+use crate::format::metadata::{
+    MetadataRecord, PartitionRecord, TOPIC_RESOURCE, decode_snapshot, is_about_topics,
+};
 use crate::format::{Corruption, DecodeError, MarkKey, MetadataFile, file_name};
 use crate::log::{Host, Log, LogConfig, LogSource, OpenMode};
 use crate::types::{Offset, PartitionId, Record, TopicId, TopicName};
@@ -57,15 +61,18 @@ pub(super) struct KafkaState {
 }
 
 impl KafkaState {
-    /// Reads the metadata of a root; `None` where no broker has left any.
+    /// Reads the metadata of a root, whose last use ended cleanly or not; `None` where no broker
+    /// has left any.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] with the file that is damaged or says what cannot be.
+    /// - [`Error::Corrupt`] with the file that is damaged or says what cannot be.
+    /// - [`Error::Unsupported`]: it says something about topics that is not understood (3).
     pub(super) fn read(
         host: &Arc<Host>,
         root: &Path,
         files: &[MetadataFile],
+        clean: bool,
     ) -> Result<Option<Self>> {
         let dir = root.join(file_name::CLUSTER_METADATA);
         let mut state = Self::default();
@@ -79,9 +86,14 @@ impl KafkaState {
             state.read_snapshot(host, &path)?;
             next = end;
         }
-        let has_log = files.iter().any(|file| is_log(&file.name));
+        // A broker that was killed right after its first start leaves a log of nothing.
+        let has_log = files
+            .iter()
+            .any(|file| is_log(&file.name) && file.length > 0);
         if has_log {
-            state.read_log(host, &dir, next)?;
+            let log = open(host, &dir, OpenMode::Read)?;
+            check_complete(&log, &dir, files, clean)?;
+            state.read_log(&log, &dir, next)?;
         }
         Ok((has_log || next > 0).then_some(state))
     }
@@ -94,14 +106,12 @@ impl KafkaState {
         let records = decode_snapshot(&Bytes::from(bytes.unwrap_or_default()))
             .map_err(|error| undecodable(path, error))?;
         for record in records {
-            self.take(record)
-                .map_err(|what| Error::corrupt(path, 0, Corruption::malformed(what)))?;
+            self.take(record).map_err(|refused| refused.at(path, 0))?;
         }
         Ok(())
     }
 
-    fn read_log(&mut self, host: &Arc<Host>, dir: &Path, from: Offset) -> Result<()> {
-        let log = open(host, dir, OpenMode::Read)?;
+    fn read_log(&mut self, log: &Log, dir: &Path, from: Offset) -> Result<()> {
         let start = log.start_offset();
         if start > from {
             let reason = Corruption::offset(from, start);
@@ -114,16 +124,17 @@ impl KafkaState {
                     continue;
                 }
                 let value = record.value().unwrap_or_default();
-                let taken = MetadataRecord::decode(value)
-                    .and_then(|record| self.take(record).map_err(Corruption::malformed));
-                taken.map_err(|reason| Error::corrupt(dir, record.offset, reason))?;
+                MetadataRecord::decode(value)
+                    .map_err(Refused::Damaged)
+                    .and_then(|record| self.take(record))
+                    .map_err(|refused| refused.at(dir, record.offset))?;
             }
         }
         Ok(())
     }
 
     /// Takes a record in (1).
-    fn take(&mut self, record: MetadataRecord) -> Result<(), &'static str> {
+    fn take(&mut self, record: MetadataRecord) -> Result<(), Refused> {
         match (&record, &mut self.transaction) {
             (MetadataRecord::Unknown { api_key, .. }, _) if *api_key == BEGIN_TRANSACTION => {
                 self.transaction = Some(Vec::new());
@@ -147,19 +158,19 @@ impl KafkaState {
         }
     }
 
-    fn apply(&mut self, record: MetadataRecord) -> Result<(), &'static str> {
+    fn apply(&mut self, record: MetadataRecord) -> Result<(), Refused> {
         match record {
             MetadataRecord::Topic { name, id } => {
-                TopicName::new(&name)?;
+                TopicName::new(&name).map_err(says)?;
                 if self.names.insert(name.clone(), id).is_some() {
-                    return Err("two topics have the same name");
+                    return Err(says("two topics have the same name"));
                 }
                 let topic = KafkaTopic {
                     name,
                     ..KafkaTopic::default()
                 };
                 match self.topics.insert(id, topic) {
-                    Some(_) => Err("two topics have the same id"),
+                    Some(_) => Err(says("two topics have the same id")),
                     None => Ok(()),
                 }
             }
@@ -167,7 +178,7 @@ impl KafkaState {
                 let topic = self
                     .topics
                     .get_mut(&partition.topic)
-                    .ok_or("a partition belongs to no topic")?;
+                    .ok_or_else(|| says("a partition belongs to no topic"))?;
                 topic.partitions.insert(partition.partition, partition);
                 Ok(())
             }
@@ -175,7 +186,7 @@ impl KafkaState {
                 let topic = self
                     .topics
                     .remove(&id)
-                    .ok_or("a topic is removed that is not there")?;
+                    .ok_or_else(|| says("a topic is removed that is not there"))?;
                 self.names.remove(&topic.name);
                 Ok(())
             }
@@ -201,6 +212,9 @@ impl KafkaState {
                 self.next_producer_id = self.next_producer_id.max(next_producer_id);
                 Ok(())
             }
+            MetadataRecord::Unknown {
+                api_key, version, ..
+            } if is_about_topics(api_key) => Err(Refused::Later { api_key, version }),
             _ => Ok(()),
         }
     }
@@ -210,6 +224,57 @@ impl KafkaState {
     pub(super) fn is_in_transaction(&self) -> bool {
         self.transaction.is_some()
     }
+}
+
+/// Why a record is not taken in.
+enum Refused {
+    Damaged(Corruption),
+    /// Its version is not known, and what it is about must not be overlooked.
+    Later {
+        api_key: u32,
+        version: u32,
+    },
+}
+
+fn says(what: &'static str) -> Refused {
+    Refused::Damaged(Corruption::malformed(what))
+}
+
+impl Refused {
+    fn at(self, path: &Path, position: u64) -> Error {
+        match self {
+            Self::Damaged(reason) => Error::corrupt(path, position, reason),
+            Self::Later { api_key, version } => Error::Unsupported {
+                what: format!(
+                    "{} has a record of kind {api_key} in version {version}, from a newer Kafka than \
+                     this crate knows: use a newer version of the crate, or move the topics to an \
+                     older broker",
+                    path.display(),
+                ),
+            },
+        }
+    }
+}
+
+/// Whether all of the metadata log is there (3): what opening it stepped over was a torn end.
+fn check_complete(log: &Log, dir: &Path, files: &[MetadataFile], clean: bool) -> Result<()> {
+    let read = log.segments().into_iter();
+    let read: BTreeMap<_, _> = read
+        .map(|segment| (file_name::log(segment.base_offset), segment.size_bytes))
+        .collect();
+    let nothing = read.values().all(|bytes| *bytes == 0);
+    let torn = !clean && !nothing && log.open_report().valid_batches_after_cut == 0;
+    if torn {
+        return Ok(());
+    }
+    for file in files.iter().filter(|file| is_log(&file.name)) {
+        let good = read.get(&file.name).copied().unwrap_or(0);
+        if good < file.length {
+            let reason = Corruption::malformed("Kafka's metadata is damaged from here on");
+            return Err(Error::corrupt(&dir.join(&file.name), good, reason));
+        }
+    }
+    Ok(())
 }
 
 /// Appends records to Kafka's metadata log, durably.

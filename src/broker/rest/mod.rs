@@ -22,6 +22,8 @@ mod back;
 mod kafka;
 mod out;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +33,9 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties, RootIdentity};
 use crate::format::{FileKind, FileName, RootFile, file_name, uuid};
-use crate::log::{Host, Marks, RootFacts, keep_brokers_away, metadata_files, replace_if_other};
+use crate::log::{
+    Host, Marks, OpenMode, RootFacts, keep_brokers_away, metadata_files, replace_if_other,
+};
 use crate::topic::random_topic_id;
 
 use super::BrokerConfig;
@@ -70,6 +74,7 @@ pub(super) fn look_at(
     clock: &Clock,
     root: &Path,
     config: &BrokerConfig,
+    mode: OpenMode,
 ) -> Result<Found> {
     let facts = RootFacts::of(disk, root)?;
     let path = root.join(file_name::CATALOG);
@@ -88,8 +93,8 @@ pub(super) fn look_at(
     if found.newer {
         let marks = Marks::none(root);
         let host = Host::new(disk.clone(), clock.clone(), marks, true);
-        found.kafka = KafkaState::read(&host, root, &facts.metadata)?;
-        found.check(root, catalog)?;
+        found.kafka = KafkaState::read(&host, root, &facts.metadata, facts.clean)?;
+        found.check(root, catalog, mode)?;
     }
     Ok(found)
 }
@@ -100,15 +105,17 @@ impl Found {
         self.newer
     }
 
-    /// Whether what a broker left can be taken over.
-    fn check(&self, root: &Path, catalog: bool) -> Result<()> {
+    /// Whether what a broker left can be taken over, or is enough to look at.
+    fn check(&self, root: &Path, catalog: bool, mode: OpenMode) -> Result<()> {
         let dir = root.join(file_name::CLUSTER_METADATA);
         match &self.kafka {
+            Some(_) if mode == OpenMode::Read => Ok(()),
             Some(kafka) => back::check(kafka, &self.identity, &dir),
             None if catalog => Ok(()),
             None => Err(Error::Unsupported {
                 what: format!(
-                    "{} is missing: without Kafka's metadata the topics are not known. Put the \
+                    "{} is missing or empty: without Kafka's metadata the topics are not known. \
+                     Where it was only formatted, start the broker once; otherwise put the \
                      directory that metadata.log.dir names in its place",
                     dir.display(),
                 ),

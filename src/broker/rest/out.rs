@@ -49,7 +49,7 @@ pub(super) fn write(root: &Root, catalog: &CatalogState, identity: &RootIdentity
         broker: root.config.durability,
     };
     let files = metadata_files(disk, path)?;
-    if let Some(kafka) = KafkaState::read(&root.host, path, &files)? {
+    if let Some(kafka) = KafkaState::read(&root.host, path, &files, false)? {
         let records = out.differences(&kafka)?;
         if records.is_empty() {
             return Ok(());

@@ -134,12 +134,27 @@ fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(not_a_file());
     }
-    let file = options.open(path)?;
+    let file = options.open(path).map_err(|error| {
+        if is_another_kind(&error) {
+            not_a_file()
+        } else {
+            error
+        }
+    })?;
     if file.metadata()?.is_file() {
         Ok(OsFile { file })
     } else {
         Err(not_a_file())
     }
+}
+
+/// Whether something else than a regular file made an open fail: a link, a directory.
+fn is_another_kind(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ELOOP) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::IsADirectory
 }
 
 fn not_a_file() -> io::Error {

@@ -190,7 +190,7 @@ impl Fault {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SyncFailure {
     /// They are lost and yet stay readable until the file leaves the cache, and the next sync
-    /// succeeds: ext4, XFS.
+    /// succeeds: ext4, XFS. Names stay for the next sync.
     #[default]
     LostKept,
     /// They are lost, and reads show what the disk has: btrfs.

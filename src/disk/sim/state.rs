@@ -334,9 +334,12 @@ impl State {
         let model = self.sync_failure;
         let node = self.nodes.get_mut(id).and_then(Option::as_mut);
         match (node.map(Arc::make_mut), model) {
-            (None, _) | (_, SyncFailure::KeptDirty) => {}
+            // Names go through a journal: a file system that cannot write it stops altogether, and
+            // none shows names for ever that it will never write.
+            (None, _)
+            | (_, SyncFailure::KeptDirty)
+            | (Some(Node::Dir(_)), SyncFailure::LostKept) => {}
             (Some(Node::File(file)), SyncFailure::LostKept) => file.pending.clear(),
-            (Some(Node::Dir(dir)), SyncFailure::LostKept) => dir.pending.clear(),
             (Some(Node::File(file)), SyncFailure::LostReverted) => {
                 file.pending.clear();
                 file.cached = file.durable.clone();

@@ -22,7 +22,7 @@ use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 
 use super::super::cursor::Cursor;
 use super::super::{Corruption, EncodeError};
-use super::{Kept, Refusal, SCRATCH_KEPT_MAX, keep, take};
+use super::{Kept, Refusal, SCRATCH_KEPT_MAX, keep, make_room, take};
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// Version 1, independent blocks of 64 KiB, no sums but the header's, which is the last byte.
@@ -111,6 +111,7 @@ fn decompress_frame(
         if plain.len().saturating_add(unpacked.len()) > budget {
             return Err(Refusal::TooLarge);
         }
+        make_room(&mut plain, unpacked.len(), budget);
         plain.extend_from_slice(unpacked);
         if flags & BLOCK_SUMS != 0 {
             frame.u32().map_err(cut)?;

@@ -185,11 +185,36 @@ const fn missing(codec: Compression) -> &'static str {
 fn read_within(source: impl std::io::Read, budget: usize) -> Result<Vec<u8>, Refusal> {
     use std::io::Read;
 
-    let limit = u64::try_from(budget).unwrap_or(u64::MAX).saturating_add(1);
+    const STEP: usize = 16 << 10;
+    let mut source = source;
     let mut plain = Vec::new();
-    source
-        .take(limit)
-        .read_to_end(&mut plain)
-        .map_err(|_| Refusal::Malformed)?;
+    while plain.len() <= budget {
+        make_room(&mut plain, STEP, budget.saturating_add(1));
+        let room = plain.capacity().saturating_sub(plain.len());
+        let mut part = source
+            .by_ref()
+            .take(u64::try_from(room).unwrap_or(u64::MAX));
+        let read = part.read_to_end(&mut plain);
+        let read = read.map_err(|_| Refusal::Malformed)?;
+        if read < room {
+            break;
+        }
+    }
     Ok(plain)
+}
+
+/// Makes room for more bytes, as much again as there are, but for no more than `most` in all: a
+/// bomb is not to cost twice what it may unpack to.
+#[cfg(any(
+    feature = "gzip",
+    feature = "lz4",
+    feature = "snappy",
+    feature = "zstd"
+))]
+fn make_room(plain: &mut Vec<u8>, more: usize, most: usize) {
+    let needed = plain.len().saturating_add(more);
+    if needed > plain.capacity() {
+        let wanted = plain.capacity().saturating_mul(2).min(most).max(needed);
+        plain.reserve_exact(wanted.saturating_sub(plain.len()));
+    }
 }

@@ -16,7 +16,7 @@ use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
 use super::super::EncodeError;
 use super::super::cursor::{Cursor, PutBytes};
-use super::{Kept, Refusal, keep, take};
+use super::{Kept, Refusal, keep, make_room, take};
 
 const HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 const MAGIC_LEN: usize = 8;
@@ -96,6 +96,7 @@ fn decompress_block(block: &[u8], budget: usize, plain: &mut Vec<u8>) -> Result<
     if end > budget {
         return Err(Refusal::TooLarge);
     }
+    make_room(plain, claimed, budget);
     plain.resize(end, 0);
     let room = plain.get_mut(at..).unwrap_or_default();
     match Decoder::new().decompress(block, room) {

@@ -10,7 +10,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::compress_bound;
 
 use super::super::EncodeError;
-use super::{Kept, Refusal, keep, take};
+use super::{Kept, Refusal, keep, make_room, take};
 
 /// A frame that wants a larger window than 32 MiB is refused: its decoder would allocate that.
 const WINDOW_LOG_MAX: u32 = 25;
@@ -70,7 +70,8 @@ fn run(decoder: &mut Decoder<'static>, packed: &[u8], budget: usize) -> Result<V
     let mut plain = Vec::new();
     loop {
         if plain.len() == plain.capacity() {
-            plain.reserve(STEP.max(packed.len().saturating_mul(2)));
+            let step = STEP.max(packed.len().saturating_mul(2));
+            make_room(&mut plain, step, budget.saturating_add(STEP));
         }
         let at = plain.len();
         let mut output = OutBuffer::around_pos(&mut plain, at);

@@ -103,6 +103,11 @@ pub(crate) enum MetadataRecord {
     },
 }
 
+/// Whether records of a kind say which topics there are, or what they are set to.
+pub(crate) fn is_about_topics(api_key: u32) -> bool {
+    [TOPIC, PARTITION, CONFIG, REMOVE_TOPIC, PRODUCER_IDS].contains(&api_key)
+}
+
 /// A partition as Kafka's metadata has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionRecord {

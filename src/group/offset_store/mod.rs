@@ -24,12 +24,15 @@ use crate::format::EncodeError;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit, group_partition};
 use crate::log::Log;
 use crate::sync::Mutex;
-use crate::types::{Durability, Offset, PartitionId, Record, Start};
+use crate::types::{Durability, Offset, PartitionId, Record, Start, Timestamp};
 
 use memory::{Found, Groups};
 
 /// Kafka's "no leader epoch": nothing here needs one.
 const NO_EPOCH: i32 = -1;
+
+/// A time that no clock of a broker reaches: the end of the year 9999.
+const NEVER_EXPIRES: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 
 /// Where the partitions of `__consumer_offsets` come from.
 pub(crate) trait OffsetLogs: Send + Sync {
@@ -194,15 +197,18 @@ impl OffsetStore {
         Ok(())
     }
 
-    /// Says of every group that has commits that it is empty, as of now. A Kafka broker deletes
-    /// commits without such a record when they are older than a week.
+    /// Says of every group that has commits that it is empty, in Kafka's words.
+    ///
+    /// A broker deletes the commits of a group that has been empty for a week, and those without
+    /// such a record when they are a week old. A directory at rest may be older than that, so the
+    /// week is not counted from now: it begins when a member has come and gone under the broker.
     pub(crate) fn note_empty_groups(&self) -> Result<()> {
         let metadata = GroupMetadata {
             protocol_type: "consumer",
             generation: 0,
             protocol: None,
             leader: None,
-            state_since: self.clock.now(),
+            state_since: NEVER_EXPIRES,
             members: Vec::new(),
         };
         let mut value = Vec::new();

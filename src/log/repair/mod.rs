@@ -17,103 +17,72 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
 use super::open::{OpenMode, Opening, open, rewrite_range};
-use super::place::{home_of, is_root, take_lock};
+use super::place::{home_of, take_lock};
 use super::root::{RootFacts, keep_brokers_away};
 use super::survey::Verdict;
 use super::truncate::remove_if_there;
-use super::verify::{LogFindings, ProblemKind, Severity, check_log, partitions, verify_on};
+use super::verify::{LogFindings, ProblemKind, Severity, check_log, verify_alone};
 use super::{Host, LogConfig, LogSource, Marks};
 
 use plan::{Found, plan};
 pub use report::{RepairReport, SetAside};
+pub(crate) use rewrite::{rename_whole, set_odd_aside};
 
-/// Repairs the directory of a log or of a broker: damaged bytes are set aside in quarantine files,
-/// every other record stays at its own offset, and what is left opens. Nothing is deleted, and a
-/// directory without damage is left as it is.
-///
-/// Readers then meet a gap where the damage was, as compaction leaves them. Where records at the
-/// end are lost, the log goes on at the offset that it had reached. Works on directories that a
-/// Kafka broker wrote, too.
-///
-/// Takes as long as reading every byte twice does, and as long as writing every damaged segment.
-///
-/// # Errors
-///
-/// - [`Error::Locked`]: the directory is open. Nothing was changed.
-/// - [`Error::Io`], [`Error::NoSpace`]: what was done until then stands, and repairing again goes
-///   on.
-///
-/// # Examples
-///
-/// ```
-/// use ottla::{Log, LogConfig};
-///
-/// # let scratch = tempfile::tempdir()?;
-/// # let dir = scratch.path().join("events");
-/// let log = Log::open(&dir, LogConfig::default())?;
-/// log.append("hello")?;
-/// log.close()?;
-///
-/// let report = ottla::repair(&dir)?;
-/// assert!(report.is_sound() && report.set_aside.is_empty());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn repair(dir: impl AsRef<Path>) -> Result<RepairReport> {
-    repair_on(&Disk::os(), &Clock::System, dir.as_ref())
-}
-
-/// The same on any disk and clock.
-pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
-    let (home, key) = if is_root(disk, dir)? {
-        (dir.to_path_buf(), None)
-    } else {
-        let (home, key) = home_of(disk, dir)?;
-        (home, Some(key))
-    };
+/// Repairs a log, alone or a partition of a root.
+pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
+    let (home, key) = home_of(disk, dir)?;
     // Listed first, so that no lock file is made in a directory that is not there.
     disk.list(dir).at(dir, "list")?;
     let _lock = take_lock(disk, &home)?;
     let mut report = RepairReport {
         dir: dir.to_path_buf(),
-        found: verify_on(disk, dir)?,
+        found: verify_alone(disk, dir)?,
         ..RepairReport::default()
     };
     if report.found.is_spotless() {
         report.remaining = report.found.clone();
         return Ok(report);
     }
-    let in_root = key.is_none() || home != dir;
+    let in_root = home != dir;
     let newer = in_root && RootFacts::of(disk, &home)?.is_newer();
     if in_root && !newer {
         keep_brokers_away(disk, &home)?;
     }
-    let marks = Marks::open(disk, &home.join(file_name::MARKS))?;
+    let path = home.join(file_name::MARKS);
+    if !in_root {
+        report.set_aside.extend(set_odd_aside(disk, &path)?);
+    }
+    let marks = Marks::open(disk, &path)?;
     // A broker has run since: what the marks speak of may be something else now.
     for key in marks.keys().into_iter().filter(|_| newer) {
         marks.forget(key)?;
     }
     let host = Host::new(disk.clone(), clock.clone(), marks, true);
-    let logs = match key {
-        Some(key) => vec![(dir.to_path_buf(), key)],
-        None => partitions(disk, dir)?,
-    };
-    for (dir, key) in logs {
-        let work = Work {
-            host: &host,
-            dir: Arc::from(dir),
-            key,
-        };
-        work.repair(&mut report)?;
-    }
-    report.remaining = verify_on(disk, dir)?;
+    repair_log(&host, dir, key, &mut report)?;
+    report.remaining = verify_alone(disk, dir)?;
     Ok(report)
+}
+
+/// Repairs one log; whoever calls has the lock.
+pub(crate) fn repair_log(
+    host: &Arc<Host>,
+    dir: &Path,
+    key: MarkKey,
+    report: &mut RepairReport,
+) -> Result<()> {
+    let work = Work {
+        host,
+        dir: Arc::from(dir),
+        key,
+    };
+    work.repair(report)
 }
 
 /// One log being repaired.
@@ -125,6 +94,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn repair(&self, report: &mut RepairReport) -> Result<()> {
+        self.set_what_is_odd_aside(report)?;
         self.settle_interrupted()?;
         let findings = check_log(self.host, &self.dir, self.key)?;
         let worst = findings
@@ -140,6 +110,23 @@ impl Work<'_> {
         }
         self.forget_hints(&findings, report)?;
         self.open_and_close()
+    }
+
+    /// Moves out of the way what has a name of ours and is no file.
+    fn set_what_is_odd_aside(&self, report: &mut RepairReport) -> Result<()> {
+        let disk = &self.host.disk;
+        for entry in disk.list(&self.dir).at(&self.dir, "list")? {
+            let parsed = FileName::parse(&entry.name);
+            let ours = !matches!(
+                parsed,
+                FileName::Foreign | FileName::Misnamed | FileName::Quarantine { .. }
+            );
+            if entry.kind != EntryKind::File && (ours || entry.name == file_name::TRUNCATE) {
+                let path = self.dir.join(&entry.name);
+                report.set_aside.extend(set_odd_aside(disk, &path)?);
+            }
+        }
+        Ok(())
     }
 
     /// Finishes what was interrupted (1), and makes that durable: a truncation must not come back.

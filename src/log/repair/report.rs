@@ -23,6 +23,8 @@ pub struct RepairReport {
     pub set_aside: Vec<SetAside>,
     /// Files that were written anew, for something else than records: a catalog, a checkpoint.
     pub rebuilt: Vec<PathBuf>,
+    /// Directories of partitions that had changed places: from where to where each was moved.
+    pub put_back: Vec<(PathBuf, PathBuf)>,
     /// What is there now.
     pub remaining: VerifyReport,
 }
@@ -37,7 +39,8 @@ impl RepairReport {
     /// Whether there was nothing to do, and nothing was done.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.set_aside.is_empty() && self.rebuilt.is_empty() && self.found.is_spotless()
+        let nothing = self.set_aside.is_empty() && self.rebuilt.is_empty();
+        nothing && self.put_back.is_empty() && self.found.is_spotless()
     }
 
     /// Bytes that were set aside.
@@ -55,6 +58,9 @@ impl fmt::Display for RepairReport {
         }
         for path in &self.rebuilt {
             writeln!(f, "built anew: {}", path.display())?;
+        }
+        for (from, to) in &self.put_back {
+            writeln!(f, "put back: {} is {}", from.display(), to.display())?;
         }
         write!(f, "{}", self.remaining)
     }

@@ -8,12 +8,12 @@
 //!    the next opening (or repair) finishes or undoes it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::File;
+use crate::disk::{Disk, File, is_no_such_file};
 use crate::error::{IoContext, Result};
-use crate::format::{FileKind, FileName, Stage};
+use crate::format::{Corruption, FileKind, FileName, Stage};
 use crate::segment::Segment;
 use crate::types::{Offset, Position, to_usize};
 
@@ -23,6 +23,9 @@ use super::super::truncate::remove_if_there;
 use super::Work;
 use super::plan::{Aside, Output, Plan};
 use super::report::SetAside;
+
+/// No small file is longer than this, in bytes.
+const SMALL_BYTES_MAX: usize = 1 << 30;
 
 /// How much is copied at a time, in bytes.
 const COPY_BYTES: usize = 256 << 10;
@@ -182,4 +185,43 @@ fn groups(outputs: &[Output]) -> Vec<&[Output]> {
 fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
     let changed = |group: &&[Output]| group.iter().any(|output| !output.untouched);
     outputs.chunks(1).filter(changed).collect()
+}
+
+/// Sets aside what stands in the place of a file and is none: a directory, a link, or something far
+/// too long. What it leads to is not looked at.
+pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>> {
+    let odd = match disk.read_small(path, SMALL_BYTES_MAX) {
+        Ok(_) => false,
+        Err(error) => is_no_such_file(&error),
+    };
+    if !odd {
+        return Ok(None);
+    }
+    let reason = Corruption::malformed("it is no file, or far too long");
+    rename_whole(disk, path, reason).map(Some)
+}
+
+/// Moves a whole file out of the way, under a name beside it.
+pub(crate) fn rename_whole(disk: &Disk, path: &Path, reason: Corruption) -> Result<SetAside> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut number = 0_u32;
+    let quarantine = loop {
+        let free = path.with_file_name(format!("{name}-{number}.quarantine"));
+        if !disk.exists(&free).at(&free, "look at")? {
+            break free;
+        }
+        number = number.saturating_add(1);
+    };
+    let bytes = disk.file_len(path).unwrap_or(0);
+    disk.rename(path, &quarantine).at(path, "rename")?;
+    let dir = path.parent().unwrap_or(path);
+    disk.sync_dir(dir).at(dir, "sync")?;
+    Ok(SetAside {
+        path: path.to_path_buf(),
+        position: 0,
+        bytes,
+        offsets: 0..0,
+        quarantine,
+        reason,
+    })
 }

@@ -28,8 +28,14 @@ pub(super) fn against_digest(
     }
     for interval in digest.intervals() {
         let bytes = interval.start..interval.end;
-        if survey.stretches.is_good_in(&bytes) {
-            check_interval(subject, &interval, survey)?;
+        if !survey.stretches.is_good_in(&bytes) {
+            continue;
+        }
+        if !check_interval(subject, &interval, survey)? {
+            // Batches end elsewhere than they did: the file is another one from here on.
+            let end = survey.stretches.good_end(interval.start);
+            let rest = interval.start..end.unwrap_or(subject.end);
+            return refuse(subject, rest, survey);
         }
     }
     let mut start = Position::ZERO;
@@ -39,6 +45,11 @@ pub(super) fn against_digest(
         if survey.stretches.is_good_in(&block) {
             let bytes = read_range(subject.file, &block, usize::MAX)?;
             if crc32fast::hash(&bytes) != *crc {
+                let first = digest.interval_at(block.start);
+                let last = digest.interval_at(Position(block.end.0.saturating_sub(1)));
+                if let (Some(first), Some(last)) = (first, last) {
+                    refuse(subject, first.start..last.end, survey)?;
+                }
                 survey.odd_blocks.push(block);
             }
         }
@@ -55,19 +66,47 @@ struct Front {
     prefix: [u8; PREFIX_LEN],
 }
 
+/// Takes whole batches that are valid for damaged: they are not those that were sealed.
+fn refuse(
+    subject: &Subject<'_>,
+    bytes: Range<Position>,
+    survey: &mut Survey,
+) -> std::io::Result<()> {
+    let begins = |at: Position| -> std::io::Result<Option<Offset>> {
+        let mut header = [0; HEADER_LEN];
+        subject.file.read_at(at.0, &mut header)?;
+        Ok(BatchHeader::parse(&header)
+            .ok()
+            .map(|header| header.base_offset))
+    };
+    let base = subject.segment.base_offset();
+    let first = begins(bytes.start)?.unwrap_or(base);
+    let end = begins(bytes.end)?.unwrap_or(survey.next_offset);
+    let reason = Corruption::malformed("the bytes are not those that were sealed");
+    let offsets = first..end.max(first);
+    survey
+        .stretches
+        .carve(bytes, offsets, Condition::Damaged(reason));
+    Ok(())
+}
+
+/// False when the batches do not end where the interval does.
 fn check_interval(
     subject: &Subject<'_>,
     interval: &Interval,
     survey: &mut Survey,
-) -> std::io::Result<()> {
+) -> std::io::Result<bool> {
     let Some(mut fronts) = fronts(subject, interval)? else {
-        return Ok(());
+        return Ok(false);
     };
     if hash(&fronts) == interval.crc {
-        return Ok(());
+        return Ok(true);
     }
     let reason = Corruption::malformed("the first bytes of a batch are not what was sealed");
-    if let Some(index) = put_right(&mut fronts, interval.crc)
+    let around = subject.segment.base_offset()..subject.ceiling;
+    let right = put_right(&mut fronts, interval.crc)
+        .or_else(|| put_offset_right(&mut fronts, &around, interval.crc));
+    if let Some(index) = right
         && let Some(front) = fronts.get(index).cloned()
     {
         let condition = Condition::Patched(front.prefix, reason);
@@ -81,7 +120,7 @@ fn check_interval(
             .stretches
             .carve(bytes, offsets, Condition::Damaged(reason));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The first bytes of every batch of an interval, all of which are good; `None` when batches do
@@ -138,6 +177,41 @@ fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
                 return Some(index);
             }
             flip(fronts, index, bit);
+        }
+    }
+    None
+}
+
+/// The most offsets that are tried for the batches of one interval.
+const TRIES_MAX: u64 = 1 << 14;
+
+/// Gives one batch the offset in the gap around it that makes the checksum right; gives which.
+fn put_offset_right(fronts: &mut [Front], around: &Range<Offset>, crc: u32) -> Option<usize> {
+    let mut tries = TRIES_MAX;
+    for index in 0..fronts.len() {
+        let before = index.checked_sub(1).and_then(|before| fronts.get(before));
+        let low = before.map_or(around.start, |before| before.offsets.end);
+        let after = fronts.get(index.saturating_add(1));
+        let high = after.map_or(around.end, |after| after.offsets.start);
+        let front = fronts.get(index)?;
+        let (was, offsets) = (front.prefix, front.offsets.clone());
+        let span = offsets.end.saturating_sub(offsets.start);
+        let last = high.saturating_sub(span).min(low.saturating_add(tries));
+        for base in low..=last {
+            tries = tries.saturating_sub(1);
+            if let Some(front) = fronts.get_mut(index)
+                && let Some(bytes) = front.prefix.first_chunk_mut::<8>()
+            {
+                *bytes = base.to_be_bytes();
+                front.offsets = base..base.saturating_add(span);
+            }
+            if hash(fronts) == crc {
+                return Some(index);
+            }
+        }
+        if let Some(front) = fronts.get_mut(index) {
+            front.prefix = was;
+            front.offsets = offsets;
         }
     }
     None
@@ -213,6 +287,11 @@ impl IndexCheck {
             self.next_time = self.times.next();
         }
         self.newest = self.newest.max(raw.header.max_timestamp);
+    }
+
+    /// Whether an entry is wrong about a batch that is there.
+    pub(in crate::log) fn contradicts(&self) -> bool {
+        !self.agrees
     }
 
     /// Whether an entry speaks of what is no more there, behind the last batch.

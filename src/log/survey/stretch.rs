@@ -113,6 +113,21 @@ impl Stretches {
         self.0.splice(index..=index, parts);
     }
 
+    /// Where the good stretch ends that a place lies in.
+    pub(super) fn good_end(&self, at: Position) -> Option<Position> {
+        let holds = |stretch: &&Stretch| {
+            stretch.is_good() && stretch.bytes.start <= at && at < stretch.bytes.end
+        };
+        self.0.iter().find(holds).map(|stretch| stretch.bytes.end)
+    }
+
+    /// Takes everything for damaged.
+    pub(in crate::log) fn refuse_all(&mut self, reason: &Corruption) {
+        for stretch in &mut self.0 {
+            stretch.condition = Condition::Damaged(reason.clone());
+        }
+    }
+
     /// Whether a range touches anything that is not good.
     pub(super) fn is_good_in(&self, bytes: &Range<Position>) -> bool {
         let apart = |stretch: &Stretch| {

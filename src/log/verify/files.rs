@@ -25,14 +25,35 @@ const CATALOG_KEY: MarkKey = MarkKey {
     partition: PartitionId::MAX,
 };
 
+/// What must be a file in a root, where it is there.
+const ROOT_FILES: [&str; 11] = [
+    file_name::MARKS,
+    file_name::CATALOG,
+    file_name::ROOT,
+    file_name::BOOTSTRAP,
+    file_name::META_PROPERTIES,
+    file_name::RECOVERY_POINTS,
+    file_name::LOG_STARTS,
+    file_name::HIGH_WATERMARKS,
+    file_name::CLEANED,
+    file_name::CLEAN_SHUTDOWN,
+    file_name::LOCK,
+];
+
 /// The names of the partitions in a root.
-pub(super) fn partition_names(disk: &Disk, root: &Path) -> Result<Vec<(String, PartitionId)>> {
+pub(super) fn partition_names(
+    disk: &Disk,
+    root: &Path,
+) -> Result<Vec<(String, String, PartitionId)>> {
     let entries = disk.list(root).at(root, "list")?;
     let dirs = entries
         .into_iter()
         .filter(|entry| entry.kind == EntryKind::Dir);
     let found = dirs.filter_map(|entry| match DirName::parse(&entry.name) {
-        DirName::Partition { partition, .. } => Some((entry.name, partition)),
+        DirName::Partition { topic, partition } => {
+            let topic = topic.to_owned();
+            Some((entry.name, topic, partition))
+        }
         _ => None,
     });
     Ok(found.collect())
@@ -44,6 +65,12 @@ pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) ->
         let path = root.join(&entry.name);
         if entry.kind == EntryKind::File {
             check_root_file(host, &path, &entry.name, report);
+            continue;
+        }
+        if ROOT_FILES.contains(&entry.name.as_str()) {
+            let error = "it is no file".to_owned();
+            let kind = ProblemKind::Unreadable { error };
+            report.problems.push(problem(Severity::Damage, &path, kind));
             continue;
         }
         match DirName::parse(&entry.name) {
@@ -194,7 +221,7 @@ pub(super) fn check_partition_file(disk: &Disk, path: &Path, name: &FileName) ->
         FileName::LeaderEpochs => check_small(disk, path, Severity::Derivable, |bytes| {
             checkpoint::decode_epochs(bytes).map(drop)
         }),
-        FileName::PartitionMetadata => check_small(disk, path, Severity::Damage, |bytes| {
+        FileName::PartitionMetadata => check_small(disk, path, Severity::Derivable, |bytes| {
             properties::decode_partition(bytes).map(drop)
         }),
         FileName::Segment {

@@ -53,6 +53,7 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
     let mut check = LogCheck {
         host,
         dir,
+        key,
         mark: opening.mark.filter(|_| settled),
         settled,
         findings: LogFindings {
@@ -82,6 +83,7 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
 struct LogCheck<'a> {
     host: &'a Host,
     dir: &'a Path,
+    key: MarkKey,
     mark: Option<Mark>,
     /// No operation was interrupted that changes which segments there are.
     settled: bool,
@@ -97,6 +99,18 @@ impl LogCheck<'_> {
 
     /// Files that are neither segments nor indexes.
     fn names(&mut self, found: &Found) {
+        for (name, parsed) in &found.odd {
+            let error = "it is no file".to_owned();
+            let quarantine = matches!(parsed, FileName::Quarantine { .. });
+            let severity = if quarantine {
+                Severity::Note
+            } else {
+                Severity::Damage
+            };
+            let kind = ProblemKind::Unreadable { error };
+            let path = self.dir.join(name);
+            self.report(problem(severity, &path, kind));
+        }
         for (name, parsed) in &found.others {
             let path = self.dir.join(name);
             let orphan = matches!(
@@ -183,7 +197,7 @@ impl LogCheck<'_> {
             end: segment.end(),
             ceiling,
             dense: self.is_dense(segment, digest.as_ref()),
-            other_length: next.is_some() && self.has_other_length(segment),
+            other_length: self.has_other_length(segment, next.is_some()),
             digest: digest.as_ref(),
         };
         let (survey, index) = match self.survey(&subject) {
@@ -218,6 +232,14 @@ impl LogCheck<'_> {
             return None;
         };
         let summary = digest.summary;
+        if self.mark.is_some() && summary.is_anothers(self.key) {
+            let kind = ProblemKind::OtherLog;
+            self.report(Problem {
+                bytes: segment.end().0,
+                ..problem(Severity::Damage, &segment.log_path(), kind)
+            });
+            return None;
+        }
         if summary.length > segment.end() {
             if self.settled {
                 self.short(segment, summary.length);
@@ -244,10 +266,13 @@ impl LogCheck<'_> {
         Some(digest)
     }
 
-    fn has_other_length(&self, segment: &Segment) -> bool {
+    /// Whether a segment is not as long as it was sealed with. The last one may have grown since.
+    fn has_other_length(&self, segment: &Segment, sealed: bool) -> bool {
         let summary = segment.digest_summary(&self.host.disk);
         let summary = summary.filter(|_| !self.host.marks.are_distrusted());
-        summary.is_some_and(|summary| summary.length != segment.end())
+        summary.is_some_and(|summary| {
+            summary.length > segment.end() || sealed && summary.length < segment.end()
+        })
     }
 
     fn short(&mut self, segment: &Segment, expected: Position) {
@@ -302,7 +327,7 @@ impl LogCheck<'_> {
             .filter(|mark| mark.segment_base == segment.base_offset());
         let mut at_mark = None;
         let (mut covered, mut epochs) = (0_u64, std::mem::take(&mut self.findings.epochs));
-        let survey = subject.survey(|raw| {
+        let mut survey = subject.survey(|raw| {
             if let Some(check) = &mut check {
                 check.batch(raw);
             }
@@ -317,6 +342,12 @@ impl LogCheck<'_> {
         self.covered = self.covered.saturating_add(covered);
         if let Some(mark) = mark {
             self.flushed_end(segment, &survey, &mark, at_mark);
+        }
+        let cut = subject.digest.is_none() && subject.other_length;
+        if cut && !survey.misplaced && check.as_ref().is_some_and(IndexCheck::contradicts) {
+            // A file that was cut would still fit its index.
+            let what = "neither the length nor the index is that of the file";
+            survey.stretches.refuse_all(&Corruption::malformed(what));
         }
         if let Some(check) = check
             .as_ref()

@@ -7,15 +7,16 @@ mod files;
 mod log;
 mod report;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{IoContext, Result};
 use crate::format::{MarkKey, file_name};
-use crate::types::Offset;
+use crate::types::{Offset, TopicId};
 
 use super::place::{home_of, is_root, key_of};
 use super::root::RootFacts;
@@ -24,78 +25,79 @@ use super::{Host, Marks};
 pub(super) use log::{LogFindings, check_log};
 pub use report::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 
-/// Reads everything in the directory of a log or of a broker and says what is wrong with it.
-/// Changes nothing, makes no file, and takes no lock.
-///
-/// Works on directories that a Kafka broker wrote, too: there, gaps between offsets, other leader
-/// epochs and zeros behind the entries of an index are no problem. A directory that is being
-/// written meanwhile can be looked at, but the end of it may then seem to be torn.
-///
-/// Takes as long as reading every byte does.
-///
-/// # Errors
-///
-/// [`Error::Io`](crate::Error::Io): the directory cannot be listed. A file that cannot be read is a
-/// [`Problem`], and the rest is looked at.
-///
-/// # Examples
-///
-/// ```
-/// use ottla::{Log, LogConfig};
-///
-/// # let scratch = tempfile::tempdir()?;
-/// # let dir = scratch.path().join("events");
-/// let log = Log::open(&dir, LogConfig::default())?;
-/// log.append("hello")?;
-/// log.close()?;
-///
-/// let report = ottla::verify(&dir)?;
-/// assert!(report.is_spotless());
-/// assert_eq!(report.logs[0].records, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport> {
-    verify_on(&Disk::os(), dir.as_ref())
-}
-
-/// The same on any disk.
-pub(crate) fn verify_on(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
+/// Looks at a log, alone or a partition of a root.
+pub(crate) fn verify_alone(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: dir.to_path_buf(),
         ..VerifyReport::default()
     };
-    if is_root(disk, dir)? {
-        let host = looking(disk, dir, &mut report)?;
-        files::check_root(&host, dir, &mut report)?;
-        for (partition, key) in partitions(disk, dir)? {
-            check_one(&host, &partition, key, &mut report)?;
-        }
-    } else {
-        let (home, key) = home_of(disk, dir)?;
-        let host = looking(disk, &home, &mut report)?;
-        check_one(&host, dir, key, &mut report)?;
+    let (home, key) = home_of(disk, dir)?;
+    let host = looking(disk, &home, &mut report);
+    disk.list(dir).at(dir, "list")?;
+    check_one(&host, dir, key, &mut report);
+    Ok(report)
+}
+
+/// Looks at the files of a root and at every partition in it. `ids` are those of the topics, as
+/// far as they are known.
+pub(crate) fn verify_root(
+    disk: &Disk,
+    root: &Path,
+    ids: &BTreeMap<String, TopicId>,
+) -> Result<VerifyReport> {
+    let mut report = VerifyReport {
+        dir: root.to_path_buf(),
+        ..VerifyReport::default()
+    };
+    let host = looking(disk, root, &mut report);
+    files::check_root(&host, root, &mut report)?;
+    for (dir, key) in partitions(disk, root, ids)? {
+        check_one(&host, &dir, key, &mut report);
     }
     Ok(report)
 }
 
-fn check_one(host: &Host, dir: &Path, key: MarkKey, report: &mut VerifyReport) -> Result<()> {
-    let findings = check_log(host, dir, key)?;
-    report.logs.push(findings.condition);
-    report.problems.extend(findings.problems);
-    Ok(())
+/// Adds what is found in a log. One that cannot be looked at keeps nobody from the others.
+fn check_one(host: &Host, dir: &Path, key: MarkKey, report: &mut VerifyReport) {
+    match check_log(host, dir, key) {
+        Ok(findings) => {
+            report.logs.push(findings.condition);
+            report.problems.extend(findings.problems);
+        }
+        Err(error) => {
+            let error = error.to_string();
+            let kind = ProblemKind::Unreadable { error };
+            report.problems.push(problem(Severity::Damage, dir, kind));
+        }
+    }
+}
+
+/// Whether a log is just what a flushed mark says: nothing is damaged below it.
+pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
+    let mark = host.marks.find(key);
+    if mark.is_none_or(|mark| mark.flushed_offset == 0) {
+        return false;
+    }
+    let damaged = |problem: &Problem| problem.severity == Severity::Damage;
+    check_log(host, dir, key).is_ok_and(|findings| !findings.problems.iter().any(damaged))
 }
 
 /// A host that only reads; reports what of its marks cannot be read.
-fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Result<Arc<Host>> {
+fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
     let path = home.join(file_name::MARKS);
     // Marks from before a broker ran speak of files that may be others now. What is wrong with the
     // files that tell is reported with them.
-    let newer =
-        is_root(disk, home)? && RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());
+    let newer = is_root(disk, home).unwrap_or(false)
+        && RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());
     let marks = if newer {
         Marks::none(home)
     } else {
-        Marks::read_only(disk, &path)?
+        Marks::read_only(disk, &path).unwrap_or_else(|error| {
+            let error = error.to_string();
+            let kind = ProblemKind::Unreadable { error };
+            report.problems.push(problem(Severity::Damage, &path, kind));
+            Marks::none(home)
+        })
     };
     for position in marks.unreadable() {
         report.problems.push(Problem {
@@ -104,23 +106,38 @@ fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Result<Arc<Ho
             ..problem(Severity::Derivable, &path, ProblemKind::Mark)
         });
     }
-    Ok(Host::new(disk.clone(), Clock::System, marks, true))
+    Host::new(disk.clone(), Clock::System, marks, true)
 }
 
-/// The partitions of a root, by name, with the keys of their marks.
-pub(super) fn partitions(disk: &Disk, root: &Path) -> Result<Vec<(std::path::PathBuf, MarkKey)>> {
+/// The partitions of a root, by name, with the keys of their marks: by the id of the topic where
+/// that is known, and else as the directory says.
+pub(crate) fn partitions(
+    disk: &Disk,
+    root: &Path,
+    ids: &BTreeMap<String, TopicId>,
+) -> Result<Vec<(PathBuf, MarkKey)>> {
     let mut names = files::partition_names(disk, root)?;
     names.sort();
-    let found = names.into_iter().map(|(name, partition)| {
+    let found = names.into_iter().map(|(name, topic, partition)| {
         let dir = root.join(name);
-        let key = key_of(disk, &dir, partition)?;
-        Ok((dir, key))
+        let known = ids.get(&topic).map(|id| MarkKey {
+            topic: *id,
+            partition,
+        });
+        let key = known.unwrap_or_else(|| {
+            let told = key_of(disk, &dir, partition);
+            told.unwrap_or(MarkKey {
+                topic: TopicId::default(),
+                partition,
+            })
+        });
+        (dir, key)
     });
-    found.collect()
+    Ok(found.collect())
 }
 
 /// A problem of a whole file.
-pub(super) fn problem(severity: Severity, path: &Path, kind: ProblemKind) -> Problem {
+pub(crate) fn problem(severity: Severity, path: &Path, kind: ProblemKind) -> Problem {
     Problem {
         severity,
         path: path.to_path_buf(),

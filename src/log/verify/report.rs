@@ -191,6 +191,9 @@ pub enum ProblemKind {
     /// Every batch is valid, but they are those of another segment.
     #[error("the file holds the batches of another segment")]
     Misplaced,
+    /// Every batch is valid, but the file is one of another log: directories changed places.
+    #[error("the file is one of another log")]
+    OtherLog,
     /// A file that must be there is missing, and the offsets with it.
     #[error("the file is missing")]
     Missing,
@@ -261,6 +264,12 @@ pub enum ProblemKind {
         /// How many batches.
         batches: u64,
     },
+    /// The directory says that it belongs to another topic than its name does.
+    #[error("the directory says that it belongs to another topic")]
+    OtherTopic,
+    /// The directory holds records, but the catalog has no such partition.
+    #[error("it holds records, but the catalog has no such partition")]
+    Unlisted,
     /// The name means nothing here: it is left alone. A Kafka broker may refuse to start on it.
     #[error("the name means nothing here")]
     Foreign,

@@ -19,7 +19,7 @@ use std::path::Path;
 use crate::clock::Clock;
 use crate::disk::sim::Sim;
 use crate::error::Error;
-use crate::log::{OpenMode, repair_on, verify_on};
+use crate::log::{OpenMode, repair_alone, verify_alone};
 use crate::types::{Offset, Record};
 
 use super::Whereabouts;
@@ -100,7 +100,7 @@ fn check(subject: &Subject, wound: &Wound, counts: &mut Counts) {
 /// Rule 1; gives whether there is no damage.
 fn verify(sim: &Sim) -> bool {
     let before = contents(sim);
-    let report = verify_on(&sim.disk(), Path::new(DIR)).unwrap();
+    let report = verify_alone(&sim.disk(), Path::new(DIR)).unwrap();
     assert!(contents(sim) == before, "verify has changed something");
     report.is_sound()
 }
@@ -161,7 +161,7 @@ fn times_are_found(subject: &Subject, log: &crate::log::Log) {
 
 /// Rule 3; gives how many records are lost.
 fn repair(subject: &Subject, sim: &Sim, hit: &Hit) -> u64 {
-    let report = repair_on(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
+    let report = repair_alone(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
     assert!(
         report.is_sound(),
         "repaired, and not sound:\n{report}\n{:?}",
@@ -195,7 +195,7 @@ fn repair(subject: &Subject, sim: &Sim, hit: &Hit) -> u64 {
     assert_eq!(log.append(Record::keyed("after", "repair")).unwrap(), end);
     log.close().unwrap();
     drop(log);
-    let again = repair_on(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
+    let again = repair_alone(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
     assert!(again.set_aside.is_empty() && again.is_sound(), "{again}");
     lost
 }

@@ -1,0 +1,310 @@
+//! Repairing a broker's directory: first the files of the root, then every log, then once opened
+//! and closed, which writes anew what can be derived.
+//!
+//! Knows nothing about what is in a log; `log/repair` repairs each.
+//!
+//! 1. What cannot be read is set aside before something else takes its place.
+//! 2. A topic that the catalog has lost is taken back from its directories: its name, its id and
+//!    its partitions stand there. Its settings come from the last metadata that was written for
+//!    Kafka, or are a new topic's, under which nothing is ever forgotten.
+//! 3. A directory that changed places with another goes back where its marks fit.
+
+mod moves;
+mod topics;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::disk::{Disk, Lock, is_no_such_file};
+use crate::error::{IoContext, Result};
+use crate::format::properties::{self, MetaProperties};
+use crate::format::{Corruption, MarkKey, RootFile, file_name};
+use crate::log::{
+    Host, Marks, RepairReport, RootFacts, keep_brokers_away, metadata_files, partitions,
+    rename_whole, repair_alone, repair_log, seems_root, set_odd_aside, take_lock,
+};
+use crate::topic::PartitionDir;
+
+use super::BrokerConfig;
+use super::open;
+use super::verify::{Look, owner_of, verify_on};
+
+/// Files of a root that are written anew when they are not there.
+const SMALL_FILES: [&str; 8] = [
+    file_name::MARKS,
+    file_name::CATALOG,
+    file_name::BOOTSTRAP,
+    file_name::RECOVERY_POINTS,
+    file_name::LOG_STARTS,
+    file_name::HIGH_WATERMARKS,
+    file_name::CLEANED,
+    file_name::CLEAN_SHUTDOWN,
+];
+
+/// Repairs the directory of a log or of a broker: damaged bytes are set aside in quarantine files,
+/// every other record stays at its own offset, and what is left opens. Nothing is deleted, and a
+/// directory without damage is left as it is.
+///
+/// Readers then meet a gap where the damage was, as compaction leaves them. Where records at the
+/// end are lost, the log goes on at the offset that it had reached. Works on directories that a
+/// Kafka broker wrote, too. A broker's directory is opened and closed at the end, so that a Kafka
+/// broker, too, finds it at rest.
+///
+/// Takes as long as reading every byte twice does, and as long as writing every damaged segment.
+///
+/// # Errors
+///
+/// - [`Error::Locked`](crate::Error::Locked): the directory is open. Nothing was changed.
+/// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace): what was done
+///   until then stands, and repairing again goes on.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Log, LogConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("events");
+/// let log = Log::open(&dir, LogConfig::default())?;
+/// for number in 0..10 {
+///     log.append(&format!("event {number}"))?;
+/// }
+/// log.close()?;
+///
+/// // A disk that forgets: a byte in the first record changes.
+/// let segment = dir.join("00000000000000000000.log");
+/// let mut bytes = std::fs::read(&segment)?;
+/// bytes[65] ^= 1;
+/// std::fs::write(&segment, bytes)?;
+///
+/// let report = ottla::repair(&dir)?;
+/// assert_eq!(report.set_aside[0].offsets, 0..1);
+/// assert!(report.is_sound());
+/// assert_eq!(Log::open(&dir, LogConfig::default())?.reader(0)?.count(), 9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn repair(dir: impl AsRef<Path>) -> Result<RepairReport> {
+    repair_on(&Disk::os(), &Clock::System, dir.as_ref())
+}
+
+/// The same on any disk and clock.
+pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
+    if !seems_root(disk, dir)? {
+        return repair_alone(disk, clock, dir);
+    }
+    let lock = take_lock(disk, dir)?;
+    let mut report = RepairReport {
+        dir: dir.to_path_buf(),
+        found: verify_on(disk, clock, dir)?,
+        ..RepairReport::default()
+    };
+    if report.found.is_spotless() {
+        report.remaining = report.found.clone();
+        return Ok(report);
+    }
+    let mut mend = Mend {
+        disk,
+        clock,
+        root: dir,
+        report: &mut report,
+    };
+    let newer = mend.root_files()?;
+    mend.logs(newer)?;
+    bring_to_rest(disk, clock, dir, lock);
+    report.remaining = verify_on(disk, clock, dir)?;
+    Ok(report)
+}
+
+/// Opens and closes the root, if it opens: what can be derived is written anew then. What keeps it
+/// from opening is told by the look at what remains.
+fn bring_to_rest(disk: &Disk, clock: &Clock, root: &Path, lock: Lock) {
+    drop(lock);
+    let config = BrokerConfig::default().manual_upkeep(true);
+    if let Ok(core) = open::open(disk.clone(), clock.clone(), root, config) {
+        drop(core.close());
+    }
+}
+
+/// A root being repaired.
+struct Mend<'a> {
+    disk: &'a Disk,
+    clock: &'a Clock,
+    root: &'a Path,
+    report: &'a mut RepairReport,
+}
+
+impl Mend<'_> {
+    /// Makes the files that say whose the root is readable; gives whether a broker has run since it
+    /// was last ours.
+    fn root_files(&mut self) -> Result<bool> {
+        let own_path = self.root.join(file_name::ROOT);
+        let meta_path = self.root.join(file_name::META_PROPERTIES);
+        let own = self.readable(&own_path, RootFile::decode)?;
+        let meta = self.readable(&meta_path, MetaProperties::decode)?;
+        let metadata = metadata_files(self.disk, self.root)?;
+        match (own, meta) {
+            // The ids are known by the other file.
+            (Kept::No, Kept::Yes(MetaProperties::Formatted(identity))) => {
+                let importing = !metadata.is_empty();
+                let own = RootFile {
+                    identity,
+                    importing,
+                    metadata,
+                };
+                self.write(&own_path, own.encode().as_bytes())?;
+            }
+            // Without the line in it nobody knows who wrote last: Kafka's metadata does.
+            (Kept::Yes(mut own), Kept::No) => {
+                own.importing |= own.metadata != metadata;
+                self.write(&own_path, own.encode().as_bytes())?;
+                keep_brokers_away(self.disk, self.root)?;
+                self.report.rebuilt.push(meta_path);
+            }
+            _ => {}
+        }
+        Ok(RootFacts::of(self.disk, self.root).is_ok_and(|facts| facts.is_newer()))
+    }
+
+    /// A file that can be read; one that cannot is set aside (1).
+    fn readable<T>(
+        &mut self,
+        path: &Path,
+        decode: impl Fn(&[u8]) -> std::result::Result<T, Corruption>,
+    ) -> Result<Kept<T>> {
+        let reason = match self.disk.read_small(path, properties::SIZE_MAX) {
+            Ok(None) => return Ok(Kept::Missing),
+            Ok(Some(bytes)) => match decode(&bytes) {
+                Ok(value) => return Ok(Kept::Yes(value)),
+                Err(reason) => reason,
+            },
+            Err(error) if is_no_such_file(&error) => {
+                Corruption::malformed("it is no file, or too long")
+            }
+            Err(error) => return Err(crate::Error::io(path, "read", error)),
+        };
+        self.set_aside(path, reason)?;
+        Ok(Kept::No)
+    }
+
+    /// Moves a file of the root out of the way.
+    fn set_aside(&mut self, path: &Path, reason: Corruption) -> Result<()> {
+        let aside = rename_whole(self.disk, path, reason)?;
+        self.report.set_aside.push(aside);
+        Ok(())
+    }
+
+    /// A name beside a file that is not taken yet.
+    fn free_name(&self, path: &Path) -> Result<PathBuf> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut number = 0_u32;
+        loop {
+            let free = path.with_file_name(format!("{name}-{number}.quarantine"));
+            if !self.disk.exists(&free).at(&free, "look at")? {
+                return Ok(free);
+            }
+            number = number.saturating_add(1);
+        }
+    }
+
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.disk.replace(path, bytes).at(path, "write")?;
+        self.report.rebuilt.push(path.to_path_buf());
+        Ok(())
+    }
+
+    /// The topics, their directories, and then log after log.
+    fn logs(&mut self, newer: bool) -> Result<()> {
+        for name in SMALL_FILES {
+            self.set_odd_aside(&self.root.join(name))?;
+        }
+        if newer {
+            return self.logs_of_a_broker();
+        }
+        let metadata = self.root.join(file_name::CLUSTER_METADATA);
+        self.set_odd_aside(&metadata.join(file_name::QUORUM_CHECKPOINT))?;
+        keep_brokers_away(self.disk, self.root)?;
+        let host = self.host()?;
+        let state = self.catalog(&host)?;
+        for entry in state.topics() {
+            for partition in 0..entry.partitions {
+                let dir = PartitionDir::new(self.root, &entry.name, entry.id, partition);
+                let key = MarkKey {
+                    topic: entry.id,
+                    partition,
+                };
+                if self.prepare(&host, &dir, key)? {
+                    repair_log(&host, dir.path(), key, self.report)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_odd_aside(&mut self, path: &Path) -> Result<()> {
+        let aside = set_odd_aside(self.disk, path)?;
+        self.report.set_aside.extend(aside);
+        Ok(())
+    }
+
+    fn host(&self) -> Result<Arc<Host>> {
+        let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
+        Ok(Host::new(
+            self.disk.clone(),
+            self.clock.clone(),
+            marks,
+            true,
+        ))
+    }
+
+    /// Sees that the directory of a partition is there and says whose it is; false where there is
+    /// nothing to repair.
+    fn prepare(&mut self, host: &Arc<Host>, dir: &PartitionDir, key: MarkKey) -> Result<bool> {
+        let there = dir.exists(self.disk)?;
+        let used = host
+            .marks
+            .find(key)
+            .is_some_and(|mark| mark.flushed_offset > 0);
+        if !there && !used {
+            // One of a topic whose partitions are made when they are used; of any other topic the
+            // next line would have found a mark, or it held nothing.
+            return Ok(false);
+        }
+        let path = dir.path().join(file_name::PARTITION_METADATA);
+        let told = owner_of(self.disk, dir.path());
+        if there && told != Some(key.topic) && self.disk.exists(&path).at(&path, "look at")? {
+            self.set_aside(
+                &path,
+                Corruption::malformed("it names another topic, or none"),
+            )?;
+        }
+        if dir.make(self.disk)? {
+            self.disk.sync_dir(self.root).at(self.root, "sync")?;
+            dir.sync(self.disk)?;
+            self.report.rebuilt.push(path);
+        }
+        Ok(true)
+    }
+
+    /// Of what a broker left, the metadata is Kafka's: only the logs are repaired.
+    fn logs_of_a_broker(&mut self) -> Result<()> {
+        let host = self.host()?;
+        // What the marks speak of may be something else now.
+        for key in host.marks.keys() {
+            host.marks.forget(key)?;
+        }
+        let ids = Look::at(self.disk, self.clock, self.root).ids();
+        for (dir, key) in partitions(self.disk, self.root, &ids)? {
+            repair_log(&host, &dir, key, self.report)?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of a small file.
+enum Kept<T> {
+    Yes(T),
+    /// It was set aside.
+    No,
+    Missing,
+}

@@ -1,0 +1,198 @@
+//! The topics of a root whose catalog is damaged or lost some of them.
+//!
+//! Knows nothing about what is in their logs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::disk::EntryKind;
+use crate::error::{IoContext, Result};
+use crate::format::metadata::{MetadataRecord, decode_snapshot};
+use crate::format::{Corruption, DirName, file_name};
+use crate::log::{Host, SetAside};
+use crate::topic::{PartitionDir, random_topic_id};
+use crate::types::{PartitionId, TopicId, TopicName};
+
+use super::super::catalog::{Catalog, Salvage};
+use super::super::offsets::{OFFSETS_TOPIC, offsets_config};
+use super::super::state::{CatalogState, TopicEntry};
+use super::Mend;
+
+/// The largest snapshot that is read, in bytes.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+/// A topic, as its directories tell of it.
+#[derive(Debug, Default)]
+struct Told {
+    id: Option<TopicId>,
+    /// The last partition that has a directory.
+    last: PartitionId,
+    /// The last one that has records; none where there are no records.
+    last_used: Option<PartitionId>,
+}
+
+impl Mend<'_> {
+    /// The topics; a catalog that is damaged, or lacks one that has records, is written anew.
+    pub(super) fn catalog(&mut self, host: &Arc<Host>) -> Result<CatalogState> {
+        let Salvage {
+            mut state,
+            damaged,
+            bytes,
+        } = Catalog::salvage(host, self.root)?;
+        self.put_back_dirs(host, &state)?;
+        let lost = self.take_back(&mut state)?;
+        if damaged.is_none() && !lost {
+            return Ok(state);
+        }
+        let path = self.root.join(file_name::CATALOG);
+        if let Some((position, reason)) = damaged
+            && !bytes.is_empty()
+        {
+            self.copy_aside(&path, &bytes, position, reason)?;
+        }
+        Catalog::rebuild(host, self.root, state.clone())?;
+        self.report.rebuilt.push(path);
+        Ok(state)
+    }
+
+    fn copy_aside(
+        &mut self,
+        path: &std::path::Path,
+        bytes: &[u8],
+        position: u64,
+        reason: Corruption,
+    ) -> Result<()> {
+        let quarantine = self.free_name(path)?;
+        self.disk
+            .replace(&quarantine, bytes)
+            .at(&quarantine, "write")?;
+        self.report.set_aside.push(SetAside {
+            path: path.to_path_buf(),
+            position,
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            offsets: 0..0,
+            quarantine,
+            reason,
+        });
+        Ok(())
+    }
+
+    /// Adds the topics and partitions that have records and are not known; true when there were
+    /// any.
+    fn take_back(&mut self, state: &mut CatalogState) -> Result<bool> {
+        let mut lost = false;
+        let exported = self.exported();
+        for (name, told) in self.told()? {
+            let Ok(name) = TopicName::new(&name) else {
+                continue;
+            };
+            let leaves = state.leaving().any(|leaving| leaving.name == name);
+            let records = match (state.find(&name), told.last_used) {
+                (Some(known), Some(used)) if used >= known.partitions => {
+                    known.partitions_up_to(used.saturating_add(1))
+                }
+                (Some(_), _) => continue,
+                (None, None) if told.id.is_none() => continue,
+                (None, None) if exported_id(&exported, &name) != told.id => continue,
+                (None, _) if leaves => continue,
+                (None, _) => lost_topic(name, &told, &exported, state).creation(),
+            };
+            lost = true;
+            for record in records {
+                state.apply(record).map_err(|what| {
+                    let path = self.root.join(file_name::CATALOG);
+                    crate::Error::corrupt(&path, 0, Corruption::malformed(what))
+                })?;
+            }
+        }
+        Ok(lost)
+    }
+
+    /// What the directories say.
+    fn told(&self) -> Result<BTreeMap<String, Told>> {
+        let mut topics: BTreeMap<String, Told> = BTreeMap::new();
+        for entry in self.disk.list(self.root).at(self.root, "list")? {
+            let DirName::Partition { topic, partition } = DirName::parse(&entry.name) else {
+                continue;
+            };
+            let path = self.root.join(&entry.name);
+            if entry.kind != EntryKind::Dir {
+                continue;
+            }
+            let contents = PartitionDir::inspect(self.disk, &path)?;
+            let told = topics.entry(topic.to_owned()).or_default();
+            told.last = told.last.max(partition);
+            told.id = told.id.or(contents.id);
+            if contents.data {
+                told.last_used = told.last_used.max(Some(partition));
+            }
+        }
+        Ok(topics)
+    }
+
+    /// The topics that were last written for Kafka, by name.
+    fn exported(&self) -> BTreeMap<String, Exported> {
+        let path = self.root.join(file_name::BOOTSTRAP);
+        let bytes = self.disk.read_small(&path, SNAPSHOT_BYTES_MAX);
+        let bytes = bytes.ok().flatten().unwrap_or_default();
+        let records = decode_snapshot(&Bytes::from(bytes)).unwrap_or_default();
+        let mut topics: BTreeMap<String, Exported> = BTreeMap::new();
+        for record in records {
+            match record {
+                MetadataRecord::Topic { name, id } => {
+                    let settings = BTreeMap::new();
+                    topics.insert(name, Exported { id, settings });
+                }
+                MetadataRecord::Config {
+                    resource,
+                    key,
+                    value: Some(value),
+                    ..
+                } => {
+                    if let Some(topic) = topics.get_mut(&resource) {
+                        topic.settings.insert(key, value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        topics
+    }
+}
+
+/// A topic, as it was written for Kafka.
+struct Exported {
+    id: TopicId,
+    settings: BTreeMap<String, String>,
+}
+
+fn exported_id(exported: &BTreeMap<String, Exported>, name: &TopicName) -> Option<TopicId> {
+    exported.get(name.as_str()).map(|exported| exported.id)
+}
+
+/// A topic that only its directories know.
+fn lost_topic(
+    name: TopicName,
+    told: &Told,
+    exported: &BTreeMap<String, Exported>,
+    state: &CatalogState,
+) -> TopicEntry {
+    let free = |id: &TopicId| !state.has(*id);
+    let exported = exported.get(name.as_str());
+    let exported = exported.filter(|exported| told.id.is_none_or(|id| id == exported.id));
+    let id = told.id.or_else(|| exported.map(|exported| exported.id));
+    let id = id.filter(free).unwrap_or_else(random_topic_id);
+    let partitions = told.last.saturating_add(1);
+    if name.as_str() == OFFSETS_TOPIC {
+        return TopicEntry::new(name, id, &offsets_config());
+    }
+    let settings = exported.map(|exported| exported.settings.clone());
+    TopicEntry {
+        name,
+        id,
+        partitions,
+        settings: settings.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,207 @@
+//! Roots as brokers leave them, on the simulated disk.
+//!
+//! A broker is played by [`Rest::run_a_broker`]: it takes the topics of `bootstrap.checkpoint` into
+//! a metadata log of its own, as a real one does when it first starts, and stops cleanly. What real
+//! brokers do is tested in `tests/kafka`.
+
+mod bad_input;
+mod power_cuts;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::disk::sim::Sim;
+use crate::error::Result;
+use crate::format::file_name;
+use crate::format::metadata::{MetadataRecord, decode_snapshot};
+use crate::log::{Host, Marks};
+use crate::topic::TopicConfig;
+use crate::types::{ReadIsolation, Record, Start};
+
+use super::super::{Broker, BrokerConfig};
+use super::kafka;
+
+const ROOT: &str = "/data";
+const TOPIC: &str = "t";
+const PARTITIONS: u32 = 2;
+const RECORDS: u64 = 40;
+
+/// A root at rest.
+struct Rest {
+    sim: Sim,
+}
+
+fn open(sim: &Sim) -> Result<Broker> {
+    let config = BrokerConfig::default().manual_upkeep(true);
+    Broker::open_on(sim.disk(), Clock::System, Path::new(ROOT), config)
+}
+
+fn open_read_only(sim: &Sim) -> Result<Broker> {
+    let core = super::super::open::open_read_only(sim.disk(), Clock::System, Path::new(ROOT))?;
+    Ok(Broker { core })
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(ROOT).join(name)
+}
+
+/// Every record of a partition, by its offset.
+fn values(broker: &Broker, partition: u32) -> Vec<(u64, Vec<u8>)> {
+    let log = broker.topic(TOPIC).unwrap().partition(partition).unwrap();
+    let mut reader = log
+        .reader_with(Start::Earliest, ReadIsolation::ReadUncommitted)
+        .unwrap();
+    std::iter::from_fn(|| reader.next())
+        .map(|record| {
+            let record = record.unwrap();
+            (record.offset, record.value().unwrap_or_default().to_vec())
+        })
+        .collect()
+}
+
+/// What a sound root holds.
+fn expected(partition: u32) -> Vec<(u64, Vec<u8>)> {
+    (0..RECORDS)
+        .map(|offset| (offset, format!("{partition}@{offset}").into_bytes()))
+        .collect()
+}
+
+impl Rest {
+    /// A root that was closed: one topic in several segments, a group with a commit.
+    fn new() -> Self {
+        let sim = Sim::new();
+        let broker = open(&sim).unwrap();
+        Self::fill(&broker);
+        broker.close().unwrap();
+        Self { sim }
+    }
+
+    fn fill(broker: &Broker) {
+        let config = TopicConfig::default()
+            .partitions(PARTITIONS)
+            .segment_bytes(1024);
+        let topic = broker.create_topic(TOPIC, config).unwrap();
+        for partition in 0..PARTITIONS {
+            for offset in 0..RECORDS {
+                let value = format!("{partition}@{offset}");
+                topic.append_to(partition, Record::new(&value)).unwrap();
+            }
+        }
+        let group = broker.group("g").unwrap();
+        let mut consumer = group.join([TOPIC]).unwrap();
+        let got = consumer.poll(std::time::Duration::ZERO).unwrap();
+        assert_eq!(got.len(), usize::try_from(RECORDS).unwrap() * 2);
+        consumer.commit().unwrap();
+    }
+
+    /// The same after a broker has run on it.
+    fn of_a_broker() -> Self {
+        let rest = Self::new();
+        rest.run_a_broker();
+        rest
+    }
+
+    fn host(&self) -> Arc<Host> {
+        let disk = self.sim.disk();
+        let marks = Marks::open(&disk, Path::new("/marks")).unwrap();
+        Host::new(disk, Clock::System, marks, true)
+    }
+
+    fn run_a_broker(&self) {
+        let bytes = Bytes::from(self.sim.read(path(file_name::BOOTSTRAP)).unwrap());
+        self.say(&decode_snapshot(&bytes).unwrap());
+    }
+
+    /// Appends to Kafka's metadata, as a running broker does.
+    fn say(&self, records: &[MetadataRecord]) {
+        kafka::append(&self.host(), Path::new(ROOT), records).unwrap();
+        self.sync_all();
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        self.sim.write_raw(path(name), bytes).unwrap();
+        self.sync_all();
+    }
+
+    /// Everything that was written is durable: a machine that was at rest for long.
+    fn sync_all(&self) {
+        let disk = self.sim.disk();
+        for (path, _) in self.sim.files() {
+            let file = disk.open(&path, crate::disk::Access::Write).unwrap();
+            file.sync_data().unwrap();
+            disk.sync_dir(path.parent().unwrap()).unwrap();
+        }
+        disk.sync_dir(Path::new("/")).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        self.sim.disk().remove_file(&path(name)).unwrap();
+        self.sync_all();
+    }
+
+    fn make_dir(&self, name: &str) {
+        self.sim.disk().create_dir(&path(name)).unwrap();
+        self.sync_all();
+    }
+
+    /// Renames a directory with the files in it.
+    fn move_dir(&self, from: &str, to: &str) {
+        self.sim.disk().rename(&path(from), &path(to)).unwrap();
+        self.sync_all();
+    }
+
+    /// Every file of every partition, with its bytes.
+    fn partition_files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = self.sim.files().into_iter();
+        let inside = files.filter(|(path, _)| {
+            let dir = path.parent().unwrap();
+            dir != Path::new(ROOT)
+                && dir != Path::new("/")
+                && !dir.ends_with(file_name::CLUSTER_METADATA)
+        });
+        inside
+            .map(|(path, _)| {
+                let bytes = self.sim.read(&path).unwrap();
+                (path, bytes)
+            })
+            .collect()
+    }
+}
+
+/// A broker whose records and commits are all there.
+fn check_whole(broker: &Broker) {
+    let group = broker.group("g").unwrap();
+    for partition in 0..PARTITIONS {
+        assert_eq!(values(broker, partition), expected(partition));
+        assert_eq!(group.committed(TOPIC, partition).unwrap(), Some(RECORDS));
+    }
+}
+
+#[test]
+fn a_root_that_a_broker_has_used_is_taken_over_and_goes_out_again() {
+    let rest = Rest::of_a_broker();
+    for _ in 0..3 {
+        let reading = open_read_only(&rest.sim).unwrap();
+        check_whole(&reading);
+        drop(reading);
+        let broker = open(&rest.sim).unwrap();
+        assert!(broker.open_report().clean, "{:?}", broker.open_report());
+        check_whole(&broker);
+        broker.close().unwrap();
+        // The broker runs once more: what counts is that its metadata has changed.
+        rest.say(&[unknown()]);
+    }
+}
+
+/// A record about something that is not a topic, as a broker writes one every half second.
+fn unknown() -> MetadataRecord {
+    MetadataRecord::Unknown {
+        api_key: 20,
+        version: 0,
+        raw: vec![0],
+    }
+}

@@ -1,0 +1,216 @@
+//! Looking at a broker's directory as a whole: whether the topics of the catalog have their
+//! directories, and the directories their topics.
+//!
+//! Knows nothing about what is in a log; `log/verify` looks at each. Takes no lock, makes no file,
+//! writes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::disk::{Disk, EntryKind};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{DirName, MarkKey, file_name, properties};
+use crate::log::{
+    Host, Marks, OpenMode, Problem, ProblemKind, Severity, VerifyReport, problem, seems_root,
+    verify_alone, verify_root,
+};
+use crate::types::TopicId;
+
+use super::BrokerConfig;
+use super::catalog::Catalog;
+use super::offsets::OFFSETS_TOPIC;
+use super::rest;
+use super::state::CatalogState;
+
+/// Reads everything in the directory of a log or of a broker and says what is wrong with it.
+/// Changes nothing, makes no file, and takes no lock.
+///
+/// Works on directories that a Kafka broker wrote, too: there, gaps between offsets, other leader
+/// epochs and zeros behind the entries of an index are no problem. A directory that is being
+/// written meanwhile can be looked at, but the end of it may then seem to be torn.
+///
+/// Takes as long as reading every byte does.
+///
+/// # Errors
+///
+/// [`Error::Io`]: the directory cannot be listed. A file that cannot be read is a [`Problem`], and
+/// the rest is looked at.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Broker, TopicConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("data");
+/// let broker = Broker::open(&dir)?;
+/// broker.create_topic("flights", TopicConfig::default())?.append("departed EWR")?;
+/// broker.close()?;
+///
+/// let report = ottla::verify(&dir)?;
+/// assert!(report.is_spotless(), "{report}");
+/// assert_eq!(report.logs[0].records, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport> {
+    verify_on(&Disk::os(), &Clock::System, dir.as_ref())
+}
+
+/// The same on any disk.
+pub(crate) fn verify_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<VerifyReport> {
+    if !seems_root(disk, dir)? {
+        return verify_alone(disk, dir);
+    }
+    let look = Look::at(disk, clock, dir);
+    let mut report = verify_root(disk, dir, &look.ids())?;
+    look.tell(&mut report)?;
+    Ok(report)
+}
+
+/// What the files of a root say about its topics.
+pub(super) struct Look {
+    pub(super) host: Arc<Host>,
+    root: PathBuf,
+    /// What the root's own files say, or why they cannot be used.
+    pub(super) rest: Result<rest::Found>,
+    /// The topics as far as they are known; none where the catalog, or Kafka's metadata, cannot be
+    /// read.
+    pub(super) state: Result<CatalogState>,
+}
+
+impl Look {
+    pub(super) fn at(disk: &Disk, clock: &Clock, root: &Path) -> Self {
+        let config = BrokerConfig::default();
+        let rest = rest::look_at(disk, clock, root, &config, OpenMode::Read);
+        let newer = rest.as_ref().is_ok_and(rest::Found::is_newer);
+        let marks = if newer {
+            Marks::none(root)
+        } else {
+            // What keeps them from being read is told with the files of the root.
+            let marks = Marks::read_only(disk, &root.join(file_name::MARKS));
+            marks.unwrap_or_else(|_| Marks::none(root))
+        };
+        let host = Host::new(disk.clone(), clock.clone(), marks, true);
+        let state = Catalog::look(&host, root).map(|own| {
+            let theirs = rest.as_ref().ok();
+            let theirs = theirs.and_then(|found| found.catalog(&own, &config));
+            theirs.unwrap_or(own)
+        });
+        Self {
+            host,
+            root: root.to_path_buf(),
+            rest,
+            state,
+        }
+    }
+
+    /// The topics by name.
+    pub(super) fn ids(&self) -> BTreeMap<String, TopicId> {
+        let topics = self.state.iter().flat_map(CatalogState::topics);
+        topics
+            .map(|entry| (entry.name.to_string(), entry.id))
+            .collect()
+    }
+
+    /// Adds to a report what is wrong with the root as a whole.
+    fn tell(&self, report: &mut VerifyReport) -> Result<()> {
+        let errors = [self.rest.as_ref().err(), self.state.as_ref().err()];
+        for error in errors.into_iter().flatten() {
+            tell_error(&self.root, error, report);
+        }
+        let Ok(state) = &self.state else {
+            return Ok(());
+        };
+        for missing in self.missing_dirs(state)? {
+            report.problems.push(missing);
+        }
+        for entry in self.host.disk.list(&self.root).at(&self.root, "list")? {
+            let path = self.root.join(&entry.name);
+            let DirName::Partition { topic, partition } = DirName::parse(&entry.name) else {
+                continue;
+            };
+            if entry.kind != EntryKind::Dir {
+                let kind = ProblemKind::Foreign;
+                report.problems.push(problem(Severity::Note, &path, kind));
+                continue;
+            }
+            let known = state.topics().find(|entry| entry.name.as_str() == topic);
+            let known = known.filter(|entry| partition < entry.partitions);
+            let own = known.map(|entry| entry.id);
+            let told = self.owner(&path, own, state);
+            let kind = told.or_else(|| {
+                let leaves = state.leaving().any(|entry| entry.name.as_str() == topic);
+                let orphan = own.is_none() && !leaves && self.holds_records(&path);
+                orphan.then_some(ProblemKind::Unlisted)
+            });
+            if let Some(kind) = kind {
+                report.problems.push(problem(Severity::Damage, &path, kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Partitions whose directory is gone, and their records with it.
+    pub(super) fn missing_dirs(&self, state: &CatalogState) -> Result<Vec<Problem>> {
+        let mut missing = Vec::new();
+        for entry in state.topics() {
+            for partition in 0..entry.partitions {
+                let name = file_name::partition_dir(entry.name.as_str(), partition);
+                let path = self.root.join(name);
+                if self.host.disk.exists(&path).at(&path, "look at")? {
+                    continue;
+                }
+                let key = MarkKey {
+                    topic: entry.id,
+                    partition,
+                };
+                let mark = self.host.marks.find(key).unwrap_or_default();
+                let offsets = mark.log_start_offset..mark.flushed_offset;
+                // Partitions of this topic are made when they are first used.
+                if entry.name.as_str() == OFFSETS_TOPIC && offsets.is_empty() {
+                    continue;
+                }
+                missing.push(Problem {
+                    offsets,
+                    ..problem(Severity::Damage, &path, ProblemKind::Missing)
+                });
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Whether a directory says that it belongs to another topic than its name does.
+    fn owner(&self, dir: &Path, own: Option<TopicId>, state: &CatalogState) -> Option<ProblemKind> {
+        let told = owner_of(&self.host.disk, dir)?;
+        let other = own.map_or_else(|| state.has(told), |own| own != told);
+        other.then_some(ProblemKind::OtherTopic)
+    }
+
+    fn holds_records(&self, dir: &Path) -> bool {
+        let contents = crate::topic::PartitionDir::inspect(&self.host.disk, dir);
+        contents.is_ok_and(|contents| contents.data)
+    }
+}
+
+/// The topic that a directory says it belongs to.
+pub(super) fn owner_of(disk: &Disk, dir: &Path) -> Option<TopicId> {
+    let path = dir.join(file_name::PARTITION_METADATA);
+    let text = disk.read_small(&path, properties::SIZE_MAX).ok()??;
+    properties::decode_partition(&text).ok()
+}
+
+/// Why the root cannot be opened, unless a problem of the same file tells that already.
+fn tell_error(root: &Path, error: &Error, report: &mut VerifyReport) {
+    let path = match error {
+        Error::Corrupt { path, .. } | Error::Io { path, .. } => path,
+        _ => root,
+    };
+    let told = |problem: &Problem| problem.path == path && problem.severity == Severity::Damage;
+    if !report.problems.iter().any(told) {
+        let error = error.to_string();
+        let kind = ProblemKind::Unreadable { error };
+        report.problems.push(problem(Severity::Damage, path, kind));
+    }
+}

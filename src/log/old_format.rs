@@ -1,0 +1,51 @@
+//! Messages of Kafka's old formats, from before 0.11: not damage, and not readable here.
+//!
+//! Knows nothing about what they hold. A log that was written by an old broker may begin with them
+//! after any number of upgrades; to take them for a torn tail would set them aside with everything
+//! that follows.
+
+use crate::disk::File;
+use crate::error::{Error, IoContext, Result};
+use crate::format::{Corruption, OLD_HEADER_LEN, is_old_message, old_message_len};
+use crate::segment::{Segment, TailScan};
+use crate::types::to_usize;
+
+/// Refuses a segment whose check ended at a message of an old format.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] with the place; nothing was changed.
+pub(super) fn refuse_old_format(segment: &Segment, file: &File, scanned: &TailScan) -> Result<()> {
+    let Some(Corruption::Magic {
+        found: magic @ 0..=1,
+    }) = scanned.stopped
+    else {
+        return Ok(());
+    };
+    let path = segment.log_path();
+    let at = scanned.end;
+    let rest = to_usize(segment.end().since(at));
+    let mut header = [0; OLD_HEADER_LEN];
+    if rest < OLD_HEADER_LEN || file.read_at(at.0, &mut header).at(&path, "read")? < OLD_HEADER_LEN
+    {
+        return Ok(());
+    }
+    let Some(len) = old_message_len(&header).filter(|len| *len <= rest) else {
+        return Ok(());
+    };
+    let mut message = vec![0; len];
+    let read = file.read_at(at.0, &mut message).at(&path, "read")?;
+    message.truncate(read);
+    if !is_old_message(&message) {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!(
+            "{} holds messages of format version {magic} at position {}, from a Kafka before 0.11: \
+             copy the topic to a new one with a Kafka of 3.x, or let its retention remove them, \
+             then open the directory again",
+            path.display(),
+            at.0,
+        ),
+    })
+}
