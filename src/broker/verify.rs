@@ -106,6 +106,18 @@ impl Look {
         }
     }
 
+    /// Whether the directory is somebody else's, so that there is no catalog that could lack
+    /// something: a broker's that cannot be taken over, or partitions that somebody put together.
+    pub(super) fn is_foreign(&self) -> bool {
+        match &self.rest {
+            Err(error) => matches!(error, Error::Unsupported { .. }),
+            Ok(found) => {
+                let marks = self.root.join(file_name::MARKS);
+                found.fresh && !self.host.disk.exists(&marks).unwrap_or(true)
+            }
+        }
+    }
+
     /// The topics by name.
     pub(super) fn ids(&self) -> BTreeMap<String, TopicId> {
         let topics = self.state.iter().flat_map(CatalogState::topics);
@@ -123,6 +135,9 @@ impl Look {
         let Ok(state) = &self.state else {
             return Ok(());
         };
+        if self.is_foreign() {
+            return Ok(());
+        }
         for missing in self.missing_dirs(state)? {
             report.problems.push(missing);
         }
@@ -209,8 +224,13 @@ fn tell_error(root: &Path, error: &Error, report: &mut VerifyReport) {
     };
     let told = |problem: &Problem| problem.path == path && problem.severity == Severity::Damage;
     if !report.problems.iter().any(told) {
+        // What is not ours to open need not be damaged.
+        let severity = match error {
+            Error::Unsupported { .. } => Severity::Note,
+            _ => Severity::Damage,
+        };
         let error = error.to_string();
         let kind = ProblemKind::Unreadable { error };
-        report.problems.push(problem(Severity::Damage, path, kind));
+        report.problems.push(problem(severity, path, kind));
     }
 }

@@ -109,9 +109,13 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
         root: dir,
         report: &mut report,
     };
-    let newer = mend.root_files()?;
-    mend.logs(newer)?;
-    bring_to_rest(disk, clock, dir, lock);
+    if Look::at(disk, clock, dir).is_foreign() {
+        mend.logs_of_a_broker()?;
+    } else {
+        let newer = mend.root_files()?;
+        mend.logs(newer)?;
+        bring_to_rest(disk, clock, dir, lock);
+    }
     report.remaining = verify_on(disk, clock, dir)?;
     Ok(report)
 }
