@@ -111,10 +111,7 @@ impl Look {
     pub(super) fn is_foreign(&self) -> bool {
         match &self.rest {
             Err(error) => matches!(error, Error::Unsupported { .. }),
-            Ok(found) => {
-                let marks = self.root.join(file_name::MARKS);
-                found.fresh && !self.host.disk.exists(&marks).unwrap_or(true)
-            }
+            Ok(found) => found.fresh && !Catalog::was_here(&self.host),
         }
     }
 

@@ -394,6 +394,8 @@ fn check(subject: &Subject, path: &Path, wound: &Wound, counts: &mut Counts) {
         .map(|topic| topic.name)
         .collect();
     assert_eq!(names, ["a", "b"], "{repaired}");
+    let config = broker.topic("b").unwrap().config();
+    assert_eq!(config.cleanup_policy, CleanupPolicy::Compact, "{repaired}");
     for place in places() {
         let (found, outcome) = read(&broker, &place);
         outcome.unwrap();
