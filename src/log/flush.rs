@@ -338,9 +338,13 @@ impl Shared {
                 return Ok(());
             }
         }
+        // A compaction or a retention that is under way gives up.
+        self.closing.store(true, Ordering::Release);
         let result = if self.read_only {
             Ok(())
         } else {
+            let _no_compaction = self.cleaning.lock();
+            let _nothing_half_done = self.layout.lock();
             self.settle()
         };
         self.closed.store(true, Ordering::Release);
