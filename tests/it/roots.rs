@@ -485,7 +485,7 @@ fn a_damaged_root_is_told_of_and_repaired() {
     let room = scratch();
     // Every cell where the figures are asked for, and one in some otherwise.
     let all = std::env::var("OTTLA_PROOF").is_ok();
-    let (one_in, floor) = if all { (1, 300) } else { (9, 40) };
+    let (one_in, floor) = if all { (1, 300) } else { (15, 40) };
     let mut counts = Counts::default();
     let mut failed = Vec::new();
     for (name, closed) in [("closed", true), ("killed", false)] {
