@@ -233,6 +233,12 @@ impl Shared {
                 let end = self.end_offset();
                 return Ok(end..end);
             }
+            let size = u64::try_from(builder.size()).unwrap_or(u64::MAX);
+            let limit = config.max_decompressed_batch_bytes;
+            if options.compression != Compression::None && size > limit {
+                // However small it packs: readers would refuse to unpack it.
+                return Err(Error::RecordTooLarge { size, limit });
+            }
             let summary = builder.finish().map_err(|error| self.refused(error))?;
             self.append_encoded(scratch, &summary)
         })
