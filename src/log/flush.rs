@@ -417,6 +417,14 @@ impl Shared {
             return;
         }
         drop(state);
+        self.make_next();
+    }
+
+    /// The same for a roll that is about to come.
+    pub(super) fn make_next(&self) {
+        if self.append.lock().next_ready {
+            return;
+        }
         let path = self.dir.join(file_name::NEXT_SEGMENT);
         // A roll that finds none makes one itself.
         if self.host.disk.create(&path).is_ok() {

@@ -169,6 +169,9 @@ impl Shared {
     /// Every segment is to go: seals the active one, so that it can. False, and nothing done, when
     /// it is empty (I3), or when something was appended since it was looked at: that is to stay.
     fn seal_expired(&self, judged_end: Offset) -> Result<bool> {
+        if self.segments.read().active().end().0 > 0 {
+            self.make_next();
+        }
         let mut state = self.append.lock();
         self.check_gate(state.gate)?;
         if state.active.end().0 == 0 || state.end != judged_end {

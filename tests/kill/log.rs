@@ -85,6 +85,40 @@ struct Counts {
     records: u64,
 }
 
+/// Opens what was left, and holds it against what was acknowledged.
+fn look(dir: &Path, way: Way, acknowledged: u64) -> Log {
+    let log = open(dir, way);
+    let told = || format!("{way:?}: {:?}", log.open_report());
+    assert!(log.end_offset() >= acknowledged, "lost: {}", told());
+    assert_eq!(log.start_offset(), 0);
+    let mut reading = Reading::default();
+    for record in log.reader(Start::Earliest).unwrap() {
+        let record = record.unwrap();
+        reading.take(record.offset, record.value().unwrap());
+    }
+    assert_eq!(reading.end(), log.end_offset(), "{}", told());
+    log
+}
+
+/// What `tests/real_disk.sh` asks for after a power cut; nothing when it is run as a test. The task
+/// is the number of the way and what was acknowledged.
+#[test]
+fn look_after_a_power_cut() {
+    let Some((dir, task)) = task() else {
+        return;
+    };
+    let (number, acknowledged) = task.split_once(':').unwrap();
+    let way = way(number.parse().unwrap());
+    let log = look(Path::new(&dir), way, acknowledged.parse().unwrap());
+    let report = log.open_report();
+    println!(
+        "{way:?}: {acknowledged} acknowledged, {} there, {} bytes set aside",
+        log.end_offset(),
+        report.quarantined_bytes
+    );
+    log.close().unwrap();
+}
+
 /// Kills writers of one log a few times.
 fn lineage(number: u64, kills: u64, counts: &Mutex<Counts>) {
     let way = way(number);
@@ -98,16 +132,7 @@ fn lineage(number: u64, kills: u64, counts: &Mutex<Counts>) {
         let name = "log::append_until_killed";
         let said = run_and_kill(name, &dir, &number.to_string(), lines, &mut rng);
         let acknowledged = said.last().map_or(end, |(_, end)| *end);
-        let log = open(&dir, way);
-        let told = || format!("{way:?}, kill {round}: {:?}", log.open_report());
-        assert!(log.end_offset() >= acknowledged, "lost: {}", told());
-        assert_eq!(log.start_offset(), 0);
-        let mut reading = Reading::default();
-        for record in log.reader(Start::Earliest).unwrap() {
-            let record = record.unwrap();
-            reading.take(record.offset, record.value().unwrap());
-        }
-        assert_eq!(reading.end(), log.end_offset(), "{}", told());
+        let log = look(&dir, way, acknowledged);
         end = log.end_offset();
         let torn = u64::from(log.open_report().quarantined_bytes > 0);
         let mut counts = counts.lock().unwrap();

@@ -92,8 +92,13 @@ impl Shared {
         self.compact_sealed()
     }
 
-    /// Rolls the active segment when it holds something.
+    /// Rolls the active segment when it holds something. The file of the next one is made before
+    /// appends are held up.
     pub(super) fn seal_active(&self) -> Result<()> {
+        let active = Arc::clone(self.segments.read().active());
+        if active.next_offset() > active.base_offset() {
+            self.make_next();
+        }
         let mut state = self.append.lock();
         self.check_gate(state.gate)?;
         if state.active.next_offset() > state.active.base_offset() {
