@@ -9,6 +9,9 @@ pub mod architecture {}
 #[doc = include_str!("../docs/file_format.md")]
 pub mod file_format {}
 
+#[doc = include_str!("../docs/settings.md")]
+pub mod settings {}
+
 #[doc = include_str!("../docs/kafka.md")]
 pub mod kafka {}
 

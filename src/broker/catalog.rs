@@ -79,6 +79,11 @@ pub(super) struct Salvage {
 }
 
 impl Catalog {
+    /// Whether there ever was a catalog, as far as the marks know.
+    pub(super) fn was_here(host: &Host) -> bool {
+        host.marks.find(MARK_KEY).is_some()
+    }
+
     /// What a catalog says, without changing anything.
     ///
     /// # Errors

@@ -13,8 +13,8 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name, properties};
 use crate::log::{
-    Host, Marks, OpenMode, Problem, ProblemKind, Severity, VerifyReport, problem, seems_root,
-    verify_alone, verify_root,
+    Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, Severity, VerifyReport, problem,
+    seems_root, verify_alone, verify_root,
 };
 use crate::types::TopicId;
 
@@ -106,6 +106,21 @@ impl Look {
         }
     }
 
+    /// Whether the directory is somebody else's, so that there is no catalog that could lack
+    /// something: a broker's that cannot be taken over, or partitions that somebody put together.
+    pub(super) fn is_foreign(&self) -> bool {
+        match &self.rest {
+            // Two files that name different owners are damage, where one of them is ours.
+            Err(Error::Unsupported { .. }) => {
+                let disk = &self.host.disk;
+                let ours = disk.exists(&self.root.join(file_name::ROOT));
+                !ours.unwrap_or(true) || RootFacts::of(disk, &self.root).is_ok()
+            }
+            Err(_) => false,
+            Ok(found) => found.fresh && !Catalog::was_here(&self.host),
+        }
+    }
+
     /// The topics by name.
     pub(super) fn ids(&self) -> BTreeMap<String, TopicId> {
         let topics = self.state.iter().flat_map(CatalogState::topics);
@@ -118,11 +133,14 @@ impl Look {
     fn tell(&self, report: &mut VerifyReport) -> Result<()> {
         let errors = [self.rest.as_ref().err(), self.state.as_ref().err()];
         for error in errors.into_iter().flatten() {
-            tell_error(&self.root, error, report);
+            self.tell_error(error, report);
         }
         let Ok(state) = &self.state else {
             return Ok(());
         };
+        if self.is_foreign() {
+            return Ok(());
+        }
         for missing in self.missing_dirs(state)? {
             report.problems.push(missing);
         }
@@ -188,6 +206,26 @@ impl Look {
         other.then_some(ProblemKind::OtherTopic)
     }
 
+    /// Why the root cannot be opened, unless a problem of the same file tells that already.
+    fn tell_error(&self, error: &Error, report: &mut VerifyReport) {
+        let path = match error {
+            Error::Corrupt { path, .. } | Error::Io { path, .. } => path,
+            _ => &self.root,
+        };
+        let told =
+            |problem: &Problem| problem.path == *path && problem.severity == Severity::Damage;
+        if !report.problems.iter().any(told) {
+            // What is not ours to open need not be damaged.
+            let severity = match error {
+                Error::Unsupported { .. } if self.is_foreign() => Severity::Note,
+                _ => Severity::Damage,
+            };
+            let error = error.to_string();
+            let kind = ProblemKind::Unreadable { error };
+            report.problems.push(problem(severity, path, kind));
+        }
+    }
+
     fn holds_records(&self, dir: &Path) -> bool {
         let contents = crate::topic::PartitionDir::inspect(&self.host.disk, dir);
         contents.is_ok_and(|contents| contents.data)
@@ -199,18 +237,4 @@ pub(super) fn owner_of(disk: &Disk, dir: &Path) -> Option<TopicId> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = disk.read_small(&path, properties::SIZE_MAX).ok()??;
     properties::decode_partition(&text).ok()
-}
-
-/// Why the root cannot be opened, unless a problem of the same file tells that already.
-fn tell_error(root: &Path, error: &Error, report: &mut VerifyReport) {
-    let path = match error {
-        Error::Corrupt { path, .. } | Error::Io { path, .. } => path,
-        _ => root,
-    };
-    let told = |problem: &Problem| problem.path == path && problem.severity == Severity::Damage;
-    if !report.problems.iter().any(told) {
-        let error = error.to_string();
-        let kind = ProblemKind::Unreadable { error };
-        report.problems.push(problem(Severity::Damage, path, kind));
-    }
 }

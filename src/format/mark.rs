@@ -28,6 +28,7 @@
 use crate::types::{Offset, PartitionId, Position, Sabotage, TopicId, to_usize};
 
 use super::cursor::{Cursor, PutBytes as _};
+use super::index::{Entry as _, OffsetEntry};
 
 /// Bytes of a slot: sectors hold a whole number of them, so that no torn sector harms a neighbour.
 pub(crate) const SLOT_LEN: usize = 128;
@@ -95,6 +96,12 @@ impl IndexWritten {
     /// Where the next bytes of the `.index` and of the `.timeindex` go.
     pub(crate) fn lens(self) -> (u32, u32) {
         (self.offset_bytes, self.time_bytes)
+    }
+
+    /// How many entries of the offset index are written.
+    pub(crate) fn entries(self) -> usize {
+        let bytes = to_usize(u64::from(self.offset_bytes));
+        bytes.checked_div(OffsetEntry::LEN).unwrap_or(0)
     }
 
     /// The bytes that were written, if that is what two files begin with.

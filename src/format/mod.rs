@@ -34,6 +34,8 @@ pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
 
+#[cfg(test)]
+pub(crate) use batch::{Attributes, ProducerStamp};
 pub(crate) use batch::{
     BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN, LOG_OVERHEAD,
     OwnedRecords, Rewrite, check_crc, encode_one, record_at, stamp,

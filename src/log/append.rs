@@ -233,6 +233,12 @@ impl Shared {
                 let end = self.end_offset();
                 return Ok(end..end);
             }
+            let size = u64::try_from(builder.size()).unwrap_or(u64::MAX);
+            let limit = config.max_decompressed_batch_bytes;
+            if options.compression != Compression::None && size > limit {
+                // However small it packs: readers would refuse to unpack it.
+                return Err(Error::RecordTooLarge { size, limit });
+            }
             let summary = builder.finish().map_err(|error| self.refused(error))?;
             self.append_encoded(scratch, &summary)
         })
@@ -366,10 +372,16 @@ impl Shared {
 
     /// Opens the write side of the active segment when this is the first append since it was
     /// opened or went idle.
+    #[inline]
     pub(super) fn open_writer(&self, state: &mut AppendState) -> Result<()> {
         if state.writer.is_some() {
             return Ok(());
         }
+        self.open_writer_now(state)
+    }
+
+    #[cold]
+    fn open_writer_now(&self, state: &mut AppendState) -> Result<()> {
         let path = state.active.log_path();
         let file = Arc::new(
             self.host

@@ -1,31 +1,7 @@
 //! Every setting of a log: unit, default, bounds, and what it costs.
 //!
 //! Knows nothing about topics. The names are Kafka's where Kafka has the setting; the defaults are
-//! Kafka's but where the table below says otherwise.
-//!
-//! | setting | default | Kafka's default, and why ours differs |
-//! | --- | --- | --- |
-//! | `segment.bytes` | 1 GiB | the same; the minimum is 1 KiB so that tests roll often (Kafka 4: 1 MiB) |
-//! | `segment.ms` | 7 days | the same |
-//! | `segment.index.bytes` | 10 MiB | the same |
-//! | `index.interval.bytes` | 4096 | the same |
-//! | `max.message.bytes` | 1,048,588 | the same |
-//! | `retention.ms` | -1, nothing is forgotten | 7 days: they count from the record's own time, and would delete every imported event at once |
-//! | `retention.bytes` | -1 | the same |
-//! | `cleanup.policy` | `delete` | the same |
-//! | `delete.retention.ms` | 1 day | the same |
-//! | `min.cleanable.dirty.ratio` | 0.5 | the same |
-//! | `min.compaction.lag.ms` | 0 | the same |
-//! | `max.compaction.lag.ms` | -1, none | the same (there as the largest number) |
-//! | `message.timestamp.type` | `CreateTime` | the same |
-//! | `message.timestamp.before.max.ms` | -1, none | the same (there as the largest number) |
-//! | `message.timestamp.after.max.ms` | -1, none | 1 hour since 4.0: an embedded log takes what its own process says |
-//! | `compression.type` | `producer`, as it is given | the same |
-//! | `max.decompressed.batch.bytes` | 64 MiB | none there: it bounds what a hostile batch can make a reader allocate |
-//! | `dedupe.buffer.bytes` | 64 MiB | 128 MiB, a broker setting there |
-//! | `durability` | `os` | none there: `flush.messages` and `flush.ms` are the nearest |
-//! | `write.mode` | `auto` | none there |
-//! | `strict.recovery` | `false` | none there |
+//! Kafka's but where `docs/settings.md` says otherwise and why.
 
 use std::time::Duration;
 
@@ -194,6 +170,15 @@ mod tests {
         let config: LogConfig =
             serde_json::from_str(r#"{"segment_bytes": "4096", "retention_ms": -1}"#).unwrap();
         assert_eq!(config, LogConfig::default().segment_bytes(4096));
+    }
+
+    #[test]
+    fn the_table_in_the_docs_has_every_setting() {
+        let table = include_str!("../../docs/settings.md");
+        let settings = serde_json::to_value(LogConfig::default()).unwrap();
+        for name in settings.as_object().unwrap().keys() {
+            assert!(table.contains(&format!("\n| `{name}` | ")), "{name}");
+        }
     }
 
     #[test]

@@ -69,8 +69,16 @@ impl Shared {
         {
             return Ok(Arc::clone(survey));
         }
-        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
-        let survey = Arc::new(self.survey(&segments)?);
+        let survey = loop {
+            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+            match self.survey(&segments) {
+                // What could not be read was dropped or replaced meanwhile: look again.
+                Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
+                    self.check_going_on()?;
+                }
+                survey => break Arc::new(survey?),
+            }
+        };
         *known = Some((truncations, Arc::clone(&survey)));
         Ok(survey)
     }

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::{FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
-use crate::segment::Segment;
+use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
-use super::compact::settle_swaps;
+use super::compact::{SettledSwaps, settle_swaps};
 use super::open::Opening;
 use super::quarantine::rename_aside;
 use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
@@ -148,13 +148,17 @@ impl Opening<'_> {
             odd: _,
             intent,
         } = found;
+        let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
         if self.writes() {
             let mut step = OpenStep {
                 disk: &self.host.disk,
                 dir: &self.dir,
                 report: &mut self.report,
             };
-            settle_swaps(&mut step, &others, &mut bases)?;
+            settle_swaps(&mut step, &swaps, &mut bases)?;
+        } else {
+            swaps.apply_to(&mut bases);
+            self.swapped = swaps.open_outputs(self.disk(), &self.dir)?;
         }
         if let Some(intent) = &intent {
             self.settle_truncation(intent, &mut bases)?;
@@ -200,6 +204,7 @@ impl Opening<'_> {
                 segment_base: intent.segment_base,
                 position,
                 dense: mark.dense && mark.segment_base == intent.segment_base,
+                cleaned_offset: mark.cleaned_offset.min(intent.new_end),
                 ..mark
             });
         }
@@ -213,14 +218,24 @@ impl Opening<'_> {
         let nexts = bases.iter().skip(1).map(Some).chain(std::iter::once(None));
         let listed = bases.iter().zip(nexts).map(|(&base, next)| {
             let path = self.dir.join(file_name::log(base));
-            let length = self.disk().file_len(&path).at(&path, "look at")?;
+            let swapped = self.swapped.get(&base);
+            let length = match swapped {
+                Some(file) => file.len(),
+                None => self.disk().file_len(&path),
+            };
+            let length = Position(length.at(&path, "look at")?);
             let next = next.copied().unwrap_or(base);
-            let dir = Arc::clone(&self.dir);
-            let segment = Segment::sealed(dir, base, Position(length), next);
-            if self.host.marks.are_distrusted() {
+            let segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
+            let segment = Arc::new(segment);
+            if let Some(file) = swapped {
+                // What goes by its names are the files of its sources.
+                segment.keep_file(file);
+                segment.set_guard(Guard::Rising);
+                segment.rebuild_index(self.disk(), &self.host.files)?;
+            } else if self.host.marks.are_distrusted() {
                 segment.distrust_digest();
             }
-            Ok(Arc::new(segment))
+            Ok(segment)
         });
         listed.collect()
     }

@@ -11,6 +11,7 @@
 //! 3. After a clean close nothing is read but the tail behind the last index entry.
 //! 4. Opening twice gives the same.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +64,9 @@ pub(super) struct Opening<'a> {
     pub(super) strict: bool,
     /// The latest leader epoch of the log: new batches carry it.
     leader_epoch: i32,
+    /// Segments of a swap that was cut off, open, for they have other names: of a log that only
+    /// looks.
+    pub(super) swapped: BTreeMap<Offset, Arc<File>>,
     pub(super) report: OpenReport,
 }
 
@@ -102,6 +106,7 @@ impl<'a> Opening<'a> {
             undigested: Vec::new(),
             strict: false,
             leader_epoch: latest_epoch(&host.disk, dir)?,
+            swapped: BTreeMap::new(),
             report: OpenReport {
                 clean: true,
                 ..OpenReport::default()
@@ -224,6 +229,7 @@ impl Opening<'_> {
         let walk = Walk {
             dense_from: self.mark.map(|_| unflushed.unwrap_or(Position::ZERO)),
             mark: mark.map(|mark| mark.position),
+            flushed_offset: mark.map_or(0, |mark| mark.flushed_offset),
             blames_gaps: self.mark.is_none(),
             ..Walk::whole(segment)
         };
@@ -263,6 +269,7 @@ impl Opening<'_> {
             index,
             dense_from: Some(if mark.dense { after } else { mark.position }),
             mark: Some(mark.position),
+            flushed_offset: mark.flushed_offset,
             blames_gaps: false,
         };
         let mut scanned = scan(segment, file, walk)?;
@@ -475,6 +482,8 @@ impl Opening<'_> {
             watchers: RwLock::new(Vec::new()),
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),
+            layout: Mutex::new(()),
+            closing: AtomicBool::new(false),
             lock: Mutex::new(source.lock),
             report: self.report,
         });

@@ -82,8 +82,7 @@ struct Place {
 
 impl Reader {
     pub(super) fn new(log: Log, from: Start, filter: Filter) -> Result<Self> {
-        let position = log.shared.resolve(from, &filter)?;
-        let place = log.shared.locate(position)?;
+        let (position, place) = log.shared.begin(from, &filter)?;
         Ok(Self {
             log,
             place,
@@ -107,8 +106,8 @@ impl Reader {
     ///
     /// As [`Log::reader`]; the reader then stays where it was.
     pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
-        let position = self.log.shared.resolve(to.into(), &self.filter)?;
-        self.place = self.log.shared.locate(position)?;
+        let (position, place) = self.log.shared.begin(to.into(), &self.filter)?;
+        self.place = place;
         self.position = position;
         self.current = None;
         self.failed = false;
@@ -265,14 +264,17 @@ impl Place {
         if self.cursor.position() < self.segment.end() {
             return Ok(true);
         }
-        let opened = next.file(&shared.host.disk, &shared.host.files);
-        if self.segment.is_gone() || opened.is_err() && next.is_gone() {
+        if self.segment.is_gone() {
             // Segments were dropped or merged meanwhile.
-            shared.check_not_below_start(position)?;
             *self = shared.locate(position.max(self.cursor.floor()))?;
             return Ok(true);
         }
-        self.file = opened?;
+        match next.file(&shared.host.disk, &shared.host.files) {
+            Ok(file) => self.file = file,
+            // It was dropped or replaced between the look-up and here: look again.
+            Err(_) if next.is_gone() => return Ok(true),
+            Err(error) => return Err(error),
+        }
         self.cursor.enter(next.start(&shared.host.disk));
         self.segment = next;
         Ok(true)
@@ -282,7 +284,10 @@ impl Place {
     #[cold]
     fn start_over(&mut self, shared: &Shared) -> Result<()> {
         let (disk, files) = (&shared.host.disk, &shared.host.files);
-        self.segment.rebuild_index(disk, files)?;
+        // Nobody looks into the index of a segment that was dropped or replaced.
+        if !self.segment.is_gone() {
+            self.segment.rebuild_index(disk, files)?;
+        }
         self.cursor.seek(Position::ZERO, self.segment.base_offset());
         Ok(())
     }
@@ -319,6 +324,18 @@ fn fits(raw: &RawBatch, wanted: Offset) -> bool {
 }
 
 impl Shared {
+    /// Where a reader begins.
+    fn begin(&self, from: Start, filter: &Filter) -> Result<(Offset, Place)> {
+        loop {
+            let position = self.resolve(from, filter)?;
+            match self.locate(position) {
+                // The start of the log moved on between the two.
+                Err(Error::OffsetOutOfRange { .. }) if !matches!(from, Start::Offset(_)) => {}
+                place => return Ok((position, place?)),
+            }
+        }
+    }
+
     /// The offset that a start stands for.
     fn resolve(&self, from: Start, filter: &Filter) -> Result<Offset> {
         self.check_open()?;
@@ -361,6 +378,9 @@ impl Shared {
     }
 
     /// A place at or before the batch that holds an offset.
+    ///
+    /// The start of the log is looked at last: by then the file is open, and what retention takes
+    /// away later is read all the same.
     fn locate(&self, offset: Offset) -> Result<Place> {
         let truncations = self.truncations.load(Ordering::Acquire);
         let mut segment = Arc::clone(self.segments.read().floor(offset));
@@ -368,6 +388,7 @@ impl Shared {
             let opened = self.open_at(&segment, offset);
             match opened {
                 Ok((file, cursor)) => {
+                    self.check_not_below_start(offset)?;
                     let guessed = Some(offset).filter(|_| cursor.position() > Position::ZERO);
                     return Ok(Place {
                         segment,
@@ -377,13 +398,9 @@ impl Shared {
                         guessed,
                     });
                 }
-                // The file went between the look-up and here: look again.
-                Err(error) if segment.is_gone() => {
-                    let again = Arc::clone(self.segments.read().floor(offset));
-                    if Arc::ptr_eq(&again, &segment) {
-                        return Err(error);
-                    }
-                    segment = again;
+                // It was dropped or replaced between the look-up and here: look again.
+                Err(_) if segment.is_gone() => {
+                    segment = Arc::clone(self.segments.read().floor(offset));
                 }
                 Err(error) => return Err(error),
             }

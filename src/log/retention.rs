@@ -8,7 +8,7 @@
 //!    its newest timestamp is more than `retention.ms` old, or when the log without it still holds
 //!    `retention.bytes`.
 //! 3. Only what lies below the high watermark goes. When every segment must go, the active one is
-//!    sealed first, and an empty one stays.
+//!    sealed first, and an empty one stays; so does what is appended meanwhile.
 //! 4. What an index says of a segment's newest timestamp is checked against the batches before
 //!    the segment goes for it: a wrong index deletes nothing.
 
@@ -72,16 +72,34 @@ impl Limits {
 }
 
 impl Shared {
-    /// Forgets what is to be forgotten. What to delete is found out before the turn is taken, so
-    /// that no flush waits for it.
+    /// Forgets what is to be forgotten. What that is, is found out before anything is held that
+    /// others wait for.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
         self.check_alive()?;
         if self.read_only {
             return Err(Error::ReadOnly);
         }
-        let judged_end = self.end_offset();
-        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
-        let expired = self.expired_count(&segments)?;
+        loop {
+            let judged_end = self.end_offset();
+            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+            match self.expired_count(&segments) {
+                Ok(expired) => return self.forget_segments(&segments, expired, judged_end),
+                // What could not be read was taken away meanwhile: look again.
+                Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
+                    self.check_going_on()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Forgets so many segments from the oldest on, if they still are what was looked at.
+    fn forget_segments(
+        &self,
+        segments: &[Arc<Segment>],
+        expired: usize,
+        judged_end: Offset,
+    ) -> Result<RetentionReport> {
         let mut report = RetentionReport {
             start_offset: self.start_offset(),
             ..RetentionReport::default()
@@ -89,10 +107,10 @@ impl Shared {
         if expired == 0 {
             return Ok(report);
         }
-        let turn = self.begin_write()?;
+        let layout = self.change_layout()?;
         let mut gone = expired;
-        if gone == segments.len() {
-            gone = self.seal_expired(gone, judged_end)?;
+        if gone == segments.len() && !self.seal_expired(judged_end)? {
+            gone = gone.saturating_sub(1);
         }
         let now: Vec<_> = self.segments.read().iter().cloned().collect();
         // Whatever was truncated or compacted meanwhile is judged anew by the next round.
@@ -104,7 +122,7 @@ impl Shared {
         let gone = same.count();
         if let Some(first_kept) = now.get(gone).filter(|_| gone > 0) {
             let new_start = first_kept.base_offset().max(self.start_offset());
-            self.raise_start(&turn, new_start)?;
+            self.raise_start(&layout, new_start)?;
             report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
             report.bytes_deleted = now.iter().take(gone).map(|segment| segment.end().0).sum();
             report.start_offset = new_start;
@@ -148,15 +166,19 @@ impl Shared {
         }
     }
 
-    /// Every segment is to go: seals the active one when it holds something, so that it can; an
-    /// empty one stays (I3), and so does one that was appended to meanwhile.
-    fn seal_expired(&self, all: usize, judged_end: Offset) -> Result<usize> {
+    /// Every segment is to go: seals the active one, so that it can. False, and nothing done, when
+    /// it is empty (I3), or when something was appended since it was looked at: that is to stay.
+    fn seal_expired(&self, judged_end: Offset) -> Result<bool> {
+        if self.segments.read().active().end().0 > 0 {
+            self.make_next();
+        }
         let mut state = self.append.lock();
+        self.check_gate(state.gate)?;
         if state.active.end().0 == 0 || state.end != judged_end {
-            return Ok(all.saturating_sub(1));
+            return Ok(false);
         }
         self.roll(&mut state)?;
-        Ok(all)
+        Ok(true)
     }
 
     /// Whether the newest record of a segment is before a time.
@@ -184,7 +206,10 @@ impl Shared {
             newest = newest.max(raw.header.max_timestamp);
             Ok(true)
         })?;
-        segment.raise_newest(newest);
+        // An index that said less was wrong; of the active segment, what is known is never less.
+        if segment.newest_known().is_none_or(|known| known < newest) {
+            segment.raise_newest(newest);
+        }
         Ok(newest)
     }
 }

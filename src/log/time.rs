@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::format::index::TimeEntry;
 use crate::segment::{RawBatch, Segment, SparseIndex};
+use crate::sync::Ordering;
 use crate::types::{Offset, Timestamp};
 
 use super::Shared;
@@ -17,15 +18,32 @@ impl Shared {
     /// The first record whose timestamp is at or after a time, at or after the log's start and
     /// below its high watermark.
     pub(super) fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
-        self.check_open()?;
-        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        loop {
+            self.check_open()?;
+            let truncations = self.truncations.load(Ordering::Acquire);
+            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+            match self.offset_for_time_in(&segments, at) {
+                // What could not be read was dropped or replaced meanwhile: look again.
+                Err(_)
+                    if truncations != self.truncations.load(Ordering::Acquire)
+                        || segments.iter().any(|segment| segment.is_gone()) => {}
+                found => return found,
+            }
+        }
+    }
+
+    fn offset_for_time_in(
+        &self,
+        segments: &[Arc<Segment>],
+        at: Timestamp,
+    ) -> Result<Option<Offset>> {
         let start = self.start_offset();
         for segment in segments {
             let newest = segment.newest(&self.host.disk, &self.host.files)?;
             if newest.is_none_or(|newest| newest < at) && at > Timestamp::NONE {
                 continue;
             }
-            if let Some(found) = self.find_time(&segment, at, start)? {
+            if let Some(found) = self.find_time(segment, at, start)? {
                 return Ok(Some(found));
             }
         }

@@ -23,40 +23,69 @@ use super::Shared;
 use super::append::AppendState;
 use super::flush::Turn;
 
+/// Held by whoever removes or replaces segments.
+pub(super) struct Layout<'a> {
+    _held: MutexGuard<'a, ()>,
+}
+
 impl Shared {
     /// Drops what lies below an offset.
     pub(super) fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
-        let turn = self.begin_write()?;
+        let layout = self.change_layout()?;
         if new_start > self.high_watermark() {
             return Err(self.out_of_range(new_start));
         }
         if new_start <= self.start_offset() {
             return Ok(());
         }
-        self.raise_start(&turn, new_start)
+        self.raise_start(&layout, new_start)
     }
 
     /// Moves the start of the log up, durably, and then deletes what lies wholly below it (I1).
-    pub(super) fn raise_start(&self, turn: &Turn<'_>, new_start: Offset) -> Result<()> {
-        // The mark must not speak of a segment that is about to go.
-        let mark_base = self.turn.lock().mark.segment_base;
-        let behind = mark_base < self.segments.read().active().base_offset();
+    /// A flush waits for the first, not for the second.
+    pub(super) fn raise_start(&self, _layout: &Layout<'_>, new_start: Offset) -> Result<()> {
+        let turn = self.begin_write()?;
+        let behind = self.marked_base() < self.segments.read().active().base_offset();
         // A start above what is flushed would be above the end after a power cut.
         if behind || new_start > self.flushed_offset() {
-            self.sync_all(turn)?;
+            self.sync_all(&turn)?;
         }
-        self.write_mark(turn, |mark| mark.log_start_offset = new_start)?;
+        self.write_mark(&turn, |mark| mark.log_start_offset = new_start)?;
         if !Sabotage::DeletedBeforeStart.is_on() {
-            self.settle_mark(turn)?;
+            self.settle_mark(&turn)?;
         }
         self.start.store(new_start, Ordering::Release);
+        // The mark must not speak of a segment that is gone: one that was rolled just now waits for
+        // the next time.
+        let below = new_start.min(self.marked_base());
         let gone = {
             let _end_stands_still = self.append.lock();
-            self.segments.write().remove_below(new_start)
+            self.segments.write().remove_below(below)
         };
+        drop(turn);
         // One that cannot be deleted is no reason to leave the others.
         let deleted = gone.iter().map(|segment| self.delete_segment(segment));
         deleted.fold(Ok(()), Result::and)
+    }
+
+    /// The base of the segment that the flushed mark lies in: everything below it is sealed and
+    /// synced.
+    pub(super) fn marked_base(&self) -> Offset {
+        self.turn.lock().mark.segment_base
+    }
+
+    /// Waits for whoever removes or replaces segments, and keeps others from it.
+    pub(super) fn change_layout(&self) -> Result<Layout<'_>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let layout = Layout {
+            _held: self.layout.lock(),
+        };
+        self.check_open()?;
+        let gate = self.append.lock().gate;
+        self.check_gate(gate)?;
+        Ok(layout)
     }
 
     /// Unlinks the files of a segment. Readers that hold it finish it.
@@ -80,6 +109,7 @@ impl Shared {
 
     /// Drops what lies at or above an offset.
     pub(super) fn truncate(&self, new_end: Offset) -> Result<()> {
+        let _layout = self.change_layout()?;
         let turn = self.begin_write()?;
         let mut state = self.lock_sealed(&turn)?;
         if new_end < self.start_offset() || new_end > state.end {
@@ -96,7 +126,7 @@ impl Shared {
         let cut = self.cut_to(&mut state, &intent);
         self.truncations.fetch_add(1, Ordering::AcqRel);
         drop(state);
-        if let Err(error) = cut.and_then(|()| self.conclude(&turn)) {
+        if let Err(error) = cut.and_then(|()| self.conclude(&turn, new_end)) {
             // Half-way: what is on disk is finished by the next opening, and would then take what
             // was appended meanwhile.
             let path = self.dir.join(file_name::TRUNCATE);
@@ -143,7 +173,11 @@ impl Shared {
     }
 
     /// Makes the truncation durable and forgets the intent.
-    fn conclude(&self, turn: &Turn<'_>) -> Result<()> {
+    fn conclude(&self, turn: &Turn<'_>, new_end: Offset) -> Result<()> {
+        // What is appended from here on was never compacted.
+        self.write_mark(turn, |mark| {
+            mark.cleaned_offset = mark.cleaned_offset.min(new_end);
+        })?;
         let path = self.dir.join(file_name::TRUNCATE);
         self.sync_all(turn)?;
         self.settle_mark(turn)?;

@@ -5,6 +5,8 @@
 //! is written down once, in `history`, from what its calls answered, and never read off its state.
 //!
 //! - `model`: random operations, kills and power cuts against that history.
+//! - `compaction`: the same two for logs that forget and compact: a pass that is cut off leaves the
+//!   state before or after.
 //! - `crash`: a power cut before every operation of every scenario, with every kind of outcome, and
 //!   a second one in the middle of the recovery.
 //! - `faults`: every operation fails, once and for ever, in every way.
@@ -25,6 +27,7 @@
     reason = "numbers of a test, small by the way they are made"
 )]
 
+mod compaction;
 mod crash;
 mod damage;
 mod faults;

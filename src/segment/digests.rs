@@ -10,6 +10,7 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::format::index::OffsetEntry;
 use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
+use crate::sync::Ordering;
 use crate::types::{Offset, Position, to_usize};
 
 use super::guard::{Guard, Landing};
@@ -45,8 +46,12 @@ impl Segment {
         (summary.base_offset == self.base_offset).then_some(summary)
     }
 
-    /// Writes the digest, in place of an older one; not synced.
+    /// Writes the digest, in place of an older one; not synced. Nothing is written once the digest
+    /// was retired.
     pub(crate) fn write_digest(&self, disk: &Disk, digest: &Digest) -> Result<()> {
+        if self.retired.load(Ordering::Acquire) {
+            return Ok(());
+        }
         write_whole(disk, &self.digest_path(), &digest.encode())
     }
 
@@ -62,6 +67,10 @@ impl Segment {
             Some(summary) if summary.length <= end => self.sealed_guard(disk),
             _ => Guard::Rising,
         };
+        // The digest of a segment that took its place goes by the same name.
+        if self.is_gone() {
+            return Guard::Rising;
+        }
         *slot = Some(guard.clone());
         guard
     }
@@ -74,6 +83,15 @@ impl Segment {
     /// Says what the batches are to be held against.
     pub(crate) fn set_guard(&self, guard: Guard) {
         *self.guard.lock() = Some(guard);
+    }
+
+    /// Holds the batches against a digest that was just made.
+    pub(crate) fn guard_by(&self, digest: Digest) {
+        self.set_guard(if digest.summary.dense {
+            Guard::Dense
+        } else {
+            Guard::sealed(digest)
+        });
     }
 
     /// Takes in what a digest says that was just written.
@@ -208,6 +226,13 @@ impl Segment {
             *guard = Some(Guard::Rising);
         }
         Ok(())
+    }
+
+    /// Removes the digest for good: another segment is about to take its name. Whoever makes
+    /// digests must be kept out meanwhile.
+    pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
+        self.retired.store(true, Ordering::Release);
+        self.remove_digest(disk)
     }
 
     /// Removes a digest that says that another segment comes next than this one.

@@ -58,6 +58,8 @@ pub(crate) struct Segment {
     /// What its batches are held against; looked up when first asked for.
     guard: Mutex<Option<Guard>>,
     used: AtomicBool,
+    /// It is to have no digest any more.
+    retired: AtomicBool,
     /// Its file is gone or replaced: readers that hold it finish it.
     gone: AtomicBool,
     /// It is the active one: its indexes are ahead of their files and stay in memory.
@@ -82,6 +84,7 @@ impl Segment {
             file: Mutex::new(None),
             guard: Mutex::new(None),
             used: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             grows: AtomicBool::new(false),
         }
@@ -276,7 +279,8 @@ impl Segment {
                 let agree = self.batches(&file).agree_with(&index);
                 agree.at(&self.log_path(), "read")?
             };
-            if right {
+            // Of a segment that was replaced, the files under its names are another's.
+            if right && !self.is_gone() {
                 return Ok(index);
             }
         }

@@ -50,6 +50,9 @@ pub(crate) struct Walk {
     pub(crate) dense_from: Option<Position>,
     /// A place where a batch should end.
     pub(crate) mark: Option<Position>,
+    /// No batch behind that place begins below this offset: a log that was truncated inside a gap
+    /// goes on behind it.
+    pub(crate) flushed_offset: Offset,
     /// Nothing is known but the batches themselves: then one that lies behind a gap, and whose
     /// offset the next batch or the next segment contradicts, is the one that is wrong.
     pub(crate) blames_gaps: bool,
@@ -64,6 +67,7 @@ impl Walk {
             index: SparseIndex::default(),
             dense_from: None,
             mark: None,
+            flushed_offset: 0,
             blames_gaps: false,
         }
     }
@@ -87,6 +91,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
         return scan_to_end(segment, file, walk).map(|(found, _)| found);
     }
     let (from, mark, dense_from) = (walk.from, walk.mark, walk.dense_from);
+    let flushed_offset = walk.flushed_offset;
     let index = walk.index.clone();
     let (found, gap) = scan_to_end(segment, file, walk)?;
     // The segment after it begins where this one ends at the latest; of the last segment nothing
@@ -103,6 +108,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
         index,
         dense_from,
         mark,
+        flushed_offset,
         blames_gaps: false,
     };
     let (mut found, _) = scan_to_end(segment, file, shorter)?;
@@ -138,7 +144,10 @@ fn scan_to_end(
         match cursor.next(file, walk.end) {
             Ok(None) => break,
             Ok(Some(raw)) => {
-                let (expected, base) = (found.next_offset, raw.header.base_offset);
+                let (mut expected, base) = (found.next_offset, raw.header.base_offset);
+                if walk.mark == Some(raw.position) {
+                    expected = expected.max(walk.flushed_offset);
+                }
                 if walk.is_dense_at(raw.position) && base != expected {
                     found.stopped = Some(Corruption::offset(expected, base));
                     break;
@@ -156,7 +165,7 @@ fn scan_to_end(
                 let began = raw.position == walk.from && walk.from > Position::ZERO;
                 let jumps = base != expected && !began;
                 gap = jumps.then(|| (raw.position, Corruption::offset(expected, base)));
-                found.dense &= base == expected || began;
+                found.dense &= base == found.next_offset || began;
                 found.end = raw.end();
                 found.next_offset = raw.header.next_offset();
                 if walk.mark == Some(found.end) {

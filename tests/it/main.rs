@@ -8,14 +8,18 @@
 )]
 
 mod bad_input;
+mod codecs;
 mod compaction;
 mod concurrency;
 mod flights;
 mod helpers;
+mod latest_state;
 mod public_api;
 mod readme;
+mod retention;
 #[cfg(unix)]
 mod roots;
 mod serde;
+mod stress;
 mod topics;
 mod upkeep;

@@ -394,6 +394,8 @@ fn check(subject: &Subject, path: &Path, wound: &Wound, counts: &mut Counts) {
         .map(|topic| topic.name)
         .collect();
     assert_eq!(names, ["a", "b"], "{repaired}");
+    let config = broker.topic("b").unwrap().config();
+    assert_eq!(config.cleanup_policy, CleanupPolicy::Compact, "{repaired}");
     for place in places() {
         let (found, outcome) = read(&broker, &place);
         outcome.unwrap();
@@ -483,7 +485,7 @@ fn a_damaged_root_is_told_of_and_repaired() {
     let room = scratch();
     // Every cell where the figures are asked for, and one in some otherwise.
     let all = std::env::var("OTTLA_PROOF").is_ok();
-    let (one_in, floor) = if all { (1, 300) } else { (9, 40) };
+    let (one_in, floor) = if all { (1, 300) } else { (15, 40) };
     let mut counts = Counts::default();
     let mut failed = Vec::new();
     for (name, closed) in [("closed", true), ("killed", false)] {
@@ -507,4 +509,54 @@ fn a_damaged_root_is_told_of_and_repaired() {
         failed.join("\n")
     );
     assert!(counts.cells >= floor, "{counts:?}");
+}
+
+/// A directory that is no root of ours: its logs are repaired, and nothing else is touched.
+#[test]
+fn what_somebody_else_keeps_here_is_left_to_them() {
+    let room = scratch();
+    let subject = build(room.path(), "closed", true);
+    for zookeeper in [false, true] {
+        let dir = room.path().join(format!("foreign-{zookeeper}"));
+        fs::create_dir(&dir).unwrap();
+        copy(&subject.dir.join("a-0"), &dir.join("a-0"));
+        copy(&subject.dir.join("b-1"), &dir.join("b-1"));
+        for name in files(&dir) {
+            if name
+                .extension()
+                .is_some_and(|extension| extension == "digest")
+            {
+                fs::remove_file(dir.join(name)).unwrap();
+            }
+        }
+        let meta = dir.join("meta.properties");
+        let text = "version=0\nbroker.id=1\ncluster.id=x\n";
+        if zookeeper {
+            fs::write(&meta, text).unwrap();
+        }
+        let before = fingerprint(&dir);
+        let report = ottla::verify(&dir).unwrap();
+        assert!(report.is_sound(), "{report}");
+        assert!(fingerprint(&dir) == before, "verify has changed something");
+
+        let segment = dir.join("a-0/00000000000000000000.log");
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[70] ^= 1;
+        fs::write(&segment, bytes).unwrap();
+        let report = ottla::repair(&dir).unwrap();
+        assert!(report.is_sound() && report.set_aside.len() == 1, "{report}");
+        assert_eq!(report.set_aside[0].offsets, 0..1);
+        assert!(!dir.join("ottla.catalog").exists());
+        assert_eq!(
+            fs::read_to_string(&meta).is_ok_and(|now| now == text),
+            zookeeper
+        );
+        let log = report
+            .remaining
+            .logs
+            .iter()
+            .find(|log| log.dir.ends_with("a-0"));
+        let records = u64::try_from(subject.now[&("a".to_owned(), 0)].len()).unwrap();
+        assert_eq!(log.unwrap().records, records - 1);
+    }
 }

@@ -8,7 +8,7 @@ use std::env;
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// What the child is told to do.
 const TASK: &str = "OTTLA_KILL_TASK";
@@ -52,6 +52,18 @@ pub(crate) fn run_and_kill(
     lines: u64,
     rng: &mut Rng,
 ) -> Vec<(char, u64)> {
+    run_and_end(test, dir, task, lines, rng, || ())
+}
+
+/// The same, and something else happens right before the child is killed.
+pub(crate) fn run_and_end(
+    test: &str,
+    dir: &Path,
+    task: &str,
+    lines: u64,
+    rng: &mut Rng,
+    end: impl FnOnce(),
+) -> Vec<(char, u64)> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
@@ -69,31 +81,32 @@ pub(crate) fn run_and_kill(
         line.clear();
         let read = output.read_line(&mut line).unwrap();
         assert!(read > 0, "the child ended by itself: {:?}", child.wait());
-        said.push(heard(&line));
+        said.push(heard(&line).unwrap_or_else(|| panic!("the child says {line:?}")));
     }
     let turns = 1 << rng.below(20);
     for turn in 0..rng.below(turns) {
         black_box(turn);
     }
-    kill(&mut child);
-    for rest in output.lines() {
-        said.push(heard(&rest.unwrap()));
+    end();
+    // It may have ended by an error of the disk that went away.
+    child.kill().unwrap();
+    let ended = child.wait().unwrap();
+    assert!(!ended.success(), "it ended by itself: {ended:?}");
+    for rest in output.lines().map(Result::unwrap) {
+        let Some(line) = heard(&rest) else {
+            break;
+        };
+        said.push(line);
     }
     said
 }
 
-fn heard(line: &str) -> (char, u64) {
-    let (what, number) = line.trim_end().split_once(' ').unwrap_or(("", ""));
-    match (what.chars().next(), number.parse()) {
-        (Some(what), Ok(number)) => (what, number),
-        _ => panic!("the child says {line:?}"),
-    }
-}
-
-fn kill(child: &mut Child) {
-    child.kill().unwrap();
-    let ended = child.wait().unwrap();
-    assert!(ended.code().is_none(), "it was not killed: {ended:?}");
+/// What a line says; `None` for one that the child did not mean to say.
+fn heard(line: &str) -> Option<(char, u64)> {
+    let (what, number) = line.trim_end().split_once(' ')?;
+    let mut letters = what.chars();
+    let letter = letters.next().filter(|_| letters.next().is_none())?;
+    Some((letter, number.parse().ok()?))
 }
 
 /// The figure for what the environment asks for.

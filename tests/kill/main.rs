@@ -6,6 +6,8 @@
 //! appended at that offset; batches are whole; committed offsets are at least what was acknowledged
 //! and at most what was read.
 //!
+//! `power` does the same with a file system that goes away under the writer: `tests/real_disks.sh`.
+//!
 //! Plain `cargo test` kills a hundred times, `OTTLA_PROOF=ci` a thousand.
 
 #![expect(
@@ -18,4 +20,5 @@
 mod broker;
 mod child;
 mod log;
+mod power;
 mod said;

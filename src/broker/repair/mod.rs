@@ -109,9 +109,13 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
         root: dir,
         report: &mut report,
     };
-    let newer = mend.root_files()?;
-    mend.logs(newer)?;
-    bring_to_rest(disk, clock, dir, lock);
+    if Look::at(disk, clock, dir).is_foreign() {
+        mend.logs_of_a_broker()?;
+    } else {
+        let newer = mend.root_files()?;
+        mend.logs(newer)?;
+        bring_to_rest(disk, clock, dir, lock);
+    }
     report.remaining = verify_on(disk, clock, dir)?;
     Ok(report)
 }
@@ -142,6 +146,16 @@ impl Mend<'_> {
         let meta_path = self.root.join(file_name::META_PROPERTIES);
         let own = self.readable(&own_path, RootFile::decode)?;
         let meta = self.readable(&meta_path, MetaProperties::decode)?;
+        let meta = match (&own, meta) {
+            (Kept::Yes(own), Kept::Yes(MetaProperties::Formatted(found)))
+                if found != own.identity =>
+            {
+                let reason = Corruption::malformed("it names other ids than ottla.root");
+                self.set_aside(&meta_path, reason)?;
+                Kept::No
+            }
+            (_, meta) => meta,
+        };
         let metadata = metadata_files(self.disk, self.root)?;
         match (own, meta) {
             // The ids are known by the other file.

@@ -116,11 +116,6 @@ impl RecordBatch {
         &self.header
     }
 
-    /// The whole batch as it was read, packed.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.header.size).unwrap_or_default()
-    }
-
     /// The records, unpacked, one after the other.
     pub(crate) fn payload(&self) -> &[u8] {
         let (bytes, start) = self.source();

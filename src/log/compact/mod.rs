@@ -9,13 +9,19 @@
 //! 2. The active segment is never touched, nor anything that is not flushed, that is younger than
 //!    `min.compaction.lag.ms`, or that an open transaction may still take back.
 //! 3. The map of keys has a bound. More keys than fit mean that a round ends earlier and another
-//!    follows; every round gets on by a record at least.
-//! 4. No lock is held while segments are read and written. The swap (`swap.rs`) is one step for
-//!    readers and for a crash.
+//!    follows; every round gets on by a record at least, and what is appended meanwhile is left to
+//!    the next compaction.
+//! 4. No lock that an append waits for is held while segments are read and written. The swap
+//!    (`swap.rs`) is one step for readers and for a crash.
+//! 5. Retention and truncation may take segments away meanwhile: then the round is given up, nothing
+//!    of it takes its place, and another begins.
 
 mod key_map;
+mod output;
 mod rewrite;
 mod swap;
+#[cfg(test)]
+mod tests;
 mod transactions;
 
 use std::ops::Range;
@@ -24,12 +30,13 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::ControlKind;
 use crate::segment::{RawBatch, Segment};
+use crate::sync::Ordering;
 use crate::types::{Offset, Timestamp};
 
 use super::Shared;
 
 use key_map::KeyMap;
-pub(super) use swap::settle_swaps;
+pub(super) use swap::{SettledSwaps, settle_swaps};
 pub(super) use transactions::Survey;
 
 /// What a compaction did.
@@ -53,6 +60,13 @@ pub struct CompactionReport {
     pub segments_after: u64,
 }
 
+/// The segments that may be compacted, as they were at one moment.
+struct View {
+    segments: Vec<Arc<Segment>>,
+    /// Truncations until then.
+    truncations: u64,
+}
+
 /// One round: what is known of the keys, and how far.
 struct Round {
     keys: KeyMap,
@@ -66,8 +80,8 @@ impl Shared {
     /// Compacts everything that may be compacted; rolls the active segment first, so that it can
     /// be.
     pub(super) fn compact(&self) -> Result<CompactionReport> {
-        let config = self.config();
-        if !config.cleanup_policy.compacts() {
+        drop(self.begin_write()?);
+        if !self.config().cleanup_policy.compacts() {
             return Err(Error::InvalidConfig {
                 name: "cleanup.policy".to_owned(),
                 value: "delete".to_owned(),
@@ -78,38 +92,67 @@ impl Shared {
         self.compact_sealed()
     }
 
-    /// Rolls the active segment when it holds something, and syncs what came before.
+    /// Rolls the active segment when it holds something. The file of the next one is made before
+    /// appends are held up.
     pub(super) fn seal_active(&self) -> Result<()> {
-        let turn = self.begin_write()?;
-        {
-            let mut state = self.append.lock();
-            if state.active.next_offset() > state.active.base_offset() {
-                self.roll(&mut state)?;
-            }
+        let active = Arc::clone(self.segments.read().active());
+        if active.next_offset() > active.base_offset() {
+            self.make_next();
         }
-        self.sync_all(&turn).map(drop)
+        let mut state = self.append.lock();
+        self.check_gate(state.gate)?;
+        if state.active.next_offset() > state.active.base_offset() {
+            self.roll(&mut state)?;
+        }
+        Ok(())
     }
 
     /// Compacts the sealed segments, in as many rounds as the map of keys needs.
-    pub(super) fn compact_sealed(&self) -> Result<CompactionReport> {
+    fn compact_sealed(&self) -> Result<CompactionReport> {
         let _one_at_a_time = self.cleaning.lock();
         let mut report = CompactionReport::default();
-        let mut first_dirty = self.first_dirty();
+        let mut target = None;
         loop {
-            self.flush()?;
-            let segments = self.cleanable_segments()?;
-            let survey = self.survey(&segments)?;
-            let limit = self.cleaning_limit(&segments, &survey);
-            report.rounds += 1;
-            let round = self.map_keys(&segments, &survey, first_dirty..limit)?;
-            self.clean_below(&segments, &round, &survey, &mut report)?;
-            first_dirty = round.end.max(first_dirty);
-            self.note_cleaned(first_dirty)?;
-            report.cleaned_to = first_dirty;
-            if round.end >= limit {
-                return Ok(report);
+            self.sync_sealed()?;
+            let view = self.view();
+            match self.go_over(&view, &mut target, &mut report) {
+                Ok(true) => return Ok(report),
+                Ok(false) => {}
+                // What could not be read was taken away (I5).
+                Err(_) if self.changed_under(&view) => self.check_going_on()?,
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// One round; false when another must follow.
+    fn go_over(
+        &self,
+        view: &View,
+        target: &mut Option<Offset>,
+        report: &mut CompactionReport,
+    ) -> Result<bool> {
+        let survey = self.survey(&view.segments)?;
+        let limit = self.cleaning_limit(&view.segments, &survey)?;
+        let limit = target.map_or(limit, |target| limit.min(target));
+        *target = Some(limit);
+        report.rounds += 1;
+        let first_dirty = self.first_dirty();
+        let round = self.map_keys(&view.segments, &survey, first_dirty..limit)?;
+        if !self.clean_below(view, &round, &survey, report)? {
+            return Ok(false);
+        }
+        report.cleaned_to = round.end;
+        Ok(self.note_cleaned(view, round.end)? && round.end >= limit)
+    }
+
+    /// Syncs what a roll left behind, so that every sealed segment lies below the flushed mark.
+    fn sync_sealed(&self) -> Result<()> {
+        let turn = self.begin_write()?;
+        if self.marked_base() < self.segments.read().active().base_offset() {
+            self.sync_all(&turn)?;
+        }
+        Ok(())
     }
 
     /// The first offset that no compaction has been over.
@@ -123,36 +166,70 @@ impl Shared {
         .max(self.start_offset())
     }
 
-    fn note_cleaned(&self, offset: Offset) -> Result<()> {
+    /// Notes how far the log is compacted; false when it was truncated meanwhile.
+    fn note_cleaned(&self, view: &View, offset: Offset) -> Result<bool> {
         let turn = self.begin_write()?;
-        self.write_mark(&turn, |mark| mark.cleaned_offset = offset)
+        if self.truncation_count() != view.truncations {
+            return Ok(false);
+        }
+        self.write_mark(&turn, |mark| mark.cleaned_offset = offset)?;
+        Ok(true)
     }
 
-    /// The sealed segments below which everything is flushed.
-    fn cleanable_segments(&self) -> Result<Vec<Arc<Segment>>> {
-        self.check_open()?;
-        let flushed = self.flushed_offset();
+    /// The sealed segments below the flushed mark. What lies above it may be synced too, but the
+    /// mark speaks of it.
+    fn view(&self) -> View {
+        let truncations = self.truncation_count();
+        let marked = self.marked_base();
         let segments = self.segments.read();
         let sealed = segments.sealed().iter();
-        Ok(sealed
-            .take_while(|segment| segment.next_offset() <= flushed)
-            .cloned()
-            .collect())
+        let below = sealed.take_while(|segment| segment.base_offset() < marked);
+        View {
+            segments: below.cloned().collect(),
+            truncations,
+        }
+    }
+
+    fn changed_under(&self, view: &View) -> bool {
+        self.truncation_count() != view.truncations
+            || view.segments.iter().any(|segment| segment.is_gone())
+    }
+
+    /// Counts truncations.
+    fn truncation_count(&self) -> u64 {
+        self.truncations.load(Ordering::Acquire)
+    }
+
+    /// An error when the log is closed or about to be.
+    pub(super) fn check_going_on(&self) -> Result<()> {
+        if self.closing.load(Ordering::Acquire) || self.host.is_closing() {
+            return Err(Error::Closed);
+        }
+        self.check_open()
     }
 
     /// The first offset that must not be touched (I2).
-    fn cleaning_limit(&self, segments: &[Arc<Segment>], survey: &Survey) -> Offset {
+    fn cleaning_limit(&self, segments: &[Arc<Segment>], survey: &Survey) -> Result<Offset> {
         let lag = self.config().min_compaction_lag_ms;
         let youngest = self.host.clock.now().minus(lag);
         let mut limit = segments.last().map_or(0, |segment| segment.next_offset());
         if !lag.is_zero() {
-            let young = segments.iter().find(|segment| {
-                let newest = segment.newest(&self.host.disk, &self.host.files);
-                newest.is_ok_and(|newest| newest.is_some_and(|newest| newest > youngest))
-            });
-            limit = young.map_or(limit, |young| young.base_offset());
+            for segment in segments {
+                if self.newest_or_modified(segment)? > youngest {
+                    limit = segment.base_offset();
+                    break;
+                }
+            }
         }
-        survey.first_open().map_or(limit, |open| limit.min(open))
+        Ok(survey.first_open().map_or(limit, |open| limit.min(open)))
+    }
+
+    /// The newest timestamp of a segment, or the time of its file where it has none.
+    fn newest_or_modified(&self, segment: &Arc<Segment>) -> Result<Timestamp> {
+        match segment.newest(&self.host.disk, &self.host.files)? {
+            Some(newest) => Ok(newest),
+            None => segment.modified(&self.host.disk),
+        }
     }
 
     /// Walks over everything for what there is of transactions and producers.
@@ -161,9 +238,8 @@ impl Shared {
         for segment in segments {
             self.for_each_batch(segment, segment.base_offset(), |shared, raw| {
                 if raw.header.is_control() {
-                    if let Some(kind) = shared.control_kind(raw.clone(), segment)? {
-                        survey.marker(&raw.header, kind);
-                    }
+                    let kind = shared.control_kind(raw.clone(), segment)?;
+                    survey.control(&raw.header, kind);
                 } else {
                     survey.data(&raw.header);
                 }
@@ -248,6 +324,7 @@ impl Shared {
         mut look: impl FnMut(&Self, RawBatch) -> Result<bool>,
     ) -> Result<()> {
         let stopped = self.find_in(segment, from, |shared, raw| {
+            shared.check_going_on()?;
             if look(shared, raw)? {
                 Ok(None)
             } else {
@@ -259,44 +336,74 @@ impl Shared {
 
     /// The share of the log, by bytes, that was not compacted yet and could be; and whether
     /// something of it is older than `max.compaction.lag.ms`.
-    pub(super) fn dirty_share(&self) -> Result<(f64, bool)> {
+    fn dirty_share(
+        &self,
+        segments: &[Arc<Segment>],
+        oldest_allowed: Option<Timestamp>,
+    ) -> Result<(f64, bool)> {
         let first_dirty = self.first_dirty();
-        let segments = self.cleanable_segments()?;
-        let limit = self.cleaning_limit(&segments, &Survey::default());
+        let limit = self.cleaning_limit(segments, &Survey::default())?;
         let (mut clean, mut dirty) = (0_u64, 0_u64);
         let mut overdue = false;
-        let oldest_allowed = self.oldest_allowed();
-        for segment in &segments {
+        for segment in segments {
             if segment.next_offset() <= first_dirty {
-                clean += segment.end().0;
+                clean = clean.saturating_add(segment.end().0);
             } else if segment.next_offset() <= limit {
-                dirty += segment.end().0;
-                let newest = segment.newest(&self.host.disk, &self.host.files)?;
-                overdue |= oldest_allowed
-                    .is_some_and(|oldest| newest.is_some_and(|newest| newest < oldest));
+                dirty = dirty.saturating_add(segment.end().0);
+                if let Some(oldest) = oldest_allowed.filter(|_| !overdue) {
+                    overdue = self.began_before(segment, oldest)?;
+                }
             }
         }
         let total = clean.saturating_add(dirty);
         Ok((share(dirty, total), overdue))
     }
 
-    fn oldest_allowed(&self) -> Option<Timestamp> {
-        let lag = self.config().max_compaction_lag_ms?;
-        Some(self.host.clock.now().minus(lag))
+    /// Whether the first batch of a segment is older than a time.
+    fn began_before(&self, segment: &Arc<Segment>, oldest: Timestamp) -> Result<bool> {
+        let first = self.find_in(segment, segment.base_offset(), |_, raw| {
+            Ok(Some(raw.header.max_timestamp))
+        })?;
+        Ok(first.is_some_and(|first| first > Timestamp::NONE && first < oldest))
     }
 
     /// One round of automatic compaction, if the share of what is not compacted asks for it.
+    ///
+    /// The active segment is sealed when its first record is older than `max.compaction.lag.ms`:
+    /// nothing else would seal it in a log that nobody appends to.
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         let config = self.config();
-        if !config.cleanup_policy.compacts() {
+        if self.read_only || !config.cleanup_policy.compacts() {
             return Ok(None);
         }
-        let (share, overdue) = self.dirty_share()?;
+        let now = self.host.clock.now();
+        let oldest_allowed = config.max_compaction_lag_ms.map(|lag| now.minus(lag));
+        if let Some(oldest) = oldest_allowed {
+            let active = Arc::clone(self.segments.read().active());
+            if self.began_before(&active, oldest)? {
+                self.seal_active()?;
+            }
+        }
+        self.sync_sealed()?;
+        let view = self.view();
+        let (share, overdue) = match self.dirty_share(&view.segments, oldest_allowed) {
+            // What could not be read was taken away: there will be a next time.
+            Err(_) if self.changed_under(&view) => return Ok(None),
+            found => found?,
+        };
         if share > config.min_cleanable_dirty_ratio || overdue {
             self.compact_sealed().map(Some)
         } else {
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+impl super::Log {
+    /// Rolls now, for tests that want a segment to end there.
+    pub(crate) fn seal_active(&self) -> Result<()> {
+        self.shared.seal_active()
     }
 }
 

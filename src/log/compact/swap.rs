@@ -6,101 +6,96 @@
 //!
 //! 1. `.cleaned` files are complete and synced before the first is renamed to `.swap`; the last
 //!    base goes first. While one `.cleaned` is left, the sources hold.
-//! 2. Once all are `.swap`, durably, the sources go, and then the suffix does.
-//! 3. Opening finishes (2) or undoes (1). A `.swap` that is no run of valid batches is set aside:
-//!    no source goes for it.
+//! 2. Once all are `.swap`, durably, the swap has happened: readers find the outputs (by their open
+//!    files, whatever these are called meanwhile), the sources go, and then the suffix does.
+//! 3. Opening finishes (2) or undoes (1). Whatever lies in the span of the outputs goes, and that
+//!    is all the sources and nothing else, since outputs begin and end where their sources do.
+//! 4. A `.swap` that is no run of valid batches is set aside: no source goes for it.
+//! 5. `layout` is held throughout: nobody else removes or renames segments. Appends and flushes
+//!    wait for the exchange of some pointers and for nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{FileKind, FileName, Stage, file_name};
-use crate::segment::{BatchCursor, Segment};
+use crate::format::{Digest, FileKind, FileName, Stage, file_name};
+use crate::segment::{BatchCursor, Segment, Stop};
 use crate::types::{Offset, Position};
 
 use super::super::Shared;
-use super::super::flush::Turn;
 use super::super::leftovers::OpenStep;
 use super::super::truncate::remove_if_there;
-use super::rewrite::Output;
+use super::View;
+use super::output::Output;
 
-/// The kinds of files that are swapped.
+/// The kinds of files that are swapped, in the order in which they are renamed. The last is one
+/// that every output has: as long as its `.cleaned` is there, the renaming is not complete.
 pub(super) const KINDS: [FileKind; 4] = [
     FileKind::Log,
+    FileKind::TxnIndex,
     FileKind::Index,
     FileKind::TimeIndex,
-    FileKind::TxnIndex,
 ];
 
 impl Shared {
-    /// Counts truncations.
-    pub(super) fn truncation_count(&self) -> u64 {
-        self.truncations.load(crate::sync::Ordering::Acquire)
-    }
-
-    /// Bytes between two index entries.
-    pub(super) fn index_interval_bytes(&self) -> u64 {
-        self.config().index_interval_bytes
-    }
-
-    /// Puts outputs in the place of their sources; false when the sources changed meanwhile and
+    /// Puts outputs in the place of their sources; false when the log was changed meanwhile and
     /// everything stays as it is.
     pub(super) fn swap(
         &self,
         sources: &[Arc<Segment>],
         outputs: Vec<Output>,
-        truncations: u64,
+        view: &View,
     ) -> Result<bool> {
-        let turn = self.begin_write()?;
         let bases: Vec<_> = outputs.iter().map(|output| output.base_offset).collect();
-        let changed = self.truncation_count() != truncations;
-        if changed || sources.iter().any(|source| source.is_gone()) {
+        let layout = match self.change_layout() {
+            Ok(layout) => layout,
+            Err(error) => {
+                self.drop_outputs(&bases);
+                return Err(error);
+            }
+        };
+        let truncated = self.truncation_count() != view.truncations;
+        if truncated || sources.iter().any(|source| source.is_gone()) {
             self.drop_outputs(&bases);
             return Ok(false);
         }
-        let forgotten = self.forget(&turn, sources);
-        let timed = forgotten.and_then(|()| self.keep_times(sources, &bases));
-        if let Err(error) = timed.and_then(|()| self.announce(&bases)) {
+        if let Err(error) = self.forget(sources) {
             self.drop_outputs(&bases);
             return Err(error);
         }
-        let swapped = self.take_places(sources, outputs);
-        drop(turn);
-        // From here on the disk is ahead of what is in memory; the next opening finishes it.
-        swapped.map_err(|error| {
-            let cause = std::io::Error::other(error.to_string());
-            self.poisoned(self.dir.to_path_buf(), cause)
-        })?;
+        self.announce(&bases)?;
+        let new = self.exchange(sources, outputs);
+        let settled = self.settle_names(sources, &bases);
+        // Readers are ahead of the names; the next opening brings these up.
+        settled.map_err(|error| self.halted(&error))?;
+        for (segment, digest) in new {
+            // A hint: one that cannot be written is missing, and nothing else.
+            drop(segment.write_digest(&self.host.disk, &digest));
+            segment.close_file();
+        }
+        drop(layout);
         Ok(true)
     }
 
     /// Sees to it that nothing speaks of the sources any more that outlives them: no mark, and no
     /// digest, which a broker that finishes the swap would leave in place.
-    fn forget(&self, turn: &Turn<'_>, sources: &[Arc<Segment>]) -> Result<()> {
+    fn forget(&self, sources: &[Arc<Segment>]) -> Result<()> {
+        let turn = self.begin_write()?;
         let last = sources.last().map_or(0, |last| last.base_offset());
-        self.settle_mark_above(turn, last)?;
+        self.settle_mark_above(&turn, last)?;
         for source in sources {
-            source.remove_digest(&self.host.disk)?;
+            source.retire_digest(&self.host.disk)?;
         }
         Ok(())
     }
 
-    /// Gives the outputs the time of the newest source: where records have no timestamps, it is
-    /// what retention goes by.
-    fn keep_times(&self, sources: &[Arc<Segment>], bases: &[Offset]) -> Result<()> {
-        let disk = &self.host.disk;
-        let times: Result<Vec<_>> = sources.iter().map(|source| source.modified(disk)).collect();
-        let Some(newest) = times?.into_iter().max() else {
-            return Ok(());
-        };
-        for base in bases {
-            let path = self.cleaned_path(*base, FileKind::Log);
-            disk.set_modified(&path, newest)
-                .at(&path, "set the time of")?;
-        }
-        Ok(())
+    /// Latches the log where files are neither as before nor as after: the next opening settles
+    /// them.
+    fn halted(&self, error: &Error) -> Error {
+        let cause = std::io::Error::other(error.to_string());
+        self.poisoned(self.dir.to_path_buf(), cause)
     }
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
@@ -109,66 +104,88 @@ impl Shared {
             for kind in KINDS {
                 let from = self.cleaned_path(*base, kind);
                 let to = self.staged_path(*base, kind, Stage::Swap);
-                rename_if_there(&self.host.disk, &from, &to)?;
+                if let Err(error) = rename_if_there(&self.host.disk, &from, &to) {
+                    return Err(self.take_back(bases, error));
+                }
             }
         }
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
+        let synced = self.host.disk.sync_dir(&self.dir);
+        synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))
     }
 
-    /// Removes the sources and takes the suffix off (I2). Readers wait at the set of segments for
-    /// as long as the renames take.
-    fn take_places(&self, sources: &[Arc<Segment>], outputs: Vec<Output>) -> Result<()> {
-        let mut segments = self.segments.write();
+    /// Undoes an announcement that failed: first what is `.swap` already, while the `.cleaned` that
+    /// could not be renamed keeps it from counting.
+    fn take_back(&self, bases: &[Offset], error: Error) -> Error {
+        for base in bases {
+            for kind in KINDS {
+                let path = self.staged_path(*base, kind, Stage::Swap);
+                if let Err(left) = remove_if_there(&self.host.disk, &path) {
+                    return self.halted(&left);
+                }
+            }
+        }
+        self.drop_outputs(bases);
+        error
+    }
+
+    /// Lets readers find the outputs and no longer the sources. The outputs keep their files open,
+    /// and their indexes and digests in memory, until their names are settled.
+    fn exchange(
+        &self,
+        sources: &[Arc<Segment>],
+        outputs: Vec<Output>,
+    ) -> Vec<(Arc<Segment>, Digest)> {
+        let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
+            return Vec::new();
+        };
+        let nexts = outputs.iter().skip(1).map(|output| output.base_offset);
+        let nexts: Vec<_> = nexts.chain(std::iter::once(last.next_offset())).collect();
+        let made = outputs.into_iter().zip(nexts).map(|(output, next)| {
+            let (base, next) = (output.base_offset, next.max(output.next_offset));
+            let segment = Segment::sealed(Arc::clone(&self.dir), base, output.end, next);
+            segment.keep_file(&output.file);
+            segment.set_index(output.index, output.newest);
+            let digest = output.digest.finish(next, output.index_crcs);
+            segment.guard_by(digest.clone());
+            (Arc::new(segment), digest)
+        });
+        let new: Vec<_> = made.collect();
+        let segments_of_them = new.iter().map(|(segment, _)| Arc::clone(segment)).collect();
+        {
+            let _end_stands_still = self.append.lock();
+            let mut segments = self.segments.write();
+            segments.replace(first.base_offset(), last.base_offset(), segments_of_them);
+            for source in sources {
+                source.mark_gone();
+            }
+        }
         for source in sources {
-            source.mark_gone();
             source.close_file();
         }
-        let staying: BTreeSet<PathBuf> = outputs
+        new
+    }
+
+    /// Removes the sources and takes the suffix off the outputs (I2).
+    fn settle_names(&self, sources: &[Arc<Segment>], bases: &[Offset]) -> Result<()> {
+        let staying: BTreeSet<PathBuf> = bases
             .iter()
-            .flat_map(|output| KINDS.map(|kind| self.live_path(output.base_offset, kind)))
+            .flat_map(|base| KINDS.map(|kind| self.staged_path(*base, kind, Stage::Live)))
             .collect();
         for path in sources.iter().flat_map(|source| source.paths()) {
             if !staying.contains(&path) {
                 remove_if_there(&self.host.disk, &path)?;
             }
         }
-        for output in &outputs {
+        for base in bases {
             for kind in KINDS {
-                let from = self.staged_path(output.base_offset, kind, Stage::Swap);
-                let to = self.live_path(output.base_offset, kind);
+                let from = self.staged_path(*base, kind, Stage::Swap);
+                let to = self.staged_path(*base, kind, Stage::Live);
                 if !rename_if_there(&self.host.disk, &from, &to)? {
                     remove_if_there(&self.host.disk, &to)?;
                 }
             }
         }
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
-        if let (Some(first), Some(last)) = (sources.first(), sources.last()) {
-            let end = last.next_offset();
-            let new = self.segments_of(outputs, end);
-            segments.replace(first.base_offset(), last.base_offset(), new);
-        }
-        Ok(())
-    }
-
-    fn live_path(&self, base: Offset, kind: FileKind) -> PathBuf {
-        self.staged_path(base, kind, Stage::Live)
-    }
-
-    /// The outputs as segments, with their digests. The last one ends where its sources did, so
-    /// that no offset belongs to nobody.
-    fn segments_of(&self, outputs: Vec<Output>, end: Offset) -> Vec<Arc<Segment>> {
-        let bases = outputs.iter().skip(1).map(|output| output.base_offset);
-        let nexts: Vec<_> = bases.chain(std::iter::once(end)).collect();
-        let made = outputs.into_iter().zip(nexts).map(|(output, next)| {
-            let next = next.max(output.next_offset);
-            let segment =
-                Segment::sealed(Arc::clone(&self.dir), output.base_offset, output.end, next);
-            let digest = output.digest.finish(next, output.index_crcs);
-            // A hint: one that cannot be written is missing, and nothing else.
-            drop(segment.write_digest(&self.host.disk, &digest));
-            Arc::new(segment)
-        });
-        made.collect()
+        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 }
 
@@ -180,54 +197,110 @@ fn rename_if_there(disk: &Disk, from: &Path, to: &Path) -> Result<bool> {
     }
 }
 
+/// What a swap that was cut off comes to.
+#[derive(Debug, Default)]
+pub(in crate::log) struct SettledSwaps {
+    /// Files that count for nothing: of a swap that was not complete.
+    void: Vec<String>,
+    /// `.swap` files that are none.
+    broken: Vec<(String, Offset)>,
+    /// The other `.swap` files: they take their place.
+    taking_place: Vec<(String, Offset, FileKind)>,
+    /// Outputs, and one past the last offset of each.
+    outputs: BTreeMap<Offset, Offset>,
+}
+
+impl SettledSwaps {
+    /// Looks at what is there, and changes nothing.
+    pub(in crate::log) fn plan(
+        disk: &Disk,
+        dir: &Path,
+        names: &[(String, FileName)],
+    ) -> Result<Self> {
+        let staged = |wanted: Stage| {
+            names.iter().filter_map(move |(name, parsed)| match parsed {
+                FileName::Segment { base, kind, stage } if *stage == wanted => {
+                    Some((name.clone(), *base, *kind))
+                }
+                _ => None,
+            })
+        };
+        let first_cleaned = staged(Stage::Cleaned).map(|(_, base, _)| base).min();
+        let mut plan = Self::default();
+        for (name, base, kind) in staged(Stage::Swap) {
+            if first_cleaned.is_some_and(|first| base >= first) {
+                plan.void.push(name);
+            } else if kind == FileKind::Log {
+                match next_offset_of(disk, &dir.join(&name), base)? {
+                    Some(next) => {
+                        plan.outputs.insert(base, next);
+                        plan.taking_place.push((name, base, kind));
+                    }
+                    None => plan.broken.push((name, base)),
+                }
+            } else {
+                plan.taking_place.push((name, base, kind));
+            }
+        }
+        // Last, for as long as they are there, a `.swap` above them counts for nothing.
+        plan.void
+            .extend(staged(Stage::Cleaned).map(|(name, ..)| name));
+        Ok(plan)
+    }
+
+    /// Takes the sources out of the segments that are there and puts the outputs in.
+    pub(in crate::log) fn apply_to(&self, bases: &mut BTreeSet<Offset>) -> Vec<Offset> {
+        let Some(first) = self.outputs.keys().min() else {
+            return Vec::new();
+        };
+        let end = self.outputs.values().max().copied().unwrap_or(*first);
+        let replaced: Vec<_> = bases.range(*first..end.max(*first)).copied().collect();
+        bases.retain(|base| !replaced.contains(base));
+        bases.extend(self.outputs.keys());
+        replaced
+    }
+
+    /// The outputs that still go by their `.swap` names, opened: for a log that only looks.
+    pub(in crate::log) fn open_outputs(
+        &self,
+        disk: &Disk,
+        dir: &Path,
+    ) -> Result<BTreeMap<Offset, Arc<File>>> {
+        let logs = self
+            .taking_place
+            .iter()
+            .filter(|(_, _, kind)| *kind == FileKind::Log);
+        logs.map(|(name, base, _)| {
+            let path = dir.join(name);
+            let file = disk.open(&path, Access::Read).at(&path, "open")?;
+            Ok((*base, Arc::new(file)))
+        })
+        .collect()
+    }
+}
+
 /// Finishes or undoes a swap that was cut off (I3). `bases` are the segments that are there.
 pub(in crate::log) fn settle_swaps(
     step: &mut OpenStep<'_>,
-    names: &[(String, FileName)],
+    plan: &SettledSwaps,
     bases: &mut BTreeSet<Offset>,
 ) -> Result<()> {
-    let staged = |wanted: Stage| {
-        names.iter().filter_map(move |(name, parsed)| match parsed {
-            FileName::Segment { base, kind, stage } if *stage == wanted => {
-                Some((name, *base, *kind))
-            }
-            _ => None,
-        })
-    };
-    let first_cleaned = staged(Stage::Cleaned).map(|(_, base, _)| base).min();
-    for (name, ..) in staged(Stage::Cleaned) {
+    for name in &plan.void {
         step.remove(name)?;
     }
-    let mut finished = Vec::new();
-    for (name, base, kind) in staged(Stage::Swap) {
-        if first_cleaned.is_some_and(|first| base >= first) {
-            step.remove(name)?;
-        } else if kind == FileKind::Log {
-            match next_offset_of(step.disk, &step.dir.join(name), base)? {
-                Some(next) => finished.push((base, next)),
-                None => step.set_aside(name, base)?,
-            }
-        }
+    for (name, base) in &plan.broken {
+        step.set_aside(name, *base)?;
     }
-    let range = finished.iter().map(|(base, _)| *base).min().unwrap_or(0)
-        ..finished.iter().map(|(_, next)| *next).max().unwrap_or(0);
-    let replaced: Vec<_> = bases
-        .iter()
-        .copied()
-        .filter(|base| range.contains(base))
-        .collect();
-    for base in replaced {
+    for base in plan.apply_to(bases) {
         for name in file_name::of_segment(base) {
             remove_if_there(step.disk, &step.dir.join(name))?;
         }
-        bases.remove(&base);
     }
-    bases.extend(finished.iter().map(|(base, _)| *base));
-    for (name, base, kind) in staged(Stage::Swap) {
-        let keeps = kind == FileKind::Log || bases.contains(&base);
-        let to = step.dir.join(FileName::segment(base, kind).to_string());
+    for (name, base, kind) in &plan.taking_place {
+        let to = step.dir.join(FileName::segment(*base, *kind).to_string());
         let from = step.dir.join(name);
-        if keeps && rename_if_there(step.disk, &from, &to)? {
+        // An index without its log is worth nothing.
+        if bases.contains(base) && rename_if_there(step.disk, &from, &to)? {
             step.settled(from);
         } else {
             step.remove(name)?;
@@ -246,8 +319,8 @@ fn next_offset_of(disk: &Disk, path: &Path, base: Offset) -> Result<Option<Offse
             Ok(Some(_)) => {}
             Ok(None) if end == Position::ZERO => return Ok(None),
             Ok(None) => return Ok(Some(cursor.floor())),
-            Err(crate::segment::Stop::Corrupt(_)) => return Ok(None),
-            Err(crate::segment::Stop::Io(error)) => return Err(Error::io(path, "read", error)),
+            Err(Stop::Corrupt(_)) => return Ok(None),
+            Err(Stop::Io(error)) => return Err(Error::io(path, "read", error)),
         }
     }
 }
