@@ -372,10 +372,16 @@ impl Shared {
 
     /// Opens the write side of the active segment when this is the first append since it was
     /// opened or went idle.
+    #[inline]
     pub(super) fn open_writer(&self, state: &mut AppendState) -> Result<()> {
         if state.writer.is_some() {
             return Ok(());
         }
+        self.open_writer_now(state)
+    }
+
+    #[cold]
+    fn open_writer_now(&self, state: &mut AppendState) -> Result<()> {
         let path = state.active.log_path();
         let file = Arc::new(
             self.host

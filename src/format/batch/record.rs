@@ -231,7 +231,11 @@ pub(super) struct Deltas {
 ///
 /// `TooLarge` when a field does not fit in 31 bits, or the whole not in `left`; `out` is then as it
 /// was.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "as a call, a record takes a fifth more"
+)]
 pub(super) fn write_record(
     out: &mut Vec<u8>,
     record: &Record<'_>,
