@@ -10,8 +10,8 @@
 //! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates,
 //!    closes. It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by anybody for as long as a look-up takes.
-//! 4. `layout` guards which sealed segments there are and what their files are called: one at a time
-//!    forgets, truncates, or puts compacted segments in place. It is taken before the turn.
+//! 4. `layout` guards which sealed segments there are and what their files are called: one at a
+//!    time forgets, truncates, or puts compacted segments in place. It is taken before the turn.
 //! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod append;

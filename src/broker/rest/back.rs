@@ -43,8 +43,8 @@ pub(super) fn check(kafka: &KafkaState, identity: &RootIdentity, dir: &Path) -> 
         if topic.settings.get(TIERED).is_some_and(|is| is == "true") {
             return Err(Error::Unsupported {
                 what: format!(
-                    "topic {} is tiered ({TIERED}), says {}: a part of it is not in this directory; \
-                     turn that off under the broker first, or open it read-only",
+                    "topic {} is tiered ({TIERED}), says {}: a part of it is not in this \
+                     directory; turn that off under the broker first, or open it read-only",
                     topic.name,
                     dir.display(),
                 ),

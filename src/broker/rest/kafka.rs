@@ -246,8 +246,8 @@ impl Refused {
             Self::Damaged(reason) => Error::corrupt(path, position, reason),
             Self::Later { api_key, version } => Error::Unsupported {
                 what: format!(
-                    "{} has a record of kind {api_key} in version {version}, from a newer Kafka than \
-                     this crate knows: use a newer version of the crate, or move the topics to an \
+                    "{} has a record of kind {api_key} in version {version}, from a newer Kafka \
+                     than this crate knows: use a newer version of the crate, or move the topics to an \
                      older broker",
                     path.display(),
                 ),

@@ -13,8 +13,8 @@
 //!    the next compaction.
 //! 4. No lock that an append waits for is held while segments are read and written. The swap
 //!    (`swap.rs`) is one step for readers and for a crash.
-//! 5. Retention and truncation may take segments away meanwhile: then the round is given up, nothing
-//!    of it takes its place, and another begins.
+//! 5. Retention and truncation may take segments away meanwhile: then the round is given up,
+//!    nothing of it takes its place, and another begins.
 
 mod key_map;
 mod output;
