@@ -60,6 +60,12 @@ impl<T> fmt::Debug for MutexGuard<'_, T> {
     }
 }
 
+impl<T: fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 /// `parking_lot::RwLock`.
 #[derive(Default)]
 pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
