@@ -6,11 +6,24 @@
 
 use std::time::{Duration, Instant};
 
-pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-pub(crate) use std::sync::OnceLock;
-pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+#[cfg(not(all(test, ottla_shuttle)))]
+mod real {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use std::sync::atomic::{
+        AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, fence,
+    };
+}
+
+#[cfg(all(test, ottla_shuttle))]
+#[path = "sync/model.rs"]
+mod real;
+
+pub(crate) use real::{
+    AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, RwLock,
+    fence,
 };
+pub(crate) use std::sync::OnceLock;
+pub(crate) use std::sync::atomic::Ordering;
 
 #[cfg(test)]
 pub(crate) use std::sync::Barrier;

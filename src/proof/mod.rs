@@ -12,6 +12,7 @@
 //! - `faults`: every operation fails, once and for ever, in every way.
 //! - `full`: a broker whose disk is full.
 //! - `regressions`: what they found, with its story.
+//! - `schedules`: every thread stops anywhere, under a model checker.
 //! - `sabotage`: each safeguard is left out once, and a suite must fail.
 //! - `flips`: every bit of every file is flipped.
 //! - `damage`: every kind of file, damaged in every way, and repaired.
@@ -38,6 +39,8 @@ mod model;
 mod regressions;
 mod rig;
 mod sabotage;
+#[cfg(ottla_shuttle)]
+mod schedules;
 
 /// How much is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

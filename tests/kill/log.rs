@@ -100,25 +100,6 @@ fn look(dir: &Path, way: Way, acknowledged: u64) -> Log {
     log
 }
 
-/// What `tests/real_disk.sh` asks for after a power cut; nothing when it is run as a test. The task
-/// is the number of the way and what was acknowledged.
-#[test]
-fn look_after_a_power_cut() {
-    let Some((dir, task)) = task() else {
-        return;
-    };
-    let (number, acknowledged) = task.split_once(':').unwrap();
-    let way = way(number.parse().unwrap());
-    let log = look(Path::new(&dir), way, acknowledged.parse().unwrap());
-    let report = log.open_report();
-    println!(
-        "{way:?}: {acknowledged} acknowledged, {} there, {} bytes set aside",
-        log.end_offset(),
-        report.quarantined_bytes
-    );
-    log.close().unwrap();
-}
-
 /// Kills writers of one log a few times.
 fn lineage(number: u64, kills: u64, counts: &Mutex<Counts>) {
     let way = way(number);
