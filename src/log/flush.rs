@@ -252,8 +252,8 @@ impl Shared {
     /// costs only a rebuild.
     fn extend_index(&self, work: &Work) -> IndexWritten {
         let (disk, before) = (&self.host.disk, work.index_written);
-        // Under `Always` every group of appends comes by here, and others wait for it: a few entries
-        // wait for more. A crash then has 256 KiB more to scan.
+        // Under `Always` every group of appends comes by here, and others wait for it: a few
+        // entries wait for more. A crash then has 256 KiB more to scan.
         if self.hot.durability() == Durability::Always {
             let (entries, _) = work.active.index_lens();
             if entries < before.entries().saturating_add(INDEX_ENTRIES_MIN) {

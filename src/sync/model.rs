@@ -1,5 +1,5 @@
-//! The locks and atomics of a model checker, with the faces of the real ones: it stops any thread at
-//! any of them, and lets another go on.
+//! The locks and atomics of a model checker, with the faces of the real ones: it stops any thread
+//! at any of them, and lets another go on.
 //!
 //! Knows nothing about time: a wait with a deadline waits until it is woken, and never longer than
 //! the model's other threads live.

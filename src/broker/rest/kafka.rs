@@ -247,8 +247,8 @@ impl Refused {
             Self::Later { api_key, version } => Error::Unsupported {
                 what: format!(
                     "{} has a record of kind {api_key} in version {version}, from a newer Kafka \
-                     than this crate knows: use a newer version of the crate, or move the topics to an \
-                     older broker",
+                     than this crate knows: use a newer version of the crate, or move the topics \
+                     to an older broker",
                     path.display(),
                 ),
             },
