@@ -14,6 +14,7 @@ mod concurrency;
 mod flights;
 mod helpers;
 mod latest_state;
+mod panics;
 mod public_api;
 mod readme;
 mod retention;

@@ -107,6 +107,7 @@ pub(super) fn decompress(
     budget: usize,
 ) -> Result<Vec<u8>, DecodeError> {
     let unpacked = match codec {
+        Compression::None if packed.len() > budget => Err(Refusal::TooLarge),
         Compression::None => Ok(packed.to_vec()),
         #[cfg(feature = "gzip")]
         Compression::Gzip => gzip::decompress(packed, budget),
