@@ -82,6 +82,57 @@ fn names_that_kafka_refuses_are_refused() {
     check_intact(broker, root.path(), &before);
 }
 
+/// Kafka's rule, said once more: `Topic.validate`.
+fn is_kafkas(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !matches!(name, "" | "." | "..") && name.len() <= 249 && name.bytes().all(legal)
+}
+
+#[test]
+fn no_name_leads_out_of_the_directory() {
+    const LETTERS: [char; 16] = [
+        '.', '.', '.', '/', '/', '\\', '\0', '-', '_', 'a', 'Z', '0', ' ', ':', '\u{e4}', '\n',
+    ];
+    let outside = scratch();
+    let root = outside.path().join("data");
+    let broker = broker(&root);
+    let before = directories(&root);
+    let names = match std::env::var("OTTLA_PROOF") {
+        Ok(_) => 1_000_000_u64,
+        Err(_) => 100_000,
+    };
+    let (mut legal, mut made) = (0, 0);
+    let mut state = 1_u64;
+    for number in 0..names {
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            usize::try_from(state >> 33).unwrap()
+        };
+        let len = random() % 9;
+        let name: String = (0..len)
+            .map(|_| LETTERS[random() % LETTERS.len()])
+            .collect();
+        if is_kafkas(&name) {
+            legal += 1;
+            // It may still be taken, or too much like one that is there.
+            if number % 100 == 0 && broker.create_topic(&name, TopicConfig::default()).is_ok() {
+                made += 1;
+                broker.delete_topic(&name).unwrap();
+            }
+            continue;
+        }
+        let answer = broker.create_topic(&name, TopicConfig::default());
+        assert!(matches!(answer, Err(Error::InvalidName { .. })), "{name:?}");
+        assert!(broker.topic(&name).is_err() && broker.delete_topic(&name).is_err());
+    }
+    println!("names: {names} tried, {legal} legal, {made} of them made");
+    assert!(legal > names / 100 && made > 0);
+    assert_eq!(directories(outside.path()), ["data"]);
+    check_intact(broker, &root, &before);
+}
+
 #[test]
 fn the_longest_name_is_taken() {
     let root = scratch();
