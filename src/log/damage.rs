@@ -164,7 +164,9 @@ impl Opening<'_> {
     /// Notes what is known of a segment that was just checked. Without a mark nobody knows whose
     /// state a digest is of.
     pub(super) fn learn(&mut self, segment: &Arc<Segment>, scanned: &TailScan) {
-        if scanned.dense {
+        // A log that was cut inside a gap ends in one, and goes on behind it.
+        let ends_in_gap = scanned.next_offset < segment.next_offset();
+        if scanned.dense && !ends_in_gap {
             segment.set_guard(Guard::Dense);
         } else if self.mark.is_none() {
             segment.set_guard(Guard::Rising);
