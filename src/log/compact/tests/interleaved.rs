@@ -234,3 +234,23 @@ fn a_log_that_was_truncated_inside_a_gap_goes_on_behind_it_after_a_crash() {
         assert_eq!(bench.offsets(), [85]);
     }
 }
+
+/// Found by the random histories: the segment was taken for one without gaps, and reading what was
+/// appended behind the gap was called damage.
+#[test]
+fn a_log_that_ends_in_a_gap_can_be_read_behind_it_after_a_crash() {
+    let mut bench = Bench::new();
+    bench.open();
+    for (key, value) in [("a", "1"), ("b", "1"), ("b", "2")] {
+        bench.log().append(Record::keyed(key, value)).unwrap();
+    }
+    bench.log().compact().unwrap();
+    bench.log().truncate(2).unwrap();
+    let next = bench.sim.process_crash();
+    bench.log.take().unwrap().abandon();
+    bench.sim = next;
+    bench.open();
+    assert_eq!(bench.offsets(), [0]);
+    assert_eq!(bench.log().append(Record::keyed("b", "3")).unwrap(), 2);
+    assert_eq!(bench.offsets(), [0, 2]);
+}
