@@ -16,11 +16,10 @@ const ROOT: &str = "OTTLA_VICTIM_ROOT";
 const NODE: &str = "OTTLA_VICTIM_NODE";
 const APPENDED: &str = "appended";
 
-/// What the process does; nothing when it is run as a test.
-#[test]
-fn append_until_killed() {
+/// In a process that [`Victim`] started: appends until it is killed. False in a test run.
+pub(crate) fn appended_as_a_victim() -> bool {
     let Some(root) = env::var_os(ROOT) else {
-        return;
+        return false;
     };
     let node = env::var(NODE).unwrap().parse().unwrap();
     let broker = Broker::open_with(root, BrokerConfig::default().node_id(node)).unwrap();
@@ -32,6 +31,7 @@ fn append_until_killed() {
         let mut errors = std::io::stderr().lock();
         writeln!(errors, "{APPENDED}").unwrap();
     }
+    true
 }
 
 /// Such a process.
@@ -44,7 +44,11 @@ pub(crate) struct Victim {
 impl Victim {
     pub(crate) fn spawn(root: &Path, node: u32) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "victim::append_until_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "to_and_fro::a_root_goes_out_and_comes_back",
+                "--nocapture",
+            ])
             .env(ROOT, root)
             .env(NODE, node.to_string())
             .stdin(Stdio::null())

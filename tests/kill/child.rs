@@ -7,7 +7,7 @@
 use std::env;
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What the child is told to do.
@@ -15,8 +15,8 @@ const TASK: &str = "OTTLA_KILL_TASK";
 const DIR: &str = "OTTLA_KILL_DIR";
 
 /// In a child, its directory and its task; in a test run, nothing.
-pub(crate) fn task() -> Option<(String, String)> {
-    Some((env::var(DIR).ok()?, env::var(TASK).ok()?))
+pub(crate) fn task() -> Option<(PathBuf, String)> {
+    Some((env::var_os(DIR)?.into(), env::var(TASK).ok()?))
 }
 
 /// Says that something was acknowledged: in one write, so that a line is whole or not there.

@@ -53,14 +53,10 @@ fn open(dir: &Path, way: Way) -> Log {
     Log::open(dir, config(way)).unwrap()
 }
 
-/// What a child does; nothing when it is run as a test.
-#[test]
-fn append_until_killed() {
-    let Some((dir, task)) = task() else {
-        return;
-    };
+/// What a child does.
+fn append_until_killed(dir: &Path, task: &str) -> ! {
     let way = way(task.parse().unwrap());
-    let log = open(Path::new(&dir), way);
+    let log = open(dir, way);
     let (of, bytes) = way.batch;
     loop {
         let batch = log.end_offset();
@@ -110,7 +106,7 @@ fn lineage(number: u64, kills: u64, counts: &Mutex<Counts>) {
     for round in 0..kills {
         // Now and then it is killed before it could say anything: while it opens the log.
         let lines = rng.below(if way.batch.1 > 10_000 { 4 } else { 60 });
-        let name = "log::append_until_killed";
+        let name = "log::a_kill_at_any_moment_loses_and_invents_nothing";
         let said = run_and_kill(name, &dir, &number.to_string(), lines, &mut rng);
         let acknowledged = said.last().map_or(end, |(_, end)| *end);
         let log = look(&dir, way, acknowledged);
@@ -130,6 +126,9 @@ fn lineage(number: u64, kills: u64, counts: &Mutex<Counts>) {
 
 #[test]
 fn a_kill_at_any_moment_loses_and_invents_nothing() {
+    if let Some((dir, task)) = task() {
+        append_until_killed(&dir, &task);
+    }
     let wanted = scale(100, 1_000, 100_000);
     let torn = scale(10, 100, 10_000);
     let began = Instant::now();

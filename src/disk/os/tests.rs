@@ -14,7 +14,8 @@ use crate::sync::Barrier;
 
 use super::calls;
 
-const CHILD: &str = "disk::os::tests::another_process_takes_the_lock";
+/// The test that is started again: in the new process it takes the lock, and nothing else.
+const CHILD: &str = "disk::os::tests::another_process_is_refused_and_its_death_gives_the_lock_back";
 const PATH: &str = "OTTLA_TEST_LOCK_PATH";
 const KIND: &str = "OTTLA_TEST_LOCK_KIND";
 
@@ -31,7 +32,7 @@ fn is_free(path: &Path) -> bool {
 /// Starts another process that takes the lock in its way; the process, and whether it has it.
 fn child(path: &Path, kind: &str) -> (Child, bool) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([CHILD, "--exact", "--ignored", "--nocapture"])
+        .args([CHILD, "--exact", "--nocapture"])
         .env(PATH, path)
         .env(KIND, kind)
         .stdin(Stdio::piped())
@@ -46,11 +47,11 @@ fn child(path: &Path, kind: &str) -> (Child, bool) {
     (child, answer.unwrap() == "held")
 }
 
-#[test]
-#[ignore = "run by the tests that need another process"]
-fn another_process_takes_the_lock() {
+/// In a process that [`child`] started: takes the lock as it was told, until the parent goes away
+/// or kills it. False in a test run.
+fn took_it_as_a_child() -> bool {
     let (Some(path), Ok(kind)) = (std::env::var_os(PATH), std::env::var(KIND)) else {
-        return;
+        return false;
     };
     let path = Path::new(&path);
     let file = open(path);
@@ -60,12 +61,15 @@ fn another_process_takes_the_lock() {
         None => calls::lock_record(&file),
     };
     println!("\nthe lock is {}", if held { "held" } else { "refused" });
-    // Until the parent goes away or kills this process.
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    true
 }
 
 #[test]
 fn another_process_is_refused_and_its_death_gives_the_lock_back() {
+    if took_it_as_a_child() {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(".lock");
     let (mut first, held) = child(&path, "ours");
