@@ -29,7 +29,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::types::{Sabotage, Timestamp};
+use crate::types::{Sabotage, Timestamp, to_u64};
 
 pub(crate) use appender::Appender;
 
@@ -391,5 +391,5 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// The place `bytes` after `position`.
 fn advance(position: u64, bytes: usize) -> u64 {
-    position.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX))
+    position.saturating_add(to_u64(bytes))
 }

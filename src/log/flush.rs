@@ -28,6 +28,11 @@ use super::host::Chore;
 /// How many new entries are worth opening the index files for between two durable appends.
 const INDEX_ENTRIES_MIN: usize = 64;
 
+/// What the flusher was asked for and has not begun, in [`Shared::flush_asked`]; 0 is nothing. One
+/// asked for at once comes before one that was asked for later.
+const FLUSH_LATER: u32 = 1;
+const FLUSH_NOW: u32 = 2;
+
 /// What the turn guards.
 #[derive(Debug)]
 pub(super) struct TurnState {
@@ -325,15 +330,21 @@ impl Shared {
     }
 
     /// Has the flusher flush after some time, unless it will already.
+    #[inline]
     pub(super) fn schedule_flush(&self, after: Duration) {
-        if after.is_zero() || !self.flush_scheduled.load(Ordering::Relaxed) {
-            self.schedule_flush_slowly(after);
+        let wanted = if after.is_zero() {
+            FLUSH_NOW
+        } else {
+            FLUSH_LATER
+        };
+        if self.flush_asked.load(Ordering::Relaxed) < wanted {
+            self.schedule_flush_slowly(wanted, after);
         }
     }
 
     #[cold]
-    fn schedule_flush_slowly(&self, after: Duration) {
-        if self.read_only || self.flush_scheduled.swap(true, Ordering::AcqRel) && !after.is_zero() {
+    fn schedule_flush_slowly(&self, wanted: u32, after: Duration) {
+        if self.read_only || self.flush_asked.fetch_max(wanted, Ordering::AcqRel) >= wanted {
             return;
         }
         let now = self.host.clock.instant();
@@ -400,7 +411,12 @@ impl Shared {
 
     /// The flush that an interval, a roll or a growing tail asked for.
     fn flush_by_the_way(&self) {
-        self.flush_scheduled.store(false, Ordering::Release);
+        {
+            // Together, or the appends between the two would ask again, each for a sync of its own.
+            let mut state = self.append.lock();
+            state.unsynced_bytes = 0;
+            self.flush_asked.store(0, Ordering::Release);
+        }
         if self.closed.load(Ordering::Acquire) {
             return;
         }
@@ -460,6 +476,9 @@ impl Shared {
 
 /// Takes over what is to be synced.
 fn gather(state: &mut AppendState) -> Work {
+    if let Some(writer) = &mut state.writer {
+        writer.synced();
+    }
     let work = Work {
         sealing: std::mem::take(&mut state.sealing),
         names: std::mem::take(&mut state.names_unsynced),
@@ -479,5 +498,53 @@ fn gather(state: &mut AppendState) -> Work {
 impl Chore for Shared {
     fn run(&self) {
         self.flush_by_the_way();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::clock::Clock;
+    use crate::disk::sim::Sim;
+    use crate::log::append::UNSYNCED_BYTES_SOFT;
+    use crate::log::host::Chore;
+    use crate::log::{LogConfig, OpenMode, open_alone_on};
+    use crate::sync::Mutex;
+
+    /// Keeps the flusher busy for as long as somebody else has the lock.
+    struct Busy(Mutex<()>);
+
+    impl Chore for Busy {
+        fn run(&self) {
+            drop(self.0.lock());
+        }
+    }
+
+    #[test]
+    fn however_many_appends_ask_meanwhile_one_flush_follows() {
+        let (disk, clock) = (Sim::new().disk(), Clock::default());
+        let (dir, config) = (Path::new("/log"), LogConfig::default());
+        let log = open_alone_on(&disk, &clock, dir, config, OpenMode::Write, false).unwrap();
+        let flusher = &log.shared.host.flusher;
+        let busy = Arc::new(Busy(Mutex::new(())));
+        let kept_busy = busy.0.lock();
+        let chore: Arc<dyn Chore> = Arc::<Busy>::clone(&busy);
+        flusher.schedule(clock.instant(), Arc::downgrade(&chore));
+        let record = vec![7; 256 << 10];
+        for _ in 0..UNSYNCED_BYTES_SOFT / (256 << 10) + 32 {
+            log.append(&record).unwrap();
+        }
+        assert!(flusher.waiting() <= 2, "{} wait", flusher.waiting());
+        let end = log.end_offset();
+        drop(kept_busy);
+        let arrives = (0..60_000).any(|_| {
+            // Nothing comes: this is a pause.
+            log.wait_for(end, Duration::from_millis(1)).unwrap();
+            log.flushed_offset() == end
+        });
+        assert!(arrives, "the flush never came");
     }
 }

@@ -109,6 +109,12 @@ impl Flusher {
         self.manual
     }
 
+    /// How many chores wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.chores.lock().due.len()
+    }
+
     /// Has a chore run at a time, or soon after.
     pub(crate) fn schedule(&self, at: Instant, chore: Weak<dyn Chore>) {
         if self.manual {

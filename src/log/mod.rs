@@ -64,7 +64,9 @@ pub(crate) use verify::{fits_mark, partitions, problem, verify_alone, verify_roo
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline,
+};
 use crate::types::{
     Compression, Durability, Offset, ReadIsolation, Record, Sabotage, Settings as _, Start,
     Timestamp,
@@ -129,7 +131,8 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     turn: Mutex<TurnState>,
     turn_over: Condvar,
-    flush_scheduled: AtomicBool,
+    /// What the flusher was asked for and has not begun.
+    flush_asked: AtomicU32,
     digesting: Arc<Digesting>,
     signal: Signal,
     /// What there is of transactions, and the count of truncations at which that was found out.

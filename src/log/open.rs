@@ -20,7 +20,7 @@ use crate::disk::{Access, Disk, File, Lock, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
-use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, Signal};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, Sabotage, to_usize};
 
 use super::append::{AppendState, Gate, HotSettings};
@@ -475,7 +475,7 @@ impl Opening<'_> {
             closed: AtomicBool::new(false),
             turn: Mutex::new(TurnState::new(mark)),
             turn_over: Condvar::new(),
-            flush_scheduled: AtomicBool::new(false),
+            flush_asked: AtomicU32::new(0),
             digesting: Digesting::new(me.clone()),
             signal: Signal::default(),
             survey: Mutex::new(None),

@@ -23,16 +23,18 @@ impl Position {
 
     /// The place `bytes` further on.
     pub(crate) fn plus(self, bytes: usize) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(to_u64(bytes)))
     }
 
     /// How many bytes lie between `earlier` and this place, 0 when it is not earlier.
     pub(crate) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// A size in memory as a count; nothing in memory is larger than a count can say.
+pub(crate) fn to_u64(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 /// A count as a size in memory; a count that no memory can hold becomes the largest one.
