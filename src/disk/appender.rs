@@ -37,13 +37,15 @@ use crate::types::{WriteMode, to_u64, to_usize};
 const STEP_MIN: u64 = 64 * 1024;
 const STEP_MAX: u64 = 64 * 1024 * 1024;
 
+// In the crate's own tests both are small, so that the proofs, whose logs are small, meet them.
+
 /// A window ends at a multiple of this: what lies behind it is not mapped any more when it is
 /// synced, which spares the system an interrupt of the other processors for every page.
-const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+const WINDOW_BYTES: u64 = if cfg!(test) { 8 } else { 4 * 1024 } * 1024;
 
 /// Zeros are written ahead up to a multiple of this, once as much was appended since the last sync.
 /// Appends of this many bytes are plain writes, for they make many pages at once by themselves.
-const AHEAD_BYTES: u64 = 512 * 1024;
+const AHEAD_BYTES: u64 = if cfg!(test) { 1 } else { 512 } * 1024;
 
 /// What is written ahead: memory that nobody ever writes to, so it takes up next to nothing.
 static ZEROS: OnceLock<Vec<u8>> = OnceLock::new();

@@ -57,6 +57,7 @@ fn places() -> [Place; 2] {
 #[derive(Clone, Debug)]
 enum Step {
     Append(usize),
+    Synced,
     Cut(u16),
     Trim,
     Reopen(WriteMode),
@@ -71,6 +72,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (0usize..2000).prop_map(Step::Append),
         1 => (0usize..300_000).prop_map(Step::Append),
+        1 => Just(Step::Synced),
         1 => any::<u16>().prop_map(Step::Cut),
         1 => Just(Step::Trim),
         1 => mode.prop_map(Step::Reopen),
@@ -99,6 +101,7 @@ fn check_appender(place: &Place, mode: WriteMode, limit: u64, steps: &[Step]) {
                 appender.append(&bytes).unwrap();
                 model.extend_from_slice(&bytes);
             }
+            Step::Synced => appender.synced(),
             Step::Cut(to) => {
                 let to = model.len() * usize::from(*to) / usize::from(u16::MAX);
                 appender.cut(count(to)).unwrap();
