@@ -56,6 +56,18 @@ impl Signal {
         }
     }
 
+    /// The same without a fence, for whoever published under a lock: everybody who waits has held
+    /// that lock between taking the ticket and looking.
+    ///
+    /// Whoever held it before this thread was counted before, and whoever holds it after sees what
+    /// was published.
+    #[inline]
+    pub(crate) fn raise_after_lock(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.raise_slowly();
+        }
+    }
+
     #[cold]
     fn raise_slowly(&self) {
         let mut raised = self.raised.lock();
@@ -142,6 +154,35 @@ mod tests {
                 asked.store(round, Ordering::Release);
                 asking.raise();
                 await_number(&answering, &answered, round);
+            }
+        });
+    }
+
+    #[test]
+    fn no_raise_without_a_fence_is_missed_by_those_who_held_the_lock() {
+        let (asking, answering) = (Signal::default(), Signal::default());
+        let (asked, answered) = (Mutex::new(0_u64), Mutex::new(0_u64));
+        let put = |number: &Mutex<u64>, signal: &Signal, round| {
+            *number.lock() = round;
+            signal.raise_after_lock();
+        };
+        let end = deadline(Clock::System.instant(), MISSED);
+        let take = |number: &Mutex<u64>, signal: &Signal, round| {
+            let mut ticket = signal.ticket();
+            while *number.lock() < round {
+                assert!(ticket.wait_until(end), "a raise was missed at {round}");
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=50_000 {
+                    take(&asked, &asking, round);
+                    put(&answered, &answering, round);
+                }
+            });
+            for round in 1..=50_000 {
+                put(&asked, &asking, round);
+                take(&answered, &answering, round);
             }
         });
     }

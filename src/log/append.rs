@@ -407,10 +407,10 @@ impl Shared {
             Durability::Always if Sabotage::AcknowledgedBeforeSync.is_on() => self.raise(),
             Durability::Always => return self.flush_to(end).map(drop),
             Durability::Interval(every) => {
-                self.raise();
+                self.raise_appended();
                 self.schedule_flush(every);
             }
-            Durability::Os => self.raise(),
+            Durability::Os => self.raise_appended(),
         }
         if unsynced_bytes >= UNSYNCED_BYTES_SOFT || backlog > 0 {
             self.sync_behind(end, backlog);

@@ -373,6 +373,7 @@ impl Log {
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
         let until = deadline(self.shared.host.clock.instant(), timeout);
         let mut ticket = self.shared.signal.ticket();
+        self.shared.let_appends_see();
         loop {
             if self.high_watermark() > offset {
                 return Ok(true);
@@ -587,6 +588,22 @@ impl Shared {
         }
     }
 
+    /// The same for an append, which has just given back the append lock: without a fence, for
+    /// those who wait have [let it see](Self::let_appends_see) them.
+    #[inline]
+    fn raise_appended(&self) {
+        self.signal.raise_after_lock();
+        if self.watched.load(Ordering::Relaxed) {
+            self.raise_watchers();
+        }
+    }
+
+    /// Whoever waits calls this before looking at the end of the log: an append that it does not
+    /// see there sees that somebody waits.
+    fn let_appends_see(&self) {
+        drop(self.append.lock());
+    }
+
     #[cold]
     fn raise_watchers(&self) {
         for watcher in self.watchers.read().iter().filter_map(Weak::upgrade) {
@@ -599,6 +616,8 @@ impl Shared {
         forget(&mut watchers, signal);
         watchers.push(Arc::downgrade(signal));
         self.watched.store(true, Ordering::SeqCst);
+        drop(watchers);
+        self.let_appends_see();
     }
 
     fn unwatch(&self, signal: &Arc<Signal>) {
