@@ -42,6 +42,9 @@ fn main() {
     if let Some(dir) = std::env::var_os(open::CRASH) {
         open::append_and_die(std::path::Path::new(&dir));
     }
+    if let Some(dir) = std::env::var_os(open::IDLE) {
+        return open::open_and_tell(std::path::Path::new(&dir));
+    }
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let effort = if quick { Effort::Quick } else { Effort::Full };
     let wanted: Vec<&str> = arguments

@@ -1,5 +1,7 @@
 //! Opening: after a clean close and after a crash; and what partitions cost that nobody uses.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,6 +13,9 @@ use crate::tools::{VALUE_BYTES, Values, scratch, width_of};
 
 /// Set for the process that is to die with a tail that was never synced.
 pub(crate) const CRASH: &str = "OTTLA_BENCH_CRASH";
+
+/// Set for the process that is to open partitions and say what they cost.
+pub(crate) const IDLE: &str = "OTTLA_BENCH_IDLE";
 
 /// Bytes that are appended before the crash: below what the flusher syncs by itself.
 const CRASH_BYTES: u64 = 30 << 20;
@@ -116,6 +121,7 @@ fn after_a_crash(rows: &Rows) {
     let mut speeds = Vec::new();
     let mut with_rewrite = Vec::new();
     let mut floors = Vec::new();
+    let mut written = Vec::new();
     for _ in 0..rows.effort.pick(2, 7) {
         let dir = scratch();
         let program = std::env::current_exe().unwrap();
@@ -124,6 +130,12 @@ fn after_a_crash(rows: &Rows) {
             .status()
             .unwrap();
         assert!(!died.success());
+        // Warm: read once, as after a process that died and not a machine.
+        let path = dir.path().join(format!("{:020}.log", 0));
+        let bytes = std::fs::read(&path).unwrap();
+        let began = Instant::now();
+        std::hint::black_box(crc_fast::crc32_iscsi(&bytes));
+        floors.push(bytes.len() as f64 / began.elapsed().as_secs_f64() / 1e9);
         let began = Instant::now();
         let log = Log::open_read_only(dir.path()).unwrap();
         let took = began.elapsed();
@@ -131,14 +143,16 @@ fn after_a_crash(rows: &Rows) {
         assert!(scanned >= CRASH_BYTES / 2, "{:?}", log.open_report());
         speeds.push(scanned as f64 / took.as_secs_f64() / 1e9);
         drop(log);
-        let bytes = std::fs::read(dir.path().join(format!("{:020}.log", 0))).unwrap();
-        let began = Instant::now();
-        std::hint::black_box(crc_fast::crc32_iscsi(&bytes));
-        floors.push(bytes.len() as f64 / began.elapsed().as_secs_f64() / 1e9);
         let began = Instant::now();
         let log = Log::open(dir.path(), LogConfig::default()).unwrap();
         with_rewrite.push(scanned as f64 / began.elapsed().as_secs_f64() / 1e9);
         drop(log);
+        let again = File::create_new(dir.path().join("raw")).unwrap();
+        let bytes = bytes.get(..usize::try_from(scanned).unwrap()).unwrap();
+        let began = Instant::now();
+        again.write_all_at(bytes, 0).unwrap();
+        again.sync_data().unwrap();
+        written.push(scanned as f64 / began.elapsed().as_secs_f64() / 1e9);
     }
     Rows::line(
         "open after a crash, scan alone, GB/s | floor: CRC in memory",
@@ -147,10 +161,10 @@ fn after_a_crash(rows: &Rows) {
         Some(Figure::of(floors)),
     );
     Rows::line(
-        "open after a crash, scan, rewrite, syncs, GB/s",
+        "open after a crash, scan, rewrite, syncs, GB/s | floor: one write and a sync",
         "rewrite >= 2",
         Figure::of(with_rewrite),
-        None,
+        Some(Figure::of(written)),
     );
 }
 
@@ -164,6 +178,16 @@ fn usage() -> (f64, usize) {
         .and_then(|kilobytes| kilobytes.trim().parse::<f64>().ok());
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
     (anonymous.unwrap(), descriptors)
+}
+
+/// What the other process does: opens a broker, and says what that cost in KiB and descriptors.
+pub(crate) fn open_and_tell(dir: &Path) {
+    let before = usage();
+    let config = BrokerConfig::default().manual_upkeep(true);
+    let broker = Broker::open_with(dir, config).unwrap();
+    let after = usage();
+    println!("{} {}", after.0 - before.0, after.1 - before.1);
+    drop(broker);
 }
 
 /// Partitions that were opened and are left alone.
@@ -182,23 +206,29 @@ pub(crate) fn idle_rows(rows: &Rows) {
     }
     broker.close().unwrap();
     drop(broker);
-    let before = usage();
-    let config = BrokerConfig::default().manual_upkeep(true);
-    let broker = Broker::open_with(dir.path(), config).unwrap();
-    let after = usage();
-    let partitions = f64::from(topics) * 10.0;
+    // In a process of its own, whose heap nothing was freed in before.
+    let program = std::env::current_exe().unwrap();
+    let told = Command::new(program)
+        .env(IDLE, dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let (bytes, descriptors) = told.trim().split_once(' ').unwrap();
     Rows::line(
         &format!("{} idle partitions, KiB each", topics * 10),
         "<= 3",
-        Figure::once((after.0 - before.0) / partitions),
+        Figure::once(bytes.parse::<f64>().unwrap() / f64::from(topics) / 10.0),
         None,
     );
     Rows::line(
         &format!("{} idle partitions, descriptors in all", topics * 10),
         "<= 64",
-        Figure::once((after.1 - before.1) as f64),
+        Figure::once(descriptors.parse().unwrap()),
         None,
     );
+    let before = usage();
+    let config = BrokerConfig::default().manual_upkeep(true);
+    let broker = Broker::open_with(dir.path(), config).unwrap();
     // Used once and then left alone: what an append opened is given back by upkeep.
     for number in 0..topics {
         let topic = broker.topic(&format!("topic-{number}")).unwrap();
