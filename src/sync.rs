@@ -70,8 +70,11 @@ impl Signal {
 
     #[cold]
     fn raise_slowly(&self) {
-        let mut raised = self.raised.lock();
-        *raised = raised.wrapping_add(1);
+        {
+            let mut raised = self.raised.lock();
+            *raised = raised.wrapping_add(1);
+        }
+        // With the lock given back, or whoever wakes would have to wait for it.
         self.wake.notify_all();
     }
 
