@@ -3,10 +3,13 @@
 //! Knows nothing about batches. Keys are kept as 128 bits of keyed hash (two `SipHash`es whose keys
 //! are drawn anew for every map), so that no two keys of a log meet, not even chosen ones; an
 //! entry takes 24 bytes whatever the key's length.
+//!
+//! A large map lies in no cache, so a look-up is one wait for memory. A batch's keys are therefore
+//! all sought before the first of them is looked at: the processor then waits for many at once.
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use crate::types::{Offset, to_usize};
+use crate::types::{Offset, to_u64, to_usize};
 
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = 24;
@@ -30,6 +33,18 @@ struct Slot {
 /// No record has this offset: offsets have 63 bits.
 const FREE: Offset = Offset::MAX;
 
+const FREE_SLOT: Slot = Slot {
+    hash: [0; 2],
+    offset: FREE,
+};
+
+/// A key that was sought: its hash, and what stood where it belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sought {
+    hash: [u64; 2],
+    home: Slot,
+}
+
 impl KeyMap {
     /// A map that takes at most this much memory, and no more than `keys` can need.
     pub(super) fn new(bytes: u64, keys: u64) -> Self {
@@ -37,22 +52,31 @@ impl KeyMap {
         // Nine slots of ten may be used, so that looking for a key stays short.
         let needed = keys.saturating_mul(10) / 9 + 2;
         let slots = to_usize(room.min(needed));
-        let free = Slot {
-            hash: [0; 2],
-            offset: FREE,
-        };
         Self {
             hashers: [RandomState::new(), RandomState::new()],
-            slots: vec![free; slots],
+            slots: vec![FREE_SLOT; slots],
             used: 0,
             most: (slots.saturating_mul(9) / 10).max(1),
         }
     }
 
+    /// Seeks the keys of a batch, one after the other.
+    pub(super) fn seek<'a>(&self, keys: impl Iterator<Item = &'a [u8]>, sought: &mut Vec<Sought>) {
+        sought.clear();
+        sought.extend(keys.map(|key| Sought {
+            hash: self.hash(key),
+            home: FREE_SLOT,
+        }));
+        // A loop of its own, where no load waits for another.
+        for sought in sought {
+            sought.home = *self.slots.get(self.home(sought.hash)).unwrap_or(&FREE_SLOT);
+        }
+    }
+
     /// Notes the offset of a key; false, and nothing noted, when the key is new and the map full.
-    pub(super) fn insert(&mut self, key: &[u8], offset: Offset) -> bool {
-        let hash = self.hash(key);
-        let at = self.find(hash);
+    pub(super) fn insert(&mut self, key: &Sought, offset: Offset) -> bool {
+        // Others may have been noted since the key was sought.
+        let at = self.find(key.hash);
         let Some(slot) = self.slots.get_mut(at) else {
             return false;
         };
@@ -62,13 +86,17 @@ impl KeyMap {
             }
             self.used += 1;
         }
+        let hash = key.hash;
         *slot = Slot { hash, offset };
         true
     }
 
-    /// The newest offset that was noted for a key.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Offset> {
-        let slot = self.slots.get(self.find(self.hash(key)))?;
+    /// The newest offset that was noted for a key, before it was sought.
+    pub(super) fn get(&self, key: &Sought) -> Option<Offset> {
+        if key.home.offset == FREE || key.home.hash == key.hash {
+            return Some(key.home.offset).filter(|offset| *offset != FREE);
+        }
+        let slot = self.slots.get(self.find(key.hash))?;
         Some(slot.offset).filter(|offset| *offset != FREE)
     }
 
@@ -76,16 +104,23 @@ impl KeyMap {
         self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
     }
 
+    /// Where a key belongs: its share of all slots is its hash's share of all hashes.
+    fn home(&self, [first, _]: [u64; 2]) -> usize {
+        let share = (u128::from(first) * u128::from(to_u64(self.slots.len()))) >> 64;
+        usize::try_from(share).unwrap_or_default()
+    }
+
     /// The slot of a key, or the free one where it would go: there always is one.
     fn find(&self, hash: [u64; 2]) -> usize {
-        let count = self.slots.len().max(1);
-        let [first, _] = hash;
-        let mut at = to_usize(first) % count;
+        let mut at = self.home(hash);
         while let Some(slot) = self.slots.get(at) {
             if slot.offset == FREE || slot.hash == hash {
                 return at;
             }
-            at = (at + 1) % count;
+            at += 1;
+            if at == self.slots.len() {
+                at = 0;
+            }
         }
         at
     }
@@ -95,14 +130,43 @@ impl KeyMap {
 mod tests {
     use super::*;
 
+    fn sought(map: &KeyMap, key: &[u8]) -> Sought {
+        let mut sought = Vec::new();
+        map.seek(std::iter::once(key), &mut sought);
+        sought.pop().unwrap()
+    }
+
+    fn insert(map: &mut KeyMap, key: &[u8], offset: Offset) -> bool {
+        let key = sought(map, key);
+        map.insert(&key, offset)
+    }
+
+    fn get(map: &KeyMap, key: &[u8]) -> Option<Offset> {
+        map.get(&sought(map, key))
+    }
+
     #[test]
     fn the_newest_offset_of_a_key_is_kept() {
         let mut map = KeyMap::new(1 << 16, 1000);
-        assert!(map.insert(b"a", 1) && map.insert(b"b", 2) && map.insert(b"a", 3));
-        assert_eq!(
-            (map.get(b"a"), map.get(b"b"), map.get(b"c")),
-            (Some(3), Some(2), None)
-        );
+        assert!(insert(&mut map, b"a", 1) && insert(&mut map, b"b", 2));
+        assert!(insert(&mut map, b"a", 3));
+        assert_eq!((get(&map, b"a"), get(&map, b"b")), (Some(3), Some(2)));
+        assert_eq!(get(&map, b"c"), None);
+    }
+
+    #[test]
+    fn keys_that_were_sought_together_may_be_the_same_or_meet_in_a_slot() {
+        // A small map that gets nearly full, so that keys often belong where another stands.
+        let mut map = KeyMap::new(24 * 40, u64::MAX);
+        let keys: Vec<_> = (0..36_u8).map(|key| [key % 30]).collect();
+        let mut sought = Vec::new();
+        map.seek(keys.iter().map(<[u8; 1]>::as_slice), &mut sought);
+        for (key, offset) in sought.iter().zip(100..) {
+            assert!(map.insert(key, offset));
+        }
+        for (key, offset) in keys.iter().zip(100..).skip(6) {
+            assert_eq!(get(&map, key), Some(offset), "{key:?}");
+        }
     }
 
     #[test]
@@ -110,16 +174,16 @@ mod tests {
         for bytes in [48_u64, 1024, 10_000] {
             let mut map = KeyMap::new(bytes, u64::MAX);
             let mut taken = 0_u64;
-            while map.insert(&taken.to_be_bytes(), taken) {
+            while insert(&mut map, &taken.to_be_bytes(), taken) {
                 taken += 1;
             }
             assert!(
                 taken >= 1 && taken <= bytes / ENTRY_BYTES,
                 "{taken} in {bytes}"
             );
-            assert!(map.insert(&0_u64.to_be_bytes(), 77));
-            assert_eq!(map.get(&0_u64.to_be_bytes()), Some(77));
-            assert_eq!(map.get(b"never"), None);
+            assert!(insert(&mut map, &0_u64.to_be_bytes(), 77));
+            assert_eq!(get(&map, &0_u64.to_be_bytes()), Some(77));
+            assert_eq!(get(&map, b"never"), None);
         }
     }
 

@@ -35,7 +35,7 @@ use crate::types::{Offset, Timestamp};
 
 use super::Shared;
 
-use key_map::KeyMap;
+use key_map::{KeyMap, Sought};
 pub(super) use swap::{SettledSwaps, settle_swaps};
 pub(super) use transactions::Survey;
 
@@ -70,6 +70,8 @@ struct View {
 /// One round: what is known of the keys, and how far.
 struct Round {
     keys: KeyMap,
+    /// The keys of the batch that is looked at.
+    sought: Vec<Sought>,
     /// Every record below it is in the map.
     end: Offset,
     /// The first offset that must not be touched.
@@ -267,6 +269,7 @@ impl Shared {
         let memory = self.config().dedupe_buffer_bytes;
         let mut round = Round {
             keys: KeyMap::new(memory, keys),
+            sought: Vec::new(),
             end: dirty.start,
             limit: dirty.end,
         };
@@ -303,11 +306,16 @@ impl Shared {
         }
         if raw.header.record_count > 0 && !raw.header.is_control() {
             let batch = self.decode(raw, segment)?;
-            for record in batch.records().filter(|record| record.offset >= round.end) {
-                if let Some(key) = record.key()
-                    && !round.keys.insert(key, record.offset)
-                {
-                    round.end = record.offset;
+            let from = round.end;
+            let keyed = || {
+                let records = batch.records().filter(|record| record.offset >= from);
+                records.filter_map(|record| Some((record.offset, record.key()?)))
+            };
+            let keys = keyed().map(|(_, key)| key);
+            round.keys.seek(keys, &mut round.sought);
+            for ((offset, _), key) in keyed().zip(&round.sought) {
+                if !round.keys.insert(key, offset) {
+                    round.end = offset;
                     return Ok(false);
                 }
             }

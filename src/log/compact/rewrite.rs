@@ -20,6 +20,7 @@ use crate::segment::{RawBatch, Segment, relative};
 use crate::types::{Position, Timestamp};
 
 use super::super::Shared;
+use super::key_map::Sought;
 use super::output::Outputs;
 use super::transactions::{Judge, Survey, ends_transaction};
 use super::{CompactionReport, Round, View};
@@ -40,6 +41,8 @@ struct Group<'a, 'j> {
     left_out: Option<(RawBatch, Arc<Segment>)>,
     dropped: u64,
     keep: Vec<bool>,
+    /// The keys of the batch that is looked at.
+    sought: Vec<Sought>,
     scratch: Vec<u8>,
 }
 
@@ -74,6 +77,7 @@ impl Shared {
                 left_out: None,
                 dropped: 0,
                 keep: Vec::new(),
+                sought: Vec::new(),
                 scratch: Vec::new(),
             };
             if let Err(error) = group.pass() {
@@ -183,8 +187,13 @@ impl Group<'_, '_> {
         let mut keep = std::mem::take(&mut self.keep);
         keep.clear();
         let (mut kept, mut tombstones) = (0_usize, false);
+        let round = self.round;
+        let keys = batch.records().filter_map(|record| record.key());
+        round.keys.seek(keys, &mut self.sought);
+        let mut sought = self.sought.iter();
         for record in batch.records() {
-            let stays = !aborted && self.stays(&record, &header);
+            let key = record.key().and_then(|_| sought.next());
+            let stays = !aborted && self.stays(&record, key, &header);
             kept += usize::from(stays);
             tombstones |= stays && record.value().is_none();
             keep.push(stays);
@@ -234,11 +243,11 @@ impl Group<'_, '_> {
     }
 
     /// The rule of (I1).
-    fn stays(&self, record: &RecordView<'_>, header: &BatchHeader) -> bool {
+    fn stays(&self, record: &RecordView<'_>, key: Option<&Sought>, header: &BatchHeader) -> bool {
         if record.offset >= self.round.end {
             return true;
         }
-        let Some(key) = record.key() else {
+        let Some(key) = key else {
             return false;
         };
         let newest = self
