@@ -12,7 +12,7 @@
 //! 3. It can be begun again after a crash at any point: nothing is taken away that it reads.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, EntryKind};
@@ -135,14 +135,12 @@ pub(super) fn take_over(
             host.marks.forget(key)?;
         }
     }
-    for mark in marks(&host.disk, root, found.clean, catalog.state())? {
+    let logs = LogFiles::of_all(&host.disk, root, catalog.state())?;
+    for mark in marks_of(&host.disk, root, found.clean, &logs)? {
         host.marks.write(host.marks.place(mark.key), &mark)?;
     }
-    for entry in catalog.state().topics() {
-        for partition in 0..entry.partitions {
-            let dir = root.join(file_name::partition_dir(entry.name.as_str(), partition));
-            remove_digests(&host.disk, &dir)?;
-        }
+    for path in logs.iter().flat_map(|log| &log.digests) {
+        host.disk.remove_file(path).at(path, "remove")?;
     }
     host.marks.sync(host.clock.instant())
 }
@@ -154,88 +152,102 @@ pub(super) fn marks(
     clean: bool,
     catalog: &CatalogState,
 ) -> Result<Vec<Mark>> {
+    marks_of(disk, root, clean, &LogFiles::of_all(disk, root, catalog)?)
+}
+
+fn marks_of(disk: &Disk, root: &Path, clean: bool, logs: &[LogFiles]) -> Result<Vec<Mark>> {
     let checkpoints = Checkpoints::read(disk, root)?;
     let mut marks = Vec::new();
-    for entry in catalog.topics() {
-        for partition in 0..entry.partitions {
-            let dir = root.join(file_name::partition_dir(entry.name.as_str(), partition));
-            let bases = segments(disk, &dir)?;
-            let key = MarkKey {
-                topic: entry.id,
-                partition,
-            };
-            let place = (entry.name.as_str(), partition);
-            // Behind a mark a gap between segments is taken for what a crash left, and a broker's
-            // cleaner makes some.
-            if !clean && entry.config().0.cleanup_policy.compacts() {
-                continue;
-            }
-            let found = checkpoints.mark(&bases, place);
-            let Some(mut mark) = found.map(|mark| Mark { key, ..mark }) else {
-                continue;
-            };
-            let end = checkpoints.recovery_point(place);
-            if clean
-                && end.is_some_and(|end| {
-                    Some(&mark.segment_base) == bases.last() && end >= mark.segment_base
-                })
-            {
-                let path = dir.join(file_name::log(mark.segment_base));
-                let length = disk.file_len(&path).at(&path, "look at")?;
-                mark.position = Position(length);
-                mark.flushed_offset = end.unwrap_or(mark.flushed_offset);
-            }
-            marks.push(mark);
+    for log in logs {
+        // Behind a mark a gap between segments is taken for what a crash left, and a broker's
+        // cleaner makes some.
+        if !clean && log.is_compacted {
+            continue;
         }
+        let Some(mut mark) = checkpoints.mark(log) else {
+            continue;
+        };
+        let end = checkpoints.recovery_points.get(&log.place).copied();
+        let last = log.bases.last() == Some(&mark.segment_base);
+        if let Some(end) = end.filter(|end| clean && last && *end >= mark.segment_base) {
+            let path = log.dir.join(file_name::log(mark.segment_base));
+            let length = disk.file_len(&path).at(&path, "look at")?;
+            mark.position = Position(length);
+            mark.flushed_offset = end;
+        }
+        marks.push(mark);
     }
     Ok(marks)
 }
 
-/// The base offsets of the segments in the directory of a partition, in order; none when there is
-/// no such directory.
-fn segments(disk: &Disk, dir: &Path) -> Result<Vec<Offset>> {
-    let mut bases = Vec::new();
-    for (base, kind, _) in live_files(disk, dir)? {
-        if kind == FileKind::Log {
-            bases.push(base);
-        }
-    }
-    bases.sort_unstable();
-    Ok(bases)
+/// The files of one partition that say something by their names.
+struct LogFiles {
+    key: MarkKey,
+    place: Place,
+    dir: PathBuf,
+    is_compacted: bool,
+    /// The base offsets of its segments, in order.
+    bases: Vec<Offset>,
+    digests: Vec<PathBuf>,
 }
 
-fn remove_digests(disk: &Disk, dir: &Path) -> Result<()> {
-    for (_, kind, name) in live_files(disk, dir)? {
-        if kind == FileKind::Digest {
-            let path = dir.join(name);
-            disk.remove_file(&path).at(&path, "remove")?;
-        }
-    }
-    Ok(())
-}
+/// What checkpoints call a partition.
+type Place = (String, PartitionId);
 
-fn live_files(disk: &Disk, dir: &Path) -> Result<Vec<(Offset, FileKind, String)>> {
-    if !disk.exists(dir).at(dir, "look at")? {
-        return Ok(Vec::new());
+impl LogFiles {
+    /// Those of every partition of a catalog; a directory that is missing has no files.
+    fn of_all(disk: &Disk, root: &Path, catalog: &CatalogState) -> Result<Vec<Self>> {
+        let mut logs = Vec::new();
+        for entry in catalog.topics() {
+            let is_compacted = entry.config().0.cleanup_policy.compacts();
+            for partition in 0..entry.partitions {
+                let topic = entry.id;
+                let mut log = Self {
+                    key: MarkKey { topic, partition },
+                    place: (entry.name.as_str().to_owned(), partition),
+                    dir: root.join(file_name::partition_dir(entry.name.as_str(), partition)),
+                    is_compacted,
+                    bases: Vec::new(),
+                    digests: Vec::new(),
+                };
+                log.list(disk)?;
+                logs.push(log);
+            }
+        }
+        Ok(logs)
     }
-    let entries = disk.list(dir).at(dir, "list")?.into_iter();
-    let files = entries.filter(|entry| entry.kind == EntryKind::File);
-    let live = files.filter_map(|entry| match FileName::parse(&entry.name) {
-        FileName::Segment {
-            base,
-            kind,
-            stage: Stage::Live,
-        } => Some((base, kind, entry.name)),
-        _ => None,
-    });
-    Ok(live.collect())
+
+    fn list(&mut self, disk: &Disk) -> Result<()> {
+        let entries = match disk.list(&self.dir) {
+            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.at(&self.dir, "list")?,
+        };
+        for entry in entries {
+            let FileName::Segment {
+                base,
+                kind,
+                stage: Stage::Live,
+            } = FileName::parse(&entry.name)
+            else {
+                continue;
+            };
+            match kind {
+                _ if entry.kind != EntryKind::File => {}
+                FileKind::Log => self.bases.push(base),
+                FileKind::Digest => self.digests.push(self.dir.join(entry.name)),
+                _ => {}
+            }
+        }
+        self.bases.sort_unstable();
+        Ok(())
+    }
 }
 
 /// What a broker wrote down about its logs.
 struct Checkpoints {
-    recovery_points: BTreeMap<(String, PartitionId), Offset>,
-    starts: BTreeMap<(String, PartitionId), Offset>,
-    cleaned: BTreeMap<(String, PartitionId), Offset>,
+    recovery_points: BTreeMap<Place, Offset>,
+    starts: BTreeMap<Place, Offset>,
+    cleaned: BTreeMap<Place, Offset>,
 }
 
 impl Checkpoints {
@@ -247,29 +259,23 @@ impl Checkpoints {
         })
     }
 
-    fn recovery_point(&self, (topic, partition): (&str, PartitionId)) -> Option<Offset> {
-        self.recovery_points
-            .get(&(topic.to_owned(), partition))
-            .copied()
-    }
-
     /// What is known of a log without looking into it: every segment below the one with the
     /// recovery point is safe.
-    fn mark(&self, bases: &[Offset], place: (&str, PartitionId)) -> Option<Mark> {
-        let first = *bases.first()?;
-        let safe = self.recovery_point(place).unwrap_or(first);
-        let base = bases.iter().rev().find(|base| **base <= safe);
+    fn mark(&self, log: &LogFiles) -> Option<Mark> {
+        let first = *log.bases.first()?;
+        let safe = self.recovery_points.get(&log.place).copied();
+        let safe = safe.unwrap_or(first);
+        let base = log.bases.iter().rev().find(|base| **base <= safe);
         let base = base.copied().unwrap_or(first);
-        let place = (place.0.to_owned(), place.1);
-        let start = self.starts.get(&place).copied().unwrap_or(0);
+        let start = self.starts.get(&log.place).copied().unwrap_or(0);
         Some(Mark {
-            key: MarkKey::default(),
+            key: log.key,
             sequence: 1,
             flushed_offset: base,
             position: Position::ZERO,
             segment_base: base,
             log_start_offset: start.max(first),
-            cleaned_offset: self.cleaned.get(&place).copied().unwrap_or(0),
+            cleaned_offset: self.cleaned.get(&log.place).copied().unwrap_or(0),
             ..Mark::default()
         })
     }
@@ -277,11 +283,7 @@ impl Checkpoints {
 
 /// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one
 /// that makes no sense: a broker would not have started on it.
-fn read_offsets(
-    disk: &Disk,
-    root: &Path,
-    name: &str,
-) -> Result<BTreeMap<(String, PartitionId), Offset>> {
+fn read_offsets(disk: &Disk, root: &Path, name: &str) -> Result<BTreeMap<Place, Offset>> {
     let path = root.join(name);
     let bytes = disk
         .read_small(&path, checkpoint::SIZE_MAX)
