@@ -104,24 +104,17 @@ const ROUNDS_WRITTEN: usize = 2_600;
 fn read_batch(dir: &Path, rounds: usize) {
     let log = log(dir, WriteMode::Auto);
     append_batch(log, ROUNDS_WRITTEN);
-    let mut reader = log.reader(64).unwrap();
-    for _ in 0..rounds {
-        let batch = reader.next_batch().unwrap().unwrap();
-        for record in batch.records() {
-            black_box((
-                record.offset,
-                record.timestamp,
-                record.key(),
-                record.value(),
-            ));
-        }
-    }
+    read_batches(log, 64, rounds);
 }
 
 fn read_singles(dir: &Path, rounds: usize) {
     let log = log(dir, WriteMode::Auto);
     append(log, ROUNDS_WRITTEN);
-    let mut reader = log.reader(0).unwrap();
+    read_batches(log, 0, rounds);
+}
+
+fn read_batches(log: &Log, from: u64, rounds: usize) {
+    let mut reader = log.reader(from).unwrap();
     for _ in 0..rounds {
         let batch = reader.next_batch().unwrap().unwrap();
         for record in batch.records() {

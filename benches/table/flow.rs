@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use ottla::{Broker, ConsumerConfig, Log, LogConfig, Record, TopicConfig};
+use ottla::{Broker, Consumer, ConsumerConfig, Log, LogConfig, Record, TopicConfig};
 
 use crate::rows::{Figure, Rows, timed};
 use crate::tools::{VALUE_BYTES, Values, scratch, width_of};
@@ -81,17 +81,7 @@ fn in_and_out(rows: &Rows) {
                         topic.append_batch(values.iter().map(Record::new)).unwrap();
                     }
                 });
-                let mut out = 0;
-                while out < records {
-                    let polled = consumer.poll(Duration::from_secs(30)).unwrap();
-                    out += width_of(polled.len());
-                    black_box(
-                        polled
-                            .iter()
-                            .map(|record| record.value().map(<[u8]>::len))
-                            .max(),
-                    );
-                }
+                poll_all(&mut consumer, records);
             });
         });
         1e3 / took
@@ -103,6 +93,21 @@ fn in_and_out(rows: &Rows) {
         figure,
         None,
     );
+}
+
+/// Polls until so many records have come out.
+fn poll_all(consumer: &mut Consumer, records: u64) {
+    let mut out = 0;
+    while out < records {
+        let polled = consumer.poll(Duration::from_secs(30)).unwrap();
+        out += width_of(polled.len());
+        black_box(
+            polled
+                .iter()
+                .map(|record| record.value().map(<[u8]>::len))
+                .max(),
+        );
+    }
 }
 
 /// Polling alone, beside a reader's iterator on the same records.
@@ -122,17 +127,7 @@ fn polled(rows: &Rows) {
         let config = ConsumerConfig::default().max_poll_records(500);
         let mut consumer = group.join_with(["flights"], config).unwrap();
         timed(records, || {
-            let mut out = 0;
-            while out < records {
-                let polled = consumer.poll(Duration::from_secs(30)).unwrap();
-                out += width_of(polled.len());
-                black_box(
-                    polled
-                        .iter()
-                        .map(|record| record.value().map(<[u8]>::len))
-                        .max(),
-                );
-            }
+            poll_all(&mut consumer, records);
         })
     };
     let iterated = || {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ottla::{Broker, BrokerConfig, Log, LogConfig, Record, TopicConfig};
+use ottla::{Broker, BrokerConfig, Log, LogConfig, Record, Topic, TopicConfig};
 
 use crate::rows::{Figure, Rows};
 use crate::tools::{VALUE_BYTES, Values, scratch, width_of};
@@ -63,18 +63,23 @@ fn segments(rows: &Rows) {
     );
 }
 
+/// A closed root with so many topics of ten partitions, each filled by a closure.
+fn fill(dir: &Path, topics: u32, fill: impl Fn(&Topic)) {
+    let broker = Broker::open(dir).unwrap();
+    for number in 0..topics {
+        let config = TopicConfig::default().partitions(10);
+        let name = format!("topic-{number}");
+        fill(&broker.create_topic(&name, config).unwrap());
+    }
+    broker.close().unwrap();
+}
+
 fn topics(rows: &Rows) {
     let topics = rows.effort.pick(100, 1_000);
     let dir = scratch();
-    let broker = Broker::open(dir.path()).unwrap();
-    for number in 0..topics {
-        let config = TopicConfig::default().partitions(10);
-        let topic = broker
-            .create_topic(&format!("topic-{number}"), config)
-            .unwrap();
+    fill(dir.path(), topics, |topic| {
         topic.append(Record::keyed("key", "value")).unwrap();
-    }
-    broker.close().unwrap();
+    });
     let mut figures = Vec::new();
     let mut closes = Vec::new();
     for _ in 0..rows.effort.pick(3, 5) {
@@ -194,18 +199,11 @@ pub(crate) fn open_and_tell(dir: &Path) {
 pub(crate) fn idle_rows(rows: &Rows) {
     let topics = rows.effort.pick(100, 1_000);
     let dir = scratch();
-    let broker = Broker::open(dir.path()).unwrap();
-    for number in 0..topics {
-        let config = TopicConfig::default().partitions(10);
-        let topic = broker
-            .create_topic(&format!("topic-{number}"), config)
-            .unwrap();
+    fill(dir.path(), topics, |topic| {
         for partition in 0..10 {
             topic.append_to(partition, "a record").unwrap();
         }
-    }
-    broker.close().unwrap();
-    drop(broker);
+    });
     // In a process of its own, whose heap nothing was freed in before.
     let program = std::env::current_exe().unwrap();
     let told = Command::new(program)
