@@ -301,6 +301,16 @@ pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
     matches!(error.kind(), InvalidData | InvalidInput | NotFound)
 }
 
+/// What is known of a file system. Stores into a mapped window over reserved space are safe on ext4
+/// and tmpfs, on a full disk too, measured on both. A copy-on-write file system needs new blocks for
+/// every store and answers a full disk by SIGBUS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LiesOn {
+    Ext4,
+    Tmpfs,
+    Another,
+}
+
 impl File {
     /// Reads from `position` until `buf` is full or the file ends; gives the number of bytes read.
     #[inline]
@@ -357,11 +367,9 @@ impl File {
         either!(self, file => file.data_from(position))
     }
 
-    /// Whether stores into a mapped window over reserved space are safe here, on a full disk too:
-    /// known of ext4 and tmpfs, measured on both. A copy-on-write file system needs new blocks
-    /// for every store and answers a full disk by SIGBUS.
-    pub(crate) fn window_safe(&self) -> bool {
-        either!(self, file => file.window_safe())
+    /// What the file lies on.
+    pub(crate) fn lies_on(&self) -> LiesOn {
+        either!(self, file => file.lies_on())
     }
 
     /// A window on `len` bytes from `from` on, all of which must be there.

@@ -8,6 +8,8 @@ use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 
+use crate::disk::LiesOn;
+
 #[cfg(unix)]
 pub(super) fn pread(file: &File, buf: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buf, position)
@@ -83,11 +85,10 @@ pub(super) fn data_from(_: &File, position: u64) -> io::Result<Option<u64>> {
     Ok(Some(position))
 }
 
-/// `fstatfs`: whether the file lies on ext4 (ext2 and ext3 share its number and its driver) or
-/// tmpfs.
+/// `fstatfs`: what the file lies on (ext2 and ext3 share ext4's number and its driver).
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fstatfs")]
-pub(super) fn window_safe(file: &File) -> bool {
+pub(super) fn lies_on(file: &File) -> LiesOn {
     // SAFETY: `statfs` is a C struct of integers, for which all zeros is a value.
     let mut found: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open for the length of the borrow, and `found` is a `statfs` that
@@ -95,12 +96,16 @@ pub(super) fn window_safe(file: &File) -> bool {
     let outcome = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) };
     // EXT4_SUPER_MAGIC and TMPFS_MAGIC, as numbers because the type of the field differs between
     // systems.
-    outcome == 0 && matches!(found.f_type, 0xEF53 | 0x0102_1994)
+    match found.f_type {
+        0xEF53 if outcome == 0 => LiesOn::Ext4,
+        0x0102_1994 if outcome == 0 => LiesOn::Tmpfs,
+        _ => LiesOn::Another,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn window_safe(_: &File) -> bool {
-    false
+pub(super) fn lies_on(_: &File) -> LiesOn {
+    LiesOn::Another
 }
 
 /// An open-file-description lock on the whole file, for writing: false when somebody has one, or

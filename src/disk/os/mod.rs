@@ -12,7 +12,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use super::{Access, Entry, EntryKind, advance};
+use super::{Access, Entry, EntryKind, LiesOn, advance};
 use crate::types::Timestamp;
 
 pub(super) use lock::OsLock;
@@ -220,7 +220,7 @@ impl OsFile {
         calls::data_from(&self.file, position)
     }
 
-    pub(super) fn window_safe(&self) -> bool {
-        calls::window_safe(&self.file)
+    pub(super) fn lies_on(&self) -> LiesOn {
+        calls::lies_on(&self.file)
     }
 }

@@ -6,6 +6,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::disk::LiesOn;
+
 use super::fault::{Failure, Kind};
 use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId};
 use super::state::State;
@@ -334,8 +336,12 @@ impl SimFile {
         file.cached = file.written_back();
     }
 
-    pub(in crate::disk) fn window_safe(&self) -> bool {
-        self.sim.state().window_safe
+    pub(in crate::disk) fn lies_on(&self) -> LiesOn {
+        if self.sim.state().window_safe {
+            LiesOn::Ext4
+        } else {
+            LiesOn::Another
+        }
     }
 
     pub(in crate::disk) fn map(&self, from: u64, len: usize) -> io::Result<SimMap> {
