@@ -245,10 +245,8 @@ impl Appender {
 
     /// Gives the window room for `needed` bytes more, if it is long enough for them.
     fn make_room(&mut self, needed: usize) {
-        let (end, fast) = (
-            self.end,
-            self.end.saturating_sub(self.synced) >= AHEAD_BYTES,
-        );
+        let end = self.end;
+        let fast = self.goes_ahead() && end.saturating_sub(self.synced) >= AHEAD_BYTES;
         let Some(window) = &mut self.window else {
             return;
         };
