@@ -43,7 +43,7 @@ const STEP_MAX: u64 = 64 * 1024 * 1024;
 /// no space reserved.
 const LARGE_BYTES: u64 = 64 * 1024;
 
-// In the crate's own tests these two are small, so that the proofs, whose logs are small, meet them.
+// In the crate's own tests these two are small: the proofs' logs are small, and are to meet them.
 
 /// A window ends at a multiple of this where zeros are written ahead: what lies behind it is not
 /// mapped any more when it is synced, which spares the system an interrupt of the other processors

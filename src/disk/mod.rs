@@ -301,9 +301,9 @@ pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
     matches!(error.kind(), InvalidData | InvalidInput | NotFound)
 }
 
-/// What is known of a file system. Stores into a mapped window over reserved space are safe on ext4
-/// and tmpfs, on a full disk too, measured on both. A copy-on-write file system needs new blocks for
-/// every store and answers a full disk by SIGBUS.
+/// What is known of a file system. Stores into a mapped window over reserved space are safe on
+/// ext4 and tmpfs, on a full disk too, measured on both. A copy-on-write file system needs new
+/// blocks for every store and answers a full disk by SIGBUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LiesOn {
     Ext4,

@@ -24,6 +24,7 @@ use crate::format::{Corruption, DigestSummary, Mark, file_name};
 use crate::segment::{Guard, Search, Segment, TailScan, count_batches};
 use crate::types::{Offset, Position, to_usize};
 
+use super::many::ask_each;
 use super::open::{OpenMode, Opening};
 
 impl Opening<'_> {
@@ -44,11 +45,14 @@ impl Opening<'_> {
         if let Some(digest) = holder.digest_summary(&self.host.disk) {
             self.judge_home(holder, &digest)?;
         }
-        let below = segments.iter().zip(segments.iter().skip(1));
-        for (segment, next) in below {
-            if segment.base_offset() < mark.segment_base {
-                self.judge_sealed(segment, next.base_offset(), mark.log_start_offset)?;
-            }
+        let sealed = segments.iter().zip(segments.iter().skip(1));
+        let sealed: Vec<_> = sealed
+            .filter(|(segment, _)| segment.base_offset() < mark.segment_base)
+            .collect();
+        let disk = &self.host.disk;
+        let digests = ask_each(&sealed, |(segment, _)| segment.digest_summary(disk));
+        for ((segment, next), digest) in sealed.into_iter().zip(digests) {
+            self.judge_sealed(segment, digest, next.base_offset(), mark.log_start_offset)?;
         }
         self.report.clean &= mark.closed
             && holder.end() == mark.position
@@ -96,10 +100,11 @@ impl Opening<'_> {
     fn judge_sealed(
         &mut self,
         segment: &Arc<Segment>,
+        digest: Option<DigestSummary>,
         next_base: Offset,
         start: Offset,
     ) -> Result<()> {
-        let Some(digest) = segment.digest_summary(&self.host.disk) else {
+        let Some(digest) = digest else {
             self.undigested.push(Arc::clone(segment));
             return Ok(());
         };

@@ -19,6 +19,7 @@ use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
 use super::compact::{SettledSwaps, settle_swaps};
+use super::many::ask_each;
 use super::open::Opening;
 use super::quarantine::rename_aside;
 use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
@@ -215,15 +216,21 @@ impl Opening<'_> {
 
     /// The segments in order, with their sizes. Changes nothing.
     pub(super) fn list_segments(&self, bases: &BTreeSet<Offset>) -> Result<Vec<Arc<Segment>>> {
-        let nexts = bases.iter().skip(1).map(Some).chain(std::iter::once(None));
-        let listed = bases.iter().zip(nexts).map(|(&base, next)| {
-            let path = self.dir.join(file_name::log(base));
-            let swapped = self.swapped.get(&base);
-            let length = match swapped {
+        let bases: Vec<Offset> = bases.iter().copied().collect();
+        let (disk, dir, swapped) = (self.disk(), &self.dir, &self.swapped);
+        let lengths = ask_each(&bases, |base| {
+            let path = dir.join(file_name::log(*base));
+            let length = match swapped.get(base) {
                 Some(file) => file.len(),
-                None => self.disk().file_len(&path),
+                None => disk.file_len(&path),
             };
-            let length = Position(length.at(&path, "look at")?);
+            length.at(&path, "look at")
+        });
+        let nexts = bases.iter().skip(1).map(Some).chain(std::iter::once(None));
+        let listed = bases.iter().zip(lengths).zip(nexts);
+        let listed = listed.map(|((&base, length), next)| {
+            let length = Position(length?);
+            let swapped = self.swapped.get(&base);
             let next = next.copied().unwrap_or(base);
             let segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
             let segment = Arc::new(segment);

@@ -23,6 +23,7 @@ mod flush;
 mod host;
 mod isolation;
 mod leftovers;
+mod many;
 mod marks;
 mod old_format;
 mod open;
