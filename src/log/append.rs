@@ -422,13 +422,12 @@ impl Shared {
     /// cannot keep up.
     #[cold]
     fn sync_behind(&self, end: Offset, backlog: usize) {
-        if self.host.flusher.is_manual() || backlog > SEALING_MAX {
+        let in_line = self.host.flusher.is_manual() || backlog > SEALING_MAX;
+        if in_line || !self.flush_soon() {
             // The record is appended and keeps its policy's promise; a failed sync shows up in
             // the state of the log.
             drop(self.flush_to(end));
             self.digest_in_line();
-        } else {
-            self.schedule_flush(Duration::ZERO);
         }
     }
 

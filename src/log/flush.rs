@@ -28,8 +28,8 @@ use super::host::Chore;
 /// How many new entries are worth opening the index files for between two durable appends.
 const INDEX_ENTRIES_MIN: usize = 64;
 
-/// What the flusher was asked for and has not begun, in [`Shared::flush_asked`]; 0 is nothing. One
-/// asked for at once comes before one that was asked for later.
+/// What the flusher was asked for and has not begun, as bits of [`Shared::flush_asked`]. For each
+/// there is one chore, so there are never more than two.
 const FLUSH_LATER: u32 = 1;
 const FLUSH_NOW: u32 = 2;
 
@@ -332,19 +332,29 @@ impl Shared {
     /// Has the flusher flush after some time, unless it will already.
     #[inline]
     pub(super) fn schedule_flush(&self, after: Duration) {
-        let wanted = if after.is_zero() {
-            FLUSH_NOW
-        } else {
-            FLUSH_LATER
-        };
-        if self.flush_asked.load(Ordering::Relaxed) < wanted {
-            self.schedule_flush_slowly(wanted, after);
+        if self.flush_asked.load(Ordering::Relaxed) & FLUSH_LATER == 0 {
+            self.schedule_flush_slowly(FLUSH_LATER, after);
         }
+    }
+
+    /// Has the flusher flush at once; false when there is no thread to do it.
+    pub(super) fn flush_soon(&self) -> bool {
+        if self.read_only || self.flush_asked.load(Ordering::Relaxed) & FLUSH_NOW != 0 {
+            return true;
+        }
+        self.schedule_flush_slowly(FLUSH_NOW, Duration::ZERO);
+        let runs = self.host.flusher.has_thread();
+        if !runs {
+            // Whoever comes next asks again.
+            self.flush_asked.fetch_and(!FLUSH_NOW, Ordering::AcqRel);
+        }
+        runs
     }
 
     #[cold]
     fn schedule_flush_slowly(&self, wanted: u32, after: Duration) {
-        if self.read_only || self.flush_asked.fetch_max(wanted, Ordering::AcqRel) >= wanted {
+        let asked = |before: u32| before & wanted != 0;
+        if self.read_only || asked(self.flush_asked.fetch_or(wanted, Ordering::AcqRel)) {
             return;
         }
         let now = self.host.clock.instant();
@@ -415,7 +425,14 @@ impl Shared {
             // Together, or the appends between the two would ask again, each for a sync of its own.
             let mut state = self.append.lock();
             state.unsynced_bytes = 0;
-            self.flush_asked.store(0, Ordering::Release);
+            // One chore stands for one of the two, whichever comes first.
+            let asked = self.flush_asked.load(Ordering::Acquire);
+            let begun = if asked & FLUSH_NOW == 0 {
+                FLUSH_LATER
+            } else {
+                FLUSH_NOW
+            };
+            self.flush_asked.fetch_and(!begun, Ordering::AcqRel);
         }
         if self.closed.load(Ordering::Acquire) {
             return;
@@ -511,8 +528,9 @@ mod tests {
     use crate::disk::sim::Sim;
     use crate::log::append::UNSYNCED_BYTES_SOFT;
     use crate::log::host::Chore;
-    use crate::log::{LogConfig, OpenMode, open_alone_on};
+    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
     use crate::sync::Mutex;
+    use crate::types::{Durability, Offset};
 
     /// Keeps the flusher busy for as long as somebody else has the lock.
     struct Busy(Mutex<()>);
@@ -540,6 +558,26 @@ mod tests {
         assert!(flusher.waiting() <= 2, "{} wait", flusher.waiting());
         let end = log.end_offset();
         drop(kept_busy);
+        await_flush(&log, end);
+    }
+
+    #[test]
+    fn an_interval_has_one_flush_waiting_however_often_another_came_first() {
+        let (disk, clock) = (Sim::new().disk(), Clock::default());
+        let hour = Durability::Interval(Duration::from_secs(3600));
+        let (dir, config) = (Path::new("/log"), LogConfig::default().durability(hour));
+        let log = open_alone_on(&disk, &clock, dir, config, OpenMode::Write, false).unwrap();
+        for _ in 0..4 {
+            log.append("a record").unwrap();
+            assert!(log.shared.flush_soon());
+            await_flush(&log, log.end_offset());
+            log.append("another").unwrap();
+            let waiting = log.shared.host.flusher.waiting();
+            assert!(waiting <= 1, "{waiting} wait");
+        }
+    }
+
+    fn await_flush(log: &Log, end: Offset) {
         let arrives = (0..60_000).any(|_| {
             // Nothing comes: this is a pause.
             log.wait_for(end, Duration::from_millis(1)).unwrap();

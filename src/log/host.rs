@@ -130,15 +130,20 @@ impl Flusher {
             chores.due.insert(key, chore);
         }
         self.shared.wake.notify_one();
+        self.has_thread();
+    }
+
+    /// Whether there is a thread that runs chores, which is started if there is none: the process
+    /// may have been at its limit when that was tried last.
+    pub(super) fn has_thread(&self) -> bool {
         let mut thread = self.thread.lock();
-        if thread.is_none() {
+        if thread.is_none() && !self.manual && !self.shared.chores.lock().stopped {
             let shared = Arc::clone(&self.shared);
             let clock = self.clock.clone();
             let named = std::thread::Builder::new().name("ottla-flusher".to_owned());
-            // Without a thread (the process is at its limit) the next append that schedules a
-            // chore tries again; until then the bound on unsynced bytes is kept in line.
             *thread = named.spawn(move || shared.run(&clock)).ok();
         }
+        thread.is_some()
     }
 
     /// Ends the thread after the chore that it runs; later chores are dropped.

@@ -372,6 +372,9 @@ impl Log {
     ///
     /// [`Error::Closed`], [`Error::Poisoned`]: it will not come.
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
+        if self.high_watermark() > offset {
+            return Ok(true);
+        }
         let until = deadline(self.shared.host.clock.instant(), timeout);
         let mut ticket = self.shared.signal.ticket();
         self.shared.let_appends_see();
@@ -560,7 +563,9 @@ impl Shared {
         self.hot.set(&config);
         *self.config.write() = Arc::new(config);
         // A log that was `Os` and is `Always` now has a high watermark that must catch up.
-        self.schedule_flush(Duration::ZERO);
+        // Under the lock under which the flusher begins: one that has begun is none to come.
+        let _state = self.append.lock();
+        self.flush_soon();
     }
 
     /// An error when the log is closed, or can confirm nothing any more.

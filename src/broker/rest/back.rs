@@ -218,10 +218,10 @@ impl LogFiles {
     }
 
     fn list(&mut self, disk: &Disk) -> Result<()> {
-        let entries = match disk.list(&self.dir) {
-            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.at(&self.dir, "list")?,
-        };
+        if !disk.exists(&self.dir).at(&self.dir, "look at")? {
+            return Ok(());
+        }
+        let entries = disk.list(&self.dir).at(&self.dir, "list")?;
         for entry in entries {
             let FileName::Segment {
                 base,

@@ -4,8 +4,8 @@
 //! are drawn anew for every map), so that no two keys of a log meet, not even chosen ones; an
 //! entry takes 24 bytes whatever the key's length.
 //!
-//! A large map lies in no cache, so a look-up is one wait for memory. A batch's keys are therefore
-//! all sought before the first of them is looked at: the processor then waits for many at once.
+//! A large map lies in no cache, so a look-up is one wait for memory. Keys are therefore sought
+//! some hundreds ahead of their use: the processor then waits for many at once.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -38,6 +38,40 @@ const FREE_SLOT: Slot = Slot {
     offset: FREE,
 };
 
+/// So many keys are sought at once: enough to hide the waits, few enough to lie in a cache.
+const AHEAD: usize = 256;
+
+/// The keys of a batch, sought ahead of whoever takes them.
+#[derive(Debug)]
+pub(super) struct Seeker<'s, K> {
+    keys: K,
+    sought: &'s mut Vec<Sought>,
+    taken: usize,
+}
+
+impl<'a, 's, K: Iterator<Item = &'a [u8]>> Seeker<'s, K> {
+    /// A seeker of keys, with memory to be used again.
+    pub(super) fn new(keys: K, sought: &'s mut Vec<Sought>) -> Self {
+        sought.clear();
+        Self {
+            keys,
+            sought,
+            taken: 0,
+        }
+    }
+
+    /// The next key.
+    pub(super) fn next(&mut self, map: &KeyMap) -> Option<Sought> {
+        if self.taken == self.sought.len() {
+            map.seek(self.keys.by_ref().take(AHEAD), self.sought);
+            self.taken = 0;
+        }
+        let next = self.sought.get(self.taken).copied();
+        self.taken += usize::from(next.is_some());
+        next
+    }
+}
+
 /// A key that was sought: its hash, and what stood where it belongs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sought {
@@ -60,8 +94,8 @@ impl KeyMap {
         }
     }
 
-    /// Seeks the keys of a batch, one after the other.
-    pub(super) fn seek<'a>(&self, keys: impl Iterator<Item = &'a [u8]>, sought: &mut Vec<Sought>) {
+    /// Seeks some keys.
+    fn seek<'a>(&self, keys: impl Iterator<Item = &'a [u8]>, sought: &mut Vec<Sought>) {
         sought.clear();
         sought.extend(keys.map(|key| Sought {
             hash: self.hash(key),
@@ -131,9 +165,9 @@ mod tests {
     use super::*;
 
     fn sought(map: &KeyMap, key: &[u8]) -> Sought {
-        let mut sought = Vec::new();
-        map.seek(std::iter::once(key), &mut sought);
-        sought.pop().unwrap()
+        let mut memory = Vec::new();
+        let mut keys = Seeker::new(std::iter::once(key), &mut memory);
+        keys.next(map).unwrap()
     }
 
     fn insert(map: &mut KeyMap, key: &[u8], offset: Offset) -> bool {
@@ -166,6 +200,25 @@ mod tests {
         }
         for (key, offset) in keys.iter().zip(100..).skip(6) {
             assert_eq!(get(&map, key), Some(offset), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_sought_once_and_in_order_however_many_there_are() {
+        for count in [0, 1, AHEAD - 1, AHEAD, AHEAD + 1, 3 * AHEAD] {
+            let mut map = KeyMap::new(1 << 20, to_u64(count));
+            let keys: Vec<_> = (0..count).map(usize::to_be_bytes).collect();
+            let mut memory = Vec::new();
+            let slices = || keys.iter().map(<[u8; 8]>::as_slice);
+            let mut seeker = Seeker::new(slices(), &mut memory);
+            for offset in 0..to_u64(count) {
+                let key = seeker.next(&map).unwrap();
+                assert!(map.insert(&key, offset));
+            }
+            assert!(seeker.next(&map).is_none() && memory.len() <= AHEAD);
+            for (key, offset) in slices().zip(0..) {
+                assert_eq!(get(&map, key), Some(offset));
+            }
         }
     }
 

@@ -35,7 +35,7 @@ use crate::types::{Offset, Timestamp};
 
 use super::Shared;
 
-use key_map::{KeyMap, Sought};
+use key_map::{KeyMap, Seeker, Sought};
 pub(super) use swap::{SettledSwaps, settle_swaps};
 pub(super) use transactions::Survey;
 
@@ -70,7 +70,7 @@ struct View {
 /// One round: what is known of the keys, and how far.
 struct Round {
     keys: KeyMap,
-    /// The keys of the batch that is looked at.
+    /// Memory for keys that are sought.
     sought: Vec<Sought>,
     /// Every record below it is in the map.
     end: Offset,
@@ -311,10 +311,10 @@ impl Shared {
                 let records = batch.records().filter(|record| record.offset >= from);
                 records.filter_map(|record| Some((record.offset, record.key()?)))
             };
-            let keys = keyed().map(|(_, key)| key);
-            round.keys.seek(keys, &mut round.sought);
-            for ((offset, _), key) in keyed().zip(&round.sought) {
-                if !round.keys.insert(key, offset) {
+            let mut keys = Seeker::new(keyed().map(|(_, key)| key), &mut round.sought);
+            for (offset, _) in keyed() {
+                let key = keys.next(&round.keys);
+                if !key.is_some_and(|key| round.keys.insert(&key, offset)) {
                     round.end = offset;
                     return Ok(false);
                 }

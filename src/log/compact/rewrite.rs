@@ -20,7 +20,7 @@ use crate::segment::{RawBatch, Segment, relative};
 use crate::types::{Position, Timestamp};
 
 use super::super::Shared;
-use super::key_map::Sought;
+use super::key_map::{Seeker, Sought};
 use super::output::Outputs;
 use super::transactions::{Judge, Survey, ends_transaction};
 use super::{CompactionReport, Round, View};
@@ -41,7 +41,7 @@ struct Group<'a, 'j> {
     left_out: Option<(RawBatch, Arc<Segment>)>,
     dropped: u64,
     keep: Vec<bool>,
-    /// The keys of the batch that is looked at.
+    /// Memory for keys that are sought.
     sought: Vec<Sought>,
     scratch: Vec<u8>,
 }
@@ -187,18 +187,18 @@ impl Group<'_, '_> {
         let mut keep = std::mem::take(&mut self.keep);
         keep.clear();
         let (mut kept, mut tombstones) = (0_usize, false);
-        let round = self.round;
+        let mut sought = std::mem::take(&mut self.sought);
         let keys = batch.records().filter_map(|record| record.key());
-        round.keys.seek(keys, &mut self.sought);
-        let mut sought = self.sought.iter();
+        let mut keys = Seeker::new(keys, &mut sought);
         for record in batch.records() {
-            let key = record.key().and_then(|_| sought.next());
-            let stays = !aborted && self.stays(&record, key, &header);
+            let key = record.key().and_then(|_| keys.next(&self.round.keys));
+            let stays = !aborted && self.stays(&record, key.as_ref(), &header);
             kept += usize::from(stays);
             tombstones |= stays && record.value().is_none();
             keep.push(stays);
         }
         self.keep = keep;
+        self.sought = sought;
         let horizon = (tombstones && header.delete_horizon().is_none()).then(|| self.horizon());
         if kept == batch.len() && horizon.is_none() {
             return self.copy(&raw);
