@@ -69,8 +69,6 @@ pub(crate) struct Appender {
     reserved: u64,
     /// Where the end was when the file was synced last.
     synced: u64,
-    /// Whether to write ahead at all. Asked at the first append.
-    ahead: Option<bool>,
     /// Plain writes up to here: no window could be had when it was last tried.
     plain_until: u64,
 }
@@ -78,12 +76,13 @@ pub(crate) struct Appender {
 /// How bytes get into the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// Through windows, if the file system is one that is known to be safe. Asked at the first
-    /// append.
-    WindowIfSafe,
+    /// Not known yet: what the file lies on is asked at the first append. `wanted` says that the
+    /// caller asked for windows wherever it is.
+    Unasked { wanted: bool },
     /// Through windows. `grow` says whether a file system that cannot reserve may be given
-    /// unreserved space instead: a full disk is then a SIGBUS, which the caller asked for.
-    Window { grow: bool },
+    /// unreserved space instead: a full disk is then a SIGBUS, which the caller asked for. `ahead`
+    /// says whether zeros are written ahead of fast appends.
+    Window { grow: bool, ahead: bool },
     /// By plain writes.
     Plain,
 }
@@ -91,7 +90,6 @@ enum Way {
 #[derive(Debug)]
 struct Window {
     map: Map,
-    len: usize,
     /// Where in the map the file's end lies.
     next: usize,
     /// Where in the map stores end for now.
@@ -104,8 +102,8 @@ impl Appender {
     /// first append.
     pub(crate) fn new(file: Arc<File>, mode: WriteMode, end: u64, limit: u64) -> Self {
         let way = match mode {
-            WriteMode::Auto => Way::WindowIfSafe,
-            WriteMode::Mapped => Way::Window { grow: true },
+            WriteMode::Auto => Way::Unasked { wanted: false },
+            WriteMode::Mapped => Way::Unasked { wanted: true },
             WriteMode::Pwrite => Way::Plain,
         };
         Self {
@@ -116,7 +114,6 @@ impl Appender {
             limit,
             reserved: end,
             synced: end,
-            ahead: None,
             plain_until: 0,
         }
     }
@@ -197,18 +194,19 @@ impl Appender {
 
     #[cold]
     fn append_slowly(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let large = if self.goes_ahead() {
-            AHEAD_BYTES
-        } else {
-            LARGE_BYTES
-        };
-        if to_u64(bytes.len()) < large {
-            if !self.has_window_for(bytes.len()) {
-                self.make_window(bytes.len());
-            }
-            self.make_room(bytes.len());
-            if self.store(bytes) {
-                return Ok(());
+        if let Way::Unasked { wanted } = self.way {
+            self.way = Way::on(self.file.lies_on(), wanted);
+        }
+        if let Way::Window { grow, ahead } = self.way {
+            let large = if ahead { AHEAD_BYTES } else { LARGE_BYTES };
+            if to_u64(bytes.len()) < large {
+                if !self.has_window_for(bytes.len()) {
+                    self.make_window(bytes.len(), grow, ahead);
+                }
+                self.make_room(bytes.len(), ahead);
+                if self.store(bytes) {
+                    return Ok(());
+                }
             }
         }
         self.file.write_at(self.end, bytes)?;
@@ -220,40 +218,23 @@ impl Appender {
         Ok(())
     }
 
-    /// Whether to write ahead here. What the file lies on also says whether windows are safe.
-    fn goes_ahead(&mut self) -> bool {
-        if let Some(ahead) = self.ahead {
-            return ahead;
-        }
-        let on = self.file.lies_on();
-        if self.way == Way::WindowIfSafe {
-            self.way = match on {
-                LiesOn::Ext4 | LiesOn::Tmpfs => Way::Window { grow: false },
-                LiesOn::Another => Way::Plain,
-            };
-        }
-        *self
-            .ahead
-            .insert(on != LiesOn::Tmpfs && self.way != Way::Plain)
-    }
-
     fn has_window_for(&self, needed: usize) -> bool {
         self.window
             .as_ref()
-            .is_some_and(|window| window.next.saturating_add(needed) <= window.len)
+            .is_some_and(|window| window.next.saturating_add(needed) <= window.map.len())
     }
 
     /// Gives the window room for `needed` bytes more, if it is long enough for them.
-    fn make_room(&mut self, needed: usize) {
+    fn make_room(&mut self, needed: usize, ahead: bool) {
         let end = self.end;
-        let fast = self.goes_ahead() && end.saturating_sub(self.synced) >= AHEAD_BYTES;
+        let fast = ahead && end.saturating_sub(self.synced) >= AHEAD_BYTES;
         let Some(window) = &mut self.window else {
             return;
         };
         let begin = end.saturating_sub(to_u64(window.next));
         let from = advance(begin, window.room.max(window.next));
         let to = next_multiple(advance(end, needed).max(from), AHEAD_BYTES)
-            .min(advance(begin, window.len));
+            .min(advance(begin, window.map.len()));
         let len = to_usize(to.saturating_sub(from));
         if fast && self.file.write_at(from, zeros(len)).is_err() {
             // No space after all, or worse: the plain write that follows says what.
@@ -266,13 +247,9 @@ impl Appender {
 
     /// Makes a window at the end with room for `needed` bytes, or none when plain writes are to be
     /// used instead: for these bytes, for a while, or for good.
-    fn make_window(&mut self, needed: usize) {
+    fn make_window(&mut self, needed: usize, grow: bool, ahead: bool) {
         self.window = None;
-        let ahead = self.goes_ahead();
         let needed = advance(self.end, needed);
-        let Way::Window { grow } = self.way else {
-            return;
-        };
         if self.end < self.plain_until || needed > self.limit {
             return;
         }
@@ -285,12 +262,8 @@ impl Appender {
             };
             let len = to_usize(to.saturating_sub(self.end));
             let map = self.file.map(self.end, len).ok()?;
-            Some(Window {
-                map,
-                len,
-                next: 0,
-                room: 0,
-            })
+            let (next, room) = (0, 0);
+            Some(Window { map, next, room })
         });
         if self.window.is_none() {
             self.plain_until = self.end.saturating_add(STEP_MIN);
@@ -324,6 +297,19 @@ impl Appender {
             }
         }
         None
+    }
+}
+
+impl Way {
+    /// The way on a file system.
+    fn on(file_system: LiesOn, wanted: bool) -> Self {
+        match file_system {
+            LiesOn::Another if !wanted => Self::Plain,
+            file_system => Self::Window {
+                grow: wanted,
+                ahead: file_system != LiesOn::Tmpfs,
+            },
+        }
     }
 }
 

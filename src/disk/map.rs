@@ -47,6 +47,18 @@ impl Map {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// How many bytes of the file it shows.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Os(map) => map.len(),
+            #[cfg(not(target_os = "linux"))]
+            Self::Os(never) => match *never {},
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(map) => map.len(),
+        }
+    }
+
     /// Copies `bytes` to `at`; false, and nothing done, when they reach past the window's end.
     #[inline]
     pub(super) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {

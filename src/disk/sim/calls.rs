@@ -353,6 +353,10 @@ impl SimFile {
 }
 
 impl SimMap {
+    pub(in crate::disk) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Stores bytes, unseen by faults: a store has no way to answer one. A failing disk is told by
     /// the next sync, and a disk whose power is off forgets.
     pub(in crate::disk) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
