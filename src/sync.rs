@@ -51,9 +51,7 @@ impl Signal {
     #[inline]
     pub(crate) fn raise(&self) {
         fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.raise_slowly();
-        }
+        self.raise_after_lock();
     }
 
     /// The same without a fence, for whoever published under a lock: everybody who waits has held

@@ -27,7 +27,7 @@ use crate::format::{
     Mark, MarkKey, RecordBatch, check_crc, file_name, stamp,
 };
 use crate::log::{Host, OpenEvent};
-use crate::types::{Offset, PartitionId, Position, Record, TopicId, to_usize};
+use crate::types::{Offset, PartitionId, Position, Record, TopicId, to_u64, to_usize};
 
 use super::state::CatalogState;
 
@@ -329,7 +329,7 @@ impl Catalog {
 
     /// Writes the file anew when more than half of its records no longer count (3).
     fn shrink(&mut self) -> Result<()> {
-        let live = u64::try_from(self.state.live_records()).unwrap_or(u64::MAX);
+        let live = to_u64(self.state.live_records());
         let dead = self.next_offset.saturating_sub(live);
         if dead <= live.max(DEAD_RECORDS_MIN) {
             return Ok(());
@@ -407,7 +407,7 @@ fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<
         path: path.to_path_buf(),
         position: scan.end.0,
         kept_to: scan.next_offset,
-        bytes: u64::try_from(rest.len()).unwrap_or(u64::MAX),
+        bytes: to_u64(rest.len()),
         quarantine,
         reason,
     }])

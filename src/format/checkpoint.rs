@@ -15,7 +15,7 @@
 
 use std::fmt::Write;
 
-use crate::types::{Offset, PartitionId};
+use crate::types::{Offset, PartitionId, to_u64};
 
 use super::Corruption;
 
@@ -144,7 +144,7 @@ fn encode<T>(
 pub(super) fn text(bytes: &[u8], limit: usize) -> Result<&str, Corruption> {
     if bytes.len() > limit {
         return Err(Corruption::TooLarge {
-            limit: u64::try_from(limit).unwrap_or(u64::MAX),
+            limit: to_u64(limit),
         });
     }
     std::str::from_utf8(bytes).map_err(|_| Corruption::malformed("the text is not UTF-8"))

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about paths and positions: the floors above add them.
 
-use crate::types::{Compression, Offset};
+use crate::types::{Compression, Offset, to_u64};
 
 /// What is wrong with bytes that were read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,10 +111,9 @@ pub enum Corruption {
 impl Corruption {
     /// `needed` bytes were to be read and `available` are there.
     pub(crate) fn truncated(needed: usize, available: usize) -> Self {
-        let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Self::Truncated {
-            needed: wide(needed),
-            available: wide(available),
+            needed: to_u64(needed),
+            available: to_u64(available),
         }
     }
 

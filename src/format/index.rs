@@ -18,7 +18,7 @@
 //! later than T has an offset above O. Kafka preallocates both files, so after a crash entries of
 //! zeros follow the last one: a walk stops at the first entry that does not continue.
 
-use crate::types::{Timestamp, to_usize};
+use crate::types::{Timestamp, to_u64, to_usize};
 
 use super::cursor::Cursor;
 
@@ -93,7 +93,7 @@ impl OffsetEntry {
             let count = high.saturating_sub(low).saturating_sub(1);
             let share = wanted
                 .saturating_sub(first)
-                .saturating_mul(u64::try_from(count).unwrap_or(u64::MAX))
+                .saturating_mul(to_u64(count))
                 .checked_div(last.saturating_sub(first))
                 .unwrap_or(0);
             let guess = low.saturating_add(to_usize(share));

@@ -18,7 +18,7 @@ use crate::disk::sim::{Choice, Sim};
 use crate::error::Error;
 use crate::group::{Assignor, Consumer, ConsumerConfig};
 use crate::topic::{Topic, TopicConfig};
-use crate::types::{Durability, Offset, PartitionId, Record, Timestamp};
+use crate::types::{Durability, Offset, PartitionId, Record, Timestamp, to_u64};
 
 use super::sure;
 
@@ -205,7 +205,7 @@ impl Life {
         for partition in 0..PARTITIONS {
             let committed = self.committed(partition).unwrap_or(0);
             let given = self.given.get(&partition).map_or(0, BTreeSet::len);
-            let given = u64::try_from(given).unwrap_or(u64::MAX);
+            let given = to_u64(given);
             assert!(committed <= given, "{committed} of {given} in {partition}");
         }
     }

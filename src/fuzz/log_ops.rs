@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
 use crate::error::{Error, Result};
 use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
-use crate::types::{Compression, Durability, Offset, Record, Start, WriteMode, to_usize};
+use crate::types::{Compression, Durability, Offset, Record, Start, WriteMode, to_u64, to_usize};
 
 use super::sure;
 
@@ -108,7 +108,7 @@ impl Life {
     }
 
     fn end(&self) -> Offset {
-        u64::try_from(self.values.len()).unwrap_or(u64::MAX)
+        to_u64(self.values.len())
     }
 
     fn step(&mut self, what: u8, how: u8) {

@@ -22,7 +22,8 @@ use crate::format::{
 use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
-    Compression, Durability, Offset, Position, Record, Sabotage, Timestamp, TimestampType, to_usize,
+    Compression, Durability, Offset, Position, Record, Sabotage, Timestamp, TimestampType, to_u64,
+    to_usize,
 };
 
 use super::{LogConfig, OpenMode, Shared};
@@ -233,7 +234,7 @@ impl Shared {
                 let end = self.end_offset();
                 return Ok(end..end);
             }
-            let size = u64::try_from(builder.size()).unwrap_or(u64::MAX);
+            let size = to_u64(builder.size());
             let limit = config.max_decompressed_batch_bytes;
             if options.compression != Compression::None && size > limit {
                 // However small it packs: readers would refuse to unpack it.
@@ -288,7 +289,7 @@ impl Shared {
         summary: &BatchSummary,
     ) -> Result<Range<Offset>> {
         let limit = self.hot.max_message_bytes.load(Ordering::Relaxed);
-        let size = u64::try_from(summary.size).unwrap_or(u64::MAX);
+        let size = to_u64(summary.size);
         if size > limit {
             return Err(Error::RecordTooLarge { size, limit });
         }
@@ -422,8 +423,7 @@ impl Shared {
     /// cannot keep up.
     #[cold]
     fn sync_behind(&self, end: Offset, backlog: usize) {
-        let in_line = self.host.flusher.is_manual() || backlog > SEALING_MAX;
-        if in_line || !self.flush_soon() {
+        if backlog > SEALING_MAX || !self.flush_soon() {
             // The record is appended and keeps its policy's promise; a failed sync shows up in
             // the state of the log.
             drop(self.flush_to(end));
@@ -443,7 +443,7 @@ impl Shared {
                 .saturating_sub(1);
             return Ok(relative(state.active.base_offset(), last).is_none());
         }
-        let added = u64::try_from(summary.size).unwrap_or(u64::MAX);
+        let added = to_u64(summary.size);
         if size.saturating_add(added) > self.hot.segment_bytes() {
             return Ok(true);
         }

@@ -333,33 +333,30 @@ impl Shared {
     #[inline]
     pub(super) fn schedule_flush(&self, after: Duration) {
         if self.flush_asked.load(Ordering::Relaxed) & FLUSH_LATER == 0 {
-            self.schedule_flush_slowly(FLUSH_LATER, after);
+            self.ask_for_flush(FLUSH_LATER, after);
         }
     }
 
     /// Has the flusher flush at once; false when there is no thread to do it.
     pub(super) fn flush_soon(&self) -> bool {
-        if self.read_only || self.flush_asked.load(Ordering::Relaxed) & FLUSH_NOW != 0 {
-            return true;
-        }
-        self.schedule_flush_slowly(FLUSH_NOW, Duration::ZERO);
-        let runs = self.host.flusher.has_thread();
-        if !runs {
-            // Whoever comes next asks again.
-            self.flush_asked.fetch_and(!FLUSH_NOW, Ordering::AcqRel);
-        }
-        runs
+        let asked = self.flush_asked.load(Ordering::Relaxed) & FLUSH_NOW != 0;
+        asked || self.ask_for_flush(FLUSH_NOW, Duration::ZERO)
     }
 
+    /// Asks for a flush of one kind, once; false when there is no thread to do it.
     #[cold]
-    fn schedule_flush_slowly(&self, wanted: u32, after: Duration) {
-        let asked = |before: u32| before & wanted != 0;
-        if self.read_only || asked(self.flush_asked.fetch_or(wanted, Ordering::AcqRel)) {
-            return;
+    fn ask_for_flush(&self, kind: u32, after: Duration) -> bool {
+        if self.read_only || self.flush_asked.fetch_or(kind, Ordering::AcqRel) & kind != 0 {
+            return true;
         }
         let now = self.host.clock.instant();
         let at = now.checked_add(after).unwrap_or(now);
-        self.host.flusher.schedule(at, self.me.clone());
+        let runs = self.host.flusher.schedule(at, self.me.clone());
+        if !runs {
+            // Whoever comes next asks again.
+            self.flush_asked.fetch_and(!kind, Ordering::AcqRel);
+        }
+        runs
     }
 
     /// Syncs everything, trims the files, and gives up the lock.

@@ -115,29 +115,29 @@ impl Flusher {
         self.shared.chores.lock().due.len()
     }
 
-    /// Has a chore run at a time, or soon after.
-    pub(crate) fn schedule(&self, at: Instant, chore: Weak<dyn Chore>) {
+    /// Has a chore run at a time, or soon after; false when there is no thread to run it.
+    pub(crate) fn schedule(&self, at: Instant, chore: Weak<dyn Chore>) -> bool {
         if self.manual {
-            return;
+            return false;
         }
         {
             let mut chores = self.shared.chores.lock();
             if chores.stopped {
-                return;
+                return false;
             }
             chores.number = chores.number.wrapping_add(1);
             let key = (at, chores.number);
             chores.due.insert(key, chore);
         }
         self.shared.wake.notify_one();
-        self.has_thread();
+        self.ensure_thread()
     }
 
-    /// Whether there is a thread that runs chores, which is started if there is none: the process
-    /// may have been at its limit when that was tried last.
-    pub(super) fn has_thread(&self) -> bool {
+    /// Starts the thread if there is none: the process may have been at its limit when that was
+    /// tried last. Whether there is one.
+    fn ensure_thread(&self) -> bool {
         let mut thread = self.thread.lock();
-        if thread.is_none() && !self.manual && !self.shared.chores.lock().stopped {
+        if thread.is_none() && !self.shared.chores.lock().stopped {
             let shared = Arc::clone(&self.shared);
             let clock = self.clock.clone();
             let named = std::thread::Builder::new().name("ottla-flusher".to_owned());

@@ -372,6 +372,8 @@ impl Log {
     ///
     /// [`Error::Closed`], [`Error::Poisoned`]: it will not come.
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
+        // What is there already is answered without a lock, or a consumer that is behind would
+        // take one for every batch.
         if self.high_watermark() > offset {
             return Ok(true);
         }
@@ -589,9 +591,7 @@ impl Shared {
     #[inline]
     fn raise(&self) {
         self.signal.raise();
-        if self.watched.load(Ordering::Relaxed) {
-            self.raise_watchers();
-        }
+        self.raise_watchers();
     }
 
     /// The same for an append, which has just given back the append lock: without a fence, for
@@ -599,9 +599,7 @@ impl Shared {
     #[inline]
     fn raise_appended(&self) {
         self.signal.raise_after_lock();
-        if self.watched.load(Ordering::Relaxed) {
-            self.raise_watchers();
-        }
+        self.raise_watchers();
     }
 
     /// Whoever waits calls this before looking at the end of the log: an append that it does not
@@ -610,8 +608,15 @@ impl Shared {
         drop(self.append.lock());
     }
 
-    #[cold]
+    #[inline]
     fn raise_watchers(&self) {
+        if self.watched.load(Ordering::Relaxed) {
+            self.raise_each_watcher();
+        }
+    }
+
+    #[cold]
+    fn raise_each_watcher(&self) {
         for watcher in self.watchers.read().iter().filter_map(Weak::upgrade) {
             watcher.raise();
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::segment::Segment;
-use crate::types::{Offset, Timestamp};
+use crate::types::{Offset, Timestamp, to_u64};
 
 use super::Shared;
 
@@ -123,7 +123,7 @@ impl Shared {
         if let Some(first_kept) = now.get(gone).filter(|_| gone > 0) {
             let new_start = first_kept.base_offset().max(self.start_offset());
             self.raise_start(&layout, new_start)?;
-            report.segments_deleted = u64::try_from(gone).unwrap_or(u64::MAX);
+            report.segments_deleted = to_u64(gone);
             report.bytes_deleted = now.iter().take(gone).map(|segment| segment.end().0).sum();
             report.start_offset = new_start;
         }

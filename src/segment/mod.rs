@@ -33,7 +33,7 @@ use crate::disk::{Access, Disk, File, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
-use crate::types::{Offset, Position, Timestamp, to_usize};
+use crate::types::{Offset, Position, Timestamp, to_u64, to_usize};
 
 /// What a file holds, `None` where there is none.
 type FileBytes = Option<Vec<u8>>;
@@ -433,6 +433,6 @@ fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<(
 fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;
     file.write_at(0, bytes).at(path, "write")?;
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let length = to_u64(bytes.len());
     file.set_len(length).at(path, "set the length of")
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::disk::File;
 use crate::format::{BatchHeader, HEADER_LEN, PREFIX_LEN};
-use crate::types::{Offset, Position, to_usize};
+use crate::types::{Offset, Position, to_u64, to_usize};
 
 use super::{BatchCursor, Stop};
 
@@ -103,7 +103,7 @@ impl Finder<'_> {
     }
 
     fn is_batch(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
-        let size = u64::try_from(header.size).unwrap_or(u64::MAX);
+        let size = to_u64(header.size);
         let Some(left) = self.budget.checked_sub(size) else {
             return Ok(false);
         };

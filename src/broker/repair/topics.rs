@@ -13,7 +13,7 @@ use crate::format::metadata::{MetadataRecord, decode_snapshot};
 use crate::format::{Corruption, DirName, file_name};
 use crate::log::{Host, SetAside};
 use crate::topic::{PartitionDir, random_topic_id};
-use crate::types::{PartitionId, TopicId, TopicName};
+use crate::types::{PartitionId, TopicId, TopicName, to_u64};
 
 use super::super::catalog::{Catalog, Salvage};
 use super::super::offsets::{OFFSETS_TOPIC, offsets_config};
@@ -71,7 +71,7 @@ impl Mend<'_> {
         self.report.set_aside.push(SetAside {
             path: path.to_path_buf(),
             position,
-            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            bytes: to_u64(bytes.len()),
             offsets: 0..0,
             quarantine,
             reason,

@@ -8,7 +8,7 @@
 //! 3. A batch is at most `i32::MAX` bytes. A record that would pass it is refused before a byte of
 //!    it is written.
 
-use crate::types::{Compression, Record, Timestamp, TimestampType};
+use crate::types::{Compression, Record, Timestamp, TimestampType, to_u64};
 
 use super::super::{EncodeError, compression};
 use super::header::{Attributes, BatchHeader, HEADER_LEN, seal};
@@ -193,9 +193,7 @@ fn batch_size(payload: usize) -> Result<usize, EncodeError> {
     if i32::try_from(size).is_ok() {
         Ok(size)
     } else {
-        Err(EncodeError::TooLarge {
-            size: u64::try_from(size).unwrap_or(u64::MAX),
-        })
+        Err(EncodeError::TooLarge { size: to_u64(size) })
     }
 }
 
@@ -259,7 +257,7 @@ impl<'a> BatchBuilder<'a> {
     #[cold]
     fn too_large(&self) -> EncodeError {
         EncodeError::TooLarge {
-            size: u64::try_from(self.size()).unwrap_or(u64::MAX),
+            size: to_u64(self.size()),
         }
     }
 

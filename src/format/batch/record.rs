@@ -15,7 +15,7 @@
 //! count is not negative, and the length of the record is used up exactly.
 
 use crate::types::{
-    EncodedHeaders, Header, Record, decode_header, read_varint, read_varlong, varint_len,
+    EncodedHeaders, Header, Record, decode_header, read_varint, read_varlong, to_u64, varint_len,
     write_varlong,
 };
 
@@ -344,9 +344,7 @@ fn length(size: usize) -> Result<i32, EncodeError> {
 
 #[cold]
 fn too_large(size: usize) -> EncodeError {
-    EncodeError::TooLarge {
-        size: u64::try_from(size).unwrap_or(u64::MAX),
-    }
+    EncodeError::TooLarge { size: to_u64(size) }
 }
 
 /// Up to 8 bytes of small fields in a register, the first one lowest. Gathered in memory they

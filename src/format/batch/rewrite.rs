@@ -9,7 +9,7 @@
 //! 3. A batch without records is its header alone: no codec, base timestamp -1, no horizon; the
 //!    max timestamp stays.
 
-use crate::types::{Offset, Record, Timestamp, TimestampType};
+use crate::types::{Offset, Record, Timestamp, TimestampType, to_u64};
 
 use super::super::{EncodeError, compression};
 use super::header::{BatchHeader, HEADER_LEN, seal};
@@ -78,7 +78,7 @@ impl RecordBatch {
         }
         let size = out.len().saturating_sub(start);
         if i32::try_from(size).is_err() {
-            let size = u64::try_from(size).unwrap_or(u64::MAX);
+            let size = to_u64(size);
             return Err(EncodeError::TooLarge { size });
         }
         let mut header = BatchHeader {

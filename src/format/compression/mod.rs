@@ -20,7 +20,7 @@ mod zstandard;
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-use crate::types::Compression;
+use crate::types::{Compression, to_u64};
 
 use super::{Corruption, DecodeError, EncodeError};
 
@@ -128,7 +128,7 @@ pub(super) fn decompress(
     match unpacked {
         Ok(plain) if plain.len() <= budget => Ok(plain),
         Ok(_) | Err(Refusal::TooLarge) => Err(Corruption::TooLarge {
-            limit: u64::try_from(budget).unwrap_or(u64::MAX),
+            limit: to_u64(budget),
         }
         .into()),
         Err(Refusal::Malformed) => Err(Corruption::Decompression { codec }.into()),
@@ -192,9 +192,7 @@ fn read_within(source: impl std::io::Read, budget: usize) -> Result<Vec<u8>, Ref
     while plain.len() <= budget {
         make_room(&mut plain, STEP, budget.saturating_add(1));
         let room = plain.capacity().saturating_sub(plain.len());
-        let mut part = source
-            .by_ref()
-            .take(u64::try_from(room).unwrap_or(u64::MAX));
+        let mut part = source.by_ref().take(to_u64(room));
         let read = part.read_to_end(&mut plain);
         let read = read.map_err(|_| Refusal::Malformed)?;
         if read < room {

@@ -43,19 +43,17 @@ const AHEAD: usize = 256;
 
 /// The keys of a batch, sought ahead of whoever takes them.
 #[derive(Debug)]
-pub(super) struct Seeker<'s, K> {
+pub(super) struct Seeker<K> {
     keys: K,
-    sought: &'s mut Vec<Sought>,
+    sought: Vec<Sought>,
     taken: usize,
 }
 
-impl<'a, 's, K: Iterator<Item = &'a [u8]>> Seeker<'s, K> {
-    /// A seeker of keys, with memory to be used again.
-    pub(super) fn new(keys: K, sought: &'s mut Vec<Sought>) -> Self {
-        sought.clear();
+impl<'a, K: Iterator<Item = &'a [u8]>> Seeker<K> {
+    pub(super) fn new(keys: K) -> Self {
         Self {
             keys,
-            sought,
+            sought: Vec::with_capacity(AHEAD),
             taken: 0,
         }
     }
@@ -63,7 +61,7 @@ impl<'a, 's, K: Iterator<Item = &'a [u8]>> Seeker<'s, K> {
     /// The next key.
     pub(super) fn next(&mut self, map: &KeyMap) -> Option<Sought> {
         if self.taken == self.sought.len() {
-            map.seek(self.keys.by_ref().take(AHEAD), self.sought);
+            map.seek(self.keys.by_ref().take(AHEAD), &mut self.sought);
             self.taken = 0;
         }
         let next = self.sought.get(self.taken).copied();
@@ -127,10 +125,11 @@ impl KeyMap {
 
     /// The newest offset that was noted for a key, before it was sought.
     pub(super) fn get(&self, key: &Sought) -> Option<Offset> {
-        if key.home.offset == FREE || key.home.hash == key.hash {
-            return Some(key.home.offset).filter(|offset| *offset != FREE);
-        }
-        let slot = self.slots.get(self.find(key.hash))?;
+        let slot = if key.home.offset == FREE || key.home.hash == key.hash {
+            &key.home
+        } else {
+            self.slots.get(self.find(key.hash))?
+        };
         Some(slot.offset).filter(|offset| *offset != FREE)
     }
 
@@ -165,9 +164,7 @@ mod tests {
     use super::*;
 
     fn sought(map: &KeyMap, key: &[u8]) -> Sought {
-        let mut memory = Vec::new();
-        let mut keys = Seeker::new(std::iter::once(key), &mut memory);
-        keys.next(map).unwrap()
+        Seeker::new(std::iter::once(key)).next(map).unwrap()
     }
 
     fn insert(map: &mut KeyMap, key: &[u8], offset: Offset) -> bool {
@@ -208,14 +205,13 @@ mod tests {
         for count in [0, 1, AHEAD - 1, AHEAD, AHEAD + 1, 3 * AHEAD] {
             let mut map = KeyMap::new(1 << 20, to_u64(count));
             let keys: Vec<_> = (0..count).map(usize::to_be_bytes).collect();
-            let mut memory = Vec::new();
             let slices = || keys.iter().map(<[u8; 8]>::as_slice);
-            let mut seeker = Seeker::new(slices(), &mut memory);
+            let mut seeker = Seeker::new(slices());
             for offset in 0..to_u64(count) {
                 let key = seeker.next(&map).unwrap();
                 assert!(map.insert(&key, offset));
             }
-            assert!(seeker.next(&map).is_none() && memory.len() <= AHEAD);
+            assert!(seeker.next(&map).is_none() && seeker.sought.capacity() <= AHEAD);
             for (key, offset) in slices().zip(0..) {
                 assert_eq!(get(&map, key), Some(offset));
             }

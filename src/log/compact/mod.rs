@@ -35,7 +35,7 @@ use crate::types::{Offset, Timestamp};
 
 use super::Shared;
 
-use key_map::{KeyMap, Seeker, Sought};
+use key_map::{KeyMap, Seeker};
 pub(super) use swap::{SettledSwaps, settle_swaps};
 pub(super) use transactions::Survey;
 
@@ -70,8 +70,6 @@ struct View {
 /// One round: what is known of the keys, and how far.
 struct Round {
     keys: KeyMap,
-    /// Memory for keys that are sought.
-    sought: Vec<Sought>,
     /// Every record below it is in the map.
     end: Offset,
     /// The first offset that must not be touched.
@@ -269,7 +267,6 @@ impl Shared {
         let memory = self.config().dedupe_buffer_bytes;
         let mut round = Round {
             keys: KeyMap::new(memory, keys),
-            sought: Vec::new(),
             end: dirty.start,
             limit: dirty.end,
         };
@@ -311,7 +308,7 @@ impl Shared {
                 let records = batch.records().filter(|record| record.offset >= from);
                 records.filter_map(|record| Some((record.offset, record.key()?)))
             };
-            let mut keys = Seeker::new(keyed().map(|(_, key)| key), &mut round.sought);
+            let mut keys = Seeker::new(keyed().map(|(_, key)| key));
             for (offset, _) in keyed() {
                 let key = keys.next(&round.keys);
                 if !key.is_some_and(|key| round.keys.insert(&key, offset)) {

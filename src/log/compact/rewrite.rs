@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::{BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite};
 use crate::segment::{RawBatch, Segment, relative};
-use crate::types::{Position, Timestamp};
+use crate::types::{Position, Timestamp, to_u64};
 
 use super::super::Shared;
 use super::key_map::{Seeker, Sought};
@@ -41,8 +41,6 @@ struct Group<'a, 'j> {
     left_out: Option<(RawBatch, Arc<Segment>)>,
     dropped: u64,
     keep: Vec<bool>,
-    /// Memory for keys that are sought.
-    sought: Vec<Sought>,
     scratch: Vec<u8>,
 }
 
@@ -77,7 +75,6 @@ impl Shared {
                 left_out: None,
                 dropped: 0,
                 keep: Vec::new(),
-                sought: Vec::new(),
                 scratch: Vec::new(),
             };
             if let Err(error) = group.pass() {
@@ -152,8 +149,7 @@ impl Group<'_, '_> {
             }
         };
         let written: u64 = outputs.iter().map(|output| output.end.0).sum();
-        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
-        let after = count(outputs.len());
+        let after = to_u64(outputs.len());
         if !self.log.swap(self.sources, outputs, view)? {
             return Ok(false);
         }
@@ -162,7 +158,7 @@ impl Group<'_, '_> {
         report.segments_after = report.segments_after.saturating_add(after);
         report.segments_before = report
             .segments_before
-            .saturating_add(count(self.sources.len()));
+            .saturating_add(to_u64(self.sources.len()));
         Ok(true)
     }
 
@@ -187,9 +183,7 @@ impl Group<'_, '_> {
         let mut keep = std::mem::take(&mut self.keep);
         keep.clear();
         let (mut kept, mut tombstones) = (0_usize, false);
-        let mut sought = std::mem::take(&mut self.sought);
-        let keys = batch.records().filter_map(|record| record.key());
-        let mut keys = Seeker::new(keys, &mut sought);
+        let mut keys = Seeker::new(batch.records().filter_map(|record| record.key()));
         for record in batch.records() {
             let key = record.key().and_then(|_| keys.next(&self.round.keys));
             let stays = !aborted && self.stays(&record, key.as_ref(), &header);
@@ -198,12 +192,11 @@ impl Group<'_, '_> {
             keep.push(stays);
         }
         self.keep = keep;
-        self.sought = sought;
         let horizon = (tombstones && header.delete_horizon().is_none()).then(|| self.horizon());
         if kept == batch.len() && horizon.is_none() {
             return self.copy(&raw);
         }
-        let gone = u64::try_from(batch.len().saturating_sub(kept)).unwrap_or(u64::MAX);
+        let gone = to_u64(batch.len().saturating_sub(kept));
         self.dropped = self.dropped.saturating_add(gone);
         if kept == 0 && !self.must_stay(&header) {
             return self.leave_out(raw, source);

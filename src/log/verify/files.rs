@@ -10,7 +10,7 @@ use crate::format::{
     BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc,
     checkpoint, file_name, properties, txn,
 };
-use crate::types::{PartitionId, TopicId};
+use crate::types::{PartitionId, TopicId, to_u64};
 
 use super::super::Host;
 use super::problem;
@@ -172,7 +172,7 @@ fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut Ve
         Ok(None) => return,
         Err(error) => return report.problems.push(unreadable(path, &error)),
     };
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let length = to_u64(bytes.len());
     let (mut at, mut next) = (0_usize, 0);
     let stopped = loop {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -195,7 +195,7 @@ fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut Ve
             Err(reason) => break Some(reason),
         }
     };
-    let position = u64::try_from(at).unwrap_or(u64::MAX);
+    let position = to_u64(at);
     let flushed = flushed.unwrap_or(length);
     let (severity, kind) = match stopped {
         Some(reason) if position < flushed => (Severity::Damage, ProblemKind::Batch { reason }),

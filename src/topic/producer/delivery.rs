@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex};
-use crate::types::{Offset, PartitionId};
+use crate::types::{Offset, PartitionId, to_u64};
 
 use super::super::Appended;
 use super::Shared;
@@ -117,7 +117,7 @@ impl Batch {
         match &*self.outcome.lock() {
             Some(Ok(first)) => Ok(Appended {
                 partition: self.partition,
-                offset: first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX)),
+                offset: first.saturating_add(to_u64(place)),
             }),
             Some(Err(error)) => Err(copy_of(error)),
             // Its append panicked.
