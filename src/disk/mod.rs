@@ -229,6 +229,16 @@ impl Disk {
         }
     }
 
+    /// The first bytes of a file, as many as there are and `buf` takes, for whoever checks them:
+    /// what it is that they come from is not looked at.
+    pub(crate) fn read_front(&self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Os(disk) => disk.read_front(path, buf),
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(sim) => sim.open(path, Access::Read)?.read_at(0, buf),
+        }
+    }
+
     /// A whole small file; `None` when there is none.
     ///
     /// # Errors
@@ -361,10 +371,13 @@ impl File {
         either!(self, file => file.reserve(from, len))
     }
 
-    /// Where the next bytes from `position` on are that may be anything but zeros: at `position`
-    /// itself where the file system does not know. `None` when only zeros follow.
-    pub(crate) fn data_from(&self, position: u64) -> io::Result<Option<u64>> {
-        either!(self, file => file.data_from(position))
+    /// Where the last bytes behind `from` end that may be anything but zeros: at the end of the file
+    /// where the file system does not know, at `from` when only zeros follow.
+    ///
+    /// What was reserved and never written counts as zeros until it is read: to the system its
+    /// pages are data from then on.
+    pub(crate) fn data_end(&self, from: u64) -> io::Result<u64> {
+        either!(self, file => file.data_end(from))
     }
 
     /// What the file lies on.

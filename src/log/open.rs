@@ -551,3 +551,32 @@ pub(super) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::disk::{Access, Disk};
+    use crate::format::file_name;
+    use crate::log::{Log, LogConfig};
+    use crate::types::WriteMode;
+
+    /// Or the system would make its pages, which takes longer than reading all the rest.
+    #[test]
+    fn space_that_was_reserved_and_never_written_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = LogConfig::default().write_mode(WriteMode::Mapped);
+        let log = Log::open(dir.path(), config).unwrap();
+        let record = vec![7; 100];
+        for _ in 0..20_000 {
+            log.append(&record).unwrap();
+        }
+        let path = dir.path().join(file_name::log(0));
+        let file = Disk::os().open(&path, Access::Read).unwrap();
+        let (data, all) = (file.data_end(0).unwrap(), file.len().unwrap());
+        assert!(data >= 2_000_000 && all > data + (256 << 10), "{data} of {all}");
+        // As after a crash: nothing was synced or cut.
+        let crashed = Log::open_read_only(dir.path()).unwrap();
+        assert!(crashed.open_report().scanned_bytes > 2_000_000);
+        assert_eq!(crashed.end_offset(), 20_000);
+        assert_eq!(file.data_end(0).unwrap(), data);
+    }
+}

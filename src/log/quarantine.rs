@@ -113,15 +113,12 @@ fn name(dir: &Path, base: Offset, position: Position, number: u32) -> PathBuf {
 
 /// Whether a range of a file holds only zeros: space that was reserved and never written.
 pub(super) fn is_zero(file: &File, path: &Path, range: std::ops::Range<Position>) -> Result<bool> {
-    let mut buffer = vec![0; COPY_BYTES.min(to_usize(range.end.since(range.start)))];
-    let mut at = range.start;
     // What was reserved and never written is found without being read.
-    while let Some(data) = file.data_from(at.0).at(path, "look at")? {
-        at = at.max(Position(data));
-        if at >= range.end {
-            break;
-        }
-        let wanted = buffer.len().min(to_usize(range.end.since(at)));
+    let end = Position(file.data_end(range.start.0).at(path, "look at")?).min(range.end);
+    let mut buffer = vec![0; COPY_BYTES.min(to_usize(end.since(range.start)))];
+    let mut at = range.start;
+    while at < end {
+        let wanted = buffer.len().min(to_usize(end.since(at)));
         let Some(chunk) = buffer.get_mut(..wanted) else {
             break;
         };

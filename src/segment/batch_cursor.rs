@@ -63,6 +63,8 @@ pub(crate) struct BatchCursor {
     /// An index says that the first batch ends before this offset.
     first_next: Option<Offset>,
     next_read: usize,
+    /// Nothing is read ahead from here on.
+    read_to: Position,
 }
 
 impl BatchCursor {
@@ -78,6 +80,7 @@ impl BatchCursor {
             checked_to: Position::ZERO,
             first_next: None,
             next_read: CHUNK_BYTES_MIN,
+            read_to: Position(u64::MAX),
         }
     }
 
@@ -93,6 +96,13 @@ impl BatchCursor {
     /// The same cursor, reading large chunks from the start: for a walk over all that is left.
     pub(crate) fn sequential(mut self) -> Self {
         self.next_read = CHUNK_BYTES_MAX;
+        self
+    }
+
+    /// The same cursor, reading nothing ahead from `end` on: what lies there is most likely not
+    /// wanted.
+    pub(crate) fn ahead_to(mut self, end: Position) -> Self {
+        self.read_to = end;
         self
     }
 
@@ -276,7 +286,8 @@ impl BatchCursor {
         if needed > left {
             return Err(Stop::Corrupt(Corruption::truncated(needed, left)));
         }
-        let wanted = needed.max(self.next_read).min(left);
+        let ahead = to_usize(self.read_to.since(self.position));
+        let wanted = self.next_read.min(ahead).max(needed).min(left);
         let mut memory = std::mem::take(&mut self.chunk);
         if memory.is_empty() {
             memory = std::mem::take(&mut self.spare);

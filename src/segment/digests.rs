@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk};
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::index::OffsetEntry;
 use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
@@ -28,9 +28,8 @@ impl Segment {
 
     /// What the digest says of the segment as a whole, if there is one of it.
     pub(crate) fn digest_summary(&self, disk: &Disk) -> Option<DigestSummary> {
-        let file = disk.open(&self.digest_path(), Access::Read).ok()?;
         let mut front = [0; SUMMARY_LEN];
-        file.read_at(0, &mut front).ok()?;
+        disk.read_front(&self.digest_path(), &mut front).ok()?;
         self.own(DigestSummary::decode(&front)?)
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::disk::File;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::Corruption;
 use crate::types::{Offset, Position, Timestamp};
 
@@ -81,6 +81,9 @@ impl Walk {
 /// The index interval that rebuilt indexes use: Kafka's default, whatever the log's setting.
 const INTERVAL_BYTES: u64 = 4096;
 
+/// A walk over no more than this is done after one read.
+const SHORT_BYTES: u64 = 256 << 10;
+
 /// Walks over batches, adding to an index that covers what lies before.
 ///
 /// # Errors
@@ -125,7 +128,10 @@ fn scan_to_end(
 ) -> Result<(TailScan, Option<(Position, Corruption)>)> {
     let mut gap = None;
     let index = std::mem::take(&mut walk.index);
-    let mut cursor = BatchCursor::new(walk.from, segment.base_offset()).sequential();
+    let data_end = data_end(segment, file, &walk)?;
+    let mut cursor = BatchCursor::new(walk.from, segment.base_offset())
+        .sequential()
+        .ahead_to(data_end);
     let mut found = TailScan {
         end: cursor.position(),
         next_offset: cursor.floor(),
@@ -182,6 +188,16 @@ fn scan_to_end(
     }
     found.newest = found.progress.newest().map(|entry| entry.timestamp);
     Ok((found, gap))
+}
+
+/// Where to stop reading ahead: a crash leaves reserved space behind the last batch, up to 32 MiB,
+/// and the system makes every page of it that is read, and as many again ahead of that.
+fn data_end(segment: &Segment, file: &File, walk: &Walk) -> Result<Position> {
+    if walk.end.since(walk.from) <= SHORT_BYTES {
+        return Ok(walk.end);
+    }
+    let end = file.data_end(walk.from.0);
+    end.map(Position).at(&segment.log_path(), "look at")
 }
 
 /// A batch as the indexes of its segment see it, `None` when they cannot.

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
@@ -55,34 +56,51 @@ pub(super) fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// `lseek` with `SEEK_DATA`, which steps over holes and over space that was reserved and never
-/// written. It moves the file's cursor, which nobody uses.
+/// The next stretch that is no hole and no space that was reserved and never written, by `lseek`
+/// with `SEEK_DATA` and `SEEK_HOLE`; everything where the file system cannot tell.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "std has no SEEK_DATA")]
-pub(super) fn data_from(file: &File, position: u64) -> io::Result<Option<u64>> {
+pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<Range<u64>>> {
+    let cannot_tell = |error: &io::Error| {
+        let code = error.raw_os_error();
+        matches!(code, Some(libc::EINVAL | libc::EOPNOTSUPP))
+    };
+    match seek(file, from, libc::SEEK_DATA) {
+        Ok(None) => Ok(None),
+        Ok(Some(data)) => {
+            let hole = seek(file, data, libc::SEEK_HOLE)?;
+            Ok(hole.map(|hole| data..hole))
+        }
+        Err(error) if cannot_tell(&error) => all_from(file, from),
+        Err(error) => Err(error),
+    }
+}
+
+/// `lseek`; `None` where the file ends. It moves the file's cursor, which nobody uses.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no SEEK_DATA and no SEEK_HOLE")]
+fn seek(file: &File, from: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
     let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-    let from = libc::off64_t::try_from(position).map_err(too_large)?;
+    let from = libc::off64_t::try_from(from).map_err(too_large)?;
     // SAFETY: the descriptor is open for the length of the borrow, and no memory is passed.
-    let found = unsafe { libc::lseek64(file.as_raw_fd(), from, libc::SEEK_DATA) };
+    let found = unsafe { libc::lseek64(file.as_raw_fd(), from, whence) };
     if let Ok(found) = u64::try_from(found) {
         return Ok(Some(found));
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         Some(libc::ENXIO) => Ok(None),
-        // A file system that cannot tell.
-        Some(libc::EINVAL | libc::EOPNOTSUPP) => Ok(Some(position)),
         _ => Err(error),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the same call as where it can fail"
-)]
-pub(super) fn data_from(_: &File, position: u64) -> io::Result<Option<u64>> {
-    Ok(Some(position))
+pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<Range<u64>>> {
+    all_from(file, from)
+}
+
+fn all_from(file: &File, from: u64) -> io::Result<Option<Range<u64>>> {
+    let all = from..file.metadata()?.len();
+    Ok(Some(all).filter(|all| !all.is_empty()))
 }
 
 /// `fstatfs`: what the file lies on (ext2 and ext3 share ext4's number and its driver).

@@ -50,13 +50,12 @@ impl OsDisk {
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let file_type = entry.file_type()?;
-            let name = entry.file_name();
-            let kind = match name.to_str() {
-                Some(_) if file_type.is_file() => EntryKind::File,
-                Some(_) if file_type.is_dir() => EntryKind::Dir,
-                _ => EntryKind::Other,
+            let (name, kind) = match entry.file_name().into_string() {
+                Ok(name) if file_type.is_file() => (name, EntryKind::File),
+                Ok(name) if file_type.is_dir() => (name, EntryKind::Dir),
+                Ok(name) => (name, EntryKind::Other),
+                Err(name) => (name.to_string_lossy().into_owned(), EntryKind::Other),
             };
-            let name = name.to_string_lossy().into_owned();
             entries.push(Entry { name, kind });
         }
         Ok(entries)
@@ -66,6 +65,11 @@ impl OsDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(access == Access::Write);
         open_regular(path, &mut options)
+    }
+
+    /// Does not look what it is: a pipe has no front, and of a device come bytes.
+    pub(super) fn read_front(self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
+        open_at_once(path, OpenOptions::new().read(true))?.read_at(0, buf)
     }
 
     pub(super) fn create(self, path: &Path) -> io::Result<OsFile> {
@@ -122,9 +126,18 @@ impl OsDisk {
     }
 }
 
-/// Opens what is a regular file. A pipe or device in its place is opened without waiting for its
-/// other end, seen, and refused.
+/// Opens what is a regular file. A pipe or device in its place is seen, and refused.
 fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
+    let opened = open_at_once(path, options)?;
+    if opened.file.metadata()?.is_file() {
+        Ok(opened)
+    } else {
+        Err(not_a_file())
+    }
+}
+
+/// Opens a file. A pipe or device in its place is opened without waiting for its other end.
+fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -134,17 +147,10 @@ fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(not_a_file());
     }
-    let file = options.open(path).map_err(|error| {
-        if is_another_kind(&error) {
-            not_a_file()
-        } else {
-            error
-        }
-    })?;
-    if file.metadata()?.is_file() {
-        Ok(OsFile { file })
-    } else {
-        Err(not_a_file())
+    match options.open(path) {
+        Ok(file) => Ok(OsFile { file }),
+        Err(error) if is_another_kind(&error) => Err(not_a_file()),
+        Err(error) => Err(error),
     }
 }
 
@@ -216,8 +222,12 @@ impl OsFile {
         })
     }
 
-    pub(super) fn data_from(&self, position: u64) -> io::Result<Option<u64>> {
-        calls::data_from(&self.file, position)
+    pub(super) fn data_end(&self, from: u64) -> io::Result<u64> {
+        let mut end = from;
+        while let Some(data) = calls::next_data(&self.file, end)? {
+            end = data.end;
+        }
+        Ok(end)
     }
 
     pub(super) fn lies_on(&self) -> LiesOn {

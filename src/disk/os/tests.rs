@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::disk::{Access, Disk, EntryKind};
+use crate::disk::{Access, Disk, EntryKind, LiesOn};
 use crate::sync::Barrier;
 
 use super::calls;
@@ -196,6 +196,7 @@ fn only_a_regular_file_is_opened() {
         }
         assert!(disk.create(path).is_err());
         assert!(disk.read_small(path, 100).is_err());
+        assert!(disk.read_front(path, &mut [0; 8]).is_err());
         assert!(disk.lock(path).is_err());
         assert!(disk.exists(path).unwrap());
     }
@@ -207,4 +208,24 @@ fn only_a_regular_file_is_opened() {
     assert_eq!(names, ["link", "pipe", "\u{FFFD}.log"]);
     assert!(entries.iter().all(|entry| entry.kind == EntryKind::Other));
     assert_eq!(fs::read(&target).unwrap(), b"not ours");
+}
+
+#[test]
+fn data_ends_where_only_reserved_space_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Disk::os().create(&dir.path().join("file")).unwrap();
+    assert_eq!(file.data_end(0).unwrap(), 0);
+    let reserved = 8 << 20;
+    if file.reserve(0, reserved).is_err() {
+        return;
+    }
+    // The system may know data by the page, and make pages by the dozen.
+    let about = |end: u64| end..end + (256 << 10);
+    let knows = file.lies_on() != LiesOn::Another;
+    for written in [100_000, 3_000_000] {
+        file.write_at(written - 10, b"ten bytes.").unwrap();
+        let end = file.data_end(0).unwrap();
+        assert!(about(written).contains(&end) || !knows, "{end}");
+    }
+    assert_eq!(file.data_end(reserved).unwrap(), reserved);
 }

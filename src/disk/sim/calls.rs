@@ -302,12 +302,12 @@ impl SimFile {
 
     /// It does not know: whoever asks reads.
     #[expect(
-        clippy::unused_self,
         clippy::unnecessary_wraps,
         reason = "the same call as where it can fail"
     )]
-    pub(in crate::disk) fn data_from(&self, position: u64) -> io::Result<Option<u64>> {
-        Ok(Some(position))
+    pub(in crate::disk) fn data_end(&self, from: u64) -> io::Result<u64> {
+        let state = self.sim.state();
+        Ok(state.file(self.node).cached.len().max(from))
     }
 
     pub(in crate::disk) fn reserve(&self, from: u64, len: u64) -> io::Result<()> {

@@ -11,7 +11,7 @@ use crate::types::{EncodedHeaders, HeaderIter, Offset, Record, Timestamp, to_usi
 use super::super::Corruption;
 use super::header::{BatchHeader, HEADER_LEN};
 use super::read::{Clockwork, RecordBatch};
-use super::record::{RawRecord, check_headers, read_record};
+use super::record::{RawRecord, check_headers, pass_record, read_record};
 
 /// A record that a log gives back.
 ///
@@ -139,12 +139,12 @@ impl<'a> From<&'a LogRecord> for Record<'a> {
     }
 }
 
-/// The record at an offset of a batch that is not packed, `None` where there is none. Records
-/// behind it are not looked at.
+/// The record at an offset of a batch that is not packed, `None` where there is none. Of records
+/// before it only the front is looked at, of those behind it nothing.
 ///
 /// # Errors
 ///
-/// `Record` for the first one up to there that is not valid.
+/// `Record` for one up to there of which what is looked at is not valid.
 pub(crate) fn record_at(
     bytes: &Bytes,
     header: &BatchHeader,
@@ -152,20 +152,22 @@ pub(crate) fn record_at(
 ) -> Result<Option<LogRecord>, Corruption> {
     let clock = Clockwork::new(header);
     let mut rest = bytes.get(HEADER_LEN..).unwrap_or_default();
-    let mut next = header.base_offset;
+    let Ok(wanted) = u32::try_from(offset.wrapping_sub(header.base_offset)) else {
+        return Ok(None);
+    };
+    let mut next = 0;
     for index in 0..header.record_count {
         let wrong = |what| Corruption::Record { index, what };
-        let (record, after) = read_record(rest).map_err(wrong)?;
-        let found = clock.offset(&record);
-        if record.offset_delta < 0 || found < next {
-            return Err(wrong("its offset is not after the one before it"));
-        }
-        if found == offset {
+        let (delta, after) = pass_record(rest).map_err(wrong)?;
+        let delta = u32::try_from(delta).ok().filter(|delta| *delta >= next);
+        let delta = delta.ok_or_else(|| wrong("its offset is not after the one before it"))?;
+        if delta == wanted {
+            let (record, _) = read_record(rest).map_err(wrong)?;
             check_headers(record.headers).map_err(wrong)?;
             let end = bytes.len().saturating_sub(after.len());
             return Ok(Some(own(&record, bytes, end, clock)));
         }
-        next = found.saturating_add(1);
+        next = delta.saturating_add(1);
         rest = after;
     }
     Ok(None)
@@ -177,7 +179,7 @@ fn own(record: &RawRecord<'_>, bytes: &Bytes, end: usize, clock: Clockwork) -> L
     // A record is at most i32::MAX bytes, so every place in it fits in 32 bits.
     let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     LogRecord {
-        offset: clock.offset(record),
+        offset: clock.offset(record.offset_delta),
         timestamp: clock.timestamp(record),
         key_end: record.key.map(|key| place(key.len())),
         value: record.value.map(|value| Span {
@@ -226,8 +228,8 @@ impl OwnedRecords {
         let (bytes, _) = self.batch.source();
         while self.left > 0 {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            match read_record(rest) {
-                Ok((record, after)) if self.clock.offset(&record) < offset => {
+            match pass_record(rest) {
+                Ok((delta, after)) if self.clock.offset(delta) < offset => {
                     self.at = bytes.len().saturating_sub(after.len());
                     self.left = self.left.saturating_sub(1);
                 }

@@ -191,9 +191,9 @@ impl Clockwork {
     }
 
     #[inline]
-    pub(super) fn offset(&self, record: &RawRecord<'_>) -> Offset {
+    pub(super) fn offset(&self, delta: i32) -> Offset {
         self.base_offset
-            .wrapping_add(u64::from(record.offset_delta.cast_unsigned()))
+            .wrapping_add(u64::from(delta.cast_unsigned()))
     }
 
     /// Adds as Kafka does, without a look at overflow.
@@ -271,7 +271,7 @@ impl<'a> Iterator for Records<'a> {
         let (record, rest) = read_record(self.rest).ok()?;
         self.rest = rest;
         Some(RecordView {
-            offset: self.clock.offset(&record),
+            offset: self.clock.offset(record.offset_delta),
             timestamp: self.clock.timestamp(&record),
             key: record.key,
             value: record.value,

@@ -48,17 +48,13 @@ pub(super) struct RawRecord<'a> {
     reason = "as a call, its result goes through memory: half as much again for a record"
 )]
 pub(super) fn read_record(bytes: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Defect> {
-    let front = match Front::read_short(bytes) {
-        Some(front) => front,
-        None => Front::read(bytes)?,
-    };
     let Front {
         timestamp_delta,
         offset_delta,
         key_length,
         tail,
         after,
-    } = front;
+    } = Front::read(bytes)?;
     let (key, body) = split_nullable(tail, key_length).ok_or(CUT)?;
     let (length, body) = read_varint(body).ok_or(CUT)?;
     let value_at = tail.len().saturating_sub(body.len());
@@ -79,6 +75,14 @@ pub(super) fn read_record(bytes: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Defect
     Ok((record, after))
 }
 
+/// The offset delta of the record at the front of `bytes`, and what follows it: for whoever wants
+/// another one. From its key on nothing is looked at.
+#[inline]
+pub(super) fn pass_record(bytes: &[u8]) -> Result<(i32, &[u8]), Defect> {
+    let front = Front::read(bytes)?;
+    Ok((front.offset_delta, front.after))
+}
+
 /// What stands before the key of a record.
 struct Front<'a> {
     timestamp_delta: i64,
@@ -91,6 +95,18 @@ struct Front<'a> {
 }
 
 impl<'a> Front<'a> {
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as `read_record`, whose larger half it is"
+    )]
+    fn read(bytes: &'a [u8]) -> Result<Self, Defect> {
+        match Self::read_short(bytes) {
+            Some(front) => Ok(front),
+            None => Self::read_any(bytes),
+        }
+    }
+
     /// The usual one, whose fields are at most two bytes each and eight together: one load, and
     /// no look at where the bytes end but one. `None` when it is another one, or none.
     #[inline(always)]
@@ -119,7 +135,7 @@ impl<'a> Front<'a> {
     }
 
     /// Any one.
-    fn read(bytes: &'a [u8]) -> Result<Self, Defect> {
+    fn read_any(bytes: &'a [u8]) -> Result<Self, Defect> {
         let (length, rest) = read_varint(bytes).ok_or(CUT)?;
         let length = usize::try_from(length).map_err(|_| "its length is negative")?;
         let (body, after) = rest.split_at_checked(length).ok_or(CUT)?;
