@@ -20,7 +20,8 @@ fn main() -> ottla::Result<()> {
     let group = broker.group("departure-board")?;
     let mut consumer = group.join(["flights"])?;
     for record in consumer.poll(Duration::from_secs(1))? {
-        println!("{} {:?}", record.offset, record.value());
+        let text = record.value().map(String::from_utf8_lossy);
+        println!("{} {text:?}", record.offset);
     }
     // After a restart, go on from here.
     consumer.commit()?;

@@ -96,9 +96,10 @@ impl Filled {
         })
     }
 
-    fn pages_at_random(&self, reads: u64) -> f64 {
+    /// One read of so many bytes, and its checksum.
+    fn bytes_at_random(&self, reads: u64, bytes: usize) -> f64 {
         let mut random = Random(4);
-        let mut page = vec![0; PAGE_BYTES];
+        let mut page = vec![0; bytes];
         timed(reads, || {
             for _ in 0..reads {
                 let (file, length) = self
@@ -142,7 +143,19 @@ pub(crate) fn rows(rows: &Rows) {
             rounds,
             [
                 Box::new(|| filled.at_random(reads)),
-                Box::new(|| filled.pages_at_random(reads)),
+                Box::new(|| filled.bytes_at_random(reads, PAGE_BYTES)),
+            ],
+        );
+        let bytes: u64 = filled.files.iter().map(|(_, length)| length).sum();
+        let batch = bytes * width_of(per_batch) / filled.records;
+        let batch = usize::try_from(batch).unwrap();
+        Rows::compare(
+            &format!("read at random, batches of {per_batch}, ns | beside: pread of {batch} B+CRC"),
+            "",
+            rounds,
+            [
+                Box::new(|| filled.at_random(reads)),
+                Box::new(|| filled.bytes_at_random(reads, batch)),
             ],
         );
     }

@@ -39,6 +39,9 @@ impl Map {
                 .len(len)
                 .map_mut(file.file())?
         };
+        // Otherwise a store into a page that is not there yet has the system read ahead: it makes
+        // all pages around, up to megabytes of them. Where it takes no advice, it does so.
+        map.advise(memmap2::Advice::Random).ok();
         Ok(Self::Os(map))
     }
 

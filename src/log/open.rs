@@ -572,7 +572,10 @@ mod tests {
         let path = dir.path().join(file_name::log(0));
         let file = Disk::os().open(&path, Access::Read).unwrap();
         let (data, all) = (file.data_end(0).unwrap(), file.len().unwrap());
-        assert!(data >= 2_000_000 && all > data + (256 << 10), "{data} of {all}");
+        assert!(
+            data >= 2_000_000 && all > data + (256 << 10),
+            "{data} of {all}"
+        );
         // As after a crash: nothing was synced or cut.
         let crashed = Log::open_read_only(dir.path()).unwrap();
         assert!(crashed.open_report().scanned_bytes > 2_000_000);

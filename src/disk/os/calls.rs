@@ -68,7 +68,7 @@ pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<Range<u64>>
         Ok(None) => Ok(None),
         Ok(Some(data)) => {
             let hole = seek(file, data, libc::SEEK_HOLE)?;
-            Ok(hole.map(|hole| data..hole))
+            Ok(hole.map(|hole| data..hole).filter(|data| !data.is_empty()))
         }
         Err(error) if cannot_tell(&error) => all_from(file, from),
         Err(error) => Err(error),
