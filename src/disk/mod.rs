@@ -371,8 +371,8 @@ impl File {
         either!(self, file => file.reserve(from, len))
     }
 
-    /// Where the last bytes behind `from` end that may be anything but zeros: at the end of the file
-    /// where the file system does not know, at `from` when only zeros follow.
+    /// Where the last bytes behind `from` end that may be anything but zeros: at the end of the
+    /// file where the file system does not know, at `from` when only zeros follow.
     ///
     /// What was reserved and never written counts as zeros until it is read: to the system its
     /// pages are data from then on.
