@@ -151,6 +151,7 @@ impl Opening<'_> {
         } = found;
         let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
         if self.writes() {
+            self.expect_gaps(&swaps)?;
             let mut step = OpenStep {
                 disk: &self.host.disk,
                 dir: &self.dir,
@@ -176,6 +177,23 @@ impl Opening<'_> {
             }
         }
         Ok(bases)
+    }
+
+    /// Only `repair` replaces the segment of the mark, and it leaves gaps. The mark says so before
+    /// the new file takes its place: held against a mark that rules gaps out, good batches would
+    /// count as damaged. And not before that file is whole, for the mark may be what the damage in
+    /// the old one is found by.
+    fn expect_gaps(&mut self, swaps: &SettledSwaps) -> Result<()> {
+        let replaced = |mark: &Mark| mark.dense && swaps.reach(mark.segment_base);
+        if let Some(mark) = self.mark.filter(replaced) {
+            let gaps = Mark {
+                dense: false,
+                ..mark
+            };
+            let now = self.host.clock.instant();
+            self.mark = Some(self.host.marks.write_both(gaps, now)?);
+        }
+        Ok(())
     }
 
     fn settle_truncation(

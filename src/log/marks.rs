@@ -235,6 +235,23 @@ impl Marks {
         if due { self.sync(now) } else { Ok(()) }
     }
 
+    /// Writes both slots of a mark of an open log, durably; gives it as it stands there.
+    pub(crate) fn write_both(&self, mark: Mark, now: Instant) -> Result<Mark> {
+        let place = self.place(mark.key);
+        let sequence = self.find(mark.key).map_or(0, |mark| mark.sequence);
+        let mut mark = Mark {
+            sequence,
+            closed: false,
+            ..mark
+        };
+        for _slot in 0..2 {
+            mark.sequence = mark.sequence.saturating_add(1);
+            self.write(place, &mark)?;
+            self.sync(now)?;
+        }
+        Ok(mark)
+    }
+
     /// Forgets a log; its place may be given to another.
     pub(crate) fn forget(&self, key: MarkKey) -> Result<()> {
         let Some(file) = &self.file else {

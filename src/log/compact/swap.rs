@@ -260,6 +260,11 @@ impl SettledSwaps {
         replaced
     }
 
+    /// Whether an output holds offsets of the segment at `base` or above it.
+    pub(in crate::log) fn reach(&self, base: Offset) -> bool {
+        self.outputs.values().any(|next| *next > base)
+    }
+
     /// The outputs that still go by their `.swap` names, opened: for a log that only looks.
     pub(in crate::log) fn open_outputs(
         &self,
@@ -295,6 +300,15 @@ pub(in crate::log) fn settle_swaps(
         for name in file_name::of_segment(base) {
             remove_if_there(step.disk, &step.dir.join(name))?;
         }
+    }
+    // Of a source that is gone already the digest may be left. It is gone for good before another
+    // file takes the name: held against it, that one would be called damaged.
+    for base in plan.outputs.keys() {
+        let digest = FileName::segment(*base, FileKind::Digest).to_string();
+        remove_if_there(step.disk, &step.dir.join(digest))?;
+    }
+    if !plan.outputs.is_empty() {
+        step.disk.sync_dir(step.dir).at(step.dir, "sync")?;
     }
     for (name, base, kind) in &plan.taking_place {
         let to = step.dir.join(FileName::segment(*base, *kind).to_string());

@@ -149,20 +149,8 @@ impl Work<'_> {
 
     /// Writes both slots of the mark, durably.
     fn write_mark(&self, mark: Mark) -> Result<()> {
-        let marks = &self.host.marks;
-        let place = marks.place(self.key);
-        let mut sequence = marks.find(self.key).map_or(0, |mark| mark.sequence);
-        for _slot in 0..2 {
-            sequence = sequence.saturating_add(1);
-            let mark = Mark {
-                key: self.key,
-                sequence,
-                closed: false,
-                ..mark
-            };
-            marks.write(place, &mark)?;
-            marks.sync(self.host.clock.instant())?;
-        }
+        let (key, now) = (self.key, self.host.clock.instant());
+        self.host.marks.write_both(Mark { key, ..mark }, now)?;
         Ok(())
     }
 

@@ -133,8 +133,8 @@ impl Above<'_> {
         if unflushed && self.cut.is_some() {
             return self.cut.clone();
         }
-        let reaches = self.holds(base_offset, stretch.bytes.end);
-        if let Some(expected) = self.expected.as_mut().filter(|_| reaches) {
+        // Also below the mark: a repair that was cut off may have left a file shorter than that.
+        if let Some(expected) = &mut self.expected {
             *expected = (*expected).max(stretch.offsets.end);
         }
         None

@@ -8,6 +8,7 @@
 //!    so, or the open report did.
 //! 3. After `repair` the log opens and reads to its end; of the records only those are missing
 //!    whose batch was hit; repairing again finds nothing to do; the log can be appended to.
+//! 4. The same after a repair that was cut off anywhere, by a kill or by the power, and made again.
 
 pub(super) mod subjects;
 
@@ -15,14 +16,16 @@ mod kinds;
 mod rules;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::disk::sim::Sim;
+use crate::disk::sim::{Choice, Sim};
 use crate::error::Error;
 use crate::log::{OpenMode, repair_alone, verify_alone};
-use crate::types::{Offset, Record};
+use crate::sync::Mutex;
+use crate::types::{Offset, Record, to_u64, to_usize};
 
-use super::Whereabouts;
+use super::{Scale, Whereabouts};
 use kinds::{Hit, Wound};
 use subjects::{DIR, Records, Subject, contents, copy, open, read_all};
 
@@ -69,6 +72,41 @@ fn whatever_is_damaged_is_found_out_and_repair_keeps_the_rest() {
     }
     println!("damage: {counts:?}, 0 lost outside what was hit");
     assert!(counts.cells >= 300, "{counts:?}");
+}
+
+/// Rule 4, for some of the cells.
+#[test]
+fn a_repair_that_was_cut_off_and_is_made_again_loses_nothing_more() {
+    let (mut repairs, mut cuts) = (0, 0);
+    let step = to_usize(Scale::asked().of(40, 8, 1));
+    for subject in subjects::all(3, 1500, 24) {
+        for wound in kinds::wounds(&subject).iter().step_by(step) {
+            // Hints too are on the disk by now, or a cut would damage more than the wound did.
+            let sim = copy(&subject).crash(Choice::All);
+            let Some(hit) = wound.inflict(&subject, &sim) else {
+                continue;
+            };
+            let states = Arc::new(Mutex::new(Vec::new()));
+            let seen = Arc::clone(&states);
+            sim.on_change(move |sim| {
+                let mut seen = seen.lock();
+                let seed = to_u64(seen.len());
+                seen.extend(sim.crash_states_random(seed, 1));
+                seen.push(sim.process_crash());
+            });
+            repair_alone(&sim.disk(), &Clock::System, Path::new(DIR)).unwrap();
+            sim.stop_watching();
+            repairs += 1;
+            for state in states.lock().iter() {
+                let name = format!("{}: {wound:?}, {:?}", subject.name, state.born_of());
+                let _told = Whereabouts(|| name.clone());
+                repair(&subject, state, &hit);
+                cuts += 1;
+            }
+        }
+    }
+    println!("repairs cut off: {repairs} at {cuts} places");
+    assert!(cuts >= 500, "{cuts}");
 }
 
 fn check(subject: &Subject, wound: &Wound, counts: &mut Counts) {
