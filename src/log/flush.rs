@@ -339,8 +339,16 @@ impl Shared {
 
     /// Has the flusher flush at once; false when there is no thread to do it.
     pub(super) fn flush_soon(&self) -> bool {
+        if self.host.flusher.is_manual() {
+            return false;
+        }
         let asked = self.flush_asked.load(Ordering::Relaxed) & FLUSH_NOW != 0;
-        asked || self.ask_for_flush(FLUSH_NOW, Duration::ZERO)
+        let runs = asked || self.ask_for_flush(FLUSH_NOW, Duration::ZERO);
+        if !runs {
+            // Whoever comes next asks again.
+            self.flush_asked.fetch_and(!FLUSH_NOW, Ordering::AcqRel);
+        }
+        runs
     }
 
     /// Asks for a flush of one kind, once; false when there is no thread to do it.
@@ -351,12 +359,7 @@ impl Shared {
         }
         let now = self.host.clock.instant();
         let at = now.checked_add(after).unwrap_or(now);
-        let runs = self.host.flusher.schedule(at, self.me.clone());
-        if !runs {
-            // Whoever comes next asks again.
-            self.flush_asked.fetch_and(!kind, Ordering::AcqRel);
-        }
-        runs
+        self.host.flusher.schedule(at, self.me.clone())
     }
 
     /// Syncs everything, trims the files, and gives up the lock.

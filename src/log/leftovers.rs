@@ -46,7 +46,7 @@ impl Found {
     /// Whether something was interrupted that changes which segments there are.
     pub(super) fn is_unsettled(&self) -> bool {
         let staged = |(_, name): &(String, FileName)| match name {
-            FileName::Segment { stage, .. } => *stage != Stage::Live,
+            FileName::Segment { stage, .. } => *stage == Stage::Swap,
             _ => false,
         };
         self.intent.is_some() || self.others.iter().any(staged)

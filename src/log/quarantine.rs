@@ -113,7 +113,7 @@ fn name(dir: &Path, base: Offset, position: Position, number: u32) -> PathBuf {
 
 /// Whether a range of a file holds only zeros: space that was reserved and never written.
 pub(super) fn is_zero(file: &File, path: &Path, range: std::ops::Range<Position>) -> Result<bool> {
-    // What was reserved and never written is found without being read.
+    // What was reserved and never written, behind all data, is found without being read.
     let end = Position(file.data_end(range.start.0).at(path, "look at")?).min(range.end);
     let mut buffer = vec![0; COPY_BYTES.min(to_usize(end.since(range.start)))];
     let mut at = range.start;

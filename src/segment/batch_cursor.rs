@@ -286,6 +286,10 @@ impl BatchCursor {
         if needed > left {
             return Err(Stop::Corrupt(Corruption::truncated(needed, left)));
         }
+        if self.position >= self.read_to {
+            // It was not the end: somebody goes on writing.
+            self.read_to = Position(u64::MAX);
+        }
         let ahead = to_usize(self.read_to.since(self.position));
         let wanted = self.next_read.min(ahead).max(needed).min(left);
         let mut memory = std::mem::take(&mut self.chunk);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::disk::File;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::format::Corruption;
 use crate::types::{Offset, Position, Timestamp};
 
@@ -128,7 +128,7 @@ fn scan_to_end(
 ) -> Result<(TailScan, Option<(Position, Corruption)>)> {
     let mut gap = None;
     let index = std::mem::take(&mut walk.index);
-    let data_end = data_end(segment, file, &walk)?;
+    let data_end = data_end(file, &walk);
     let mut cursor = BatchCursor::new(walk.from, segment.base_offset())
         .sequential()
         .ahead_to(data_end);
@@ -190,14 +190,13 @@ fn scan_to_end(
     Ok((found, gap))
 }
 
-/// Where to stop reading ahead: a crash leaves reserved space behind the last batch, up to 32 MiB,
-/// and the system makes every page of it that is read, and as many again ahead of that.
-fn data_end(segment: &Segment, file: &File, walk: &Walk) -> Result<Position> {
+/// Where to stop reading ahead: a crash leaves reserved space behind the last batch, up to 64 MiB,
+/// and the system makes every page of it that is read, and megabytes ahead of that.
+fn data_end(file: &File, walk: &Walk) -> Position {
     if walk.end.since(walk.from) <= SHORT_BYTES {
-        return Ok(walk.end);
+        return walk.end;
     }
-    let end = file.data_end(walk.from.0);
-    end.map(Position).at(&segment.log_path(), "look at")
+    file.data_end(walk.from.0).map_or(walk.end, Position)
 }
 
 /// A batch as the indexes of its segment see it, `None` when they cannot.

@@ -19,7 +19,7 @@ const PARTITIONS: &str = "partitions";
 const DURABILITY: &str = "durability";
 
 /// Every partition is a directory, and a topic is made in one go.
-const PARTITIONS_MAX: u32 = 100_000;
+pub(crate) const PARTITIONS_MAX: u32 = 100_000;
 const PARTITIONS_EXPECTED: &str = "1 to 100000";
 
 /// The settings of a [`Topic`](crate::Topic): the number of its partitions, and all settings of a

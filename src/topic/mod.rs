@@ -23,6 +23,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use config::PARTITIONS_MAX;
 pub use config::TopicConfig;
 pub(crate) use directory::{Keep, TopicDirectory};
 pub use info::{PartitionInfo, TopicInfo};

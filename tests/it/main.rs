@@ -24,3 +24,4 @@ mod serde;
 mod stress;
 mod topics;
 mod upkeep;
+mod verify;

@@ -49,7 +49,9 @@ impl Mend<'_> {
         }
         self.move_all(possible(moves, |path| {
             self.disk.exists(path).unwrap_or(true)
-        }))
+        }))?;
+        // One of an earlier repair that was cut off may have had to wait for its place.
+        self.finish_moves()
     }
 
     fn finish_moves(&mut self) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::error::{IoContext, Result};
 use crate::format::metadata::{MetadataRecord, decode_snapshot};
 use crate::format::{Corruption, DirName, file_name};
 use crate::log::{Host, SetAside};
-use crate::topic::{PartitionDir, random_topic_id};
+use crate::topic::{PARTITIONS_MAX, PartitionDir, random_topic_id};
 use crate::types::{PartitionId, TopicId, TopicName, to_u64};
 
 use super::super::catalog::{Catalog, Salvage};
@@ -118,7 +118,8 @@ impl Mend<'_> {
                 continue;
             };
             let path = self.root.join(&entry.name);
-            if entry.kind != EntryKind::Dir {
+            // No topic has that many: it is a name that ends in a number, such as a date.
+            if entry.kind != EntryKind::Dir || partition >= PARTITIONS_MAX {
                 continue;
             }
             let contents = PartitionDir::inspect(self.disk, &path)?;

@@ -64,14 +64,13 @@ pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<Range<u64>>
         let code = error.raw_os_error();
         matches!(code, Some(libc::EINVAL | libc::EOPNOTSUPP))
     };
-    match seek(file, from, libc::SEEK_DATA) {
-        Ok(None) => Ok(None),
-        Ok(Some(data)) => {
-            let hole = seek(file, data, libc::SEEK_HOLE)?;
-            Ok(hole.map(|hole| data..hole).filter(|data| !data.is_empty()))
-        }
+    let found = seek(file, from, libc::SEEK_DATA).and_then(|data| match data {
+        Some(data) => Ok(seek(file, data, libc::SEEK_HOLE)?.map(|hole| data..hole)),
+        None => Ok(None),
+    });
+    match found {
         Err(error) if cannot_tell(&error) => all_from(file, from),
-        Err(error) => Err(error),
+        found => Ok(found?.filter(|data| !data.is_empty())),
     }
 }
 

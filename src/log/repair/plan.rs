@@ -205,7 +205,8 @@ impl Plan {
             return;
         }
         let reason = Corruption::malformed("zeros stand where batches were");
-        if unflushed {
+        // Behind a segment that was sealed and not yet cut to its length, the next one goes on.
+        if unflushed && next_base != Some(survey.next_offset) {
             above.cut.get_or_insert_with(|| reason.clone());
         }
         let from = survey.next_offset;

@@ -78,6 +78,8 @@ struct Taken {
     header: BatchHeader,
     /// What the floor was before it.
     floor: Offset,
+    /// It is among the batches that were counted: its records can be read.
+    counted: bool,
 }
 
 struct Walker<'a> {
@@ -210,7 +212,9 @@ impl Walker<'_> {
 
     fn take(&mut self, raw: &RawBatch, look: &mut impl FnMut(&RawBatch)) {
         let header = raw.header;
-        if let Some(reason) = self.unreadable(raw) {
+        let unreadable = self.unreadable(raw);
+        let counted = unreadable.is_none();
+        if let Some(reason) = unreadable {
             let offsets = header.base_offset..header.next_offset();
             self.put(raw.position, raw.end(), offsets, Condition::Damaged(reason));
         } else {
@@ -225,6 +229,7 @@ impl Walker<'_> {
             end: raw.end(),
             header,
             floor: self.floor,
+            counted,
         });
         self.floor = header.next_offset();
         self.exact = self.subject.dense && !self.survey.misplaced;
@@ -286,8 +291,10 @@ impl Walker<'_> {
                 .stretches
                 .carve(bytes, offsets, Condition::Damaged(reason));
             self.floor = last.floor;
-            self.survey.batches -= 1;
-            self.survey.records -= u64::from(last.header.record_count);
+            if last.counted {
+                self.survey.batches -= 1;
+                self.survey.records -= u64::from(last.header.record_count);
+            }
         }
     }
 

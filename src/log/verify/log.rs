@@ -156,7 +156,8 @@ impl LogCheck<'_> {
         let above = segments
             .iter()
             .any(|segment| segment.base_offset() > mark.segment_base);
-        let excused = empty && !above;
+        let below_there = !segments.is_empty() || mark.segment_base <= mark.log_start_offset;
+        let excused = empty && !above && below_there;
         if !there && !excused && mark.flushed_offset > mark.log_start_offset {
             let path = self.dir.join(file_name::log(mark.segment_base));
             let from = mark.segment_base.max(mark.log_start_offset);
