@@ -83,3 +83,33 @@ fn a_copy_whose_name_ends_in_a_date_becomes_no_topic() {
         "{topics:?}"
     );
 }
+
+#[test]
+fn directories_that_an_earlier_repair_left_half_way_arrive() {
+    let dir = scratch();
+    let broker = Broker::open(dir.path()).unwrap();
+    let config = TopicConfig::default().partitions(2);
+    let topic = broker.create_topic("orders", config).unwrap();
+    for partition in 0..2 {
+        let record = format!("of partition {partition}");
+        topic.append_to(partition, &record).unwrap();
+    }
+    broker.close().unwrap();
+    // The two had changed places. The one that held partition 1 is on its way, the other one not.
+    let path = |name: &str| dir.path().join(name);
+    fs::rename(path("orders-1"), path("orders-1.moved")).unwrap();
+    fs::rename(path("orders-0"), path("orders-1")).unwrap();
+    let report = ottla::repair(dir.path()).unwrap();
+    assert!(report.is_sound(), "{report}");
+    let broker = Broker::open(dir.path()).unwrap();
+    let topic = broker.topic("orders").unwrap();
+    for partition in 0..2 {
+        let record = topic.partition(partition).unwrap().read(0);
+        let record = record.unwrap().unwrap();
+        assert_eq!(
+            record.value().unwrap(),
+            format!("of partition {partition}").as_bytes()
+        );
+    }
+    assert!(!path("orders-1.moved").exists());
+}

@@ -21,11 +21,11 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
 use crate::error::Error;
-use crate::log::{OpenMode, repair_alone, verify_alone};
+use crate::log::{LogConfig, OpenMode, repair_alone, verify_alone};
 use crate::sync::Mutex;
-use crate::types::{Offset, Record, to_u64, to_usize};
+use crate::types::{Durability, Offset, Record, WriteMode, to_u64, to_usize};
 
-use super::{Scale, Whereabouts};
+use super::{Scale, Whereabouts, crash};
 use kinds::{Hit, Wound};
 use subjects::{DIR, Records, Subject, contents, copy, open, read_all};
 
@@ -107,6 +107,61 @@ fn a_repair_that_was_cut_off_and_is_made_again_loses_nothing_more() {
     }
     println!("repairs cut off: {repairs} at {cuts} places");
     assert!(cuts >= Scale::asked().of(3_000, 20_000, 100_000), "{cuts}");
+}
+
+/// A kill just after a roll leaves zeros behind the segment that is sealed and not yet cut to its
+/// length. The next segment goes on behind them, whatever else is damaged.
+#[test]
+fn what_follows_a_segment_that_was_not_yet_cut_is_kept() {
+    let sim = Sim::new();
+    let config = crash::config(WriteMode::Mapped, Durability::Os);
+    let log = open(&sim, &config, OpenMode::Write).unwrap();
+    for number in 0..8 {
+        log.append(&format!("{number}: flushed")).unwrap();
+    }
+    log.flush().unwrap();
+    let kills = Arc::new(Mutex::new(Vec::new()));
+    let found = Arc::clone(&kills);
+    sim.on_change(move |sim| found.lock().push(sim.process_crash()));
+    for number in 8..60 {
+        log.append(&format!("{number}: not flushed")).unwrap();
+    }
+    sim.stop_watching();
+    log.abandon();
+    let mut uncut = 0;
+    for state in kills.lock().iter() {
+        let undamaged = offsets(&state.process_crash(), &config);
+        let logs = contents(state);
+        let logs = logs
+            .iter()
+            .filter(|(path, _)| path.extension() == Some("log".as_ref()));
+        let filled: Vec<_> = logs
+            .filter(|(_, bytes)| bytes.iter().any(|b| *b > 0))
+            .collect();
+        let before_last = filled.iter().rev().nth(1);
+        uncut += u64::from(before_last.is_some_and(|(_, bytes)| bytes.ends_with(&[0; 64])));
+        let (path, bytes) = filled.first().unwrap();
+        let mut bytes = (*bytes).clone();
+        bytes[70] ^= 1;
+        state.write_raw(path, &bytes).unwrap();
+        repair_alone(&state.disk(), &Clock::System, Path::new(DIR)).unwrap();
+        // The first record is the one that was hit.
+        let kept = offsets(state, &config);
+        assert!(
+            kept.iter().eq(undamaged.iter().skip(1)),
+            "{kept:?} of {undamaged:?}"
+        );
+    }
+    assert!(uncut > 0, "no segment was found that was not yet cut");
+}
+
+/// The records that a log has.
+fn offsets(sim: &Sim, config: &LogConfig) -> Vec<Offset> {
+    let log = open(sim, config, OpenMode::Write).unwrap();
+    let (records, read) = read_all(&log);
+    read.unwrap();
+    log.close().unwrap();
+    records.into_keys().collect()
 }
 
 fn check(subject: &Subject, wound: &Wound, counts: &mut Counts) {
