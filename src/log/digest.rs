@@ -20,7 +20,6 @@ use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
 
 use super::Shared;
-use super::append::Gate;
 use super::flush::Turn;
 use super::host::Chore;
 
@@ -40,13 +39,23 @@ pub(super) struct Digesting {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Each stays here until it has its digest.
     waiting: VecDeque<Waiting>,
+    /// What was done so far for the first of them.
     current: Option<Work>,
     scheduled: bool,
 }
 
+impl State {
+    /// Whether a segment is the one to be worked on: no close has taken over what waits.
+    fn is_first(&self, segment: &Arc<Segment>) -> bool {
+        let first = self.waiting.front();
+        first.is_some_and(|first| Arc::ptr_eq(&first.segment, segment))
+    }
+}
+
 /// A segment that waits for its digest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     segment: Arc<Segment>,
     /// The checksums of the index files that were just written; `None` when they must be looked
@@ -118,23 +127,31 @@ impl Shared {
     /// Goes over so many bytes for digests that wait; true when there is more to do. Nothing is
     /// locked meanwhile: whoever seals a segment must not wait.
     fn digest_slice(&self, bytes: u64) -> bool {
-        let (current, next) = {
+        let (current, first) = {
             let mut state = self.digesting.state.lock();
-            let current = state.current.take();
-            let next = match current {
-                Some(_) => None,
-                None => state.waiting.pop_front(),
-            };
-            (current, next)
+            (state.current.take(), state.waiting.front().cloned())
         };
-        let work = current.or_else(|| self.begin_digest(next?));
-        match work.map(|work| work.advance(bytes)) {
-            Some(Progress::More(work)) => self.digesting.state.lock().current = Some(work),
-            Some(Progress::Done(work)) => self.finish_digest(work),
-            Some(Progress::Damaged) | None => {}
+        let Some(first) = first else {
+            return false;
+        };
+        let segment = Arc::clone(&first.segment);
+        let work = current.or_else(|| self.begin_digest(first));
+        let unfinished = match work.map(|work| work.advance(bytes)) {
+            Some(Progress::More(work)) => Some(work),
+            Some(Progress::Done(work)) => {
+                self.finish_digest(work);
+                None
+            }
+            Some(Progress::Damaged) | None => None,
+        };
+        let mut state = self.digesting.state.lock();
+        if state.is_first(&segment) {
+            state.current = unfinished;
+            if state.current.is_none() {
+                state.waiting.pop_front();
+            }
         }
-        let state = self.digesting.state.lock();
-        state.current.is_some() || !state.waiting.is_empty()
+        !state.waiting.is_empty()
     }
 
     fn begin_digest(&self, of: Waiting) -> Option<Work> {
@@ -158,21 +175,29 @@ impl Shared {
     }
 
     fn finish_digest(&self, work: Work) {
-        // Files of an index that nobody looked at are written anew, from the batches.
-        let index_crcs = work.of.index_crcs.or_else(|| {
-            let segment = &work.of.segment;
-            let rebuilt = segment
-                .rebuild_index(&self.host.disk, &self.host.files)
-                .ok()?;
-            segment.write_index_files(&self.host.disk).ok()?;
-            Some(Segment::index_crcs(&rebuilt.index))
-        });
-        let (Some(index_crcs), Ok(turn)) = (index_crcs, self.take_turn()) else {
+        let segment = Arc::clone(&work.of.segment);
+        // An index that nobody looked at is built anew, from the batches.
+        let rebuilt = match work.of.index_crcs {
+            Some(_) => Ok(None),
+            None => segment
+                .scan_whole(&self.host.disk, &self.host.files)
+                .map(Some),
+        };
+        let (Ok(rebuilt), Ok(turn)) = (rebuilt, self.take_turn()) else {
             return;
         };
-        // A log that is being closed is left alone from then on.
-        let gate = self.append.lock().gate;
-        if gate == Gate::Open {
+        // Else a close has taken it over, and the log is left alone from then on.
+        let waits = self.digesting.state.lock().is_first(&segment);
+        if !waits || !self.is_as_it_was(&work.of) {
+            return;
+        }
+        let rebuilt = rebuilt.map(|scanned| {
+            let index_crcs = Segment::index_crcs(&scanned.index);
+            segment.set_index(scanned.index, scanned.newest);
+            let written = segment.write_index_files(&self.host.disk);
+            written.is_ok().then_some(index_crcs)
+        });
+        if let Some(index_crcs) = rebuilt.unwrap_or(work.of.index_crcs) {
             self.write_digest(&turn, work, index_crcs);
         }
     }
@@ -212,8 +237,8 @@ impl Shared {
         let active = Arc::clone(&self.append.lock().active);
         self.digest_active(turn, &active);
         let mut state = self.digesting.state.lock();
-        let mut waiting: Vec<_> = state.waiting.drain(..).collect();
-        waiting.extend(state.current.take().map(|work| work.of));
+        let waiting = std::mem::take(&mut state.waiting);
+        state.current = None;
         drop(state);
         let mut left = AT_CLOSE_BYTES;
         for of in waiting {
@@ -303,5 +328,71 @@ impl Work {
             }
         }
         Progress::More(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use crate::clock::Clock;
+    use crate::disk::sim::Sim;
+    use crate::log::append::Gate;
+    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+    use crate::segment::Segment;
+
+    /// A log whose sealed segments have lost their digests and wait for new ones, which nobody
+    /// makes but the test.
+    fn log_that_waits() -> (Log, Vec<Arc<Segment>>) {
+        let (disk, config) = (Sim::new().disk(), LogConfig::default().segment_bytes(1024));
+        let (dir, mode) = (Path::new("/log"), OpenMode::Write);
+        let log = open_alone_on(&disk, &Clock::default(), dir, config, mode, true).unwrap();
+        for number in 0..40 {
+            log.append(&format!("record number {number}")).unwrap();
+        }
+        let shared = &log.shared;
+        let mut sealed: Vec<_> = shared.segments.read().iter().cloned().collect();
+        sealed.pop();
+        assert!(sealed.len() > 2);
+        for segment in &sealed {
+            let index_crcs = segment.with_index(&disk, &shared.host.files, Segment::index_crcs);
+            segment.remove_digest(&disk).unwrap();
+            shared.digest_later(Arc::clone(segment), Some(index_crcs.unwrap()));
+        }
+        (log, sealed)
+    }
+
+    #[test]
+    fn a_close_leaves_no_small_segment_without_its_digest_however_far_they_are() {
+        for finished in 0..3 {
+            let (log, sealed) = log_that_waits();
+            let shared = &log.shared;
+            assert!(shared.digest_slice(1), "the first is begun");
+            // The flusher comes between the closing of the gate and the close's own turn.
+            shared.append.lock().gate = Gate::Closed;
+            for _ in 0..finished {
+                shared.digest_slice(u64::MAX);
+            }
+            shared.digest_for_close(&shared.take_turn().unwrap());
+            for segment in &sealed {
+                let digest = segment.digest_summary(&shared.host.disk);
+                assert_eq!(digest.unwrap().length, segment.end());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_finished_after_a_close_is_dropped() {
+        let (log, sealed) = log_that_waits();
+        let shared = &log.shared;
+        shared.digest_slice(1);
+        let begun = shared.digesting.state.lock().current.take().unwrap();
+        shared.digest_for_close(&shared.take_turn().unwrap());
+        // Whoever opens the directory next may have removed it, for a reason of his own.
+        sealed[0].remove_digest(&shared.host.disk).unwrap();
+        shared.finish_digest(begun);
+        assert!(sealed[0].digest_summary(&shared.host.disk).is_none());
+        assert!(!shared.digest_slice(u64::MAX));
     }
 }

@@ -323,10 +323,16 @@ impl Segment {
         disk: &Disk,
         pool: &OpenFiles,
     ) -> Result<TailScan> {
+        let scanned = self.scan_whole(disk, pool)?;
+        self.set_index(scanned.index.clone(), scanned.newest);
+        Ok(scanned)
+    }
+
+    /// Builds both indexes from the batches, as a sealed or closed segment has them.
+    pub(crate) fn scan_whole(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
         let mut scanned = scan(self, &file, Walk::whole(self))?;
         scanned.progress.final_entry(&mut scanned.index);
-        self.set_index(scanned.index.clone(), scanned.newest);
         Ok(scanned)
     }
 
