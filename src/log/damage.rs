@@ -27,6 +27,18 @@ use crate::types::{Offset, Position, to_usize};
 use super::many::ask_each;
 use super::open::{OpenMode, Opening};
 
+/// Whether the segment that a mark speaks of may be missing among these.
+pub(super) fn may_be_missing(segments: &[Arc<Segment>], mark: &Mark) -> bool {
+    let above = segments
+        .iter()
+        .any(|segment| segment.base_offset() > mark.segment_base);
+    let was_empty = mark.position == Position::ZERO && !above;
+    let below_there = !segments.is_empty() || mark.segment_base <= mark.log_start_offset;
+    // Everything that was flushed lies below the start: its files may go at any time.
+    let gone_by_right = mark.flushed_offset <= mark.log_start_offset;
+    was_empty && below_there || gone_by_right
+}
+
 impl Opening<'_> {
     /// Refuses damage. Changes nothing.
     pub(super) fn judge(&mut self, segments: &[Arc<Segment>]) -> Result<()> {
@@ -81,14 +93,7 @@ impl Opening<'_> {
 
     /// Rule 1, for a segment that is not there.
     fn judge_missing(&self, segments: &[Arc<Segment>], mark: &Mark) -> Result<()> {
-        let above = segments
-            .iter()
-            .any(|segment| segment.base_offset() > mark.segment_base);
-        let was_empty = mark.position == Position::ZERO && !above;
-        let below_there = !segments.is_empty() || mark.segment_base <= mark.log_start_offset;
-        // Everything that was flushed lies below the start: its files may go at any time.
-        let gone_by_right = mark.flushed_offset <= mark.log_start_offset;
-        if was_empty && below_there || gone_by_right {
+        if may_be_missing(segments, mark) {
             return Ok(());
         }
         let path = self.dir.join(file_name::log(mark.segment_base));

@@ -15,6 +15,7 @@ use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Position, to_usize};
 
 use super::super::Host;
+use super::super::damage::may_be_missing;
 use super::super::leftovers::Found;
 use super::super::open::{OpenMode, Opening};
 use super::super::survey::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
@@ -152,13 +153,7 @@ impl LogCheck<'_> {
         let there = segments
             .iter()
             .any(|segment| segment.base_offset() == mark.segment_base);
-        let empty = mark.position == Position::ZERO;
-        let above = segments
-            .iter()
-            .any(|segment| segment.base_offset() > mark.segment_base);
-        let below_there = !segments.is_empty() || mark.segment_base <= mark.log_start_offset;
-        let excused = empty && !above && below_there;
-        if !there && !excused && mark.flushed_offset > mark.log_start_offset {
+        if !there && !may_be_missing(segments, &mark) {
             let path = self.dir.join(file_name::log(mark.segment_base));
             let from = mark.segment_base.max(mark.log_start_offset);
             self.report(Problem {
