@@ -45,11 +45,11 @@ impl Found {
 
     /// Whether something was interrupted that changes which segments there are.
     pub(super) fn is_unsettled(&self) -> bool {
-        let staged = |(_, name): &(String, FileName)| match name {
+        let swapped = |(_, name): &(String, FileName)| match name {
             FileName::Segment { stage, .. } => *stage == Stage::Swap,
             _ => false,
         };
-        self.intent.is_some() || self.others.iter().any(staged)
+        self.intent.is_some() || self.others.iter().any(swapped)
     }
 }
 

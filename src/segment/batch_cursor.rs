@@ -21,7 +21,7 @@ use super::guard::{Guard, Landing};
 /// The first read after a seek, in bytes: one page, for a reader that wants one record.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
 /// The largest chunk, for a reader that goes on and on.
-const CHUNK_BYTES_MAX: usize = 256 << 10;
+pub(super) const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 /// A batch as it stands in the file, its checksum checked.
 #[derive(Clone, Debug)]

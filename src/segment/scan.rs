@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::disk::File;
 use crate::error::{Error, Result};
 use crate::format::Corruption;
-use crate::types::{Offset, Position, Timestamp};
+use crate::types::{Offset, Position, Timestamp, to_usize};
 
+use super::batch_cursor::CHUNK_BYTES_MAX;
 use super::{BatchCursor, IndexProgress, Indexed, Segment, SparseIndex, Stop, relative};
 
 /// How far the valid batches of a segment reach. Read, but not trusted yet.
@@ -80,9 +81,6 @@ impl Walk {
 
 /// The index interval that rebuilt indexes use: Kafka's default, whatever the log's setting.
 const INTERVAL_BYTES: u64 = 4096;
-
-/// A walk over no more than this is done after one read.
-const SHORT_BYTES: u64 = 256 << 10;
 
 /// Walks over batches, adding to an index that covers what lies before.
 ///
@@ -193,7 +191,8 @@ fn scan_to_end(
 /// Where to stop reading ahead: a crash leaves reserved space behind the last batch, up to 64 MiB,
 /// and the system makes every page of it that is read, and megabytes ahead of that.
 fn data_end(file: &File, walk: &Walk) -> Position {
-    if walk.end.since(walk.from) <= SHORT_BYTES {
+    if to_usize(walk.end.since(walk.from)) <= CHUNK_BYTES_MAX {
+        // One read, wherever the data ends.
         return walk.end;
     }
     file.data_end(walk.from.0).map_or(walk.end, Position)

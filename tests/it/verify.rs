@@ -20,6 +20,18 @@ fn segments(dir: &Path) -> Vec<u64> {
     bases
 }
 
+/// A closed root with one topic, `orders`, that has a record in each partition.
+fn orders(dir: &Path, partitions: u32) {
+    let broker = Broker::open(dir).unwrap();
+    let config = TopicConfig::default().partitions(partitions);
+    let topic = broker.create_topic("orders", config).unwrap();
+    for partition in 0..partitions {
+        let record = format!("of partition {partition}");
+        topic.append_to(partition, &record).unwrap();
+    }
+    broker.close().unwrap();
+}
+
 fn assert_refused(dir: &Path) {
     let opened = Log::open(dir, LogConfig::default());
     assert!(matches!(opened, Err(Error::Corrupt { .. })), "{opened:?}");
@@ -64,11 +76,7 @@ fn a_log_all_of_whose_files_are_gone_is_not_sound() {
 #[test]
 fn a_copy_whose_name_ends_in_a_date_becomes_no_topic() {
     let dir = scratch();
-    let broker = Broker::open(dir.path()).unwrap();
-    let config = TopicConfig::default().partitions(1);
-    let topic = broker.create_topic("orders", config).unwrap();
-    topic.append("an order").unwrap();
-    broker.close().unwrap();
+    orders(dir.path(), 1);
     let copy = dir.path().join("backup-20261122");
     fs::create_dir(&copy).unwrap();
     for file in fs::read_dir(dir.path().join("orders-0")).unwrap() {
@@ -87,14 +95,7 @@ fn a_copy_whose_name_ends_in_a_date_becomes_no_topic() {
 #[test]
 fn directories_that_an_earlier_repair_left_half_way_arrive() {
     let dir = scratch();
-    let broker = Broker::open(dir.path()).unwrap();
-    let config = TopicConfig::default().partitions(2);
-    let topic = broker.create_topic("orders", config).unwrap();
-    for partition in 0..2 {
-        let record = format!("of partition {partition}");
-        topic.append_to(partition, &record).unwrap();
-    }
-    broker.close().unwrap();
+    orders(dir.path(), 2);
     // The two had changed places. The one that held partition 1 is on its way, the other one not.
     let path = |name: &str| dir.path().join(name);
     fs::rename(path("orders-1"), path("orders-1.moved")).unwrap();

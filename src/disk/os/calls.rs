@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
@@ -56,21 +55,22 @@ pub(super) fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The next stretch that is no hole and no space that was reserved and never written, by `lseek`
-/// with `SEEK_DATA` and `SEEK_HOLE`; everything where the file system cannot tell.
+/// Where the next stretch behind `from` ends that is no hole and no space that was reserved and
+/// never written, by `lseek` with `SEEK_DATA` and `SEEK_HOLE`; the end of the file where the file
+/// system cannot tell. `None` when there is no more.
 #[cfg(target_os = "linux")]
-pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<Range<u64>>> {
+pub(super) fn next_data_end(file: &File, from: u64) -> io::Result<Option<u64>> {
     let cannot_tell = |error: &io::Error| {
         let code = error.raw_os_error();
         matches!(code, Some(libc::EINVAL | libc::EOPNOTSUPP))
     };
     let found = seek(file, from, libc::SEEK_DATA).and_then(|data| match data {
-        Some(data) => Ok(seek(file, data, libc::SEEK_HOLE)?.map(|hole| data..hole)),
+        Some(data) => seek(file, data, libc::SEEK_HOLE),
         None => Ok(None),
     });
     match found {
-        Err(error) if cannot_tell(&error) => all_from(file, from),
-        found => Ok(found?.filter(|data| !data.is_empty())),
+        Err(error) if cannot_tell(&error) => end_behind(file, from),
+        found => Ok(found?.filter(|end| *end > from)),
     }
 }
 
@@ -93,13 +93,12 @@ fn seek(file: &File, from: u64, whence: libc::c_int) -> io::Result<Option<u64>> 
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<Range<u64>>> {
-    all_from(file, from)
+pub(super) fn next_data_end(file: &File, from: u64) -> io::Result<Option<u64>> {
+    end_behind(file, from)
 }
 
-fn all_from(file: &File, from: u64) -> io::Result<Option<Range<u64>>> {
-    let all = from..file.metadata()?.len();
-    Ok(Some(all).filter(|all| !all.is_empty()))
+fn end_behind(file: &File, from: u64) -> io::Result<Option<u64>> {
+    Ok(Some(file.metadata()?.len()).filter(|end| *end > from))
 }
 
 /// `fstatfs`: what the file lies on (ext2 and ext3 share ext4's number and its driver).

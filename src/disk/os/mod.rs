@@ -224,8 +224,8 @@ impl OsFile {
 
     pub(super) fn data_end(&self, from: u64) -> io::Result<u64> {
         let mut end = from;
-        while let Some(data) = calls::next_data(&self.file, end)? {
-            end = data.end;
+        while let Some(next) = calls::next_data_end(&self.file, end)? {
+            end = next;
         }
         Ok(end)
     }
