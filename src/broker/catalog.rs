@@ -442,49 +442,38 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Takes in every batch that is whole, and of it every record that follows.
+    /// Takes in every batch that is whole, in the order of the file, and of it every record that
+    /// makes sense after those before it. What the checksum does not cover (the offset and the
+    /// leader epoch) says nothing that the order does not say.
     fn leniently(bytes: &[u8]) -> CatalogState {
-        let mut scan = Self::default();
+        let mut state = CatalogState::default();
         let mut rest = Bytes::copy_from_slice(bytes);
         while !rest.is_empty() {
-            // What is lost in between took offsets, too.
-            let begins = BatchHeader::parse(&rest).map_or(0, |header| header.base_offset);
-            scan.next_offset = scan.next_offset.max(begins);
-            let Ok(batch) = scan.check(&rest) else {
+            let Ok(batch) = whole_batch(&rest) else {
                 rest = rest.split_off(1);
                 continue;
             };
             for record in batch.records() {
                 let record = MetadataRecord::decode(record.value().unwrap_or_default());
-                record.map(|record| scan.state.apply(record)).ok();
+                record.map(|record| state.apply(record)).ok();
             }
             let size = batch.header().size;
             rest = rest.split_off(size.min(rest.len()));
         }
-        scan.state
+        state
     }
 
     /// The next batch, when it is whole and follows.
     fn check(&self, rest: &Bytes) -> std::result::Result<RecordBatch, Corruption> {
-        if rest.len() < HEADER_LEN {
-            return Err(Corruption::truncated(HEADER_LEN, rest.len()));
-        }
-        let header = BatchHeader::parse(rest)?;
-        let bytes = rest.get(..header.size);
-        let bytes = bytes.ok_or_else(|| Corruption::truncated(header.size, rest.len()))?;
-        check_crc(bytes, &header)?;
+        let batch = whole_batch(rest)?;
+        let header = batch.header();
         if header.base_offset != self.next_offset {
             return Err(Corruption::offset(self.next_offset, header.base_offset));
         }
         if header.leader_epoch != 0 {
             return Err(Corruption::malformed("the catalog has no leader epochs"));
         }
-        RecordBatch::decode(rest.slice(..header.size), header, FILE_BYTES_MAX).map_err(|error| {
-            match error {
-                DecodeError::Corrupt(reason) => reason,
-                DecodeError::Unsupported(_) => Corruption::malformed("the catalog is not packed"),
-            }
-        })
+        Ok(batch)
     }
 
     /// Takes in the records of a batch.
@@ -495,4 +484,20 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// The batch that bytes begin with.
+fn whole_batch(bytes: &Bytes) -> std::result::Result<RecordBatch, Corruption> {
+    if bytes.len() < HEADER_LEN {
+        return Err(Corruption::truncated(HEADER_LEN, bytes.len()));
+    }
+    let header = BatchHeader::parse(bytes)?;
+    let batch = bytes.get(..header.size);
+    let batch = batch.ok_or_else(|| Corruption::truncated(header.size, bytes.len()))?;
+    check_crc(batch, &header)?;
+    let batch = bytes.slice(..header.size);
+    RecordBatch::decode(batch, header, FILE_BYTES_MAX).map_err(|error| match error {
+        DecodeError::Corrupt(reason) => reason,
+        DecodeError::Unsupported(_) => Corruption::malformed("the catalog is not packed"),
+    })
 }

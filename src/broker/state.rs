@@ -142,6 +142,12 @@ impl CatalogState {
         self.topics.values()
     }
 
+    /// The topic that has this partition.
+    pub(super) fn topic_of(&self, topic: &str, partition: PartitionId) -> Option<TopicId> {
+        let entry = self.find(&TopicName::new(topic).ok()?)?;
+        (partition < entry.partitions).then_some(entry.id)
+    }
+
     /// Whether there is a topic of this id.
     pub(super) fn has(&self, id: TopicId) -> bool {
         self.topics.contains_key(&id)

@@ -24,6 +24,9 @@ use super::offsets::OFFSETS_TOPIC;
 use super::rest;
 use super::state::CatalogState;
 
+/// What is wrong with something else in the place of a directory.
+pub(super) const NO_DIR: &str = "it is no directory";
+
 /// Reads everything in the directory of a log or of a broker and says what is wrong with it.
 /// Changes nothing, makes no file, and takes no lock.
 ///
@@ -149,14 +152,11 @@ impl Look {
             let DirName::Partition { topic, partition } = DirName::parse(&entry.name) else {
                 continue;
             };
+            let own = state.topic_of(topic, partition);
             if entry.kind != EntryKind::Dir {
-                let kind = ProblemKind::Foreign;
-                report.problems.push(problem(Severity::Note, &path, kind));
+                report.problems.push(no_dir(&path, own));
                 continue;
             }
-            let known = state.topics().find(|entry| entry.name.as_str() == topic);
-            let known = known.filter(|entry| partition < entry.partitions);
-            let own = known.map(|entry| entry.id);
             let told = self.owner(&path, own, state);
             let kind = told.or_else(|| {
                 let leaves = state.leaving().any(|entry| entry.name.as_str() == topic);
@@ -230,6 +230,15 @@ impl Look {
         let contents = crate::topic::PartitionDir::inspect(&self.host.disk, dir);
         contents.is_ok_and(|contents| contents.data)
     }
+}
+
+/// What stands where a directory may be: a file, or a link, which is not followed.
+fn no_dir(path: &Path, own: Option<TopicId>) -> Problem {
+    if own.is_none() {
+        return problem(Severity::Note, path, ProblemKind::Foreign);
+    }
+    let error = NO_DIR.to_owned();
+    problem(Severity::Damage, path, ProblemKind::Unreadable { error })
 }
 
 /// The topic that a directory says it belongs to.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ottla::{Broker, Error, Log, LogConfig, TopicConfig};
 
-use crate::helpers::scratch;
+use crate::helpers::{closed_log, files_with, scratch};
 
 /// A closed log of some segments.
 fn segments(dir: &Path) -> Vec<u64> {
@@ -113,4 +113,147 @@ fn directories_that_an_earlier_repair_left_half_way_arrive() {
         );
     }
     assert!(!path("orders-1.moved").exists());
+}
+
+/// Flips a bit of a file.
+fn flip(path: &Path, byte: usize, bit: u8) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[byte] ^= 1 << bit;
+    fs::write(path, bytes).unwrap();
+}
+
+/// The topics of a root, and the segment bytes that each was made with.
+fn settings(root: &Path) -> Vec<(String, u64)> {
+    let broker = Broker::open(root).unwrap();
+    let topics = broker.topics().into_iter();
+    topics
+        .map(|topic| (topic.name, topic.config.segment_bytes))
+        .collect()
+}
+
+#[test]
+fn a_wrong_bit_that_the_checksum_leaves_out_loses_no_topic() {
+    // Of the offset and of the leader epoch of the second change; and the second change is whole.
+    for byte in (0..8).chain(12..16) {
+        let dir = scratch();
+        let broker = Broker::open(dir.path()).unwrap();
+        for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+            let bytes = 4096 << number;
+            let config = TopicConfig::default().partitions(1).segment_bytes(bytes);
+            broker.create_topic(name, config).unwrap();
+        }
+        broker.close().unwrap();
+        let before = settings(dir.path());
+        let catalog = dir.path().join("ottla.catalog");
+        let bytes = fs::read(&catalog).unwrap();
+        let length = u32::from_be_bytes(*bytes[8..].first_chunk().unwrap());
+        flip(&catalog, usize::try_from(length).unwrap() + 12 + byte, 4);
+        fs::remove_file(dir.path().join("bootstrap.checkpoint")).unwrap();
+        let opened = Broker::open(dir.path());
+        assert!(matches!(opened, Err(Error::Corrupt { .. })), "{opened:?}");
+        let report = ottla::repair(dir.path()).unwrap();
+        assert!(report.is_sound(), "{report}");
+        assert_eq!(settings(dir.path()), before, "byte {byte}");
+    }
+}
+
+#[test]
+fn something_else_in_the_place_of_a_directory_is_damage_and_is_set_aside() {
+    let file = |path: &Path| fs::write(path, "no directory").unwrap();
+    #[cfg(unix)]
+    let link = |path: &Path| std::os::unix::fs::symlink("/nowhere", path).unwrap();
+    let odd: &[fn(&Path)] = &[
+        file,
+        #[cfg(unix)]
+        link,
+    ];
+    for put in odd {
+        let dir = scratch();
+        orders(dir.path(), 2);
+        let place = dir.path().join("orders-1");
+        fs::rename(&place, scratch().path().join("elsewhere")).unwrap();
+        put(&place);
+        let report = ottla::verify(dir.path()).unwrap();
+        assert!(!report.is_sound(), "{report}");
+        let report = ottla::repair(dir.path()).unwrap();
+        assert!(report.is_sound(), "{report}");
+        let aside = report.set_aside.iter().find(|aside| aside.path == place);
+        let aside = &aside.unwrap().quarantine;
+        assert!(fs::symlink_metadata(aside).is_ok_and(|found| !found.is_dir()));
+        let broker = Broker::open(dir.path()).unwrap();
+        let topic = broker.topic("orders").unwrap();
+        assert_eq!(topic.append_to(1, "more").unwrap(), 1, "as it had reached");
+        assert_eq!(topic.partition(0).unwrap().reader(0).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_repair_tells_of_the_torn_tails_that_it_set_aside() {
+    let dir = scratch();
+    closed_log(dir.path(), &LogConfig::default(), 3);
+    let segment = files_with(dir.path(), ".log").pop().unwrap();
+    assert_told(dir.path(), &segment);
+
+    let root = scratch();
+    orders(root.path(), 1);
+    let segment = root.path().join("orders-0/00000000000000000000.log");
+    assert_told(root.path(), &segment);
+    assert_told(root.path(), &root.path().join("ottla.catalog"));
+}
+
+/// Has a file end in bytes that are none of it, and repairs the directory.
+fn assert_told(dir: &Path, file: &Path) {
+    let torn = b"not what follows".repeat(8);
+    let before = fs::metadata(file).unwrap().len();
+    let mut bytes = fs::read(file).unwrap();
+    bytes.extend_from_slice(&torn);
+    fs::write(file, bytes).unwrap();
+    let report = ottla::repair(dir).unwrap();
+    assert!(report.is_sound(), "{report}");
+    let [aside] = &*report.set_aside else {
+        panic!("{report}");
+    };
+    assert_eq!((&*aside.path, aside.position), (file, before));
+    assert_eq!(fs::read(&aside.quarantine).unwrap(), torn);
+    assert!(aside.offsets.is_empty());
+    assert_eq!(fs::metadata(file).unwrap().len(), before);
+}
+
+#[test]
+fn partitions_that_do_not_say_whose_they_are_are_repaired_each_for_itself() {
+    let dir = scratch();
+    let broker = Broker::open(dir.path()).unwrap();
+    for (name, count) in [("a", 30), ("b", 10)] {
+        let config = TopicConfig::default().partitions(1);
+        let topic = broker.create_topic(name, config).unwrap();
+        for number in 0..count {
+            topic.append(&format!("record number {number}")).unwrap();
+        }
+    }
+    broker.close().unwrap();
+    // As a broker from before Kafka 2.8 leaves it: no topic has an id.
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    fs::remove_dir_all(dir.path().join("__cluster_metadata-0")).unwrap();
+    fs::write(
+        dir.path().join("meta.properties"),
+        "version=0\nbroker.id=1\n",
+    )
+    .unwrap();
+    for name in ["a-0", "b-0"] {
+        fs::remove_file(dir.path().join(name).join("partition.metadata")).unwrap();
+        let segment = dir.path().join(name).join("00000000000000000000.log");
+        let middle = fs::read(&segment).unwrap().len() / 2;
+        flip(&segment, middle, 0);
+    }
+    let report = ottla::repair(dir.path()).unwrap();
+    assert!(report.is_sound(), "{report}");
+    assert_eq!(report.set_aside.len(), 2, "{report}");
+    let logs = report.remaining.logs.iter();
+    let logs: Vec<_> = logs.map(|log| (log.records, log.end_offset)).collect();
+    assert_eq!(logs, [(29, 30), (9, 10)], "{report}");
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::{Disk, Lock, is_no_such_file};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
 use crate::log::{
@@ -114,20 +114,10 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     } else {
         let newer = mend.root_files()?;
         mend.logs(newer)?;
-        bring_to_rest(disk, clock, dir, lock);
+        mend.bring_to_rest(lock)?;
     }
     report.remaining = verify_on(disk, clock, dir)?;
     Ok(report)
-}
-
-/// Opens and closes the root, if it opens: what can be derived is written anew then. What keeps it
-/// from opening is told by the look at what remains.
-fn bring_to_rest(disk: &Disk, clock: &Clock, root: &Path, lock: Lock) {
-    drop(lock);
-    let config = BrokerConfig::default().manual_upkeep(true);
-    if let Ok(core) = open::open(disk.clone(), clock.clone(), root, config) {
-        drop(core.close());
-    }
 }
 
 /// A root being repaired.
@@ -195,7 +185,7 @@ impl Mend<'_> {
             Err(error) if is_no_such_file(&error) => {
                 Corruption::malformed("it is no file, or too long")
             }
-            Err(error) => return Err(crate::Error::io(path, "read", error)),
+            Err(error) => return Err(Error::io(path, "read", error)),
         };
         self.set_aside(path, reason)?;
         Ok(Kept::No)
@@ -300,6 +290,21 @@ impl Mend<'_> {
         Ok(true)
     }
 
+    /// Opens and closes the root, if it opens: what can be derived is written anew then. What is
+    /// damaged so that it does not open is told by the look at what remains.
+    fn bring_to_rest(&mut self, lock: Lock) -> Result<()> {
+        drop(lock);
+        let config = BrokerConfig::default().manual_upkeep(true);
+        match open::open(self.disk.clone(), self.clock.clone(), self.root, config) {
+            Ok(core) => {
+                self.report.add_tails(&core.report);
+                core.close()
+            }
+            Err(error @ (Error::Io { .. } | Error::NoSpace { .. })) => Err(error),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Of what a broker left, the metadata is Kafka's: only the logs are repaired.
     fn logs_of_a_broker(&mut self) -> Result<()> {
         let host = self.host()?;
@@ -310,6 +315,8 @@ impl Mend<'_> {
         let ids = Look::at(self.disk, self.clock, self.root).ids();
         for (dir, key) in partitions(self.disk, self.root, &ids)? {
             repair_log(&host, &dir, key, self.report)?;
+            // Those that do not say whose they are share a key.
+            host.marks.forget(key)?;
         }
         Ok(())
     }
@@ -321,4 +328,64 @@ enum Kept<T> {
     /// It was set aside.
     No,
     Missing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::disk::sim::{At, Failure, Fault, Repeat, Sim};
+    use crate::topic::TopicConfig;
+
+    fn open_broker(sim: &Sim, root: &Path) -> Broker {
+        let config = BrokerConfig::default().manual_upkeep(true);
+        Broker::open_on(sim.disk(), Clock::System, root, config).unwrap()
+    }
+
+    /// A root with a damaged record in its one partition.
+    fn damaged(root: &Path) -> Sim {
+        let sim = Sim::new();
+        let broker = open_broker(&sim, root);
+        let config = TopicConfig::default().partitions(1);
+        let topic = broker.create_topic("orders", config).unwrap();
+        for number in 0..3 {
+            topic.append(&format!("order {number}")).unwrap();
+        }
+        broker.close().unwrap();
+        sim.flip(root.join("orders-0/00000000000000000000.log"), 65 * 8)
+            .unwrap();
+        sim
+    }
+
+    #[test]
+    fn a_repair_that_says_it_is_done_leaves_the_root_at_rest() {
+        let root = Path::new("/data");
+        let (mut told, mut done) = (0, 0);
+        for operation in 0.. {
+            let sim = damaged(root);
+            let first = sim.operations();
+            sim.fail(Fault {
+                at: At::Operation(first + operation),
+                error: Failure::Eio,
+                repeat: Repeat::Once,
+            });
+            let repaired = repair_on(&sim.disk(), &Clock::System, root);
+            let over = sim.operations() - first <= operation;
+            sim.heal();
+            match repaired {
+                Err(_) => told += 1,
+                Ok(report) if report.is_sound() => {
+                    done += 1;
+                    let broker = open_broker(&sim, root);
+                    assert!(broker.open_report().clean, "failure {operation}: {report}");
+                }
+                // What could not be read is told as what remains.
+                Ok(_) => {}
+            }
+            if over {
+                break;
+            }
+        }
+        assert!(told > 30 && done > 30, "{told} {done}");
+    }
 }

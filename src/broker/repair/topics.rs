@@ -18,6 +18,7 @@ use crate::types::{PartitionId, TopicId, TopicName, to_u64};
 use super::super::catalog::{Catalog, Salvage};
 use super::super::offsets::{OFFSETS_TOPIC, offsets_config};
 use super::super::state::{CatalogState, TopicEntry};
+use super::super::verify::NO_DIR;
 use super::Mend;
 
 /// The largest snapshot that is read, in bytes.
@@ -41,6 +42,7 @@ impl Mend<'_> {
             damaged,
             bytes,
         } = Catalog::salvage(host, self.root)?;
+        self.set_what_is_no_dir_aside(&state)?;
         self.put_back_dirs(host, &state)?;
         let lost = self.take_back(&mut state)?;
         if damaged.is_none() && !lost {
@@ -55,6 +57,21 @@ impl Mend<'_> {
         Catalog::rebuild(host, self.root, state.clone())?;
         self.report.rebuilt.push(path);
         Ok(state)
+    }
+
+    /// Makes room for the directories of partitions.
+    fn set_what_is_no_dir_aside(&mut self, state: &CatalogState) -> Result<()> {
+        for entry in self.disk.list(self.root).at(self.root, "list")? {
+            let DirName::Partition { topic, partition } = DirName::parse(&entry.name) else {
+                continue;
+            };
+            let known = state.topic_of(topic, partition).is_some();
+            if known && entry.kind != EntryKind::Dir {
+                let path = self.root.join(&entry.name);
+                self.set_aside(&path, Corruption::malformed(NO_DIR))?;
+            }
+        }
+        Ok(())
     }
 
     fn copy_aside(

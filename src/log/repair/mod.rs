@@ -66,6 +66,9 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     }
     let host = Host::new(disk.clone(), clock.clone(), marks, true);
     repair_log(&host, dir, key, &mut report)?;
+    if newer {
+        host.marks.forget(key)?;
+    }
     report.remaining = verify_alone(disk, dir)?;
     Ok(report)
 }
@@ -109,7 +112,7 @@ impl Work<'_> {
             self.set_damage_aside(&findings, report)?;
         }
         self.forget_hints(&findings, report)?;
-        self.open_and_close()
+        self.open_and_close(report)
     }
 
     /// Moves out of the way what has a name of ours and is no file.
@@ -280,7 +283,7 @@ impl Work<'_> {
     }
 
     /// Opens the log as everybody does, makes its indexes and digests, and closes it.
-    fn open_and_close(&self) -> Result<()> {
+    fn open_and_close(&self, report: &mut RepairReport) -> Result<()> {
         let source = LogSource {
             dir: self.dir.to_path_buf(),
             mark_key: self.key,
@@ -288,6 +291,7 @@ impl Work<'_> {
             managed: true,
         };
         let log = open(self.host, source, LogConfig::default(), OpenMode::Write)?;
+        report.add_tails(&log.report);
         log.rebuild_hints()?;
         log.close()
     }

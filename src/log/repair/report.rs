@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::format::Corruption;
 use crate::types::Offset;
 
+use super::super::report::{OpenEvent, OpenReport};
 use super::super::verify::VerifyReport;
 
 /// What [`repair`](crate::repair) found, did and left.
@@ -41,6 +42,31 @@ impl RepairReport {
     pub fn is_idle(&self) -> bool {
         let nothing = self.set_aside.is_empty() && self.rebuilt.is_empty();
         nothing && self.put_back.is_empty() && self.found.is_spotless()
+    }
+
+    /// Adds what an opening has set aside.
+    pub(crate) fn add_tails(&mut self, opened: &OpenReport) {
+        for event in &opened.events {
+            if let OpenEvent::TailSetAside {
+                path,
+                position,
+                kept_to,
+                bytes,
+                quarantine,
+                reason,
+            } = event
+            {
+                self.set_aside.push(SetAside {
+                    path: path.clone(),
+                    position: *position,
+                    bytes: *bytes,
+                    // Nobody knows how many records these bytes were to become.
+                    offsets: *kept_to..*kept_to,
+                    quarantine: quarantine.clone(),
+                    reason: reason.clone(),
+                });
+            }
+        }
     }
 
     /// Bytes that were set aside.
