@@ -257,3 +257,48 @@ fn partitions_that_do_not_say_whose_they_are_are_repaired_each_for_itself() {
     let logs: Vec<_> = logs.map(|log| (log.records, log.end_offset)).collect();
     assert_eq!(logs, [(29, 30), (9, 10)], "{report}");
 }
+
+/// A closed root with a topic of two partitions of the same shape: what they hold differs alone.
+fn twins(dir: &Path) {
+    let broker = Broker::open(dir).unwrap();
+    let config = TopicConfig::default().partitions(2).segment_bytes(4096);
+    let topic = broker.create_topic("twins", config).unwrap();
+    for number in 0..200 {
+        for partition in 0..2 {
+            let record = format!("record {number:03} of partition {partition}");
+            topic.append_to(partition, &record).unwrap();
+        }
+    }
+    broker.close().unwrap();
+}
+
+#[test]
+fn a_segment_of_another_log_is_set_aside_and_not_taken_for_the_logs_own() {
+    let dir = scratch();
+    twins(dir.path());
+    let (own, other) = (dir.path().join("twins-0"), dir.path().join("twins-1"));
+    let segments = files_with(&own, ".log");
+    assert!(segments.len() > 3);
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let (lost, next) = (name(&segments[1]), name(&segments[2]));
+    for file in files_with(&other, "")
+        .iter()
+        .filter(|file| name(file) == lost)
+    {
+        fs::copy(file, own.join(file.file_name().unwrap())).unwrap();
+    }
+    let report = ottla::repair(dir.path()).unwrap();
+    assert!(report.is_sound(), "{report}");
+    let broker = Broker::open(dir.path()).unwrap();
+    let log = broker.topic("twins").unwrap().partition(0).unwrap();
+    let lost = lost.parse::<u64>().unwrap()..next.parse().unwrap();
+    let mut expected = (0..200).filter(|offset| !lost.contains(offset));
+    for record in log.reader(0).unwrap() {
+        let record = record.unwrap();
+        assert_eq!(Some(record.offset), expected.next());
+        let value = format!("record {:03} of partition 0", record.offset);
+        assert_eq!(record.value().unwrap(), value.as_bytes());
+    }
+    assert_eq!(expected.next(), None);
+    assert_eq!(log.append("more").unwrap(), 200);
+}

@@ -57,6 +57,7 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
         key,
         mark: opening.mark.filter(|_| settled),
         settled,
+        has_own: false,
         findings: LogFindings {
             condition: LogCondition {
                 dir: dir.to_path_buf(),
@@ -72,6 +73,9 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
     };
     check.names(&found);
     check.ends(&segments);
+    check.has_own = segments
+        .iter()
+        .any(|segment| check.owner(segment) == Owner::This);
     let mut floor = 0;
     for (index, segment) in segments.iter().enumerate() {
         let next = segments.get(index.saturating_add(1));
@@ -89,8 +93,18 @@ struct LogCheck<'a> {
     /// No operation was interrupted that changes which segments there are.
     settled: bool,
     findings: LogFindings,
+    /// Some digest says that its segment is one of this log.
+    has_own: bool,
     /// Offsets that valid batches take.
     covered: u64,
+}
+
+/// Whose a segment is, as its digest says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    This,
+    Another,
+    Unknown,
 }
 
 impl LogCheck<'_> {
@@ -196,11 +210,17 @@ impl LogCheck<'_> {
             other_length: self.has_other_length(segment, next.is_some()),
             digest: digest.as_ref(),
         };
-        let (survey, index) = match self.survey(&subject) {
+        let (mut survey, index) = match self.survey(&subject) {
             Ok(found) => found,
             Err(error) => return self.unreadable(segment, &error.to_string()),
         };
-        self.stretches(segment, &survey, next.is_none());
+        // Where all are another's, directories changed places, and the records are all there is.
+        if self.has_own && self.owner(segment) == Owner::Another {
+            let reason = Corruption::malformed("the segment is one of another log");
+            survey.stretches.refuse_all(&reason);
+        } else {
+            self.stretches(segment, &survey, next.is_none());
+        }
         let end = survey.next_offset;
         let whole = digest.is_some_and(|digest| digest.summary.length == segment.end());
         let intact = survey.stretches.all_good() && survey.odd_blocks.is_empty();
@@ -228,7 +248,7 @@ impl LogCheck<'_> {
             return None;
         };
         let summary = digest.summary;
-        if self.mark.is_some() && summary.is_anothers(self.key) {
+        if self.owner(segment) == Owner::Another {
             let kind = ProblemKind::OtherLog;
             self.report(Problem {
                 bytes: segment.end().0,
@@ -260,6 +280,17 @@ impl LogCheck<'_> {
             });
         }
         Some(digest)
+    }
+
+    fn owner(&self, segment: &Segment) -> Owner {
+        if self.host.marks.are_distrusted() || self.mark.is_none() {
+            return Owner::Unknown;
+        }
+        match segment.digest_summary(&self.host.disk) {
+            Some(digest) if digest.is_anothers(self.key) => Owner::Another,
+            Some(digest) if digest.home != 0 => Owner::This,
+            _ => Owner::Unknown,
+        }
     }
 
     /// Whether a segment is not as long as it was sealed with. The last one may have grown since.
