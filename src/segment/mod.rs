@@ -25,7 +25,7 @@ pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
 pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::OpenFiles;
-pub(crate) use resync::{Search, count_batches, next_batch};
+pub(crate) use resync::{Search, batch_behind, count_batches};
 pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 

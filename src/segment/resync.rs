@@ -3,9 +3,16 @@
 //! Knows nothing about what becomes of the bytes in between.
 //!
 //! A place counts as the beginning of a batch when a batch stands there whose checksum is right and
-//! whose offsets may stand there, and when the headers that follow it lead on to the end. That last
-//! condition is for records that hold batches: what is inside a value is followed by the rest of
-//! its record, which is no header. Only where nothing passes it, the first right checksum counts.
+//! whose offsets may stand there, and when
+//!
+//! 1. the length of the damaged batch leads there, or
+//! 2. the headers that follow lead on to the end, where a damaged one may be passed that is
+//!    followed by a batch just where its length says.
+//!
+//! That condition is for records that hold batches: what is inside a value is followed by the rest
+//! of its record, which is no header. Only where nothing meets it, the first right checksum counts.
+//! So where two lengths are lost near each other, what stands between them is not told from what
+//! stands inside a value, and is not found.
 
 use std::io;
 use std::ops::Range;
@@ -25,6 +32,9 @@ const CHAIN_MAX: usize = 64;
 const TRIES: u64 = 8;
 /// The same for small files, in bytes.
 const TRIES_MIN: u64 = 16 << 20;
+/// Where the length stands in a batch: of what follows it.
+const LENGTH_AT: usize = 8;
+const LENGTH_BYTES: usize = 4;
 /// Where the format version stands in a batch, and what it is.
 const MAGIC_AT: usize = PREFIX_LEN - 1;
 const MAGIC: u8 = 2;
@@ -38,30 +48,17 @@ pub(crate) struct Search {
     pub(crate) offsets: Range<Offset>,
 }
 
-/// The first place where batches go on; `None` when they do not.
-pub(crate) fn next_batch(file: &File, search: &Search) -> io::Result<Option<Position>> {
-    let length = search.bytes.end.since(search.bytes.start);
-    let mut finder = Finder {
-        file,
-        search,
-        budget: length.saturating_mul(TRIES).max(TRIES_MIN),
-        weak: None,
-    };
-    let mut at = search.bytes.start;
-    let mut window = vec![0; WINDOW_BYTES.min(to_usize(length))];
-    while at < search.bytes.end {
-        let wanted = window.len().min(to_usize(search.bytes.end.since(at)));
-        let read = file.read_at(at.0, window.get_mut(..wanted).unwrap_or_default())?;
-        let bytes = window.get(..read).unwrap_or_default();
-        if let Some(found) = finder.look_through(at, bytes)? {
-            return Ok(Some(found));
-        }
-        let Some(step) = read.checked_sub(HEADER_LEN - 1).filter(|step| *step > 0) else {
-            break;
-        };
-        at = at.plus(step);
-    }
-    Ok(finder.weak)
+/// The first place where batches go on behind a damaged one, which begins at `damaged`; `None` when
+/// they do not.
+pub(crate) fn batch_behind(
+    file: &File,
+    damaged: Position,
+    search: &Search,
+) -> io::Result<Option<Position>> {
+    let mut finder = Finder::new(file, search);
+    let bytes = finder.header_bytes(damaged)?;
+    finder.told = finder.behind(damaged, &bytes);
+    finder.find()
 }
 
 struct Finder<'a> {
@@ -69,11 +66,44 @@ struct Finder<'a> {
     search: &'a Search,
     /// Bytes whose checksum may still be tried.
     budget: u64,
+    /// Where the length of the damaged batch leads.
+    told: Option<Position>,
     /// The first batch that leads nowhere.
     weak: Option<Position>,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    fn new(file: &'a File, search: &'a Search) -> Self {
+        let length = search.bytes.end.since(search.bytes.start);
+        Self {
+            file,
+            search,
+            budget: length.saturating_mul(TRIES).max(TRIES_MIN),
+            told: None,
+            weak: None,
+        }
+    }
+
+    fn find(&mut self) -> io::Result<Option<Position>> {
+        let Range { start: mut at, end } = self.search.bytes;
+        let mut window = vec![0; WINDOW_BYTES.min(to_usize(end.since(at)))];
+        while at < end {
+            let wanted = window.len().min(to_usize(end.since(at)));
+            let read = self
+                .file
+                .read_at(at.0, window.get_mut(..wanted).unwrap_or_default())?;
+            let bytes = window.get(..read).unwrap_or_default();
+            if let Some(found) = self.look_through(at, bytes)? {
+                return Ok(Some(found));
+            }
+            let Some(step) = read.checked_sub(HEADER_LEN - 1).filter(|step| *step > 0) else {
+                break;
+            };
+            at = at.plus(step);
+        }
+        Ok(self.weak)
+    }
+
     fn look_through(&mut self, at: Position, bytes: &[u8]) -> io::Result<Option<Position>> {
         for (index, header) in bytes.windows(HEADER_LEN).enumerate() {
             if header.get(MAGIC_AT) != Some(&MAGIC) {
@@ -83,7 +113,7 @@ impl Finder<'_> {
             if let Some(header) = self.fitting(place, header)
                 && self.is_batch(place, &header)?
             {
-                if self.leads_on(place, &header)? {
+                if self.told == Some(place) || self.leads_on(place, &header)? {
                     return Ok(Some(place));
                 }
                 self.weak.get_or_insert(place);
@@ -116,29 +146,60 @@ impl Finder<'_> {
         }
     }
 
+    /// The header at a place, or fewer bytes at the end of the file.
+    fn header_bytes(&self, at: Position) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; HEADER_LEN];
+        let read = self.file.read_at(at.0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// The header at a place, if a whole batch stands there that may stand there.
+    fn stands_at(&mut self, place: Position) -> io::Result<Option<BatchHeader>> {
+        let bytes = self.header_bytes(place)?;
+        match self.fitting(place, &bytes) {
+            Some(header) if self.is_batch(place, &header)? => Ok(Some(header)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The end of a batch as its length says, whatever else its header says.
+    fn behind(&self, at: Position, bytes: &[u8]) -> Option<Position> {
+        let length = bytes.get(LENGTH_AT..)?.first_chunk()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let place = at.plus(LENGTH_AT + LENGTH_BYTES).plus(length);
+        let is_one = length > HEADER_LEN - LENGTH_AT - LENGTH_BYTES;
+        (is_one && place <= self.search.bytes.end).then_some(place)
+    }
+
     /// Whether headers follow from this batch up to the end (or to zeros, which are space that was
     /// reserved).
-    fn leads_on(&self, place: Position, header: &BatchHeader) -> io::Result<bool> {
+    fn leads_on(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
         let mut at = place.plus(header.size);
         let mut floor = header.next_offset();
         for _ in 0..CHAIN_MAX {
             if at == self.search.bytes.end {
                 return Ok(true);
             }
-            let mut bytes = [0; HEADER_LEN];
-            let read = self.file.read_at(at.0, &mut bytes)?;
-            let bytes = bytes.get(..read).unwrap_or_default();
+            let bytes = self.header_bytes(at)?;
             if bytes.iter().all(|byte| *byte == 0) {
                 return Ok(true);
             }
-            let Some(next) = self.fitting(at, bytes) else {
+            let follows = |header: &BatchHeader| header.base_offset >= floor;
+            if let Some(next) = self.fitting(at, &bytes).filter(follows) {
+                at = at.plus(next.size);
+                floor = next.next_offset();
+                continue;
+            }
+            let Some(behind) = self.behind(at, &bytes) else {
                 return Ok(false);
             };
-            if next.base_offset < floor {
+            if behind != self.search.bytes.end
+                && !self.stands_at(behind)?.as_ref().is_some_and(follows)
+            {
                 return Ok(false);
             }
-            at = at.plus(next.size);
-            floor = next.next_offset();
+            at = behind;
         }
         Ok(true)
     }
@@ -150,7 +211,7 @@ pub(crate) fn count_batches(file: &File, search: &Search, most: u64) -> io::Resu
     let mut search = search.clone();
     let mut count = 0;
     while count < most
-        && let Some(found) = next_batch(file, &search)?
+        && let Some(found) = Finder::new(file, &search).find()?
     {
         let mut cursor = BatchCursor::new(found, search.offsets.start).sequential();
         loop {
@@ -188,17 +249,18 @@ mod tests {
         bytes
     }
 
-    /// Where batches go on in these bytes, from a place on.
-    fn check(bytes: &[u8], from: u64, offsets: Range<Offset>) -> Option<u64> {
+    /// Where batches go on in these bytes, behind a damaged one.
+    fn check(bytes: &[u8], damaged: u64, offsets: Range<Offset>) -> Option<u64> {
         let sim = Sim::new();
         let path = Path::new("/file");
         sim.write_raw(path, bytes).unwrap();
         let file = sim.disk().open(path, crate::disk::Access::Read).unwrap();
         let search = Search {
-            bytes: Position(from)..Position(bytes.len().try_into().unwrap()),
+            bytes: Position(damaged + 1)..Position(bytes.len().try_into().unwrap()),
             offsets,
         };
-        next_batch(&file, &search).unwrap().map(|found| found.0)
+        let found = batch_behind(&file, Position(damaged), &search).unwrap();
+        found.map(|found| found.0)
     }
 
     #[test]
@@ -228,7 +290,7 @@ mod tests {
         bytes[11] ^= 4; // The length of the outer one.
         bytes.extend_from_slice(&batch(6, b"next"));
         bytes.extend_from_slice(&batch(7, b"after"));
-        assert_eq!(check(&bytes, 1, 0..u64::MAX), Some(outer.len() as u64));
+        assert_eq!(check(&bytes, 0, 0..u64::MAX), Some(outer.len() as u64));
     }
 
     #[test]
@@ -237,6 +299,38 @@ mod tests {
         torn[80] ^= 1;
         let bytes = [vec![0xee; 61], batch(5, b"a"), torn, batch(7, b"b")].concat();
         assert_eq!(check(&bytes, 0, 0..u64::MAX), Some(61));
+    }
+
+    /// Batches 5 to 9, of which 5 and 8 have a wrong byte, and where 6 and 9 begin.
+    fn two_damaged(byte_of_5: usize, byte_of_8: usize) -> (Vec<u8>, Option<u64>, Option<u64>) {
+        let mut batches: Vec<_> = (5..10)
+            .map(|offset| batch(offset, &batch(offset + 1, b"inner")))
+            .collect();
+        batches[0][byte_of_5] ^= 0x40;
+        batches[3][byte_of_8] ^= 0x40;
+        let length = batches[0].len() as u64;
+        (batches.concat(), Some(length), Some(4 * length))
+    }
+
+    #[test]
+    fn what_stands_between_two_damaged_batches_is_found_where_a_length_is_left() {
+        let (length, version) = (LENGTH_AT + 2, MAGIC_AT);
+        for (of_5, of_8) in [(version, version), (version, length), (length, version)] {
+            let (bytes, next, _) = two_damaged(of_5, of_8);
+            assert_eq!(check(&bytes, 0, 5..u64::MAX), next, "{of_5} {of_8}");
+        }
+        // Else nothing tells it from what stands in a value.
+        let (bytes, _, last) = two_damaged(length, length);
+        assert_eq!(check(&bytes, 0, 5..u64::MAX), last);
+    }
+
+    #[test]
+    fn a_wrong_length_that_leads_to_a_batch_leads_over_no_other() {
+        let value = [7; 59];
+        let mut batches: Vec<_> = (5..9).map(|offset| batch(offset, &value)).collect();
+        assert_eq!(batches[0].len(), 128);
+        batches[0][LENGTH_AT + 3] ^= 0x80;
+        assert_eq!(check(&batches.concat(), 0, 5..u64::MAX), Some(128));
     }
 
     #[test]
@@ -248,7 +342,7 @@ mod tests {
             3 * WINDOW_BYTES + 17,
         ] {
             let bytes = [vec![0xaa; length], batch(5, b"a")].concat();
-            assert_eq!(check(&bytes, 1, 0..u64::MAX), Some(length as u64));
+            assert_eq!(check(&bytes, 0, 0..u64::MAX), Some(length as u64));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::error::{IoContext, Result};
 use crate::format::{
     BatchHeader, Corruption, DecodeError, Digest, HEADER_LEN, PREFIX_LEN, RecordBatch,
 };
-use crate::segment::{BatchCursor, Guard, Landing, RawBatch, Search, Segment, Stop, next_batch};
+use crate::segment::{BatchCursor, Guard, Landing, RawBatch, Search, Segment, Stop, batch_behind};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
 use super::quarantine::is_zero;
@@ -321,7 +321,7 @@ impl Walker<'_> {
             bytes: at.plus(1)..end,
             offsets: self.floor..self.subject.ceiling(self.survey.misplaced),
         };
-        let found = next_batch(file, &search)?;
+        let found = batch_behind(file, at, &search)?;
         let header = match found {
             Some(found) => self.header_at(found)?,
             None => None,
