@@ -444,12 +444,13 @@ impl Scan {
 
     /// Takes in every batch that is whole, in the order of the file, and of it every record that
     /// makes sense after those before it. What the checksum does not cover (the offset and the
-    /// leader epoch) says nothing that the order does not say.
+    /// leader epoch) says nothing that the order does not say, and is not looked at.
     fn leniently(bytes: &[u8]) -> CatalogState {
         let mut state = CatalogState::default();
         let mut rest = Bytes::copy_from_slice(bytes);
         while !rest.is_empty() {
-            let Ok(batch) = whole_batch(&rest) else {
+            let Ok(batch) = without_offset(&rest).and_then(|header| whole_batch(&rest, header))
+            else {
                 rest = rest.split_off(1);
                 continue;
             };
@@ -465,7 +466,7 @@ impl Scan {
 
     /// The next batch, when it is whole and follows.
     fn check(&self, rest: &Bytes) -> std::result::Result<RecordBatch, Corruption> {
-        let batch = whole_batch(rest)?;
+        let batch = whole_batch(rest, BatchHeader::parse(rest)?)?;
         let header = batch.header();
         if header.base_offset != self.next_offset {
             return Err(Corruption::offset(self.next_offset, header.base_offset));
@@ -486,12 +487,17 @@ impl Scan {
     }
 }
 
-/// The batch that bytes begin with.
-fn whole_batch(bytes: &Bytes) -> std::result::Result<RecordBatch, Corruption> {
-    if bytes.len() < HEADER_LEN {
-        return Err(Corruption::truncated(HEADER_LEN, bytes.len()));
-    }
-    let header = BatchHeader::parse(bytes)?;
+/// The header that bytes begin with, whatever offset stands in it.
+fn without_offset(bytes: &[u8]) -> std::result::Result<BatchHeader, Corruption> {
+    let mut front = [0; HEADER_LEN];
+    let (offset, rest) = front.split_at_mut(size_of::<Offset>());
+    let found = bytes.get(offset.len()..HEADER_LEN);
+    rest.copy_from_slice(found.ok_or_else(|| Corruption::truncated(HEADER_LEN, bytes.len()))?);
+    BatchHeader::parse(&front)
+}
+
+/// The batch of this header that bytes begin with.
+fn whole_batch(bytes: &Bytes, header: BatchHeader) -> std::result::Result<RecordBatch, Corruption> {
     let batch = bytes.get(..header.size);
     let batch = batch.ok_or_else(|| Corruption::truncated(header.size, bytes.len()))?;
     check_crc(batch, &header)?;

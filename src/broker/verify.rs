@@ -154,7 +154,15 @@ impl Look {
             };
             let own = state.topic_of(topic, partition);
             if entry.kind != EntryKind::Dir {
-                report.problems.push(no_dir(&path, own));
+                let disk = &self.host.disk;
+                let odd = match own {
+                    Some(_) if is_in_the_way(disk, &path, entry.kind) => {
+                        let error = NO_DIR.to_owned();
+                        problem(Severity::Damage, &path, ProblemKind::Unreadable { error })
+                    }
+                    _ => problem(Severity::Note, &path, ProblemKind::Foreign),
+                };
+                report.problems.push(odd);
                 continue;
             }
             let told = self.owner(&path, own, state);
@@ -232,13 +240,10 @@ impl Look {
     }
 }
 
-/// What stands where a directory may be: a file, or a link, which is not followed.
-fn no_dir(path: &Path, own: Option<TopicId>) -> Problem {
-    if own.is_none() {
-        return problem(Severity::Note, path, ProblemKind::Foreign);
-    }
-    let error = NO_DIR.to_owned();
-    problem(Severity::Damage, path, ProblemKind::Unreadable { error })
+/// Whether something stands in the place of a directory that cannot serve as one: a file, or a
+/// link that leads nowhere.
+pub(super) fn is_in_the_way(disk: &Disk, path: &Path, kind: EntryKind) -> bool {
+    kind != EntryKind::Dir && disk.list(path).is_err()
 }
 
 /// The topic that a directory says it belongs to.

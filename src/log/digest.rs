@@ -44,12 +44,18 @@ struct State {
     /// What was done so far for the first of them.
     current: Option<Work>,
     scheduled: bool,
+    /// A close has taken everything over.
+    closing: bool,
 }
 
 impl State {
-    /// Whether a segment is the one to be worked on: no close has taken over what waits.
+    /// The one to be worked on.
+    fn first(&self) -> Option<&Waiting> {
+        self.waiting.front().filter(|_| !self.closing)
+    }
+
     fn is_first(&self, segment: &Arc<Segment>) -> bool {
-        let first = self.waiting.front();
+        let first = self.first();
         first.is_some_and(|first| Arc::ptr_eq(&first.segment, segment))
     }
 }
@@ -129,7 +135,7 @@ impl Shared {
     fn digest_slice(&self, bytes: u64) -> bool {
         let (current, first) = {
             let mut state = self.digesting.state.lock();
-            (state.current.take(), state.waiting.front().cloned())
+            (state.current.take(), state.first().cloned())
         };
         let Some(first) = first else {
             return false;
@@ -151,7 +157,7 @@ impl Shared {
                 state.waiting.pop_front();
             }
         }
-        !state.waiting.is_empty()
+        state.first().is_some()
     }
 
     fn begin_digest(&self, of: Waiting) -> Option<Work> {
@@ -171,7 +177,9 @@ impl Shared {
     }
 
     fn is_as_it_was(&self, of: &Waiting) -> bool {
-        !of.segment.is_gone() && of.truncations == self.truncations.load(Ordering::Acquire)
+        let segment = &of.segment;
+        let goes = segment.is_gone() || segment.is_retired();
+        !goes && of.truncations == self.truncations.load(Ordering::Acquire)
     }
 
     fn finish_digest(&self, work: Work) {
@@ -229,6 +237,11 @@ impl Shared {
         }
         while self.digest_slice(SLICE_BYTES) {}
         Ok(())
+    }
+
+    /// From here on the flusher makes no digest and writes no index, however the close ends.
+    pub(super) fn take_over_digests(&self, _turn: &Turn<'_>) {
+        self.digesting.state.lock().closing = true;
     }
 
     /// Makes the digests that a closed log has: of the active segment, and of those that wait if
@@ -374,7 +387,9 @@ mod tests {
             for _ in 0..finished {
                 shared.digest_slice(u64::MAX);
             }
-            shared.digest_for_close(&shared.take_turn().unwrap());
+            let turn = shared.take_turn().unwrap();
+            shared.take_over_digests(&turn);
+            shared.digest_for_close(&turn);
             for segment in &sealed {
                 let digest = segment.digest_summary(&shared.host.disk);
                 assert_eq!(digest.unwrap().length, segment.end());
@@ -383,16 +398,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_finished_after_a_close_is_dropped() {
-        let (log, sealed) = log_that_waits();
-        let shared = &log.shared;
-        shared.digest_slice(1);
-        let begun = shared.digesting.state.lock().current.take().unwrap();
-        shared.digest_for_close(&shared.take_turn().unwrap());
-        // Whoever opens the directory next may have removed it, for a reason of his own.
-        sealed[0].remove_digest(&shared.host.disk).unwrap();
-        shared.finish_digest(begun);
-        assert!(sealed[0].digest_summary(&shared.host.disk).is_none());
-        assert!(!shared.digest_slice(u64::MAX));
+    fn what_is_finished_after_a_close_is_dropped_also_when_it_failed() {
+        for succeeds in [true, false] {
+            let (log, sealed) = log_that_waits();
+            let shared = &log.shared;
+            shared.digest_slice(1);
+            let begun = shared.digesting.state.lock().current.take().unwrap();
+            {
+                let turn = shared.take_turn().unwrap();
+                shared.take_over_digests(&turn);
+                if succeeds {
+                    shared.digest_for_close(&turn);
+                }
+            }
+            // Whoever opens the directory next may have removed it, for a reason of his own.
+            sealed[0].remove_digest(&shared.host.disk).unwrap();
+            shared.finish_digest(begun);
+            assert!(sealed[0].digest_summary(&shared.host.disk).is_none());
+            assert!(!shared.digest_slice(u64::MAX));
+            let left = sealed[1].digest_summary(&shared.host.disk);
+            assert_eq!(left.is_some(), succeeds);
+        }
     }
 }

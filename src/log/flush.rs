@@ -389,6 +389,7 @@ impl Shared {
     /// The files as a closed log leaves them: each exactly at its last entry, all synced.
     fn settle(&self) -> Result<()> {
         let turn = self.take_turn()?;
+        self.take_over_digests(&turn);
         {
             let mut state = self.append.lock();
             let path = state.active.log_path();

@@ -62,6 +62,10 @@ impl Shared {
             let _end_stands_still = self.append.lock();
             self.segments.write().remove_below(below)
         };
+        // Before anybody has the turn who would write a digest for one of them.
+        for segment in &gone {
+            segment.mark_gone();
+        }
         drop(turn);
         // One that cannot be deleted is no reason to leave the others.
         let deleted = gone.iter().map(|segment| self.delete_segment(segment));

@@ -48,7 +48,7 @@ impl Segment {
     /// Writes the digest, in place of an older one; not synced. Nothing is written once the digest
     /// was retired.
     pub(crate) fn write_digest(&self, disk: &Disk, digest: &Digest) -> Result<()> {
-        if self.retired.load(Ordering::Acquire) {
+        if self.is_retired() {
             return Ok(());
         }
         write_whole(disk, &self.digest_path(), &digest.encode())
@@ -232,6 +232,11 @@ impl Segment {
     pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
         self.retired.store(true, Ordering::Release);
         self.remove_digest(disk)
+    }
+
+    /// Whether another segment is about to take its name.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Removes a digest that says that another segment comes next than this one.

@@ -55,9 +55,16 @@ pub(crate) fn batch_behind(
     damaged: Position,
     search: &Search,
 ) -> io::Result<Option<Position>> {
-    let mut finder = Finder::new(file, search);
-    let bytes = finder.header_bytes(damaged)?;
-    finder.told = finder.behind(damaged, &bytes);
+    let mut search = search.clone();
+    let told = Finder::new(file, &search).told(damaged)?;
+    if let Some(told) = told
+        && Finder::new(file, &search).is_end_of_data(told)?
+    {
+        // What stands before that stands in a value of the damaged one.
+        search.bytes.start = told;
+    }
+    let mut finder = Finder::new(file, &search);
+    finder.told = told;
     finder.find()
 }
 
@@ -168,23 +175,41 @@ impl<'a> Finder<'a> {
         let length = bytes.get(LENGTH_AT..)?.first_chunk()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         let place = at.plus(LENGTH_AT + LENGTH_BYTES).plus(length);
-        let is_one = length > HEADER_LEN - LENGTH_AT - LENGTH_BYTES;
+        let is_one = length >= HEADER_LEN - LENGTH_AT - LENGTH_BYTES;
         (is_one && place <= self.search.bytes.end).then_some(place)
     }
 
-    /// Whether headers follow from this batch up to the end (or to zeros, which are space that was
-    /// reserved).
+    /// Where the length of a damaged batch leads.
+    fn told(&self, damaged: Position) -> io::Result<Option<Position>> {
+        let bytes = self.header_bytes(damaged)?;
+        Ok(self.behind(damaged, &bytes))
+    }
+
+    /// Whether bytes end here that are no zeros: a length that leads here is right.
+    fn is_end_of_data(&self, at: Position) -> io::Result<bool> {
+        let before = Position(at.0.saturating_sub(to_u64(HEADER_LEN)));
+        let bytes = self.header_bytes(before)?;
+        Ok(self.is_end(at)? && bytes.iter().any(|byte| *byte != 0))
+    }
+
+    /// Whether nothing follows: the end, or zeros, which are space that was reserved.
+    fn is_end(&self, at: Position) -> io::Result<bool> {
+        if at == self.search.bytes.end {
+            return Ok(true);
+        }
+        let bytes = self.header_bytes(at)?;
+        Ok(bytes.iter().all(|byte| *byte == 0))
+    }
+
+    /// Whether headers follow from this batch up to the end.
     fn leads_on(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
         let mut at = place.plus(header.size);
         let mut floor = header.next_offset();
         for _ in 0..CHAIN_MAX {
-            if at == self.search.bytes.end {
+            if self.is_end(at)? {
                 return Ok(true);
             }
             let bytes = self.header_bytes(at)?;
-            if bytes.iter().all(|byte| *byte == 0) {
-                return Ok(true);
-            }
             let follows = |header: &BatchHeader| header.base_offset >= floor;
             if let Some(next) = self.fitting(at, &bytes).filter(follows) {
                 at = at.plus(next.size);
@@ -322,6 +347,35 @@ mod tests {
         // Else nothing tells it from what stands in a value.
         let (bytes, _, last) = two_damaged(length, length);
         assert_eq!(check(&bytes, 0, 5..u64::MAX), last);
+    }
+
+    #[test]
+    fn nothing_is_made_up_of_a_value_of_the_last_batch() {
+        let whole = batch(5, &batch(6, b"inner"));
+        let damaged = |at: usize| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            bytes
+        };
+        // In the version, in the checksum, and in the value behind what it holds.
+        for at in [MAGIC_AT, MAGIC_AT + 1, whole.len() - 1] {
+            assert_eq!(check(&damaged(at), 0, 5..u64::MAX), None, "{at}");
+            let reserved = [damaged(at), vec![0; 4096]].concat();
+            assert_eq!(check(&reserved, 0, 5..u64::MAX), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_may_be_damaged_too() {
+        let mut empty = batch(5, b"");
+        empty.truncate(HEADER_LEN);
+        let length = u32::try_from(HEADER_LEN - LENGTH_AT - LENGTH_BYTES).unwrap();
+        empty[LENGTH_AT..][..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+        empty[MAGIC_AT] ^= 1;
+        let mut broken = batch(7, b"b");
+        broken[LENGTH_AT + 2] ^= 0x40;
+        let bytes = [empty, batch(6, b"a"), broken, batch(8, b"c")].concat();
+        assert_eq!(check(&bytes, 0, 5..u64::MAX), Some(61));
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn settings(root: &Path) -> Vec<(String, u64)> {
 #[test]
 fn a_wrong_bit_that_the_checksum_leaves_out_loses_no_topic() {
     // Of the offset and of the leader epoch of the second change; and the second change is whole.
-    for byte in (0..8).chain(12..16) {
+    for (byte, bit) in (0..8).chain(12..16).flat_map(|byte| [(byte, 4), (byte, 7)]) {
         let dir = scratch();
         let broker = Broker::open(dir.path()).unwrap();
         for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
@@ -147,13 +147,13 @@ fn a_wrong_bit_that_the_checksum_leaves_out_loses_no_topic() {
         let catalog = dir.path().join("ottla.catalog");
         let bytes = fs::read(&catalog).unwrap();
         let length = u32::from_be_bytes(*bytes[8..].first_chunk().unwrap());
-        flip(&catalog, usize::try_from(length).unwrap() + 12 + byte, 4);
+        flip(&catalog, usize::try_from(length).unwrap() + 12 + byte, bit);
         fs::remove_file(dir.path().join("bootstrap.checkpoint")).unwrap();
         let opened = Broker::open(dir.path());
         assert!(matches!(opened, Err(Error::Corrupt { .. })), "{opened:?}");
         let report = ottla::repair(dir.path()).unwrap();
         assert!(report.is_sound(), "{report}");
-        assert_eq!(settings(dir.path()), before, "byte {byte}");
+        assert_eq!(settings(dir.path()), before, "byte {byte}, bit {bit}");
     }
 }
 
@@ -185,6 +185,22 @@ fn something_else_in_the_place_of_a_directory_is_damage_and_is_set_aside() {
         assert_eq!(topic.append_to(1, "more").unwrap(), 1, "as it had reached");
         assert_eq!(topic.partition(0).unwrap().reader(0).unwrap().count(), 1);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_to_a_directory_is_left_alone() {
+    let (dir, elsewhere) = (scratch(), scratch());
+    orders(dir.path(), 2);
+    let (place, moved) = (dir.path().join("orders-1"), elsewhere.path().join("moved"));
+    fs::rename(&place, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &place).unwrap();
+    let report = ottla::repair(dir.path()).unwrap();
+    assert!(report.is_sound() && report.set_aside.is_empty(), "{report}");
+    assert_eq!(fs::read_link(&place).unwrap(), moved);
+    let broker = Broker::open(dir.path()).unwrap();
+    let log = broker.topic("orders").unwrap().partition(1).unwrap();
+    assert_eq!(log.reader(0).unwrap().count(), 1);
 }
 
 #[test]
@@ -258,47 +274,83 @@ fn partitions_that_do_not_say_whose_they_are_are_repaired_each_for_itself() {
     assert_eq!(logs, [(29, 30), (9, 10)], "{report}");
 }
 
-/// A closed root with a topic of two partitions of the same shape: what they hold differs alone.
-fn twins(dir: &Path) {
+/// A closed root with a topic of two partitions, whose segments begin at the same offsets or not.
+fn twins(dir: &Path, alike: bool) {
     let broker = Broker::open(dir).unwrap();
     let config = TopicConfig::default().partitions(2).segment_bytes(4096);
     let topic = broker.create_topic("twins", config).unwrap();
     for number in 0..200 {
         for partition in 0..2 {
-            let record = format!("record {number:03} of partition {partition}");
+            let more = if alike || partition == 0 {
+                ""
+            } else {
+                " ......"
+            };
+            let record = format!("record {number:03} of partition {partition}{more}");
             topic.append_to(partition, &record).unwrap();
         }
     }
     broker.close().unwrap();
 }
 
+fn base(segment: &Path) -> u64 {
+    segment
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
 #[test]
-fn a_segment_of_another_log_is_set_aside_and_not_taken_for_the_logs_own() {
-    let dir = scratch();
-    twins(dir.path());
-    let (own, other) = (dir.path().join("twins-0"), dir.path().join("twins-1"));
-    let segments = files_with(&own, ".log");
-    assert!(segments.len() > 3);
-    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let (lost, next) = (name(&segments[1]), name(&segments[2]));
-    for file in files_with(&other, "")
-        .iter()
-        .filter(|file| name(file) == lost)
+fn a_segment_of_another_log_is_set_aside_and_nothing_else_with_it() {
+    for (alike, number) in [true, false]
+        .into_iter()
+        .flat_map(|alike| [(alike, 1), (alike, 3)])
     {
-        fs::copy(file, own.join(file.file_name().unwrap())).unwrap();
+        let dir = scratch();
+        twins(dir.path(), alike);
+        let (own, other) = (dir.path().join("twins-0"), dir.path().join("twins-1"));
+        let (segments, others) = (files_with(&own, ".log"), files_with(&other, ".log"));
+        assert!(segments.len() > 4);
+        assert_eq!(base(&segments[number]) == base(&others[number]), alike);
+        let stray = &others[number];
+        for kind in ["log", "index", "timeindex", "digest"] {
+            let file = stray.with_extension(kind);
+            fs::copy(&file, own.join(file.file_name().unwrap())).unwrap();
+        }
+        // Where the log has a segment of that name, it is gone; else nothing is.
+        let lost = if alike {
+            base(&segments[number])..base(&segments[number + 1])
+        } else {
+            0..0
+        };
+        let report = ottla::repair(dir.path()).unwrap();
+        assert!(report.is_sound(), "{report}");
+        let [aside] = &*report.set_aside else {
+            panic!("{report}");
+        };
+        assert_eq!(aside.path, own.join(stray.file_name().unwrap()));
+        assert_eq!(
+            fs::read(&aside.quarantine).unwrap(),
+            fs::read(stray).unwrap()
+        );
+        if alike {
+            assert_eq!(aside.offsets, lost);
+        } else {
+            assert!(aside.offsets.is_empty(), "{aside}");
+        }
+        let broker = Broker::open(dir.path()).unwrap();
+        let log = broker.topic("twins").unwrap().partition(0).unwrap();
+        let mut expected = (0..200).filter(|offset| !lost.contains(offset));
+        for record in log.reader(0).unwrap() {
+            let record = record.unwrap();
+            assert_eq!(Some(record.offset), expected.next());
+            let value = format!("record {:03} of partition 0", record.offset);
+            assert_eq!(record.value().unwrap(), value.as_bytes());
+        }
+        assert_eq!(expected.next(), None);
+        assert_eq!(log.append("more").unwrap(), 200);
     }
-    let report = ottla::repair(dir.path()).unwrap();
-    assert!(report.is_sound(), "{report}");
-    let broker = Broker::open(dir.path()).unwrap();
-    let log = broker.topic("twins").unwrap().partition(0).unwrap();
-    let lost = lost.parse::<u64>().unwrap()..next.parse().unwrap();
-    let mut expected = (0..200).filter(|offset| !lost.contains(offset));
-    for record in log.reader(0).unwrap() {
-        let record = record.unwrap();
-        assert_eq!(Some(record.offset), expected.next());
-        let value = format!("record {:03} of partition 0", record.offset);
-        assert_eq!(record.value().unwrap(), value.as_bytes());
-    }
-    assert_eq!(expected.next(), None);
-    assert_eq!(log.append("more").unwrap(), 200);
 }

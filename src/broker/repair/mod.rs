@@ -56,8 +56,9 @@ const SMALL_FILES: [&str; 8] = [
 /// # Errors
 ///
 /// - [`Error::Locked`](crate::Error::Locked): the directory is open. Nothing was changed.
-/// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace): what was done
-///   until then stands, and repairing again goes on.
+/// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace),
+///   [`Error::Poisoned`](crate::Error::Poisoned): what was done until then stands, and repairing
+///   again goes on.
 ///
 /// # Examples
 ///

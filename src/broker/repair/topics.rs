@@ -18,7 +18,7 @@ use crate::types::{PartitionId, TopicId, TopicName, to_u64};
 use super::super::catalog::{Catalog, Salvage};
 use super::super::offsets::{OFFSETS_TOPIC, offsets_config};
 use super::super::state::{CatalogState, TopicEntry};
-use super::super::verify::NO_DIR;
+use super::super::verify::{NO_DIR, is_in_the_way};
 use super::Mend;
 
 /// The largest snapshot that is read, in bytes.
@@ -45,6 +45,9 @@ impl Mend<'_> {
         self.set_what_is_no_dir_aside(&state)?;
         self.put_back_dirs(host, &state)?;
         let lost = self.take_back(&mut state)?;
+        if lost {
+            self.set_what_is_no_dir_aside(&state)?;
+        }
         if damaged.is_none() && !lost {
             return Ok(state);
         }
@@ -65,9 +68,9 @@ impl Mend<'_> {
             let DirName::Partition { topic, partition } = DirName::parse(&entry.name) else {
                 continue;
             };
+            let path = self.root.join(&entry.name);
             let known = state.topic_of(topic, partition).is_some();
-            if known && entry.kind != EntryKind::Dir {
-                let path = self.root.join(&entry.name);
+            if known && is_in_the_way(self.disk, &path, entry.kind) {
                 self.set_aside(&path, Corruption::malformed(NO_DIR))?;
             }
         }

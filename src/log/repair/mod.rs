@@ -13,18 +13,20 @@ mod plan;
 mod report;
 mod rewrite;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::{Access, Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
+use crate::format::{Corruption, FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
 use super::open::{OpenMode, Opening, open, rewrite_range};
 use super::place::{home_of, take_lock};
+use super::quarantine::move_aside;
 use super::root::{RootFacts, keep_brokers_away};
 use super::survey::Verdict;
 use super::truncate::remove_if_there;
@@ -168,6 +170,9 @@ impl Work<'_> {
         if let Some((path, error)) = unreadable {
             return Err(Error::io(&path, "read", std::io::Error::other(error)));
         }
+        for (segment, missing) in &findings.foreign {
+            report.set_aside.push(self.move_foreign(segment, missing)?);
+        }
         let mut found = Vec::new();
         let mut sources = Vec::new();
         for segment in &findings.segments {
@@ -182,6 +187,19 @@ impl Work<'_> {
         let plan = plan(&found, findings.mark.as_ref());
         report.set_aside.extend(self.carry_out(&plan, &sources)?);
         self.go_on_at(findings.mark)
+    }
+
+    /// Moves a segment of another log out of the way.
+    fn move_foreign(&self, segment: &Arc<Segment>, missing: &Range<Offset>) -> Result<SetAside> {
+        segment.close_file();
+        Ok(SetAside {
+            path: segment.log_path(),
+            position: 0,
+            bytes: segment.end().0,
+            offsets: missing.clone(),
+            quarantine: move_aside(&self.host.disk, &self.dir, segment)?,
+            reason: Corruption::malformed("the segment is one of another log"),
+        })
     }
 
     /// Makes what is left durable, and has the log go on where it had been (3).

@@ -103,7 +103,8 @@ pub struct SetAside {
     /// How many they are.
     pub bytes: u64,
     /// The offsets whose records are lost with them, as far as that is known. Empty where the
-    /// records were kept and only what is wrong with them was set aside.
+    /// records were kept and only what is wrong with them was set aside, and for the tail that a
+    /// crash left above what was flushed.
     pub offsets: Range<Offset>,
     /// The file that holds them now. It is yours to look at and delete.
     pub quarantine: PathBuf,

@@ -4,6 +4,7 @@
 //! at the first finding.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub(in crate::log) struct LogFindings {
     pub(in crate::log) mark: Option<Mark>,
     /// Of each segment, in order.
     pub(in crate::log) segments: Vec<SegmentFindings>,
+    /// The segments of another log, and which offsets are missing in the place of each.
+    pub(in crate::log) foreign: Vec<(Arc<Segment>, Range<Offset>)>,
     /// The leader epochs that the batches carry, and where each begins.
     pub(in crate::log) epochs: Vec<LeaderEpoch>,
 }
@@ -57,7 +60,6 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
         key,
         mark: opening.mark.filter(|_| settled),
         settled,
-        has_own: false,
         findings: LogFindings {
             condition: LogCondition {
                 dir: dir.to_path_buf(),
@@ -67,21 +69,25 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
             problems: Vec::new(),
             mark: opening.mark,
             segments: Vec::new(),
+            foreign: Vec::new(),
             epochs: Vec::new(),
         },
         covered: 0,
     };
     check.names(&found);
-    check.ends(&segments);
-    check.has_own = segments
-        .iter()
-        .any(|segment| check.owner(segment) == Owner::This);
-    let mut floor = 0;
-    for (index, segment) in segments.iter().enumerate() {
-        let next = segments.get(index.saturating_add(1));
-        floor = check.segment(segment, next, floor);
+    let own = check.own(&segments);
+    check.ends(&own);
+    let (mut rest, mut floor) = (own.iter().peekable(), 0);
+    for segment in &segments {
+        let is_own = rest.next_if(|own| Arc::ptr_eq(own, segment)).is_some();
+        let next = rest.peek().copied();
+        if is_own {
+            floor = check.segment(segment, next, floor);
+        } else {
+            check.foreign(segment, next, floor);
+        }
     }
-    check.sum_up(&segments, floor);
+    check.sum_up(&own, floor);
     Ok(check.findings)
 }
 
@@ -93,8 +99,6 @@ struct LogCheck<'a> {
     /// No operation was interrupted that changes which segments there are.
     settled: bool,
     findings: LogFindings,
-    /// Some digest says that its segment is one of this log.
-    has_own: bool,
     /// Offsets that valid batches take.
     covered: u64,
 }
@@ -210,17 +214,11 @@ impl LogCheck<'_> {
             other_length: self.has_other_length(segment, next.is_some()),
             digest: digest.as_ref(),
         };
-        let (mut survey, index) = match self.survey(&subject) {
+        let (survey, index) = match self.survey(&subject) {
             Ok(found) => found,
             Err(error) => return self.unreadable(segment, &error.to_string()),
         };
-        // Where all are another's, directories changed places, and the records are all there is.
-        if self.has_own && self.owner(segment) == Owner::Another {
-            let reason = Corruption::malformed("the segment is one of another log");
-            survey.stretches.refuse_all(&reason);
-        } else {
-            self.stretches(segment, &survey, next.is_none());
-        }
+        self.stretches(segment, &survey, next.is_none());
         let end = survey.next_offset;
         let whole = digest.is_some_and(|digest| digest.summary.length == segment.end());
         let intact = survey.stretches.all_good() && survey.odd_blocks.is_empty();
@@ -280,6 +278,33 @@ impl LogCheck<'_> {
             });
         }
         Some(digest)
+    }
+
+    /// The segments but those of another log. Where all are another's, directories changed places,
+    /// and the records are all there is.
+    fn own(&self, segments: &[Arc<Segment>]) -> Vec<Arc<Segment>> {
+        let owners: Vec<_> = segments.iter().map(|segment| self.owner(segment)).collect();
+        let has_own = owners.contains(&Owner::This);
+        let known = segments.iter().zip(owners);
+        known
+            .filter(|(_, owner)| !has_own || *owner != Owner::Another)
+            .map(|(segment, _)| Arc::clone(segment))
+            .collect()
+    }
+
+    /// A segment of another log between those of this one: nothing of it is looked at.
+    fn foreign(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>, floor: Offset) {
+        let mark = self.mark.unwrap_or_default();
+        let from = floor.max(mark.log_start_offset);
+        let to = next.map_or(mark.flushed_offset, |next| next.base_offset());
+        let missing = from..to.max(from);
+        self.report(Problem {
+            bytes: segment.end().0,
+            offsets: missing.clone(),
+            ..problem(Severity::Damage, &segment.log_path(), ProblemKind::OtherLog)
+        });
+        self.findings.condition.segments += 1;
+        self.findings.foreign.push((Arc::clone(segment), missing));
     }
 
     fn owner(&self, segment: &Segment) -> Owner {
