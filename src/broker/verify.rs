@@ -24,9 +24,6 @@ use super::offsets::OFFSETS_TOPIC;
 use super::rest;
 use super::state::CatalogState;
 
-/// What is wrong with something else in the place of a directory.
-pub(super) const NO_DIR: &str = "it is no directory";
-
 /// Reads everything in the directory of a log or of a broker and says what is wrong with it.
 /// Changes nothing, makes no file, and takes no lock.
 ///
@@ -154,10 +151,9 @@ impl Look {
             };
             let own = state.topic_of(topic, partition);
             if entry.kind != EntryKind::Dir {
-                let disk = &self.host.disk;
-                let odd = match own {
-                    Some(_) if is_in_the_way(disk, &path, entry.kind) => {
-                        let error = NO_DIR.to_owned();
+                let listed = self.host.disk.list(&path);
+                let odd = match (own, listed.map_err(|error| error.to_string())) {
+                    (Some(_), Err(error)) => {
                         problem(Severity::Damage, &path, ProblemKind::Unreadable { error })
                     }
                     _ => problem(Severity::Note, &path, ProblemKind::Foreign),
@@ -238,12 +234,6 @@ impl Look {
         let contents = crate::topic::PartitionDir::inspect(&self.host.disk, dir);
         contents.is_ok_and(|contents| contents.data)
     }
-}
-
-/// Whether something stands in the place of a directory that cannot serve as one: a file, or a
-/// link that leads nowhere.
-pub(super) fn is_in_the_way(disk: &Disk, path: &Path, kind: EntryKind) -> bool {
-    kind != EntryKind::Dir && disk.list(path).is_err()
 }
 
 /// The topic that a directory says it belongs to.

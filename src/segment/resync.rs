@@ -12,7 +12,8 @@
 //! That condition is for records that hold batches: what is inside a value is followed by the rest
 //! of its record, which is no header. Only where nothing meets it, the first right checksum counts.
 //! So where two lengths are lost near each other, what stands between them is not told from what
-//! stands inside a value, and is not found.
+//! stands inside a value, and is not found. Where the damaged one says that the data ends with it,
+//! what leads nowhere is taken for a part of it.
 
 use std::io;
 use std::ops::Range;
@@ -55,17 +56,19 @@ pub(crate) fn batch_behind(
     damaged: Position,
     search: &Search,
 ) -> io::Result<Option<Position>> {
-    let mut search = search.clone();
-    let told = Finder::new(file, &search).told(damaged)?;
-    if let Some(told) = told
-        && Finder::new(file, &search).is_end_of_data(told)?
+    let mut finder = Finder::new(file, search);
+    let bytes = finder.header_bytes(damaged)?;
+    finder.told = finder.behind(damaged, &bytes);
+    let found = finder.find()?;
+    if let Some(told) = finder.told
+        && found.is_some_and(|found| found < told)
+        && found == finder.weak
+        && finder.is_end(told)?
     {
-        // What stands before that stands in a value of the damaged one.
-        search.bytes.start = told;
+        // It leads nowhere, and the damaged one may well be the last: then it stands in a value.
+        return Ok(None);
     }
-    let mut finder = Finder::new(file, &search);
-    finder.told = told;
-    finder.find()
+    Ok(found)
 }
 
 struct Finder<'a> {
@@ -179,19 +182,6 @@ impl<'a> Finder<'a> {
         (is_one && place <= self.search.bytes.end).then_some(place)
     }
 
-    /// Where the length of a damaged batch leads.
-    fn told(&self, damaged: Position) -> io::Result<Option<Position>> {
-        let bytes = self.header_bytes(damaged)?;
-        Ok(self.behind(damaged, &bytes))
-    }
-
-    /// Whether bytes end here that are no zeros: a length that leads here is right.
-    fn is_end_of_data(&self, at: Position) -> io::Result<bool> {
-        let before = Position(at.0.saturating_sub(to_u64(HEADER_LEN)));
-        let bytes = self.header_bytes(before)?;
-        Ok(self.is_end(at)? && bytes.iter().any(|byte| *byte != 0))
-    }
-
     /// Whether nothing follows: the end, or zeros, which are space that was reserved.
     fn is_end(&self, at: Position) -> io::Result<bool> {
         if at == self.search.bytes.end {
@@ -201,13 +191,20 @@ impl<'a> Finder<'a> {
         Ok(bytes.iter().all(|byte| *byte == 0))
     }
 
+    /// Whether the damaged batch says that it ends a little behind a place where zeros begin: the
+    /// last bytes of a record are zeros, too.
+    fn is_short_of_told(&self, at: Position) -> bool {
+        let short = |told: Position| at < told && told.since(at) <= to_u64(HEADER_LEN);
+        at != self.search.bytes.end && self.told.is_some_and(short)
+    }
+
     /// Whether headers follow from this batch up to the end.
     fn leads_on(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
         let mut at = place.plus(header.size);
         let mut floor = header.next_offset();
         for _ in 0..CHAIN_MAX {
             if self.is_end(at)? {
-                return Ok(true);
+                return Ok(!self.is_short_of_told(at));
             }
             let bytes = self.header_bytes(at)?;
             let follows = |header: &BatchHeader| header.base_offset >= floor;
@@ -385,6 +382,12 @@ mod tests {
         assert_eq!(batches[0].len(), 128);
         batches[0][LENGTH_AT + 3] ^= 0x80;
         assert_eq!(check(&batches.concat(), 0, 5..u64::MAX), Some(128));
+        // And where it leads to the end, or behind it.
+        let two = batches[..2].concat();
+        assert_eq!(check(&two, 0, 5..u64::MAX), Some(128));
+        batches[0][LENGTH_AT + 2] ^= 1;
+        let reserved = [batches[..2].concat(), vec![0; 4096]].concat();
+        assert_eq!(check(&reserved, 0, 5..u64::MAX), Some(128));
     }
 
     #[test]

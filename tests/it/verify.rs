@@ -187,6 +187,22 @@ fn something_else_in_the_place_of_a_directory_is_damage_and_is_set_aside() {
     }
 }
 
+#[test]
+fn the_offsets_of_a_lost_last_batch_are_named_too() {
+    let dir = scratch();
+    let bases = segments(dir.path());
+    let ends = bases.iter().copied().skip(1).chain([100]);
+    let lasts: Vec<_> = ends.map(|end| end - 1..end).collect();
+    for segment in files_with(dir.path(), ".log") {
+        let length = fs::read(&segment).unwrap().len();
+        flip(&segment, length - 1, 1);
+    }
+    let report = ottla::repair(dir.path()).unwrap();
+    assert!(report.is_sound(), "{report}");
+    let lost = report.set_aside.iter().map(|aside| aside.offsets.clone());
+    assert_eq!(lost.collect::<Vec<_>>(), lasts, "{report}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_that_leads_to_a_directory_is_left_alone() {
@@ -195,8 +211,14 @@ fn a_link_that_leads_to_a_directory_is_left_alone() {
     let (place, moved) = (dir.path().join("orders-1"), elsewhere.path().join("moved"));
     fs::rename(&place, &moved).unwrap();
     std::os::unix::fs::symlink(&moved, &place).unwrap();
+    // Something is damaged behind it, and something else.
+    let segment = "00000000000000000000.log";
+    let before = fs::read(moved.join(segment)).unwrap();
+    flip(&moved.join(segment), 66, 1);
+    flip(&dir.path().join("orders-0").join(segment), 66, 1);
     let report = ottla::repair(dir.path()).unwrap();
-    assert!(report.is_sound() && report.set_aside.is_empty(), "{report}");
+    assert!(report.is_sound() && report.set_aside.len() == 1, "{report}");
+    fs::write(moved.join(segment), before).unwrap();
     assert_eq!(fs::read_link(&place).unwrap(), moved);
     let broker = Broker::open(dir.path()).unwrap();
     let log = broker.topic("orders").unwrap().partition(1).unwrap();

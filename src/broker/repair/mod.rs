@@ -12,11 +12,12 @@
 mod moves;
 mod topics;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::disk::{Disk, Lock, is_no_such_file};
+use crate::disk::{Disk, EntryKind, Lock, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
@@ -231,6 +232,7 @@ impl Mend<'_> {
         keep_brokers_away(self.disk, self.root)?;
         let host = self.host()?;
         let state = self.catalog(&host)?;
+        let links = self.links()?;
         for entry in state.topics() {
             for partition in 0..entry.partitions {
                 let dir = PartitionDir::new(self.root, &entry.name, entry.id, partition);
@@ -238,12 +240,19 @@ impl Mend<'_> {
                     topic: entry.id,
                     partition,
                 };
-                if self.prepare(&host, &dir, key)? {
+                if !links.contains(dir.path()) && self.prepare(&host, &dir, key)? {
                     repair_log(&host, dir.path(), key, self.report)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// The links in the root: what they lead to is left alone.
+    fn links(&self) -> Result<BTreeSet<PathBuf>> {
+        let entries = self.disk.list(self.root).at(self.root, "list")?.into_iter();
+        let links = entries.filter(|entry| entry.kind == EntryKind::Other);
+        Ok(links.map(|entry| self.root.join(entry.name)).collect())
     }
 
     fn set_odd_aside(&mut self, path: &Path) -> Result<()> {

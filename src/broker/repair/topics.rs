@@ -3,11 +3,13 @@
 //! Knows nothing about what is in their logs.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::EntryKind;
+use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::metadata::{MetadataRecord, decode_snapshot};
 use crate::format::{Corruption, DirName, file_name};
@@ -18,7 +20,6 @@ use crate::types::{PartitionId, TopicId, TopicName, to_u64};
 use super::super::catalog::{Catalog, Salvage};
 use super::super::offsets::{OFFSETS_TOPIC, offsets_config};
 use super::super::state::{CatalogState, TopicEntry};
-use super::super::verify::{NO_DIR, is_in_the_way};
 use super::Mend;
 
 /// The largest snapshot that is read, in bytes.
@@ -70,8 +71,8 @@ impl Mend<'_> {
             };
             let path = self.root.join(&entry.name);
             let known = state.topic_of(topic, partition).is_some();
-            if known && is_in_the_way(self.disk, &path, entry.kind) {
-                self.set_aside(&path, Corruption::malformed(NO_DIR))?;
+            if known && entry.kind != EntryKind::Dir && leads_nowhere(self.disk, &path) {
+                self.set_aside(&path, Corruption::malformed("it is no directory"))?;
             }
         }
         Ok(())
@@ -79,7 +80,7 @@ impl Mend<'_> {
 
     fn copy_aside(
         &mut self,
-        path: &std::path::Path,
+        path: &Path,
         bytes: &[u8],
         position: u64,
         reason: Corruption,
@@ -181,6 +182,12 @@ impl Mend<'_> {
         }
         topics
     }
+}
+
+/// Whether what stands in the place of a directory is neither one nor a link to one.
+fn leads_nowhere(disk: &Disk, path: &Path) -> bool {
+    let kind = disk.list(path).map_err(|error| error.kind());
+    matches!(kind, Err(ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 /// A topic, as it was written for Kafka.

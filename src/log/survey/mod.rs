@@ -39,6 +39,8 @@ pub(super) struct Subject<'a> {
     pub(super) end: Position,
     /// No offset of it is as high as this.
     pub(super) ceiling: Offset,
+    /// One past the offsets that were safely in it, where that is known.
+    pub(super) reached: Option<Offset>,
     /// Its batches have no gaps.
     pub(super) dense: bool,
     /// It is not as long as it was when it was sealed.
@@ -326,8 +328,9 @@ impl Walker<'_> {
             Some(found) => self.header_at(found)?,
             None => None,
         };
-        let lost_to = header.map_or(self.floor, |header| header.base_offset);
-        let offsets = self.floor..lost_to;
+        let reached = self.subject.reached.filter(|_| !self.survey.misplaced);
+        let lost_to = header.map(|header| header.base_offset).or(reached);
+        let offsets = self.floor..lost_to.unwrap_or(self.floor).max(self.floor);
         self.put(
             at,
             found.unwrap_or(end),

@@ -210,6 +210,7 @@ impl LogCheck<'_> {
             file: &file,
             end: segment.end(),
             ceiling,
+            reached: self.reached(segment, next),
             dense: self.is_dense(segment, digest.as_ref()),
             other_length: self.has_other_length(segment, next.is_some()),
             digest: digest.as_ref(),
@@ -231,6 +232,13 @@ impl LogCheck<'_> {
             index,
         });
         end.max(base)
+    }
+
+    /// One past the offsets that were flushed to a segment, where that is known.
+    fn reached(&self, segment: &Segment, next: Option<&Arc<Segment>>) -> Option<Offset> {
+        let holds = |mark: &Mark| mark.segment_base == segment.base_offset();
+        let of_mark = self.mark.filter(holds).map(|mark| mark.flushed_offset);
+        of_mark.or(next.map(|next| next.base_offset()))
     }
 
     /// The digest, if it can be held against the segment; and what is wrong with it if not.
@@ -280,8 +288,8 @@ impl LogCheck<'_> {
         Some(digest)
     }
 
-    /// The segments but those of another log. Where all are another's, directories changed places,
-    /// and the records are all there is.
+    /// The segments but those of another log. Where none is known to be this log's, directories
+    /// changed places, and the records are all there is.
     fn own(&self, segments: &[Arc<Segment>]) -> Vec<Arc<Segment>> {
         let owners: Vec<_> = segments.iter().map(|segment| self.owner(segment)).collect();
         let has_own = owners.contains(&Owner::This);
