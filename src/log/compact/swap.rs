@@ -25,7 +25,7 @@ use crate::segment::{BatchCursor, Segment, Stop};
 use crate::types::{Offset, Position};
 
 use super::super::Shared;
-use super::super::leftovers::OpenStep;
+use super::super::open::OpenStep;
 use super::super::truncate::remove_if_there;
 use super::View;
 use super::output::Output;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use crate::format::Corruption;
 use crate::types::Offset;
 
-use super::super::report::{OpenEvent, OpenReport};
 use super::super::verify::VerifyReport;
+use super::super::{OpenEvent, OpenReport};
 
 /// What [`repair`](crate::repair) found, did and left.
 #[derive(Clone, Debug, Default)]

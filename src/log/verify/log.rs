@@ -1,7 +1,7 @@
 //! One log gone over: its segments, what the flushed mark says of them, its indexes and digests.
 //!
-//! Knows nothing about roots. The rules are those of opening (`damage.rs`), but that nothing ends
-//! at the first finding.
+//! Knows nothing about roots. The rules are those of opening (`open/damage.rs`), but that nothing
+//! ends at the first finding.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,9 +16,7 @@ use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Position, to_usize};
 
 use super::super::Host;
-use super::super::damage::may_be_missing;
-use super::super::leftovers::Found;
-use super::super::open::{OpenMode, Opening};
+use super::super::open::{Found, OpenMode, Opening, may_be_missing};
 use super::super::survey::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
 use super::report::{LogCondition, Problem, ProblemKind, Severity};
 use super::{files, problem};

@@ -24,11 +24,11 @@ use crate::format::{Corruption, DigestSummary, Mark, file_name};
 use crate::segment::{Guard, Search, Segment, TailScan, count_batches};
 use crate::types::{Offset, Position, to_usize};
 
-use super::many::ask_each;
-use super::open::{OpenMode, Opening};
+use super::parallel::ask_each;
+use super::{OpenMode, Opening};
 
 /// Whether the segment that a mark speaks of may be missing among these.
-pub(super) fn may_be_missing(segments: &[Arc<Segment>], mark: &Mark) -> bool {
+pub(in crate::log) fn may_be_missing(segments: &[Arc<Segment>], mark: &Mark) -> bool {
     let above = segments
         .iter()
         .any(|segment| segment.base_offset() > mark.segment_base);

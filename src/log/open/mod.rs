@@ -11,6 +11,12 @@
 //! 3. After a clean close nothing is read but the tail behind the last index entry.
 //! 4. Opening twice gives the same.
 
+mod damage;
+mod leftovers;
+mod old_format;
+mod parallel;
+mod report;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -26,11 +32,15 @@ use crate::types::{Offset, Position, Sabotage, to_usize};
 use super::append::{AppendState, Gate, HotSettings};
 use super::digest::Digesting;
 use super::flush::TurnState;
-use super::old_format::refuse_old_format;
 use super::quarantine::{copy_aside, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::{remove_if_there, remove_segment_files};
-use super::{Host, LogConfig, OpenEvent, OpenReport, Shared};
+use super::{Host, LogConfig, Shared};
+
+pub(in crate::log) use damage::may_be_missing;
+pub(in crate::log) use leftovers::{Found, OpenStep};
+use old_format::refuse_old_format;
+pub use report::{OpenEvent, OpenReport, SegmentInfo};
 
 /// Whether a log is opened to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,33 +18,33 @@ use crate::format::{FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
 use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
-use super::compact::{SettledSwaps, settle_swaps};
-use super::many::ask_each;
-use super::open::Opening;
-use super::quarantine::rename_aside;
-use super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
-use super::{OpenEvent, OpenReport};
+use super::super::compact::{SettledSwaps, settle_swaps};
+use super::super::quarantine::rename_aside;
+use super::super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
+use super::Opening;
+use super::parallel::ask_each;
+use super::report::{OpenEvent, OpenReport};
 
 /// The largest note of a truncation that is read, in bytes: it holds one batch at most.
 const INTENT_BYTES_MAX: usize = 1 << 30;
 
 /// What a directory holds.
-pub(super) struct Found {
-    pub(super) bases: BTreeSet<Offset>,
-    pub(super) others: Vec<(String, FileName)>,
+pub(in crate::log) struct Found {
+    pub(in crate::log) bases: BTreeSet<Offset>,
+    pub(in crate::log) others: Vec<(String, FileName)>,
     /// Names of ours that stand for something that is no file.
-    pub(super) odd: Vec<(String, FileName)>,
+    pub(in crate::log) odd: Vec<(String, FileName)>,
     intent: Option<TruncateIntent>,
 }
 
 impl Found {
     /// Whether a truncation was interrupted.
-    pub(super) fn truncates(&self) -> bool {
+    pub(in crate::log) fn truncates(&self) -> bool {
         self.intent.is_some()
     }
 
     /// Whether something was interrupted that changes which segments there are.
-    pub(super) fn is_unsettled(&self) -> bool {
+    pub(in crate::log) fn is_unsettled(&self) -> bool {
         let swapped = |(_, name): &(String, FileName)| match name {
             FileName::Segment { stage, .. } => *stage == Stage::Swap,
             _ => false,
@@ -54,15 +54,15 @@ impl Found {
 }
 
 /// What the steps of opening need to settle what was left behind.
-pub(super) struct OpenStep<'a> {
-    pub(super) disk: &'a Disk,
-    pub(super) dir: &'a Path,
-    pub(super) report: &'a mut OpenReport,
+pub(in crate::log) struct OpenStep<'a> {
+    pub(in crate::log) disk: &'a Disk,
+    pub(in crate::log) dir: &'a Path,
+    pub(in crate::log) report: &'a mut OpenReport,
 }
 
 impl OpenStep<'_> {
     /// Removes a leftover.
-    pub(super) fn remove(&mut self, name: &str) -> Result<()> {
+    pub(in crate::log) fn remove(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
         remove_if_there(self.disk, &path)?;
         self.settled(path);
@@ -70,12 +70,12 @@ impl OpenStep<'_> {
     }
 
     /// Reports a leftover that was removed or finished.
-    pub(super) fn settled(&mut self, path: PathBuf) {
+    pub(in crate::log) fn settled(&mut self, path: PathBuf) {
         self.report.events.push(OpenEvent::LeftoverSettled { path });
     }
 
     /// Keeps a file that is not what its name says, out of the way.
-    pub(super) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
+    pub(in crate::log) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
         let path = self.dir.join(name);
         if self.disk.file_len(&path).at(&path, "look at")? == 0 {
             return self.remove(name);
@@ -106,7 +106,7 @@ impl Opening<'_> {
     }
 
     /// What is in the directory. Changes nothing.
-    pub(super) fn look(&self) -> Result<Found> {
+    pub(in crate::log) fn look(&self) -> Result<Found> {
         let intent_path = self.dir.join(file_name::TRUNCATE);
         let intent = self
             .disk()
@@ -142,7 +142,7 @@ impl Opening<'_> {
 
     /// Finishes or undoes what an interrupted operation left; gives the base offsets of the
     /// segments that are there then.
-    pub(super) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
+    pub(in crate::log) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
         let Found {
             mut bases,
             others,
@@ -233,7 +233,10 @@ impl Opening<'_> {
     }
 
     /// The segments in order, with their sizes. Changes nothing.
-    pub(super) fn list_segments(&self, bases: &BTreeSet<Offset>) -> Result<Vec<Arc<Segment>>> {
+    pub(in crate::log) fn list_segments(
+        &self,
+        bases: &BTreeSet<Offset>,
+    ) -> Result<Vec<Arc<Segment>>> {
         let bases: Vec<Offset> = bases.iter().copied().collect();
         let (disk, dir, swapped) = (self.disk(), &self.dir, &self.swapped);
         let lengths = ask_each(&bases, |base| {
