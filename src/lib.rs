@@ -56,7 +56,7 @@ pub use topic::{
 };
 pub use types::{
     CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
-    Record, Start, Timestamp, TimestampType, WriteMode,
+    Record, Start, Timestamp, TimestampType, TopicPartition, WriteMode,
 };
 
 /// What the fuzz targets call. Not part of the public API.

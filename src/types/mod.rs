@@ -12,6 +12,7 @@ mod record;
 mod sabotage;
 mod setting;
 mod timestamp;
+mod topic_partition;
 mod varint;
 
 pub use choice::{
@@ -28,4 +29,5 @@ pub(crate) use setting::{
     serialize as serialize_settings,
 };
 pub use timestamp::Timestamp;
+pub use topic_partition::TopicPartition;
 pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varint, write_varlong};
