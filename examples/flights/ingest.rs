@@ -117,6 +117,6 @@ pub(crate) fn line_number(record: &LogRecord) -> Option<u64> {
 
 /// The text of a header.
 pub(crate) fn header<'a>(record: &'a LogRecord, name: &str) -> Option<&'a str> {
-    let header = record.headers().find(|header| header.key == name)?;
+    let header = record.headers().find(|header| header.key() == name)?;
     std::str::from_utf8(header.value?).ok()
 }

@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             text(record.value())
         );
         for header in record.headers() {
-            println!("           header {}={}", header.key, text(header.value));
+            println!("           header {}={}", header.key(), text(header.value));
         }
     }
     consumer.commit()?;

@@ -169,7 +169,7 @@ fn lines_already(table: &Table) -> Result<u64, Box<dyn Error>> {
         return Ok(0);
     };
     let record = log.read(last)?.ok_or("the newest record is gone")?;
-    let line = record.headers().find(|header| header.key == LINE);
+    let line = record.headers().find(|header| header.key() == LINE);
     let line = line.and_then(|header| std::str::from_utf8(header.value?).ok());
     Ok(line.ok_or("a record without its line")?.parse()?)
 }

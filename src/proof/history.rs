@@ -94,8 +94,8 @@ impl Written {
     fn lent_headers(&self) -> Vec<Header<'_>> {
         let headers = self.headers.iter();
         headers
-            .map(|(key, value)| Header {
-                key,
+            .map(|(name, value)| Header {
+                name: name.as_bytes(),
                 value: value.as_deref(),
             })
             .collect()
@@ -112,13 +112,13 @@ impl Written {
         let headers = self
             .headers
             .iter()
-            .map(|(key, value)| (key.as_str(), value.as_deref()));
+            .map(|(name, value)| (name.as_bytes(), value.as_deref()));
         read.timestamp == self.time
             && read.key() == self.key.as_deref()
             && read.value() == self.value.as_deref()
             && read
                 .headers()
-                .map(|header| (header.key, header.value))
+                .map(|header| (header.name, header.value))
                 .eq(headers)
     }
 }

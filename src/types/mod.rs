@@ -21,7 +21,7 @@ pub use choice::{
 pub(crate) use names::{GroupId, TopicId, TopicName};
 pub use offset::{Offset, PartitionId};
 pub(crate) use offset::{Position, to_u64, to_usize};
-pub(crate) use record::{EncodedHeaders, decode_header};
+pub(crate) use record::{EncodedHeaders, RecordTime, decode_header};
 pub use record::{Header, HeaderIter, Record};
 pub(crate) use sabotage::Sabotage;
 pub(crate) use setting::{

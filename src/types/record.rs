@@ -1,7 +1,12 @@
 //! The record to append: borrowed, so that an append allocates nothing.
 //!
 //! Knows nothing about batches; the one encoding it knows is that of headers, so that a record
-//! that was read can be appended again with its headers as they are.
+//! that was read can be appended again with its headers as they are. Invariant: what was read is
+//! never refused for its content. Kafka stores bytes, and its clients write header names in any
+//! encoding and times before 1970.
+
+use std::borrow::Cow;
+use std::fmt;
 
 use super::{Timestamp, read_varint, to_usize};
 
@@ -27,15 +32,55 @@ use super::{Timestamp, read_varint, to_usize};
 pub struct Record<'a> {
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
-    timestamp: Option<Timestamp>,
+    time: RecordTime,
     headers: HeaderSource<'a>,
 }
 
+/// The time of a record that is to be appended, and where it comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum RecordTime {
+    /// The clock's, when the record is appended.
+    #[default]
+    Clock,
+    /// One that the caller chose: it is checked.
+    Chosen(Timestamp),
+    /// That of a record that was read: it stays what it was, whatever it is.
+    Read(Timestamp),
+}
+
+impl RecordTime {
+    /// The time, unless it is the clock's.
+    pub(crate) const fn timestamp(self) -> Option<Timestamp> {
+        match self {
+            Self::Clock => None,
+            Self::Chosen(timestamp) | Self::Read(timestamp) => Some(timestamp),
+        }
+    }
+}
+
 /// A name and an optional value that travel beside a record. A name may repeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Kafka stores a name as bytes. Most clients write UTF-8, but nothing makes them: a name that
+/// another client wrote is returned as its bytes, and copying the record onward keeps them.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::Header;
+///
+/// let header = Header::new("carrier", "UA");
+/// assert_eq!(header.name, b"carrier");
+/// assert_eq!(header.key(), "carrier");
+///
+/// // "café" in Latin-1, as a client in C may write it.
+/// let header = Header { name: b"caf\xe9", value: None };
+/// assert_eq!(header.key(), "caf\u{fffd}");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header<'a> {
-    /// The name.
-    pub key: &'a str,
+    /// The name, as its bytes. Kafka has no null names; one in a record that was read is returned
+    /// as an empty name.
+    pub name: &'a [u8],
     /// The value; `None` is Kafka's null, not the same as empty.
     pub value: Option<&'a [u8]>,
 }
@@ -45,7 +90,7 @@ impl<'a> Header<'a> {
     #[must_use]
     pub fn new(key: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self {
-            key,
+            name: key.as_bytes(),
             value: Some(value.as_ref()),
         }
     }
@@ -53,7 +98,38 @@ impl<'a> Header<'a> {
     /// A header whose value is Kafka's null.
     #[must_use]
     pub const fn null(key: &'a str) -> Self {
-        Self { key, value: None }
+        Self {
+            name: key.as_bytes(),
+            value: None,
+        }
+    }
+
+    /// The name as text. Bytes that are not UTF-8 are replaced by `U+FFFD`; compare
+    /// [`name`](Self::name) to tell such names apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Header, Record};
+    ///
+    /// let headers = [Header::new("trace", "7f")];
+    /// let record = Record::new("departed").with_headers(&headers);
+    /// let trace = record.headers().find(|header| header.key() == "trace");
+    /// assert_eq!(trace.and_then(|header| header.value), Some(&b"7f"[..]));
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.name)
+    }
+}
+
+impl fmt::Debug for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As a byte string, so that no two names look the same.
+        f.debug_struct("Header")
+            .field("name", &format_args!("b\"{}\"", self.name.escape_ascii()))
+            .field("value", &self.value)
+            .finish()
     }
 }
 
@@ -116,7 +192,7 @@ impl<'a> Record<'a> {
         Self {
             key,
             value,
-            timestamp: None,
+            time: RecordTime::Clock,
             headers: HeaderSource::Plain(&[]),
         }
     }
@@ -124,7 +200,13 @@ impl<'a> Record<'a> {
     /// The same record with the time that it is about.
     #[must_use]
     pub const fn with_timestamp(mut self, timestamp: Timestamp) -> Self {
-        self.timestamp = Some(timestamp);
+        self.time = RecordTime::Chosen(timestamp);
+        self
+    }
+
+    /// The same record with a time that was chosen before, or read.
+    pub(crate) const fn with_time(mut self, time: RecordTime) -> Self {
+        self.time = time;
         self
     }
 
@@ -155,7 +237,12 @@ impl<'a> Record<'a> {
     /// The time that the record was given.
     #[must_use]
     pub const fn timestamp(&self) -> Option<Timestamp> {
-        self.timestamp
+        self.time.timestamp()
+    }
+
+    /// The time and where it comes from.
+    pub(crate) const fn time(&self) -> RecordTime {
+        self.time
     }
 
     /// The headers in order; its length is known.
@@ -222,25 +309,24 @@ impl<'a> Iterator for HeaderIter<'a> {
 impl ExactSizeIterator for HeaderIter<'_> {}
 
 /// Decodes the first of some encoded headers; `None` at their end (or where they are malformed,
-/// which whoever made the [`EncodedHeaders`] has ruled out).
+/// which was ruled out when the [`EncodedHeaders`] were made).
+///
+/// Only lengths are checked: what a name is made of, and whether it is null, is up to its writer.
 pub(crate) fn decode_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
+    let (name, rest) = decode_nullable(bytes)?;
+    let (value, rest) = decode_nullable(rest)?;
+    let name = name.unwrap_or_default();
+    Some((Header { name, value }, rest))
+}
+
+/// A length and so many bytes; a negative length is null.
+fn decode_nullable(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (length, rest) = read_varint(bytes)?;
-    let (key, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-    let key = std::str::from_utf8(key).ok()?;
-    let (length, rest) = read_varint(rest)?;
-    match u64::try_from(length) {
-        Err(_) => Some((Header { key, value: None }, rest)),
-        Ok(length) => {
-            let (value, rest) = rest.split_at_checked(to_usize(length))?;
-            Some((
-                Header {
-                    key,
-                    value: Some(value),
-                },
-                rest,
-            ))
-        }
-    }
+    let Ok(length) = u64::try_from(length) else {
+        return Some((None, rest));
+    };
+    let (field, rest) = rest.split_at_checked(to_usize(length))?;
+    Some((Some(field), rest))
 }
 
 impl<'a> From<&'a str> for Record<'a> {

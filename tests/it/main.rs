@@ -12,6 +12,7 @@ mod codecs;
 mod compaction;
 mod concurrency;
 mod flights;
+mod foreign_records;
 mod helpers;
 mod latest_state;
 mod panics;

@@ -58,7 +58,8 @@ fn values(text: &str, bytes: &[u8], view: RecordView<'_>, log_record: &LogRecord
     let _millis: i64 = now.as_millis();
 
     let headers = [Header::new("trace", "7f"), Header::null("none")];
-    let _key_and_value: (&str, Option<&[u8]>) = (headers[0].key, headers[0].value);
+    let _name_and_value: (&[u8], Option<&[u8]>) = (headers[0].name, headers[0].value);
+    let _key: std::borrow::Cow<'_, str> = headers[0].key();
     let record: Record<'_> = Record::keyed(text, bytes)
         .with_timestamp(now)
         .with_headers(&headers);

@@ -34,7 +34,7 @@ pub(crate) fn seen_by_group(record: &ConsumerRecord) -> Seen {
 
 fn owned(headers: HeaderIter<'_>) -> Vec<(String, Option<Vec<u8>>)> {
     headers
-        .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+        .map(|header| (header.key().into_owned(), header.value.map(<[u8]>::to_vec)))
         .collect()
 }
 

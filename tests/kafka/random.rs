@@ -90,7 +90,7 @@ impl Made {
     /// The same with its headers as an appended record borrows them.
     pub(crate) fn headed(&self) -> Headed<'_> {
         let headers = self.headers.iter().map(|(name, value)| Header {
-            key: name,
+            name: name.as_bytes(),
             value: value.as_deref(),
         });
         Headed {

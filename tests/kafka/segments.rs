@@ -163,7 +163,7 @@ fn check_record(made: &Made, our: &LogRecord, their: &Dumped, append_time: bool,
     assert_eq!(their.header_names, names.join(","), "{at}");
     let ours: Vec<_> = our
         .headers()
-        .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+        .map(|header| (header.key().into_owned(), header.value.map(<[u8]>::to_vec)))
         .collect();
     assert_eq!(ours, made.headers, "{at}");
     assert_eq!(our.timestamp.as_millis(), their.timestamp, "{at}");

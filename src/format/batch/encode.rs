@@ -8,7 +8,7 @@
 //! 3. A batch is at most `i32::MAX` bytes. A record that would pass it is refused before a byte of
 //!    it is written.
 
-use crate::types::{Compression, Record, Timestamp, TimestampType, to_u64};
+use crate::types::{Compression, Record, RecordTime, Timestamp, TimestampType, to_u64};
 
 use super::super::{EncodeError, compression};
 use super::header::{Attributes, BatchHeader, HEADER_LEN, seal};
@@ -89,17 +89,20 @@ impl BatchOptions {
         }
     }
 
-    /// The timestamp that a record gets. Kafka's writers take no negative one but -1.
+    /// The timestamp that a record gets. Kafka's writers take no negative one but -1, so a caller
+    /// cannot choose one; a record that was read keeps what it has.
     #[inline]
     fn timestamp_of(&self, record: &Record<'_>) -> Result<Timestamp, EncodeError> {
-        let given = match self.timestamp_type {
-            TimestampType::CreateTime => record.timestamp(),
-            TimestampType::LogAppendTime => None,
+        let time = match self.timestamp_type {
+            TimestampType::CreateTime => record.time(),
+            TimestampType::LogAppendTime => RecordTime::Clock,
         };
-        match given {
-            None => Ok(self.now),
-            Some(timestamp) if timestamp >= Timestamp::NONE => Ok(timestamp),
-            Some(_) => Err(EncodeError::Invalid("its timestamp is before 1970")),
+        match time {
+            RecordTime::Clock => Ok(self.now),
+            RecordTime::Chosen(timestamp) if timestamp < Timestamp::NONE => {
+                Err(EncodeError::Invalid("its timestamp is before 1970"))
+            }
+            RecordTime::Chosen(timestamp) | RecordTime::Read(timestamp) => Ok(timestamp),
         }
     }
 
@@ -226,7 +229,7 @@ impl<'a> BatchBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// `Invalid` for a timestamp before 1970 (but -1), `TooLarge` when the batch would pass
+    /// `Invalid` for a chosen timestamp before 1970 (but -1), `TooLarge` when the batch would pass
     /// `i32::MAX` bytes or records. The batch is then as it was and can go on.
     #[inline]
     pub(crate) fn push(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {

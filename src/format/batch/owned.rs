@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::types::{EncodedHeaders, HeaderIter, Offset, Record, Timestamp, to_usize};
+use crate::types::{EncodedHeaders, HeaderIter, Offset, Record, RecordTime, Timestamp, to_usize};
 
 use super::super::Corruption;
 use super::header::{BatchHeader, HEADER_LEN};
@@ -134,7 +134,7 @@ impl<'a> From<&'a LogRecord> for Record<'a> {
     /// The same record to append elsewhere: timestamp and headers go along, the offset does not.
     fn from(record: &'a LogRecord) -> Self {
         Self::from_parts(record.key(), record.value())
-            .with_timestamp(record.timestamp)
+            .with_time(RecordTime::Read(record.timestamp))
             .with_encoded_headers(record.encoded_headers())
     }
 }

@@ -10,8 +10,10 @@
 
 use bytes::Bytes;
 
-use crate::types::{Compression, EncodedHeaders, HeaderIter, Offset, Record, Timestamp};
-use crate::types::{TimestampType, to_usize};
+use crate::types::{
+    Compression, EncodedHeaders, HeaderIter, Offset, Record, RecordTime, Timestamp, TimestampType,
+    to_usize,
+};
 
 use super::super::{Corruption, DecodeError, compression};
 use super::header::{BatchHeader, HEADER_LEN};
@@ -245,7 +247,7 @@ impl<'a> From<RecordView<'a>> for Record<'a> {
     /// The same record to append elsewhere: timestamp and headers go along, the offset does not.
     fn from(view: RecordView<'a>) -> Self {
         Self::from_parts(view.key, view.value)
-            .with_timestamp(view.timestamp)
+            .with_time(RecordTime::Read(view.timestamp))
             .with_encoded_headers(view.headers)
     }
 }

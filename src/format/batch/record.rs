@@ -9,10 +9,11 @@
 //! | 5 | varint + bytes | key; a negative length is null, -1 when written |
 //! | 6 | varint + bytes | value, likewise |
 //! | 7 | varint | header count |
-//! | 8 | repeated | header: varint + bytes of its name (UTF-8), varint + bytes of value or null |
+//! | 8 | repeated | header: varint + bytes of its name, varint + bytes of its value, likewise |
 //!
-//! A record is valid if and only if every length fits in what is left, names are UTF-8, the header
-//! count is not negative, and the length of the record is used up exactly.
+//! A record is valid if and only if every length fits in what is left, the header count is not
+//! negative, and the length of the record is used up exactly. What keys, values and header names
+//! hold, and which time a record has, is no part of the format: its writer decides.
 
 use crate::types::{
     EncodedHeaders, Header, Record, decode_header, read_varint, read_varlong, to_u64, varint_len,
@@ -223,7 +224,7 @@ fn check_some_headers(headers: EncodedHeaders<'_>) -> Result<(), Defect> {
     // Each takes two bytes at least, so a lying count ends the loop, not the memory.
     let mut rest = headers.bytes;
     for _ in 0..headers.count {
-        let (_, after) = decode_header(rest).ok_or("a header is cut or its name is not UTF-8")?;
+        let (_, after) = decode_header(rest).ok_or("a header is cut")?;
         rest = after;
     }
     if rest.is_empty() {
@@ -312,11 +313,11 @@ fn write_headers(out: &mut Vec<u8>, record: &Record<'_>, count: i32) {
         out.extend_from_slice(encoded.bytes);
         return;
     }
-    for Header { key, value } in record.headers() {
+    for Header { name, value } in record.headers() {
         // Measured before: the lengths fit.
-        let length = nullable_length(Some(key.as_bytes())).unwrap_or(0);
+        let length = nullable_length(Some(name)).unwrap_or(0);
         Packed::varint(length).append_to(out);
-        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(name);
         Packed::varint(nullable_length(value).unwrap_or(-1)).append_to(out);
         out.extend_from_slice(value.unwrap_or_default());
     }
@@ -337,11 +338,11 @@ fn measure_some_headers(record: &Record<'_>) -> Result<(i32, usize), EncodeError
         return Ok((count, encoded.bytes.len()));
     }
     let mut bytes = 0_usize;
-    for Header { key, value } in record.headers() {
-        let (key_length, value_length) = (length(key.len())?, nullable_length(value)?);
+    for Header { name, value } in record.headers() {
+        let (name_length, value_length) = (length(name.len())?, nullable_length(value)?);
         bytes = bytes
-            .saturating_add(varint_len(key_length))
-            .saturating_add(key.len())
+            .saturating_add(varint_len(name_length))
+            .saturating_add(name.len())
             .saturating_add(varint_len(value_length))
             .saturating_add(value.map_or(0, <[u8]>::len));
     }

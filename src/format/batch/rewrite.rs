@@ -57,7 +57,7 @@ impl RecordBatch {
         let old = *self.header();
         let horizon = change.delete_horizon.or(old.delete_horizon());
         let mut base = horizon;
-        let mut max = Timestamp::NONE;
+        let mut max = None::<Timestamp>;
         let mut count = 0_u32;
         for record in self.records().filter(|record| keep(record)) {
             let base = *base.get_or_insert(record.timestamp);
@@ -69,7 +69,8 @@ impl RecordBatch {
                 offset: offset_delta,
             };
             write_record(out, &Record::from(record), deltas, usize::MAX)?;
-            max = max.max(record.timestamp);
+            // Times before 1970 lie below "no timestamp", so the largest one is not that of none.
+            max = max.max(Some(record.timestamp));
             count = count.saturating_add(1);
         }
         let payload_at = start.saturating_add(HEADER_LEN);
@@ -95,7 +96,7 @@ impl RecordBatch {
                 header.attributes = old.attributes.with_delete_horizon();
             }
             if old.timestamp_type() == TimestampType::CreateTime {
-                header.max_timestamp = max;
+                header.max_timestamp = max.unwrap_or(Timestamp::NONE);
             }
         }
         if let Some(next_offset) = change.next_offset {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::types::{EncodedHeaders, Record, Timestamp, varint_len, write_varint};
+use crate::types::{EncodedHeaders, Record, RecordTime, Timestamp, varint_len, write_varint};
 
 use super::delivery::{Batch, Ticket};
 
@@ -34,7 +34,7 @@ struct Parts {
     value: Option<usize>,
     headers: usize,
     header_count: usize,
-    timestamp: Timestamp,
+    time: RecordTime,
 }
 
 impl Pending {
@@ -81,7 +81,10 @@ impl Pending {
             value,
             headers: self.bytes.len().saturating_sub(before),
             header_count,
-            timestamp: record.timestamp().unwrap_or(now),
+            time: match record.time() {
+                RecordTime::Clock => RecordTime::Chosen(now),
+                time => time,
+            },
         });
         Ticket {
             batch,
@@ -101,8 +104,8 @@ impl Pending {
             return;
         }
         for header in record.headers() {
-            write_varint(&mut self.bytes, length(header.key.len()));
-            self.put(header.key.as_bytes());
+            write_varint(&mut self.bytes, length(header.name.len()));
+            self.put(header.name);
             write_varint(
                 &mut self.bytes,
                 header.value.map_or(-1, |value| length(value.len())),
@@ -132,7 +135,7 @@ impl Pending {
                 bytes: take(parts.headers),
             };
             Record::from_parts(key, value)
-                .with_timestamp(parts.timestamp)
+                .with_time(parts.time)
                 .with_encoded_headers(headers)
         })
     }
@@ -159,7 +162,7 @@ fn size_of_record(record: &Record<'_>) -> usize {
         Some(encoded) => encoded.bytes.len(),
         None => record
             .headers()
-            .map(|header| field(Some(header.key.as_bytes())).saturating_add(field(header.value)))
+            .map(|header| field(Some(header.name)).saturating_add(field(header.value)))
             .fold(0, usize::saturating_add),
     };
     RECORD_OVERHEAD_MAX

@@ -13,15 +13,15 @@ struct Model {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     timestamp: Option<Timestamp>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Model {
     fn headers(&self) -> Vec<Header<'_>> {
         self.headers
             .iter()
-            .map(|(key, value)| Header {
-                key,
+            .map(|(name, value)| Header {
+                name,
                 value: value.as_deref(),
             })
             .collect()
@@ -52,7 +52,11 @@ fn models() -> impl Strategy<Value = Vec<Model>> {
         0..=i64::MAX,
     ]);
     // Few names, so that they repeat.
-    let headers = vec(("[a-c]{0,2}|\u{e9}+", field()), 0..4);
+    let name = prop_oneof![
+        "[a-c]{0,2}|\u{e9}+".prop_map(String::into_bytes),
+        vec(any::<u8>(), 0..4),
+    ];
+    let headers = vec((name, field()), 0..4);
     let model =
         (field(), field(), timestamp, headers).prop_map(|(key, value, timestamp, headers)| Model {
             key,
