@@ -121,7 +121,10 @@ impl Core {
         if !self.root.end() {
             return Ok(());
         }
-        self.root.host.begin_closing();
+        // Before the wait for upkeep, so that it gives up what takes long.
+        for topic in self.root.directory.all() {
+            topic.begin_closing();
+        }
         self.upkeeper.stop();
         // Waits for a change that is under way; the next one sees that it is over.
         let catalog = self.root.catalog.lock();

@@ -26,7 +26,7 @@ use crate::types::{
     to_usize,
 };
 
-use super::{LogConfig, OpenMode, Shared};
+use super::{LogConfig, Shared};
 
 /// Scratch memory that a thread keeps between appends, at most.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
@@ -105,33 +105,18 @@ impl HotSettings {
     }
 }
 
-/// Whether appends are taken.
+/// The file that is made ahead, under a private name, to become the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
-    Open,
-    ReadOnly,
-    Poisoned,
-    Closed,
-}
-
-impl Gate {
-    /// The gate of a log that was opened so.
-    pub(super) fn of(mode: OpenMode) -> Self {
-        match mode {
-            OpenMode::Write => Self::Open,
-            OpenMode::Read => Self::ReadOnly,
-        }
-    }
+pub(super) enum NextFile {
+    Absent,
+    Ready,
+    /// There may be one: making or using it has begun, or failed.
+    Doubtful,
 }
 
 /// What the append lock guards: the end of the log.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four facts that are true or not, and not each other's business"
-)]
 pub(super) struct AppendState {
-    pub(super) gate: Gate,
     pub(super) active: Arc<Segment>,
     /// The write side of the active segment, opened by the first append.
     pub(super) writer: Option<Appender>,
@@ -152,15 +137,13 @@ pub(super) struct AppendState {
     pub(super) unsynced_bytes: u64,
     /// Something was appended since upkeep looked last.
     pub(super) in_use: bool,
-    /// A segment file waits under its private name to become the next one.
-    pub(super) next_ready: bool,
+    pub(super) next: NextFile,
 }
 
 impl AppendState {
     /// A log that ends in a segment, about which nothing else is known yet.
     pub(super) fn at_end(active: Arc<Segment>, end: Offset) -> Self {
         Self {
-            gate: Gate::Open,
             active,
             writer: None,
             progress: IndexProgress::default(),
@@ -174,7 +157,7 @@ impl AppendState {
             names_unsynced: false,
             unsynced_bytes: 0,
             in_use: false,
-            next_ready: false,
+            next: NextFile::Absent,
         }
     }
 }
@@ -230,7 +213,7 @@ impl Shared {
                 builder.push(&record).map_err(|error| self.refused(error))?;
             }
             if builder.count() == 0 {
-                self.check_writable()?;
+                self.life.can_append()?;
                 let end = self.end_offset();
                 return Ok(end..end);
             }
@@ -259,29 +242,6 @@ impl Shared {
         }
     }
 
-    fn check_writable(&self) -> Result<()> {
-        let gate = self.append.lock().gate;
-        self.check_gate(gate)
-    }
-
-    #[inline]
-    pub(super) fn check_gate(&self, gate: Gate) -> Result<()> {
-        if gate == Gate::Open {
-            Ok(())
-        } else {
-            Err(self.gate_error(gate))
-        }
-    }
-
-    #[cold]
-    fn gate_error(&self, gate: Gate) -> Error {
-        match gate {
-            Gate::ReadOnly => Error::ReadOnly,
-            Gate::Poisoned => self.check_poison().err().unwrap_or(Error::Closed),
-            Gate::Open | Gate::Closed => Error::Closed,
-        }
-    }
-
     /// Puts an encoded batch at the end of the log: the one place where the log grows.
     pub(super) fn append_encoded(
         &self,
@@ -295,7 +255,8 @@ impl Shared {
         }
         let mut guard = self.append.lock();
         let state = &mut *guard;
-        self.check_gate(state.gate)?;
+        // With the lock held: a close that begins after this syncs what is written here.
+        self.life.can_append()?;
         if self.must_roll(state, summary)? {
             self.roll(state)?;
         }
@@ -366,7 +327,7 @@ impl Shared {
         if let Some(writer) = &mut state.writer
             && let Err(cut) = writer.cut(end)
         {
-            return self.close_gate(state, path, cut);
+            return self.poisoned(path, cut);
         }
         Error::io(&path, "write", error)
     }
@@ -534,12 +495,17 @@ impl Shared {
     fn next_file(&self, state: &mut AppendState, next: &Segment) -> Result<crate::disk::File> {
         let path = next.log_path();
         let prepared = self.dir.join(file_name::NEXT_SEGMENT);
-        // Opened first: a file under its name that is not used would stand in the way of opening.
-        if std::mem::take(&mut state.next_ready)
-            && let Ok(file) = self.host.disk.open(&prepared, Access::Write)
-            && self.host.disk.rename(&prepared, &path).is_ok()
-        {
-            return Ok(file);
+        if state.next == NextFile::Ready {
+            // If it cannot be used it is still there, and a close has to remove it.
+            state.next = NextFile::Doubtful;
+            // Opened first: a file under its name that is not used would stand in the way of
+            // opening.
+            if let Ok(file) = self.host.disk.open(&prepared, Access::Write)
+                && self.host.disk.rename(&prepared, &path).is_ok()
+            {
+                state.next = NextFile::Absent;
+                return Ok(file);
+            }
         }
         match self.host.disk.create(&path) {
             Ok(file) => Ok(file),

@@ -96,7 +96,7 @@ impl Chore for Digesting {
             return;
         };
         self.state.lock().scheduled = false;
-        if !log.closed.load(Ordering::Acquire) && log.digest_slice(SLICE_BYTES) {
+        if log.life.can_confirm().is_ok() && log.digest_slice(SLICE_BYTES) {
             log.schedule_digests();
         }
     }
@@ -115,7 +115,7 @@ impl Shared {
     }
 
     fn schedule_digests(&self) {
-        if self.read_only || std::mem::replace(&mut self.digesting.state.lock().scheduled, true) {
+        if std::mem::replace(&mut self.digesting.state.lock().scheduled, true) {
             return;
         }
         let chore: Arc<dyn Chore> = Arc::<Digesting>::clone(&self.digesting);
@@ -351,7 +351,6 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
-    use crate::log::append::Gate;
     use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
     use crate::segment::Segment;
 
@@ -383,7 +382,7 @@ mod tests {
             let shared = &log.shared;
             assert!(shared.digest_slice(1), "the first is begun");
             // The flusher comes between the closing of the gate and the close's own turn.
-            shared.append.lock().gate = Gate::Closed;
+            shared.begin_closing();
             for _ in 0..finished {
                 shared.digest_slice(u64::MAX);
             }

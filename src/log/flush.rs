@@ -22,8 +22,9 @@ use crate::sync::{MutexGuard, Ordering};
 use crate::types::{Durability, Offset, Position, Sabotage};
 
 use super::Shared;
-use super::append::{AppendState, Gate, Sealing};
+use super::append::{AppendState, NextFile, Sealing};
 use super::host::Chore;
+use super::truncate::remove_if_there;
 
 /// How many new entries are worth opening the index files for between two durable appends.
 const INDEX_ENTRIES_MIN: usize = 64;
@@ -37,36 +38,18 @@ const FLUSH_NOW: u32 = 2;
 #[derive(Debug)]
 pub(super) struct TurnState {
     busy: bool,
-    poison: Option<Poison>,
     /// The newest mark that was written.
     pub(super) mark: Mark,
     /// The segment that the one before it speaks of, which stands in the other slot.
     mark_before: Offset,
 }
 
-/// The sync that failed.
-#[derive(Clone, Debug)]
-struct Poison {
-    path: PathBuf,
-    cause: Arc<std::io::Error>,
-}
-
 impl TurnState {
     pub(super) fn new(mark: Mark) -> Self {
         Self {
             busy: false,
-            poison: None,
             mark,
             mark_before: 0,
-        }
-    }
-}
-
-impl Poison {
-    fn error(&self) -> Error {
-        Error::Poisoned {
-            path: self.path.clone(),
-            cause: Arc::clone(&self.cause),
         }
     }
 }
@@ -102,36 +85,27 @@ struct Work {
 }
 
 impl Shared {
-    /// An error when a sync failed earlier.
-    pub(super) fn check_poison(&self) -> Result<()> {
-        self.turn
-            .lock()
-            .poison
-            .as_ref()
-            .map_or(Ok(()), |poison| Err(poison.error()))
-    }
-
-    /// Remembers the first failed sync for good (I2), and gives the error that everybody gets.
-    ///
-    /// The caller closes the gate of the append lock.
+    /// Latches the log, for a sync failed (I2): nothing is confirmed from here on.
     #[cold]
-    pub(super) fn latch(&self, path: PathBuf, cause: std::io::Error) -> Error {
-        let mut turn = self.turn.lock();
-        let poison = turn.poison.get_or_insert(Poison {
-            path,
-            cause: Arc::new(cause),
-        });
-        let error = poison.error();
-        if Sabotage::LatchCleared.is_on() {
-            turn.poison = None;
-        }
-        drop(turn);
+    pub(super) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
+        let error = self.life.fail(path, cause);
+        // Under the lock under which they look, or one that has looked and does not wait yet would
+        // miss it.
+        drop(self.turn.lock());
         self.turn_over.notify_all();
         self.raise();
         error
     }
 
-    /// Takes the turn, waiting for whoever has it.
+    /// The same where something failed half-way, and files are neither as before nor as after: only
+    /// the next opening makes them whole.
+    #[cold]
+    pub(super) fn halted(&self, path: PathBuf, error: &Error) -> Error {
+        self.poisoned(path, std::io::Error::other(error.to_string()))
+    }
+
+    /// Takes the turn, waiting for the thread that has it. An error after a failed sync, and after
+    /// the end of a close: whoever wanted the turn does nothing then.
     pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
         let mut state = self.turn.lock();
         while state.busy {
@@ -141,19 +115,23 @@ impl Shared {
     }
 
     fn take_free_turn<'a>(&'a self, mut state: MutexGuard<'_, TurnState>) -> Result<Turn<'a>> {
-        if let Some(poison) = &state.poison {
-            return Err(poison.error());
-        }
+        // With the turn free and its lock held: a close ends before it gives the turn back.
+        self.life.can_confirm()?;
         state.busy = true;
         Ok(Turn { log: self })
     }
 
+    /// The turn, for an operation that changes what is there.
+    pub(super) fn take_turn_to_change(&self) -> Result<Turn<'_>> {
+        self.life.can_append()?;
+        let turn = self.take_turn()?;
+        self.life.can_append()?;
+        Ok(turn)
+    }
+
     /// Makes everything that was appended so far survive power loss.
     pub(super) fn flush(&self) -> Result<Offset> {
-        if self.read_only {
-            return Err(Error::ReadOnly);
-        }
-        self.check_open()?;
+        self.life.can_confirm()?;
         self.flush_to(self.end_offset())
     }
 
@@ -162,9 +140,10 @@ impl Shared {
     pub(super) fn flush_to(&self, target: Offset) -> Result<Offset> {
         let mut state = self.turn.lock();
         loop {
-            if let Some(poison) = &state.poison {
-                return Err(poison.error());
+            if let Some(error) = self.life.poison() {
+                return Err(error);
             }
+            // Before the question whether the log is closed: the close may have synced it.
             if self.flushed_offset() >= target {
                 return Ok(self.flushed_offset());
             }
@@ -231,26 +210,6 @@ impl Shared {
             work.names = true;
         }
         Ok(())
-    }
-
-    /// Closes the gate and latches the log: a sync failed.
-    #[cold]
-    pub(super) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
-        self.close_gate(&mut self.append.lock(), path, cause)
-    }
-
-    /// The same for a caller that holds the append lock.
-    #[cold]
-    pub(super) fn close_gate(
-        &self,
-        state: &mut AppendState,
-        path: PathBuf,
-        cause: std::io::Error,
-    ) -> Error {
-        if state.gate == Gate::Open && !Sabotage::LatchCleared.is_on() {
-            state.gate = Gate::Poisoned;
-        }
-        self.latch(path, cause)
     }
 
     /// Adds new entries to the index files of the active segment; they are hints, so a failure
@@ -354,7 +313,7 @@ impl Shared {
     /// Asks for a flush of one kind, once; false when there is no thread to do it.
     #[cold]
     fn ask_for_flush(&self, kind: u32, after: Duration) -> bool {
-        if self.read_only || self.flush_asked.fetch_or(kind, Ordering::AcqRel) & kind != 0 {
+        if self.flush_asked.fetch_or(kind, Ordering::AcqRel) & kind != 0 {
             return true;
         }
         let now = self.host.clock.instant();
@@ -362,56 +321,80 @@ impl Shared {
         self.host.flusher.schedule(at, self.me.clone())
     }
 
-    /// Syncs everything, trims the files, and gives up the lock.
+    /// Refuses appends from now on, and has a compaction or a retention that is under way give up.
+    pub(super) fn begin_closing(&self) {
+        // With the lock held no append is half-way.
+        let _nobody_appends = self.append.lock();
+        self.life.begin_closing();
+    }
+
+    /// Syncs everything, trims the files, and gives up the lock. Of two that close at the same
+    /// time the later one waits for the first.
     pub(super) fn close(&self) -> Result<()> {
-        {
-            let mut state = self.append.lock();
-            if std::mem::replace(&mut state.gate, Gate::Closed) == Gate::Closed {
-                return Ok(());
-            }
+        self.begin_closing();
+        let _no_compaction = self.cleaning.lock();
+        let _nothing_half_done = self.layout.lock();
+        if self.life.is_over() {
+            return Ok(());
         }
-        // A compaction or a retention that is under way gives up.
-        self.closing.store(true, Ordering::Release);
-        let result = if self.read_only {
+        let result = if self.life.is_read_only() {
+            self.life.end();
             Ok(())
         } else {
-            let _no_compaction = self.cleaning.lock();
-            let _nothing_half_done = self.layout.lock();
-            self.settle()
+            self.settle_and_end()
         };
-        self.closed.store(true, Ordering::Release);
         self.raise();
         self.turn_over.notify_all();
+        // Only now may another process open the directory: no thread writes to it any more.
         *self.lock.lock() = None;
         result
     }
 
+    /// Leaves the files as a closed log does, as far as that succeeds, and ends the log's life.
+    fn settle_and_end(&self) -> Result<()> {
+        // It fails after a failed sync alone; then no other thread gets the turn either.
+        let turn = self.take_turn();
+        let result = match &turn {
+            Ok(turn) => self.settle(turn),
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = &result {
+            // An append that waits for its sync is not confirmed: its record may be there or not.
+            self.halted(self.dir.to_path_buf(), error);
+            let mut state = self.append.lock();
+            state.writer = None;
+            state.sealing.clear();
+            state.active.close_file();
+        }
+        // Before the turn is given back: whoever waits for it must not sync, move the mark or make
+        // a file, for the directory belongs to somebody else soon.
+        self.life.end();
+        turn.map(drop).and(result)
+    }
+
     /// The files as a closed log leaves them: each exactly at its last entry, all synced.
-    fn settle(&self) -> Result<()> {
-        let turn = self.take_turn()?;
-        self.take_over_digests(&turn);
+    fn settle(&self, turn: &Turn<'_>) -> Result<()> {
+        self.take_over_digests(turn);
         {
             let mut state = self.append.lock();
             let path = state.active.log_path();
             if let Some(writer) = &mut state.writer {
                 writer.trim().at(&path, "trim")?;
             }
-            if std::mem::take(&mut state.next_ready) {
+            if state.next != NextFile::Absent {
                 let prepared = self.dir.join(file_name::NEXT_SEGMENT);
-                self.host
-                    .disk
-                    .remove_file(&prepared)
-                    .at(&prepared, "remove")?;
+                remove_if_there(&self.host.disk, &prepared)?;
+                state.next = NextFile::Absent;
             }
             state.active.add_final_entry(&state.progress);
         }
-        self.sync_all(&turn)?;
+        self.sync_all(turn)?;
         let active = Arc::clone(&self.append.lock().active);
         active.write_index_files(&self.host.disk)?;
         active.sync_index_files(&self.host.disk)?;
-        self.digest_for_close(&turn);
+        self.digest_for_close(turn);
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
-        self.write_mark(&turn, |mark| mark.closed = true)?;
+        self.write_mark(turn, |mark| mark.closed = true)?;
         if !Sabotage::CloseNotSynced.is_on() {
             self.host.marks.sync(self.host.clock.instant())?;
         }
@@ -435,7 +418,7 @@ impl Shared {
             };
             self.flush_asked.fetch_and(!begun, Ordering::AcqRel);
         }
-        if self.closed.load(Ordering::Acquire) {
+        if self.life.can_confirm().is_err() {
             return;
         }
         // A failure is latched, or the next append runs into it.
@@ -447,7 +430,7 @@ impl Shared {
     fn prepare_next(&self) {
         let state = self.append.lock();
         let due = state.active.end().0 >= self.hot.segment_bytes() / 2;
-        if !due || state.next_ready || state.gate != Gate::Open || state.writer.is_none() {
+        if !due || state.next == NextFile::Ready || state.writer.is_none() {
             return;
         }
         drop(state);
@@ -456,13 +439,28 @@ impl Shared {
 
     /// The same for a roll that is about to come.
     pub(super) fn make_next(&self) {
-        if self.append.lock().next_ready {
+        if self.append.lock().next == NextFile::Ready {
             return;
         }
+        // With the turn, so that a close either comes later and finds the file, or has ended and
+        // nothing is made: the directory may be another process's by then, or about to be removed.
+        let Ok(_turn) = self.take_turn_to_change() else {
+            return;
+        };
+        let before = {
+            let mut state = self.append.lock();
+            if state.next == NextFile::Ready {
+                return;
+            }
+            std::mem::replace(&mut state.next, NextFile::Doubtful)
+        };
         let path = self.dir.join(file_name::NEXT_SEGMENT);
+        if before == NextFile::Doubtful && remove_if_there(&self.host.disk, &path).is_err() {
+            return;
+        }
         // A roll that finds none makes one itself.
         if self.host.disk.create(&path).is_ok() {
-            self.append.lock().next_ready = true;
+            self.append.lock().next = NextFile::Ready;
         }
     }
 
@@ -471,12 +469,12 @@ impl Shared {
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         {
             let mut state = self.append.lock();
-            let idle = !std::mem::take(&mut state.in_use) && state.gate == Gate::Open;
+            let idle = !std::mem::take(&mut state.in_use) && self.life.can_append().is_ok();
             if !idle || state.writer.is_none() {
                 return Ok(());
             }
         }
-        let turn = self.begin_write()?;
+        let turn = self.take_turn_to_change()?;
         self.sync_all(&turn)?;
         let mut state = self.append.lock();
         let path = state.active.log_path();

@@ -16,7 +16,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::segment::OpenFiles;
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 use super::marks::Marks;
 
@@ -28,8 +28,6 @@ pub(crate) struct Host {
     pub(crate) files: OpenFiles,
     pub(crate) marks: Marks,
     pub(crate) flusher: Flusher,
-    /// Whoever is in the middle of something long gives up: the root is being closed.
-    closing: AtomicBool,
 }
 
 /// How many sealed segments of a root stay open.
@@ -45,18 +43,7 @@ impl Host {
             files: OpenFiles::new(OPEN_FILES_MAX),
             marks,
             flusher,
-            closing: AtomicBool::new(false),
         })
-    }
-
-    /// Ends whatever takes long: what it began is undone, or finished by the next opening.
-    pub(crate) fn begin_closing(&self) {
-        self.closing.store(true, Ordering::Release);
-    }
-
-    /// Whether the root is being closed.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
     }
 }
 

@@ -74,7 +74,7 @@ impl Shared {
             match self.survey(&segments) {
                 // What could not be read was dropped or replaced meanwhile: look again.
                 Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
-                    self.check_going_on()?;
+                    self.life.can_read()?;
                 }
                 survey => break Arc::new(survey?),
             }

@@ -21,6 +21,7 @@ mod digest;
 mod flush;
 mod host;
 mod isolation;
+mod life;
 mod marks;
 mod open;
 mod place;
@@ -58,7 +59,9 @@ pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 pub(crate) use verify::{fits_mark, partitions, problem, verify_alone, verify_root};
 
 use crate::disk::Lock;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::format::LogRecord;
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline,
@@ -72,6 +75,7 @@ use append::{AppendState, HotSettings};
 use digest::Digesting;
 use flush::TurnState;
 use isolation::Filter;
+use life::LifeCell;
 use marks::MarkPlace;
 use segments::Segments;
 
@@ -112,7 +116,7 @@ pub(crate) struct Shared {
     host: Arc<Host>,
     dir: Arc<Path>,
     mark_place: MarkPlace,
-    read_only: bool,
+    life: LifeCell,
     /// Whether a broker closes this log, and not its handles.
     managed: bool,
     config: RwLock<Arc<LogConfig>>,
@@ -124,7 +128,6 @@ pub(crate) struct Shared {
     flushed: AtomicU64,
     /// Counts truncations, so that no reader serves what it read before one.
     truncations: AtomicU64,
-    closed: AtomicBool,
     turn: Mutex<TurnState>,
     turn_over: Condvar,
     /// What the flusher was asked for and has not begun.
@@ -139,8 +142,6 @@ pub(crate) struct Shared {
     cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
     layout: Mutex<()>,
-    /// The log is about to close: whatever takes long gives up.
-    closing: AtomicBool,
     lock: Mutex<Option<Lock>>,
     report: OpenReport,
 }
@@ -365,7 +366,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], [`Error::Poisoned`]: it will not come.
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::ReadOnly`]: it will not come.
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
         // What is there already is answered without a lock, or a consumer that is behind would
         // take one for every batch.
@@ -379,7 +380,7 @@ impl Log {
             if self.high_watermark() > offset {
                 return Ok(true);
             }
-            self.shared.check_alive()?;
+            self.shared.life.can_confirm()?;
             if !ticket.wait_until(until) {
                 return Ok(self.high_watermark() > offset);
             }
@@ -489,6 +490,11 @@ impl Log {
         closed
     }
 
+    /// Says that a log of a broker is about to be closed: what takes long in it gives up.
+    pub(crate) fn begin_closing(&self) {
+        self.shared.begin_closing();
+    }
+
     /// Closes a log of a broker.
     pub(crate) fn close_managed(&self) -> Result<()> {
         self.shared.close()
@@ -508,7 +514,7 @@ impl Log {
     /// Ends all use of the log without closing it, as the end of the process does.
     #[cfg(test)]
     pub(crate) fn abandon(self) {
-        self.shared.append.lock().gate = append::Gate::Closed;
+        self.shared.life.end();
     }
 
     /// How many signals are raised by this log.
@@ -563,23 +569,6 @@ impl Shared {
         // Under the lock under which the flusher begins: one that has begun is none to come.
         let _state = self.append.lock();
         self.flush_soon();
-    }
-
-    /// An error when the log is closed, or can confirm nothing any more.
-    fn check_alive(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
-        self.check_poison()
-    }
-
-    /// An error when the log is closed; a poisoned one can still be read.
-    fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            Err(Error::Closed)
-        } else {
-            Ok(())
-        }
     }
 
     /// Wakes everybody who waits for this log.

@@ -218,7 +218,7 @@ impl Place {
         end_offset: Offset,
     ) -> Result<Option<RawBatch>> {
         loop {
-            shared.check_open()?;
+            shared.life.can_read()?;
             if self.truncations != shared.truncations.load(Ordering::Acquire) {
                 *self = shared.locate(position)?;
             }
@@ -338,7 +338,7 @@ impl Shared {
 
     /// The offset that a start stands for.
     fn resolve(&self, from: Start, filter: &Filter) -> Result<Offset> {
-        self.check_open()?;
+        self.life.can_read()?;
         match from {
             Start::Earliest => Ok(self.start_offset()),
             Start::Latest => Ok(self.high_watermark().min(filter.end())),
@@ -429,7 +429,7 @@ impl Shared {
 
     /// The record at an offset.
     pub(super) fn read_one(&self, offset: Offset) -> Result<Option<LogRecord>> {
-        self.check_open()?;
+        self.life.can_read()?;
         if offset < self.start_offset() || offset >= self.high_watermark() {
             return Err(self.out_of_range(offset));
         }

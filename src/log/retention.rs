@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp, to_u64};
 
@@ -75,10 +75,7 @@ impl Shared {
     /// Forgets what is to be forgotten. What that is, is found out before anything is held that
     /// others wait for.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
-        self.check_alive()?;
-        if self.read_only {
-            return Err(Error::ReadOnly);
-        }
+        self.life.can_append()?;
         loop {
             let judged_end = self.end_offset();
             let segments: Vec<_> = self.segments.read().iter().cloned().collect();
@@ -86,7 +83,7 @@ impl Shared {
                 Ok(expired) => return self.forget_segments(&segments, expired, judged_end),
                 // What could not be read was taken away meanwhile: look again.
                 Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
-                    self.check_going_on()?;
+                    self.life.can_read()?;
                 }
                 Err(error) => return Err(error),
             }
@@ -107,7 +104,7 @@ impl Shared {
         if expired == 0 {
             return Ok(report);
         }
-        let layout = self.change_layout()?;
+        let layout = self.lock_layout()?;
         let mut gone = expired;
         if gone == segments.len() && !self.seal_expired(judged_end)? {
             gone = gone.saturating_sub(1);
@@ -173,7 +170,7 @@ impl Shared {
             self.make_next();
         }
         let mut state = self.append.lock();
-        self.check_gate(state.gate)?;
+        self.life.can_append()?;
         if state.active.end().0 == 0 || state.end != judged_end {
             return Ok(false);
         }

@@ -19,7 +19,7 @@ impl Shared {
     /// below its high watermark.
     pub(super) fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
         loop {
-            self.check_open()?;
+            self.life.can_read()?;
             let truncations = self.truncations.load(Ordering::Acquire);
             let segments: Vec<_> = self.segments.read().iter().cloned().collect();
             match self.offset_for_time_in(&segments, at) {

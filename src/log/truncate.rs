@@ -31,7 +31,7 @@ pub(super) struct Layout<'a> {
 impl Shared {
     /// Drops what lies below an offset.
     pub(super) fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
-        let layout = self.change_layout()?;
+        let layout = self.lock_layout()?;
         if new_start > self.high_watermark() {
             return Err(self.out_of_range(new_start));
         }
@@ -44,7 +44,7 @@ impl Shared {
     /// Moves the start of the log up, durably, and then deletes what lies wholly below it (I1).
     /// A flush waits for the first, not for the second.
     pub(super) fn raise_start(&self, _layout: &Layout<'_>, new_start: Offset) -> Result<()> {
-        let turn = self.begin_write()?;
+        let turn = self.take_turn_to_change()?;
         let behind = self.marked_base() < self.segments.read().active().base_offset();
         // A start above what is flushed would be above the end after a power cut.
         if behind || new_start > self.flushed_offset() {
@@ -78,17 +78,13 @@ impl Shared {
         self.turn.lock().mark.segment_base
     }
 
-    /// Waits for whoever removes or replaces segments, and keeps others from it.
-    pub(super) fn change_layout(&self) -> Result<Layout<'_>> {
-        if self.read_only {
-            return Err(Error::ReadOnly);
-        }
+    /// Waits for the thread that removes or replaces segments, and prevents others from doing it.
+    pub(super) fn lock_layout(&self) -> Result<Layout<'_>> {
+        self.life.can_append()?;
         let layout = Layout {
             _held: self.layout.lock(),
         };
-        self.check_open()?;
-        let gate = self.append.lock().gate;
-        self.check_gate(gate)?;
+        self.life.can_append()?;
         Ok(layout)
     }
 
@@ -99,22 +95,10 @@ impl Shared {
         remove_segment_files(&self.host.disk, segment)
     }
 
-    /// The turn, for an operation that changes what is there.
-    pub(super) fn begin_write(&self) -> Result<Turn<'_>> {
-        if self.read_only {
-            return Err(Error::ReadOnly);
-        }
-        self.check_open()?;
-        let turn = self.take_turn()?;
-        let gate = self.append.lock().gate;
-        self.check_gate(gate)?;
-        Ok(turn)
-    }
-
     /// Drops what lies at or above an offset.
     pub(super) fn truncate(&self, new_end: Offset) -> Result<()> {
-        let _layout = self.change_layout()?;
-        let turn = self.begin_write()?;
+        let _layout = self.lock_layout()?;
+        let turn = self.take_turn_to_change()?;
         let mut state = self.lock_sealed(&turn)?;
         if new_end < self.start_offset() || new_end > state.end {
             return Err(self.out_of_range(new_end));
@@ -124,7 +108,7 @@ impl Shared {
         }
         let intent = self.plan(&state, new_end)?;
         self.forget_digest(&intent)?;
-        self.write_intent(&mut state, &intent)?;
+        self.write_intent(&intent)?;
         // From here on a crash means: truncated.
         self.flushed.fetch_min(new_end, Ordering::AcqRel);
         let cut = self.cut_to(&mut state, &intent);
@@ -134,7 +118,7 @@ impl Shared {
             // Half-way: what is on disk is finished by the next opening, and would then take what
             // was appended meanwhile.
             let path = self.dir.join(file_name::TRUNCATE);
-            return Err(self.poisoned(path, std::io::Error::other(error.to_string())));
+            return Err(self.halted(path, &error));
         }
         self.raise();
         Ok(())
@@ -161,7 +145,7 @@ impl Shared {
     }
 
     /// Writes the intent down (I2).
-    fn write_intent(&self, state: &mut AppendState, intent: &TruncateIntent) -> Result<()> {
+    fn write_intent(&self, intent: &TruncateIntent) -> Result<()> {
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());
         }
@@ -173,7 +157,7 @@ impl Shared {
             return Err(Error::io(&path, "write", cause));
         }
         // It stands there, durably or not: the next opening may go by it.
-        Err(self.close_gate(state, path, cause))
+        Err(self.poisoned(path, cause))
     }
 
     /// Makes the truncation durable and forgets the intent.

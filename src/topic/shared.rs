@@ -314,14 +314,24 @@ impl TopicShared {
         closed
     }
 
-    fn end(&self, how: u32) -> Result<()> {
-        let life = &self.life;
-        if life
+    /// The broker is about to close: no more logs are opened, and what takes long in those that are
+    /// open gives up.
+    pub(crate) fn begin_closing(&self) {
+        self.begin_end(CLOSED);
+    }
+
+    fn begin_end(&self, how: u32) {
+        // It ends once: the first reason is the one that every call is told.
+        self.life
             .compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire)
-            .is_err()
-        {
-            return Ok(());
+            .ok();
+        for (_, slot) in self.partitions.iter() {
+            slot.if_open(Log::begin_closing);
         }
+    }
+
+    fn end(&self, how: u32) -> Result<()> {
+        self.begin_end(how);
         let mut result = Ok(());
         for (_, slot) in self.partitions.iter() {
             let closed = slot.if_open(Log::close_managed).unwrap_or(Ok(()));

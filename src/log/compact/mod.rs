@@ -80,7 +80,7 @@ impl Shared {
     /// Compacts everything that may be compacted; rolls the active segment first, so that it can
     /// be.
     pub(super) fn compact(&self) -> Result<CompactionReport> {
-        drop(self.begin_write()?);
+        self.life.can_append()?;
         if !self.config().cleanup_policy.compacts() {
             return Err(Error::InvalidConfig {
                 name: "cleanup.policy".to_owned(),
@@ -100,7 +100,7 @@ impl Shared {
             self.make_next();
         }
         let mut state = self.append.lock();
-        self.check_gate(state.gate)?;
+        self.life.can_append()?;
         if state.active.next_offset() > state.active.base_offset() {
             self.roll(&mut state)?;
         }
@@ -119,7 +119,7 @@ impl Shared {
                 Ok(true) => return Ok(report),
                 Ok(false) => {}
                 // What could not be read was taken away (I5).
-                Err(_) if self.changed_under(&view) => self.check_going_on()?,
+                Err(_) if self.changed_under(&view) => self.life.can_read()?,
                 Err(error) => return Err(error),
             }
         }
@@ -148,7 +148,7 @@ impl Shared {
 
     /// Syncs what a roll left behind, so that every sealed segment lies below the flushed mark.
     fn sync_sealed(&self) -> Result<()> {
-        let turn = self.begin_write()?;
+        let turn = self.take_turn_to_change()?;
         if self.marked_base() < self.segments.read().active().base_offset() {
             self.sync_all(&turn)?;
         }
@@ -168,7 +168,7 @@ impl Shared {
 
     /// Notes how far the log is compacted; false when it was truncated meanwhile.
     fn note_cleaned(&self, view: &View, offset: Offset) -> Result<bool> {
-        let turn = self.begin_write()?;
+        let turn = self.take_turn_to_change()?;
         if self.truncation_count() != view.truncations {
             return Ok(false);
         }
@@ -198,14 +198,6 @@ impl Shared {
     /// Counts truncations.
     fn truncation_count(&self) -> u64 {
         self.truncations.load(Ordering::Acquire)
-    }
-
-    /// An error when the log is closed or about to be.
-    pub(super) fn check_going_on(&self) -> Result<()> {
-        if self.closing.load(Ordering::Acquire) || self.host.is_closing() {
-            return Err(Error::Closed);
-        }
-        self.check_open()
     }
 
     /// The first offset that must not be touched (I2).
@@ -329,7 +321,7 @@ impl Shared {
         mut look: impl FnMut(&Self, RawBatch) -> Result<bool>,
     ) -> Result<()> {
         let stopped = self.find_in(segment, from, |shared, raw| {
-            shared.check_going_on()?;
+            shared.life.can_read()?;
             if look(shared, raw)? {
                 Ok(None)
             } else {
@@ -378,7 +370,7 @@ impl Shared {
     /// nothing else would seal it in a log that nobody appends to.
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         let config = self.config();
-        if self.read_only || !config.cleanup_policy.compacts() {
+        if self.life.is_read_only() || !config.cleanup_policy.compacts() {
             return Ok(None);
         }
         let now = self.host.clock.now();

@@ -49,7 +49,7 @@ impl Shared {
         view: &View,
     ) -> Result<bool> {
         let bases: Vec<_> = outputs.iter().map(|output| output.base_offset).collect();
-        let layout = match self.change_layout() {
+        let layout = match self.lock_layout() {
             Ok(layout) => layout,
             Err(error) => {
                 self.drop_outputs(&bases);
@@ -69,7 +69,7 @@ impl Shared {
         let new = self.exchange(sources, outputs);
         let settled = self.settle_names(sources, &bases);
         // Readers are ahead of the names; the next opening brings these up.
-        settled.map_err(|error| self.halted(&error))?;
+        settled.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
         for (segment, digest) in new {
             // A hint: one that cannot be written is missing, and nothing else.
             drop(segment.write_digest(&self.host.disk, &digest));
@@ -82,20 +82,13 @@ impl Shared {
     /// Sees to it that nothing speaks of the sources any more that outlives them: no mark, and no
     /// digest, which a broker that finishes the swap would leave in place.
     fn forget(&self, sources: &[Arc<Segment>]) -> Result<()> {
-        let turn = self.begin_write()?;
+        let turn = self.take_turn_to_change()?;
         let last = sources.last().map_or(0, |last| last.base_offset());
         self.settle_mark_above(&turn, last)?;
         for source in sources {
             source.retire_digest(&self.host.disk)?;
         }
         Ok(())
-    }
-
-    /// Latches the log where files are neither as before nor as after: the next opening settles
-    /// them.
-    fn halted(&self, error: &Error) -> Error {
-        let cause = std::io::Error::other(error.to_string());
-        self.poisoned(self.dir.to_path_buf(), cause)
     }
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
@@ -120,7 +113,7 @@ impl Shared {
             for kind in KINDS {
                 let path = self.staged_path(*base, kind, Stage::Swap);
                 if let Err(left) = remove_if_there(&self.host.disk, &path) {
-                    return self.halted(&left);
+                    return self.halted(self.dir.to_path_buf(), &left);
                 }
             }
         }

@@ -29,9 +29,10 @@ use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, RwLock, Signal};
 use crate::types::{Offset, Position, Sabotage, to_usize};
 
-use super::append::{AppendState, Gate, HotSettings};
+use super::append::{AppendState, HotSettings};
 use super::digest::Digesting;
 use super::flush::TurnState;
+use super::life::LifeCell;
 use super::quarantine::{copy_aside, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::{remove_if_there, remove_segment_files};
@@ -452,7 +453,6 @@ impl Opening<'_> {
         settings.set(&config);
         let read_only = self.mode == OpenMode::Read;
         let state = AppendState {
-            gate: Gate::of(self.mode),
             progress: scanned.progress,
             index_written,
             made_at: host.clock.now(),
@@ -472,7 +472,7 @@ impl Opening<'_> {
             host: Arc::clone(host),
             dir: self.dir,
             mark_place: host.marks.place(source.mark_key),
-            read_only,
+            life: LifeCell::new(self.mode),
             managed: source.managed,
             config: RwLock::new(Arc::new(config)),
             hot: settings,
@@ -482,7 +482,6 @@ impl Opening<'_> {
             end: AtomicU64::new(end),
             flushed: AtomicU64::new(end),
             truncations: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
             turn: Mutex::new(TurnState::new(mark)),
             turn_over: Condvar::new(),
             flush_asked: AtomicU32::new(0),
@@ -493,7 +492,6 @@ impl Opening<'_> {
             watched: AtomicBool::new(false),
             cleaning: Mutex::new(()),
             layout: Mutex::new(()),
-            closing: AtomicBool::new(false),
             lock: Mutex::new(source.lock),
             report: self.report,
         });
