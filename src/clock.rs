@@ -50,6 +50,12 @@ impl Clock {
     }
 }
 
+/// Lets time pass: for the pauses of `tests/stress`, and nothing else in this crate.
+#[cfg(ottla_pauses)]
+pub(crate) fn sleep(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// A clock that stands still until a test moves it.
 #[cfg(any(test, feature = "__sim"))]
 #[derive(Debug)]

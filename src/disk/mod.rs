@@ -20,6 +20,7 @@
 mod appender;
 mod map;
 mod os;
+mod pause;
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) mod sim;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub(crate) use appender::Appender;
 
 use map::Map;
 use os::{OsDisk, OsFile, OsLock};
+use pause::pause;
 #[cfg(any(test, feature = "__sim"))]
 use sim::{Sim, SimFile, SimLock};
 
@@ -42,7 +44,10 @@ use sim::{Sim, SimFile, SimLock};
 macro_rules! either {
     ($value:expr, $variant:ident => $call:expr) => {
         match $value {
-            Self::Os($variant) => $call,
+            Self::Os($variant) => {
+                pause();
+                $call
+            }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim($variant) => $call,
         }
@@ -144,7 +149,10 @@ impl Disk {
     /// regular file (a link is refused by the system with an error of its own).
     pub(crate) fn open(&self, path: &Path, access: Access) -> io::Result<File> {
         match self {
-            Self::Os(disk) => disk.open(path, access).map(File::Os),
+            Self::Os(disk) => {
+                pause();
+                disk.open(path, access).map(File::Os)
+            }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(sim) => sim.open(path, access).map(File::Sim),
         }
@@ -158,7 +166,10 @@ impl Disk {
     /// `AlreadyExists` when the name is taken, by whatever.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
         match self {
-            Self::Os(disk) => disk.create(path).map(File::Os),
+            Self::Os(disk) => {
+                pause();
+                disk.create(path).map(File::Os)
+            }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(sim) => sim.create(path).map(File::Sim),
         }
@@ -223,7 +234,10 @@ impl Disk {
     /// lock file that was unlinked or replaced behind its holder does not let a second one in.
     pub(crate) fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         match self {
-            Self::Os(_) => Ok(OsLock::take(path)?.map(Lock::Os)),
+            Self::Os(_) => {
+                pause();
+                Ok(OsLock::take(path)?.map(Lock::Os))
+            }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(sim) => Ok(sim.lock(path)?.map(Lock::Sim)),
         }
@@ -233,7 +247,10 @@ impl Disk {
     /// what it is that they come from is not looked at.
     pub(crate) fn read_front(&self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Os(disk) => disk.read_front(path, buf),
+            Self::Os(disk) => {
+                pause();
+                disk.read_front(path, buf)
+            }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(sim) => sim.open(path, Access::Read)?.read_at(0, buf),
         }
@@ -388,7 +405,10 @@ impl File {
     /// A window on `len` bytes from `from` on, all of which must be there.
     fn map(&self, from: u64, len: usize) -> io::Result<Map> {
         match self {
-            Self::Os(file) => Map::os(file, from, len),
+            Self::Os(file) => {
+                pause();
+                Map::os(file, from, len)
+            }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(file) => file.map(from, len).map(Map::Sim),
         }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::BatchHeader;
-use crate::sync::Ordering;
 use crate::types::{Offset, ReadIsolation};
 
 use super::Shared;
@@ -62,24 +61,18 @@ impl Shared {
 
     /// What there is of transactions in the log.
     pub(super) fn transactions(&self) -> Result<Arc<Survey>> {
-        let truncations = self.truncations.load(Ordering::Acquire);
+        let truncations = self.truncation_count();
         let mut known = self.survey.lock();
         if let Some((at, survey)) = &*known
             && *at == truncations
         {
             return Ok(Arc::clone(survey));
         }
-        let survey = loop {
-            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
-            match self.survey(&segments) {
-                // What could not be read was dropped or replaced meanwhile: look again.
-                Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
-                    self.life.can_read()?;
-                }
-                survey => break Arc::new(survey?),
-            }
-        };
-        *known = Some((truncations, Arc::clone(&survey)));
+        let (at, survey) = self.look(|view| {
+            let survey = self.survey(&view.segments)?;
+            Ok((view.truncations, Arc::new(survey)))
+        })?;
+        *known = Some((at, Arc::clone(&survey)));
         Ok(survey)
     }
 }

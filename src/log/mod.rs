@@ -35,6 +35,7 @@ mod survey;
 mod time;
 mod truncate;
 mod verify;
+mod view;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -126,7 +127,7 @@ pub(crate) struct Shared {
     start: AtomicU64,
     end: AtomicU64,
     flushed: AtomicU64,
-    /// Counts truncations, so that no reader serves what it read before one.
+    /// Two for each truncation, so that no reader serves what it read before one (`view.rs`).
     truncations: AtomicU64,
     turn: Mutex<TurnState>,
     turn_over: Condvar,

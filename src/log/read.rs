@@ -19,7 +19,6 @@ use crate::disk::File;
 use crate::error::{Error, Result};
 use crate::format::{DecodeError, LogRecord, OwnedRecords, RecordBatch, record_at};
 use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
-use crate::sync::Ordering;
 use crate::types::{Compression, Offset, Position, Start, to_usize};
 
 use super::isolation::Filter;
@@ -219,7 +218,7 @@ impl Place {
     ) -> Result<Option<RawBatch>> {
         loop {
             shared.life.can_read()?;
-            if self.truncations != shared.truncations.load(Ordering::Acquire) {
+            if shared.is_truncated_since(self.truncations) {
                 *self = shared.locate(position)?;
             }
             let high_watermark = shared.high_watermark().min(end_offset);
@@ -231,7 +230,7 @@ impl Place {
             let before = self.cursor.position();
             match self.cursor.next(&self.file, end) {
                 Ok(Some(raw)) => {
-                    if self.truncations != shared.truncations.load(Ordering::Acquire) {
+                    if shared.is_truncated_since(self.truncations) {
                         continue;
                     }
                     if raw.header.next_offset() > high_watermark {
@@ -241,14 +240,14 @@ impl Place {
                     if self.guessed.take().is_none_or(|wanted| fits(&raw, wanted)) {
                         return Ok(Some(raw));
                     }
-                    self.start_over(shared)?;
+                    self.start_over(shared, position)?;
                 }
                 Ok(None) => {
                     if !self.go_on(shared, position)? {
                         return Ok(None);
                     }
                 }
-                Err(stop) => self.stopped(shared, stop, before)?,
+                Err(stop) => self.stopped(shared, position, stop, before)?,
             }
         }
     }
@@ -259,7 +258,10 @@ impl Place {
             let segments = shared.segments.read();
             segments.after(self.segment.base_offset()).cloned()
         };
-        let Some(next) = next else { return Ok(false) };
+        let Some(next) = next else {
+            // Half-way through a truncation the end is not where it will be.
+            return Ok(shared.is_truncated_since(self.truncations));
+        };
         // The end that was read may be older than the roll.
         if self.cursor.position() < self.segment.end() {
             return Ok(true);
@@ -271,9 +273,10 @@ impl Place {
         }
         match next.file(&shared.host.disk, &shared.host.files) {
             Ok(file) => self.file = file,
-            // It was dropped or replaced between the look-up and here: look again.
-            Err(_) if next.is_gone() => return Ok(true),
-            Err(error) => return Err(error),
+            Err(error) => {
+                shared.doubt(error, next.is_gone())?;
+                return Ok(true);
+            }
         }
         self.cursor.enter(next.start(&shared.host.disk));
         self.segment = next;
@@ -282,28 +285,46 @@ impl Place {
 
     /// Reads the segment from its start, for its index pointed wrong (I3).
     #[cold]
-    fn start_over(&mut self, shared: &Shared) -> Result<()> {
+    fn start_over(&mut self, shared: &Shared, position: Offset) -> Result<()> {
         let (disk, files) = (&shared.host.disk, &shared.host.files);
         // Nobody looks into the index of a segment that was dropped or replaced.
-        if !self.segment.is_gone() {
-            self.segment.rebuild_index(disk, files)?;
+        if !self.segment.is_gone()
+            && let Err(error) = self.segment.rebuild_index(disk, files)
+        {
+            return self.look_again(shared, position, error);
         }
         self.cursor.seek(Position::ZERO, self.segment.base_offset());
         Ok(())
     }
 
-    /// A batch that is none: an index pointed wrong (I3), a truncation came in between, or damage.
+    /// A batch that is none: an index pointed wrong (I3), what it stood in was replaced, or damage.
     #[cold]
-    fn stopped(&mut self, shared: &Shared, stop: Stop, at: Position) -> Result<()> {
-        if self.truncations != shared.truncations.load(Ordering::Acquire) {
-            return Ok(());
-        }
+    fn stopped(
+        &mut self,
+        shared: &Shared,
+        position: Offset,
+        stop: Stop,
+        at: Position,
+    ) -> Result<()> {
         let path = self.segment.log_path();
-        match stop {
-            Stop::Corrupt(_) if self.guessed.take().is_some() => self.start_over(shared),
-            Stop::Corrupt(reason) => Err(Error::corrupt(&path, at.0, reason)),
-            Stop::Io(error) => Err(Error::io(&path, "read", error)),
-        }
+        let error = match stop {
+            Stop::Corrupt(_) if self.guessed.take().is_some() => {
+                return self.start_over(shared, position);
+            }
+            Stop::Corrupt(reason) => Error::corrupt(&path, at.0, reason),
+            Stop::Io(error) => Error::io(&path, "read", error),
+        };
+        self.look_again(shared, position, error)
+    }
+
+    /// Begins again at an offset, if what is read from here was replaced or cut; an error about
+    /// what still stands is returned.
+    #[cold]
+    fn look_again(&mut self, shared: &Shared, position: Offset, error: Error) -> Result<()> {
+        let replaced = self.segment.is_gone() || shared.is_truncated_since(self.truncations);
+        shared.doubt(error, replaced)?;
+        *self = shared.locate(position)?;
+        Ok(())
     }
 }
 
@@ -382,11 +403,10 @@ impl Shared {
     /// The start of the log is looked at last: by then the file is open, and what retention takes
     /// away later is read all the same.
     fn locate(&self, offset: Offset) -> Result<Place> {
-        let truncations = self.truncations.load(Ordering::Acquire);
-        let mut segment = Arc::clone(self.segments.read().floor(offset));
         loop {
-            let opened = self.open_at(&segment, offset);
-            match opened {
+            let truncations = self.truncation_count();
+            let segment = Arc::clone(self.segments.read().floor(offset));
+            match self.open_at(&segment, offset) {
                 Ok((file, cursor)) => {
                     self.check_not_below_start(offset)?;
                     let guessed = Some(offset).filter(|_| cursor.position() > Position::ZERO);
@@ -398,11 +418,10 @@ impl Shared {
                         guessed,
                     });
                 }
-                // It was dropped or replaced between the look-up and here: look again.
-                Err(_) if segment.is_gone() => {
-                    segment = Arc::clone(self.segments.read().floor(offset));
+                Err(error) => {
+                    let truncated = self.is_truncated_since(truncations);
+                    self.doubt(error, truncated || segment.is_gone())?;
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -462,7 +481,7 @@ impl Shared {
     /// it, or says what is wrong.
     fn read_directly(&self, offset: Offset) -> Result<Option<LogRecord>> {
         let (disk, files) = (&self.host.disk, &self.host.files);
-        let truncations = self.truncations.load(Ordering::Acquire);
+        let truncations = self.truncation_count();
         let segment = Arc::clone(self.segments.read().floor(offset));
         let Some((landing, bytes)) = segment.spot(offset, disk, files).unwrap_or_default() else {
             return Ok(None);
@@ -486,7 +505,7 @@ impl Shared {
             || header.next_offset() > self.high_watermark()
             || header.is_control()
             || header.compression() != Compression::None
-            || truncations != self.truncations.load(Ordering::Acquire)
+            || self.is_truncated_since(truncations)
         {
             return Ok(None);
         }
@@ -497,7 +516,8 @@ impl Shared {
     }
 
     /// Walks the batches of one segment from an offset on, up to the high watermark, until a
-    /// closure has found what it looks for.
+    /// closure has found what it looks for. A truncation may come in between: callers run in
+    /// [`Self::look`].
     pub(super) fn find_in<T>(
         &self,
         segment: &Arc<Segment>,

@@ -76,18 +76,12 @@ impl Shared {
     /// others wait for.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
         self.life.can_append()?;
-        loop {
+        let (segments, expired, judged_end) = self.look(|view| {
             let judged_end = self.end_offset();
-            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
-            match self.expired_count(&segments) {
-                Ok(expired) => return self.forget_segments(&segments, expired, judged_end),
-                // What could not be read was taken away meanwhile: look again.
-                Err(_) if segments.iter().any(|segment| segment.is_gone()) => {
-                    self.life.can_read()?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+            let expired = self.expired_count(&view.segments)?;
+            Ok((view.segments.clone(), expired, judged_end))
+        })?;
+        self.forget_segments(&segments, expired, judged_end)
     }
 
     /// Forgets so many segments from the oldest on, if they still are what was looked at.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::format::index::TimeEntry;
 use crate::segment::{RawBatch, Segment, SparseIndex};
-use crate::sync::Ordering;
 use crate::types::{Offset, Timestamp};
 
 use super::Shared;
@@ -18,18 +17,10 @@ impl Shared {
     /// The first record whose timestamp is at or after a time, at or after the log's start and
     /// below its high watermark.
     pub(super) fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
-        loop {
+        self.look(|view| {
             self.life.can_read()?;
-            let truncations = self.truncations.load(Ordering::Acquire);
-            let segments: Vec<_> = self.segments.read().iter().cloned().collect();
-            match self.offset_for_time_in(&segments, at) {
-                // What could not be read was dropped or replaced meanwhile: look again.
-                Err(_)
-                    if truncations != self.truncations.load(Ordering::Acquire)
-                        || segments.iter().any(|segment| segment.is_gone()) => {}
-                found => return found,
-            }
-        }
+            self.offset_for_time_in(&view.segments, at)
+        })
     }
 
     fn offset_for_time_in(

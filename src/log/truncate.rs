@@ -111,8 +111,12 @@ impl Shared {
         self.write_intent(&intent)?;
         // From here on a crash means: truncated.
         self.flushed.fetch_min(new_end, Ordering::AcqRel);
-        let cut = self.cut_to(&mut state, &intent);
-        self.truncations.fetch_add(1, Ordering::AcqRel);
+        let cut = {
+            // Counted before the first byte goes, or a reader would take a file that became
+            // shorter for a damaged one; and after the last, when there is something to read.
+            let _cutting = self.begin_cutting();
+            self.cut_to(&mut state, &intent)
+        };
         drop(state);
         if let Err(error) = cut.and_then(|()| self.conclude(&turn, new_end)) {
             // Half-way: what is on disk is finished by the next opening, and would then take what
@@ -237,7 +241,9 @@ impl Shared {
 
     /// Cuts the indexes of the active segment back to its batches.
     fn reindex(&self, state: &mut AppendState, active: &Arc<Segment>) -> Result<()> {
-        let scanned = active.rebuild_index(&self.host.disk, &self.host.files)?;
+        // Nobody appends meanwhile, and a reader that is rebuilding the index is too late.
+        let scanned = active.scan_whole(&self.host.disk, &self.host.files)?;
+        active.set_index(scanned.index, scanned.newest);
         state.progress = scanned.progress;
         state.indexes_full = self.indexes_full(active);
         state.index_written = active.save_index_files(&self.host.disk);

@@ -17,6 +17,8 @@ mod open_files;
 mod resync;
 mod scan;
 mod sparse_index;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +54,9 @@ pub(crate) struct Segment {
     next_offset: AtomicU64,
     /// Kept while the segment is active, loaded when first asked for once it is sealed.
     index: RwLock<Option<SparseIndex>>,
+    /// Raised, with `index` locked, when the index is replaced as a whole: so that what was read
+    /// from older bytes does not replace what was made of newer ones.
+    index_version: AtomicU64,
     /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until somebody asks.
     newest_ms: AtomicI64,
     file: Mutex<Option<Arc<File>>>,
@@ -80,6 +85,7 @@ impl Segment {
             end: AtomicU64::new(end.0),
             next_offset: AtomicU64::new(next_offset),
             index: RwLock::new(None),
+            index_version: AtomicU64::new(0),
             newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
             file: Mutex::new(None),
             guard: Mutex::new(None),
@@ -191,10 +197,41 @@ impl Segment {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Takes indexes that were just built.
+    /// Sets indexes that were just built, whatever was there: for callers that keep everybody from
+    /// changing the segment.
     pub(crate) fn set_index(&self, index: SparseIndex, newest: Option<Timestamp>) {
-        self.raise_newest(newest.unwrap_or(Timestamp::NONE));
-        *self.index.write() = Some(index);
+        let mut slot = self.index.write();
+        self.index_version.fetch_add(1, Ordering::AcqRel);
+        let newest = newest.unwrap_or(Timestamp::NONE);
+        self.newest_ms.store(newest.as_millis(), Ordering::Release);
+        *slot = Some(index);
+    }
+
+    /// To be compared later by [`Self::adopt_index`].
+    fn index_version(&self) -> u64 {
+        self.index_version.load(Ordering::Acquire)
+    }
+
+    /// Sets indexes that were built from the batches, unless others were set since `version`:
+    /// those are of newer bytes. What was appended since the scan keeps its entries.
+    fn adopt_index(&self, scanned: &TailScan, version: u64) {
+        let mut slot = self.index.write();
+        if self.index_version() != version {
+            return;
+        }
+        self.index_version.fetch_add(1, Ordering::AcqRel);
+        let mut index = scanned.index.clone();
+        let newest = scanned.newest.unwrap_or(Timestamp::NONE);
+        if self.grows.load(Ordering::Acquire) {
+            if let Some(known) = slot.take() {
+                let next = relative(self.base_offset, scanned.next_offset);
+                index.extend(&known, scanned.end, next.unwrap_or(u32::MAX));
+            }
+            self.raise_newest(newest);
+        } else {
+            self.newest_ms.store(newest.as_millis(), Ordering::Release);
+        }
+        *slot = Some(index);
     }
 
     /// When the file was written last.
@@ -235,12 +272,18 @@ impl Segment {
         pool: &OpenFiles,
         look: impl FnOnce(&SparseIndex) -> T,
     ) -> Result<T> {
-        if let Some(index) = &*self.index.read() {
-            return Ok(look(index));
+        loop {
+            if let Some(index) = &*self.index.read() {
+                return Ok(look(index));
+            }
+            let version = self.index_version();
+            let index = self.load_index(disk, pool)?;
+            let mut slot = self.index.write();
+            let replaced = self.index_version() != version;
+            if slot.is_some() || !replaced {
+                return Ok(look(slot.get_or_insert(index)));
+            }
         }
-        let index = self.load_index(disk, pool)?;
-        let mut slot = self.index.write();
-        Ok(look(slot.get_or_insert(index)))
     }
 
     /// The largest timestamp in the segment, `None` when it holds none.
@@ -251,20 +294,22 @@ impl Segment {
     ) -> Result<Option<Timestamp>> {
         match self.newest_ms.load(Ordering::Acquire) {
             NEWEST_UNKNOWN => {
-                let indexed = self.with_index(disk, pool, |index| {
-                    index.last_time_entry().map(|entry| entry.timestamp)
-                })?;
-                self.raise_newest(indexed.unwrap_or(Timestamp::NONE));
-                Ok(indexed)
+                // Noted with the index locked: one that is found to be wrong later corrects it.
+                self.with_index(disk, pool, |index| {
+                    let newest = index.last_time_entry().map(|entry| entry.timestamp);
+                    self.raise_newest(newest.unwrap_or(Timestamp::NONE));
+                    newest
+                })
             }
             millis => Ok(Some(Timestamp::from_millis(millis)).filter(|t| *t > Timestamp::NONE)),
         }
     }
 
-    /// Raises the largest timestamp of the segment that grows.
+    /// Raises the largest timestamp to one that was seen; one that is larger already stays.
     #[inline]
     pub(crate) fn raise_newest(&self, newest: Timestamp) {
-        self.newest_ms.store(newest.as_millis(), Ordering::Release);
+        self.newest_ms
+            .fetch_max(newest.as_millis(), Ordering::AcqRel);
     }
 
     /// The index files as they stand, or built anew from the batches when they are missing or
@@ -317,14 +362,16 @@ impl Segment {
         Ok((read(&self.index_path())?, read(&self.time_index_path())?))
     }
 
-    /// Builds both indexes from the batches and keeps them in memory.
+    /// Builds both indexes from the batches and keeps them in memory, also beside appends and
+    /// truncations.
     pub(crate) fn rebuild_index(
         self: &Arc<Self>,
         disk: &Disk,
         pool: &OpenFiles,
     ) -> Result<TailScan> {
+        let version = self.index_version();
         let scanned = self.scan_whole(disk, pool)?;
-        self.set_index(scanned.index.clone(), scanned.newest);
+        self.adopt_index(&scanned, version);
         Ok(scanned)
     }
 

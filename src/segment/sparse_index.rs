@@ -105,6 +105,18 @@ impl SparseIndex {
         &self.times
     }
 
+    /// Adds the entries of another index of the same segment for the batches from a place on.
+    pub(super) fn extend(&mut self, other: &Self, from: Position, next_offset: u32) {
+        let offsets = other.offsets.iter().copied();
+        self.offsets
+            .extend(offsets.filter(|entry| u64::from(entry.position) >= from.0));
+        for entry in &other.times {
+            if entry.relative_offset >= next_offset {
+                self.push_time(*entry);
+            }
+        }
+    }
+
     fn push_time(&mut self, entry: TimeEntry) {
         if self
             .times

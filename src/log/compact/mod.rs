@@ -30,10 +30,10 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::ControlKind;
 use crate::segment::{RawBatch, Segment};
-use crate::sync::Ordering;
 use crate::types::{Offset, Timestamp};
 
 use super::Shared;
+use super::view::View;
 
 use key_map::{KeyMap, Seeker};
 pub(super) use swap::{SettledSwaps, settle_swaps};
@@ -58,13 +58,6 @@ pub struct CompactionReport {
     pub segments_before: u64,
     /// Segments that stand in their place.
     pub segments_after: u64,
-}
-
-/// The segments that may be compacted, as they were at one moment.
-struct View {
-    segments: Vec<Arc<Segment>>,
-    /// Truncations until then.
-    truncations: u64,
 }
 
 /// One round: what is known of the keys, and how far.
@@ -114,13 +107,12 @@ impl Shared {
         let mut target = None;
         loop {
             self.sync_sealed()?;
-            let view = self.view();
+            let view = self.cleanable();
             match self.go_over(&view, &mut target, &mut report) {
                 Ok(true) => return Ok(report),
                 Ok(false) => {}
                 // What could not be read was taken away (I5).
-                Err(_) if self.changed_under(&view) => self.life.can_read()?,
-                Err(error) => return Err(error),
+                Err(error) => self.doubt(error, self.is_changed_since(&view))?,
             }
         }
     }
@@ -169,7 +161,7 @@ impl Shared {
     /// Notes how far the log is compacted; false when it was truncated meanwhile.
     fn note_cleaned(&self, view: &View, offset: Offset) -> Result<bool> {
         let turn = self.take_turn_to_change()?;
-        if self.truncation_count() != view.truncations {
+        if self.is_truncated_since(view.truncations) {
             return Ok(false);
         }
         self.write_mark(&turn, |mark| mark.cleaned_offset = offset)?;
@@ -178,7 +170,7 @@ impl Shared {
 
     /// The sealed segments below the flushed mark. What lies above it may be synced too, but the
     /// mark speaks of it.
-    fn view(&self) -> View {
+    fn cleanable(&self) -> View {
         let truncations = self.truncation_count();
         let marked = self.marked_base();
         let segments = self.segments.read();
@@ -188,16 +180,6 @@ impl Shared {
             segments: below.cloned().collect(),
             truncations,
         }
-    }
-
-    fn changed_under(&self, view: &View) -> bool {
-        self.truncation_count() != view.truncations
-            || view.segments.iter().any(|segment| segment.is_gone())
-    }
-
-    /// Counts truncations.
-    fn truncation_count(&self) -> u64 {
-        self.truncations.load(Ordering::Acquire)
     }
 
     /// The first offset that must not be touched (I2).
@@ -376,16 +358,19 @@ impl Shared {
         let now = self.host.clock.now();
         let oldest_allowed = config.max_compaction_lag_ms.map(|lag| now.minus(lag));
         if let Some(oldest) = oldest_allowed {
-            let active = Arc::clone(self.segments.read().active());
-            if self.began_before(&active, oldest)? {
+            let overdue = self.look(|view| match view.segments.last() {
+                Some(active) => self.began_before(active, oldest),
+                None => Ok(false),
+            })?;
+            if overdue {
                 self.seal_active()?;
             }
         }
         self.sync_sealed()?;
-        let view = self.view();
+        let view = self.cleanable();
         let (share, overdue) = match self.dirty_share(&view.segments, oldest_allowed) {
             // What could not be read was taken away: there will be a next time.
-            Err(_) if self.changed_under(&view) => return Ok(None),
+            Err(_) if self.is_changed_since(&view) => return Ok(None),
             found => found?,
         };
         if share > config.min_cleanable_dirty_ratio || overdue {

@@ -20,10 +20,11 @@ use crate::segment::{RawBatch, Segment, relative};
 use crate::types::{Position, Timestamp, to_u64};
 
 use super::super::Shared;
+use super::super::view::View;
 use super::key_map::{Seeker, Sought};
 use super::output::Outputs;
 use super::transactions::{Judge, Survey, ends_transaction};
-use super::{CompactionReport, Round, View};
+use super::{CompactionReport, Round};
 
 /// One group of neighbours on its way through the second pass.
 struct Group<'a, 'j> {

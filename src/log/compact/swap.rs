@@ -27,7 +27,7 @@ use crate::types::{Offset, Position};
 use super::super::Shared;
 use super::super::open::OpenStep;
 use super::super::truncate::remove_if_there;
-use super::View;
+use super::super::view::View;
 use super::output::Output;
 
 /// The kinds of files that are swapped, in the order in which they are renamed. The last is one
@@ -56,7 +56,7 @@ impl Shared {
                 return Err(error);
             }
         };
-        let truncated = self.truncation_count() != view.truncations;
+        let truncated = self.is_truncated_since(view.truncations);
         if truncated || sources.iter().any(|source| source.is_gone()) {
             self.drop_outputs(&bases);
             return Ok(false);

@@ -10,6 +10,8 @@
 //!
 //! Run by `RUSTFLAGS="--cfg ottla_shuttle" cargo test --lib proof::schedules`.
 
+mod truncation;
+
 use std::sync::Arc;
 
 use shuttle::thread;

@@ -1,0 +1,103 @@
+//! What a look-up goes by, and whether it still holds: the one place that knows when to look again.
+//!
+//! Knows nothing about what is looked up.
+//!
+//! Segments are removed and replaced, and the last one is cut, while others read. Whoever reads
+//! holds no lock; what it read counts if nothing it went by was changed meanwhile, and an error
+//! counts only then.
+//!
+//! 1. `truncations` is odd while a truncation cuts, which it does under the append lock. A look-up
+//!    begins at an even count, so an unchanged count means that no byte was cut until then.
+//! 2. A segment is marked as gone before its files are removed or replaced.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::segment::Segment;
+use crate::sync::Ordering;
+
+use super::Shared;
+
+/// The segments of a log at one moment, and how often it was truncated until then.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) truncations: u64,
+}
+
+/// The count of truncations is odd for as long as this lives.
+pub(super) struct Cutting<'a>(&'a Shared);
+
+impl Drop for Cutting<'_> {
+    fn drop(&mut self) {
+        self.0.truncations.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    /// Announces that bytes are about to be cut (I1). The caller holds the append lock.
+    pub(super) fn begin_cutting(&self) -> Cutting<'_> {
+        let before = self.truncations.fetch_add(1, Ordering::AcqRel);
+        debug_assert!(before.is_multiple_of(2), "two truncations at once");
+        Cutting(self)
+    }
+
+    /// How often the log was truncated, once no truncation is cutting. Not to be called with the
+    /// append lock held.
+    pub(super) fn truncation_count(&self) -> u64 {
+        loop {
+            let count = self.truncations.load(Ordering::Acquire);
+            if count.is_multiple_of(2) {
+                return count;
+            }
+            // Whoever cuts holds it.
+            drop(self.append.lock());
+        }
+    }
+
+    /// Whether the log was truncated since it was counted, or is being truncated.
+    #[inline]
+    pub(super) fn is_truncated_since(&self, truncations: u64) -> bool {
+        self.truncations.load(Ordering::Acquire) != truncations
+    }
+
+    /// All segments, as they are now.
+    pub(super) fn view(&self) -> View {
+        let truncations = self.truncation_count();
+        let segments = self.segments.read().iter().cloned().collect();
+        View {
+            segments,
+            truncations,
+        }
+    }
+
+    /// Whether something was removed, replaced or cut since a view was taken.
+    pub(super) fn is_changed_since(&self, view: &View) -> bool {
+        self.is_truncated_since(view.truncations) || view.segments.iter().any(|it| it.is_gone())
+    }
+
+    /// Runs a look-up on views of the log until one holds: an error about something that was
+    /// replaced meanwhile is none.
+    pub(super) fn look<T>(&self, mut look_up: impl FnMut(&View) -> Result<T>) -> Result<T> {
+        loop {
+            let view = self.view();
+            match look_up(&view) {
+                Err(error) => self.doubt(error, self.is_changed_since(&view))?,
+                // Of bytes that were being cut even an answer says nothing.
+                Ok(_) if self.is_truncated_since(view.truncations) => self.life.can_read()?,
+                Ok(found) => return Ok(found),
+            }
+        }
+    }
+
+    /// What an error of a look-up means: `Ok` where it is to be looked again, because what the
+    /// look-up went by was `replaced`; else the error.
+    #[cold]
+    pub(super) fn doubt(&self, error: Error, replaced: bool) -> Result<()> {
+        if replaced {
+            self.life.can_read()
+        } else {
+            Err(error)
+        }
+    }
+}
