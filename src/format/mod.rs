@@ -18,6 +18,7 @@ pub(crate) mod file_name;
 pub(crate) mod group_record;
 pub(crate) mod index;
 mod intent;
+mod java_properties;
 mod mark;
 pub(crate) mod metadata;
 mod old_message;

@@ -7,8 +7,8 @@
 //! topic_id: rvvf-yNvRcyXKPzGuhhMXA
 //! ```
 //!
-//! `meta.properties`, in the root, with the rules of Java's properties files (comments begin with
-//! `#` or `!`, `=` or `:` ends the key, a backslash escapes a character):
+//! `meta.properties`, in the root, with the rules of Java's properties files
+//! (`java_properties.rs`):
 //!
 //! ```text
 //! version=1
@@ -21,13 +21,15 @@
 //! to start. `.kafka_cleanshutdown` is `{"version":0,"brokerEpoch":17}`; only that it is there
 //! counts.
 //!
-//! Valid if and only if UTF-8, of at most [`SIZE_MAX`] bytes, with every field above (but for
-//! `directory.id`, which older directories lack), and the topic id is not zero.
+//! Valid if and only if of at most [`SIZE_MAX`] bytes, with every field above (but for
+//! `directory.id`, which older directories lack), the topic id is not zero, and
+//! `partition.metadata` is UTF-8. Properties that are not named here are ignored, as a broker does.
 
-use crate::types::TopicId;
+use crate::types::{TopicId, to_u64};
 
 use super::Corruption;
 use super::checkpoint::text;
+use super::java_properties::{JavaProperties, escape};
 use super::uuid::{self, Uuid};
 
 /// The largest file that is read, in bytes.
@@ -100,25 +102,32 @@ impl MetaProperties {
     ///
     /// `Malformed` or `TooLarge`.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
-        let text = text(bytes, SIZE_MAX)?;
-        let version = property(text, "version")
-            .ok_or(Corruption::malformed("the meta properties have no version"))?;
-        if version != "1" {
+        if bytes.len() > SIZE_MAX {
+            return Err(Corruption::TooLarge {
+                limit: to_u64(SIZE_MAX),
+            });
+        }
+        let properties = JavaProperties::parse(bytes)?;
+        let required = |key: &str, lacks: &'static str| {
+            let value = properties.get(key)?;
+            value.ok_or(Corruption::malformed(lacks))
+        };
+        let version = required("version", "the meta properties have no version")?;
+        if version.parse() != Ok(1_i32) {
             return Ok(Self::Other { version });
         }
-        let directory_id = match property(text, "directory.id") {
+        let directory_id = match properties.get("directory.id")? {
             None => None,
             Some(id) => Some(uuid::decode(&id).ok_or(Corruption::malformed(
                 "the directory id of the meta properties is none",
             ))?),
         };
+        let no_node = "the meta properties have no node id";
         Ok(Self::Formatted(RootIdentity {
-            cluster_id: property(text, "cluster.id").ok_or(Corruption::malformed(
-                "the meta properties have no cluster id",
-            ))?,
-            node_id: property(text, "node.id")
-                .and_then(|id| id.parse().ok())
-                .ok_or(Corruption::malformed("the meta properties have no node id"))?,
+            cluster_id: required("cluster.id", "the meta properties have no cluster id")?,
+            node_id: required("node.id", no_node)?
+                .parse()
+                .map_err(|_| Corruption::malformed(no_node))?,
             directory_id,
         }))
     }
@@ -132,49 +141,13 @@ impl MetaProperties {
                 });
                 format!(
                     "version=1\ncluster.id={}\nnode.id={}\n{directory}",
-                    escaped(&identity.cluster_id),
+                    escape(&identity.cluster_id),
                     identity.node_id,
                 )
             }
-            Self::Other { version } => format!("version={}\n", escaped(version)),
+            Self::Other { version } => format!("version={}\n", escape(version)),
         }
     }
-}
-
-/// The value of a key, the last one where it is set twice. Lines that go on in the next one are not
-/// something that Kafka writes, and none of these values needs them.
-fn property(text: &str, wanted: &str) -> Option<String> {
-    text.lines()
-        .map(str::trim_start)
-        .filter(|line| !line.starts_with(['#', '!']))
-        .filter_map(|line| line.split_once(['=', ':']))
-        .rfind(|(key, _)| key.trim_end() == wanted)
-        .map(|(_, value)| unescaped(value.trim_start()))
-}
-
-fn unescaped(value: &str) -> String {
-    let mut plain = String::with_capacity(value.len());
-    let mut characters = value.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => plain.extend(characters.next()),
-            other => plain.push(other),
-        }
-    }
-    plain
-}
-
-/// A value on one line: a backslash is escaped, what would end the line becomes a space.
-fn escaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for character in value.chars() {
-        match character {
-            '\\' => text.push_str("\\\\"),
-            '\n' | '\r' => text.push(' '),
-            other => text.push(other),
-        }
-    }
-    text
 }
 
 /// Writes a `.kafka_cleanshutdown`.
@@ -236,6 +209,23 @@ mod tests {
             MetaProperties::decode(as_java_writes_it.as_bytes()),
             Ok(parsed)
         );
+    }
+
+    #[test]
+    fn an_identity_is_read_as_java_reads_it_and_written_back_as_it_was_read() {
+        let text = format!(
+            "#\n! comment\nversion : 1\ncluster.id=caf\\u00e9 \\\n    and\\ more\r\nnode.id 3\n\
+             directory\\u002eid={ID}\nnode.id=4"
+        );
+        let parsed = MetaProperties::decode(text.as_bytes()).unwrap();
+        let MetaProperties::Formatted(identity) = &parsed else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!(identity.cluster_id, "caf\u{e9} and more");
+        assert_eq!(identity.node_id, 4);
+        let written = parsed.encode();
+        assert!(written.contains("cluster.id=caf\\u00E9 and more\n"), "{written}");
+        assert_eq!(MetaProperties::decode(written.as_bytes()), Ok(parsed));
     }
 
     #[test]

@@ -1,0 +1,274 @@
+//! Java's properties files, read and written as `java.util.Properties` does.
+//!
+//! Knows nothing about which properties there are. A broker reads the bytes as ISO 8859-1 and
+//! everything else by these rules:
+//!
+//! - A line ends with `\n`, `\r` or `\r\n`. White space is a blank, a tab or a form feed.
+//! - A line whose first character behind white space is `#` or `!` is a comment; an empty one is
+//!   nothing.
+//! - A line that ends with an odd number of backslashes goes on in the next one, without the last
+//!   backslash and without the white space that the next one begins with.
+//! - A key ends before the first `=`, `:` or white space that has no backslash before it. The value
+//!   begins behind that, behind white space, and behind one `=` or `:` if the key ended with white
+//!   space.
+//! - `\t`, `\n`, `\r` and `\f` are those characters, `\u` and four hexadecimal digits is a unit of
+//!   UTF-16, and a backslash before any other character is left out.
+//! - The last value of a key counts.
+//!
+//! What is written here is ASCII, so that it is the same in every encoding.
+
+use std::fmt::Write as _;
+
+use super::Corruption;
+
+/// The properties of one file, in its order. A key or value that is half of a UTF-16 pair is
+/// possible in Java.
+#[derive(Debug)]
+pub(super) struct JavaProperties(Vec<(Vec<u16>, Vec<u16>)>);
+
+impl JavaProperties {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` when a `\u` is not followed by four hexadecimal digits, which Java refuses too.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Corruption> {
+        let lines = logical_lines(bytes);
+        let pairs = lines.iter().map(|line| {
+            let (key, value) = split(line);
+            Ok((unescape(key)?, unescape(value)?))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` when the value has half of a UTF-16 pair, which no string here can hold.
+    pub(super) fn get(&self, wanted: &str) -> Result<Option<String>, Corruption> {
+        let found = self
+            .0
+            .iter()
+            .rfind(|(key, _)| wanted.encode_utf16().eq(key.iter().copied()));
+        found
+            .map(|(_, value)| String::from_utf16(value))
+            .transpose()
+            .map_err(|_| Corruption::malformed("a property has half of a UTF-16 pair"))
+    }
+}
+
+/// The lines that say something, with those put together that go on in the next one.
+fn logical_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines = Vec::new();
+    let mut line = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let natural;
+        (natural, rest) = split_line(rest);
+        let start = natural.iter().position(|byte| !is_white(*byte));
+        let natural = natural.get(start.unwrap_or(natural.len())..);
+        let natural = natural.unwrap_or_default();
+        if line.is_empty() && matches!(natural.first(), Some(b'#' | b'!')) {
+            continue;
+        }
+        let backslashes = natural.iter().rev().take_while(|byte| **byte == b'\\');
+        if backslashes.count() % 2 == 1 {
+            let kept = natural.len().saturating_sub(1);
+            line.extend_from_slice(natural.get(..kept).unwrap_or_default());
+            if !rest.is_empty() {
+                continue;
+            }
+        } else {
+            line.extend_from_slice(natural);
+        }
+        if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// The first line, without its end, and what follows.
+fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+    let rest = rest
+        .strip_prefix(b"\r\n")
+        .or_else(|| rest.get(1..))
+        .unwrap_or_default();
+    (line, rest)
+}
+
+fn is_white(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\x0C')
+}
+
+/// Key and value of a line, still escaped.
+fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    let mut escaped = false;
+    let end = line.iter().position(|byte| {
+        let ends = !escaped && (is_white(*byte) || matches!(byte, b'=' | b':'));
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    let (key, rest) = line.split_at(end.unwrap_or(line.len()));
+    let rest = rest.trim_prefix_white();
+    let rest = match rest {
+        [b'=' | b':', rest @ ..] => rest.trim_prefix_white(),
+        rest => rest,
+    };
+    (key, rest)
+}
+
+trait TrimWhite {
+    /// The same without the white space at its front.
+    fn trim_prefix_white(&self) -> &Self;
+}
+
+impl TrimWhite for [u8] {
+    fn trim_prefix_white(&self) -> &Self {
+        let start = self.iter().position(|byte| !is_white(*byte));
+        self.get(start.unwrap_or(self.len())..).unwrap_or_default()
+    }
+}
+
+fn unescape(text: &[u8]) -> Result<Vec<u16>, Corruption> {
+    let mut units = Vec::with_capacity(text.len());
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            units.push(u16::from(byte));
+            continue;
+        }
+        let unit = match rest.next() {
+            // Only the end of a file can leave a backslash alone.
+            None => break,
+            Some(b't') => u16::from(b'\t'),
+            Some(b'n') => u16::from(b'\n'),
+            Some(b'r') => u16::from(b'\r'),
+            Some(b'f') => 0x0C,
+            Some(b'u') => hexadecimal([rest.next(), rest.next(), rest.next(), rest.next()])?,
+            Some(other) => u16::from(other),
+        };
+        units.push(unit);
+    }
+    Ok(units)
+}
+
+fn hexadecimal(digits: [Option<u8>; 4]) -> Result<u16, Corruption> {
+    let value = digits.into_iter().try_fold(0, |value: u32, digit| {
+        let digit = char::from(digit?).to_digit(16)?;
+        Some((value << 4) | digit)
+    });
+    value
+        .and_then(|value| u16::try_from(value).ok())
+        .ok_or(Corruption::malformed(
+            "\\u is not followed by four hexadecimal digits",
+        ))
+}
+
+/// A value as it is written: on one line, and in ASCII.
+pub(super) fn escape(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for (at, unit) in value.encode_utf16().enumerate() {
+        match u8::try_from(unit) {
+            Ok(b'\\') => text.push_str("\\\\"),
+            Ok(b'\t') => text.push_str("\\t"),
+            Ok(b'\n') => text.push_str("\\n"),
+            Ok(b'\r') => text.push_str("\\r"),
+            Ok(b'\x0C') => text.push_str("\\f"),
+            // At the front it would be taken for white space between key and value.
+            Ok(b' ') if at == 0 => text.push_str("\\ "),
+            Ok(plain @ b' '..=b'~') => text.push(char::from(plain)),
+            _ => {
+                let written = write!(text, "\\u{unit:04X}");
+                debug_assert!(written.is_ok(), "writing to a string cannot fail");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn get(text: &[u8], key: &str) -> Option<String> {
+        JavaProperties::parse(text).unwrap().get(key).unwrap()
+    }
+
+    /// The right-hand sides are what `java.util.Properties` of JDK 17 answers.
+    #[test]
+    fn every_rule_of_java_util_properties_is_followed() {
+        let cases: [(&[u8], &str); 30] = [
+            (b"k=caf\\u00e9", "caf\u{e9}"),
+            (b"k=caf\\u00E9", "caf\u{e9}"),
+            (b"k=caf\xe9", "caf\u{e9}"),
+            (b"k=caf\xc3\xa9", "caf\u{c3}\u{a9}"),
+            (b"k=\\ud83d\\ude00", "\u{1f600}"),
+            (b"k=one\\\n   two", "onetwo"),
+            (b"k=one\\\r\n\ttwo\\\rthree", "onetwothree"),
+            (b"k=one\\\\\ntwo=2", "one\\"),
+            (b"k=one\\\\\\\ntwo", "one\\two"),
+            (b"k=one\\\n\ntwo", "one"),
+            (b"k=one\\\n#two", "one#two"),
+            (b"# a comment\\\nk=v", "v"),
+            (b"\\\n#k=x\nk=v", "v"),
+            (b"\\\n\\\nk=v", "v"),
+            (b"k=v\\", "v"),
+            (b"k:v", "v"),
+            (b"k v", "v"),
+            (b" \t\x0Ck\x0C\t : \t v ", "v "),
+            (b"k = = v", "= v"),
+            (b"k  v=w", "v=w"),
+            (b"\\k=v", "v"),
+            (b"\\u006b=v", "v"),
+            (b"k=a\\tb\\nc\\rd\\fe\\qf\\:\\=\\#\\!\\ ", "a\tb\nc\rd\x0Ceqf:=#! "),
+            (b"k=\\  v", "  v"),
+            (b"k", ""),
+            (b"k=", ""),
+            (b"k=1\nk=2", "2"),
+            (b"!k=1\r\r  \t\rk=2\r", "2"),
+            (b"k=\\\n", ""),
+            (b"k\\\n=v", "v"),
+        ];
+        for (text, value) in cases {
+            let shown = String::from_utf8_lossy(text);
+            assert_eq!(get(text, "k").as_deref(), Some(value), "{shown:?}");
+        }
+        assert_eq!(get(b"\\==v", "=").as_deref(), Some("v"));
+        assert_eq!(get(b"a\\ b\\:c d", "a b:c").as_deref(), Some("d"));
+        assert_eq!(get(b"#k=v\n!k=v\nK=v\nkk=v", "k"), None);
+    }
+
+    #[test]
+    fn what_java_refuses_is_refused() {
+        for text in [&b"a=\\u00e"[..], b"\\u00gg=1", b"a=\\u", b"a=\\u+123"] {
+            assert!(JavaProperties::parse(text).is_err());
+        }
+        let half = JavaProperties::parse(b"a=\\ud83d\nb=1").unwrap();
+        assert!(half.get("a").is_err());
+        assert_eq!(half.get("b").unwrap().as_deref(), Some("1"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_comes_back_whatever_it_is(value in "[ -~\t\n\r\x0C\\\\\u{80}-\u{10ffff}]*") {
+            let text = format!("a=1\nk={}\nb=2\n", escape(&value));
+            prop_assert!(text.is_ascii());
+            prop_assert_eq!(text.lines().count(), 3);
+            prop_assert_eq!(get(text.as_bytes(), "k"), Some(value));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            drop(JavaProperties::parse(&bytes));
+        }
+    }
+}
