@@ -29,13 +29,13 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
-    /// The wall clock's time.
+    /// The wall clock's time, never before 1970: see [`Timestamp::of_clock`].
     #[inline]
     pub(crate) fn now(&self) -> Timestamp {
         match self {
-            Self::System => Timestamp::from(SystemTime::now()),
+            Self::System => Timestamp::of_clock(SystemTime::now()),
             #[cfg(any(test, feature = "__sim"))]
-            Self::Manual(clock) => clock.wall(),
+            Self::Manual(clock) => Timestamp::of_clock(clock.wall()),
         }
     }
 

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim};
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, Result};
 use crate::format::properties;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::topic::TopicConfig;
-use crate::types::Start;
+use crate::types::{Start, Timestamp};
 
 use super::{Broker, BrokerConfig};
 
@@ -513,4 +513,38 @@ fn a_failed_sync_of_the_catalog_is_never_tried_again() {
     drop(broker);
     let names = open(sim.disk()).unwrap().topic_names();
     assert!(names == ["a", "b"] || names == ["a", "b", "c"], "{names:?}");
+}
+
+/// A clock that was never set, or set wrong, is no reason to refuse what needs a time.
+#[test]
+fn with_a_clock_before_1970_records_are_sent_and_positions_committed() {
+    for millis in [-1, -2, -86_400_000, i64::MIN] {
+        let clock = ManualClock::at(Timestamp::from_millis(millis));
+        let config = BrokerConfig::default().manual_upkeep(true);
+        let disk = Sim::new().disk();
+        let clock = Clock::Manual(clock);
+        let broker = Broker::open_on(disk, clock, Path::new(ROOT), config).unwrap();
+        let config = TopicConfig::default().retention_ms(Some(std::time::Duration::from_secs(1)));
+        let topic = broker.create_topic("t", config).unwrap();
+        topic.append("alone").unwrap();
+        topic.append_batch(["in", "a batch"]).unwrap();
+        let producer = topic
+            .producer(crate::topic::ProducerConfig::default())
+            .unwrap();
+        let delivery = producer.send("sent").unwrap();
+        producer.flush().unwrap();
+        assert_eq!(delivery.wait().unwrap().offset, 3);
+        let log = topic.partition(0).unwrap();
+        for record in log.reader(0).unwrap() {
+            assert_eq!(record.unwrap().timestamp, Timestamp::EPOCH, "{millis}");
+        }
+        let group = broker.group("g").unwrap();
+        let mut consumer = group.join(["t"]).unwrap();
+        assert_eq!(consumer.poll(std::time::Duration::ZERO).unwrap().len(), 4);
+        consumer.commit().unwrap();
+        assert_eq!(group.committed("t", 0).unwrap(), Some(4));
+        drop(consumer);
+        assert!(broker.upkeep().unwrap().problems.is_empty());
+        broker.close().unwrap();
+    }
 }

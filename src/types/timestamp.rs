@@ -28,14 +28,26 @@ impl Timestamp {
     /// Kafka's "no timestamp", -1.
     pub const NONE: Self = Self(-1);
 
-    /// The system clock's time.
+    /// The start of Unix time: the earliest time of a record.
+    pub(crate) const EPOCH: Self = Self(0);
+
+    /// The system clock's time; 1970 if the clock is set to a time before it, which no record can
+    /// carry.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
         reason = "a caller asks for the real time by name"
     )]
     pub fn now() -> Self {
-        Self::from(SystemTime::now())
+        Self::of_clock(SystemTime::now())
+    }
+
+    /// The time that a clock shows, as a record can carry it: the one rule for every time that this
+    /// crate takes by itself. Kafka refuses negative times but -1, and a clock that was never set
+    /// must not make an append or a commit fail.
+    #[inline]
+    pub(crate) fn of_clock(shown: impl Into<Self>) -> Self {
+        shown.into().max(Self::EPOCH)
     }
 
     /// The time `millis` milliseconds after (or, when negative, before) the Unix epoch.
