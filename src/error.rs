@@ -203,6 +203,13 @@ pub enum Error {
         what: String,
     },
 
+    /// The handle was opened by another process, from which this one was forked. Nothing was done:
+    /// the log, topic or broker belongs to the process that opened it, and goes on there. What the
+    /// new process drops closes descriptors and changes nothing else. To use the directory here,
+    /// open it before the fork in neither process, or read-only in this one.
+    #[error("opened by the process that this one was forked from")]
+    Forked,
+
     /// The log, topic or broker was closed, or the topic was deleted under this handle.
     #[error("closed")]
     Closed,

@@ -23,6 +23,8 @@ pub(crate) use real::{
     fence,
 };
 pub(crate) use std::sync::OnceLock;
+/// For what concerns the whole process and is kept in a `static`: no thread of a model changes it.
+pub(crate) use std::sync::atomic::AtomicU64 as ProcessAtomicU64;
 pub(crate) use std::sync::atomic::Ordering;
 
 #[cfg(test)]

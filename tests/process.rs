@@ -8,8 +8,9 @@
 #![cfg(unix)]
 #![expect(
     clippy::unwrap_used,
+    clippy::needless_pass_by_value,
     unsafe_code,
-    reason = "a test fails by panicking, and only libc can fork"
+    reason = "a test fails by panicking, takes answers as they come, and only libc can fork"
 )]
 
 use std::collections::BTreeMap;

@@ -49,7 +49,7 @@ impl Keep for Core {
 /// The last handle went: on this broker, on a topic, or on a group.
 impl Drop for Core {
     fn drop(&mut self) {
-        // Whoever wants to know how closing went calls `close`.
+        // Whoever wants to know how closing went calls `close`. In a forked process it does nothing.
         drop(self.close());
     }
 }
@@ -117,6 +117,7 @@ impl Core {
 
     /// Closes everything, once. The groups come first: they leave something in their logs.
     pub(super) fn close(&self) -> Result<()> {
+        self.root.host.check_owner()?;
         let mut closed = self.groups.close();
         if !self.root.end() {
             return Ok(());

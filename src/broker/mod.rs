@@ -54,6 +54,10 @@ use self::core::Core;
 /// or when the last handle on it, on one of its topics, or on one of its groups is dropped; a
 /// process that just ends is the same as a crash, from which the next opening recovers.
 ///
+/// A broker, its topics, groups, consumers and producers belong to the process that opened it. In
+/// one that is forked from it every call answers [`Error::Forked`], and dropping them closes
+/// descriptors and does nothing else: no lock is given back, no group is left.
+///
 /// # Examples
 ///
 /// ```
@@ -298,6 +302,7 @@ impl Broker {
     /// first one, and always with [`manual_upkeep`](crate::BrokerConfig::manual_upkeep).
     #[must_use]
     pub fn last_upkeep(&self) -> Option<UpkeepReport> {
+        self.core.root.host.check_owner().ok()?;
         self.core.upkeeper.last()
     }
 

@@ -43,6 +43,7 @@ pub(super) fn open(
 ) -> Result<Arc<Core>> {
     config.check()?;
     let began = clock.instant();
+    let path = &disk.absolute(path).at(path, "find")?;
     make_dir(&disk, path)?;
     let lock = take_lock(&disk, path)?;
     let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Write)?;
@@ -82,6 +83,7 @@ pub(super) fn open(
 /// Opens a root for reading: takes no lock and changes no byte.
 pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
+    let path = &disk.absolute(path).at(path, "find")?;
     let config = BrokerConfig::default();
     let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Read)?;
     let marks = if found.is_newer() {

@@ -77,8 +77,9 @@ impl Root {
         Arc::new(root)
     }
 
-    /// An error when the broker was closed.
+    /// An error when the broker was closed, or opened by another process.
     pub(super) fn check_open(&self) -> Result<()> {
+        self.host.check_owner()?;
         if self.closed.load(Ordering::Acquire) {
             Err(Error::Closed)
         } else {

@@ -7,10 +7,11 @@
 //! 2. A round that fails, or panics, is reported in the broker's state; the next one comes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::clock::Clock;
+use crate::log::Worker;
 use crate::sync::{AtomicBool, Mutex, Ordering, Signal, deadline};
 
 use super::root::Root;
@@ -21,7 +22,7 @@ use super::upkeep::UpkeepReport;
 pub(super) struct Upkeeper {
     started: AtomicBool,
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Worker>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,12 +39,15 @@ impl Upkeeper {
         if root.config.manual_upkeep || self.started.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (root, shared) = (Arc::clone(root), Arc::clone(&self.shared));
-        let named = std::thread::Builder::new().name("ottla-upkeep".to_owned());
+        let shared = Arc::clone(&self.shared);
+        let clock = root.host.clock.clone();
+        // Between rounds it keeps nothing: in a forked process, which has no such thread, the root
+        // would never be dropped.
+        let root = Arc::downgrade(root);
         // Without a thread (the process is at its limit) the next use tries again.
-        match named.spawn(move || shared.run(&root, interval)) {
-            Ok(thread) => *self.thread.lock() = Some(thread),
-            Err(_) => self.started.store(false, Ordering::Release),
+        match Worker::start("ottla-upkeep", move || shared.run(&root, &clock, interval)) {
+            Some(thread) => *self.thread.lock() = Some(thread),
+            None => self.started.store(false, Ordering::Release),
         }
     }
 
@@ -57,23 +61,23 @@ impl Upkeeper {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.shared.wake.raise();
         let thread = self.thread.lock().take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // Rounds catch their panics.
-            drop(thread.join());
+        if let Some(thread) = thread {
+            thread.join();
         }
     }
 }
 
 impl Shared {
-    fn run(&self, root: &Arc<Root>, interval: Duration) {
+    fn run(&self, root: &Weak<Root>, clock: &Clock, interval: Duration) {
         let mut ticket = self.wake.ticket();
         while !self.stopped.load(Ordering::SeqCst) {
-            let until = deadline(root.host.clock.instant(), interval);
+            let until = deadline(clock.instant(), interval);
             if ticket.wait_until(until) {
                 continue;
             }
+            let Some(root) = root.upgrade() else {
+                return;
+            };
             let round = catch_unwind(AssertUnwindSafe(|| root.upkeep()));
             if let Ok(Ok(report)) = round {
                 *self.last.lock() = Some(report);

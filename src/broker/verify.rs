@@ -60,6 +60,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport> {
 
 /// The same on any disk.
 pub(crate) fn verify_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<VerifyReport> {
+    let dir = &disk.absolute(dir).at(dir, "find")?;
     if !seems_root(disk, dir)? {
         return verify_alone(disk, dir);
     }

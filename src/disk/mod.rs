@@ -21,6 +21,7 @@ mod appender;
 mod map;
 mod os;
 mod pause;
+mod process;
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) mod sim;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use crate::types::{Sabotage, Timestamp, to_u64};
 
 pub(crate) use appender::Appender;
+pub(crate) use process::Owner;
 
 use map::Map;
 use os::{OsDisk, OsFile, OsLock};
@@ -123,6 +125,22 @@ impl Disk {
     /// The operating system's disk.
     pub(crate) fn os() -> Self {
         Self::Os(OsDisk)
+    }
+
+    /// The same path from the root of the file system on. A path is made absolute once, where a
+    /// caller hands it in: a relative one would stand for something else after the process has
+    /// changed its working directory.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for an empty path; what the system answers when the working directory is
+    /// gone.
+    pub(crate) fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
+        match self {
+            Self::Os(_) => std::path::absolute(path),
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(_) => Ok(path.to_path_buf()),
+        }
     }
 
     /// Makes one directory, in a parent that exists. A directory that is there already is left as

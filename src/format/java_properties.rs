@@ -229,7 +229,10 @@ mod tests {
             (b"k  v=w", "v=w"),
             (b"\\k=v", "v"),
             (b"\\u006b=v", "v"),
-            (b"k=a\\tb\\nc\\rd\\fe\\qf\\:\\=\\#\\!\\ ", "a\tb\nc\rd\x0Ceqf:=#! "),
+            (
+                b"k=a\\tb\\nc\\rd\\fe\\qf\\:\\=\\#\\!\\ ",
+                "a\tb\nc\rd\x0Ceqf:=#! ",
+            ),
             (b"k=\\  v", "  v"),
             (b"k", ""),
             (b"k=", ""),

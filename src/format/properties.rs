@@ -224,7 +224,10 @@ mod tests {
         assert_eq!(identity.cluster_id, "caf\u{e9} and more");
         assert_eq!(identity.node_id, 4);
         let written = parsed.encode();
-        assert!(written.contains("cluster.id=caf\\u00E9 and more\n"), "{written}");
+        assert!(
+            written.contains("cluster.id=caf\\u00E9 and more\n"),
+            "{written}"
+        );
         assert_eq!(MetaProperties::decode(written.as_bytes()), Ok(parsed));
     }
 

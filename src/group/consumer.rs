@@ -136,6 +136,7 @@ impl Consumer {
     /// - With [`auto_commit`](ConsumerConfig::auto_commit), what [`commit`](Self::commit) answers,
     ///   but for `Fenced`.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+        self.group.shared.check_owner()?;
         let polled = self.poll_and_wait(timeout);
         self.group.polled(self.seat.id);
         polled
@@ -251,6 +252,7 @@ impl Consumer {
     /// - [`Error::NoSpace`], [`Error::Io`], [`Error::Poisoned`], [`Error::Closed`]: it is not
     ///   certain that anything was committed; the records are not touched.
     pub fn commit(&mut self) -> Result<()> {
+        self.group.shared.check_owner()?;
         let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
         let owned = claims.len();
         claims.append(&mut self.let_go.clone());
@@ -270,6 +272,7 @@ impl Consumer {
     /// - [`Error::OffsetOutOfRange`]: the offset is past the end of the partition.
     /// - As [`commit`](Self::commit).
     pub fn commit_to(&mut self, topic: &str, partition: PartitionId, next: Offset) -> Result<()> {
+        self.group.shared.check_owner()?;
         let names =
             |key: &TopicPartition| key.partition == partition && key.topic.name.as_ref() == topic;
         let owned = self
@@ -367,7 +370,7 @@ impl Consumer {
     /// when it was thrown out since.
     #[must_use]
     pub fn assignment(&self) -> Vec<(String, PartitionId)> {
-        if !self.group.knows(self.seat.id) {
+        if self.group.shared.check_owner().is_err() || !self.group.knows(self.seat.id) {
             return Vec::new();
         }
         self.fetcher
@@ -384,6 +387,7 @@ impl Consumer {
     /// - [`Error::NoOffset`]: as for [`poll`](Self::poll).
     /// - What reading the partition's log, or the group's commits, answers.
     pub fn position(&self, topic: &str, partition: PartitionId) -> Result<Offset> {
+        self.group.shared.check_owner()?;
         let mut assigned = self.fetcher.iter();
         assigned
             .find(|assigned| assigned.is(topic, partition))
@@ -406,6 +410,7 @@ impl Consumer {
         partition: PartitionId,
         to: impl Into<Start>,
     ) -> Result<()> {
+        self.group.shared.check_owner()?;
         let (context, fetcher) = self.reading();
         fetcher.find(topic, partition)?.seek(&context, to.into())
     }
@@ -417,6 +422,7 @@ impl Consumer {
     ///
     /// [`Error::UnknownPartition`]: the member does not have this partition.
     pub fn pause(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
+        self.group.shared.check_owner()?;
         let (context, fetcher) = self.reading();
         fetcher.find(topic, partition)?.pause(&context, true);
         Ok(())
@@ -428,6 +434,7 @@ impl Consumer {
     ///
     /// [`Error::UnknownPartition`]: the member does not have this partition.
     pub fn resume(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
+        self.group.shared.check_owner()?;
         let (context, fetcher) = self.reading();
         fetcher.find(topic, partition)?.pause(&context, false);
         Ok(())
@@ -439,6 +446,7 @@ impl Consumer {
     ///
     /// As [`position`](Self::position).
     pub fn lag(&self) -> Result<u64> {
+        self.group.shared.check_owner()?;
         let context = self.context();
         let mut assigned = self.fetcher.iter();
         assigned.try_fold(0_u64, |sum, assigned| {
@@ -455,6 +463,7 @@ impl Consumer {
     ///
     /// With `auto_commit` what [`commit`](Self::commit) answers; the member has left all the same.
     pub fn leave(mut self) -> Result<()> {
+        self.group.shared.check_owner()?;
         let committed = if self.config.auto_commit {
             self.commit()
         } else {
@@ -465,7 +474,8 @@ impl Consumer {
     }
 
     fn go(&mut self) {
-        if !std::mem::replace(&mut self.left, true) {
+        // Only in its own process is it this member's to leave.
+        if self.group.shared.check_owner().is_ok() && !std::mem::replace(&mut self.left, true) {
             self.group.leave(self.seat.id);
         }
     }

@@ -57,11 +57,17 @@ impl Shared {
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
+        self.check_owner()?;
         if self.closed.load(Ordering::Acquire) {
             Err(Error::Closed)
         } else {
             Ok(())
         }
+    }
+
+    /// An error in a process that was forked from the one that opened the broker.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        self.host.check_owner()
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {

@@ -193,6 +193,7 @@ impl Shared {
         wish: Compression,
         records: impl Iterator<Item = Record<'a>>,
     ) -> Result<Range<Offset>> {
+        self.host.check_owner()?;
         let config = self.config();
         let options = BatchOptions {
             now: self.host.clock.now(),
@@ -253,6 +254,8 @@ impl Shared {
         if size > limit {
             return Err(Error::RecordTooLarge { size, limit });
         }
+        // Here, behind all user code: that may have forked.
+        self.host.check_owner()?;
         let mut guard = self.append.lock();
         let state = &mut *guard;
         // With the lock held: a close that begins after this syncs what is written here.

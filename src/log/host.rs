@@ -14,7 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, Owner};
+use crate::error::{Error, Result};
 use crate::segment::OpenFiles;
 use crate::sync::{Condvar, Mutex};
 
@@ -28,6 +29,7 @@ pub(crate) struct Host {
     pub(crate) files: OpenFiles,
     pub(crate) marks: Marks,
     pub(crate) flusher: Flusher,
+    owner: Owner,
 }
 
 /// How many sealed segments of a root stay open.
@@ -43,7 +45,68 @@ impl Host {
             files: OpenFiles::new(OPEN_FILES_MAX),
             marks,
             flusher,
+            owner: Owner::here(),
         })
+    }
+
+    /// An error in a process that was forked from the one that opened the root. Every call of a
+    /// handle asks this before it takes a lock or touches a file, and every drop before it does
+    /// anything but closing descriptors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    #[inline]
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        if self.owner.is_here() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
+        }
+    }
+
+    /// The process that opened the root, for whoever asks very often.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+}
+
+/// A thread of this process. One that was forked off does not have it: what is left of it there is
+/// left alone, for it can neither be waited for nor let go.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    owner: Owner,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a thread; `None` when the process is at its limit.
+    pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Option<Self> {
+        let owner = Owner::here();
+        let named = std::thread::Builder::new().name(name.to_owned());
+        let thread = named.spawn(run).ok();
+        thread.is_some().then_some(Self { owner, thread })
+    }
+
+    /// Waits for the thread's end, unless it is the one that asks.
+    pub(crate) fn join(mut self) {
+        if !self.owner.is_here() {
+            return;
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic has been reported by the panic hook.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.owner.is_here() {
+            std::mem::forget(self.thread.take());
+        }
     }
 }
 
@@ -59,7 +122,8 @@ pub(crate) struct Flusher {
     manual: bool,
     clock: Clock,
     shared: Arc<Queue>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    owner: Owner,
+    thread: Mutex<Option<Worker>>,
 }
 
 #[derive(Default)]
@@ -87,6 +151,7 @@ impl Flusher {
             manual,
             clock,
             shared: Arc::default(),
+            owner: Owner::here(),
             thread: Mutex::new(None),
         }
     }
@@ -127,8 +192,7 @@ impl Flusher {
         if thread.is_none() && !self.shared.chores.lock().stopped {
             let shared = Arc::clone(&self.shared);
             let clock = self.clock.clone();
-            let named = std::thread::Builder::new().name("ottla-flusher".to_owned());
-            *thread = named.spawn(move || shared.run(&clock)).ok();
+            *thread = Worker::start("ottla-flusher", move || shared.run(&clock));
         }
         thread.is_some()
     }
@@ -138,18 +202,17 @@ impl Flusher {
         self.shared.chores.lock().stopped = true;
         self.shared.wake.notify_all();
         let thread = self.thread.lock().take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // A panic of the flusher has been reported by the panic hook.
-            drop(thread.join());
+        if let Some(thread) = thread {
+            thread.join();
         }
     }
 }
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.stop();
+        if self.owner.is_here() {
+            self.stop();
+        }
     }
 }
 

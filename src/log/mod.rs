@@ -44,7 +44,7 @@ use std::time::Duration;
 pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::log_settings;
-pub(crate) use host::{Chore, Host};
+pub(crate) use host::{Chore, Host, Worker};
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
@@ -87,6 +87,9 @@ use std::ops::Range;
 /// A `Log` is a handle: cloning it is cheap, every method takes `&self`, and any number of threads
 /// may append and read at the same time. It works alone on any directory, without topics. When the
 /// last handle (and [`Reader`]) is dropped the log is closed as by [`Log::close`].
+///
+/// A handle belongs to the process that opened it. In one that is forked from it every call answers
+/// [`Error::Forked`], and dropping a handle closes descriptors and does nothing else.
 ///
 /// # Examples
 ///
@@ -163,6 +166,13 @@ struct Keeper(Arc<Shared>);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        if self.0.host.check_owner().is_err() {
+            // The flusher may have held the log at the fork, and is not here to let it go.
+            if let Some(mut lock) = self.0.lock.try_lock() {
+                *lock = None;
+            }
+            return;
+        }
         // Whoever wants to know how closing went calls `close`.
         drop(self.0.close());
         self.0.host.flusher.stop();
@@ -221,6 +231,17 @@ impl Log {
             shared,
             _keeper: Some(keeper),
         }
+    }
+
+    /// What is behind the handle, for the process that opened the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    #[inline]
+    fn here(&self) -> Result<&Shared> {
+        self.shared.host.check_owner()?;
+        Ok(&self.shared)
     }
 
     /// Appends a record and gives its offset.
@@ -290,13 +311,13 @@ impl Log {
     ///
     /// As [`Log::reader`], and [`Error::Unsupported`].
     pub fn reader_with(&self, from: impl Into<Start>, isolation: ReadIsolation) -> Result<Reader> {
-        let filter = self.shared.filter(isolation)?;
+        let filter = self.here()?.filter(isolation)?;
         Reader::new(self.clone(), from.into(), filter)
     }
 
     /// A reader of everything but what aborted and open transactions hold.
     pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
-        let filter = self.shared.transactions().map(Filter::Decided)?;
+        let filter = self.here()?.transactions().map(Filter::Decided)?;
         Reader::new(self.clone(), from.into(), filter)
     }
 
@@ -309,7 +330,7 @@ impl Log {
     ///   watermark.
     /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`], [`Error::Unsupported`].
     pub fn read(&self, offset: Offset) -> Result<Option<LogRecord>> {
-        self.shared.read_one(offset)
+        self.here()?.read_one(offset)
     }
 
     /// The first record whose timestamp is at or after a time; `None` when there is none (yet).
@@ -319,7 +340,7 @@ impl Log {
     ///
     /// [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`], [`Error::Unsupported`].
     pub fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
-        self.shared.offset_for_time(at)
+        self.here()?.offset_for_time(at)
     }
 
     /// Makes everything that was appended before the call survive power loss, and gives the new
@@ -331,7 +352,7 @@ impl Log {
     ///   log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
-        self.shared.flush()
+        self.here()?.flush()
     }
 
     /// The first offset that can be read. Retention and [`Log::truncate_prefix`] raise it.
@@ -371,17 +392,18 @@ impl Log {
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
         // What is there already is answered without a lock, or a consumer that is behind would
         // take one for every batch.
+        let shared = self.here()?;
         if self.high_watermark() > offset {
             return Ok(true);
         }
-        let until = deadline(self.shared.host.clock.instant(), timeout);
-        let mut ticket = self.shared.signal.ticket();
-        self.shared.let_appends_see();
+        let until = deadline(shared.host.clock.instant(), timeout);
+        let mut ticket = shared.signal.ticket();
+        shared.let_appends_see();
         loop {
             if self.high_watermark() > offset {
                 return Ok(true);
             }
-            self.shared.life.can_confirm()?;
+            shared.life.can_confirm()?;
             if !ticket.wait_until(until) {
                 return Ok(self.high_watermark() > offset);
             }
@@ -397,7 +419,7 @@ impl Log {
     /// [`Error::OffsetOutOfRange`] above the high watermark; [`Error::ReadOnly`],
     /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
     pub fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
-        self.shared.truncate_prefix(new_start)
+        self.here()?.truncate_prefix(new_start)
     }
 
     /// Drops the newest records, from an offset on; their offsets are given out again. It is
@@ -408,7 +430,7 @@ impl Log {
     /// [`Error::OffsetOutOfRange`] below the start or above the end; [`Error::ReadOnly`],
     /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
     pub fn truncate(&self, new_end: Offset) -> Result<()> {
-        self.shared.truncate(new_end)
+        self.here()?.truncate(new_end)
     }
 
     /// Forgets what `retention_ms` and `retention_bytes` say is to be forgotten: whole segments,
@@ -424,7 +446,7 @@ impl Log {
     /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
     /// [`Error::Corrupt`]: what was not deleted is still there.
     pub fn apply_retention(&self) -> Result<RetentionReport> {
-        self.shared.apply_retention()
+        self.here()?.apply_retention()
     }
 
     /// Compacts a log whose `cleanup_policy` says so: of every key the newest record stays, at its
@@ -442,7 +464,7 @@ impl Log {
     ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
     ///   there still is.
     pub fn compact(&self) -> Result<CompactionReport> {
-        self.shared.compact()
+        self.here()?.compact()
     }
 
     /// Closes the files of a log that nothing was appended to since this was called last.
@@ -453,13 +475,14 @@ impl Log {
 
     /// Compacts if enough of the log was not compacted yet; for upkeep.
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
-        self.shared.compact_if_worth_it()
+        self.here()?.compact_if_worth_it()
     }
 
-    /// The segments, oldest first.
+    /// The segments, oldest first; none in a process that was forked from the log's.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        self.shared.segment_infos()
+        self.here()
+            .map_or_else(|_| Vec::new(), Shared::segment_infos)
     }
 
     /// What opening the log found and did.
@@ -468,10 +491,11 @@ impl Log {
         &self.shared.report
     }
 
-    /// The settings, as they are now.
+    /// The settings, as they are now; the defaults in a process that was forked from the log's.
     #[must_use]
     pub fn config(&self) -> LogConfig {
-        self.shared.config().as_ref().clone()
+        let config = self.here().map(Shared::config);
+        config.map_or_else(|_| LogConfig::default(), |config| config.as_ref().clone())
     }
 
     /// Syncs everything, leaves every file exactly at its last entry, and gives up the lock. Other
@@ -483,7 +507,7 @@ impl Log {
     /// [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]: the lock is given up all the same,
     /// and the next opening recovers.
     pub fn close(&self) -> Result<()> {
-        if self.shared.managed {
+        if self.here()?.managed {
             return self.shared.flush().map(drop);
         }
         let closed = self.shared.close();
@@ -526,7 +550,10 @@ impl Log {
 
     /// Leaves a signal alone again.
     pub(crate) fn unwatch(&self, signal: &Arc<Signal>) {
-        self.shared.unwatch(signal);
+        // In a forked process nobody waits.
+        if let Ok(shared) = self.here() {
+            shared.unwatch(signal);
+        }
     }
 
     /// Applies other settings from now on.

@@ -33,6 +33,7 @@ pub(crate) fn open_alone_on(
     mode: OpenMode,
     manual: bool,
 ) -> Result<Log> {
+    let dir = &disk.absolute(dir).at(dir, "find")?;
     if mode == OpenMode::Write {
         make_dir(disk, dir)?;
     }
@@ -43,7 +44,7 @@ pub(crate) fn open_alone_on(
     }
     let (home, mark_key) = home_of(disk, dir)?;
     let marks_path = home.join(file_name::MARKS);
-    let in_root = home != dir;
+    let in_root = home != *dir;
     let (lock, marks) = match mode {
         OpenMode::Write => {
             let lock = take_lock(disk, &home)?;
@@ -60,7 +61,7 @@ pub(crate) fn open_alone_on(
     };
     let host = Host::new(disk.clone(), clock.clone(), marks, manual);
     let source = LogSource {
-        dir: dir.to_path_buf(),
+        dir: dir.clone(),
         mark_key,
         lock,
         managed: false,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::disk::File;
+use crate::disk::{File, Owner};
 use crate::error::{Error, Result};
 use crate::format::{DecodeError, LogRecord, OwnedRecords, RecordBatch, record_at};
 use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
@@ -65,6 +65,8 @@ pub struct Reader {
     current: Option<OwnedRecords>,
     position: Offset,
     filter: Filter,
+    /// The process that opened the log.
+    owner: Owner,
     failed: bool,
 }
 
@@ -81,8 +83,9 @@ struct Place {
 
 impl Reader {
     pub(super) fn new(log: Log, from: Start, filter: Filter) -> Result<Self> {
-        let (position, place) = log.shared.begin(from, &filter)?;
+        let (position, place) = log.here()?.begin(from, &filter)?;
         Ok(Self {
+            owner: log.shared.host.owner(),
             log,
             place,
             current: None,
@@ -105,7 +108,7 @@ impl Reader {
     ///
     /// As [`Log::reader`]; the reader then stays where it was.
     pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
-        let (position, place) = self.log.shared.begin(to.into(), &self.filter)?;
+        let (position, place) = self.log.here()?.begin(to.into(), &self.filter)?;
         self.place = place;
         self.position = position;
         self.current = None;
@@ -140,6 +143,10 @@ impl Reader {
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         if self.failed {
             return Ok(None);
+        }
+        if let Err(forked) = self.log.here() {
+            self.failed = true;
+            return Err(forked);
         }
         if let Some(current) = self.current.take() {
             let batch = current.into_batch();
@@ -178,8 +185,9 @@ impl Reader {
 
     /// The next record that is not below the position.
     fn next_record(&mut self) -> Result<Option<LogRecord>> {
+        let here = self.owner.is_here();
         loop {
-            if let Some(current) = &mut self.current {
+            if let Some(current) = self.current.as_mut().filter(|_| here) {
                 if let Some(record) = current.next() {
                     self.position = record.offset.saturating_add(1);
                     return Ok(Some(record));

@@ -135,9 +135,12 @@ impl Topic {
         self.shared.partition_count()
     }
 
-    /// The settings, as they are now.
+    /// The settings, as they are now; the defaults in a process that was forked from the topic's.
     #[must_use]
     pub fn config(&self) -> TopicConfig {
+        if self.shared.host().check_owner().is_err() {
+            return TopicConfig::default();
+        }
         self.shared.config().as_ref().clone()
     }
 

@@ -109,8 +109,9 @@ impl TopicShared {
         self.partitions.count()
     }
 
-    /// An error when the topic was deleted or closed.
+    /// An error when the topic was deleted or closed, or opened by another process.
     pub(crate) fn check_alive(&self) -> Result<()> {
+        self.host.check_owner()?;
         match self.life.load(Ordering::Acquire) {
             LIVE => Ok(()),
             _ => Err(self.explain(Error::Closed)),
@@ -156,6 +157,7 @@ impl TopicShared {
 
     #[cold]
     fn open_log<'a>(&self, partition: PartitionId, slot: &'a Slot) -> Result<&'a Log> {
+        self.host.check_owner()?;
         slot.get_or_open(|| {
             self.check_alive()?;
             let dir = self.dir(partition);

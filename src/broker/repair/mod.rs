@@ -92,12 +92,13 @@ pub fn repair(dir: impl AsRef<Path>) -> Result<RepairReport> {
 
 /// The same on any disk and clock.
 pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
+    let dir = &disk.absolute(dir).at(dir, "find")?;
     if !seems_root(disk, dir)? {
         return repair_alone(disk, clock, dir);
     }
     let lock = take_lock(disk, dir)?;
     let mut report = RepairReport {
-        dir: dir.to_path_buf(),
+        dir: dir.clone(),
         found: verify_on(disk, clock, dir)?,
         ..RepairReport::default()
     };

@@ -124,6 +124,26 @@ pub(super) fn lies_on(_: &File) -> LiesOn {
     LiesOn::Another
 }
 
+/// Has a handler run in every process that is forked from this one, before `fork` returns there.
+/// False when it could not be put in place, for want of memory.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "neither std nor libc has pthread_atfork")]
+pub(in crate::disk) fn on_fork(child: extern "C" fn()) -> bool {
+    type Handler = Option<extern "C" fn()>;
+    // SAFETY: the declaration is that of POSIX; every C library that std runs on has it.
+    unsafe extern "C" {
+        fn pthread_atfork(prepare: Handler, parent: Handler, child: Handler) -> libc::c_int;
+    }
+    // SAFETY: the handler is a function of this program, which is there for as long as the process
+    // is, and does only what is allowed in a process that was forked from one with many threads.
+    unsafe { pthread_atfork(None, None, Some(child)) == 0 }
+}
+
+#[cfg(not(unix))]
+pub(in crate::disk) fn on_fork(_: extern "C" fn()) -> bool {
+    true
+}
+
 /// An open-file-description lock on the whole file, for writing: false when somebody has one, or
 /// a POSIX record lock, as a JVM takes. It belongs to the open file, so it also keeps out a second
 /// handle of this process, and ends with the last copy of the descriptor at the latest.

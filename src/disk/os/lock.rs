@@ -10,13 +10,15 @@
 //!
 //! A lock is given back by name and not only by closing its file: while another thread starts a
 //! process, that process has copies of all descriptors for a moment, and they would keep the lock.
-//! A child of `fork` that outlives its parent without `exec` does keep it.
+//! A child of `fork` without `exec` does keep it for as long as it has the descriptors. It does not
+//! give it back by name: that would take it from its parent.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
 use super::{calls, open_regular};
+use crate::disk::Owner;
 
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
@@ -29,13 +31,26 @@ pub(crate) struct OsLock {
 
 /// An open file that holds a lock.
 #[derive(Debug)]
-struct Held(File);
+struct Held {
+    file: File,
+    owner: Owner,
+}
+
+impl Held {
+    fn new(file: File) -> Self {
+        let owner = Owner::here();
+        Self { file, owner }
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if !self.owner.is_here() {
+            return;
+        }
         // Closing the file ends the locks as well, if nobody has a copy of the descriptor.
-        calls::unlock_description(&self.0).ok();
-        self.0.unlock().ok();
+        calls::unlock_description(&self.file).ok();
+        self.file.unlock().ok();
     }
 }
 
@@ -59,12 +74,12 @@ impl OsLock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let file = Held(file);
-            if !calls::lock_description(&file.0)? {
+            let file = Held::new(file);
+            if !calls::lock_description(&file.file)? {
                 return Ok(None);
             }
             // Whoever opened the file before somebody replaced it has locked nothing of worth.
-            if is_at(&file.0, path)? {
+            if is_at(&file.file, path)? {
                 return Ok(Some(Self { file, directory }));
             }
         }
@@ -75,7 +90,7 @@ impl OsLock {
     #[cfg(test)]
     pub(super) fn copies(&self) -> Vec<File> {
         let held = self.directory.iter().chain([&self.file]);
-        held.filter_map(|held| held.0.try_clone().ok()).collect()
+        held.filter_map(|held| held.file.try_clone().ok()).collect()
     }
 }
 
@@ -95,7 +110,7 @@ fn lock_directory(path: &Path) -> Layer {
         return Layer::Missing;
     };
     match directory.try_lock() {
-        Ok(()) => Layer::Held(Held(directory)),
+        Ok(()) => Layer::Held(Held::new(directory)),
         Err(TryLockError::WouldBlock) => Layer::Refused,
         Err(TryLockError::Error(_)) => Layer::Missing,
     }

@@ -15,6 +15,7 @@ use std::path::Path;
 use super::{Access, Entry, EntryKind, LiesOn, advance};
 use crate::types::Timestamp;
 
+pub(super) use calls::on_fork;
 pub(super) use lock::OsLock;
 
 /// The operating system's disk.

@@ -55,6 +55,7 @@ impl Delivery {
     /// What the append of the batch answered (see [`Topic::append`](crate::Topic::append)): every
     /// record of the batch gets the same error, and none of them was appended.
     pub fn wait(&self) -> Result<Appended> {
+        self.producer.check_owner()?;
         let batch = &self.ticket.batch;
         if !batch.wait() {
             self.producer.append_now(batch);
@@ -66,7 +67,8 @@ impl Delivery {
     /// Whether [`Delivery::wait`] would answer at once.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.ticket.batch.outcome.lock().is_some()
+        // In a process that was forked from the producer's, it answers an error at once.
+        self.producer.check_owner().is_err() || self.ticket.batch.outcome.lock().is_some()
     }
 }
 
@@ -164,6 +166,7 @@ fn copy_of(error: &Error) -> Error {
         },
         Error::Unsupported { what } => Error::Unsupported { what: what.clone() },
         Error::ReadOnly => Error::ReadOnly,
+        Error::Forked => Error::Forked,
         // The rest no append answers, but for the end of the topic's life.
         _ => Error::Closed,
     }

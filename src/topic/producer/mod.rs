@@ -145,18 +145,27 @@ impl Producer {
     /// The first error that a batch met, after all were tried. Those records are not appended, and
     /// their deliveries say so.
     pub fn flush(&self) -> Result<()> {
+        self.shared.check_owner()?;
         self.shared.flush()
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // The deliveries tell what went wrong.
-        drop(self.shared.flush());
+        // In a forked process, what waits is appended by the process that it was sent in.
+        if self.shared.check_owner().is_ok() {
+            // The deliveries tell what went wrong.
+            drop(self.shared.flush());
+        }
     }
 }
 
 impl Shared {
+    /// An error in a process that was forked from the producer's.
+    fn check_owner(&self) -> Result<()> {
+        self.topic.shared().host().check_owner()
+    }
+
     fn send(self: &Arc<Self>, record: &Record<'_>) -> Result<Delivery> {
         let topic = self.topic.shared();
         topic.check_alive()?;
