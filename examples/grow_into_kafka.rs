@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ottla::{Broker, Record, Result, TopicConfig};
+use ottla::{Broker, ConsumerConfig, Record, Result, TopicConfig};
 
 fn main() -> Result<()> {
     let dir = std::env::args().nth(1).unwrap_or_else(|| "data".to_owned());
@@ -39,7 +39,7 @@ fn main() -> Result<()> {
 }
 
 /// A topic with some records, and a group that has read half of them.
-fn fill(dir: &Path) -> Result<usize> {
+pub(crate) fn fill(dir: &Path) -> Result<usize> {
     let broker = Broker::open(dir)?;
     let config = TopicConfig::default().partitions(4);
     let flights = broker.create_topic_if_absent("flights", config)?;
@@ -48,19 +48,28 @@ fn fill(dir: &Path) -> Result<usize> {
         flights.append(Record::keyed(&tail, "departed EWR"))?;
     }
     let group = broker.group("departure-board")?;
-    let mut consumer = group.join(["flights"])?;
-    let half = consumer.poll(Duration::ZERO)?;
-    println!(
-        "{} records are read and committed by the group departure-board",
-        half.len()
-    );
-    consumer.commit()?;
-    consumer.leave()?;
-    let mut records = 0;
+    let (mut records, mut read) = (0, 0);
     for partition in 0..flights.partition_count() {
         let log = flights.partition(partition)?;
         records += log.reader(log.start_offset())?.count();
+        let next = group.committed("flights", partition)?.unwrap_or(0);
+        let before = log.reader(log.start_offset())?;
+        read += before
+            .take_while(|record| record.as_ref().is_ok_and(|record| record.offset < next))
+            .count();
     }
+    let half = (records / 2).saturating_sub(read);
+    let limit = u32::try_from(half.max(1)).unwrap_or(u32::MAX);
+    let mut consumer = group.join_with(
+        ["flights"],
+        ConsumerConfig::default().max_poll_records(limit),
+    )?;
+    if half > 0 {
+        read += consumer.poll(Duration::ZERO)?.len();
+        consumer.commit()?;
+    }
+    consumer.leave()?;
+    println!("# {read} of {records} records are read and committed by the group departure-board.");
     // What makes the directory a broker at rest. Handles must not outlive it, or they say Closed.
     broker.close()?;
     Ok(records)

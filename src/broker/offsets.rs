@@ -2,16 +2,24 @@
 //! first commit needs it, each partition when its first group does.
 //!
 //! Knows nothing about what a commit is.
+//!
+//! A partition whose directory is gone, though something was committed in it, is *lost*: to make it
+//! anew would let its groups begin at the start of everything, in silence. So nothing is made in its
+//! place before the user has said so.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::{Corruption, MarkKey, file_name};
 use crate::group::OffsetLogs;
-use crate::log::Log;
-use crate::topic::{Topic, TopicConfig, TopicShared};
-use crate::types::{CleanupPolicy, PartitionId, TopicName};
+use crate::log::{Host, Log};
+use crate::topic::{PartitionDir, Topic, TopicConfig, TopicShared};
+use crate::types::{CleanupPolicy, Offset, PartitionId, TopicName};
 
 use super::root::{Root, invalid_name};
+use super::state::CatalogState;
 
 /// Names that Kafka keeps for itself.
 const RESERVED: [&str; 4] = [
@@ -46,11 +54,13 @@ pub(super) fn offsets_config() -> TopicConfig {
 /// The logs of `__consumer_offsets`.
 pub(super) struct Offsets {
     root: Arc<Root>,
+    /// The partitions that were lost when the root was opened.
+    lost: BTreeSet<PartitionId>,
 }
 
 impl Offsets {
-    pub(super) fn new(root: Arc<Root>) -> Self {
-        Self { root }
+    pub(super) fn new(root: Arc<Root>, lost: BTreeSet<PartitionId>) -> Self {
+        Self { root, lost }
     }
 
     fn there(&self) -> Option<Topic> {
@@ -71,7 +81,49 @@ impl Offsets {
     }
 }
 
+/// The partitions of `__consumer_offsets` that are lost. `committed` says how far each went, by what
+/// was written down of them apart from their own files.
+pub(super) fn lost_partitions(
+    host: &Host,
+    root: &Path,
+    state: &CatalogState,
+    committed: impl Fn(PartitionId) -> Offset,
+) -> Result<BTreeSet<PartitionId>> {
+    let name = TopicName::new(OFFSETS_TOPIC).ok();
+    let Some(entry) = name.and_then(|name| state.find(&name)) else {
+        return Ok(BTreeSet::new());
+    };
+    let mut lost = BTreeSet::new();
+    for partition in 0..entry.partitions {
+        let key = MarkKey {
+            topic: entry.id,
+            partition,
+        };
+        let mark = host.marks.find(key).map_or(0, |mark| mark.flushed_offset);
+        if mark.max(committed(partition)) == 0 {
+            continue;
+        }
+        let dir = PartitionDir::new(root, &entry.name, entry.id, partition);
+        if !dir.exists(&host.disk)? {
+            lost.insert(partition);
+        }
+    }
+    Ok(lost)
+}
+
 impl OffsetLogs for Offsets {
+    fn lost(&self, partition: PartitionId) -> Option<Error> {
+        let name = file_name::partition_dir(OFFSETS_TOPIC, partition);
+        self.lost.contains(&partition).then(|| {
+            let reason = Corruption::malformed(
+                "the directory is missing, and what its groups have committed: close the broker \
+                 and put the directory back from a copy, or run ottla::repair, which makes an \
+                 empty one; or reset the group",
+            );
+            Error::corrupt(&self.root.path.join(name), 0, reason)
+        })
+    }
+
     fn count(&self) -> u32 {
         self.there()
             .map_or(OFFSETS_PARTITIONS, |topic| topic.partition_count())
@@ -89,6 +141,15 @@ impl OffsetLogs for Offsets {
 
     fn make(&self, partition: PartitionId) -> Result<Log> {
         self.root.check_writable()?;
-        self.make_topic()?.log(partition).cloned()
+        let topic = self.make_topic()?;
+        let dir = topic.dir(partition);
+        if self.lost.contains(&partition) && !dir.exists(&self.root.host.disk)? {
+            // The user has said to go on without it. What the mark speaks of is gone.
+            self.root.host.marks.forget(MarkKey {
+                topic: topic.id(),
+                partition,
+            })?;
+        }
+        topic.log(partition).cloned()
     }
 }

@@ -18,7 +18,7 @@ use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{Host, Marks, OpenEvent, OpenMode, OpenReport, make_dir, take_lock};
 use crate::topic::PartitionDir;
-use crate::types::{Settings as _, TopicName};
+use crate::types::{PartitionId, Settings as _, TopicId, TopicName};
 
 use super::catalog::Catalog;
 use super::core::Core;
@@ -69,7 +69,7 @@ pub(super) fn open(
     };
     opening.report_bad_settings();
     opening.settle()?;
-    let groups = opening.groups();
+    let groups = opening.groups()?;
     if !found.clean {
         opening.open_logs();
         opening.recover_commits(&groups);
@@ -111,8 +111,10 @@ pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Ar
         },
         lock: None,
     };
+    opening.report_read_only(&found);
     opening.report_bad_settings();
-    let groups = opening.groups();
+    opening.report_missing(|id, partition| found.is_elsewhere(id, partition))?;
+    let groups = opening.groups()?;
     opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
     Ok(Core::new(
         opening.root,
@@ -149,13 +151,57 @@ impl Odd {
 }
 
 impl Opening {
-    fn groups(&self) -> Coordinator {
-        Coordinator::new(CoordinatorSource {
-            host: Arc::clone(&self.root.host),
-            directory: Arc::clone(&self.root.directory),
-            offsets: Box::new(Offsets::new(Arc::clone(&self.root))),
-            read_only: self.root.mode == OpenMode::Read,
-        })
+    /// The groups of the root; tells of those whose commits are lost.
+    fn groups(&mut self) -> Result<Coordinator> {
+        let root = &self.root;
+        let lost = {
+            let catalog = root.catalog.lock();
+            rest::lost_commits(&root.host, &root.path, catalog.state())?
+        };
+        for partition in &lost {
+            self.report.events.push(OpenEvent::LogUnusable {
+                path: root
+                    .path
+                    .join(file_name::partition_dir(OFFSETS_TOPIC, *partition)),
+                reason: "the directory is missing, and what its groups have committed: they \
+                         cannot be joined before it is put back, or made empty by repair"
+                    .to_owned(),
+            });
+        }
+        Ok(Coordinator::new(CoordinatorSource {
+            host: Arc::clone(&root.host),
+            directory: Arc::clone(&root.directory),
+            offsets: Box::new(Offsets::new(Arc::clone(root), lost)),
+            read_only: root.mode == OpenMode::Read,
+        }))
+    }
+
+    /// Tells of directories of partitions that are not there, and should be.
+    fn report_missing(
+        &mut self,
+        is_elsewhere: impl Fn(TopicId, PartitionId) -> bool,
+    ) -> Result<()> {
+        let disk = &self.root.host.disk;
+        let catalog = self.root.catalog.lock();
+        let there = disk.list(&self.root.path).at(&self.root.path, "list")?;
+        let there: BTreeSet<_> = there.into_iter().map(|entry| entry.name).collect();
+        for name in missing_dirs(catalog.state(), &there, is_elsewhere) {
+            self.report.events.push(OpenEvent::LogUnusable {
+                path: self.root.path.join(name),
+                reason: "the directory is missing".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Says why opening for writing would be refused.
+    fn report_read_only(&mut self, found: &rest::Found) {
+        if let Some(reason) = found.read_only_because() {
+            self.report.events.push(OpenEvent::LeftAlone {
+                path: self.root.path.join(file_name::CLUSTER_METADATA),
+                reason: reason.to_owned(),
+            });
+        }
     }
 
     fn report_bad_settings(&mut self) {
@@ -224,7 +270,10 @@ impl Opening {
             PartitionDir::sync_root(disk, root)?;
         }
         // After an end that was not clean every log is opened, and tells of itself.
-        let missing = self.report.clean.then(|| missing_dirs(state, &known));
+        let missing = self
+            .report
+            .clean
+            .then(|| missing_dirs(state, &known, |_topic, _partition| false));
         for name in missing.into_iter().flatten() {
             self.report.events.push(OpenEvent::LogUnusable {
                 path: root.join(name),
@@ -244,15 +293,25 @@ impl Opening {
     }
 }
 
-/// The directories of partitions that should be there and are not.
-fn missing_dirs(state: &CatalogState, there: &BTreeSet<String>) -> Vec<String> {
+/// The directories of partitions that should be there and are not. Those of `__consumer_offsets` are
+/// made when they are first used; `lost_commits` tells of them.
+fn missing_dirs(
+    state: &CatalogState,
+    there: &BTreeSet<String>,
+    is_elsewhere: impl Fn(TopicId, PartitionId) -> bool,
+) -> Vec<String> {
     let topics = state.topics();
-    let all = topics.filter(|entry| entry.name.as_str() != OFFSETS_TOPIC);
-    let names = all.flat_map(|entry| {
-        let name = entry.name.as_str();
-        (0..entry.partitions).map(move |partition| file_name::partition_dir(name, partition))
-    });
-    names.filter(|name| !there.contains(name)).collect()
+    let topics = topics.filter(|entry| entry.name.as_str() != OFFSETS_TOPIC);
+    let mut missing = Vec::new();
+    for entry in topics {
+        for partition in 0..entry.partitions {
+            let name = file_name::partition_dir(entry.name.as_str(), partition);
+            if !there.contains(&name) && !is_elsewhere(entry.id, partition) {
+                missing.push(name);
+            }
+        }
+    }
+    missing
 }
 
 /// What became of an entry of a root.

@@ -91,15 +91,15 @@ impl TopicEntry {
         MetadataRecord::RemoveTopic { id: self.id }
     }
 
-    /// The records that make the topic what another config says.
+    /// The records that make the topic what another config says. A setting whose value stays is
+    /// left in the words that it has: they may be Kafka's.
     pub(super) fn alteration(&self, config: &TopicConfig) -> Vec<MetadataRecord> {
         let wanted = config.deviations();
-        let ours = TopicConfig::default().entries();
+        let before = self.config().0.partitions(config.partitions).entries();
         let mut records = Vec::new();
-        for (name, _) in ours {
-            let (old, new) = (self.settings.get(name), wanted.get(name));
+        for ((name, old), (_, new)) in before.into_iter().zip(config.entries()) {
             if old != new {
-                records.push(self.setting(name, new.map(String::as_str)));
+                records.push(self.setting(name, wanted.get(name).map(String::as_str)));
             }
         }
         records.extend((self.partitions..config.partitions).map(|added| self.partition(added)));

@@ -178,6 +178,7 @@ impl Look {
     /// Partitions whose directory is gone, and their records with it.
     pub(super) fn missing_dirs(&self, state: &CatalogState) -> Result<Vec<Problem>> {
         let mut missing = Vec::new();
+        let lost = rest::lost_commits(&self.host, &self.root, state)?;
         for entry in state.topics() {
             for partition in 0..entry.partitions {
                 let name = file_name::partition_dir(entry.name.as_str(), partition);
@@ -192,12 +193,19 @@ impl Look {
                 let mark = self.host.marks.find(key).unwrap_or_default();
                 let offsets = mark.log_start_offset..mark.flushed_offset;
                 // Partitions of this topic are made when they are first used.
-                if entry.name.as_str() == OFFSETS_TOPIC && offsets.is_empty() {
+                if entry.name.as_str() == OFFSETS_TOPIC && !lost.contains(&partition) {
                     continue;
                 }
+                // A node of a larger cluster holds a part of it.
+                let rest = self.rest.as_ref();
+                let severity = if rest.is_ok_and(|rest| rest.is_elsewhere(entry.id, partition)) {
+                    Severity::Note
+                } else {
+                    Severity::Damage
+                };
                 missing.push(Problem {
                     offsets,
-                    ..problem(Severity::Damage, &path, ProblemKind::Missing)
+                    ..problem(severity, &path, ProblemKind::Missing)
                 });
             }
         }

@@ -42,6 +42,8 @@ pub(crate) const BOOTSTRAP: &str = "bootstrap.checkpoint";
 pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata-0";
 /// The quorum, in that directory.
 pub(crate) const QUORUM_CHECKPOINT: &str = "00000000000000000000-0000000000.checkpoint";
+/// Kafka's note of the last election, in that directory.
+pub(crate) const QUORUM_STATE: &str = "quorum-state";
 /// There while a root is cleanly closed.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// How far each partition is flushed.

@@ -84,16 +84,42 @@ impl<'a> Cursor<'a> {
         (0..count).map(|_| element(self)).collect()
     }
 
-    /// Steps over the tagged fields at the end of a struct.
-    pub(super) fn tags(&mut self, family: Family) -> Result<(), Corruption> {
-        if family == Family::Flexible {
-            for _ in 0..self.uvarint()? {
-                self.uvarint()?;
-                let size = to_usize(u64::from(self.uvarint()?));
-                self.bytes(size)?;
-            }
+    /// An array of a flexible version that may be null.
+    pub(super) fn nullable_list<T>(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<T, Corruption>,
+    ) -> Result<Option<Vec<T>>, Corruption> {
+        let Some(count) = self.length_plus_one()? else {
+            return Ok(None);
+        };
+        if count > self.rest().len() {
+            return Err(COUNT);
+        }
+        (0..count)
+            .map(|_| element(self))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// Looks at each of the tagged fields at the end of a struct of a flexible version.
+    pub(super) fn each_tag(
+        &mut self,
+        mut look: impl FnMut(u32, &mut Cursor<'a>) -> Result<(), Corruption>,
+    ) -> Result<(), Corruption> {
+        for _ in 0..self.uvarint()? {
+            let tag = self.uvarint()?;
+            let size = to_usize(u64::from(self.uvarint()?));
+            look(tag, &mut Cursor::new(self.bytes(size)?))?;
         }
         Ok(())
+    }
+
+    /// Steps over the tagged fields at the end of a struct.
+    pub(super) fn tags(&mut self, family: Family) -> Result<(), Corruption> {
+        match family {
+            Family::Plain => Ok(()),
+            Family::Flexible => self.each_tag(|_tag, _field| Ok(())),
+        }
     }
 
     fn length_plus_one(&mut self) -> Result<Option<usize>, Corruption> {
@@ -154,6 +180,17 @@ pub(super) trait PutWire: PutBytes {
     /// No tagged fields.
     fn put_no_tags(&mut self) {
         self.put_uvarint(0);
+    }
+
+    /// Tagged fields, in the order of their tags.
+    fn put_tags(&mut self, tags: &[(u32, Vec<u8>)]) {
+        let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        self.put_uvarint(size(tags.len()));
+        for (tag, field) in tags {
+            self.put_uvarint(*tag);
+            self.put_uvarint(size(field.len()));
+            self.put(field);
+        }
     }
 }
 

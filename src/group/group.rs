@@ -127,6 +127,7 @@ impl Group {
         strict: bool,
     ) -> Result<Seat> {
         self.shared.check_writable()?;
+        self.shared.store.check(self.id.as_str())?;
         if strict {
             let missing = joining
                 .topics

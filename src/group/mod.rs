@@ -119,6 +119,9 @@ impl ConsumerGroup {
     ///
     /// - [`Error::UnknownTopic`]: there is no such topic (yet).
     /// - [`Error::InvalidConfig`]: there is no topic in the list.
+    /// - [`Error::Corrupt`]: the directory that holds what the group has committed is missing. Put it
+    ///   back, or let [`repair`](crate::repair) make an empty one, or say with [`reset`](Self::reset)
+    ///   where the group goes on.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn join<S: AsRef<str>>(&self, topics: impl IntoIterator<Item = S>) -> Result<Consumer> {
         self.join_with(topics, ConsumerConfig::default())

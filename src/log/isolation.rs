@@ -10,11 +10,11 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::format::BatchHeader;
+use crate::format::{BatchHeader, RecordBatch};
 use crate::types::{Offset, ReadIsolation};
 
-use super::Shared;
 use super::compact::Survey;
+use super::{Log, Shared};
 
 /// Which batches a reader steps over, and where it stops.
 #[derive(Clone, Debug, Default)]
@@ -74,5 +74,27 @@ impl Shared {
         })?;
         *known = Some((at, Arc::clone(&survey)));
         Ok(survey)
+    }
+}
+
+impl Log {
+    /// Looks at every control batch from an offset on, in their order: no reader shows them. For a
+    /// log that nobody truncates meanwhile.
+    pub(crate) fn each_control_batch(
+        &self,
+        from: Offset,
+        mut look: impl FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let segments: Vec<_> = self.shared.segments.read().iter().cloned().collect();
+        for segment in &segments {
+            let base = segment.base_offset();
+            self.shared.find_in(segment, base, |shared, raw| {
+                if raw.header.is_control() && raw.header.next_offset() > from {
+                    look(&shared.decode(raw, segment)?)?;
+                }
+                Ok(None::<()>)
+            })?;
+        }
+        Ok(())
     }
 }

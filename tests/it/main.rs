@@ -13,6 +13,7 @@ mod compaction;
 mod concurrency;
 mod flights;
 mod foreign_records;
+mod grow_into_kafka;
 mod helpers;
 mod latest_state;
 mod panics;

@@ -26,9 +26,12 @@ use crate::log::{
     rename_whole, repair_alone, repair_log, seems_root, set_odd_aside, take_lock,
 };
 use crate::topic::PartitionDir;
+use crate::types::TopicName;
 
 use super::BrokerConfig;
+use super::offsets::OFFSETS_TOPIC;
 use super::open;
+use super::rest;
 use super::verify::{Look, owner_of, verify_on};
 
 /// Files of a root that are written anew when they are not there.
@@ -117,6 +120,7 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     } else {
         let newer = mend.root_files()?;
         mend.logs(newer)?;
+        mend.lost_commits()?;
         mend.bring_to_rest(lock)?;
     }
     report.remaining = verify_on(disk, clock, dir)?;
@@ -299,6 +303,29 @@ impl Mend<'_> {
             self.report.rebuilt.push(path);
         }
         Ok(true)
+    }
+
+    /// Makes empty directories in the place of partitions of `__consumer_offsets` that are lost:
+    /// opening does not, before somebody has said so by calling this.
+    fn lost_commits(&mut self) -> Result<()> {
+        let look = Look::at(self.disk, self.clock, self.root);
+        let name = TopicName::new(OFFSETS_TOPIC).ok();
+        let (Ok(state), Some(name)) = (&look.state, name) else {
+            return Ok(());
+        };
+        let Some(entry) = state.find(&name) else {
+            return Ok(());
+        };
+        for partition in rest::lost_commits(&look.host, self.root, state)? {
+            let dir = PartitionDir::new(self.root, &entry.name, entry.id, partition);
+            dir.make(self.disk)?;
+            self.disk.sync_dir(self.root).at(self.root, "sync")?;
+            dir.sync(self.disk)?;
+            self.report
+                .rebuilt
+                .push(dir.path().join(file_name::PARTITION_METADATA));
+        }
+        Ok(())
     }
 
     /// Opens and closes the root, if it opens: what can be derived is written anew then. What is

@@ -11,76 +11,24 @@
 //!    read; after any other end there are none, and opening a log checks all of it.
 //! 3. It can be begun again after a crash at any point: nothing is taken away that it reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, EntryKind};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{IoContext, Result};
 use crate::format::checkpoint::{self, PartitionOffset};
-use crate::format::properties::RootIdentity;
 use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, file_name};
 use crate::log::Host;
 use crate::types::{Durability, Offset, PartitionId, Position, TopicId, TopicName};
 
 use super::super::BrokerConfig;
 use super::super::catalog::Catalog;
+use super::super::offsets::{OFFSETS_TOPIC, lost_partitions};
 use super::super::state::{CatalogState, TopicEntry};
 use super::Found;
-use super::kafka::{KafkaState, KafkaTopic};
+use super::kafka::KafkaState;
 use super::settings::from_kafka;
-
-/// The setting of topics whose older records stand elsewhere.
-const TIERED: &str = "remote.storage.enable";
-
-/// Whether everything that Kafka's metadata names is in this one directory.
-///
-/// # Errors
-///
-/// [`Error::Unsupported`] for a root that is one of several.
-pub(super) fn check(kafka: &KafkaState, identity: &RootIdentity, dir: &Path) -> Result<()> {
-    for topic in kafka.topics.values() {
-        if topic.settings.get(TIERED).is_some_and(|is| is == "true") {
-            return Err(Error::Unsupported {
-                what: format!(
-                    "topic {} is tiered ({TIERED}), says {}: a part of it is not in this \
-                     directory; turn that off under the broker first, or open it read-only",
-                    topic.name,
-                    dir.display(),
-                ),
-            });
-        }
-        let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-        for (number, partition) in (0..).zip(topic.partitions.values()) {
-            if partition.partition != number || number >= count {
-                return Err(unsupported(dir, topic, "lacks a partition"));
-            }
-            if partition.replicas != [identity.node_id] {
-                return Err(unsupported(dir, topic, "is not on this node alone"));
-            }
-            // Ids of 15 zeros and a byte are Kafka's words for "not known yet".
-            let elsewhere = |id: &[u8; 16]| {
-                let known = id.iter().take(15).any(|byte| *byte != 0);
-                known && Some(*id) != identity.directory_id
-            };
-            if partition.directories.iter().any(elsewhere) {
-                return Err(unsupported(dir, topic, "is in another log directory"));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn unsupported(dir: &Path, topic: &KafkaTopic, how: &str) -> Error {
-    Error::Unsupported {
-        what: format!(
-            "topic {} {how}, says {}: only a broker that was the only one, with one log directory, \
-             can be taken over; move the topic there first, or open it read-only",
-            topic.name,
-            dir.display(),
-        ),
-    }
-}
 
 /// The catalog that says what Kafka's metadata says (1).
 pub(super) fn catalog_of(
@@ -178,6 +126,41 @@ fn marks_of(disk: &Disk, root: &Path, clean: bool, logs: &[LogFiles]) -> Result<
         marks.push(mark);
     }
     Ok(marks)
+}
+
+/// The partitions of `__consumer_offsets` that are lost, of the topics of a catalog: something was
+/// committed in them, and their directories are gone.
+pub(in crate::broker) fn lost_commits(
+    host: &Host,
+    root: &Path,
+    catalog: &CatalogState,
+) -> Result<BTreeSet<PartitionId>> {
+    let told = told_of(&host.disk, root)?;
+    lost_partitions(host, root, catalog, told)
+}
+
+/// How far a partition of `__consumer_offsets` went, as far as a broker has written that down.
+fn told_of(disk: &Disk, root: &Path) -> Result<impl Fn(PartitionId) -> Offset> {
+    // A broker writes the second every few seconds, the first every minute.
+    let synced = read_offsets(disk, root, file_name::RECOVERY_POINTS)?;
+    let seen = read_offsets(disk, root, file_name::HIGH_WATERMARKS)?;
+    Ok(move |partition| {
+        let place = (OFFSETS_TOPIC.to_owned(), partition);
+        let told = [&synced, &seen].map(|offsets| offsets.get(&place).copied().unwrap_or(0));
+        told.into_iter().max().unwrap_or(0)
+    })
+}
+
+/// What was written down of lost partitions, to be written down again: it is all that is known.
+pub(super) fn lost_recovery_points(
+    host: &Host,
+    root: &Path,
+    catalog: &CatalogState,
+) -> Result<BTreeMap<PartitionId, Offset>> {
+    let lost = lost_commits(host, root, catalog)?;
+    let told = told_of(&host.disk, root)?;
+    let lost = lost.into_iter();
+    Ok(lost.map(|partition| (partition, told(partition))).collect())
 }
 
 /// The files of one partition that say something by their names.

@@ -1,14 +1,20 @@
-//! What Kafka's metadata says about topics: `__cluster_metadata-0`, its newest snapshot and its log
-//! behind that, replayed.
+//! What Kafka's metadata says about topics and about who else keeps them: `__cluster_metadata-0`,
+//! its newest snapshot and its log behind that, replayed.
 //!
-//! Knows nothing about our own catalog. Only records about topics are understood; all others stay
-//! where they are, for the log itself stays, and only ever grows by what [`append`] writes behind
-//! its end. That is how nothing that Kafka holds is lost: access rules, quotas, users.
+//! Knows nothing about our own catalog. `format/metadata/kinds.rs` says of each kind of record what
+//! becomes of it. What is carried stays where it is, for the log itself stays, and only ever grows
+//! by what [`append`] writes behind its end. That is how nothing that Kafka holds is lost: access
+//! rules, quotas, users.
 //!
 //! 1. Records between BEGIN and END TRANSACTION count when END is there.
 //! 2. A single node commits everything in its log when it starts, so all of it counts.
 //! 3. What cannot be read is refused, for a topic that is overlooked here is gone: damage (after a
-//!    crash of the broker, but for a torn end), and records about topics in a later version.
+//!    crash of the broker, but for a torn end), and records about topics in a later version. A
+//!    record of an unknown kind keeps the root from being written, for it may say where a partition
+//!    is; what is known can still be looked at.
+//! 4. The newest voters count: those of the log, else of the snapshot, else of the file that the
+//!    quorum began with, else of `quorum-state`, which names them where brokers are told the voters
+//!    by their properties.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,8 +24,10 @@ use bytes::Bytes;
 
 use crate::error::{Error, IoContext, Result};
 use crate::format::metadata::{
-    MetadataRecord, PartitionRecord, TOPIC_RESOURCE, decode_snapshot, is_about_topics,
+    MetadataRecord, PartitionChange, PartitionRecord, Snapshot, TOPIC_RESOURCE, Treatment,
+    decode_quorum_state, treatment, voters_in,
 };
+use crate::format::properties;
 use crate::format::{Corruption, DecodeError, MarkKey, MetadataFile, file_name};
 use crate::log::{Host, Log, LogConfig, LogSource, OpenMode};
 use crate::types::{Offset, PartitionId, Record, TopicId, TopicName};
@@ -31,6 +39,11 @@ const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
 /// The largest batch that is appended, in bytes: Kafka's own limit for these batches is 8 MiB.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Whether topics are still kept in `ZooKeeper`, too.
+const MIGRATION: u32 = 21;
+/// The states of a migration that is under way; which of them is which has changed once.
+const MIGRATING: [u8; 2] = [1, 2];
 
 const BEGIN_TRANSACTION: u32 = 23;
 const END_TRANSACTION: u32 = 24;
@@ -56,6 +69,12 @@ pub(super) struct KafkaState {
     pub(super) topics: BTreeMap<TopicId, KafkaTopic>,
     /// Every producer id below was handed out.
     pub(super) next_producer_id: i64,
+    /// The nodes that vote on the metadata, where that is known (4).
+    pub(super) voters: Option<Vec<i32>>,
+    /// `ZooKeeper` is still asked, too.
+    pub(super) is_migrating: bool,
+    /// The first record of a kind that nobody here knows (3): api key and version.
+    pub(super) unknown: Option<(u32, u32)>,
     names: BTreeMap<String, TopicId>,
     transaction: Option<Vec<MetadataRecord>>,
 }
@@ -76,6 +95,7 @@ impl KafkaState {
     ) -> Result<Option<Self>> {
         let dir = root.join(file_name::CLUSTER_METADATA);
         let mut state = Self::default();
+        state.read_quorum(host, &dir)?;
         let mut next = 0;
         let snapshots = files.iter().filter_map(|file| {
             let end = snapshot_end(&file.name)?;
@@ -98,13 +118,24 @@ impl KafkaState {
         Ok((has_log || next > 0).then_some(state))
     }
 
+    /// Who voted before there was any metadata (4).
+    fn read_quorum(&mut self, host: &Host, dir: &Path) -> Result<()> {
+        let path = dir.join(file_name::QUORUM_CHECKPOINT);
+        self.voters = snapshot(host, &path)?.voters;
+        if self.voters.is_some() {
+            return Ok(());
+        }
+        let path = dir.join(file_name::QUORUM_STATE);
+        let bytes = host.disk.read_small(&path, properties::SIZE_MAX);
+        let bytes = bytes.at(&path, "read")?.unwrap_or_default();
+        self.voters =
+            decode_quorum_state(&bytes).map_err(|reason| Error::corrupt(&path, 0, reason))?;
+        Ok(())
+    }
+
     fn read_snapshot(&mut self, host: &Host, path: &Path) -> Result<()> {
-        let bytes = host
-            .disk
-            .read_small(path, SNAPSHOT_BYTES_MAX)
-            .at(path, "read")?;
-        let records = decode_snapshot(&Bytes::from(bytes.unwrap_or_default()))
-            .map_err(|error| undecodable(path, error))?;
+        let Snapshot { records, voters } = snapshot(host, path)?;
+        self.voters = voters.or(self.voters.take());
         for record in records {
             self.take(record).map_err(|refused| refused.at(path, 0))?;
         }
@@ -130,7 +161,12 @@ impl KafkaState {
                     .map_err(|refused| refused.at(dir, record.offset))?;
             }
         }
-        Ok(())
+        log.each_control_batch(from, |batch| {
+            let voters = voters_in(batch);
+            let voters = voters.map_err(|reason| Error::corrupt(dir, batch.base_offset(), reason));
+            self.voters = voters?.or(self.voters.take());
+            Ok(())
+        })
     }
 
     /// Takes a record in (1).
@@ -182,6 +218,7 @@ impl KafkaState {
                 topic.partitions.insert(partition.partition, partition);
                 Ok(())
             }
+            MetadataRecord::PartitionChange(change) => self.change(change),
             MetadataRecord::RemoveTopic { id } => {
                 let topic = self
                     .topics
@@ -213,9 +250,41 @@ impl KafkaState {
                 Ok(())
             }
             MetadataRecord::Unknown {
-                api_key, version, ..
-            } if is_about_topics(api_key) => Err(Refused::Later { api_key, version }),
-            _ => Ok(()),
+                api_key,
+                version,
+                raw,
+            } => self.apply_other(api_key, version, &raw),
+            // Carried: it stays in Kafka's log.
+            MetadataRecord::Config { .. } | MetadataRecord::FeatureLevel { .. } => Ok(()),
+        }
+    }
+
+    fn change(&mut self, change: PartitionChange) -> Result<(), Refused> {
+        let topic = self.topics.get_mut(&change.topic);
+        let partition = topic.and_then(|topic| topic.partitions.get_mut(&change.partition));
+        let partition =
+            partition.ok_or_else(|| says("a partition is changed that is not there"))?;
+        partition.change(change);
+        Ok(())
+    }
+
+    /// A record that is kept as its bytes (3).
+    fn apply_other(&mut self, api_key: u32, version: u32, raw: &[u8]) -> Result<(), Refused> {
+        match treatment(api_key, version) {
+            Treatment::Replayed if api_key == MIGRATION => {
+                let state = raw.first().copied().unwrap_or_default();
+                self.is_migrating = MIGRATING.contains(&state);
+                Ok(())
+            }
+            Treatment::Replayed | Treatment::Carried => Ok(()),
+            // An earlier version of it counts.
+            Treatment::Refused if treatment(api_key, 0) != Treatment::Refused => {
+                Err(Refused::Later { api_key, version })
+            }
+            Treatment::Refused => {
+                self.unknown.get_or_insert((api_key, version));
+                Ok(())
+            }
         }
     }
 
@@ -325,6 +394,16 @@ fn open(host: &Arc<Host>, dir: &Path, mode: OpenMode) -> Result<Log> {
     };
     let config = LogConfig::default().max_message_bytes(8 << 20);
     Log::open_in(host, source, config, mode)
+}
+
+/// What a snapshot says; nothing where there is none.
+fn snapshot(host: &Host, path: &Path) -> Result<Snapshot> {
+    let bytes = host
+        .disk
+        .read_small(path, SNAPSHOT_BYTES_MAX)
+        .at(path, "read")?;
+    Snapshot::decode(&Bytes::from(bytes.unwrap_or_default()))
+        .map_err(|error| undecodable(path, error))
 }
 
 fn undecodable(path: &Path, error: DecodeError) -> Error {

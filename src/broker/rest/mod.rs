@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `settings.rs` | a topic's settings in Kafka's words, and back: pure |
 //! | `kafka.rs` | Kafka's metadata log: what it says about topics, and more written behind its end |
+//! | `alone.rs` | whether what a broker left is all of its cluster: else it is only looked at |
 //! | `back.rs` | taking over what a broker left |
 //! | `out.rs` | what a broker finds: checkpoints and metadata |
 //!
@@ -18,6 +19,7 @@
 //!    `meta.properties`. A crash anywhere before leaves brokers kept away; opening and closing the
 //!    root heals it.
 
+mod alone;
 mod back;
 mod kafka;
 mod out;
@@ -37,12 +39,15 @@ use crate::log::{
     Host, Marks, OpenMode, RootFacts, keep_brokers_away, metadata_files, replace_if_other,
 };
 use crate::topic::random_topic_id;
+use crate::types::{PartitionId, TopicId};
 
 use super::BrokerConfig;
 use super::catalog::Catalog;
 use super::root::Root;
 use super::state::CatalogState;
 
+use alone::Place;
+pub(super) use back::lost_commits;
 use kafka::KafkaState;
 
 /// The broker epoch in the marker of a clean end: no controller has given one.
@@ -60,6 +65,8 @@ pub(super) struct Found {
     newer: bool,
     /// What its metadata says; none where it left none.
     kafka: Option<KafkaState>,
+    /// Why it can only be looked at.
+    read_only: Option<String>,
 }
 
 /// Looks at a root without changing it.
@@ -89,12 +96,13 @@ pub(super) fn look_at(
         identity: identity_of(&facts, config),
         newer: facts.is_newer(),
         kafka: None,
+        read_only: None,
     };
     if found.newer {
         let marks = Marks::none(root);
         let host = Host::new(disk.clone(), clock.clone(), marks, true);
         found.kafka = KafkaState::read(&host, root, &facts.metadata, facts.clean)?;
-        found.check(root, catalog, mode)?;
+        found.check(disk, root, catalog, mode)?;
     }
     Ok(found)
 }
@@ -105,21 +113,47 @@ impl Found {
         self.newer
     }
 
+    /// Why the root may not be written, where that is so: what a look at it must say.
+    pub(super) fn read_only_because(&self) -> Option<&str> {
+        self.read_only.as_deref()
+    }
+
+    /// Whether Kafka's metadata says that a partition is kept elsewhere: by other nodes alone, or in
+    /// another log directory of this one.
+    pub(super) fn is_elsewhere(&self, topic: TopicId, partition: PartitionId) -> bool {
+        let topics = self.kafka.as_ref().map(|kafka| &kafka.topics);
+        let topic = topics.and_then(|topics| topics.get(&topic));
+        let partition = topic.and_then(|topic| topic.partitions.get(&partition));
+        partition.is_some_and(|partition| alone::is_elsewhere(partition, &self.identity))
+    }
+
     /// Whether what a broker left can be taken over, or is enough to look at.
-    fn check(&self, root: &Path, catalog: bool, mode: OpenMode) -> Result<()> {
-        let dir = root.join(file_name::CLUSTER_METADATA);
-        match &self.kafka {
-            Some(_) if mode == OpenMode::Read => Ok(()),
-            Some(kafka) => back::check(kafka, &self.identity, &dir),
-            None if catalog => Ok(()),
-            None => Err(Error::Unsupported {
+    fn check(&mut self, disk: &Disk, root: &Path, catalog: bool, mode: OpenMode) -> Result<()> {
+        let Some(kafka) = &self.kafka else {
+            if catalog {
+                return Ok(());
+            }
+            return Err(Error::Unsupported {
                 what: format!(
                     "{} is missing or empty: without Kafka's metadata the topics are not known. \
                      Where it was only formatted, start the broker once; otherwise put the \
                      directory that metadata.log.dir names in its place",
-                    dir.display(),
+                    root.join(file_name::CLUSTER_METADATA).display(),
                 ),
-            }),
+            });
+        };
+        let identity = &self.identity;
+        let place = Place {
+            disk,
+            root,
+            identity,
+        };
+        match alone::check(kafka, &place) {
+            Err(Error::Unsupported { what }) if mode == OpenMode::Read => {
+                self.read_only = Some(what);
+                Ok(())
+            }
+            checked => checked,
         }
     }
 

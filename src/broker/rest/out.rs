@@ -23,13 +23,26 @@ use crate::format::{EncodeError, Mark, MarkKey, file_name};
 use crate::log::{metadata_files, replace_if_other};
 use crate::types::{Durability, Offset, PartitionId, Timestamp};
 
+use super::super::offsets::OFFSETS_TOPIC;
 use super::super::root::Root;
 use super::super::state::{CatalogState, TopicEntry};
+use super::back::lost_recovery_points;
 use super::kafka::{self, KafkaState};
-use super::settings::{to_kafka, unsaid};
+use super::settings::{changes, to_kafka};
 
 /// The feature whose level says which metadata records a broker may meet.
 const METADATA_VERSION: &str = "metadata.version";
+
+/// The levels that clients of newer protocols need, by the metadata version from which on Kafka's own
+/// format tool writes them: 4.0 brought the new group protocol and fenced transactions, 4.2 share
+/// groups. A broker that does not know one of them does not start, so nothing is written ahead of
+/// the metadata version. What is left out (`eligible.leader.replicas.version`, `streams.version`) can
+/// be raised on the running broker.
+const FEATURES: [(u32, &str, i16); 3] = [
+    (22, "group.version", 1),
+    (24, "transaction.version", 2),
+    (28, "share.version", 1),
+];
 
 /// When the metadata was written: left out, so that the same topics make the same files.
 const NO_TIME: Timestamp = Timestamp::from_millis(0);
@@ -90,18 +103,13 @@ impl Outgoing<'_> {
 
     /// All of the metadata (1).
     fn bootstrap(&self, level: u32) -> Result<Vec<MetadataRecord>> {
-        let mut records = vec![
-            MetadataRecord::FeatureLevel {
-                name: METADATA_VERSION.to_owned(),
-                level: i16::try_from(level).unwrap_or(i16::MAX),
-            },
-            // (3)
-            MetadataRecord::ProducerIds {
-                broker_id: self.identity.node_id,
-                broker_epoch: 0,
-                next_producer_id: self.catalog.next_producer_id(),
-            },
-        ];
+        let mut records = features(level);
+        // (3)
+        records.push(MetadataRecord::ProducerIds {
+            broker_id: self.identity.node_id,
+            broker_epoch: 0,
+            next_producer_id: self.catalog.next_producer_id(),
+        });
         for entry in self.catalog.topics() {
             self.create(entry, &mut records)?;
         }
@@ -111,7 +119,12 @@ impl Outgoing<'_> {
     /// What a controller must hear to have the topics of the catalog (2).
     fn differences(&self, kafka: &KafkaState) -> Result<Vec<MetadataRecord>> {
         let mut records = Vec::new();
-        for id in kafka.topics.keys().filter(|id| !self.catalog.has(**id)) {
+        let gone = kafka.topics.iter();
+        for (id, topic) in gone.filter(|(id, _)| !self.catalog.has(**id)) {
+            // A broker that hears of the removal and of a new topic of this name in one go would
+            // give the new one the settings of the old one.
+            let keys = topic.settings.keys();
+            records.extend(keys.map(|key| setting(&topic.name, key, None)));
             records.push(MetadataRecord::RemoveTopic { id: *id });
         }
         for entry in self.catalog.topics() {
@@ -119,20 +132,10 @@ impl Outgoing<'_> {
                 self.create(entry, &mut records)?;
                 continue;
             };
-            let ours = to_kafka(entry, self.broker);
-            for (key, value) in &ours {
-                let said = theirs.settings.get(key).cloned().or_else(|| unsaid(key));
-                if said.as_ref() != Some(value) {
-                    records.push(setting(entry, key, Some(value)));
-                }
-            }
-            for key in theirs
-                .settings
-                .keys()
-                .filter(|key| !ours.contains_key(*key))
-            {
-                records.push(setting(entry, key, None));
-            }
+            let changes = changes(&theirs.settings, entry, self.broker).into_iter();
+            records.extend(
+                changes.map(|(key, value)| setting(entry.name.as_str(), &key, value.as_ref())),
+            );
             let there = u32::try_from(theirs.partitions.len()).unwrap_or(u32::MAX);
             for partition in there..entry.partitions {
                 records.push(self.partition(entry, partition)?);
@@ -154,7 +157,7 @@ impl Outgoing<'_> {
         records.extend(
             settings
                 .iter()
-                .map(|(key, value)| setting(entry, key, Some(value))),
+                .map(|(key, value)| setting(entry.name.as_str(), key, Some(value))),
         );
         for partition in 0..entry.partitions {
             records.push(self.partition(entry, partition)?);
@@ -191,10 +194,24 @@ impl Outgoing<'_> {
     }
 }
 
-fn setting(entry: &TopicEntry, key: &str, value: Option<&String>) -> MetadataRecord {
+/// The feature levels of a metadata version, that version first.
+fn features(level: u32) -> Vec<MetadataRecord> {
+    let version = i16::try_from(level).unwrap_or(i16::MAX);
+    let all = FEATURES.iter().filter(|(from, ..)| level >= *from);
+    let all = all.map(|(_, name, level)| (*name, *level));
+    std::iter::once((METADATA_VERSION, version))
+        .chain(all)
+        .map(|(name, level)| MetadataRecord::FeatureLevel {
+            name: name.to_owned(),
+            level,
+        })
+        .collect()
+}
+
+fn setting(topic: &str, key: &str, value: Option<&String>) -> MetadataRecord {
     MetadataRecord::Config {
         resource_type: TOPIC_RESOURCE,
-        resource: entry.name.to_string(),
+        resource: topic.to_owned(),
         key: key.to_owned(),
         value: value.cloned(),
     }
@@ -215,11 +232,21 @@ fn write_checkpoints(root: &Root, catalog: &CatalogState) -> Result<()> {
         }
     }
     marks.sort_unstable_by_key(|(topic, partition, _)| (*topic, *partition));
+    let lost = lost_recovery_points(&root.host, &root.path, catalog)?;
     let write = |name: &str, offset: fn(&Mark) -> Option<Offset>| {
-        let lines: Vec<_> = marks
+        let mut lines: Vec<_> = marks
             .iter()
             .filter_map(|(topic, partition, mark)| Some((*topic, *partition, offset(mark)?)))
             .collect();
+        if name == file_name::RECOVERY_POINTS {
+            let marked = |partition: &PartitionId| {
+                let mut lines = lines.iter();
+                lines.any(|(topic, of, _)| *topic == OFFSETS_TOPIC && of == partition)
+            };
+            let lost: Vec<_> = lost.iter().filter(|(of, _)| !marked(of)).collect();
+            let lost = lost.into_iter();
+            lines.extend(lost.map(|(partition, at)| (OFFSETS_TOPIC, *partition, *at)));
+        }
         let path = root.path.join(name);
         let text = checkpoint::encode_offsets(lines.into_iter());
         replace_if_other(&root.host.disk, &path, text.as_bytes())
@@ -244,5 +271,40 @@ fn refused(error: EncodeError) -> Error {
         EncodeError::Unsupported(what) => Error::Unsupported {
             what: what.to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metadata_version_comes_with_the_feature_levels_of_its_release() {
+        // As `kafka-storage version-mapping` of 4.3.1 prints them.
+        for (version, group, transaction, share) in [
+            (21, 0, 0, 0),
+            (22, 1, 0, 0),
+            (23, 1, 0, 0),
+            (25, 1, 2, 0),
+            (27, 1, 2, 0),
+            (29, 1, 2, 1),
+            (30, 1, 2, 1),
+        ] {
+            let levels = [
+                (METADATA_VERSION, version),
+                ("group.version", group),
+                ("transaction.version", transaction),
+                ("share.version", share),
+            ];
+            let expected = levels.into_iter().filter(|(_, level)| *level > 0);
+            let expected: Vec<_> = expected
+                .map(|(name, level)| MetadataRecord::FeatureLevel {
+                    name: name.to_owned(),
+                    level,
+                })
+                .collect();
+            let level = u32::try_from(version).unwrap();
+            assert_eq!(features(level), expected);
+        }
     }
 }

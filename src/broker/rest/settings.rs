@@ -7,6 +7,8 @@
 //!    broker does not start with a `segment.bytes` below 1 MiB).
 //! 2. Back: what Kafka says wins, but where it says only what we told it: a value that had to be
 //!    changed to fit Kafka's bounds comes back as it was. What Kafka has no word for stays.
+//! 3. A setting that nobody altered goes out in the words in which it came: Kafka has more words for
+//!    some values than we have values, and takes values that we do not.
 
 use std::collections::BTreeMap;
 
@@ -57,10 +59,19 @@ pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings 
         .filter(|(name, _)| !known(name))
         .map(|(name, text)| (name.clone(), text.clone()))
         .collect();
-    let shared = config.entries().into_iter();
-    let shared = shared.filter(|(name, _)| SHARED.contains(name));
-    settings.extend(shared.map(|(name, text)| (name.to_owned(), in_bounds(name, text, &config))));
-    match config.durability.unwrap_or(broker) {
+    for (name, text) in config.entries() {
+        if SHARED.contains(&name) {
+            let text = in_words(entry, name, &text, &config);
+            settings.insert(name.to_owned(), text);
+        }
+    }
+    let told = [FLUSH_MESSAGES, FLUSH_MS].map(|name| settings.contains_key(name));
+    let durability = match config.durability {
+        // Kafka says when to sync.
+        None if told != [false; 2] => Durability::Os,
+        own => own.unwrap_or(broker),
+    };
+    match durability {
         Durability::Os => {}
         Durability::Always => drop(settings.insert(FLUSH_MESSAGES.to_owned(), "1".to_owned())),
         Durability::Interval(every) => {
@@ -69,6 +80,47 @@ pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings 
         }
     }
     settings
+}
+
+/// A setting in the words in which it came (3), or where it came with none, or has to be changed,
+/// in ours.
+fn in_words(entry: &TopicEntry, name: &str, text: &str, config: &TopicConfig) -> String {
+    let fitting = in_bounds(name, text.to_owned(), config);
+    let told = entry.settings.get(name).filter(|_| fitting == text);
+    told.cloned().unwrap_or(fitting)
+}
+
+/// The settings of a topic that Kafka has to be told, for it says something else: those that are
+/// the same in other words are left as they are (3). `None` takes one back.
+pub(super) fn changes(
+    theirs: &KafkaSettings,
+    entry: &TopicEntry,
+    broker: Durability,
+) -> Vec<(String, Option<String>)> {
+    let ours = to_kafka(entry, broker);
+    let their_entry = TopicEntry {
+        settings: theirs.clone(),
+        ..entry.clone()
+    };
+    let meant =
+        |entry: &TopicEntry| -> BTreeMap<_, _> { entry.config().0.entries().into_iter().collect() };
+    let (our_values, their_values) = (meant(entry), meant(&their_entry));
+    let same = |key: &str| {
+        our_values.contains_key(key)
+            && our_values.get(key) == their_values.get(key)
+            && theirs.contains_key(key)
+    };
+    let mut changes = Vec::new();
+    for (key, value) in &ours {
+        let said = theirs.get(key).cloned().or_else(|| unsaid(key));
+        if said.as_ref() != Some(value) && !same(key) {
+            changes.push((key.clone(), Some(value.clone())));
+        }
+    }
+    for key in theirs.keys().filter(|key| !ours.contains_key(*key)) {
+        changes.push((key.clone(), None));
+    }
+    changes
 }
 
 /// A value as Kafka takes it (1).
@@ -97,7 +149,7 @@ fn in_bounds(name: &str, text: String, config: &TopicConfig) -> String {
 }
 
 /// What Kafka does not say, because it was never told.
-pub(super) fn unsaid(name: &str) -> Option<String> {
+fn unsaid(name: &str) -> Option<String> {
     let config = TopicConfig::default();
     let entries = config.entries();
     let (_, text) = entries.into_iter().find(|(ours, _)| *ours == name)?;
@@ -137,4 +189,114 @@ pub(super) fn from_kafka(
 fn is_private(name: &str) -> bool {
     let ours = TopicConfig::default().entries();
     !SHARED.contains(&name) && ours.iter().any(|(our, _)| *our == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{TopicId, TopicName};
+
+    /// What Kafka says of a topic.
+    fn said(settings: &[(&str, &str)]) -> KafkaSettings {
+        let settings = settings.iter();
+        settings
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    /// A topic as it is taken over.
+    fn taken_over(theirs: &KafkaSettings, broker: Durability) -> TopicEntry {
+        TopicEntry {
+            name: TopicName::new("t").unwrap(),
+            id: TopicId([1; 16]),
+            partitions: 1,
+            settings: from_kafka(theirs, None, broker),
+        }
+    }
+
+    #[test]
+    fn settings_that_nobody_altered_come_back_as_they_were() {
+        for settings in [
+            &[("compression.type", "uncompressed")][..],
+            &[("max.message.bytes", "0")],
+            &[("cleanup.policy", "delete,compact")],
+            &[("segment.bytes", "100000")],
+            &[("retention.ms", "604800000"), ("compression.type", "zstd")],
+            &[("max.compaction.lag.ms", "9223372036854775807")],
+            &[("flush.messages", "5000")],
+            &[("flush.ms", "70000")],
+            &[("leader.replication.throttled.replicas", "*")],
+            &[
+                ("message.format.version", "3.0"),
+                ("min.insync.replicas", "1"),
+            ],
+            &[],
+        ] {
+            let theirs = said(settings);
+            for broker in [Durability::Os, Durability::Always] {
+                let told = broker == Durability::Always && !settings.iter().any(is_flush);
+                let expected = told.then(|| (FLUSH_MESSAGES.to_owned(), Some("1".to_owned())));
+                let entry = taken_over(&theirs, broker);
+                let changes = changes(&theirs, &entry, broker);
+                assert_eq!(changes, Vec::from_iter(expected), "{settings:?}");
+                // And the next time round.
+                let mut theirs = theirs.clone();
+                for (key, value) in changes {
+                    theirs.insert(key, value.unwrap());
+                }
+                let again = TopicEntry {
+                    settings: from_kafka(&theirs, Some(&entry), broker),
+                    ..entry.clone()
+                };
+                assert_eq!(again, entry, "{settings:?}");
+                assert_eq!(super::changes(&theirs, &again, broker), [], "{settings:?}");
+            }
+        }
+    }
+
+    fn is_flush((name, _): &(&str, &str)) -> bool {
+        name.starts_with("flush.")
+    }
+
+    #[test]
+    fn one_altered_setting_leaves_the_words_of_the_others() {
+        let theirs = said(&[
+            ("compression.type", "uncompressed"),
+            ("max.message.bytes", "0"),
+            ("retention.ms", "1000"),
+        ]);
+        let mut entry = taken_over(&theirs, Durability::Os);
+        let wanted = entry.config().0.retention_bytes(Some(1 << 30));
+        for record in entry.alteration(&wanted) {
+            let crate::format::metadata::MetadataRecord::Config { key, value, .. } = record else {
+                panic!("{record:?}");
+            };
+            entry.settings.insert(key, value.unwrap());
+        }
+        let expected = ("retention.bytes".to_owned(), Some("1073741824".to_owned()));
+        assert_eq!(changes(&theirs, &entry, Durability::Os), [expected]);
+    }
+
+    #[test]
+    fn a_setting_that_was_altered_here_is_told() {
+        let theirs = said(&[
+            ("compression.type", "uncompressed"),
+            ("flush.messages", "7"),
+        ]);
+        let mut entry = taken_over(&theirs, Durability::Os);
+        entry
+            .settings
+            .insert("compression.type".to_owned(), "zstd".to_owned());
+        entry
+            .settings
+            .insert("durability".to_owned(), "always".to_owned());
+        let told = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+        assert_eq!(
+            changes(&theirs, &entry, Durability::Os),
+            [
+                told("compression.type", "zstd"),
+                told("flush.messages", "1")
+            ]
+        );
+    }
 }

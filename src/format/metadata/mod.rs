@@ -10,6 +10,7 @@
 //! | PARTITION | 3, 0-2, written as 1 | i32 partition, topic id, four arrays of i32 |
 //! | | | (replicas, isr, removing, adding), i32 leader, i32 leader epoch, |
 //! | | | i32 partition epoch, from version 1: directories (array of ids) |
+//! | PARTITION CHANGE | 5, 0-2, written as 1 | i32 partition, topic id; what changed is tagged |
 //! | CONFIG | 4, 0 | i8 resource type, resource, key, nullable value |
 //! | REMOVE TOPIC | 9, 0 | topic id |
 //! | FEATURE LEVEL | 12, 0 | name, i16 level |
@@ -18,31 +19,36 @@
 //! Tagged fields of these are stepped over. Every other record, and every other version of these,
 //! is kept as its bytes and comes out again unchanged.
 
+mod kinds;
+mod partition;
 mod quorum;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use crate::types::{PartitionId, TopicId};
+use crate::types::TopicId;
 
 use super::Corruption;
 use super::cursor::{Cursor, PutBytes};
-use super::uuid::Uuid;
 use super::wire::{Family, PutWire};
 
-pub(crate) use quorum::Voter;
-pub(crate) use snapshot::{decode_snapshot, encode_quorum, encode_snapshot};
+pub(crate) use kinds::{Treatment, treatment};
+pub(crate) use partition::{PartitionChange, PartitionRecord};
+pub(crate) use quorum::{Voter, decode_quorum_state};
+pub(crate) use snapshot::{Snapshot, decode_snapshot, encode_quorum, encode_snapshot, voters_in};
 
 const FRAME_VERSION: u32 = 1;
 const TOPIC: u32 = 2;
 const PARTITION: u32 = 3;
 const CONFIG: u32 = 4;
+const PARTITION_CHANGE: u32 = 5;
 const REMOVE_TOPIC: u32 = 9;
 const FEATURE_LEVEL: u32 = 12;
 const PRODUCER_IDS: u32 = 15;
 
+/// The version of PARTITION and PARTITION CHANGE records that is written.
 const PARTITION_VERSION: u32 = 1;
-/// The last version of a PARTITION record whose fields are known; what 2 adds is tagged.
+/// The last version of both whose fields are known; what 2 adds is tagged.
 const PARTITION_VERSION_MAX: u32 = 2;
 
 /// The resource type of a CONFIG record that is about a topic.
@@ -60,6 +66,8 @@ pub(crate) enum MetadataRecord {
     },
     /// A partition of a topic.
     Partition(PartitionRecord),
+    /// A partition of a topic is now kept elsewhere, or led by another broker.
+    PartitionChange(PartitionChange),
     /// A setting.
     Config {
         /// What it is about: [`TOPIC_RESOURCE`].
@@ -103,36 +111,6 @@ pub(crate) enum MetadataRecord {
     },
 }
 
-/// Whether records of a kind say which topics there are, or what they are set to.
-pub(crate) fn is_about_topics(api_key: u32) -> bool {
-    [TOPIC, PARTITION, CONFIG, REMOVE_TOPIC, PRODUCER_IDS].contains(&api_key)
-}
-
-/// A partition as Kafka's metadata has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionRecord {
-    /// Its number.
-    pub(crate) partition: PartitionId,
-    /// Its topic.
-    pub(crate) topic: TopicId,
-    /// The brokers that hold it.
-    pub(crate) replicas: Vec<i32>,
-    /// Those that have all of it.
-    pub(crate) in_sync: Vec<i32>,
-    /// Those on their way out.
-    pub(crate) removing: Vec<i32>,
-    /// Those on their way in.
-    pub(crate) adding: Vec<i32>,
-    /// The broker that leads, -1 for none.
-    pub(crate) leader: i32,
-    /// Rises with every leader.
-    pub(crate) leader_epoch: i32,
-    /// Rises with every change.
-    pub(crate) partition_epoch: i32,
-    /// The log directory on each of the replicas.
-    pub(crate) directories: Vec<Uuid>,
-}
-
 impl MetadataRecord {
     /// Reads a record.
     ///
@@ -156,6 +134,11 @@ impl MetadataRecord {
             },
             (PARTITION, 0..=PARTITION_VERSION_MAX) => {
                 Self::Partition(PartitionRecord::decode(&mut fields, version)?)
+            }
+            (PARTITION_CHANGE, 0..=PARTITION_VERSION_MAX) => {
+                let change = PartitionChange::decode(&mut fields)?;
+                fields.finish()?;
+                return Ok(Self::PartitionChange(change));
             }
             (CONFIG, 0) => Self::Config {
                 resource_type: fields.i8()?,
@@ -203,6 +186,11 @@ impl MetadataRecord {
                 put_kind(out, PARTITION, PARTITION_VERSION);
                 partition.encode(out);
             }
+            Self::PartitionChange(change) => {
+                put_kind(out, PARTITION_CHANGE, PARTITION_VERSION);
+                change.encode(out);
+                return;
+            }
             Self::Config {
                 resource_type,
                 resource,
@@ -245,46 +233,6 @@ impl MetadataRecord {
             }
         }
         out.put_no_tags();
-    }
-}
-
-impl PartitionRecord {
-    fn decode(fields: &mut Cursor<'_>, version: u32) -> Result<Self, Corruption> {
-        Ok(Self {
-            partition: PartitionId::try_from(fields.i32()?)
-                .map_err(|_| Corruption::malformed("the number of a partition is negative"))?,
-            topic: TopicId(fields.array()?),
-            replicas: fields.list(Family::Flexible, Cursor::i32)?,
-            in_sync: fields.list(Family::Flexible, Cursor::i32)?,
-            removing: fields.list(Family::Flexible, Cursor::i32)?,
-            adding: fields.list(Family::Flexible, Cursor::i32)?,
-            leader: fields.i32()?,
-            leader_epoch: fields.i32()?,
-            partition_epoch: fields.i32()?,
-            directories: if version == 0 {
-                Vec::new()
-            } else {
-                fields.list(Family::Flexible, Cursor::array)?
-            },
-        })
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.put_u32(self.partition);
-        out.put(&self.topic.0);
-        for brokers in [&self.replicas, &self.in_sync, &self.removing, &self.adding] {
-            out.put_compact_count(brokers.len());
-            for broker in brokers {
-                out.put_i32(*broker);
-            }
-        }
-        out.put_i32(self.leader);
-        out.put_i32(self.leader_epoch);
-        out.put_i32(self.partition_epoch);
-        out.put_compact_count(self.directories.len());
-        for directory in &self.directories {
-            out.put(directory);
-        }
     }
 }
 

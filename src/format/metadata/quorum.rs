@@ -11,6 +11,9 @@
 //! | a voter | i32 node, 16 bytes directory id, array of endpoints, KRaft versions, tags |
 //! | an endpoint | listener, host, u16 port, tags |
 //! | KRaft versions | i16 smallest, i16 largest, tags |
+//!
+//! A quorum whose voters stand in the brokers' properties has no such record. There the file
+//! `quorum-state` names them, as JSON: `"currentVoters":[{"voterId":1},{"voterId":2}]`.
 
 use super::super::Corruption;
 use super::super::cursor::{Cursor, PutBytes};
@@ -86,10 +89,6 @@ pub(super) fn voters(voters: &[Voter]) -> Vec<u8> {
 /// # Errors
 ///
 /// `Truncated` or `Malformed`.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "held against Kafka's bytes in both directions")
-)]
 pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
     let mut fields = Cursor::new(value);
     if fields.i16()? != VERSION {
@@ -99,6 +98,36 @@ pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
     fields.tags(Family::Flexible)?;
     fields.finish()?;
     Ok(voters)
+}
+
+/// The voters that a `quorum-state` names; `None` where it names none, as in a quorum whose voters
+/// are records.
+///
+/// # Errors
+///
+/// `Malformed` when it names voters in a way that nobody here knows.
+pub(crate) fn decode_quorum_state(bytes: &[u8]) -> Result<Option<Vec<i32>>, Corruption> {
+    const LIST: &str = "\"currentVoters\"";
+    const VOTER: &str = "\"voterId\"";
+    let malformed = || Corruption::malformed("quorum-state names the voters in an unknown way");
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;
+    let Some((_, rest)) = text.split_once(LIST) else {
+        return Ok(None);
+    };
+    let rest = rest.trim_start().strip_prefix(':').ok_or_else(malformed)?;
+    if rest.trim_start().starts_with("null") {
+        return Ok(None);
+    }
+    let list = rest.trim_start().strip_prefix('[').ok_or_else(malformed)?;
+    let (list, _) = list.split_once(']').ok_or_else(malformed)?;
+    let id = |voter: &str| {
+        let digits = voter.trim_start().strip_prefix(':')?.trim_start();
+        let end = digits.find([',', '}'])?;
+        digits.get(..end)?.trim_end().parse().ok()
+    };
+    let voters: Option<Vec<i32>> = list.split(VOTER).skip(1).map(id).collect();
+    let voters = voters.ok_or_else(malformed)?;
+    Ok(Some(voters).filter(|voters| !voters.is_empty()))
 }
 
 fn decode_voter(fields: &mut Cursor<'_>) -> Result<Voter, Corruption> {

@@ -114,31 +114,70 @@ impl SnapshotFile {
     }
 }
 
-/// Reads every metadata record of such a file, or of a segment of Kafka's metadata log: control
-/// batches are stepped over.
+/// What such a file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Every metadata record.
+    pub(crate) records: Vec<MetadataRecord>,
+    /// The nodes that vote, where the file names them.
+    pub(crate) voters: Option<Vec<i32>>,
+}
+
+impl Snapshot {
+    /// Reads such a file, or a segment of Kafka's metadata log. Of the control records those that
+    /// name the voters count, the last of them.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` with what is wrong with the first batch or record that is, a batch cut short
+    /// included; `Unsupported` for a codec that is not in this build.
+    pub(crate) fn decode(file: &Bytes) -> Result<Self, DecodeError> {
+        let mut snapshot = Self::default();
+        let mut at = 0_usize;
+        while at < file.len() {
+            let rest = file.slice(at..);
+            let header = BatchHeader::parse(&rest)?;
+            check_crc(&rest, &header)?;
+            at = at.saturating_add(header.size);
+            let is_control = header.is_control();
+            let batch = RecordBatch::decode(rest, header, UNPACKED_MAX)?;
+            if is_control {
+                snapshot.voters = voters_in(&batch)?.or(snapshot.voters);
+                continue;
+            }
+            for record in batch.records() {
+                let value = record
+                    .value()
+                    .ok_or(Corruption::malformed("a metadata record has no value"))?;
+                snapshot.records.push(MetadataRecord::decode(value)?);
+            }
+        }
+        Ok(snapshot)
+    }
+}
+
+/// The nodes that vote, where a control batch of Kafka's metadata names them.
 ///
 /// # Errors
 ///
-/// `Corrupt` with what is wrong with the first batch or record that is, a batch cut short included;
-/// `Unsupported` for a codec that is not in this build.
-pub(crate) fn decode_snapshot(file: &Bytes) -> Result<Vec<MetadataRecord>, DecodeError> {
-    let mut records = Vec::new();
-    let mut at = 0_usize;
-    while at < file.len() {
-        let rest = file.slice(at..);
-        let header = BatchHeader::parse(&rest)?;
-        check_crc(&rest, &header)?;
-        at = at.saturating_add(header.size);
-        if header.is_control() {
-            continue;
-        }
-        let batch = RecordBatch::decode(rest, header, UNPACKED_MAX)?;
-        for record in batch.records() {
-            let value = record
-                .value()
-                .ok_or(Corruption::malformed("a metadata record has no value"))?;
-            records.push(MetadataRecord::decode(value)?);
+/// `Truncated` or `Malformed`.
+pub(crate) fn voters_in(batch: &RecordBatch) -> Result<Option<Vec<i32>>, Corruption> {
+    let mut voters = None;
+    for record in batch.records() {
+        let kind = ControlKind::decode(record.key().unwrap_or_default())?;
+        if kind == ControlKind::KRaftVoters {
+            let named = quorum::decode_voters(record.value().unwrap_or_default())?;
+            voters = Some(named.iter().map(|voter| voter.node_id).collect());
         }
     }
-    Ok(records)
+    Ok(voters)
+}
+
+/// Only the metadata records of such a file.
+///
+/// # Errors
+///
+/// As [`Snapshot::decode`].
+pub(crate) fn decode_snapshot(file: &Bytes) -> Result<Vec<MetadataRecord>, DecodeError> {
+    Snapshot::decode(file).map(|snapshot| snapshot.records)
 }

@@ -103,6 +103,95 @@ fn the_other_records_in_both_directions() {
 }
 
 #[test]
+fn a_change_of_a_partition_in_both_directions() {
+    let nothing = PartitionChange {
+        partition: 3,
+        topic: TopicId(id(TOPIC_ID)),
+        ..PartitionChange::default()
+    };
+    let head = format!("010501 00000003 {TOPIC_ID}");
+    check(
+        &MetadataRecord::PartitionChange(nothing.clone()),
+        &unhex(&format!("{head} 00")),
+    );
+    let moved = PartitionChange {
+        replicas: Some(vec![1, 2]),
+        in_sync: Some(vec![2]),
+        removing: Some(vec![]),
+        adding: Some(vec![1]),
+        leader: Some(-1),
+        directories: Some(vec![id(DIRECTORY_ID)]),
+        ..nothing.clone()
+    };
+    let all = format!(
+        "{head} 06 00 05 02 00000002 01 04 ffffffff 02 09 03 00000001 00000002 03 01 01 \
+         04 05 02 00000001 08 11 02 {DIRECTORY_ID}"
+    );
+    check(&MetadataRecord::PartitionChange(moved), &unhex(&all));
+    // Null fields, the same leader, and what only version 2 has: nothing that is kept changed.
+    let null = format!(
+        "010502 00000003 {TOPIC_ID} 06 00 01 00 01 04 fffffffe 02 01 00 05 01 00 06 05 02 00000001 08 01 00"
+    );
+    assert_eq!(
+        MetadataRecord::decode(&unhex(&null)),
+        Ok(MetadataRecord::PartitionChange(nothing))
+    );
+    let bytes = unhex(&all);
+    for end in 0..bytes.len() {
+        assert!(MetadataRecord::decode(&bytes[..end]).is_err(), "{end}");
+    }
+}
+
+#[test]
+fn a_partition_takes_its_changes_in_order() {
+    let mut partition = partition();
+    let change = |replicas: Option<Vec<i32>>, leader, directories| PartitionChange {
+        replicas,
+        leader,
+        directories,
+        ..PartitionChange::default()
+    };
+    partition.change(change(None, None, Some(vec![[7; 16]])));
+    assert_eq!((partition.leader_epoch, partition.partition_epoch), (0, 1));
+    assert_eq!(partition.directories, [[7; 16]]);
+    partition.change(change(Some(vec![2, 3]), Some(2), None));
+    assert_eq!((partition.leader, partition.leader_epoch), (2, 1));
+    assert_eq!(partition.replicas, [2, 3]);
+    assert!(partition.directories.is_empty(), "those of other replicas");
+}
+
+#[test]
+fn the_voters_of_a_quorum_state_are_read() {
+    for (text, voters) in [
+        (
+            r#"{"leaderId":1,"currentVoters":[{"voterId":1}],"data_version":0}"#,
+            Some(vec![1]),
+        ),
+        (
+            r#"{ "currentVoters" : [ {"voterId" : 3 }, {"voterId":-2}] }"#,
+            Some(vec![3, -2]),
+        ),
+        (
+            r#"{"leaderId":1,"votedDirectoryId":"x","data_version":1}"#,
+            None,
+        ),
+        (r#"{"currentVoters":null}"#, None),
+        (r#"{"currentVoters":[]}"#, None),
+        ("", None),
+    ] {
+        assert_eq!(decode_quorum_state(text.as_bytes()), Ok(voters), "{text}");
+    }
+    for text in [
+        r#"{"currentVoters":7}"#,
+        r#"{"currentVoters":[{"voterId":1}"#,
+        r#"{"currentVoters":[{"voterId":"one"}]}"#,
+    ] {
+        assert!(decode_quorum_state(text.as_bytes()).is_err(), "{text}");
+    }
+    assert!(decode_quorum_state(&[0xff]).is_err());
+}
+
+#[test]
 fn a_record_that_nobody_knows_comes_out_unchanged() {
     for hex in ["011b02ffee", "01020700", "018001000102"] {
         let bytes = unhex(hex);

@@ -38,6 +38,8 @@ const NEVER_EXPIRES: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 pub(crate) trait OffsetLogs: Send + Sync {
     /// How many partitions the topic has (or will have).
     fn count(&self) -> u32;
+    /// The error for a partition that was lost with what its groups had committed.
+    fn lost(&self, partition: PartitionId) -> Option<Error>;
     /// The log of a partition, when it was made already.
     ///
     /// # Errors
@@ -96,6 +98,21 @@ impl OffsetStore {
         }
     }
 
+    /// An error when what a group has committed is lost, and nobody has said since where it is to
+    /// go on.
+    pub(crate) fn check(&self, group: &str) -> Result<()> {
+        let partition = self.partition_of(group);
+        let Some(lost) = self.logs.lost(partition) else {
+            return Ok(());
+        };
+        let placed = |groups: &Groups| !groups.commits_of(group).is_empty();
+        if self.with_groups(partition, placed)? {
+            Ok(())
+        } else {
+            Err(lost)
+        }
+    }
+
     /// The next offset to read of a partition, where the group has committed one.
     pub(crate) fn committed(
         &self,
@@ -103,6 +120,7 @@ impl OffsetStore {
         topic: &str,
         partition: PartitionId,
     ) -> Result<Option<Offset>> {
+        self.check(group)?;
         self.with_groups(self.partition_of(group), |groups| {
             groups.committed(group, topic, partition)
         })
@@ -110,6 +128,7 @@ impl OffsetStore {
 
     /// Everything that a group has committed, by topic and partition.
     pub(crate) fn all_committed(&self, group: &str) -> Result<Vec<Commit>> {
+        self.check(group)?;
         self.with_groups(self.partition_of(group), |groups| groups.commits_of(group))
     }
 
@@ -178,6 +197,7 @@ impl OffsetStore {
 
     /// Forgets a group; false when nothing was known of it.
     pub(crate) fn forget_group(&self, group: &str) -> Result<bool> {
+        self.check(group)?;
         let partition = self.partition_of(group);
         let keys = self.with_groups(partition, |groups| groups.keys_of(group))?;
         self.bury(partition, &keys)?;

@@ -39,6 +39,10 @@ struct Root {
 struct Offsets(Arc<TopicShared>);
 
 impl OffsetLogs for Offsets {
+    fn lost(&self, _partition: PartitionId) -> Option<Error> {
+        None
+    }
+
     fn count(&self) -> u32 {
         self.0.partition_count()
     }

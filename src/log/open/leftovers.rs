@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, EntryKind};
-use crate::error::{IoContext, Result};
+use crate::disk::{Access, Disk, EntryKind, is_no_such_file};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
 use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
@@ -298,6 +298,18 @@ impl Opening<'_> {
         }
     }
 
+    /// Lets a segment without a file be read: a log that is only looked at makes none. Of the file
+    /// that stands in for it, the first 0 bytes count.
+    fn keep_nothing(&self, segment: &Segment) -> Result<()> {
+        let path = self.dir.join(file_name::PARTITION_METADATA);
+        match self.disk().open(&path, Access::Read) {
+            Ok(file) => segment.keep_file(&Arc::new(file)),
+            Err(error) if is_no_such_file(&error) => {}
+            Err(error) => return Err(Error::io(&path, "open", error)),
+        }
+        Ok(())
+    }
+
     /// What lies wholly below the start of the log goes (I2), and there is a segment to append to.
     fn keep_from_start(&mut self, mut segments: Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
         let start = self.mark.map_or(0, |mark| mark.log_start_offset);
@@ -307,6 +319,8 @@ impl Opening<'_> {
             if self.writes() {
                 let path = active.log_path();
                 self.disk().create(&path).at(&path, "create")?;
+            } else {
+                self.keep_nothing(&active)?;
             }
             segments.push(active);
         }

@@ -2,7 +2,7 @@
 //! names the file and what to do, or is handled and told of. No byte of a partition is touched.
 
 use crate::error::Error;
-use crate::format::metadata::{MetadataRecord, PartitionRecord, TOPIC_RESOURCE};
+use crate::format::metadata::{MetadataRecord, PartitionChange, PartitionRecord, TOPIC_RESOURCE};
 use crate::format::{file_name, old_message};
 use crate::log::OpenEvent;
 use crate::types::TopicId;
@@ -70,13 +70,19 @@ fn a_meta_properties_of_another_root_is_refused() {
     }
 }
 
-/// The partition that a record speaks of, changed.
+/// The first partition of the topic, as a record that makes it, changed.
 fn partition_of(rest: &Rest, change: impl FnOnce(&mut PartitionRecord)) -> MetadataRecord {
     let bytes = Bytes::from(rest.sim.read(path(file_name::BOOTSTRAP)).unwrap());
-    let records = decode_snapshot(&bytes).unwrap().into_iter();
-    let mut partition = { records }
+    let records = decode_snapshot(&bytes).unwrap();
+    let made = records.iter().find_map(|record| match record {
+        MetadataRecord::Topic { name, id } if name == TOPIC => Some(*id),
+        _ => None,
+    });
+    let mut partition = { records.into_iter() }
         .find_map(|record| match record {
-            MetadataRecord::Partition(partition) => Some(partition),
+            MetadataRecord::Partition(partition) if Some(partition.topic) == made => {
+                Some(partition)
+            }
             _ => None,
         })
         .unwrap();
@@ -102,6 +108,194 @@ fn a_root_that_is_one_of_several_is_refused() {
     check_whole(&open_read_only(&rest.sim).unwrap());
 }
 
+/// A change of every partition that a broker's metadata has.
+fn change_all(rest: &Rest, change: &PartitionChange) {
+    let MetadataRecord::Partition(first) = partition_of(rest, |_| ()) else {
+        panic!("not a partition");
+    };
+    let changes = (0..PARTITIONS).map(|partition| {
+        MetadataRecord::PartitionChange(PartitionChange {
+            partition,
+            topic: first.topic,
+            ..change.clone()
+        })
+    });
+    rest.say(&changes.collect::<Vec<_>>());
+}
+
+fn moved_to(replicas: &[i32]) -> PartitionChange {
+    PartitionChange {
+        replicas: Some(replicas.to_vec()),
+        in_sync: Some(replicas.to_vec()),
+        leader: replicas.first().copied(),
+        directories: Some(vec![[0; 16]; replicas.len()]),
+        ..PartitionChange::default()
+    }
+}
+
+/// A root that may only be looked at: refused for writing, and the report of a look says why.
+fn check_only_to_be_looked_at(what: &str, rest: &Rest, words: &'static [&'static str]) {
+    check(what, rest, &Then::Unsupported(words));
+    let reading = open_read_only(&rest.sim).unwrap();
+    check_whole(&reading);
+    let events = &reading.open_report().events;
+    let told = events.iter().any(|event| {
+        let OpenEvent::LeftAlone { path, reason } = event else {
+            return false;
+        };
+        path.ends_with(file_name::CLUSTER_METADATA)
+            && words.iter().all(|word| reason.contains(word))
+    });
+    assert!(told, "{what}: {events:?}");
+}
+
+#[test]
+fn a_partition_that_got_a_replica_elsewhere_later_is_refused() {
+    for replicas in [&[1, 2][..], &[2, 1], &[2]] {
+        let rest = Rest::of_a_broker();
+        change_all(&rest, &moved_to(replicas));
+        let words = &["topic t", "not on this node alone", "__cluster_metadata-0"];
+        check_only_to_be_looked_at("moved", &rest, words);
+        // And back again: the newest state counts.
+        change_all(&rest, &moved_to(&[1]));
+        check_whole(&open(&rest.sim).unwrap());
+    }
+    let rest = Rest::of_a_broker();
+    let growing = PartitionChange {
+        replicas: Some(vec![1, 2]),
+        adding: Some(vec![2]),
+        directories: Some(vec![[0; 16]; 2]),
+        ..PartitionChange::default()
+    };
+    change_all(&rest, &growing);
+    check_only_to_be_looked_at("growing", &rest, &["not on this node alone"]);
+}
+
+#[test]
+fn a_partition_that_is_in_another_log_directory_is_refused() {
+    let with = |directory: [u8; 16]| PartitionChange {
+        directories: Some(vec![directory]),
+        ..PartitionChange::default()
+    };
+    let rest = Rest::of_a_broker();
+    change_all(&rest, &with([7; 16]));
+    let words = &["topic t", "another log directory", "read-only"];
+    check_only_to_be_looked_at("in the other one", &rest, words);
+    // Not assigned yet: it is where its directory is.
+    let mut unassigned = [0; 16];
+    unassigned[15] = 1;
+    change_all(&rest, &with(unassigned));
+    check_whole(&open(&rest.sim).unwrap());
+    let rest = Rest::of_a_broker();
+    change_all(&rest, &with(unassigned));
+    rest.move_dir("t-1", "t-1.5f3c2a1b4d6e7f8091a2b3c4d5e6f708-stray");
+    let then = Then::Unsupported(&["partition 1 of topic t", "another log directory"]);
+    check("not here", &rest, &then);
+}
+
+#[test]
+fn a_topic_that_was_made_on_another_node_and_moved_here_is_taken_over() {
+    let rest = Rest::of_a_broker();
+    let id = TopicId([5; 16]);
+    let partition = PartitionRecord {
+        partition: 0,
+        topic: id,
+        replicas: vec![2, 3],
+        in_sync: vec![2],
+        removing: Vec::new(),
+        adding: Vec::new(),
+        leader: 2,
+        leader_epoch: 4,
+        partition_epoch: 9,
+        directories: vec![[7; 16], [8; 16]],
+    };
+    let name = "moved".to_owned();
+    rest.say(&[
+        MetadataRecord::Topic { name, id },
+        MetadataRecord::Partition(partition),
+    ]);
+    let then = Then::Unsupported(&["topic moved", "not on this node alone"]);
+    check("elsewhere", &rest, &then);
+    rest.say(&[MetadataRecord::PartitionChange(PartitionChange {
+        topic: id,
+        ..moved_to(&[1])
+    })]);
+    rest.make_dir("moved-0");
+    let broker = open(&rest.sim).unwrap();
+    check_whole(&broker);
+    assert_eq!(
+        broker.topic("moved").unwrap().append("x").unwrap().offset,
+        0
+    );
+}
+
+#[test]
+fn a_quorum_of_other_nodes_is_refused_and_one_that_shrank_is_taken_over() {
+    for voters in [&[1, 2, 3][..], &[2]] {
+        let rest = Rest::of_a_broker();
+        rest.vote(voters);
+        let words = &[
+            "node 1 is not alone",
+            "2",
+            "vote",
+            "controllers",
+            "read-only",
+        ];
+        check_only_to_be_looked_at("voters in the log", &rest, words);
+        rest.vote(&[1]);
+        check_whole(&open(&rest.sim).unwrap());
+    }
+    // A quorum that is told its voters by the brokers' properties.
+    let rest = Rest::of_a_broker();
+    rest.remove(&format!(
+        "__cluster_metadata-0/{}",
+        file_name::QUORUM_CHECKPOINT
+    ));
+    let state = "__cluster_metadata-0/quorum-state";
+    rest.write(
+        state,
+        br#"{"leaderId":2,"currentVoters":[{"voterId":1},{"voterId":2}]}"#,
+    );
+    check_only_to_be_looked_at("quorum-state", &rest, &["not alone", "1, 2"]);
+    rest.write(state, br#"{"leaderId":1,"currentVoters":[{"voterId":1}]}"#);
+    check_whole(&open(&rest.sim).unwrap());
+}
+
+#[test]
+fn a_kind_of_record_that_nobody_knows_keeps_a_root_from_being_written() {
+    for (api_key, refused) in [(29, true), (6, true), (28, false), (0, false), (27, false)] {
+        let rest = Rest::of_a_broker();
+        rest.say(&[MetadataRecord::Unknown {
+            api_key,
+            version: 0,
+            raw: vec![0],
+        }]);
+        if refused {
+            let words = &["record of kind", "newer", "__cluster_metadata-0"];
+            check_only_to_be_looked_at("unknown", &rest, words);
+        } else {
+            check_whole(&open(&rest.sim).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_migration_from_zookeeper_must_be_finished_first() {
+    for (state, refused) in [(0, false), (1, true), (2, true), (3, false)] {
+        let rest = Rest::of_a_broker();
+        rest.say(&[MetadataRecord::Unknown {
+            api_key: 21,
+            version: 0,
+            raw: vec![state, 0],
+        }]);
+        if refused {
+            check_only_to_be_looked_at("migrating", &rest, &["ZooKeeper", "migration"]);
+        } else {
+            check_whole(&open(&rest.sim).unwrap());
+        }
+    }
+}
+
 #[test]
 fn metadata_that_contradicts_itself_is_refused() {
     let rest = Rest::of_a_broker();
@@ -124,13 +318,26 @@ fn metadata_that_contradicts_itself_is_refused() {
         &rest,
         &Then::Corrupt("__cluster_metadata-0"),
     );
+
+    let rest = Rest::of_a_broker();
+    let change = PartitionChange {
+        topic: TopicId([9; 16]),
+        ..moved_to(&[1])
+    };
+    rest.say(&[MetadataRecord::PartitionChange(change)]);
+    check(
+        "a change of no partition",
+        &rest,
+        &Then::Corrupt("__cluster_metadata-0"),
+    );
 }
 
 #[test]
 fn a_record_about_topics_of_a_later_kafka_is_refused() {
     const TOPIC_KEY: u32 = 2;
     const PARTITION_KEY: u32 = 3;
-    for api_key in [TOPIC_KEY, PARTITION_KEY] {
+    const CHANGE_KEY: u32 = 5;
+    for api_key in [TOPIC_KEY, PARTITION_KEY, CHANGE_KEY] {
         let rest = Rest::of_a_broker();
         rest.say(&[MetadataRecord::Unknown {
             api_key,

@@ -5,6 +5,7 @@
 //! brokers do is tested in `tests/kafka`.
 
 mod bad_input;
+mod lost_commits;
 mod power_cuts;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,11 @@ use crate::clock::Clock;
 use crate::disk::sim::Sim;
 use crate::error::Result;
 use crate::format::file_name;
-use crate::format::metadata::{MetadataRecord, decode_snapshot};
+use crate::format::metadata::{MetadataRecord, Voter, decode_snapshot, encode_quorum};
+use crate::format::{BatchHeader, stamp};
 use crate::log::{Host, Marks};
 use crate::topic::TopicConfig;
-use crate::types::{ReadIsolation, Record, Start};
+use crate::types::{ReadIsolation, Record, Start, Timestamp};
 
 use super::super::{Broker, BrokerConfig};
 use super::kafka;
@@ -122,6 +124,47 @@ impl Rest {
         self.sync_all();
     }
 
+    /// Every record of Kafka's metadata log.
+    fn metadata(&self) -> Vec<MetadataRecord> {
+        let log = self
+            .sim
+            .read(path("__cluster_metadata-0/00000000000000000000.log"));
+        decode_snapshot(&Bytes::from(log.unwrap())).unwrap()
+    }
+
+    /// Appends to Kafka's metadata log that these nodes vote.
+    fn vote(&self, nodes: &[i32]) {
+        let voter = |node: &i32| Voter {
+            node_id: *node,
+            directory_id: [u8::try_from(*node).unwrap(); 16],
+            listener: "CONTROLLER".to_owned(),
+            host: "localhost".to_owned(),
+            port: 9093,
+        };
+        let voters: Vec<_> = nodes.iter().map(voter).collect();
+        let batches = encode_quorum(&voters, Timestamp::from_millis(0)).unwrap();
+        let name = "__cluster_metadata-0/00000000000000000000.log";
+        let mut log = self.sim.read(path(name)).unwrap();
+        let mut next = 0;
+        let mut at = 0;
+        while at < log.len() {
+            let header = BatchHeader::parse(&log[at..]).unwrap();
+            next = header.next_offset();
+            at += header.size;
+        }
+        let mut rest = &batches[..];
+        while !rest.is_empty() {
+            let header = BatchHeader::parse(rest).unwrap();
+            let (batch, behind) = rest.split_at(header.size);
+            let mut batch = batch.to_vec();
+            stamp(&mut batch, next, 0);
+            next += u64::from(header.record_count);
+            log.extend(batch);
+            rest = behind;
+        }
+        self.write(name, &log);
+    }
+
     fn write(&self, name: &str, bytes: &[u8]) {
         self.sim.write_raw(path(name), bytes).unwrap();
         self.sync_all();
@@ -194,6 +237,73 @@ fn a_root_that_a_broker_has_used_is_taken_over_and_goes_out_again() {
         broker.close().unwrap();
         // The broker runs once more: what counts is that its metadata has changed.
         rest.say(&[unknown()]);
+    }
+}
+
+#[test]
+fn a_topic_that_is_made_again_does_not_get_the_settings_of_the_old_one() {
+    let rest = Rest::of_a_broker();
+    let broker = open(&rest.sim).unwrap();
+    let old = broker.topics()[0].id.clone();
+    broker.delete_topic(TOPIC).unwrap();
+    broker.create_topic(TOPIC, TopicConfig::default()).unwrap();
+    broker.close().unwrap();
+    let records = rest.metadata();
+    let removed = records
+        .iter()
+        .position(|record| matches!(record, MetadataRecord::RemoveTopic { .. }))
+        .unwrap();
+    let made = |record: &MetadataRecord| matches!(record, MetadataRecord::Topic { name, .. } if name == TOPIC);
+    let first = records.iter().position(made).unwrap();
+    let again = records.iter().rposition(made).unwrap();
+    assert!(first < removed && removed < again, "{old}: {records:?}");
+    let mut settings = BTreeMap::new();
+    for record in &records[first..removed] {
+        if let MetadataRecord::Config { key, value, .. } = record {
+            settings.insert(key.as_str(), value.as_deref());
+        }
+    }
+    assert_eq!(settings.get("segment.bytes"), Some(&None));
+    assert!(settings.values().all(Option::is_none), "{settings:?}");
+}
+
+#[test]
+fn a_look_at_partitions_that_nobody_has_written_to_finds_nothing_wrong() {
+    for by_a_broker in [false, true] {
+        let rest = Rest::new();
+        let broker = open(&rest.sim).unwrap();
+        let config = TopicConfig::default().partitions(3);
+        broker.create_topic("fresh", config).unwrap();
+        broker.close().unwrap();
+        if by_a_broker {
+            rest.run_a_broker();
+        }
+        let reading = open_read_only(&rest.sim).unwrap();
+        assert!(reading.open_report().events.is_empty());
+        for topic in reading.topics() {
+            for partition in &topic.partitions {
+                assert_eq!(partition.problem, None, "{} {partition:?}", topic.name);
+            }
+        }
+        let fresh = reading.topic("fresh").unwrap();
+        for partition in 0..3 {
+            let log = fresh.partition(partition).unwrap();
+            assert_eq!((log.start_offset(), log.end_offset()), (0, 0));
+            for start in [Start::Earliest, Start::Latest] {
+                let mut reader = log.reader(start).unwrap();
+                assert!(reader.next().is_none());
+            }
+            assert_eq!(
+                log.offset_for_time(Timestamp::from_millis(0)).unwrap(),
+                None
+            );
+            assert_eq!(log.segments().len(), 1);
+        }
+        for group in reading.groups().unwrap() {
+            for partition in &group.partitions {
+                assert_eq!(partition.problem, None, "{partition:?}");
+            }
+        }
     }
 }
 

@@ -1,0 +1,98 @@
+//! Every kind of record in Kafka's metadata up to 4.3, and what becomes of each here.
+//!
+//! Knows nothing about what the fields are. A kind that is *replayed* says which topics there are,
+//! where their partitions are kept or what they are set to; one that is *carried* says nothing of
+//! that: it stays in Kafka's log, which is only ever added to. Everything else is *refused*: a kind
+//! that nobody here knows, and a later version of one that is replayed, could say where a record
+//! is. `docs/kafka.md` shows the same table.
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Treatment {
+    /// Its meaning is known and counts.
+    Replayed,
+    /// It stays where it is and means nothing here.
+    Carried,
+    /// It may say something that must not be overlooked, and nobody knows what.
+    Refused,
+}
+
+use Treatment::{Carried, Refused, Replayed};
+
+/// Api key, the newest version that is known, what becomes of it, Kafka's name.
+const KINDS: [(u32, u32, Treatment, &str); 26] = [
+    (0, 4, Carried, "RegisterBrokerRecord"),
+    (1, 0, Carried, "UnregisterBrokerRecord"),
+    (2, 0, Replayed, "TopicRecord"),
+    (3, 2, Replayed, "PartitionRecord"),
+    (4, 0, Replayed, "ConfigRecord"),
+    (5, 2, Replayed, "PartitionChangeRecord"),
+    (7, 0, Carried, "FenceBrokerRecord"),
+    (8, 0, Carried, "UnfenceBrokerRecord"),
+    (9, 0, Replayed, "RemoveTopicRecord"),
+    (10, 0, Carried, "DelegationTokenRecord"),
+    (11, 0, Carried, "UserScramCredentialRecord"),
+    (12, 0, Carried, "FeatureLevelRecord"),
+    (14, 0, Carried, "ClientQuotaRecord"),
+    (15, 0, Replayed, "ProducerIdsRecord"),
+    (17, 3, Carried, "BrokerRegistrationChangeRecord"),
+    (18, 0, Carried, "AccessControlEntryRecord"),
+    (19, 0, Carried, "RemoveAccessControlEntryRecord"),
+    (20, 0, Carried, "NoOpRecord"),
+    (21, 0, Replayed, "ZkMigrationStateRecord"),
+    (22, 0, Carried, "RemoveUserScramCredentialRecord"),
+    (23, 0, Replayed, "BeginTransactionRecord"),
+    (24, 0, Replayed, "EndTransactionRecord"),
+    (25, 0, Replayed, "AbortTransactionRecord"),
+    (26, 0, Carried, "RemoveDelegationTokenRecord"),
+    (27, 0, Carried, "RegisterControllerRecord"),
+    (28, 0, Carried, "ClearElrRecord"),
+];
+
+/// What becomes of a record of this kind and version.
+pub(crate) fn treatment(api_key: u32, version: u32) -> Treatment {
+    let known = KINDS.iter().find(|(known, ..)| *known == api_key);
+    match known {
+        Some((_, newest, Replayed, _)) if version > *newest => Refused,
+        Some((_, _, treatment, _)) => *treatment,
+        None => Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_nobody_knows_and_a_later_version_of_one_that_counts_are_refused() {
+        for (api_key, newest, treatment_of_it, name) in KINDS {
+            assert_eq!(treatment(api_key, newest), treatment_of_it, "{name}");
+            let later = match treatment_of_it {
+                Replayed => Refused,
+                same => same,
+            };
+            assert_eq!(treatment(api_key, newest + 1), later, "{name}");
+        }
+        for unknown in [6, 13, 16, 29, 1000] {
+            assert_eq!(treatment(unknown, 0), Refused, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_shows_the_same_table() {
+        let page = include_str!("../../../docs/kafka.md");
+        for (api_key, _, treatment, name) in KINDS {
+            let row = format!("| {api_key} | `{name}` | ");
+            let line = page.lines().find(|line| line.starts_with(&row));
+            let word = match treatment {
+                Replayed => "understood",
+                Carried => "carried",
+                Refused => "refused",
+            };
+            assert!(
+                line.is_some_and(|line| line[row.len()..].starts_with(word)),
+                "{name}: {word} is not what docs/kafka.md says"
+            );
+        }
+    }
+}
