@@ -13,8 +13,9 @@ use crate::types::{BadSetting, Offset, PartitionId};
 /// What a fallible call of this crate gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, as a caller can act on it.
-#[derive(Debug, thiserror::Error)]
+/// Everything that can go wrong, as a caller can act on it. Cheap to clone: what the system
+/// answered is shared.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a call. What was acknowledged before is not touched by it, and
@@ -27,7 +28,7 @@ pub enum Error {
         /// What was asked, as a verb: `open`, `write`, `list`.
         operation: &'static str,
         /// The system's answer.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
 
     /// The disk (or a quota) is full. Nothing of the refused append is left; free some space, by
@@ -224,7 +225,7 @@ impl Error {
             _ => Self::Io {
                 path,
                 operation,
-                source,
+                source: Arc::new(source),
             },
         }
     }

@@ -2,7 +2,6 @@
 //!
 //! Knows nothing about how batches are filled or appended.
 
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,7 +54,6 @@ impl Delivery {
     /// What the append of the batch answered (see [`Topic::append`](crate::Topic::append)): every
     /// record of the batch gets the same error, and none of them was appended.
     pub fn wait(&self) -> Result<Appended> {
-        self.producer.check_owner()?;
         let batch = &self.ticket.batch;
         if !batch.wait() {
             self.producer.append_now(batch);
@@ -67,8 +65,7 @@ impl Delivery {
     /// Whether [`Delivery::wait`] would answer at once.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        // In a process that was forked from the producer's, it answers an error at once.
-        self.producer.check_owner().is_err() || self.ticket.batch.outcome.lock().is_some()
+        self.ticket.batch.outcome.lock().is_some()
     }
 }
 
@@ -93,7 +90,7 @@ impl Batch {
 
     /// Tells everybody who waits; gives the error, if it is one.
     pub(super) fn settle(&self, offsets: Result<Range<Offset>>) -> Option<Error> {
-        let error = offsets.as_ref().err().map(copy_of);
+        let error = offsets.as_ref().err().cloned();
         *self.outcome.lock() = Some(offsets.map(|offsets| offsets.start));
         self.settled.notify_all();
         error
@@ -121,53 +118,9 @@ impl Batch {
                 partition: self.partition,
                 offset: first.saturating_add(to_u64(place)),
             }),
-            Some(Err(error)) => Err(copy_of(error)),
+            Some(Err(error)) => Err(error.clone()),
             // Its append panicked.
             None => Err(Error::Closed),
         }
-    }
-}
-
-/// The same error again, for another of those who wait for one batch.
-fn copy_of(error: &Error) -> Error {
-    let copy_of_io = |source: &io::Error| match source.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(source.kind(), source.to_string()),
-    };
-    match error {
-        Error::Io {
-            path,
-            operation,
-            source,
-        } => Error::Io {
-            path: path.clone(),
-            operation,
-            source: copy_of_io(source),
-        },
-        Error::NoSpace { path } => Error::NoSpace { path: path.clone() },
-        Error::Corrupt {
-            path,
-            position,
-            reason,
-        } => Error::corrupt(path, *position, reason.clone()),
-        Error::Poisoned { path, cause } => Error::Poisoned {
-            path: path.clone(),
-            cause: Arc::clone(cause),
-        },
-        Error::RecordTooLarge { size, limit } => Error::RecordTooLarge {
-            size: *size,
-            limit: *limit,
-        },
-        Error::InvalidRecord { reason } => Error::InvalidRecord { reason },
-        Error::UnknownTopic { name } => Error::UnknownTopic { name: name.clone() },
-        Error::UnknownPartition { topic, partition } => Error::UnknownPartition {
-            topic: topic.clone(),
-            partition: *partition,
-        },
-        Error::Unsupported { what } => Error::Unsupported { what: what.clone() },
-        Error::ReadOnly => Error::ReadOnly,
-        Error::Forked => Error::Forked,
-        // The rest no append answers, but for the end of the topic's life.
-        _ => Error::Closed,
     }
 }
