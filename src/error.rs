@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::Corruption;
-use crate::types::{BadSetting, Offset, PartitionId};
+use crate::types::{AppendedBatch, BadSetting, Offset, PartitionId};
 
 /// What a fallible call of this crate gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -98,6 +98,32 @@ pub enum Error {
         size: u64,
         /// The log's `max_message_bytes`.
         limit: u64,
+    },
+
+    /// Of the records of one call some partitions took theirs and others did not. The records of a
+    /// partition are taken in order: of those of a failed one, as many of the first are in the log
+    /// as `appended` names for it.
+    #[error("{} of the batches are appended, and {}", appended.len(), first_failure(failed))]
+    #[non_exhaustive]
+    PartlyAppended {
+        /// What is in the log, as the call would have returned it.
+        appended: Vec<AppendedBatch>,
+        /// The partitions that did not take all of their records, and why; at least one.
+        failed: Vec<(PartitionId, Error)>,
+    },
+
+    /// The log does not end where a conditional append expected it to: somebody else appended
+    /// first (or truncated). Nothing was written. Read what is new, decide again, and try again
+    /// with the new end.
+    #[error(
+        "the log ends at offset {end} and not at {expected}: look at what is new and try again"
+    )]
+    #[non_exhaustive]
+    EndMoved {
+        /// The end that the call expected.
+        expected: Offset,
+        /// The end that the log had.
+        end: Offset,
     },
 
     /// The record cannot be stored as it is. Nothing of its batch was appended.
@@ -237,6 +263,18 @@ impl Error {
             position,
             reason,
         }
+    }
+}
+
+/// The first of several failures, for the one line that a message has.
+fn first_failure(failed: &[(PartitionId, Error)]) -> String {
+    match failed {
+        [] => "the rest is not".to_owned(),
+        [(partition, error)] => format!("partition {partition} failed: {error}"),
+        [(partition, error), more @ ..] => format!(
+            "{} partitions failed, {partition} first: {error}",
+            more.len().saturating_add(1)
+        ),
     }
 }
 

@@ -51,12 +51,11 @@ pub use log::{
     Reader, RepairReport, RetentionReport, SegmentInfo, SetAside, Severity, VerifyReport,
 };
 pub use topic::{
-    Appended, AppendedBatch, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,
-    TopicConfig, TopicInfo,
+    Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic, TopicConfig, TopicInfo,
 };
 pub use types::{
-    CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset, PartitionId, ReadIsolation,
-    Record, Start, Timestamp, TimestampType, TopicPartition, WriteMode,
+    Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset,
+    PartitionId, ReadIsolation, Record, Start, Timestamp, TimestampType, TopicPartition, WriteMode,
 };
 
 /// What the fuzz targets call. Not part of the public API.

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::thread::ThreadId;
 
 use crate::disk::Lock;
 use crate::error::Result;
@@ -30,6 +31,9 @@ pub(super) struct Core {
     pub(super) report: OpenReport,
     pub(super) upkeeper: Upkeeper,
     lock: Mutex<Option<Lock>>,
+    /// Held while the broker is closed, and the thread that does it.
+    closing: Mutex<()>,
+    closer: Mutex<Option<ThreadId>>,
 }
 
 impl fmt::Debug for Core {
@@ -68,6 +72,8 @@ impl Core {
             report,
             upkeeper: Upkeeper::default(),
             lock: Mutex::new(lock),
+            closing: Mutex::new(()),
+            closer: Mutex::new(None),
         });
         let keeper: Weak<Self> = Arc::downgrade(&core);
         core.root.directory.set_keeper(keeper);
@@ -104,27 +110,49 @@ impl Core {
         self.groups.delete(id)
     }
 
-    /// Makes everything that was appended before the call survive power loss.
+    /// Makes everything that was appended before the call survive power loss, and what producers
+    /// hold, too.
     pub(super) fn flush(&self) -> Result<()> {
         self.root.check_open()?;
+        let mut handed_over = Ok(());
+        for topic in self.root.directory.all() {
+            handed_over = handed_over.and(topic.producers().flush());
+        }
         let flushed = self
             .root
             .open_logs()
             .into_iter()
             .map(|log| log.flush().map(drop));
-        flushed.fold(Ok(()), Result::and)
+        flushed.fold(handed_over, Result::and)
     }
 
-    /// Closes everything, once. The groups come first: they leave something in their logs.
+    /// Closes everything, once; a second call waits for the end of the first one, unless it comes
+    /// out of the first one itself.
     pub(super) fn close(&self) -> Result<()> {
         self.root.host.check_owner()?;
+        let me = std::thread::current().id();
+        if *self.closer.lock() == Some(me) {
+            return Ok(());
+        }
+        // Held until the directory is free.
+        let _one_at_a_time = self.closing.lock();
+        *self.closer.lock() = Some(me);
+        let closed = self.close_now();
+        *self.closer.lock() = None;
+        closed
+    }
+
+    /// The groups come first: they leave something in their logs.
+    fn close_now(&self) -> Result<()> {
         let mut closed = self.groups.close();
         if !self.root.end() {
             return Ok(());
         }
         // Before the wait for upkeep, so that it gives up what takes long.
+        let mut handed_over = Ok(());
         for topic in self.root.directory.all() {
             topic.begin_closing();
+            handed_over = handed_over.and(topic.producers().flush());
         }
         self.upkeeper.stop();
         // Waits for a change that is under way; the next one sees that it is over.
@@ -133,7 +161,7 @@ impl Core {
             closed = closed.and(topic.close());
         }
         let host = &self.root.host;
-        host.flusher.stop();
+        host.stop_threads();
         if self.root.mode == OpenMode::Write {
             closed = closed
                 .and_then(|()| host.marks.sync(host.clock.instant()))
@@ -141,6 +169,7 @@ impl Core {
         }
         drop(catalog);
         *self.lock.lock() = None;
-        closed
+        // Last, for it is no reason to leave the directory as a crash would.
+        closed.and(handed_over)
     }
 }

@@ -19,6 +19,8 @@ mod config;
 mod core;
 mod offsets;
 mod open;
+#[cfg(test)]
+mod producer_tests;
 mod repair;
 mod rest;
 mod root;
@@ -312,22 +314,28 @@ impl Broker {
         &self.core.report
     }
 
-    /// Makes everything that was appended before the call survive power loss.
+    /// Makes everything that was appended before the call survive power loss. What a
+    /// [`Producer`](crate::Producer) holds is appended first.
     ///
     /// # Errors
     ///
-    /// The first error that a log met, after all were tried: see [`Log::flush`](crate::Log::flush).
+    /// The first error that a producer or a log met, after all were tried: see
+    /// [`Producer::flush`](crate::Producer::flush), which still returns it as well, and
+    /// [`Log::flush`](crate::Log::flush).
     pub fn flush(&self) -> Result<()> {
         self.core.flush()
     }
 
     /// Syncs everything, leaves every file exactly at its last entry, and gives up the lock. All
-    /// handles on it, its topics and its groups answer [`Error::Closed`] from now on. Closing a
-    /// closed broker is `Ok`.
+    /// handles on it, its topics and its groups answer [`Error::Closed`] from now on. What a
+    /// [`Producer`](crate::Producer) holds is appended first, and later sends are refused. Closing a
+    /// closed broker is `Ok`; while another thread closes it, that waits until the directory is
+    /// free.
     ///
     /// # Errors
     ///
-    /// The first error that was met, after all logs were tried: the lock is given up all the same,
+    /// The first error that was met, after all producers and logs were tried; also one that a
+    /// producer met earlier and whose [`flush`](crate::Producer::flush) has not returned it: the lock is given up all the same,
     /// and the next opening recovers.
     pub fn close(&self) -> Result<()> {
         self.core.close()

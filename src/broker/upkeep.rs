@@ -54,6 +54,8 @@ impl Root {
         self.check_writable()?;
         let mut report = UpkeepReport::default();
         for topic in self.directory.all() {
+            // First, so that what is written here is synced in the same round.
+            topic.producers().append_due(None);
             for partition in 0..topic.partition_count() {
                 if self.check_open().is_err() {
                     return Ok(report);

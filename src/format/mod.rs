@@ -38,8 +38,8 @@ mod wire;
 #[cfg(test)]
 pub(crate) use batch::{Attributes, ProducerStamp};
 pub(crate) use batch::{
-    BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, HEADER_LEN, LOG_OVERHEAD,
-    OwnedRecords, Rewrite, check_crc, encode_one, record_at, stamp,
+    BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, GrowingBatch, HEADER_LEN,
+    LOG_OVERHEAD, OwnedRecords, Rewrite, check_crc, encode_one, record_at, stamp,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
 pub(crate) use checkpoint::LeaderEpoch;

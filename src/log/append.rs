@@ -169,11 +169,21 @@ pub(super) struct Sealing {
     pub(super) writer: Appender,
 }
 
+/// What an append asks for beside its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct How {
+    /// The append is refused unless the log ends here.
+    pub(super) expected_end: Option<Offset>,
+    /// Under `Always` the caller syncs, before anybody is told that the append is done.
+    pub(super) sync_later: bool,
+}
+
 impl Shared {
     /// Appends one record.
-    pub(super) fn append_one(&self, record: &Record<'_>) -> Result<Range<Offset>> {
+    #[inline]
+    pub(super) fn append_one(&self, record: &Record<'_>, how: How) -> Result<Range<Offset>> {
         if self.hot.special.load(Ordering::Relaxed) != 0 {
-            return self.append_many(Compression::None, std::iter::once(*record));
+            return self.append_many(std::iter::once(*record), how);
         }
         with_scratch(|scratch| {
             let options = BatchOptions {
@@ -182,28 +192,19 @@ impl Shared {
             };
             let summary =
                 encode_one(scratch, record, &options).map_err(|error| self.refused(error))?;
-            self.append_encoded(scratch, &summary)
+            self.append_encoded(scratch, &summary, how)
         })
     }
 
-    /// Appends records as one batch, packed as the log says, or as `wish` says where the log leaves
-    /// it open.
+    /// Appends records as one batch, packed as the log says.
     pub(super) fn append_many<'a>(
         &self,
-        wish: Compression,
         records: impl Iterator<Item = Record<'a>>,
+        how: How,
     ) -> Result<Range<Offset>> {
         self.host.check_owner()?;
         let config = self.config();
-        let options = BatchOptions {
-            now: self.host.clock.now(),
-            compression: match config.compression_type {
-                Compression::None => wish,
-                own => own,
-            },
-            timestamp_type: config.message_timestamp_type,
-            ..BatchOptions::default()
-        };
+        let options = self.batch_options(&config, Compression::None);
         with_scratch(|scratch| {
             let mut builder = BatchBuilder::new(scratch, options);
             let ruled = has_rules(&config);
@@ -214,9 +215,7 @@ impl Shared {
                 builder.push(&record).map_err(|error| self.refused(error))?;
             }
             if builder.count() == 0 {
-                self.life.can_append()?;
-                let end = self.end_offset();
-                return Ok(end..end);
+                return self.append_nothing(how);
             }
             let size = to_u64(builder.size());
             let limit = config.max_decompressed_batch_bytes;
@@ -225,12 +224,34 @@ impl Shared {
                 return Err(Error::RecordTooLarge { size, limit });
             }
             let summary = builder.finish().map_err(|error| self.refused(error))?;
-            self.append_encoded(scratch, &summary)
+            self.append_encoded(scratch, &summary, how)
         })
     }
 
+    /// How a batch is encoded: as the log says, or packed as `wish` says where the log leaves that
+    /// open.
+    pub(super) fn batch_options(&self, config: &LogConfig, wish: Compression) -> BatchOptions {
+        BatchOptions {
+            now: self.host.clock.now(),
+            compression: match config.compression_type {
+                Compression::None => wish,
+                own => own,
+            },
+            timestamp_type: config.message_timestamp_type,
+            ..BatchOptions::default()
+        }
+    }
+
+    /// An empty batch: the range at the end that holds nothing, where an append would be taken.
+    fn append_nothing(&self, how: How) -> Result<Range<Offset>> {
+        let state = self.append.lock();
+        self.life.can_append()?;
+        check_end(&state, how)?;
+        Ok(state.end..state.end)
+    }
+
     /// The error for an append that never reached the lock.
-    fn refused(&self, error: EncodeError) -> Error {
+    pub(super) fn refused(&self, error: EncodeError) -> Error {
         match error {
             EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
             EncodeError::TooLarge { size } => Error::RecordTooLarge {
@@ -248,6 +269,7 @@ impl Shared {
         &self,
         batch: &mut [u8],
         summary: &BatchSummary,
+        how: How,
     ) -> Result<Range<Offset>> {
         let limit = self.hot.max_message_bytes.load(Ordering::Relaxed);
         let size = to_u64(summary.size);
@@ -260,6 +282,7 @@ impl Shared {
         let state = &mut *guard;
         // With the lock held: a close that begins after this syncs what is written here.
         self.life.can_append()?;
+        check_end(state, how)?;
         if self.must_roll(state, summary)? {
             self.roll(state)?;
         }
@@ -269,7 +292,7 @@ impl Shared {
         let unsynced = state.unsynced_bytes;
         let backlog = state.sealing.len();
         drop(guard);
-        self.after_append(offsets.end, unsynced, backlog)?;
+        self.after_append(offsets.end, unsynced, backlog, how)?;
         Ok(offsets)
     }
 
@@ -366,10 +389,17 @@ impl Shared {
 
     /// What is left to do once the lock is given back: wake readers, and see to durability.
     #[inline]
-    fn after_append(&self, end: Offset, unsynced_bytes: u64, backlog: usize) -> Result<()> {
+    fn after_append(
+        &self,
+        end: Offset,
+        unsynced_bytes: u64,
+        backlog: usize,
+        how: How,
+    ) -> Result<()> {
         match self.hot.durability() {
             // Readers are woken by the flush: they see nothing before it.
             Durability::Always if Sabotage::AcknowledgedBeforeSync.is_on() => self.raise(),
+            Durability::Always if how.sync_later => return Ok(()),
             Durability::Always => return self.flush_to(end).map(drop),
             Durability::Interval(every) => {
                 self.raise_appended();
@@ -523,15 +553,27 @@ impl Shared {
     }
 }
 
+/// An error when an append was asked for at another end than the log has.
+#[inline]
+fn check_end(state: &AppendState, how: How) -> Result<()> {
+    match how.expected_end {
+        Some(expected) if expected != state.end => Err(Error::EndMoved {
+            expected,
+            end: state.end,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a log has rules for its records.
-fn has_rules(config: &LogConfig) -> bool {
+pub(super) fn has_rules(config: &LogConfig) -> bool {
     config.cleanup_policy.compacts()
         || config.message_timestamp_before_max_ms.is_some()
         || config.message_timestamp_after_max_ms.is_some()
 }
 
 /// The rules for a record that some logs have.
-fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
+pub(super) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
     if config.cleanup_policy.compacts() && record.key().is_none() {
         return Err(Error::InvalidRecord {
             reason: "a compacted log takes only records with a key",
@@ -560,7 +602,7 @@ fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Resu
 
 /// Lends this thread's scratch memory to a closure. Taken out of its place meanwhile, so that an
 /// iterator that appends by itself gets memory of its own.
-fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut scratch = SCRATCH.take();
     scratch.clear();
     let result = run(&mut scratch);

@@ -20,6 +20,7 @@ use crate::segment::OpenFiles;
 use crate::sync::{Condvar, Mutex};
 
 use super::marks::Marks;
+use super::syncers::Syncers;
 
 /// What the logs of one root share.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub(crate) struct Host {
     pub(crate) files: OpenFiles,
     pub(crate) marks: Marks,
     pub(crate) flusher: Flusher,
+    /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
+    pub(crate) lingers: Flusher,
+    pub(crate) syncers: Syncers,
     owner: Owner,
 }
 
@@ -38,13 +42,17 @@ pub(crate) const OPEN_FILES_MAX: usize = 32;
 impl Host {
     /// A host whose chores are run by a thread, or not at all with `manual` upkeep.
     pub(crate) fn new(disk: Disk, clock: Clock, marks: Marks, manual: bool) -> Arc<Self> {
-        let flusher = Flusher::new(clock.clone(), manual);
+        let flusher = Flusher::new("ottla-flusher", clock.clone(), manual);
+        let lingers = Flusher::new("ottla-linger", clock.clone(), manual);
+        let syncers = Syncers::new(clock.clone(), manual);
         Arc::new(Self {
             disk,
             clock,
             files: OpenFiles::new(OPEN_FILES_MAX),
             marks,
             flusher,
+            lingers,
+            syncers,
             owner: Owner::here(),
         })
     }
@@ -63,6 +71,13 @@ impl Host {
         } else {
             Err(Error::Forked)
         }
+    }
+
+    /// Ends the threads. What they were asked for is done or dropped.
+    pub(crate) fn stop_threads(&self) {
+        self.lingers.stop();
+        self.flusher.stop();
+        self.syncers.stop();
     }
 
     /// The process that opened the root, for whoever asks very often.
@@ -86,6 +101,11 @@ impl Worker {
         let named = std::thread::Builder::new().name(name.to_owned());
         let thread = named.spawn(run).ok();
         thread.is_some().then_some(Self { owner, thread })
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for the thread's end, unless it is the one that asks.
@@ -119,6 +139,7 @@ pub(crate) trait Chore: Send + Sync {
 /// A thread that runs chores when they are due.
 #[derive(Debug)]
 pub(crate) struct Flusher {
+    name: &'static str,
     manual: bool,
     clock: Clock,
     shared: Arc<Queue>,
@@ -146,8 +167,9 @@ struct Chores {
 }
 
 impl Flusher {
-    fn new(clock: Clock, manual: bool) -> Self {
+    fn new(name: &'static str, clock: Clock, manual: bool) -> Self {
         Self {
+            name,
             manual,
             clock,
             shared: Arc::default(),
@@ -192,7 +214,8 @@ impl Flusher {
         if thread.is_none() && !self.shared.chores.lock().stopped {
             let shared = Arc::clone(&self.shared);
             let clock = self.clock.clone();
-            *thread = Worker::start("ottla-flusher", move || shared.run(&clock));
+            let name = self.name;
+            *thread = Worker::start(name, move || shared.run(&clock));
         }
         thread.is_some()
     }

@@ -15,6 +15,7 @@
 //! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod append;
+mod batches;
 mod compact;
 mod config;
 mod digest;
@@ -32,6 +33,7 @@ mod retention;
 mod root;
 mod segments;
 mod survey;
+mod syncers;
 mod time;
 mod truncate;
 mod verify;
@@ -41,6 +43,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+pub(crate) use batches::{Filling, Wish};
 pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::log_settings;
@@ -56,6 +59,7 @@ pub use repair::{RepairReport, SetAside};
 pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
+pub(crate) use syncers::SyncJob;
 pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 pub(crate) use verify::{fits_mark, partitions, problem, verify_alone, verify_root};
 
@@ -68,11 +72,10 @@ use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline,
 };
 use crate::types::{
-    Compression, Durability, Offset, ReadIsolation, Record, Sabotage, Settings as _, Start,
-    Timestamp,
+    Durability, Offset, ReadIsolation, Record, Sabotage, Settings as _, Start, Timestamp,
 };
 
-use append::{AppendState, HotSettings};
+use append::{AppendState, HotSettings, How};
 use digest::Digesting;
 use flush::TurnState;
 use isolation::Filter;
@@ -175,7 +178,7 @@ impl Drop for Keeper {
         }
         // Whoever wants to know how closing went calls `close`.
         drop(self.0.close());
-        self.0.host.flusher.stop();
+        self.0.host.stop_threads();
     }
 }
 
@@ -262,7 +265,7 @@ impl Log {
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Offset> {
         self.shared
-            .append_one(&record.into())
+            .append_one(&record.into(), How::default())
             .map(|offsets| offsets.start)
     }
 
@@ -279,16 +282,7 @@ impl Log {
         records: impl IntoIterator<Item = R>,
     ) -> Result<Range<Offset>> {
         let records = records.into_iter().map(Into::into);
-        self.shared.append_many(Compression::None, records)
-    }
-
-    /// The same for a producer, which packs its batches where the log leaves that open.
-    pub(crate) fn append_batch_packed<'a>(
-        &self,
-        compression: Compression,
-        records: impl Iterator<Item = Record<'a>>,
-    ) -> Result<Range<Offset>> {
-        self.shared.append_many(compression, records)
+        self.shared.append_many(records, How::default())
     }
 
     /// A reader that begins at an offset, a time, or an end of the log.
@@ -511,7 +505,7 @@ impl Log {
             return self.shared.flush().map(drop);
         }
         let closed = self.shared.close();
-        self.shared.host.flusher.stop();
+        self.shared.host.stop_threads();
         closed
     }
 

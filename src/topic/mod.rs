@@ -18,9 +18,9 @@ mod producer;
 mod random;
 mod scatter;
 mod shared;
+mod shares;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use config::PARTITIONS_MAX;
@@ -35,10 +35,12 @@ pub(crate) use shared::{TopicShared, TopicSource};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::types::{Offset, PartitionId, Record, Settings as _};
+use crate::types::{Appended, AppendedBatch, Offset, PartitionId, Record, Settings as _};
 
 use partitioner::{STICKY_BYTES, Sticky, partition_of_key};
+use producer::ErrorHook;
 use scatter::Scattered;
+use shares::Shares;
 
 /// A topic: partitions under one name. Got from a [`Broker`](crate::Broker).
 ///
@@ -68,27 +70,6 @@ pub struct Topic {
     partitioner: Option<Arc<dyn Partitioner>>,
     sticky: Sticky,
     keeper: Option<Arc<dyn Keep>>,
-}
-
-/// Where a record was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Appended {
-    /// The partition that was chosen.
-    pub partition: PartitionId,
-    /// The record's offset in it.
-    pub offset: Offset,
-}
-
-/// What became of those records of a batch that went to one partition: all of them are there, or
-/// none.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct AppendedBatch {
-    /// The partition.
-    pub partition: PartitionId,
-    /// Their offsets, in the order in which they were given.
-    pub offsets: Result<Range<Offset>>,
 }
 
 impl fmt::Debug for Topic {
@@ -135,6 +116,25 @@ impl Topic {
         self.shared.partition_count()
     }
 
+    /// The partition that a record with this key goes to, by the rule of Kafka's own producer. With
+    /// more partitions than now it may be another one; a [`Partitioner`] is not asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, Record, TopicConfig};
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// let topic = broker.create_topic("t", TopicConfig::default().partitions(12))?;
+    /// let partition = topic.partition_for_key(b"N14228");
+    /// assert_eq!(topic.append(Record::keyed("N14228", "v"))?.partition, partition);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn partition_for_key(&self, key: &[u8]) -> PartitionId {
+        partition_of_key(key, self.partition_count())
+    }
+
     /// The settings, as they are now; the defaults in a process that was forked from the topic's.
     #[must_use]
     pub fn config(&self) -> TopicConfig {
@@ -170,7 +170,7 @@ impl Topic {
         let record = record.into();
         let partition = self.place(&record);
         let offset = self.shared.append(partition, record)?;
-        Ok(Appended { partition, offset })
+        Ok(Appended::new(partition, offset))
     }
 
     /// Appends a record to a partition of the caller's choice.
@@ -187,36 +187,54 @@ impl Topic {
         self.shared.append(partition, record.into())
     }
 
-    /// Appends records, those of every partition as one batch: all of them or none. Between
-    /// partitions there is no such promise, so each says how it went, in the order of their
-    /// numbers; a partition that got no record is not mentioned.
+    /// Appends records and returns where they went, in the order of the partitions' numbers; a
+    /// partition that got no record is not mentioned.
+    ///
+    /// The records of a partition stay in order, and are one batch where they fit one (see
+    /// [`max_message_bytes`](crate::LogConfig::max_message_bytes)): readers see all of them or
+    /// none. Those that do not fit are split into several batches, as every Kafka client does, each
+    /// with its own entry. There is no such promise between partitions.
     ///
     /// All records without a key go to one partition, and those of the next call to another.
     /// Collects the records; allocates per call, not per record.
     ///
     /// # Errors
     ///
+    /// Nothing was appended after any of these, but for [`Error::PartlyAppended`]:
+    ///
+    /// - [`Error::PartlyAppended`]: some batches were appended and others were not; it says which.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`] chose a number that is too large.
+    /// - Everything that [`Log::append`] returns. [`Error::RecordTooLarge`] is about a single
+    ///   record. When several partitions failed, it is the error of the first.
     ///
-    /// Nothing was appended then. What [`Log::append_batch`] answers stands with its partition.
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, Record, TopicConfig};
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// let topic = broker.create_topic("t", TopicConfig::default())?;
+    /// let batches = topic.append_batch([Record::new("a"), Record::new("b")])?;
+    /// assert_eq!(batches[0].offsets, 0..2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn append_batch<'a, R: Into<Record<'a>>>(
         &self,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Vec<AppendedBatch>> {
         self.shared.check_alive()?;
         let partitions = self.partition_count();
+        let mut shares = Shares::new(&self.shared);
         if partitions == 1 && self.partitioner.is_none() {
-            let offsets = self
-                .shared
-                .append_batch(0, records.into_iter().map(Into::into));
-            return Ok(AppendedBatch::if_any(0, offsets).into_iter().collect());
+            shares.append(0, records.into_iter().map(Into::into));
+        } else {
+            let scattered = self.scatter(records.into_iter().map(Into::into), partitions)?;
+            for (partition, records) in scattered.batches() {
+                shares.append(partition, records);
+            }
         }
-        let scattered = self.scatter(records.into_iter().map(Into::into), partitions)?;
-        let batches = scattered.batches().filter_map(|(partition, records)| {
-            AppendedBatch::if_any(partition, self.shared.append_batch(partition, records))
-        });
-        Ok(batches.collect())
+        shares.finish()
     }
 
     /// A handle on the same topic that asks a [`Partitioner`] where every record goes.
@@ -249,9 +267,44 @@ impl Topic {
     /// - [`Error::Unsupported`]: the compression is not part of this build.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
+        self.producer_for(config, None)
+    }
+
+    /// The same, with a hook that is called once for every batch that could not be appended, with
+    /// its partition and the error. It is called by the thread that appended the batch (one of the
+    /// broker's own when the batch's time was over), after the batch's deliveries were settled and
+    /// with no lock held. It must not wait for the producer or the broker.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topic::producer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, ProducerConfig, TopicConfig};
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// let topic = broker.create_topic("t", TopicConfig::default())?;
+    /// let producer = topic.producer_with_hook(ProducerConfig::default(), |partition, error| {
+    ///     eprintln!("a batch for partition {partition} is lost: {error}");
+    /// })?;
+    /// drop(producer.send("a record that nobody waits for")?);
+    /// producer.flush()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn producer_with_hook(
+        &self,
+        config: ProducerConfig,
+        on_error: impl Fn(PartitionId, &Error) + Send + Sync + 'static,
+    ) -> Result<Producer> {
+        self.producer_for(config, Some(Box::new(on_error)))
+    }
+
+    fn producer_for(&self, config: ProducerConfig, hook: Option<ErrorHook>) -> Result<Producer> {
         config.check().map_err(Error::from)?;
         self.shared.check_alive()?;
-        Ok(Producer::new(self.clone(), config))
+        Ok(Producer::new(self.clone(), config, hook))
     }
 
     /// The partition of a record, which may be none of the topic's when a [`Partitioner`] says so.
@@ -259,7 +312,7 @@ impl Topic {
     fn place(&self, record: &Record<'_>) -> PartitionId {
         let partitions = self.partition_count();
         if let Some(partitioner) = &self.partitioner {
-            return partitioner.partition(record, partitions);
+            return partitioner.partition(self.name(), record, partitions);
         }
         match record.key() {
             _ if partitions == 1 => 0,
@@ -280,7 +333,7 @@ impl Topic {
         let mut keyless = None;
         for record in records {
             let partition = match (&self.partitioner, record.key()) {
-                (Some(partitioner), _) => partitioner.partition(&record, partitions),
+                (Some(partitioner), _) => partitioner.partition(self.name(), &record, partitions),
                 (None, Some(key)) => partition_of_key(key, partitions),
                 (None, None) => *keyless.get_or_insert_with(|| self.sticky.place(0, partitions)),
             };
@@ -294,13 +347,5 @@ impl Topic {
         }
         scattered.sort();
         Ok(scattered)
-    }
-}
-
-impl AppendedBatch {
-    /// The outcome of a batch; none when it held nothing.
-    fn if_any(partition: PartitionId, offsets: Result<Range<Offset>>) -> Option<Self> {
-        let nothing = offsets.as_ref().is_ok_and(Range::is_empty);
-        (!nothing).then_some(Self { partition, offsets })
     }
 }

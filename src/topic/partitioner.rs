@@ -24,16 +24,16 @@ use super::random::{Random, random_u64};
 /// struct ByFirstByte;
 ///
 /// impl Partitioner for ByFirstByte {
-///     fn partition(&self, record: &Record<'_>, partitions: u32) -> PartitionId {
+///     fn partition(&self, _topic: &str, record: &Record<'_>, partitions: u32) -> PartitionId {
 ///         let first = record.key().and_then(|key| key.first()).copied().unwrap_or(0);
 ///         u32::from(first) % partitions
 ///     }
 /// }
-/// assert_eq!(ByFirstByte.partition(&Record::keyed("E", "x"), 2), 1);
+/// assert_eq!(ByFirstByte.partition("t", &Record::keyed("E", "x"), 2), 1);
 /// ```
 pub trait Partitioner: Send + Sync {
-    /// The partition of a record, one of `0..partitions`; `partitions` is at least 1.
-    fn partition(&self, record: &Record<'_>, partitions: u32) -> PartitionId;
+    /// The partition of a record of a topic, one of `0..partitions`; `partitions` is at least 1.
+    fn partition(&self, topic: &str, record: &Record<'_>, partitions: u32) -> PartitionId;
 }
 
 /// The partition of a key, as Kafka's own producer computes it

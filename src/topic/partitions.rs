@@ -15,17 +15,17 @@ use crate::types::{PartitionId, to_usize};
 
 use std::path::PathBuf;
 
-/// The partitions of one topic.
+/// What there is of each partition of one topic: its log, or what a producer holds for it.
 #[derive(Debug)]
-pub(super) struct Partitions {
-    first: Chunk,
+pub(super) struct Partitions<T = Slot> {
+    first: Chunk<T>,
 }
 
 /// Partitions that were made together. A topic that was never extended has one chunk, and so has
 /// every topic after it was opened again.
 #[derive(Debug)]
-struct Chunk {
-    slots: Box<[Slot]>,
+struct Chunk<T> {
+    slots: Box<[T]>,
     next: OnceLock<Box<Self>>,
 }
 
@@ -44,7 +44,7 @@ struct Damage {
     reason: Corruption,
 }
 
-impl Partitions {
+impl<T: Default> Partitions<T> {
     /// So many partitions, none of them open.
     pub(super) fn new(count: u32) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Partitions {
 
     /// The place of a partition, `None` when there is no such partition.
     #[inline]
-    pub(super) fn get(&self, id: PartitionId) -> Option<&Slot> {
+    pub(super) fn get(&self, id: PartitionId) -> Option<&T> {
         let mut left = to_usize(u64::from(id));
         let mut chunk = &self.first;
         loop {
@@ -94,15 +94,15 @@ impl Partitions {
     }
 
     /// The places with their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionId, &Slot)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionId, &T)> {
         (0..self.count()).filter_map(|id| Some((id, self.get(id)?)))
     }
 }
 
-impl Chunk {
+impl<T: Default> Chunk<T> {
     fn new(count: u32) -> Self {
         Self {
-            slots: (0..count).map(|_| Slot::default()).collect(),
+            slots: (0..count).map(|_| T::default()).collect(),
             next: OnceLock::new(),
         }
     }
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn partitions_are_found_by_number_also_those_added_later() {
-        let partitions = Partitions::new(3);
+        let partitions: Partitions = Partitions::new(3);
         partitions.grow(3);
         partitions.grow(2);
         assert_eq!(partitions.count(), 3);

@@ -12,9 +12,10 @@ use crate::error::{Error, Result};
 use crate::format::{MarkKey, uuid};
 use crate::log::{Host, Log, LogSource, OpenEvent, OpenMode, OpenReport};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock};
-use crate::types::{Compression, Durability, Offset, PartitionId, Record, TopicId, TopicName};
+use crate::types::{Durability, Offset, PartitionId, Record, TopicId, TopicName};
 
 use super::partitions::{Partitions, Slot};
+use super::producer::Producers;
 use super::{PartitionDir, PartitionInfo, TopicConfig, TopicInfo};
 
 /// Where a topic stands in its life. It ends once.
@@ -53,6 +54,7 @@ pub(crate) struct TopicShared {
     /// A directory was made in this session, and what it holds was not synced.
     unsynced: AtomicBool,
     partitions: Partitions,
+    producers: Producers,
 }
 
 impl TopicShared {
@@ -70,6 +72,7 @@ impl TopicShared {
         } = source;
         Arc::new(Self {
             partitions: Partitions::new(config.partitions),
+            producers: Producers::default(),
             config: RwLock::new(Arc::new(config)),
             life: AtomicU32::new(LIVE),
             unsynced: AtomicBool::new(false),
@@ -198,32 +201,24 @@ impl TopicShared {
     /// Appends a record to a partition.
     #[inline]
     pub(super) fn append(&self, partition: PartitionId, record: Record<'_>) -> Result<Offset> {
-        let appended = self.log(partition).and_then(|log| log.append(record));
+        let log = self.log_to_append(partition);
+        let appended = log.and_then(|log| log.append(record));
         appended.map_err(|error| self.explain(error))
     }
 
-    /// Appends records to a partition as one batch.
-    pub(super) fn append_batch<'a>(
-        &self,
-        partition: PartitionId,
-        records: impl Iterator<Item = Record<'a>>,
-    ) -> Result<Range<Offset>> {
-        let appended = self
-            .log(partition)
-            .and_then(|log| log.append_batch(records));
-        appended.map_err(|error| self.explain(error))
+    /// The log of a partition, for whoever is about to append to it: what producers hold for it and
+    /// is due goes first where no thread sees to that.
+    #[inline]
+    pub(super) fn log_to_append(&self, partition: PartitionId) -> Result<&Log> {
+        if self.producers.in_line() {
+            self.producers.append_due(Some(partition));
+        }
+        self.log(partition)
     }
 
-    /// The same for a producer, which packs its batches where the topic leaves that open.
-    pub(super) fn append_packed<'a>(
-        &self,
-        partition: PartitionId,
-        compression: Compression,
-        records: impl Iterator<Item = Record<'a>>,
-    ) -> Result<Range<Offset>> {
-        let log = self.log(partition);
-        let appended = log.and_then(|log| log.append_batch_packed(compression, records));
-        appended.map_err(|error| self.explain(error))
+    /// The producers of this topic.
+    pub(crate) fn producers(&self) -> &Producers {
+        &self.producers
     }
 
     /// Makes the directories of some partitions; their names are durable when this returns. What
@@ -324,9 +319,14 @@ impl TopicShared {
 
     fn begin_end(&self, how: u32) {
         // It ends once: the first reason is the one that every call is told.
-        self.life
-            .compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire)
-            .ok();
+        let life = &self.life;
+        let ends = life.compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire);
+        if ends.is_ok() && how == CLOSED {
+            // From here on nobody hands anything to a producer, and the logs still take appends.
+            // What goes wrong is kept for whoever asks the producers. A deleted topic's records
+            // are not worth it; their deliveries are told when their time is over.
+            self.producers.flush().ok();
+        }
         for (_, slot) in self.partitions.iter() {
             slot.if_open(Log::begin_closing);
         }

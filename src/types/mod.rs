@@ -5,6 +5,7 @@
 
 #![warn(clippy::arithmetic_side_effects)]
 
+mod appended;
 mod choice;
 mod names;
 mod offset;
@@ -15,6 +16,7 @@ mod timestamp;
 mod topic_partition;
 mod varint;
 
+pub use appended::{Appended, AppendedBatch};
 pub use choice::{
     CleanupPolicy, Compression, Durability, ReadIsolation, Start, TimestampType, WriteMode,
 };
@@ -30,4 +32,4 @@ pub(crate) use setting::{
 };
 pub use timestamp::Timestamp;
 pub use topic_partition::TopicPartition;
-pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varint, write_varlong};
+pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varlong};

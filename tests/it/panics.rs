@@ -87,7 +87,7 @@ fn a_topic_goes_on_after_a_panic_in_a_batch_and_in_a_change_of_its_settings() {
 struct Moody;
 
 impl Partitioner for Moody {
-    fn partition(&self, record: &Record<'_>, partitions: u32) -> PartitionId {
+    fn partition(&self, _topic: &str, record: &Record<'_>, partitions: u32) -> PartitionId {
         assert!(record.key().is_some(), "the user's own mistake");
         partitions - 1
     }

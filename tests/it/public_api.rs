@@ -189,7 +189,7 @@ fn broker(dir: &Path) -> Result<()> {
         let AppendedBatch {
             partition, offsets, ..
         } = batch;
-        let (_partition, _offsets): (PartitionId, Result<Range<Offset>>) = (partition, offsets);
+        let (_partition, _offsets): (PartitionId, Range<Offset>) = (partition, offsets);
     }
     let _own: Topic = topic.with_partitioner(Arc::new(First));
     let _log: Log = topic.partition(0)?;
@@ -205,7 +205,7 @@ fn broker(dir: &Path) -> Result<()> {
 struct First;
 
 impl Partitioner for First {
-    fn partition(&self, _record: &Record<'_>, _partitions: u32) -> PartitionId {
+    fn partition(&self, _topic: &str, _record: &Record<'_>, _partitions: u32) -> PartitionId {
         0
     }
 }

@@ -288,6 +288,8 @@ impl SimFile {
     }
 
     pub(in crate::disk) fn sync_data(&self) -> io::Result<()> {
+        #[cfg(test)]
+        self.sim.wait_if_held(&self.path);
         let (mut state, failure) = self.sim.begin(Kind::SyncData, &self.path)?;
         let stored_badly = state.file(self.node).failed_store;
         let failure = failure.or(stored_badly.then_some(Failure::Eio));

@@ -27,6 +27,8 @@
 mod calls;
 mod crash;
 mod fault;
+#[cfg(test)]
+mod hold;
 mod node;
 mod order;
 mod state;
@@ -49,6 +51,8 @@ pub(crate) use crash::Fate;
 #[cfg(test)]
 pub(crate) use fault::{At, Failure, Repeat};
 pub(crate) use fault::{Fault, Kind, Operation, SyncFailure};
+#[cfg(test)]
+pub(crate) use hold::Hold;
 pub(crate) use order::Violation;
 
 use crash::{Cut, seed_at};
@@ -66,6 +70,8 @@ type Watcher = Box<dyn FnMut(&Sim) + Send>;
 struct Shared {
     state: Mutex<State>,
     watcher: Mutex<Option<Watcher>>,
+    #[cfg(test)]
+    hold: Mutex<Option<Arc<Hold>>>,
     /// What the power cut left that this disk was found after.
     born_of: Option<Choice>,
 }
@@ -91,6 +97,8 @@ impl Sim {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 watcher: Mutex::new(None),
+                #[cfg(test)]
+                hold: Mutex::new(None),
                 born_of,
             }),
         }

@@ -200,24 +200,22 @@ fn batch_size(payload: usize) -> Result<usize, EncodeError> {
     }
 }
 
-/// Gathers records into one batch behind what the buffer holds. Dropped without
-/// [`finish`](Self::finish), it takes back what it wrote.
-#[derive(Debug)]
-pub(crate) struct BatchBuilder<'a> {
-    out: &'a mut Vec<u8>,
+/// A batch that grows behind what a buffer holds; the buffer is lent to each call, so that whoever
+/// keeps both can put a batch down and go on with it later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GrowingBatch {
     options: BatchOptions,
     start: usize,
     count: u32,
     times: Times,
 }
 
-impl<'a> BatchBuilder<'a> {
+impl GrowingBatch {
     /// Begins a batch at the end of `out`.
-    pub(crate) fn new(out: &'a mut Vec<u8>, options: BatchOptions) -> Self {
+    pub(crate) fn begin(out: &mut Vec<u8>, options: BatchOptions) -> Self {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER_LEN]);
         Self {
-            out,
             options,
             start,
             count: 0,
@@ -232,7 +230,11 @@ impl<'a> BatchBuilder<'a> {
     /// `Invalid` for a chosen timestamp before 1970 (but -1), `TooLarge` when the batch would pass
     /// `i32::MAX` bytes or records. The batch is then as it was and can go on.
     #[inline]
-    pub(crate) fn push(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
+    pub(crate) fn push(
+        &mut self,
+        out: &mut Vec<u8>,
+        record: &Record<'_>,
+    ) -> Result<(), EncodeError> {
         let timestamp = self.options.timestamp_of(record)?;
         if self.count == 0 {
             self.times = Times {
@@ -240,8 +242,9 @@ impl<'a> BatchBuilder<'a> {
                 max: timestamp,
             };
         }
+        let size = self.size(out);
         let Ok(offset_delta) = i32::try_from(self.count) else {
-            return Err(self.too_large());
+            return Err(EncodeError::TooLarge { size: to_u64(size) });
         };
         let timestamp_delta = timestamp
             .as_millis()
@@ -250,18 +253,55 @@ impl<'a> BatchBuilder<'a> {
             timestamp: timestamp_delta,
             offset: offset_delta,
         };
-        let left = BATCH_MAX.saturating_sub(self.size());
-        write_record(self.out, record, deltas, left)?;
+        let left = BATCH_MAX.saturating_sub(size);
+        write_record(out, record, deltas, left)?;
         self.count = self.count.saturating_add(1);
         self.times.max = self.times.max.max(timestamp);
         Ok(())
     }
 
-    #[cold]
-    fn too_large(&self) -> EncodeError {
-        EncodeError::TooLarge {
-            size: to_u64(self.size()),
+    /// The same, but for a record that would bring a batch that holds others above `limit` bytes:
+    /// the batch is then as it was, and the answer is false. The first record is always taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`GrowingBatch::push`].
+    #[inline]
+    pub(crate) fn push_within(
+        &mut self,
+        out: &mut Vec<u8>,
+        record: &Record<'_>,
+        limit: usize,
+    ) -> Result<bool, EncodeError> {
+        let (length, before) = (out.len(), *self);
+        match self.push(out, record) {
+            Err(EncodeError::TooLarge { .. }) if before.count > 0 => return Ok(false),
+            pushed => pushed?,
         }
+        if before.count > 0 && self.size(out) > limit {
+            out.truncate(length);
+            *self = before;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// The time of the records that bring none, from the next one on.
+    #[inline]
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
+        self.options.now = now;
+    }
+
+    /// Gives the batch the time at which it is appended, if that is the time its records carry.
+    pub(crate) fn set_append_time(&mut self, now: Timestamp) {
+        if self.options.timestamp_type == TimestampType::LogAppendTime {
+            self.times.max = now;
+        }
+    }
+
+    /// How the records are packed.
+    pub(crate) const fn compression(&self) -> Compression {
+        self.options.compression
     }
 
     /// Records so far.
@@ -270,45 +310,92 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Bytes so far, header included, before packing.
+    #[inline]
+    pub(crate) fn size(&self, out: &[u8]) -> usize {
+        out.len().saturating_sub(self.start)
+    }
+
+    /// Packs the records and completes the batch, base offset 0. After an error what is in the
+    /// buffer is no batch.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a batch without records, `Unsupported` for a codec that is not in this build,
+    /// `TooLarge` when packing made it so.
+    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<BatchSummary, EncodeError> {
+        if self.count == 0 {
+            return Err(EncodeError::Invalid("a batch holds a record at least"));
+        }
+        let payload_at = self.start.saturating_add(HEADER_LEN);
+        compression::compress_tail(
+            out,
+            payload_at,
+            self.options.compression,
+            self.options.compression_level,
+        )?;
+        let size = batch_size(out.len().saturating_sub(payload_at))?;
+        let header = self.options.header(size, self.count, self.times);
+        let batch = out.get_mut(self.start..).unwrap_or_default();
+        header.write(batch);
+        seal(batch);
+        Ok(BatchSummary {
+            size,
+            count: self.count,
+            max_timestamp: self.times.max,
+        })
+    }
+}
+
+/// Gathers records into one batch behind what the buffer holds. Dropped without
+/// [`finish`](Self::finish), it takes back what it wrote.
+#[derive(Debug)]
+pub(crate) struct BatchBuilder<'a> {
+    out: &'a mut Vec<u8>,
+    batch: GrowingBatch,
+}
+
+impl<'a> BatchBuilder<'a> {
+    /// Begins a batch at the end of `out`.
+    pub(crate) fn new(out: &'a mut Vec<u8>, options: BatchOptions) -> Self {
+        let batch = GrowingBatch::begin(out, options);
+        Self { out, batch }
+    }
+
+    /// Adds a record at the next offset.
+    ///
+    /// # Errors
+    ///
+    /// As [`GrowingBatch::push`].
+    #[inline]
+    pub(crate) fn push(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
+        self.batch.push(self.out, record)
+    }
+
+    /// Records so far.
+    pub(crate) const fn count(&self) -> u32 {
+        self.batch.count()
+    }
+
+    /// Bytes so far, header included, before packing.
     pub(crate) fn size(&self) -> usize {
-        self.out.len().saturating_sub(self.start)
+        self.batch.size(self.out)
     }
 
     /// Packs the records and completes the batch, base offset 0.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a batch without records, `Unsupported` for a codec that is not in this build,
-    /// `TooLarge` when packing made it so. Nothing of the batch is then left in the buffer.
+    /// As [`GrowingBatch::finish`]. Nothing of the batch is then left in the buffer.
     pub(crate) fn finish(mut self) -> Result<BatchSummary, EncodeError> {
-        if self.count == 0 {
-            return Err(EncodeError::Invalid("a batch holds a record at least"));
-        }
-        let times = self.times;
-        let payload_at = self.start.saturating_add(HEADER_LEN);
-        compression::compress_tail(
-            self.out,
-            payload_at,
-            self.options.compression,
-            self.options.compression_level,
-        )?;
-        let size = batch_size(self.out.len().saturating_sub(payload_at))?;
-        let header = self.options.header(size, self.count, times);
-        let batch = self.out.get_mut(self.start..).unwrap_or_default();
-        header.write(batch);
-        seal(batch);
+        let summary = self.batch.finish(self.out)?;
         // From here on the bytes are the caller's: the drop takes back nothing.
-        self.start = self.out.len();
-        Ok(BatchSummary {
-            size,
-            count: self.count,
-            max_timestamp: times.max,
-        })
+        self.batch.start = self.out.len();
+        Ok(summary)
     }
 }
 
 impl Drop for BatchBuilder<'_> {
     fn drop(&mut self) {
-        self.out.truncate(self.start);
+        self.out.truncate(self.batch.start);
     }
 }

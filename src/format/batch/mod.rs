@@ -15,7 +15,9 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use encode::ProducerStamp;
-pub(crate) use encode::{BatchBuilder, BatchKind, BatchOptions, BatchSummary, encode_one};
+pub(crate) use encode::{
+    BatchBuilder, BatchKind, BatchOptions, BatchSummary, GrowingBatch, encode_one,
+};
 #[cfg(test)]
 pub(crate) use header::Attributes;
 pub(crate) use header::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, check_crc, stamp};

@@ -3,14 +3,14 @@
 //! Knows nothing about how batches are filled or appended.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use crate::disk::Owner;
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex};
-use crate::types::{Offset, PartitionId, to_u64};
+use crate::types::{Appended, Offset, PartitionId};
 
-use super::super::Appended;
 use super::Shared;
 
 /// A record on its way; got from [`Producer::send`](super::Producer::send). Dropping it changes
@@ -18,32 +18,31 @@ use super::Shared;
 #[derive(Debug)]
 #[must_use = "only the delivery tells whether the record was appended"]
 pub struct Delivery {
-    producer: Arc<Shared>,
-    ticket: Ticket,
-}
-
-/// A place in a batch.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    pub(super) batch: Arc<Batch>,
-    pub(super) place: usize,
+    batch: Arc<Batch>,
+    place: u32,
 }
 
 /// A batch and what became of it.
 #[derive(Debug)]
 pub(super) struct Batch {
+    producer: Weak<Shared>,
+    owner: Owner,
     partition: PartitionId,
     until: Instant,
-    outcome: Mutex<Option<Outcome>>,
+    outcome: Mutex<Option<Result<Offset>>>,
     settled: Condvar,
 }
 
-/// The first offset, or the error of the whole batch.
-type Outcome = std::result::Result<Offset, Error>;
+/// A batch that left its lane: it is settled when this goes, if need be as one that was never
+/// appended, so that nobody waits for it in vain.
+#[derive(Debug)]
+pub(super) struct Promise {
+    batch: Arc<Batch>,
+}
 
 impl Delivery {
-    pub(super) fn new(producer: Arc<Shared>, ticket: Ticket) -> Self {
-        Self { producer, ticket }
+    pub(super) fn new(batch: Arc<Batch>, place: u32) -> Self {
+        Self { batch, place }
     }
 
     /// Waits until the record is appended, and tells where. It takes no longer than the producer's
@@ -54,25 +53,35 @@ impl Delivery {
     /// What the append of the batch answered (see [`Topic::append`](crate::Topic::append)): every
     /// record of the batch gets the same error, and none of them was appended.
     pub fn wait(&self) -> Result<Appended> {
-        let batch = &self.ticket.batch;
-        if !batch.wait() {
-            self.producer.append_now(batch);
+        let batch = &self.batch;
+        if !batch.owner.is_here() {
+            return Err(Error::Forked);
         }
-        // Appended now, by this thread or by one that was about to.
-        batch.outcome(self.ticket.place)
+        if !batch.wait_until_due()
+            && let Some(producer) = batch.producer.upgrade()
+        {
+            producer.append_now(batch);
+        }
+        // Its producer, if it is gone, has appended everything before it went.
+        let first = batch.wait()?;
+        let offset = first.saturating_add(u64::from(self.place));
+        Ok(Appended::new(batch.partition, offset))
     }
 
     /// Whether [`Delivery::wait`] would answer at once.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.ticket.batch.outcome.lock().is_some()
+        // In a process that was forked from the producer's, it answers an error at once.
+        !self.batch.owner.is_here() || self.batch.is_settled()
     }
 }
 
 impl Batch {
     /// A batch that is to be appended at a time.
-    pub(super) fn new(partition: PartitionId, until: Instant) -> Self {
+    pub(super) fn new(producer: Weak<Shared>, partition: PartitionId, until: Instant) -> Self {
         Self {
+            producer,
+            owner: Owner::here(),
             partition,
             until,
             outcome: Mutex::new(None),
@@ -88,39 +97,55 @@ impl Batch {
         self.until
     }
 
-    /// Tells everybody who waits; gives the error, if it is one.
-    pub(super) fn settle(&self, offsets: Result<Range<Offset>>) -> Option<Error> {
-        let error = offsets.as_ref().err().cloned();
-        *self.outcome.lock() = Some(offsets.map(|offsets| offsets.start));
-        self.settled.notify_all();
-        error
+    pub(super) fn is_settled(&self) -> bool {
+        self.outcome.lock().is_some()
     }
 
     /// Waits until the batch is settled (true) or its time is over (false).
-    fn wait(&self) -> bool {
+    fn wait_until_due(&self) -> bool {
         let mut outcome = self.outcome.lock();
         while outcome.is_none() {
-            if self
-                .settled
-                .wait_until(&mut outcome, self.until)
-                .timed_out()
-            {
+            let wait = self.settled.wait_until(&mut outcome, self.until);
+            if wait.timed_out() {
                 return outcome.is_some();
             }
         }
         true
     }
 
-    /// What became of the record at a place.
-    fn outcome(&self, place: usize) -> Result<Appended> {
-        match &*self.outcome.lock() {
-            Some(Ok(first)) => Ok(Appended {
-                partition: self.partition,
-                offset: first.saturating_add(to_u64(place)),
-            }),
-            Some(Err(error)) => Err(error.clone()),
-            // Its append panicked.
-            None => Err(Error::Closed),
+    /// Waits for the outcome of a batch that left its lane: its first offset.
+    pub(super) fn wait(&self) -> Result<Offset> {
+        let mut outcome = self.outcome.lock();
+        loop {
+            if let Some(outcome) = &*outcome {
+                return outcome.clone();
+            }
+            self.settled.wait(&mut outcome);
         }
+    }
+}
+
+impl Promise {
+    pub(super) fn new(batch: Arc<Batch>) -> Self {
+        Self { batch }
+    }
+
+    pub(super) fn batch(&self) -> &Arc<Batch> {
+        &self.batch
+    }
+
+    /// Tells everybody who waits.
+    pub(super) fn keep(self, appended: Result<Range<Offset>>) {
+        *self.batch.outcome.lock() = Some(appended.map(|offsets| offsets.start));
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // Without an outcome the append panicked.
+        let mut outcome = self.batch.outcome.lock();
+        outcome.get_or_insert(Err(Error::Closed));
+        drop(outcome);
+        self.batch.settled.notify_all();
     }
 }

@@ -3,28 +3,42 @@
 //! Knows nothing about partitioning, which its topic does, nor about the bytes of a batch.
 //!
 //! 1. Records of one partition are appended in the order in which they were sent: whoever appends
-//!    a batch holds the lane's lock, so a full lane holds up those who send to it, and no one else.
+//!    a batch holds the lane's lock. No sync is waited for under it.
 //! 2. No thread is needed for a record to get through: whoever waits for a delivery appends the
-//!    batch himself when its time is over. The flusher does it for records that nobody waits for.
+//!    batch himself when its time is over. A thread of the broker does it for records that nobody
+//!    waits for; where there is none, `upkeep` and the next send or append to the partition do.
+//! 3. Batches are written first, all that are due, and synced afterwards, side by side: a lane
+//!    whose topic needs no sync never waits for one.
+//! 4. A batch that left its lane is settled, whatever happens: see [`Promise`].
 
 mod delivery;
-mod pending;
+mod registry;
 
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub use delivery::Delivery;
+pub(super) use registry::Producers;
 
 use crate::error::{Error, Result};
-use crate::log::Chore;
-use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
-use crate::types::{Compression, PartitionId, Record, config, to_usize};
+use crate::log::{Chore, Filling, Log, SyncJob, Wish};
+use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::types::{Compression, Offset, PartitionId, Record, config};
 
 use super::Topic;
 use super::partitioner::Sticky;
+use super::partitions::Partitions;
 
-use delivery::Batch;
-use pending::Pending;
+use delivery::{Batch, Promise};
+
+use std::ops::Range;
+
+/// Told about every batch that could not be appended.
+pub(super) type ErrorHook = Box<dyn Fn(PartitionId, &Error) + Send + Sync>;
+
+/// Batches under way that a producer lists before it forgets the settled ones.
+const IN_FLIGHT_MIN: usize = 64;
 
 config! {
     /// The settings of a [`Producer`].
@@ -62,7 +76,8 @@ config! {
 ///
 /// A batch costs little more than a record, so a producer that may wait a few milliseconds does
 /// several times as many records a second as [`Topic::append`], and packs them better. Any number
-/// of threads may send. Dropping it appends what still waits.
+/// of threads may send. Dropping it appends what still waits; so do
+/// [`Broker::flush`](crate::Broker::flush) and [`Broker::close`](crate::Broker::close).
 ///
 /// # Examples
 ///
@@ -74,9 +89,13 @@ config! {
 /// let topic = broker.create_topic("flights", TopicConfig::default())?;
 /// let producer = topic.producer(ProducerConfig::default())?;
 ///
-/// let delivery = producer.send(Record::keyed("N14228", "departed EWR"))?;
-/// producer.send(Record::keyed("N14228", "landed IAH"))?;
-/// assert_eq!(delivery.wait()?.offset, 0);
+/// let departed = producer.send(Record::keyed("N14228", "departed EWR"))?;
+/// let landed = producer.send(Record::keyed("N14228", "landed IAH"))?;
+/// assert_eq!(departed.wait()?.offset, 0);
+/// assert_eq!(landed.wait()?.offset, 1);
+///
+/// // Where one flush for many records is enough, nobody needs the deliveries.
+/// drop(producer.send(Record::keyed("N24211", "departed LGA"))?);
 /// producer.flush()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -86,14 +105,29 @@ pub struct Producer {
 }
 
 /// What a producer and its deliveries share.
-#[derive(Debug)]
 struct Shared {
     me: Weak<Self>,
     topic: Topic,
     config: ProducerConfig,
-    lanes: RwLock<Vec<Arc<Lane>>>,
-    /// The flusher has been asked to look by.
+    lanes: Partitions<Lane>,
+    /// One thread at a time adds lanes.
+    adding: Mutex<()>,
+    /// A thread has been asked to look by.
     scheduled: AtomicBool,
+    /// Batches that left their lanes and are not settled; some that are, too.
+    in_flight: Mutex<Vec<Arc<Batch>>>,
+    /// The first error since the last flush.
+    first_error: Mutex<Option<Error>>,
+    hook: Option<ErrorHook>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("topic", &self.topic)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The records that wait for one partition.
@@ -102,19 +136,46 @@ struct Lane {
     pending: Mutex<Pending>,
 }
 
+#[derive(Debug, Default)]
+struct Pending {
+    /// There is one as long as records are in `filling`.
+    batch: Option<Arc<Batch>>,
+    filling: Filling,
+}
+
+impl Pending {
+    fn is_due(&self, now: Instant) -> bool {
+        self.batch
+            .as_ref()
+            .is_some_and(|batch| batch.until() <= now)
+    }
+}
+
+/// A batch that left its lane.
+struct Written {
+    promise: Promise,
+    log: Log,
+    appended: Result<Range<Offset>>,
+}
+
 impl Producer {
-    pub(super) fn new(topic: Topic, config: ProducerConfig) -> Self {
+    pub(super) fn new(topic: Topic, config: ProducerConfig, hook: Option<ErrorHook>) -> Self {
         let topic = Topic {
             sticky: Sticky::new(config.batch_size),
             ..topic
         };
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
+            lanes: Partitions::new(topic.partition_count()),
             topic,
             config,
-            lanes: RwLock::default(),
+            adding: Mutex::new(()),
             scheduled: AtomicBool::new(false),
+            in_flight: Mutex::new(Vec::new()),
+            first_error: Mutex::new(None),
+            hook,
         });
+        shared.topic.shared().producers().add(&shared);
         Self { shared }
     }
 
@@ -123,30 +184,40 @@ impl Producer {
     /// where. Without a timestamp it gets the time of this call.
     ///
     /// This thread appends a batch that gets full, and waits while another appends one to the same
-    /// partition.
+    /// partition. It waits for a sync only when `linger_ms` is zero.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`](crate::Partitioner) chose a number that is
     ///   too large.
-    /// - [`Error::InvalidRecord`]: a record without a key for a compacted topic.
+    /// - [`Error::RecordTooLarge`]: the record fits no batch of this topic, not even alone.
+    /// - [`Error::InvalidRecord`]: the topic does not take such a record, one without a key in a
+    ///   compacted topic for example.
+    /// - [`Error::Poisoned`], [`Error::ReadOnly`], and what opening the partition's log returns.
     ///
-    /// The record was not taken then. What goes wrong later, [`Delivery::wait`] tells.
+    /// The record was not taken then. What goes wrong later, [`Delivery::wait`] and
+    /// [`Producer::flush`] return.
     pub fn send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery> {
         self.shared.send(&record.into())
     }
 
-    /// Appends everything that waits. What that means for each record is what [`Topic::append`]
-    /// says.
+    /// Appends everything that waits, and returns when every record that was sent before is
+    /// settled. What that means for each record is what [`Topic::append`] says.
     ///
     /// # Errors
     ///
-    /// The first error that a batch met, after all were tried. Those records are not appended, and
-    /// their deliveries say so.
+    /// The first error that a batch met since the last flush, whoever appended it: this call, a
+    /// `send` whose batch was full, or a thread of the broker when the time was over. Each error is
+    /// returned once; the records of a failed batch are not appended, and their deliveries return
+    /// the error as well.
     pub fn flush(&self) -> Result<()> {
         self.shared.check_owner()?;
-        self.shared.flush()
+        self.shared.flush();
+        match self.shared.first_error.lock().take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 }
 
@@ -154,8 +225,8 @@ impl Drop for Producer {
     fn drop(&mut self) {
         // In a forked process, what waits is appended by the process that it was sent in.
         if self.shared.check_owner().is_ok() {
-            // The deliveries tell what went wrong.
-            drop(self.shared.flush());
+            // The deliveries and the hook are told what went wrong.
+            self.shared.flush();
         }
     }
 }
@@ -166,109 +237,232 @@ impl Shared {
         self.topic.shared().host().check_owner()
     }
 
-    fn send(self: &Arc<Self>, record: &Record<'_>) -> Result<Delivery> {
+    fn send(&self, record: &Record<'_>) -> Result<Delivery> {
+        self.check_owner()?;
         let topic = self.topic.shared();
-        topic.check_alive()?;
         let partition = self.topic.place(record);
-        if partition >= topic.partition_count() {
-            return Err(topic.unknown_partition(partition));
+        // Opened now, so that a close that ends the topic's life can still append what it finds.
+        let log = topic.log(partition).map_err(|error| topic.explain(error))?;
+        let lane = self.lane(partition)?;
+        // A vector without elements owns no memory.
+        let mut written = Vec::new();
+        let taken = {
+            let mut pending = lane.pending.lock();
+            self.take(log, &mut pending, partition, record, &mut written)
+        };
+        if !written.is_empty() {
+            self.settle(written, self.config.linger_ms.is_zero());
         }
-        let settings = topic.config();
-        if settings.cleanup_policy.compacts() && record.key().is_none() {
-            let reason = "a compacted log takes only records with a key";
-            return Err(Error::InvalidRecord { reason });
-        }
-        let limit = self.config.batch_size.min(settings.max_message_bytes);
-        let lane = self.lane(partition);
-        let now = topic.host().clock.now();
-        let mut pending = lane.pending.lock();
-        if pending.size_with(record) > to_usize(limit) {
-            self.append(partition, &mut pending);
-        }
-        let ticket = pending.push(record, now, || Batch::new(partition, self.begin_batch()));
-        let delivery = Delivery::new(Arc::clone(self), ticket);
-        if self.config.linger_ms.is_zero() || pending.size() >= to_usize(limit) {
-            self.append(partition, &mut pending);
+        taken.map_err(|error| topic.explain(error))
+    }
+
+    /// Puts a record into the batch of its lane, and writes what is full or due.
+    #[inline]
+    fn take(
+        &self,
+        log: &Log,
+        pending: &mut Pending,
+        partition: PartitionId,
+        record: &Record<'_>,
+        written: &mut Vec<Written>,
+    ) -> Result<Delivery> {
+        let topic = self.topic.shared();
+        // Under the lane's lock: a close first ends the topic's life and then takes this lock to
+        // append what is here, so nothing is put here after it looked.
+        topic.check_alive()?;
+        let in_line = topic.producers().in_line();
+        let due = in_line && pending.is_due(topic.host().clock.instant());
+        let wish = Wish {
+            size: self.config.batch_size,
+            compression: self.config.compression_type,
+        };
+        let place = loop {
+            match log.fill(&mut pending.filling, record, wish)? {
+                Some(place) => break place,
+                None => written.extend(self.write(log, pending)),
+            }
+        };
+        let batch = pending
+            .batch
+            .get_or_insert_with(|| self.begin_batch(partition));
+        let delivery = Delivery::new(Arc::clone(batch), place);
+        if due || self.config.linger_ms.is_zero() || pending.filling.is_full() {
+            written.extend(self.write(log, pending));
         }
         Ok(delivery)
     }
 
-    /// When a batch that begins now is to be appended; the flusher will see to it.
-    fn begin_batch(&self) -> Instant {
+    /// A batch that begins now; a thread will see to it when its time is over.
+    #[cold]
+    fn begin_batch(&self, partition: PartitionId) -> Arc<Batch> {
         let now = self.topic.shared().host().clock.instant();
         let until = now.checked_add(self.config.linger_ms).unwrap_or(now);
         if until > now {
             self.schedule(until);
         }
-        until
+        Arc::new(Batch::new(self.me.clone(), partition, until))
     }
 
     fn schedule(&self, at: Instant) {
         if !self.scheduled.swap(true, Ordering::AcqRel) {
+            let topic = self.topic.shared();
             let me: Weak<Self> = Weak::clone(&self.me);
-            self.topic.shared().host().flusher.schedule(at, me);
+            if !topic.host().lingers.schedule(at, me) {
+                topic.producers().set_in_line();
+                self.scheduled.store(false, Ordering::Release);
+            }
         }
     }
 
-    fn lane(&self, partition: PartitionId) -> Arc<Lane> {
-        let at = to_usize(u64::from(partition));
-        if let Some(lane) = self.lanes.read().get(at) {
-            return Arc::clone(lane);
+    /// The lane of a partition that the topic has.
+    #[inline]
+    fn lane(&self, partition: PartitionId) -> Result<&Lane> {
+        match self.lanes.get(partition) {
+            Some(lane) => Ok(lane),
+            None => self.add_lanes(partition),
         }
-        let mut lanes = self.lanes.write();
-        let count = to_usize(u64::from(self.topic.partition_count()));
-        if lanes.len() < count {
-            lanes.resize_with(count, Arc::default);
-        }
-        lanes.get(at).map(Arc::clone).unwrap_or_default()
     }
 
-    /// Appends what waits in a lane and tells the deliveries (1).
-    fn append(&self, partition: PartitionId, pending: &mut Pending) -> Option<Error> {
-        let batch = pending.end()?;
+    #[cold]
+    fn add_lanes(&self, partition: PartitionId) -> Result<&Lane> {
+        let _adding = self.adding.lock();
         let topic = self.topic.shared();
-        let compression = self.config.compression_type;
-        let offsets = topic.append_packed(partition, compression, pending.records());
-        pending.clear();
-        batch.settle(offsets)
+        self.lanes.grow(topic.partition_count());
+        let lane = self.lanes.get(partition);
+        lane.ok_or_else(|| topic.unknown_partition(partition))
     }
 
-    fn flush(&self) -> Result<()> {
-        let lanes = self.lanes.read().clone();
-        let mut first = None;
-        for (partition, lane) in (0..).zip(lanes) {
-            let error = self.append(partition, &mut lane.pending.lock());
-            first = first.or(error);
+    /// Writes the batches that are due, of one partition or of all; all batches without a time.
+    /// When the next one is due is noted in `next`.
+    fn write_due(
+        &self,
+        only: Option<PartitionId>,
+        due: Option<Instant>,
+        next: &mut Option<Instant>,
+    ) -> Vec<Written> {
+        let topic = self.topic.shared();
+        let mut written = Vec::new();
+        let lanes = self.lanes.iter();
+        for (partition, lane) in lanes.filter(|(id, _)| only.is_none_or(|only| only == *id)) {
+            let mut pending = lane.pending.lock();
+            let Some(until) = pending.batch.as_ref().map(|batch| batch.until()) else {
+                continue;
+            };
+            if due.is_some_and(|now| until > now) {
+                *next = Some(next.map_or(until, |next| next.min(until)));
+                continue;
+            }
+            // Open: records were taken.
+            if let Ok(log) = topic.log(partition) {
+                written.extend(self.write(log, &mut pending));
+            }
         }
-        first.map_or(Ok(()), Err)
+        written
+    }
+
+    /// Writes the batch of a lane, whose lock the caller holds (1).
+    fn write(&self, log: &Log, pending: &mut Pending) -> Option<Written> {
+        let batch = pending.batch.take()?;
+        debug_assert!(!pending.filling.is_empty(), "a batch holds records");
+        {
+            // Under the lane's lock: a flush looks at the lane first and here afterwards, so it
+            // finds a batch that another thread has taken out and not settled yet.
+            let mut in_flight = self.in_flight.lock();
+            if in_flight.len() >= IN_FLIGHT_MIN {
+                in_flight.retain(|batch| !batch.is_settled());
+            }
+            in_flight.push(Arc::clone(&batch));
+        }
+        Some(Written {
+            promise: Promise::new(batch),
+            appended: log.append_filled(&mut pending.filling),
+            log: log.clone(),
+        })
+    }
+
+    /// Settles what was written, after the syncs that it needs: in this thread, or with those of
+    /// others by threads that are there for that.
+    fn settle(&self, written: Vec<Written>, waits: bool) {
+        let mut jobs = Vec::new();
+        for Written {
+            promise,
+            log,
+            appended,
+        } in written
+        {
+            match appended {
+                Ok(offsets) if log.must_settle() => {
+                    jobs.extend(self.sync_job(promise, log, offsets));
+                }
+                appended => self.done(promise, appended),
+            }
+        }
+        if !jobs.is_empty() {
+            self.topic.shared().host().syncers.run(jobs, waits);
+        }
+    }
+
+    fn sync_job(&self, promise: Promise, log: Log, offsets: Range<Offset>) -> Option<SyncJob> {
+        let me = self.me.upgrade()?;
+        let end = offsets.end;
+        let done = Box::new(move |synced: Result<()>| me.done(promise, synced.map(|()| offsets)));
+        Some(SyncJob { log, end, done })
+    }
+
+    /// Settles a batch, and keeps what went wrong for the next flush.
+    fn done(&self, promise: Promise, appended: Result<Range<Offset>>) {
+        let topic = self.topic.shared();
+        let appended = appended.map_err(|error| topic.explain(error));
+        let error = appended.as_ref().err().cloned();
+        if let Some(error) = &error {
+            self.first_error.lock().get_or_insert_with(|| error.clone());
+        }
+        let partition = promise.batch().partition();
+        promise.keep(appended);
+        if let (Some(error), Some(hook)) = (&error, &self.hook) {
+            hook(partition, error);
+        }
+    }
+
+    /// Appends everything that waits, and waits until everything that was sent is settled.
+    fn flush(&self) {
+        let written = self.write_due(None, None, &mut None);
+        self.settle(written, true);
+        let in_flight = self.in_flight.lock().clone();
+        for batch in &in_flight {
+            // What became of it is kept in `first_error`.
+            drop(batch.wait());
+        }
     }
 
     /// Appends one batch, unless somebody has.
     fn append_now(&self, batch: &Arc<Batch>) {
-        let lane = self.lane(batch.partition());
-        let mut pending = lane.pending.lock();
-        if pending.is_of(batch) {
-            self.append(batch.partition(), &mut pending);
-        }
+        let partition = batch.partition();
+        let (Ok(log), Ok(lane)) = (self.topic.shared().log(partition), self.lane(partition)) else {
+            return;
+        };
+        let written = {
+            let mut pending = lane.pending.lock();
+            let own = pending.batch.as_ref();
+            if own.is_none_or(|own| !Arc::ptr_eq(own, batch)) {
+                return;
+            }
+            self.write(log, &mut pending)
+        };
+        self.settle(written.into_iter().collect(), true);
     }
 }
 
 /// Appends the batches whose time is over.
 impl Chore for Shared {
     fn run(&self) {
-        // First, so that a batch that begins while the lanes are gone through asks anew.
+        // First, so that a batch that begins meanwhile asks again.
         self.scheduled.store(false, Ordering::Release);
         let now = self.topic.shared().host().clock.instant();
-        let lanes = self.lanes.read().clone();
-        let mut next: Option<Instant> = None;
-        for (partition, lane) in (0..).zip(lanes) {
-            let mut pending = lane.pending.lock();
-            match pending.until() {
-                Some(until) if until <= now => drop(self.append(partition, &mut pending)),
-                Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
-                None => {}
-            }
-        }
+        let mut next = None;
+        let written = self.write_due(None, Some(now), &mut next);
+        // Nobody waits here: the batches of other producers are due, too.
+        self.settle(written, false);
         if let Some(next) = next {
             self.schedule(next);
         }

@@ -1,0 +1,339 @@
+//! Batches that are built before the log is asked: as many as a partition's share needs, and one
+//! that is filled record by record while its producer waits for more.
+//!
+//! Knows nothing about who builds them, nor about syncing: whoever appends here syncs afterwards
+//! ([`Log::settle`]), so that many logs can be written before the first of their syncs is waited
+//! for.
+//!
+//! 1. Every batch of a call is encoded before the first is appended: a record that cannot be
+//!    stored, or a panic of the caller's iterator, leaves nothing behind.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::{BatchOptions, BatchSummary, GrowingBatch};
+use crate::types::{Compression, Durability, Offset, Record, TimestampType, to_u64, to_usize};
+
+use super::append::{How, check_record, has_rules, with_scratch};
+use super::{Log, LogConfig, Shared};
+
+/// Written now; the caller syncs.
+const LATER: How = How {
+    expected_end: None,
+    sync_later: true,
+};
+
+/// Memory that a batch to be filled keeps from one time to the next, at most.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// A batch that is filled record by record.
+#[derive(Debug, Default)]
+pub(crate) struct Filling {
+    bytes: Vec<u8>,
+    batch: Option<Begun>,
+}
+
+/// What is settled when a batch begins; settings that change meanwhile are the next one's.
+#[derive(Debug)]
+struct Begun {
+    batch: GrowingBatch,
+    config: Arc<LogConfig>,
+    ruled: bool,
+    /// Bytes that the batch holds at most, if it holds more than one record.
+    limit: usize,
+}
+
+/// What a batch that begins is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// Bytes that it holds at most before it is packed; a larger record is a batch of its own.
+    pub(crate) size: u64,
+    /// How it is packed where the log leaves that open.
+    pub(crate) compression: Compression,
+}
+
+impl Filling {
+    /// Whether no record is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch.is_none()
+    }
+
+    /// Whether no other record would be taken.
+    pub(crate) fn is_full(&self) -> bool {
+        let begun = self.batch.as_ref();
+        begun.is_some_and(|begun| begun.batch.size(&self.bytes) >= begun.limit)
+    }
+
+    /// Forgets the records and keeps the memory.
+    fn clear(&mut self) {
+        self.batch = None;
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+impl Log {
+    /// Puts a record into a batch, and gives its place there; `None` when it does not fit behind
+    /// those that are in it.
+    ///
+    /// # Errors
+    ///
+    /// What the log would answer to the record alone, whatever batch it were in; it is not taken
+    /// then, and the batch is as it was.
+    #[inline]
+    pub(crate) fn fill(
+        &self,
+        filling: &mut Filling,
+        record: &Record<'_>,
+        wish: Wish,
+    ) -> Result<Option<u32>> {
+        let shared = &self.shared;
+        if filling.batch.is_none() {
+            shared.begin_filling(filling, wish)?;
+        }
+        let Filling { bytes, batch } = filling;
+        let Some(begun) = batch else {
+            return Err(Error::Closed);
+        };
+        let place = begun.batch.count();
+        match shared.push_filling(bytes, begun, record) {
+            Ok(true) => Ok(Some(place)),
+            Ok(false) => Ok(None),
+            Err(error) => {
+                if place == 0 {
+                    filling.clear();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Appends a batch that was filled, and empties it, whatever comes of that. The caller
+    /// [settles](Log::settle) it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append_batch`].
+    pub(crate) fn append_filled(&self, filling: &mut Filling) -> Result<Range<Offset>> {
+        let appended = self.shared.append_filled(filling);
+        filling.clear();
+        appended
+    }
+
+    /// Appends records in order, in as few batches as hold them, and names the offsets of each
+    /// batch; none of them is synced. After an error nothing of the records that were not named is
+    /// in the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append_batch`], but [`Error::RecordTooLarge`] is about single records.
+    pub(crate) fn append_split<'a>(
+        &self,
+        records: impl Iterator<Item = Record<'a>>,
+        each: &mut dyn FnMut(Range<Offset>),
+    ) -> Result<()> {
+        self.shared.append_split(records, each)
+    }
+
+    /// Whether what was just appended must be [settled](Log::settle) before it is confirmed.
+    pub(crate) fn must_settle(&self) -> bool {
+        self.shared.hot.durability() == Durability::Always
+    }
+
+    /// Sees to it that what was appended below an offset survives what the log's durability says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::flush`].
+    pub(crate) fn settle(&self, end: Offset) -> Result<()> {
+        if self.must_settle() {
+            self.shared.flush_to(end)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Begins a batch under the settings of this moment.
+    fn begin_filling(&self, filling: &mut Filling, wish: Wish) -> Result<()> {
+        self.host.check_owner()?;
+        self.life.can_append()?;
+        let config = self.config();
+        let options = self.batch_options(&config, wish.compression);
+        filling.bytes.clear();
+        filling.batch = Some(Begun {
+            batch: GrowingBatch::begin(&mut filling.bytes, options),
+            ruled: has_rules(&config),
+            limit: to_usize(wish.size.min(config.max_message_bytes)),
+            config,
+        });
+        Ok(())
+    }
+
+    /// Puts a record into a batch; false when it does not fit behind those that are in it.
+    #[inline]
+    fn push_filling(
+        &self,
+        bytes: &mut Vec<u8>,
+        begun: &mut Begun,
+        record: &Record<'_>,
+    ) -> Result<bool> {
+        if record.timestamp().is_none() || begun.ruled {
+            let now = self.host.clock.now();
+            begun.batch.set_now(now);
+            if begun.ruled {
+                check_record(record, &begun.config, now)?;
+            }
+        }
+        let alone = begun.batch.count() == 0;
+        let fits = begun
+            .batch
+            .push_within(bytes, record, begun.limit)
+            .map_err(|error| self.refused(error))?;
+        if alone {
+            let raw = to_u64(begun.batch.size(bytes));
+            check_alone(raw, begun.batch.compression(), &begun.config)?;
+        }
+        Ok(fits)
+    }
+
+    fn append_filled(&self, filling: &mut Filling) -> Result<Range<Offset>> {
+        let Some(begun) = filling.batch.take() else {
+            let end = self.end_offset();
+            return Ok(end..end);
+        };
+        let mut batch = begun.batch;
+        if begun.config.message_timestamp_type == TimestampType::LogAppendTime {
+            batch.set_append_time(self.host.clock.now());
+        }
+        let summary = batch
+            .finish(&mut filling.bytes)
+            .map_err(|error| self.refused(error))?;
+        self.append_encoded(&mut filling.bytes, &summary, LATER)
+    }
+
+    fn append_split<'a>(
+        &self,
+        records: impl Iterator<Item = Record<'a>>,
+        each: &mut dyn FnMut(Range<Offset>),
+    ) -> Result<()> {
+        let config = self.config();
+        let options = self.batch_options(&config, Compression::None);
+        let ruled = has_rules(&config);
+        let checked = records.map(|record| {
+            if ruled {
+                check_record(&record, &config, options.now)?;
+            }
+            Ok(record)
+        });
+        with_scratch(|scratch| {
+            let mut batches = Vec::new();
+            if options.compression == Compression::None {
+                self.encode_split(scratch, options, &config, checked, &mut batches)?;
+            } else {
+                let records = checked.collect::<Result<Vec<_>>>()?;
+                self.encode_packed(scratch, options, &config, &records, &mut batches)?;
+            }
+            let mut rest = scratch.as_mut_slice();
+            for summary in &batches {
+                let Some((batch, after)) = rest.split_at_mut_checked(summary.size) else {
+                    break;
+                };
+                each(self.append_encoded(batch, summary, LATER)?);
+                rest = after;
+            }
+            Ok(())
+        })
+    }
+
+    /// Encodes records into as few batches as hold them, one behind the other.
+    fn encode_split<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        options: BatchOptions,
+        config: &LogConfig,
+        records: impl Iterator<Item = Result<Record<'a>>>,
+        batches: &mut Vec<BatchSummary>,
+    ) -> Result<()> {
+        let limit = to_usize(config.max_message_bytes);
+        let mut growing: Option<GrowingBatch> = None;
+        for record in records {
+            let record = record?;
+            let batch = growing.get_or_insert_with(|| GrowingBatch::begin(out, options));
+            let fits = batch.push_within(out, &record, limit);
+            if !fits.map_err(|error| self.refused(error))? {
+                batches.push(batch.finish(out).map_err(|error| self.refused(error))?);
+                *batch = GrowingBatch::begin(out, options);
+                let fits = batch.push_within(out, &record, limit);
+                fits.map_err(|error| self.refused(error))?;
+            }
+            if batch.count() == 1 {
+                check_alone(to_u64(batch.size(out)), Compression::None, config)?;
+            }
+        }
+        if let Some(batch) = growing {
+            batches.push(batch.finish(out).map_err(|error| self.refused(error))?);
+        }
+        Ok(())
+    }
+
+    /// The same for batches that are packed: how small a batch gets shows when it is, so one that
+    /// stays too large is done again as two halves.
+    fn encode_packed(
+        &self,
+        out: &mut Vec<u8>,
+        options: BatchOptions,
+        config: &LogConfig,
+        mut records: &[Record<'_>],
+        batches: &mut Vec<BatchSummary>,
+    ) -> Result<()> {
+        let raw_limit = to_usize(config.max_decompressed_batch_bytes);
+        while !records.is_empty() {
+            let start = out.len();
+            let mut batch = GrowingBatch::begin(out, options);
+            for record in records {
+                let fits = batch.push_within(out, record, raw_limit);
+                if !fits.map_err(|error| self.refused(error))? {
+                    break;
+                }
+            }
+            if batch.count() == 1 {
+                check_alone(to_u64(batch.size(out)), options.compression, config)?;
+            }
+            let taken = to_usize(u64::from(batch.count()));
+            let summary = batch.finish(out).map_err(|error| self.refused(error))?;
+            let (share, after) = records.split_at(taken.min(records.len()));
+            let (size, limit) = (to_u64(summary.size), config.max_message_bytes);
+            if size <= limit {
+                batches.push(summary);
+            } else if let [_] = share {
+                return Err(Error::RecordTooLarge { size, limit });
+            } else {
+                out.truncate(start);
+                let (front, back) = share.split_at(share.len() / 2);
+                self.encode_packed(out, options, config, front, batches)?;
+                self.encode_packed(out, options, config, back, batches)?;
+            }
+            records = after;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a record that fits no batch, given the size of the batch that holds it alone, before
+/// it is packed.
+#[inline]
+fn check_alone(raw: u64, compression: Compression, config: &LogConfig) -> Result<()> {
+    // However small it packs: readers would refuse to unpack it.
+    let limit = match compression {
+        Compression::None => config.max_message_bytes,
+        _ => config.max_decompressed_batch_bytes,
+    };
+    if raw > limit {
+        return Err(Error::RecordTooLarge { size: raw, limit });
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Threads that sync several logs side by side: a file system writes its journal once for all
+//! syncs that wait for it, so many of them take little longer than one.
+//!
+//! Knows nothing about what was appended: a [`SyncJob`] names a log, an end and whom to tell.
+//!
+//! 1. A log has at most one thread at work; what is asked for it meanwhile is done together next.
+//! 2. Every job is told how it went, also when no thread can be had: the asking thread works then.
+//! 3. No lock is held during a sync, or while somebody is told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::disk::Owner;
+use crate::error::Result;
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::types::Offset;
+
+use super::Log;
+use super::host::Worker;
+
+/// Threads at most.
+const THREADS_MAX: usize = 32;
+/// How long a thread without work stays.
+const IDLE: Duration = Duration::from_secs(10);
+/// A sync that takes no longer is not worth another thread: memory, or a disk that promises.
+const CHEAP: Duration = Duration::from_micros(100);
+
+/// Something that waits for a sync.
+pub(crate) struct SyncJob {
+    pub(crate) log: Log,
+    /// Everything below is to be synced.
+    pub(crate) end: Offset,
+    /// Told how it went; dropped untold only by a panic.
+    pub(crate) done: Box<dyn FnOnce(Result<()>) + Send>,
+}
+
+/// Threads that sync.
+#[derive(Debug)]
+pub(crate) struct Syncers {
+    owner: Owner,
+    manual: bool,
+    clock: Clock,
+    /// How long the last sync took, in nanoseconds.
+    cost: Arc<AtomicU64>,
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<Worker>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    work: Mutex<Work>,
+    wake: Condvar,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+/// A log, by its address.
+type Key = usize;
+
+#[derive(Default)]
+struct Work {
+    /// Logs that nobody is at work on, in the order in which they asked.
+    ready: VecDeque<Key>,
+    /// What waits, by log. A log that somebody is at work on has an entry, which may be empty.
+    jobs: BTreeMap<Key, Vec<SyncJob>>,
+    threads: usize,
+    idle: usize,
+    stopped: bool,
+}
+
+impl Syncers {
+    /// With manual upkeep there are no threads.
+    pub(super) fn new(clock: Clock, manual: bool) -> Self {
+        Self {
+            owner: Owner::here(),
+            manual,
+            clock,
+            cost: Arc::new(AtomicU64::new(u64::MAX)),
+            queue: Arc::default(),
+            threads: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Has jobs done by other threads, as far as there are any. A caller that waits for the end
+    /// does its part.
+    pub(crate) fn run(&self, mut jobs: Vec<SyncJob>, waits: bool) {
+        if waits && (self.manual || jobs.len() == 1) {
+            return self.run_here(jobs);
+        }
+        if waits && self.is_cheap() {
+            // In line, for as long as that stays true.
+            while let Some(job) = jobs.pop() {
+                self.run_here(vec![job]);
+                if !self.is_cheap() {
+                    break;
+                }
+            }
+        }
+        let own = if waits { jobs.pop() } else { None };
+        for job in jobs {
+            if let Err(job) = self.hand_over(job) {
+                self.run_here(vec![job]);
+            }
+        }
+        self.run_here(own.into_iter().collect());
+    }
+
+    fn is_cheap(&self) -> bool {
+        Duration::from_nanos(self.cost.load(Ordering::Relaxed)) < CHEAP
+    }
+
+    fn run_here(&self, jobs: Vec<SyncJob>) {
+        for job in jobs {
+            sync(&self.clock, &self.cost, vec![job]);
+        }
+    }
+
+    /// Gives a job back when there is no thread for it.
+    fn hand_over(&self, job: SyncJob) -> std::result::Result<(), SyncJob> {
+        let key = Arc::as_ptr(&job.log.shared).addr();
+        let mut work = self.queue.work.lock();
+        if self.manual || work.stopped {
+            return Err(job);
+        }
+        let known = work.jobs.contains_key(&key);
+        if !known && work.idle <= work.ready.len() && work.threads < THREADS_MAX {
+            work.threads = work.threads.saturating_add(1);
+            drop(work);
+            let started = self.start_thread();
+            work = self.queue.work.lock();
+            if !started {
+                work.threads = work.threads.saturating_sub(1);
+            }
+            if work.stopped || work.threads == 0 {
+                return Err(job);
+            }
+        }
+        // Looked at again: the lock was given back meanwhile.
+        let known = work.jobs.contains_key(&key);
+        work.jobs.entry(key).or_default().push(job);
+        if !known {
+            work.ready.push_back(key);
+            drop(work);
+            self.queue.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    fn start_thread(&self) -> bool {
+        let (queue, clock) = (Arc::clone(&self.queue), self.clock.clone());
+        let cost = Arc::clone(&self.cost);
+        let started = Worker::start("ottla-sync", move || queue.run(&clock, &cost));
+        let runs = started.is_some();
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.extend(started);
+        runs
+    }
+
+    /// Ends the threads once everything that waits is done.
+    pub(crate) fn stop(&self) {
+        self.queue.work.lock().stopped = true;
+        self.queue.wake.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // Panics are caught there.
+            thread.join();
+        }
+    }
+}
+
+impl Drop for Syncers {
+    fn drop(&mut self) {
+        if self.owner.is_here() {
+            self.stop();
+        }
+    }
+}
+
+impl Queue {
+    fn run(&self, clock: &Clock, cost: &AtomicU64) {
+        let mut work = self.work.lock();
+        loop {
+            if let Some(key) = work.ready.pop_front() {
+                let jobs = work.jobs.get_mut(&key).map(std::mem::take);
+                drop(work);
+                // A panic of whoever is told is his; the others' syncs go on.
+                drop(catch_unwind(AssertUnwindSafe(|| {
+                    sync(clock, cost, jobs.unwrap_or_default());
+                })));
+                work = self.work.lock();
+                match work.jobs.get(&key) {
+                    Some(more) if !more.is_empty() => work.ready.push_back(key),
+                    _ => drop(work.jobs.remove(&key)),
+                }
+                continue;
+            }
+            if work.stopped {
+                break;
+            }
+            work.idle = work.idle.saturating_add(1);
+            let until = clock.instant().checked_add(IDLE);
+            let timed_out = match until {
+                Some(until) => self.wake.wait_until(&mut work, until).timed_out(),
+                None => true,
+            };
+            work.idle = work.idle.saturating_sub(1);
+            if timed_out && work.ready.is_empty() {
+                break;
+            }
+        }
+        work.threads = work.threads.saturating_sub(1);
+    }
+}
+
+/// Does the jobs of one log with one sync.
+fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
+    let Some((log, end)) = jobs
+        .iter()
+        .max_by_key(|job| job.end)
+        .map(|job| (job.log.clone(), job.end))
+    else {
+        return;
+    };
+    let began = clock.instant();
+    let synced = log.settle(end);
+    let took = clock.instant().saturating_duration_since(began);
+    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    cost.store(nanos, Ordering::Relaxed);
+    for job in jobs {
+        let covered = log.flushed_offset() >= job.end;
+        let told = if covered { Ok(()) } else { synced.clone() };
+        (job.done)(told);
+    }
+}

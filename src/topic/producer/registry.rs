@@ -1,0 +1,70 @@
+//! The producers of one topic, for whoever must not leave out what they hold: a flush or a close
+//! of the broker, its upkeep, and appends where no thread ends a linger.
+//!
+//! Knows nothing about lanes and batches.
+
+use std::sync::{Arc, Weak};
+
+use crate::error::{Error, Result};
+use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::types::PartitionId;
+
+use super::Shared;
+
+/// The producers of one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Producers {
+    /// No thread ends lingers: whoever comes by does.
+    in_line: AtomicBool,
+    all: Mutex<Vec<Weak<Shared>>>,
+}
+
+impl Producers {
+    pub(super) fn add(&self, producer: &Arc<Shared>) {
+        let mut all = self.all.lock();
+        all.retain(|producer| producer.strong_count() > 0);
+        all.push(Arc::downgrade(producer));
+    }
+
+    /// Whether lingers are ended by whoever comes by. One load, for every append asks.
+    #[inline]
+    pub(in super::super) fn in_line(&self) -> bool {
+        self.in_line.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_in_line(&self) {
+        self.in_line.store(true, Ordering::Relaxed);
+    }
+
+    fn alive(&self) -> Vec<Arc<Shared>> {
+        self.all.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Appends the batches whose time is over, of one partition or of all. What goes wrong, the
+    /// producers' own flushes return.
+    #[cold]
+    pub(crate) fn append_due(&self, only: Option<PartitionId>) {
+        for producer in self.alive() {
+            let now = producer.topic.shared().host().clock.instant();
+            let written = producer.write_due(only, Some(now), &mut None);
+            producer.settle(written, true);
+        }
+    }
+
+    /// Has every producer append what it holds.
+    ///
+    /// # Errors
+    ///
+    /// The first error that is not returned by a producer's flush yet; it still will be.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let alive = self.alive();
+        for producer in &alive {
+            producer.flush();
+        }
+        let first = |producer: &Arc<Shared>| producer.first_error.lock().clone();
+        alive
+            .iter()
+            .find_map(first)
+            .map_or(Ok(()), Err::<(), Error>)
+    }
+}

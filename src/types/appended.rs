@@ -1,0 +1,40 @@
+//! Where records went.
+//!
+//! Knows nothing about who put them there.
+
+use std::ops::Range;
+
+use super::{Offset, PartitionId};
+
+/// Where a record was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The partition that was chosen.
+    pub partition: PartitionId,
+    /// The record's offset in it.
+    pub offset: Offset,
+}
+
+/// Where those records of a call went that one partition took as one batch: readers see all of
+/// them or none, and so does whoever opens the log after a crash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct AppendedBatch {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Their offsets, in the order in which they were given.
+    pub offsets: Range<Offset>,
+}
+
+impl Appended {
+    pub(crate) const fn new(partition: PartitionId, offset: Offset) -> Self {
+        Self { partition, offset }
+    }
+}
+
+impl AppendedBatch {
+    pub(crate) const fn new(partition: PartitionId, offsets: Range<Offset>) -> Self {
+        Self { partition, offsets }
+    }
+}
