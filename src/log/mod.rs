@@ -25,6 +25,7 @@ mod isolation;
 mod life;
 mod marks;
 mod open;
+mod parking;
 mod place;
 mod quarantine;
 mod read;
