@@ -1,5 +1,6 @@
 //! Groups over real logs on a simulated disk, without a broker.
 
+mod always_on;
 mod commits;
 mod histories;
 mod reading;
