@@ -22,6 +22,7 @@ use crate::types::{Offset, Position, Sabotage};
 use super::Shared;
 use super::append::AppendState;
 use super::flush::Turn;
+use super::producers::remove_snapshots_above;
 
 /// Held by whoever removes or replaces segments.
 pub(super) struct Layout<'a> {
@@ -243,6 +244,7 @@ impl Shared {
         for segment in &gone {
             self.delete_segment(segment)?;
         }
+        remove_snapshots_above(&self.host.disk, &self.dir, intent.new_end)?;
         let active = Arc::clone(&state.active);
         let next_offset = intent.new_end;
         active.publish(intent.position, next_offset);
@@ -286,6 +288,7 @@ impl Shared {
 
 /// Finishes a truncation that a crash cut off, before the log is looked at.
 pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent) -> Result<()> {
+    remove_snapshots_above(disk, dir, intent.new_end)?;
     let path = dir.join(file_name::log(intent.segment_base));
     match disk.open(&path, Access::Write) {
         Ok(file) => {

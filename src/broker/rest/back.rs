@@ -175,7 +175,7 @@ struct LogFiles {
 }
 
 /// What checkpoints call a partition.
-type Place = (String, PartitionId);
+pub(super) type Place = (String, PartitionId);
 
 impl LogFiles {
     /// Those of every partition of a catalog; a directory that is missing has no files.
@@ -266,7 +266,11 @@ impl Checkpoints {
 
 /// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one
 /// that makes no sense: a broker would not have started on it.
-fn read_offsets(disk: &Disk, root: &Path, name: &str) -> Result<BTreeMap<Place, Offset>> {
+pub(super) fn read_offsets(
+    disk: &Disk,
+    root: &Path,
+    name: &str,
+) -> Result<BTreeMap<Place, Offset>> {
     let path = root.join(name);
     let bytes = disk
         .read_small(&path, checkpoint::SIZE_MAX)

@@ -7,6 +7,7 @@
 mod bad_input;
 mod lost_commits;
 mod power_cuts;
+mod producers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
