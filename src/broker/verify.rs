@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{DirName, MarkKey, file_name, properties};
+use crate::format::{DirName, Mark, MarkKey, file_name, properties};
 use crate::log::{
     Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, Severity, VerifyReport, problem,
     seems_root, verify_alone, verify_root,
@@ -65,7 +65,7 @@ pub(crate) fn verify_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Verify
         return verify_alone(disk, dir);
     }
     let look = Look::at(disk, clock, dir);
-    let mut report = verify_root(disk, dir, &look.ids())?;
+    let mut report = verify_root(disk, dir, &look.ids(), &look.marks)?;
     look.tell(&mut report)?;
     Ok(report)
 }
@@ -79,6 +79,8 @@ pub(super) struct Look {
     /// The topics as far as they are known; none where the catalog, or Kafka's metadata, cannot be
     /// read.
     pub(super) state: Result<CatalogState>,
+    /// What a broker's checkpoints say of its logs, where its files are newer than our own marks.
+    pub(super) marks: Vec<Mark>,
 }
 
 impl Look {
@@ -99,11 +101,21 @@ impl Look {
             let theirs = theirs.and_then(|found| found.catalog(&own, &config));
             theirs.unwrap_or(own)
         });
+        let marks = match (&rest, &state) {
+            (Ok(found), Ok(state)) => found.marks(disk, root, state),
+            _ => Ok(Vec::new()),
+        };
+        // A checkpoint that cannot be read is reported with the files of the root.
+        let marks = marks.unwrap_or_default();
+        for mark in &marks {
+            host.marks.assume(mark);
+        }
         Self {
             host,
             root: root.to_path_buf(),
             rest,
             state,
+            marks,
         }
     }
 
@@ -119,6 +131,24 @@ impl Look {
             }
             Err(_) => false,
             Ok(found) => found.fresh && !Catalog::was_here(&self.host),
+        }
+    }
+
+    /// Why the root cannot be opened for writing although nothing is damaged: it is of a kind, or a
+    /// part of a cluster, that cannot be taken over. Nothing in it is ours to change.
+    pub(super) fn refusal(disk: &Disk, clock: &Clock, root: &Path) -> Option<Error> {
+        let look = Self::at(disk, clock, root);
+        let foreign = look.is_foreign();
+        match look.rest {
+            Err(error @ Error::Unsupported { .. }) if foreign => Some(error),
+            Ok(found) if found.is_newer() => {
+                let config = BrokerConfig::default();
+                let opened = rest::look_at(disk, clock, root, &config, OpenMode::Write);
+                opened
+                    .err()
+                    .filter(|error| matches!(error, Error::Unsupported { .. }))
+            }
+            _ => None,
         }
     }
 

@@ -67,12 +67,12 @@ pub(crate) struct DigestSummary {
     pub(crate) index_crcs: (u32, u32),
     intervals: u32,
     body_crc: u32,
-    /// Which log it is of, by [`home_of`]; 0 when that is not said.
+    /// Which log it is of, by [`log_hash`]; 0 when that is not said.
     pub(crate) home: u32,
 }
 
 /// What tells a log from others: directories may change places.
-pub(crate) fn home_of(key: MarkKey) -> u32 {
+pub(crate) fn log_hash(key: MarkKey) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&key.topic.0);
     hasher.update(&key.partition.to_be_bytes());
@@ -100,8 +100,8 @@ pub(crate) struct Digest {
 
 impl DigestSummary {
     /// Whether it says that it is of another log than this.
-    pub(crate) fn is_anothers(&self, key: MarkKey) -> bool {
-        self.home != 0 && self.home != home_of(key)
+    pub(crate) fn is_from_other_log(&self, key: MarkKey) -> bool {
+        self.home != 0 && self.home != log_hash(key)
     }
 
     /// How long the whole file is.

@@ -54,8 +54,6 @@ pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// How far each partition is compacted.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
-/// Of which logs the snapshots of producers are known to be right; our own.
-pub(crate) const PRODUCERS: &str = "ottla.producers";
 /// The leader epochs of a partition.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The topic id of a partition.
@@ -266,6 +264,15 @@ fn parse_offset(digits: &str) -> Option<Offset> {
     }
     let offset: Offset = digits.parse().ok()?;
     i64::try_from(offset).is_ok().then_some(offset)
+}
+
+/// Whether a name is that of a segment whose base offset is larger than any offset can be.
+pub(crate) fn is_beyond_every_offset(name: &str) -> bool {
+    let Some(digits) = name.strip_suffix(FileKind::Log.suffix()) else {
+        return false;
+    };
+    let is_number = digits.len() == OFFSET_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number && parse_offset(digits).is_none()
 }
 
 /// The name of a segment's `.log`.

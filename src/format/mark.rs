@@ -20,7 +20,8 @@
 //! | 88 | 4 | CRC-32 of those bytes of the `.index` |
 //! | 92 | 4 | CRC-32 of those bytes of the `.timeindex` |
 //! | 96 | 4 | 1 when the batches of the segment are known to follow each other without a gap |
-//! | 100 | 28 | zeros |
+//! | 100 | 4 | 1 when a Kafka broker's checkpoint is all that is known: see [`Mark::by_broker`] |
+//! | 104 | 24 | zeros |
 //!
 //! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
 //! is an empty one.
@@ -69,6 +70,10 @@ pub(crate) struct Mark {
     pub(crate) closed: bool,
     /// The batches of that segment follow each other without a gap, the first at its base.
     pub(crate) dense: bool,
+    /// It was taken from the checkpoints of a Kafka broker that ended cleanly. The position is then
+    /// the length that the file was found with, so the batches below it must reach the flushed
+    /// offset: that they end at the position proves nothing.
+    pub(crate) by_broker: bool,
 }
 
 /// How much of the indexes of a segment stands in their files, and the CRC-32 of it.
@@ -127,6 +132,9 @@ fn longer(len: u32, crc: u32, more: &[u8]) -> (u32, u32) {
 }
 
 impl Mark {
+    /// The position in a mark by a broker that found no segment although something was flushed.
+    pub(crate) const NOTHING_FOUND: Position = Position(u64::MAX);
+
     /// The mark as a slot.
     pub(crate) fn encode(&self) -> [u8; SLOT_LEN] {
         let mut body = Vec::with_capacity(SLOT_LEN);
@@ -154,6 +162,7 @@ impl Mark {
             body.put_u32(number);
         }
         body.put_u32(u32::from(self.dense));
+        body.put_u32(u32::from(self.by_broker));
         body.resize(SLOT_LEN.saturating_sub(CRC_LEN), 0);
         let mut slot = [0; SLOT_LEN];
         let (crc, rest) = slot.split_at_mut(CRC_LEN);
@@ -183,6 +192,7 @@ impl Mark {
             cleaned_offset: cursor.u64().ok()?,
             index: IndexWritten::default(),
             closed: false,
+            by_broker: false,
         };
         let letters = cursor.array::<4>().ok()?;
         mark.closed = cursor.u32().ok()? == 1;
@@ -193,6 +203,7 @@ impl Mark {
             times_crc: cursor.u32().ok()?,
         };
         mark.dense = cursor.u32().ok()? == 1;
+        mark.by_broker = cursor.u32().ok()? == 1;
         (letters == LETTERS).then_some(mark)
     }
 }
@@ -216,6 +227,7 @@ mod tests {
             dense: true,
             index: IndexWritten::default().and(b"12345678", b""),
             closed: true,
+            by_broker: true,
         }
     }
 

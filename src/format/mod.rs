@@ -24,6 +24,13 @@ pub(crate) mod metadata;
 mod old_message;
 pub(crate) mod properties;
 mod root_file;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "transactions are read by their markers; the files that a broker keeps beside them are held against their samples until they are needed"
+    )
+)]
 pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
@@ -36,13 +43,13 @@ pub(crate) use batch::{
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
 pub(crate) use checkpoint::LeaderEpoch;
-pub(crate) use control::{ControlKind, EndTransaction};
+pub(crate) use control::ControlKind;
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
-    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN, home_of,
+    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN, log_hash,
 };
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;

@@ -22,8 +22,8 @@ use crate::format::{
 use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
-    Compression, Durability, Offset, Position, Record, Sabotage, Timestamp, TimestampType, to_u64,
-    to_usize,
+    Compression, Durability, END_OFFSET_MAX, Offset, Position, Record, Sabotage, Timestamp,
+    TimestampType, to_u64, to_usize,
 };
 
 use super::{LogConfig, Shared};
@@ -116,10 +116,6 @@ pub(super) enum NextFile {
 
 /// What the append lock guards: the end of the log.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "five facts that are true or not, and not each other's business"
-)]
 pub(super) struct AppendState {
     pub(super) active: Arc<Segment>,
     /// The write side of the active segment, opened by the first append.
@@ -141,10 +137,6 @@ pub(super) struct AppendState {
     pub(super) unsynced_bytes: u64,
     /// Something was appended since upkeep looked last.
     pub(super) in_use: bool,
-    /// Something was appended since a file was last looked for to be closed.
-    pub(super) used: bool,
-    /// The log is known to have a file open for writing.
-    pub(super) listed: bool,
     pub(super) next: NextFile,
 }
 
@@ -165,8 +157,6 @@ impl AppendState {
             names_unsynced: false,
             unsynced_bytes: 0,
             in_use: false,
-            used: false,
-            listed: false,
             next: NextFile::Absent,
         }
     }
@@ -288,13 +278,18 @@ impl Shared {
         }
         // Here, behind all user code: that may have forked.
         self.host.check_owner()?;
-        let mut guard = self.lock_to_append()?;
+        let mut guard = self.append.lock();
         let state = &mut *guard;
+        // With the lock held: a close that begins after this syncs what is written here.
+        self.life.can_append()?;
         check_end(state, how)?;
+        let offsets = state.end..state.end.saturating_add(u64::from(summary.count));
+        if offsets.end > END_OFFSET_MAX {
+            return Err(offsets_used_up());
+        }
         if self.must_roll(state, summary)? {
             self.roll(state)?;
         }
-        let offsets = state.end..state.end.saturating_add(u64::from(summary.count));
         stamp(batch, offsets.start, state.leader_epoch);
         self.write(state, batch, summary, offsets.end)?;
         let unsynced = state.unsynced_bytes;
@@ -346,7 +341,6 @@ impl Shared {
         }
         state.end = next_offset;
         state.in_use = true;
-        state.used = true;
         state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
         state
             .active
@@ -386,17 +380,9 @@ impl Shared {
                 .open(&path, Access::Write)
                 .at(&path, "open")?,
         );
-        self.write_to(state, file);
-        Ok(())
-    }
-
-    /// Appends to the active segment through this file of it from now on.
-    pub(super) fn write_to(&self, state: &mut AppendState, file: Arc<crate::disk::File>) {
         state.active.keep_file(&file);
         state.writer = Some(self.appender(file, state.active.end()));
-        if !std::mem::replace(&mut state.listed, true) {
-            self.host.files.opened_to_write(self.me.clone());
-        }
+        Ok(())
     }
 
     fn appender(&self, file: Arc<crate::disk::File>, end: Position) -> Appender {
@@ -434,9 +420,7 @@ impl Shared {
     /// cannot keep up.
     #[cold]
     fn sync_behind(&self, end: Offset, backlog: usize) {
-        // A segment that waits to be sealed keeps its file open.
-        let crowded = backlog > 0 && self.host.files.is_full();
-        if backlog > SEALING_MAX || crowded || !self.flush_soon() {
+        if backlog > SEALING_MAX || !self.flush_soon() {
             // The record is appended and keeps its policy's promise; a failed sync shows up in
             // the state of the log.
             drop(self.flush_to(end));
@@ -581,6 +565,13 @@ fn check_end(state: &AppendState, how: How) -> Result<()> {
             end: state.end,
         }),
         _ => Ok(()),
+    }
+}
+
+#[cold]
+fn offsets_used_up() -> Error {
+    Error::Unsupported {
+        what: format!("the log would end above offset {END_OFFSET_MAX}, the largest there is"),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 
 use crate::disk::File;
 use crate::error::Result;
-use crate::format::{Digest, DigestBuilder, home_of};
+use crate::format::{Digest, DigestBuilder, log_hash};
 use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
@@ -74,6 +74,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Work {
     of: Waiting,
+    file: Arc<File>,
     cursor: BatchCursor,
     builder: DigestBuilder,
     /// The segment is known to have no gaps.
@@ -141,12 +142,7 @@ impl Shared {
         };
         let segment = Arc::clone(&first.segment);
         let work = current.or_else(|| self.begin_digest(first));
-        // Held for this slice alone: many logs may be at this.
-        let file = segment.file(&self.host.disk, &self.host.files).ok();
-        let advanced = work
-            .zip(file)
-            .map(|(work, file)| work.advance(&file, bytes));
-        let unfinished = match advanced {
+        let unfinished = match work.map(|work| work.advance(bytes)) {
             Some(Progress::More(work)) => Some(work),
             Some(Progress::Done(work)) => {
                 self.finish_digest(work);
@@ -168,12 +164,14 @@ impl Shared {
         if !self.is_as_it_was(&of) {
             return None;
         }
+        let file = of.segment.file(&self.host.disk, &self.host.files).ok()?;
         let start = of.segment.start(&self.host.disk);
         let builder = DigestBuilder::new(of.segment.base_offset());
         Some(Work {
             dense: matches!(start.guard, Guard::Dense),
             cursor: BatchCursor::land(start).sequential(),
             builder,
+            file,
             of,
         })
     }
@@ -218,14 +216,15 @@ impl Shared {
         }
         let segment = &work.of.segment;
         let mut digest = work.builder.finish(self.end_of(segment), index_crcs);
-        digest.summary.home = home_of(turn.mark_key());
+        digest.summary.home = log_hash(turn.mark_key());
         if segment.write_digest(&self.host.disk, &digest).is_ok() {
             segment.learn_from(&digest.summary);
         }
     }
 
-    /// Where the segment after this one begins, or the log ends.
-    fn end_of(&self, segment: &Segment) -> Offset {
+    /// Where the segment after this one begins, or the log ends: what "next offset" means in every
+    /// digest. The last batch may end lower, before a gap.
+    pub(super) fn end_of(&self, segment: &Segment) -> Offset {
         let segments = self.segments.read();
         let next = segments.after(segment.base_offset());
         next.map_or(segment.next_offset(), |next| next.base_offset())
@@ -262,9 +261,8 @@ impl Shared {
                 continue;
             };
             left = left.saturating_sub(bytes);
-            let file = of.segment.file(&self.host.disk, &self.host.files);
-            if let (Some(work), Ok(file)) = (self.begin_digest(of), file)
-                && let Progress::Done(work) = work.advance(&file, u64::MAX)
+            if let Some(work) = self.begin_digest(of)
+                && let Progress::Done(work) = work.advance(u64::MAX)
             {
                 self.write_digest(turn, work, index_crcs);
             }
@@ -295,10 +293,10 @@ impl Shared {
         };
         let known = known.filter(|known| known.length <= end);
         let work = match known.and_then(|_| active.digest(disk)) {
-            Some(known) => Some(Work::after(known, of)),
+            Some(known) => Some(Work::after(known, of, file)),
             None => self.begin_digest(of),
         };
-        if let Some(Progress::Done(work)) = work.map(|work| work.advance(&file, u64::MAX)) {
+        if let Some(Progress::Done(work)) = work.map(|work| work.advance(u64::MAX)) {
             self.write_digest(turn, work, index_crcs);
         }
     }
@@ -315,7 +313,7 @@ enum Progress {
 impl Work {
     /// Goes on where a digest of an earlier state ends, a little before that; which is checked
     /// against it on the way (4).
-    fn after(known: Digest, of: Waiting) -> Self {
+    fn after(known: Digest, of: Waiting, file: Arc<File>) -> Self {
         let builder = DigestBuilder::after(&known);
         let landing = Landing {
             position: builder.position(),
@@ -327,15 +325,16 @@ impl Work {
             dense: of.segment.is_dense(),
             cursor: BatchCursor::land(landing).sequential(),
             builder,
+            file,
             of,
         }
     }
 
-    fn advance(mut self, file: &File, bytes: u64) -> Progress {
+    fn advance(mut self, bytes: u64) -> Progress {
         let from = self.cursor.position();
         let end = self.of.segment.end();
         while self.cursor.position().since(from) < bytes {
-            match self.cursor.next(file, end) {
+            match self.cursor.next(&self.file, end) {
                 Ok(Some(raw)) => self.builder.push(&raw.header, &raw.bytes),
                 Ok(None) if self.dense && !self.builder.is_dense() => return Progress::Damaged,
                 Ok(None) => return Progress::Done(self),

@@ -134,6 +134,14 @@ impl Marks {
         self.distrusted
     }
 
+    /// The same marks, with nothing believed that was noted beside them.
+    pub(crate) fn distrusting(self) -> Self {
+        Self {
+            distrusted: true,
+            ..self
+        }
+    }
+
     fn with(path: &Path, file: Option<File>, bytes: &[u8]) -> Self {
         let mut table = Table::default();
         for (slot, position) in bytes.chunks(SLOT_LEN).zip((0..).step_by(SLOT_LEN)) {

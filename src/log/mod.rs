@@ -16,6 +16,7 @@
 
 mod append;
 mod batches;
+mod checkpoints;
 mod compact;
 mod config;
 mod digest;
@@ -25,9 +26,7 @@ mod isolation;
 mod life;
 mod marks;
 mod open;
-mod parking;
 mod place;
-mod producers;
 mod quarantine;
 mod read;
 mod repair;
@@ -46,6 +45,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub(crate) use batches::{Filling, Wish};
+pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};
 pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::log_settings;
@@ -56,7 +56,6 @@ pub use open::{OpenEvent, OpenReport, SegmentInfo};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use place::open_alone_on;
 pub(crate) use place::{make_dir, seems_root, take_lock};
-pub(crate) use producers::Producers;
 pub use read::Reader;
 pub use repair::{RepairReport, SetAside};
 pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};

@@ -13,6 +13,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::types::{PartitionId, Sabotage, TopicId};
 
+use super::checkpoints::mark_alone;
 use super::root::{RootFacts, keep_brokers_away};
 use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
 
@@ -55,7 +56,11 @@ pub(crate) fn open_alone_on(
         }
         // Marks from before a broker ran speak of files that may be others now.
         OpenMode::Read if in_root && RootFacts::of(disk, &home)?.is_newer() => {
-            (None, Marks::none(&home))
+            let marks = Marks::none(&home);
+            if let Some(mark) = mark_alone(disk, &home, dir, mark_key)? {
+                marks.assume(&mark);
+            }
+            (None, marks)
         }
         OpenMode::Read => (None, Marks::read_only(disk, &marks_path)?),
     };

@@ -252,12 +252,15 @@ impl Segment {
         }
     }
 
-    /// Removes a digest that speaks of bytes from a place on.
-    pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<()> {
-        match self.digest_summary(disk) {
-            Some(digest) if digest.length > end => self.remove_digest(disk),
-            _ => Ok(()),
+    /// Removes a digest that covers bytes from a place on; true when there was one. Durable once the
+    /// directory is synced.
+    pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<bool> {
+        let digest = self.digest_summary(disk);
+        let above = digest.is_some_and(|digest| digest.length > end);
+        if above {
+            self.remove_digest(disk)?;
         }
+        Ok(above)
     }
 
     /// Whether the digest vouches for indexes that were read; `None` without one of this state.

@@ -21,8 +21,8 @@ pub use choice::{
     CleanupPolicy, Compression, Durability, ReadIsolation, Start, TimestampType, WriteMode,
 };
 pub(crate) use names::{GroupId, TopicId, TopicName};
+pub(crate) use offset::{END_OFFSET_MAX, Position, to_u64, to_usize};
 pub use offset::{Offset, PartitionId};
-pub(crate) use offset::{Position, to_u64, to_usize};
 pub(crate) use record::{EncodedHeaders, RecordTime, decode_header};
 pub use record::{Header, HeaderIter, Record};
 pub(crate) use sabotage::Sabotage;

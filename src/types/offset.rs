@@ -10,6 +10,10 @@
 #[doc(alias = "LEO")]
 pub type Offset = u64;
 
+/// No log ends above this offset: Kafka stores offsets in 64 bits with a sign, and the end is one
+/// past the last record's.
+pub(crate) const END_OFFSET_MAX: Offset = i64::MAX.cast_unsigned();
+
 /// The number of a partition in its topic, counted from 0.
 pub type PartitionId = u32;
 

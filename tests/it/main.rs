@@ -15,6 +15,7 @@ mod flights;
 mod foreign_records;
 mod grow_into_kafka;
 mod helpers;
+mod last_offset;
 mod latest_state;
 mod panics;
 mod public_api;

@@ -261,7 +261,7 @@ fn assert_told(dir: &Path, file: &Path) {
 fn partitions_that_do_not_say_whose_they_are_are_repaired_each_for_itself() {
     let dir = scratch();
     let broker = Broker::open(dir.path()).unwrap();
-    for (name, count) in [("a", 30), ("b", 10)] {
+    for (name, count) in [("a", 30), ("b", 10), ("c", 5)] {
         let config = TopicConfig::default().partitions(1);
         let topic = broker.create_topic(name, config).unwrap();
         for number in 0..count {
@@ -269,7 +269,7 @@ fn partitions_that_do_not_say_whose_they_are_are_repaired_each_for_itself() {
         }
     }
     broker.close().unwrap();
-    // As a broker from before Kafka 2.8 leaves it: no topic has an id.
+    // Partitions that somebody put together: topics from before Kafka 2.8 have no id.
     for entry in fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
@@ -277,11 +277,6 @@ fn partitions_that_do_not_say_whose_they_are_are_repaired_each_for_itself() {
         }
     }
     fs::remove_dir_all(dir.path().join("__cluster_metadata-0")).unwrap();
-    fs::write(
-        dir.path().join("meta.properties"),
-        "version=0\nbroker.id=1\n",
-    )
-    .unwrap();
     for name in ["a-0", "b-0"] {
         fs::remove_file(dir.path().join(name).join("partition.metadata")).unwrap();
         let segment = dir.path().join(name).join("00000000000000000000.log");
@@ -293,7 +288,7 @@ fn partitions_that_do_not_say_whose_they_are_are_repaired_each_for_itself() {
     assert_eq!(report.set_aside.len(), 2, "{report}");
     let logs = report.remaining.logs.iter();
     let logs: Vec<_> = logs.map(|log| (log.records, log.end_offset)).collect();
-    assert_eq!(logs, [(29, 30), (9, 10)], "{report}");
+    assert_eq!(logs, [(29, 30), (9, 10), (5, 5)], "{report}");
 }
 
 /// A closed root with a topic of two partitions, whose segments begin at the same offsets or not.

@@ -23,7 +23,6 @@ mod jars;
 mod keys;
 mod large;
 mod model;
-mod producers;
 mod random;
 mod segments;
 mod to_and_fro;

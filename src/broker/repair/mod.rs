@@ -60,6 +60,9 @@ const SMALL_FILES: [&str; 8] = [
 /// # Errors
 ///
 /// - [`Error::Locked`](crate::Error::Locked): the directory is open. Nothing was changed.
+/// - [`Error::Unsupported`](crate::Error::Unsupported): it is damaged, and of a kind that
+///   [`Broker::open`](crate::Broker::open) refuses even when it is not: a node of a larger cluster,
+///   or a root of an older Kafka. Nothing was changed. Or a log holds messages of Kafka before 0.11.
 /// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace),
 ///   [`Error::Poisoned`](crate::Error::Poisoned): what was done until then stands, and repairing
 ///   again goes on.
@@ -98,6 +101,20 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     let dir = &disk.absolute(dir).at(dir, "find")?;
     if !seems_root(disk, dir)? {
         return repair_alone(disk, clock, dir);
+    }
+    // Before the lock, whose file may have to be made.
+    if let Some(refusal) = Look::refusal(disk, clock, dir) {
+        let found = verify_on(disk, clock, dir)?;
+        return if found.is_spotless() {
+            Ok(RepairReport {
+                dir: dir.clone(),
+                remaining: found.clone(),
+                found,
+                ..RepairReport::default()
+            })
+        } else {
+            Err(refusal)
+        };
     }
     let lock = take_lock(disk, dir)?;
     let mut report = RepairReport {
@@ -230,6 +247,8 @@ impl Mend<'_> {
             self.set_odd_aside(&self.root.join(name))?;
         }
         if newer {
+            // First, so that these too get a segment that begins where the broker left them.
+            self.lost_commits()?;
             return self.logs_of_a_broker();
         }
         let metadata = self.root.join(file_name::CLUSTER_METADATA);
@@ -345,13 +364,18 @@ impl Mend<'_> {
 
     /// Of what a broker left, the metadata is Kafka's: only the logs are repaired.
     fn logs_of_a_broker(&mut self) -> Result<()> {
-        let host = self.host()?;
-        // What the marks speak of may be something else now.
-        for key in host.marks.keys() {
-            host.marks.forget(key)?;
+        let look = Look::at(self.disk, self.clock, self.root);
+        let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
+        // What marks and digests speak of may be something else now.
+        let marks = marks.distrusting();
+        for key in marks.keys() {
+            marks.forget(key)?;
         }
-        let ids = Look::at(self.disk, self.clock, self.root).ids();
-        for (dir, key) in partitions(self.disk, self.root, &ids)? {
+        for mark in &look.marks {
+            marks.assume(mark);
+        }
+        let host = Host::new(self.disk.clone(), self.clock.clone(), marks, true);
+        for (dir, key) in partitions(self.disk, self.root, &look.ids())? {
             repair_log(&host, &dir, key, self.report)?;
             // Those that do not say whose they are share a key.
             host.marks.forget(key)?;

@@ -12,15 +12,14 @@
 //! 3. It can be begun again after a crash at any point: nothing is taken away that it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Disk, EntryKind};
+use crate::disk::Disk;
 use crate::error::{IoContext, Result};
-use crate::format::checkpoint::{self, PartitionOffset};
-use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, file_name};
-use crate::log::Host;
-use crate::types::{Durability, Offset, PartitionId, Position, TopicId, TopicName};
+use crate::format::{Mark, MarkKey, file_name};
+use crate::log::{Checkpoints, Host, LogFiles, read_offsets};
+use crate::types::{Durability, Offset, PartitionId, TopicId, TopicName};
 
 use super::super::BrokerConfig;
 use super::super::catalog::Catalog;
@@ -83,11 +82,11 @@ pub(super) fn take_over(
             host.marks.forget(key)?;
         }
     }
-    let logs = LogFiles::of_all(&host.disk, root, catalog.state())?;
+    let logs = logs_of(&host.disk, root, catalog.state())?;
     for mark in marks_of(&host.disk, root, found.clean, &logs)? {
         host.marks.write(host.marks.place(mark.key), &mark)?;
     }
-    for path in logs.iter().flat_map(|log| &log.digests) {
+    for path in logs.iter().flat_map(|log| &log.files.digests) {
         host.disk.remove_file(path).at(path, "remove")?;
     }
     host.marks.sync(host.clock.instant())
@@ -100,30 +99,15 @@ pub(super) fn marks(
     clean: bool,
     catalog: &CatalogState,
 ) -> Result<Vec<Mark>> {
-    marks_of(disk, root, clean, &LogFiles::of_all(disk, root, catalog)?)
+    marks_of(disk, root, clean, &logs_of(disk, root, catalog)?)
 }
 
-fn marks_of(disk: &Disk, root: &Path, clean: bool, logs: &[LogFiles]) -> Result<Vec<Mark>> {
-    let checkpoints = Checkpoints::read(disk, root)?;
+fn marks_of(disk: &Disk, root: &Path, clean: bool, logs: &[LogOfTopic]) -> Result<Vec<Mark>> {
+    let checkpoints = Checkpoints::read(disk, root, clean)?;
     let mut marks = Vec::new();
     for log in logs {
-        // Behind a mark a gap between segments is taken for what a crash left, and a broker's
-        // cleaner makes some.
-        if !clean && log.is_compacted {
-            continue;
-        }
-        let Some(mut mark) = checkpoints.mark(log) else {
-            continue;
-        };
-        let end = checkpoints.recovery_points.get(&log.place).copied();
-        let last = log.bases.last() == Some(&mark.segment_base);
-        if let Some(end) = end.filter(|end| clean && last && *end >= mark.segment_base) {
-            let path = log.dir.join(file_name::log(mark.segment_base));
-            let length = disk.file_len(&path).at(&path, "look at")?;
-            mark.position = Position(length);
-            mark.flushed_offset = end;
-        }
-        marks.push(mark);
+        let named = (log.key, log.topic.as_str());
+        marks.extend(checkpoints.mark(disk, named, &log.files, log.is_compacted)?);
     }
     Ok(marks)
 }
@@ -163,119 +147,31 @@ pub(super) fn lost_recovery_points(
     Ok(lost.map(|partition| (partition, told(partition))).collect())
 }
 
-/// The files of one partition that say something by their names.
-struct LogFiles {
+/// One partition of a catalog.
+struct LogOfTopic {
     key: MarkKey,
-    place: Place,
-    dir: PathBuf,
+    topic: TopicName,
     is_compacted: bool,
-    /// The base offsets of its segments, in order.
-    bases: Vec<Offset>,
-    digests: Vec<PathBuf>,
+    files: LogFiles,
 }
 
-/// What checkpoints call a partition.
-pub(super) type Place = (String, PartitionId);
-
-impl LogFiles {
-    /// Those of every partition of a catalog; a directory that is missing has no files.
-    fn of_all(disk: &Disk, root: &Path, catalog: &CatalogState) -> Result<Vec<Self>> {
-        let mut logs = Vec::new();
-        for entry in catalog.topics() {
-            let is_compacted = entry.config().0.cleanup_policy.compacts();
-            for partition in 0..entry.partitions {
-                let topic = entry.id;
-                let mut log = Self {
-                    key: MarkKey { topic, partition },
-                    place: (entry.name.as_str().to_owned(), partition),
-                    dir: root.join(file_name::partition_dir(entry.name.as_str(), partition)),
-                    is_compacted,
-                    bases: Vec::new(),
-                    digests: Vec::new(),
-                };
-                log.list(disk)?;
-                logs.push(log);
-            }
+/// Every partition of a catalog; a directory that is missing has no files.
+fn logs_of(disk: &Disk, root: &Path, catalog: &CatalogState) -> Result<Vec<LogOfTopic>> {
+    let mut logs = Vec::new();
+    for entry in catalog.topics() {
+        let is_compacted = entry.config().0.cleanup_policy.compacts();
+        for partition in 0..entry.partitions {
+            let dir = root.join(file_name::partition_dir(entry.name.as_str(), partition));
+            logs.push(LogOfTopic {
+                key: MarkKey {
+                    topic: entry.id,
+                    partition,
+                },
+                topic: entry.name.clone(),
+                is_compacted,
+                files: LogFiles::list(disk, &dir)?,
+            });
         }
-        Ok(logs)
     }
-
-    fn list(&mut self, disk: &Disk) -> Result<()> {
-        if !disk.exists(&self.dir).at(&self.dir, "look at")? {
-            return Ok(());
-        }
-        let entries = disk.list(&self.dir).at(&self.dir, "list")?;
-        for entry in entries {
-            let FileName::Segment {
-                base,
-                kind,
-                stage: Stage::Live,
-            } = FileName::parse(&entry.name)
-            else {
-                continue;
-            };
-            match kind {
-                _ if entry.kind != EntryKind::File => {}
-                FileKind::Log => self.bases.push(base),
-                FileKind::Digest => self.digests.push(self.dir.join(entry.name)),
-                _ => {}
-            }
-        }
-        self.bases.sort_unstable();
-        Ok(())
-    }
-}
-
-/// What a broker wrote down about its logs.
-struct Checkpoints {
-    recovery_points: BTreeMap<Place, Offset>,
-    starts: BTreeMap<Place, Offset>,
-    cleaned: BTreeMap<Place, Offset>,
-}
-
-impl Checkpoints {
-    fn read(disk: &Disk, root: &Path) -> Result<Self> {
-        Ok(Self {
-            recovery_points: read_offsets(disk, root, file_name::RECOVERY_POINTS)?,
-            starts: read_offsets(disk, root, file_name::LOG_STARTS)?,
-            cleaned: read_offsets(disk, root, file_name::CLEANED)?,
-        })
-    }
-
-    /// What is known of a log without looking into it: every segment below the one with the
-    /// recovery point is safe.
-    fn mark(&self, log: &LogFiles) -> Option<Mark> {
-        let first = *log.bases.first()?;
-        let safe = self.recovery_points.get(&log.place).copied();
-        let safe = safe.unwrap_or(first);
-        let base = log.bases.iter().rev().find(|base| **base <= safe);
-        let base = base.copied().unwrap_or(first);
-        let start = self.starts.get(&log.place).copied().unwrap_or(0);
-        Some(Mark {
-            key: log.key,
-            sequence: 1,
-            flushed_offset: base,
-            position: Position::ZERO,
-            segment_base: base,
-            log_start_offset: start.max(first),
-            cleaned_offset: self.cleaned.get(&log.place).copied().unwrap_or(0),
-            ..Mark::default()
-        })
-    }
-}
-
-/// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one
-/// that makes no sense: a broker would not have started on it.
-pub(super) fn read_offsets(
-    disk: &Disk,
-    root: &Path,
-    name: &str,
-) -> Result<BTreeMap<Place, Offset>> {
-    let path = root.join(name);
-    let bytes = disk
-        .read_small(&path, checkpoint::SIZE_MAX)
-        .at(&path, "read")?;
-    let lines = checkpoint::decode_offsets(&bytes.unwrap_or_default()).unwrap_or_default();
-    let entry = |line: PartitionOffset| ((line.topic, line.partition), line.offset);
-    Ok(lines.into_iter().map(entry).collect())
+    Ok(logs)
 }

@@ -19,7 +19,6 @@ use std::path::Path;
 
 use super::{calls, open_regular};
 use crate::disk::Owner;
-use crate::disk::open_count::{OpenCount, Opened};
 
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
@@ -35,16 +34,12 @@ pub(crate) struct OsLock {
 struct Held {
     file: File,
     owner: Owner,
-    _opened: Opened,
 }
 
 impl Held {
-    fn new(file: File, open: &OpenCount) -> Self {
-        Self {
-            file,
-            owner: Owner::here(),
-            _opened: open.opened(),
-        }
+    fn new(file: File) -> Self {
+        let owner = Owner::here();
+        Self { file, owner }
     }
 }
 
@@ -64,8 +59,8 @@ const ATTEMPTS: u32 = 8;
 
 impl OsLock {
     /// Takes the lock, or answers `None` when somebody has any layer of it.
-    pub(super) fn take(path: &Path, open: &OpenCount) -> io::Result<Option<Self>> {
-        let directory = match lock_directory(path, open) {
+    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+        let directory = match lock_directory(path) {
             Layer::Held(directory) => Some(directory),
             Layer::Refused => return Ok(None),
             Layer::Missing => None,
@@ -73,13 +68,13 @@ impl OsLock {
         for _ in 0..ATTEMPTS {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
-            let file = open_regular(path, &mut options)?;
+            let file = open_regular(path, &mut options)?.file;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let file = Held::new(file, open);
+            let file = Held::new(file);
             if !calls::lock_description(&file.file)? {
                 return Ok(None);
             }
@@ -107,7 +102,7 @@ enum Layer {
 
 /// (L1). A file system that cannot lock a directory leaves it to the other layers.
 #[cfg(unix)]
-fn lock_directory(path: &Path, open: &OpenCount) -> Layer {
+fn lock_directory(path: &Path) -> Layer {
     let directory = OpenOptions::new()
         .read(true)
         .open(crate::disk::parent(path));
@@ -115,14 +110,14 @@ fn lock_directory(path: &Path, open: &OpenCount) -> Layer {
         return Layer::Missing;
     };
     match directory.try_lock() {
-        Ok(()) => Layer::Held(Held::new(directory, open)),
+        Ok(()) => Layer::Held(Held::new(directory)),
         Err(TryLockError::WouldBlock) => Layer::Refused,
         Err(TryLockError::Error(_)) => Layer::Missing,
     }
 }
 
 #[cfg(not(unix))]
-fn lock_directory(_: &Path, _: &OpenCount) -> Layer {
+fn lock_directory(_: &Path) -> Layer {
     Layer::Missing
 }
 

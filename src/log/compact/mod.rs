@@ -28,6 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::ControlKind;
 use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Timestamp};
 
@@ -36,7 +37,6 @@ use super::view::View;
 
 use key_map::{KeyMap, Seeker};
 pub(super) use swap::{SettledSwaps, settle_swaps};
-use transactions::Marker;
 pub(super) use transactions::Survey;
 
 /// What a compaction did.
@@ -211,30 +211,23 @@ impl Shared {
         let mut survey = Survey::default();
         for segment in segments {
             self.for_each_batch(segment, segment.base_offset(), |shared, raw| {
-                shared.note(raw, segment, &mut survey)?;
+                if raw.header.is_control() {
+                    let kind = shared.control_kind(raw.clone(), segment)?;
+                    survey.control(&raw.header, kind);
+                } else {
+                    survey.data(&raw.header);
+                }
                 Ok(true)
             })?;
         }
         Ok(survey)
     }
 
-    /// Takes note of one batch.
-    pub(super) fn note(&self, raw: RawBatch, segment: &Segment, survey: &mut Survey) -> Result<()> {
-        let header = raw.header;
-        if header.is_control() {
-            survey.control(&header, self.marker(raw, segment)?);
-        } else {
-            survey.data(&header);
-        }
-        Ok(())
-    }
-
     /// What a control batch says; `None` when its record cannot be read as one.
-    fn marker(&self, raw: RawBatch, segment: &Segment) -> Result<Option<Marker>> {
+    fn control_kind(&self, raw: RawBatch, segment: &Segment) -> Result<Option<ControlKind>> {
         let batch = self.decode(raw, segment)?;
         let first = batch.records().next();
-        Ok(first
-            .and_then(|record| Marker::decode(record.key()?, record.value().unwrap_or_default())))
+        Ok(first.and_then(|record| ControlKind::decode(record.key()?).ok()))
     }
 
     /// Notes the newest offset of every key in a range, as far as the map holds them (I3).

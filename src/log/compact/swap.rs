@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Dir, Disk, File};
+use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Digest, FileKind, FileName, Stage, file_name};
 use crate::segment::{BatchCursor, Segment, Stop};
@@ -61,18 +61,13 @@ impl Shared {
             self.drop_outputs(&bases);
             return Ok(false);
         }
-        // Opened before anything is renamed: from then on, what fails halts the log.
-        let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
-        let dir = match dir.and_then(|dir| self.forget(sources).map(|()| dir)) {
-            Ok(dir) => dir,
-            Err(error) => {
-                self.drop_outputs(&bases);
-                return Err(error);
-            }
-        };
-        self.announce(&bases, &dir)?;
+        if let Err(error) = self.forget(sources) {
+            self.drop_outputs(&bases);
+            return Err(error);
+        }
+        self.announce(&bases)?;
         let new = self.exchange(sources, outputs);
-        let settled = self.settle_names(sources, &bases, &dir);
+        let settled = self.settle_names(sources, &bases);
         // Readers are ahead of the names; the next opening brings these up.
         settled.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
         for (segment, digest) in new {
@@ -97,7 +92,7 @@ impl Shared {
     }
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
-    fn announce(&self, bases: &[Offset], dir: &Dir) -> Result<()> {
+    fn announce(&self, bases: &[Offset]) -> Result<()> {
         for base in bases.iter().rev() {
             for kind in KINDS {
                 let from = self.cleaned_path(*base, kind);
@@ -107,7 +102,7 @@ impl Shared {
                 }
             }
         }
-        let synced = dir.sync();
+        let synced = self.host.disk.sync_dir(&self.dir);
         synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))
     }
 
@@ -137,9 +132,15 @@ impl Shared {
             return Vec::new();
         };
         let nexts = outputs.iter().skip(1).map(|output| output.base_offset);
-        let nexts: Vec<_> = nexts.chain(std::iter::once(last.next_offset())).collect();
+        // The last one ends where its sources did: where the segment behind them begins, which may
+        // lie behind a gap.
+        let nexts: Vec<_> = nexts.chain(std::iter::once(self.end_of(last))).collect();
         let made = outputs.into_iter().zip(nexts).map(|(output, next)| {
-            let (base, next) = (output.base_offset, next.max(output.next_offset));
+            let base = output.base_offset;
+            debug_assert!(
+                next >= output.next_offset,
+                "an output reaches over the next segment"
+            );
             let segment = Segment::sealed(Arc::clone(&self.dir), base, output.end, next);
             segment.keep_file(&output.file);
             segment.set_index(output.index, output.newest);
@@ -157,11 +158,14 @@ impl Shared {
                 source.mark_gone();
             }
         }
+        for source in sources {
+            source.close_file();
+        }
         new
     }
 
     /// Removes the sources and takes the suffix off the outputs (I2).
-    fn settle_names(&self, sources: &[Arc<Segment>], bases: &[Offset], dir: &Dir) -> Result<()> {
+    fn settle_names(&self, sources: &[Arc<Segment>], bases: &[Offset]) -> Result<()> {
         let staying: BTreeSet<PathBuf> = bases
             .iter()
             .flat_map(|base| KINDS.map(|kind| self.staged_path(*base, kind, Stage::Live)))
@@ -180,7 +184,7 @@ impl Shared {
                 }
             }
         }
-        dir.sync().at(&self.dir, "sync")
+        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk, EntryKind, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
+use crate::format::{Corruption, FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
 use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
@@ -120,6 +120,11 @@ impl Opening<'_> {
         };
         for entry in self.disk().list(&self.dir).at(&self.dir, "list")? {
             let parsed = FileName::parse(&entry.name);
+            if file_name::is_beyond_every_offset(&entry.name) {
+                // What it holds would be overlooked, and its offsets given out again.
+                let reason = Corruption::malformed("the base offset is above 2^63 - 1");
+                return Err(Error::corrupt(&self.dir.join(&entry.name), 0, reason));
+            }
             if entry.kind != EntryKind::File {
                 if !matches!(parsed, FileName::Foreign | FileName::Misnamed) {
                     found.odd.push((entry.name, parsed));
@@ -223,6 +228,7 @@ impl Opening<'_> {
                 segment_base: intent.segment_base,
                 position,
                 dense: mark.dense && mark.segment_base == intent.segment_base,
+                by_broker: false,
                 cleaned_offset: mark.cleaned_offset.min(intent.new_end),
                 ..mark
             });
@@ -294,6 +300,7 @@ impl Opening<'_> {
             mark.flushed_offset = first;
             mark.position = Position::ZERO;
             mark.dense = true;
+            mark.by_broker = false;
             self.judged = None;
         }
     }

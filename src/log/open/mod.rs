@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about locks and roots (`place.rs`) or about topics.
 //!
-//! 1. Up to the flushed mark everything was synced: what is wrong there is damage (`damage.rs`),
+//! 1. Up to the flushed mark everything was synced: what is wrong there is damage (`rules.rs`),
 //!    which is refused before anything is changed. From there on every pattern of bytes is a legal
 //!    result of a crash: the longest run of valid batches is kept, and everything after it is set
 //!    aside, never deleted.
@@ -16,6 +16,7 @@ mod leftovers;
 mod old_format;
 mod parallel;
 mod report;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,21 +28,23 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, RwLock, Signal};
-use crate::types::{Offset, Position, Sabotage, to_usize};
+use crate::types::{Offset, Position, Sabotage};
 
 use super::append::{AppendState, HotSettings};
 use super::digest::Digesting;
 use super::flush::TurnState;
 use super::life::LifeCell;
-use super::quarantine::{copy_aside, is_zero, move_aside};
+use super::quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::{remove_if_there, remove_segment_files};
 use super::{Host, LogConfig, Shared};
 
-pub(in crate::log) use damage::may_be_missing;
 pub(in crate::log) use leftovers::{Found, OpenStep};
-use old_format::refuse_old_format;
+pub(in crate::log) use old_format::refuse_old_format;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
+pub(in crate::log) use rules::{
+    Landed, SegmentFacts, Violation, applicable, at_mark, has_own, is_flushed, violations,
+};
 
 /// Whether a log is opened to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +159,9 @@ impl Opening<'_> {
                 break;
             }
             if let Some((sealed, scanned, _)) = checked.take() {
+                // A sealed segment ends where the next one begins, also behind a gap: digests and
+                // marks of it say so.
+                sealed.publish(sealed.end(), base);
                 self.keep_index(&sealed, scanned);
             }
             let (scanned, written) = match self.judged.take() {
@@ -245,7 +251,7 @@ impl Opening<'_> {
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
-        refuse_old_format(segment, &file, &scanned)?;
+        refuse_old_format(segment, &file, scanned.end, scanned.stopped.as_ref())?;
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(scanned.end.0);
         if scanned.end > Position::ZERO && self.report.clean {
             self.report.events.push(OpenEvent::IndexRebuilt {
@@ -284,7 +290,7 @@ impl Opening<'_> {
             blames_gaps: false,
         };
         let mut scanned = scan(segment, file, walk)?;
-        refuse_old_format(segment, file, &scanned)?;
+        refuse_old_format(segment, file, scanned.end, scanned.stopped.as_ref())?;
         // What lies below the mark must still be valid.
         if scanned.at_mark.is_none() {
             return Ok(None);
@@ -340,7 +346,10 @@ impl Opening<'_> {
             self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);
         }
         self.report.clean = false;
-        segment.drop_digest_above(self.disk(), scanned.end)?;
+        // Durably, before the cut: a file that is shorter than its digest says counts as damaged.
+        if segment.drop_digest_above(self.disk(), scanned.end)? {
+            self.disk().sync_dir(&self.dir).at(&self.dir, "sync")?;
+        }
         let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
         file.set_len(scanned.end.0).at(&path, "cut")?;
         file.sync_data().at(&path, "sync")?;
@@ -543,21 +552,9 @@ fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
 
 /// Writes bytes over themselves, so that what the page cache holds is what a sync writes.
 pub(super) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
-    let mut buffer = vec![0; (1 << 20).min(to_usize(range.end.since(range.start)))];
-    let mut at = range.start;
-    while at < range.end {
-        let wanted = buffer.len().min(to_usize(range.end.since(at)));
-        let Some(chunk) = buffer.get_mut(..wanted) else {
-            break;
-        };
-        let read = file.read_at(at.0, chunk).at(path, "read")?;
-        let Some(chunk) = chunk.get(..read).filter(|chunk| !chunk.is_empty()) else {
-            break;
-        };
-        file.write_at(at.0, chunk).at(path, "write")?;
-        at = at.plus(read);
-    }
-    Ok(())
+    for_each_chunk(file, path, range, |at, chunk| {
+        file.write_at(at.0, chunk).at(path, "write")
+    })
 }
 
 #[cfg(test)]

@@ -7,23 +7,27 @@
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, OLD_HEADER_LEN, is_old_message, old_message_len};
-use crate::segment::{Segment, TailScan};
-use crate::types::to_usize;
+use crate::segment::Segment;
+use crate::types::{Position, to_usize};
 
-/// Refuses a segment whose check ended at a message of an old format.
+/// Refuses a segment where the batches end with `stopped` at a message of an old format.
 ///
 /// # Errors
 ///
 /// [`Error::Unsupported`] with the place; nothing was changed.
-pub(super) fn refuse_old_format(segment: &Segment, file: &File, scanned: &TailScan) -> Result<()> {
+pub(in crate::log) fn refuse_old_format(
+    segment: &Segment,
+    file: &File,
+    at: Position,
+    stopped: Option<&Corruption>,
+) -> Result<()> {
     let Some(Corruption::Magic {
         found: magic @ 0..=1,
-    }) = scanned.stopped
+    }) = stopped
     else {
         return Ok(());
     };
     let path = segment.log_path();
-    let at = scanned.end;
     let rest = to_usize(segment.end().since(at));
     let mut header = [0; OLD_HEADER_LEN];
     if rest < OLD_HEADER_LEN || file.read_at(at.0, &mut header).at(&path, "read")? < OLD_HEADER_LEN

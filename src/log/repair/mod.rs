@@ -24,6 +24,7 @@ use crate::format::{Corruption, FileName, IndexWritten, Mark, MarkKey, checkpoin
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
+use super::checkpoints::mark_alone;
 use super::open::{OpenMode, Opening, open, rewrite_range};
 use super::place::{home_of, take_lock};
 use super::quarantine::move_aside;
@@ -42,6 +43,10 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     let (home, key) = home_of(disk, dir)?;
     // Listed first, so that no lock file is made in a directory that is not there.
     disk.list(dir).at(dir, "list")?;
+    if home != dir {
+        // A root that cannot be opened is left alone, its lock file included.
+        RootFacts::of(disk, &home)?;
+    }
     let _lock = take_lock(disk, &home)?;
     let mut report = RepairReport {
         dir: dir.to_path_buf(),
@@ -61,10 +66,16 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     if !in_root {
         report.set_aside.extend(set_odd_aside(disk, &path)?);
     }
-    let marks = Marks::open(disk, &path)?;
-    // A broker has run since: what the marks speak of may be something else now.
-    for key in marks.keys().into_iter().filter(|_| newer) {
-        marks.forget(key)?;
+    let mut marks = Marks::open(disk, &path)?;
+    if newer {
+        // A broker has run since: what marks and digests speak of may be something else now.
+        marks = marks.distrusting();
+        for key in marks.keys() {
+            marks.forget(key)?;
+        }
+        if let Some(mark) = mark_alone(disk, &home, dir, key)? {
+            marks.assume(&mark);
+        }
     }
     let host = Host::new(disk.clone(), clock.clone(), marks, true);
     repair_log(&host, dir, key, &mut report)?;
@@ -102,6 +113,10 @@ impl Work<'_> {
         self.set_what_is_odd_aside(report)?;
         self.settle_interrupted()?;
         let findings = check_log(self.host, &self.dir, self.key)?;
+        if let Some(what) = findings.old_format {
+            // Sound messages that are not readable here: nothing is wrong that could be repaired.
+            return Err(Error::Unsupported { what });
+        }
         let worst = findings
             .problems
             .iter()
@@ -126,6 +141,12 @@ impl Work<'_> {
                 parsed,
                 FileName::Foreign | FileName::Misnamed | FileName::Quarantine { .. }
             );
+            if file_name::is_beyond_every_offset(&entry.name) {
+                let reason = Corruption::malformed("the base offset is above 2^63 - 1");
+                let path = self.dir.join(&entry.name);
+                report.set_aside.push(rename_whole(disk, &path, reason)?);
+                continue;
+            }
             if entry.kind != EntryKind::File && (ours || entry.name == file_name::TRUNCATE) {
                 let path = self.dir.join(&entry.name);
                 report.set_aside.extend(set_odd_aside(disk, &path)?);
@@ -236,7 +257,12 @@ impl Work<'_> {
             Some((base, end, next)) if next >= reached => (base, end, next),
             _ => self.begin_segment(reached)?,
         };
-        let first = segments.first().map_or(last.0, |first| first.base_offset());
+        let mut first = segments.first().map_or(last.0, |first| first.base_offset());
+        if old.by_broker && first > old.log_start_offset {
+            // The broker's checkpoint goes on saying where the log starts.
+            self.begin_segment(old.log_start_offset)?;
+            first = old.log_start_offset;
+        }
         disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.write_mark(Mark {
             segment_base: last.0,
@@ -244,6 +270,7 @@ impl Work<'_> {
             flushed_offset: last.2,
             log_start_offset: old.log_start_offset.max(first),
             dense: false,
+            by_broker: false,
             index: IndexWritten::default(),
             ..old
         })

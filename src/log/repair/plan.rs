@@ -14,6 +14,7 @@ use std::ops::Range;
 use crate::format::{Corruption, Mark, PREFIX_LEN};
 use crate::types::{Offset, Position};
 
+use super::super::open::is_flushed;
 use super::super::survey::{Condition, Stretch, Survey};
 
 /// A segment as the plan sees it.
@@ -109,8 +110,7 @@ struct Above<'a> {
 impl Above<'_> {
     /// Whether a place lies above the mark.
     fn holds(&self, base_offset: Offset, at: Position) -> bool {
-        self.mark
-            .is_some_and(|mark| (base_offset, at) >= (mark.segment_base, mark.position))
+        !is_flushed(self.mark, base_offset, at)
     }
 
     /// Why a stretch is not kept; `None` when it is.

@@ -15,10 +15,10 @@ use crate::disk::{Disk, File, is_no_such_file};
 use crate::error::{IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Stage};
 use crate::segment::Segment;
-use crate::types::{Offset, Position, to_usize};
+use crate::types::{Offset, Position};
 
 use super::super::open::{OpenMode, Opening};
-use super::super::quarantine::{copy_aside, move_aside};
+use super::super::quarantine::{copy_aside, for_each_chunk, move_aside};
 use super::super::truncate::remove_if_there;
 use super::Work;
 use super::plan::{Aside, Output, Plan};
@@ -27,13 +27,33 @@ use super::report::SetAside;
 /// No small file is longer than this, in bytes.
 const SMALL_BYTES_MAX: usize = 1 << 30;
 
-/// How much is copied at a time, in bytes.
-const COPY_BYTES: usize = 256 << 10;
-
 impl Work<'_> {
     /// Carries a plan out; gives what was set aside.
+    ///
+    /// # Errors
+    ///
+    /// What was done until then stands. Where no file took the place of another yet, that is
+    /// nothing: the copies that were set aside are removed again.
     pub(super) fn carry_out(&self, plan: &Plan, sources: &[Arc<Segment>]) -> Result<Vec<SetAside>> {
-        let mut done = Vec::new();
+        let (mut done, mut replaced) = (Vec::new(), false);
+        let result = self.carry_out_steps(plan, sources, &mut done, &mut replaced);
+        if result.is_err() && !replaced {
+            for copied in &done {
+                remove_if_there(&self.host.disk, &copied.quarantine).ok();
+            }
+        }
+        result.map(|()| done)
+    }
+
+    fn carry_out_steps(
+        &self,
+        plan: &Plan,
+        sources: &[Arc<Segment>],
+        done: &mut Vec<SetAside>,
+        replaced: &mut bool,
+    ) -> Result<()> {
+        // Nothing else is done before the copies are whole (I1): a source that ends early is found
+        // out here.
         for aside in &plan.aside {
             if let Some(source) = sources.get(aside.source)
                 && !plan.goes_whole(aside.source, source.base_offset())
@@ -43,11 +63,12 @@ impl Work<'_> {
         }
         for (index, source) in sources.iter().enumerate() {
             if plan.goes_whole(index, source.base_offset()) {
+                *replaced = true;
                 done.extend(self.move_whole(plan, index, source)?);
             }
         }
         for group in groups(&plan.outputs) {
-            self.write_group(group, sources)?;
+            self.write_group(group, sources, replaced)?;
         }
         // What was moved to its own name is still there under the wrong one.
         for output in plan.outputs.iter().filter(|output| output.moved()) {
@@ -57,7 +78,7 @@ impl Work<'_> {
                 move_aside(&self.host.disk, &self.dir, source)?;
             }
         }
-        Ok(done)
+        Ok(())
     }
 
     fn copy(&self, source: &Arc<Segment>, aside: &Aside) -> Result<SetAside> {
@@ -82,7 +103,37 @@ impl Work<'_> {
     }
 
     /// Writes the changed files of one group and has them take their places.
-    fn write_group(&self, group: &[Output], sources: &[Arc<Segment>]) -> Result<()> {
+    fn write_group(
+        &self,
+        group: &[Output],
+        sources: &[Arc<Segment>],
+        replaced: &mut bool,
+    ) -> Result<()> {
+        let disk = &self.host.disk;
+        if let Err(error) = self.write_outputs(group, sources) {
+            // None is whole, so none may take its source's place.
+            for output in group {
+                let path = self.staged(output.base_offset, Stage::Cleaned);
+                remove_if_there(disk, &path).ok();
+            }
+            return Err(error);
+        }
+        *replaced = true;
+        for output in group.iter().rev() {
+            let from = self.staged(output.base_offset, Stage::Cleaned);
+            let to = self.staged(output.base_offset, Stage::Swap);
+            disk.rename(&from, &to).at(&from, "rename")?;
+        }
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        for source in sources {
+            source.close_file();
+        }
+        self.settle()?;
+        disk.sync_dir(&self.dir).at(&self.dir, "sync")
+    }
+
+    /// Writes the files of one group under their temporary names, synced.
+    fn write_outputs(&self, group: &[Output], sources: &[Arc<Segment>]) -> Result<()> {
         let disk = &self.host.disk;
         for output in group {
             let Some(source) = sources.get(output.source) else {
@@ -94,17 +145,6 @@ impl Work<'_> {
             self.copy_pieces(output, source, &file)?;
             file.sync_data().at(&path, "sync")?;
         }
-        disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
-        for output in group.iter().rev() {
-            let from = self.staged(output.base_offset, Stage::Cleaned);
-            let to = self.staged(output.base_offset, Stage::Swap);
-            disk.rename(&from, &to).at(&from, "rename")?;
-        }
-        disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
-        for source in sources {
-            source.close_file();
-        }
-        self.settle()?;
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
@@ -122,22 +162,13 @@ impl Work<'_> {
         let path = source.log_path();
         let new_path = self.staged(output.base_offset, Stage::Cleaned);
         let mut end = Position::ZERO;
-        let mut buffer = vec![0; COPY_BYTES];
         for piece in &output.pieces {
             let start = end;
-            let mut at = piece.bytes.start;
-            while at < piece.bytes.end {
-                let wanted = buffer.len().min(to_usize(piece.bytes.end.since(at)));
-                let chunk = buffer.get_mut(..wanted).unwrap_or_default();
-                let read = from.read_at(at.0, chunk).at(&path, "read")?;
-                if read == 0 {
-                    break;
-                }
-                let chunk = chunk.get(..read).unwrap_or_default();
+            for_each_chunk(&from, &path, piece.bytes.clone(), |_, chunk| {
                 into.write_at(end.0, chunk).at(&new_path, "write")?;
-                at = at.plus(read);
-                end = end.plus(read);
-            }
+                end = end.plus(chunk.len());
+                Ok(())
+            })?;
             if let Some(prefix) = &piece.prefix {
                 into.write_at(start.0, prefix).at(&new_path, "write")?;
             }
@@ -224,4 +255,65 @@ pub(crate) fn rename_whole(disk: &Disk, path: &Path, reason: Corruption) -> Resu
         quarantine,
         reason,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::disk::sim::Sim;
+    use crate::error::Error;
+    use crate::format::{MarkKey, file_name};
+    use crate::log::repair::plan::Piece;
+    use crate::log::{Host, Marks};
+
+    #[test]
+    fn a_repair_of_a_file_that_ends_early_is_an_error_and_changes_nothing() {
+        let (sim, dir) = (Sim::new(), Path::new("/log"));
+        let disk = sim.disk();
+        disk.create_dir(dir).unwrap();
+        sim.write_raw(dir.join(file_name::log(0)), &[7; 1000])
+            .unwrap();
+        let before = sim.files();
+        let work = Work {
+            host: &Host::new(disk, Clock::System, Marks::none(dir), true),
+            dir: dir.into(),
+            key: MarkKey::default(),
+        };
+        // It was longer when it was looked at.
+        let source = Arc::new(Segment::sealed(dir.into(), 0, Position(1001), 10));
+        let reason = Corruption::malformed("a test");
+        let aside = Aside {
+            source: 0,
+            bytes: Position(100)..Position(200),
+            offsets: 1..2,
+            reason,
+        };
+        let piece = |bytes| Piece {
+            bytes,
+            prefix: None,
+        };
+        let output = Output {
+            base_offset: 0,
+            source: 0,
+            source_base: 0,
+            pieces: vec![
+                piece(Position(0)..Position(100)),
+                piece(Position(200)..Position(1001)),
+            ],
+            offsets: 0..10,
+            untouched: false,
+        };
+        let plan = Plan {
+            outputs: vec![output],
+            aside: vec![aside],
+        };
+        let error = work.carry_out(&plan, &[source]).unwrap_err();
+        let kind = std::io::ErrorKind::UnexpectedEof;
+        assert!(
+            matches!(&error, Error::Io { source, .. } if source.kind() == kind),
+            "{error:?}"
+        );
+        assert_eq!(sim.files(), before);
+    }
 }

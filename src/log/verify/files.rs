@@ -26,7 +26,7 @@ const CATALOG_KEY: MarkKey = MarkKey {
 };
 
 /// What must be a file in a root, where it is there.
-const ROOT_FILES: [&str; 12] = [
+const ROOT_FILES: [&str; 11] = [
     file_name::MARKS,
     file_name::CATALOG,
     file_name::ROOT,
@@ -36,7 +36,6 @@ const ROOT_FILES: [&str; 12] = [
     file_name::LOG_STARTS,
     file_name::HIGH_WATERMARKS,
     file_name::CLEANED,
-    file_name::PRODUCERS,
     file_name::CLEAN_SHUTDOWN,
     file_name::LOCK,
 ];
@@ -113,8 +112,7 @@ fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyRepo
         file_name::RECOVERY_POINTS
         | file_name::LOG_STARTS
         | file_name::HIGH_WATERMARKS
-        | file_name::CLEANED
-        | file_name::PRODUCERS => {
+        | file_name::CLEANED => {
             let decode = |bytes: &[u8]| checkpoint::decode_offsets(bytes).map(drop);
             check_text(host, path, decode, report);
         }

@@ -1,22 +1,25 @@
 //! One log gone over: its segments, what the flushed mark says of them, its indexes and digests.
 //!
-//! Knows nothing about roots. The rules are those of opening (`open/damage.rs`), but that nothing
-//! ends at the first finding.
+//! Knows nothing about roots. The rules are those of opening (`open/rules.rs`), but that nothing
+//! ends at the first violation.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{
     Corruption, Digest, FileKind, FileName, LeaderEpoch, Mark, MarkKey, Stage, file_name,
 };
 use crate::segment::{RawBatch, Segment};
-use crate::types::{Offset, Position, to_usize};
+use crate::types::{Offset, Position};
 
 use super::super::Host;
-use super::super::open::{Found, OpenMode, Opening, may_be_missing};
+use super::super::open::{
+    Found, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable,
+    at_mark as rules_at_mark, has_own, is_flushed, refuse_old_format, violations,
+};
 use super::super::survey::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
 use super::report::{LogCondition, Problem, ProblemKind, Severity};
 use super::{files, problem};
@@ -33,6 +36,8 @@ pub(in crate::log) struct LogFindings {
     pub(in crate::log) foreign: Vec<(Arc<Segment>, Range<Offset>)>,
     /// The leader epochs that the batches carry, and where each begins.
     pub(in crate::log) epochs: Vec<LeaderEpoch>,
+    /// It holds messages from before Kafka 0.11: why it cannot be opened, nor be repaired.
+    pub(in crate::log) old_format: Option<String>,
 }
 
 /// What was found out about a segment.
@@ -52,11 +57,14 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
     let found = opening.look()?;
     let segments = opening.list_segments(&found.bases)?;
     let settled = !found.is_unsettled();
+    let facts = opening.facts(&segments);
     let mut check = LogCheck {
         host,
         dir,
         key,
-        mark: opening.mark.filter(|_| settled),
+        mark: applicable(opening.mark, segments.len()).filter(|_| settled),
+        has_own: has_own(key, &facts),
+        facts,
         settled,
         findings: LogFindings {
             condition: LogCondition {
@@ -65,16 +73,17 @@ pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result
                 ..LogCondition::default()
             },
             problems: Vec::new(),
-            mark: opening.mark,
+            mark: applicable(opening.mark, segments.len()),
             segments: Vec::new(),
             foreign: Vec::new(),
             epochs: Vec::new(),
+            old_format: None,
         },
         covered: 0,
     };
     check.names(&found);
     let own = check.own(&segments);
-    check.ends(&own);
+    check.listed(&segments);
     let (mut rest, mut floor) = (own.iter().peekable(), 0);
     for segment in &segments {
         let is_own = rest.next_if(|own| Arc::ptr_eq(own, segment)).is_some();
@@ -94,6 +103,10 @@ struct LogCheck<'a> {
     dir: &'a Path,
     key: MarkKey,
     mark: Option<Mark>,
+    /// What the rules know of the segments.
+    facts: Vec<SegmentFacts>,
+    /// A digest says of one of them that it is this log's.
+    has_own: bool,
     /// No operation was interrupted that changes which segments there are.
     settled: bool,
     findings: LogFindings,
@@ -101,17 +114,15 @@ struct LogCheck<'a> {
     covered: u64,
 }
 
-/// Whose a segment is, as its digest says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    This,
-    Another,
-    Unknown,
-}
-
 impl LogCheck<'_> {
     fn report(&mut self, problem: Problem) {
         self.findings.problems.push(problem);
+    }
+
+    /// Whether the indexes are all that tells where sealed segments ended: digests come with marks of
+    /// our own.
+    fn knows_no_digests(&self) -> bool {
+        self.mark.is_none_or(|mark| mark.by_broker)
     }
 
     /// Files that are neither segments nor indexes.
@@ -135,7 +146,7 @@ impl LogCheck<'_> {
                 FileName::Segment { base, kind, stage: Stage::Live }
                     if *kind != FileKind::Snapshot && !found.bases.contains(base)
             );
-            let lost = orphan && self.mark.is_none() && self.settled;
+            let lost = orphan && self.knows_no_digests() && self.settled;
             if lost && let Some(missing) = missing_segment(self.dir, parsed, &found.bases) {
                 self.report(missing);
             } else if orphan || name == file_name::TRUNCATE {
@@ -147,36 +158,60 @@ impl LogCheck<'_> {
         }
     }
 
-    /// What the mark says of where the log begins and which segment is the last that was flushed.
-    fn ends(&mut self, segments: &[Arc<Segment>]) {
-        let Some(mark) = self.mark else {
-            let bytes: u64 = segments.iter().map(|segment| segment.end().0).sum();
-            if bytes > 0 && self.settled {
-                self.report(problem(Severity::Note, self.dir, ProblemKind::Unmarked));
-            }
+    /// What the listing contradicts, by the rules of opening. Half-way through an interrupted
+    /// operation they do not apply yet: opening finishes it first.
+    fn listed(&mut self, segments: &[Arc<Segment>]) {
+        if !self.settled {
             return;
-        };
-        let first = segments
-            .first()
-            .map_or(mark.segment_base, |first| first.base_offset());
-        if first > mark.log_start_offset && !segments.is_empty() {
-            let path = self.dir.join(file_name::log(mark.log_start_offset));
-            self.report(Problem {
-                offsets: mark.log_start_offset..first,
-                ..problem(Severity::Damage, &path, ProblemKind::Missing)
-            });
         }
-        let there = segments
+        let bytes: u64 = segments.iter().map(|segment| segment.end().0).sum();
+        if self.mark.is_none() && bytes > 0 {
+            self.report(problem(Severity::Note, self.dir, ProblemKind::Unmarked));
+        }
+        for violation in violations(self.key, self.mark.as_ref(), &self.facts) {
+            self.violation(&violation);
+        }
+    }
+
+    /// Reports what opening refuses.
+    fn violation(&mut self, violation: &Violation) {
+        let path = self.dir.join(file_name::log(violation.file()));
+        let of_file = self
+            .facts
             .iter()
-            .any(|segment| segment.base_offset() == mark.segment_base);
-        if !there && !may_be_missing(segments, &mark) {
-            let path = self.dir.join(file_name::log(mark.segment_base));
-            let from = mark.segment_base.max(mark.log_start_offset);
-            self.report(Problem {
-                offsets: from..mark.flushed_offset.max(from),
-                ..problem(Severity::Damage, &path, ProblemKind::Missing)
-            });
-        }
+            .find(|facts| facts.base == violation.file());
+        let length = of_file.map_or(Position::ZERO, |facts| facts.length);
+        let mut bytes = 0;
+        let kind = match *violation {
+            Violation::StartsLate { .. } | Violation::Missing { .. } | Violation::Gap { .. } => {
+                ProblemKind::Missing
+            }
+            // Reported with the offsets that are missing in its place.
+            Violation::OtherLog { .. } if of_file.is_some_and(|facts| self.is_left_out(facts)) => {
+                return;
+            }
+            Violation::OtherLog { .. } => {
+                bytes = length.0;
+                ProblemKind::OtherLog
+            }
+            Violation::Shorter { end, expected, .. } if length < expected => {
+                bytes = expected.since(end);
+                let expected_bytes = expected.0;
+                ProblemKind::Short { expected_bytes }
+            }
+            Violation::Shorter { .. }
+            | Violation::InsideBatch { .. }
+            | Violation::WrongOffset { .. } => {
+                let reason = violation.reason();
+                ProblemKind::FlushedEnd { reason }
+            }
+        };
+        self.report(Problem {
+            position: violation.position().0,
+            bytes,
+            offsets: violation.offsets(self.mark.as_ref()),
+            ..problem(Severity::Damage, &path, kind)
+        });
     }
 
     /// One segment; `floor` is where the one before it ends. Gives where it ends.
@@ -252,50 +287,27 @@ impl LogCheck<'_> {
             return None;
         };
         let summary = digest.summary;
-        if self.owner(segment) == Owner::Another {
-            let kind = ProblemKind::OtherLog;
-            self.report(Problem {
-                bytes: segment.end().0,
-                ..problem(Severity::Damage, &segment.log_path(), kind)
-            });
+        let of_other = self.mark.is_some() && summary.is_from_other_log(self.key);
+        // Both are reported with the listing.
+        if of_other || summary.length > segment.end() {
             return None;
         }
-        if summary.length > segment.end() {
-            if self.settled {
-                self.short(segment, summary.length);
-            }
-            return None;
-        }
-        if summary.length < segment.end() {
-            // Of the last segment that is how it is while the log is open.
-            if next.is_some() {
-                self.report(problem(Severity::Derivable, &path, ProblemKind::Digest));
-            }
-            return Some(digest);
-        }
-        if let Some(next) = next.filter(|next| next.base_offset() != summary.next_offset)
-            && self.settled
-        {
-            let lost = self.dir.join(file_name::log(summary.next_offset));
-            let to = next.base_offset().max(summary.next_offset);
-            self.report(Problem {
-                offsets: summary.next_offset..to,
-                ..problem(Severity::Damage, &lost, ProblemKind::Missing)
-            });
+        // Of the last segment that is how it is while the log is open.
+        if summary.length < segment.end() && next.is_some() {
+            self.report(problem(Severity::Derivable, &path, ProblemKind::Digest));
         }
         Some(digest)
     }
 
-    /// The segments but those of another log. Where none is known to be this log's, directories
-    /// changed places, and the records are all there is.
+    /// The segments but those of another log.
     fn own(&self, segments: &[Arc<Segment>]) -> Vec<Arc<Segment>> {
-        let owners: Vec<_> = segments.iter().map(|segment| self.owner(segment)).collect();
-        let has_own = owners.contains(&Owner::This);
-        let known = segments.iter().zip(owners);
-        known
-            .filter(|(_, owner)| !has_own || *owner != Owner::Another)
-            .map(|(segment, _)| Arc::clone(segment))
-            .collect()
+        let known = segments.iter().zip(&self.facts);
+        let own = known.filter(|(_, facts)| !self.is_left_out(facts));
+        own.map(|(segment, _)| Arc::clone(segment)).collect()
+    }
+
+    fn is_left_out(&self, facts: &SegmentFacts) -> bool {
+        facts.is_left_out(self.key, self.mark.as_ref(), self.has_own)
     }
 
     /// A segment of another log between those of this one: nothing of it is looked at.
@@ -313,17 +325,6 @@ impl LogCheck<'_> {
         self.findings.foreign.push((Arc::clone(segment), missing));
     }
 
-    fn owner(&self, segment: &Segment) -> Owner {
-        if self.host.marks.are_distrusted() || self.mark.is_none() {
-            return Owner::Unknown;
-        }
-        match segment.digest_summary(&self.host.disk) {
-            Some(digest) if digest.is_anothers(self.key) => Owner::Another,
-            Some(digest) if digest.home != 0 => Owner::This,
-            _ => Owner::Unknown,
-        }
-    }
-
     /// Whether a segment is not as long as it was sealed with. The last one may have grown since.
     fn has_other_length(&self, segment: &Segment, sealed: bool) -> bool {
         let summary = segment.digest_summary(&self.host.disk);
@@ -331,19 +332,6 @@ impl LogCheck<'_> {
         summary.is_some_and(|summary| {
             summary.length > segment.end() || sealed && summary.length < segment.end()
         })
-    }
-
-    fn short(&mut self, segment: &Segment, expected: Position) {
-        let expected_bytes = expected.0;
-        self.report(Problem {
-            position: segment.end().0,
-            bytes: expected.since(segment.end()),
-            ..problem(
-                Severity::Damage,
-                &segment.log_path(),
-                ProblemKind::Short { expected_bytes },
-            )
-        });
     }
 
     fn unreadable(&mut self, segment: &Arc<Segment>, error: &str) -> Offset {
@@ -409,7 +397,7 @@ impl LogCheck<'_> {
         }
         if let Some(check) = check
             .as_ref()
-            .filter(|_| self.mark.is_none() && self.settled)
+            .filter(|_| self.knows_no_digests() && self.settled)
         {
             self.cut_off(subject, &survey, check);
         }
@@ -453,39 +441,30 @@ impl LogCheck<'_> {
         mark: &Mark,
         at_mark: Option<Offset>,
     ) {
-        if segment.end() < mark.position {
-            return self.short(segment, mark.position);
-        }
-        let below = |stretch: &Stretch| stretch.bytes.start < mark.position && !stretch.is_good();
-        if mark.position == Position::ZERO || survey.stretches.iter().any(below) {
+        let below = |stretch: &&Stretch| stretch.bytes.start < mark.position && !stretch.is_good();
+        // Bytes below the mark that are no batches, or are not there, are reported as such.
+        if segment.end() < mark.position || survey.stretches.iter().any(|all| below(&all)) {
             return;
         }
-        let reason = match at_mark {
-            Some(next) if next == mark.flushed_offset => return,
-            Some(next) if !mark.dense && next < mark.flushed_offset => return,
-            Some(next) => Corruption::offset(mark.flushed_offset, next),
-            None if survey.reserved > 0 => {
-                let there = segment.end().since(Position(survey.reserved));
-                Corruption::truncated(to_usize(mark.position.0), to_usize(there))
-            }
-            None => Corruption::malformed("a batch reaches over the end of what was flushed"),
+        let landed = Landed {
+            end: Position(segment.end().since(Position(survey.reserved))),
+            at_mark: if mark.position == Position::ZERO {
+                Some(segment.base_offset())
+            } else {
+                at_mark
+            },
         };
-        self.report(Problem {
-            position: mark.position.0,
-            ..problem(
-                Severity::Damage,
-                &segment.log_path(),
-                ProblemKind::FlushedEnd { reason },
-            )
-        });
+        if let Some(violation) = rules_at_mark(mark, landed) {
+            self.violation(&violation);
+        }
     }
 
     /// How grave it is that bytes from a place on are no batches.
     fn severity(&self, segment: &Segment, at: Position) -> Severity {
-        let place = (segment.base_offset(), at);
-        match self.mark {
-            Some(mark) if place >= (mark.segment_base, mark.position) => Severity::AfterCrash,
-            _ => Severity::Damage,
+        if is_flushed(self.mark.as_ref(), segment.base_offset(), at) {
+            Severity::Damage
+        } else {
+            Severity::AfterCrash
         }
     }
 
@@ -502,6 +481,9 @@ impl LogCheck<'_> {
             let mut severity = self.severity(segment, stretch.bytes.start);
             if self.mark.is_none() && last && stretch.bytes.end == segment.end() {
                 severity = Severity::AfterCrash;
+            }
+            if self.is_of_old_format(segment, stretch) {
+                severity = Severity::Damage;
             }
             let kind = match &stretch.condition {
                 Condition::Good => continue,
@@ -539,6 +521,21 @@ impl LogCheck<'_> {
             let kind = ProblemKind::NotUnpacked { batches };
             self.report(problem(Severity::Note, &path, kind));
         }
+    }
+
+    /// Whether a stretch begins with a message from before Kafka 0.11, which opening refuses.
+    fn is_of_old_format(&mut self, segment: &Arc<Segment>, stretch: &Stretch) -> bool {
+        let Condition::Damaged(reason) = &stretch.condition else {
+            return false;
+        };
+        let file = segment.file(&self.host.disk, &self.host.files);
+        let at = stretch.bytes.start;
+        let found = file.and_then(|file| refuse_old_format(segment, &file, at, Some(reason)));
+        let Err(Error::Unsupported { what }) = found else {
+            return false;
+        };
+        self.findings.old_format.get_or_insert(what);
+        true
     }
 
     /// Zeros at the end: space that was reserved, or bytes that were written and are gone.

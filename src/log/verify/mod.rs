@@ -15,9 +15,10 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::{IoContext, Result};
-use crate::format::{MarkKey, file_name};
+use crate::format::{Mark, MarkKey, file_name};
 use crate::types::{Offset, TopicId};
 
+use super::checkpoints::mark_alone;
 use super::place::{home_of, is_root, key_of};
 use super::root::RootFacts;
 use super::{Host, Marks};
@@ -34,22 +35,32 @@ pub(crate) fn verify_alone(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
     let (home, key) = home_of(disk, dir)?;
     let host = looking(disk, &home, &mut report);
     disk.list(dir).at(dir, "list")?;
+    if home != dir
+        && let Some(mark) = mark_alone(disk, &home, dir, key)?
+    {
+        host.marks.assume(&mark);
+    }
     check_one(&host, dir, key, &mut report);
     Ok(report)
 }
 
 /// Looks at the files of a root and at every partition in it. `ids` are those of the topics, as
-/// far as they are known.
+/// far as they are known, and `marks` what a broker's checkpoints say where its files are newer
+/// than our own marks.
 pub(crate) fn verify_root(
     disk: &Disk,
     root: &Path,
     ids: &BTreeMap<String, TopicId>,
+    marks: &[Mark],
 ) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: root.to_path_buf(),
         ..VerifyReport::default()
     };
     let host = looking(disk, root, &mut report);
+    for mark in marks {
+        host.marks.assume(mark);
+    }
     files::check_root(&host, root, &mut report)?;
     for (dir, key) in partitions(disk, root, ids)? {
         check_one(&host, &dir, key, &mut report);

@@ -13,6 +13,7 @@
 pub(super) mod subjects;
 
 mod kinds;
+mod listing;
 mod rules;
 
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! names the file and what to do, or is handled and told of. No byte of a partition is touched.
 
 use crate::error::Error;
-use crate::format::metadata::{MetadataRecord, PartitionChange, PartitionRecord, TOPIC_RESOURCE};
+use crate::format::metadata::{PartitionChange, TOPIC_RESOURCE};
 use crate::format::{file_name, old_message};
 use crate::log::OpenEvent;
 use crate::types::TopicId;

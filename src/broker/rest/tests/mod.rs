@@ -5,9 +5,9 @@
 //! brokers do is tested in `tests/kafka`.
 
 mod bad_input;
+mod cut;
 mod lost_commits;
 mod power_cuts;
-mod producers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,9 @@ use crate::clock::Clock;
 use crate::disk::sim::Sim;
 use crate::error::Result;
 use crate::format::file_name;
-use crate::format::metadata::{MetadataRecord, Voter, decode_snapshot, encode_quorum};
+use crate::format::metadata::{
+    MetadataRecord, PartitionRecord, Voter, decode_snapshot, encode_quorum,
+};
 use crate::format::{BatchHeader, stamp};
 use crate::log::{Host, Marks};
 use crate::topic::TopicConfig;

@@ -8,6 +8,7 @@
     reason = "small numbers of a test, all of which fit"
 )]
 
+mod gaps;
 mod horizons;
 mod interleaved;
 mod leftovers;

@@ -1,0 +1,202 @@
+//! What a Kafka broker's checkpoints say of its logs: how far each was flushed and where it starts.
+//!
+//! Knows nothing about topics beyond their names, and reads no batch: the names and lengths of
+//! files are all that it compares with the checkpoints.
+//!
+//! 1. After a clean end of the broker everything in the directory was synced. The mark then lies at
+//!    the end of the last segment, and the batches must reach the recovery point: what ends below
+//!    it is damage.
+//! 2. After any other end only the segments below the one with the recovery point are known to be
+//!    safe. A log that is compacted gets no mark: behind one, a gap between segments is taken for
+//!    what a crash left, and the broker's cleaner makes some.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, EntryKind};
+use crate::error::{IoContext, Result};
+use crate::format::checkpoint::{self, PartitionOffset};
+use crate::format::{DirName, FileKind, FileName, Mark, MarkKey, Stage, file_name};
+use crate::types::{Offset, PartitionId, Position};
+
+use super::place::parent_of;
+use super::root::RootFacts;
+
+/// What checkpoints call a partition.
+type Name = (String, PartitionId);
+
+/// The files of one partition that say something by their names.
+#[derive(Debug)]
+pub(crate) struct LogFiles {
+    dir: PathBuf,
+    /// The directory is there.
+    exists: bool,
+    /// The base offsets of its segments, in order.
+    bases: Vec<Offset>,
+    pub(crate) digests: Vec<PathBuf>,
+}
+
+impl LogFiles {
+    /// Those of a directory; one that is missing has none.
+    pub(crate) fn list(disk: &Disk, dir: &Path) -> Result<Self> {
+        let mut files = Self {
+            dir: dir.to_path_buf(),
+            exists: disk.exists(dir).at(dir, "look at")?,
+            bases: Vec::new(),
+            digests: Vec::new(),
+        };
+        if !files.exists {
+            return Ok(files);
+        }
+        for entry in disk.list(dir).at(dir, "list")? {
+            let parsed = FileName::parse(&entry.name);
+            let FileName::Segment {
+                base,
+                kind,
+                stage: Stage::Live,
+            } = parsed
+            else {
+                continue;
+            };
+            match kind {
+                _ if entry.kind != EntryKind::File => {}
+                FileKind::Log => files.bases.push(base),
+                FileKind::Digest => files.digests.push(dir.join(entry.name)),
+                _ => {}
+            }
+        }
+        files.bases.sort_unstable();
+        Ok(files)
+    }
+}
+
+/// What a broker wrote down about its logs.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    /// The broker ended cleanly.
+    clean: bool,
+    recovery_points: BTreeMap<Name, Offset>,
+    starts: BTreeMap<Name, Offset>,
+    cleaned: BTreeMap<Name, Offset>,
+}
+
+impl Checkpoints {
+    /// Reads those of a root.
+    pub(crate) fn read(disk: &Disk, root: &Path, clean: bool) -> Result<Self> {
+        Ok(Self {
+            clean,
+            recovery_points: read_offsets(disk, root, file_name::RECOVERY_POINTS)?,
+            starts: read_offsets(disk, root, file_name::LOG_STARTS)?,
+            cleaned: read_offsets(disk, root, file_name::CLEANED)?,
+        })
+    }
+
+    /// The mark of a log, of which nothing else is known; `None` where nothing is said.
+    pub(crate) fn mark(
+        &self,
+        disk: &Disk,
+        (key, topic): (MarkKey, &str),
+        files: &LogFiles,
+        is_compacted: bool,
+    ) -> Result<Option<Mark>> {
+        let name = (topic.to_owned(), key.partition);
+        let flushed = self.recovery_points.get(&name).copied();
+        let start = self.starts.get(&name).copied();
+        let mark = Mark {
+            key,
+            sequence: 1,
+            cleaned_offset: self.cleaned.get(&name).copied().unwrap_or(0),
+            ..Mark::default()
+        };
+        if self.clean {
+            return at_the_end(disk, mark, files, flushed, start);
+        }
+        let Some(first) = files.bases.first().copied().filter(|_| !is_compacted) else {
+            return Ok(None);
+        };
+        let safe = flushed.unwrap_or(first);
+        let base = files.bases.iter().rev().find(|base| **base <= safe);
+        let base = base.copied().unwrap_or(first);
+        Ok(Some(Mark {
+            flushed_offset: base,
+            segment_base: base,
+            log_start_offset: start.unwrap_or(0).max(first),
+            ..mark
+        }))
+    }
+}
+
+/// The mark after a clean end (1).
+fn at_the_end(
+    disk: &Disk,
+    mark: Mark,
+    files: &LogFiles,
+    flushed: Option<Offset>,
+    start: Option<Offset>,
+) -> Result<Option<Mark>> {
+    let (Some(first), Some(last)) = (files.bases.first(), files.bases.last()) else {
+        let start = start.unwrap_or(0);
+        let flushed = flushed.unwrap_or(0).max(start);
+        let lost = flushed > start;
+        // Nothing was ever written to it, or all of it is gone. A directory that is missing is
+        // reported as such, and may come back as it was.
+        let told = flushed > 0 && files.exists;
+        return Ok(told.then_some(Mark {
+            flushed_offset: flushed,
+            position: if lost {
+                Mark::NOTHING_FOUND
+            } else {
+                Position::ZERO
+            },
+            segment_base: start,
+            log_start_offset: start,
+            by_broker: true,
+            ..mark
+        }));
+    };
+    let path = files.dir.join(file_name::log(*last));
+    Ok(Some(Mark {
+        flushed_offset: flushed.unwrap_or(0).max(*last),
+        position: Position(disk.file_len(&path).at(&path, "look at")?),
+        segment_base: *last,
+        // A broker notes only starts that lie above the base of the first segment.
+        log_start_offset: start.unwrap_or(*first),
+        by_broker: true,
+        ..mark
+    }))
+}
+
+/// The mark of a partition that is looked at alone, in a root that a broker has used since and
+/// ended cleanly; `None` anywhere else.
+pub(crate) fn mark_alone(
+    disk: &Disk,
+    root: &Path,
+    dir: &Path,
+    key: MarkKey,
+) -> Result<Option<Mark>> {
+    // What is wrong with the files of the root is reported with them.
+    let Ok(facts) = RootFacts::of(disk, root) else {
+        return Ok(None);
+    };
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let (true, Some(DirName::Partition { topic, .. })) =
+        (facts.is_newer() && facts.clean, name.map(DirName::parse))
+    else {
+        return Ok(None);
+    };
+    debug_assert_eq!(parent_of(dir), Some(root), "a partition of another root");
+    let checkpoints = Checkpoints::read(disk, root, true)?;
+    checkpoints.mark(disk, (key, topic), &LogFiles::list(disk, dir)?, false)
+}
+
+/// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one
+/// that makes no sense: a broker would not have started on it.
+pub(crate) fn read_offsets(disk: &Disk, root: &Path, name: &str) -> Result<BTreeMap<Name, Offset>> {
+    let path = root.join(name);
+    let bytes = disk
+        .read_small(&path, checkpoint::SIZE_MAX)
+        .at(&path, "read")?;
+    let lines = checkpoint::decode_offsets(&bytes.unwrap_or_default()).unwrap_or_default();
+    let entry = |line: PartitionOffset| ((line.topic, line.partition), line.offset);
+    Ok(lines.into_iter().map(entry).collect())
+}

@@ -1,0 +1,552 @@
+//! What counts as damage in a log that is opened: one pure table for opening, `verify` and
+//! `repair`.
+//!
+//! Knows nothing about files and batches: it compares what a listing, the flushed mark and the
+//! fronts of the digests say. Opening refuses at the first violation, `verify` reports all of them,
+//! and `repair` keeps what none of them covers.
+//!
+//! 1. The mark says that everything below it was synced. So it is damage, and not the result of a
+//!    crash, when the log begins above its start, when the segment of the mark is missing or
+//!    shorter than the mark says, and when no batch ends at the mark with the flushed offset.
+//! 2. A digest is made of synced bytes. So a segment is never shorter than its digest says,
+//!    wherever the mark lies: whatever cuts a segment removes the digest first, durably.
+//! 3. A sealed segment below the mark ends where the next one begins, if its digest is of just this
+//!    state. Above the mark a crash may have lost any name, so a gap proves nothing there.
+//! 4. A digest that names another log is damage when the mark is known: directories changed
+//!    places. Nothing else is concluded from it. Without a mark a directory may have been moved
+//!    here, and only a digest that names this log counts.
+//! 5. A batch boundary is not proof enough where the mark came from a Kafka broker's checkpoint:
+//!    the position is then what the file happened to hold, so its batches must reach the offset.
+
+use std::ops::Range;
+
+use crate::format::{Corruption, DigestSummary, Mark, MarkKey, log_hash};
+use crate::types::{Offset, Position, to_usize};
+
+/// What is known of a segment without reading its batches.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::log) struct SegmentFacts {
+    pub(in crate::log) base: Offset,
+    /// Bytes of the file.
+    pub(in crate::log) length: Position,
+    /// `None` also where digests are not believed.
+    pub(in crate::log) digest: Option<DigestSummary>,
+}
+
+/// Something that no crash leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) enum Violation {
+    /// The log begins above its start.
+    StartsLate { start: Offset, first: Offset },
+    /// The segment of the mark is not there.
+    Missing { base: Offset },
+    /// The digest names another log.
+    OtherLog { base: Offset },
+    /// The segment, or its run of valid batches, ends below what was synced.
+    Shorter {
+        base: Offset,
+        end: Position,
+        expected: Position,
+    },
+    /// The segment after this one begins elsewhere than it did.
+    Gap { expected: Offset, found: Offset },
+    /// A batch reaches over the mark.
+    InsideBatch { base: Offset, position: Position },
+    /// The batches below the mark end at another offset than the flushed one.
+    WrongOffset {
+        base: Offset,
+        position: Position,
+        expected: Offset,
+        found: Offset,
+    },
+}
+
+/// Where the valid batches of the mark's segment end.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::log) struct Landed {
+    /// One past the last byte of the run of valid batches.
+    pub(in crate::log) end: Position,
+    /// One past the last offset below the mark; `None` when no batch ends at its position.
+    pub(in crate::log) at_mark: Option<Offset>,
+}
+
+/// The mark as far as it applies to a listing: one that was made while no segment was there says
+/// nothing of segments that were put back since.
+pub(in crate::log) fn applicable(mark: Option<Mark>, segments: usize) -> Option<Mark> {
+    mark.filter(|mark| segments == 0 || mark.position != Mark::NOTHING_FOUND)
+}
+
+/// Everything that a listing contradicts, in the order of the log.
+pub(in crate::log) fn violations(
+    key: MarkKey,
+    mark: Option<&Mark>,
+    segments: &[SegmentFacts],
+) -> Vec<Violation> {
+    // Where no segment is known to be this log's, all of them changed places together, and their
+    // records are all there is.
+    let has_own = has_own(key, segments);
+    let own: Vec<Offset> = segments
+        .iter()
+        .filter(|facts| !facts.is_left_out(key, mark, has_own))
+        .map(|facts| facts.base)
+        .collect();
+    let mut found = Vec::new();
+    if let Some(mark) = mark {
+        found.extend(own.first().and_then(|first| starts_late(mark, *first)));
+        found.extend(missing(mark, &own));
+    }
+    let mut later = own.iter().copied().peekable();
+    for facts in segments {
+        let base = facts.base;
+        while later.next_if(|next| *next <= base).is_some() {}
+        if mark.is_some() && facts.owner(key) == Owner::Another {
+            found.push(Violation::OtherLog { base });
+        }
+        found.extend(facts.too_short(key, mark));
+        found.extend(facts.gap(key, mark, later.peek().copied()));
+    }
+    found
+}
+
+/// What the batches of the mark's segment contradict.
+pub(in crate::log) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
+    let (base, position) = (mark.segment_base, mark.position);
+    if landed.end < position {
+        return Some(Violation::Shorter {
+            base,
+            end: landed.end,
+            expected: position,
+        });
+    }
+    let Some(found) = landed.at_mark else {
+        return Some(Violation::InsideBatch { base, position });
+    };
+    let expected = mark.flushed_offset;
+    let fits = if mark.by_broker {
+        found >= expected
+    } else {
+        // A log that was truncated inside a gap ends behind its last batch.
+        found == expected || !mark.dense && found < expected
+    };
+    (!fits).then_some(Violation::WrongOffset {
+        base,
+        position,
+        expected,
+        found,
+    })
+}
+
+/// Whether bytes from a place on were synced, as far as the mark says. Without one nothing is
+/// known, and a crash is not blamed for anything.
+pub(in crate::log) fn is_flushed(mark: Option<&Mark>, base: Offset, at: Position) -> bool {
+    mark.is_none_or(|mark| (base, at) < (mark.segment_base, mark.position))
+}
+
+/// Whose a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    This,
+    Another,
+    Unknown,
+}
+
+impl SegmentFacts {
+    fn owner(&self, key: MarkKey) -> Owner {
+        match self.digest {
+            Some(digest) if digest.is_from_other_log(key) => Owner::Another,
+            Some(digest) if digest.home == log_hash(key) => Owner::This,
+            _ => Owner::Unknown,
+        }
+    }
+
+    /// Whether this segment is left out of the log: it is another's, and the log has its own.
+    pub(in crate::log) fn is_left_out(
+        &self,
+        key: MarkKey,
+        mark: Option<&Mark>,
+        has_own: bool,
+    ) -> bool {
+        mark.is_some() && has_own && self.owner(key) == Owner::Another
+    }
+
+    /// The digest, where something may be concluded from it (4).
+    fn evidence(&self, key: MarkKey, mark: Option<&Mark>) -> Option<DigestSummary> {
+        let owner = self.owner(key);
+        let counts = owner == Owner::This || mark.is_some() && owner == Owner::Unknown;
+        self.digest.filter(|_| counts)
+    }
+
+    fn too_short(&self, key: MarkKey, mark: Option<&Mark>) -> Option<Violation> {
+        let of_mark = mark.filter(|mark| mark.segment_base == self.base);
+        let of_mark = of_mark.map_or(Position::ZERO, |mark| mark.position);
+        let of_digest = self.evidence(key, mark).map(|digest| digest.length);
+        let expected = of_mark.max(of_digest.unwrap_or_default());
+        (self.length < expected).then_some(Violation::Shorter {
+            base: self.base,
+            end: self.length,
+            expected,
+        })
+    }
+
+    /// Rule 3. Of what lies below the start some files may be gone already, and others not yet.
+    fn gap(&self, key: MarkKey, mark: Option<&Mark>, next: Option<Offset>) -> Option<Violation> {
+        let (digest, found) = (self.evidence(key, mark)?, next?);
+        let below_mark = mark.is_none_or(|mark| self.base < mark.segment_base);
+        let start = mark.map_or(0, |mark| mark.log_start_offset);
+        let expected = digest.next_offset;
+        let exact = digest.length == self.length;
+        let differs = exact && below_mark && expected != found && expected > start;
+        differs.then_some(Violation::Gap { expected, found })
+    }
+}
+
+fn starts_late(mark: &Mark, first: Offset) -> Option<Violation> {
+    let start = mark.log_start_offset;
+    (first > start).then_some(Violation::StartsLate { start, first })
+}
+
+/// Whether one of these segments is known to be the log's own.
+pub(in crate::log) fn has_own(key: MarkKey, segments: &[SegmentFacts]) -> bool {
+    segments.iter().any(|facts| facts.owner(key) == Owner::This)
+}
+
+/// Whether the segment of the mark is missing among these, unless it may be.
+fn missing(mark: &Mark, bases: &[Offset]) -> Option<Violation> {
+    if bases.contains(&mark.segment_base) {
+        return None;
+    }
+    let above = bases.last().is_some_and(|last| *last > mark.segment_base);
+    let was_empty = mark.position == Position::ZERO && !above;
+    let below_there = !bases.is_empty() || mark.segment_base <= mark.log_start_offset;
+    // Everything that was flushed lies below the start: its files may go at any time.
+    let gone_by_right = mark.flushed_offset <= mark.log_start_offset;
+    let allowed = was_empty && below_there || gone_by_right;
+    (!allowed).then_some(Violation::Missing {
+        base: mark.segment_base,
+    })
+}
+
+impl Violation {
+    /// The base offset that names the file concerned.
+    pub(in crate::log) fn file(&self) -> Offset {
+        match *self {
+            Self::StartsLate { start, .. } => start,
+            Self::Gap { expected, .. } => expected,
+            Self::Missing { base }
+            | Self::OtherLog { base }
+            | Self::Shorter { base, .. }
+            | Self::InsideBatch { base, .. }
+            | Self::WrongOffset { base, .. } => base,
+        }
+    }
+
+    /// Where in that file it begins.
+    pub(in crate::log) fn position(&self) -> Position {
+        match *self {
+            Self::Shorter { end, .. } => end,
+            Self::InsideBatch { position, .. } | Self::WrongOffset { position, .. } => position,
+            _ => Position::ZERO,
+        }
+    }
+
+    /// What is wrong.
+    pub(in crate::log) fn reason(&self) -> Corruption {
+        match *self {
+            Self::StartsLate { start, first } => Corruption::offset(start, first),
+            Self::Missing { .. } => Corruption::malformed("a segment that was flushed is missing"),
+            Self::OtherLog { .. } => Corruption::malformed("the segment is one of another log"),
+            Self::Shorter { end, expected, .. } => truncated(expected, end),
+            Self::InsideBatch { .. } => {
+                Corruption::malformed("a batch reaches over the end of what was flushed")
+            }
+            Self::Gap { expected, found }
+            | Self::WrongOffset {
+                expected, found, ..
+            } => Corruption::offset(expected, found),
+        }
+    }
+
+    /// The offsets that are lost with a file that is not there.
+    pub(in crate::log) fn offsets(&self, mark: Option<&Mark>) -> Range<Offset> {
+        match *self {
+            Self::StartsLate { start, first } => start..first,
+            Self::Gap { expected, found } => expected..found.max(expected),
+            Self::Missing { base } => {
+                let mark = mark.copied().unwrap_or_default();
+                let from = base.max(mark.log_start_offset);
+                from..mark.flushed_offset.max(from)
+            }
+            _ => 0..0,
+        }
+    }
+}
+
+/// Bytes that are not there.
+pub(in crate::log) fn truncated(needed: Position, there: Position) -> Corruption {
+    Corruption::truncated(to_usize(needed.0), to_usize(there.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::DigestBuilder;
+    use crate::types::TopicId;
+
+    const KEY: MarkKey = MarkKey {
+        topic: TopicId([7; 16]),
+        partition: 1,
+    };
+    /// Two segments were sealed: offsets 0..10 and 10..20, of 100 bytes each.
+    const BASES: [Offset; 2] = [0, 10];
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Length {
+        Missing,
+        Short,
+        Exact,
+        Longer,
+    }
+    const LENGTHS: [Length; 4] = [
+        Length::Missing,
+        Length::Short,
+        Length::Exact,
+        Length::Longer,
+    ];
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Told {
+        Nothing,
+        Exact,
+        Older,
+        OtherLog,
+    }
+    const DIGESTS: [Told; 4] = [Told::Nothing, Told::Exact, Told::Older, Told::OtherLog];
+
+    /// Where the mark lies, seen from the second segment.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum At {
+        Before,
+        In,
+        End,
+        After,
+    }
+    const MARKS: [At; 4] = [At::Before, At::In, At::End, At::After];
+
+    fn mark(at: At) -> Mark {
+        let (segment_base, position, flushed_offset) = match at {
+            At::Before => (0, 30, 3),
+            At::In => (10, 70, 17),
+            At::End => (10, 100, 20),
+            At::After => (20, 0, 20),
+        };
+        Mark {
+            key: KEY,
+            segment_base,
+            position: Position(position),
+            flushed_offset,
+            ..Mark::default()
+        }
+    }
+
+    fn digest(base: Offset, told: Told) -> Option<DigestSummary> {
+        let mut summary = DigestBuilder::new(base).finish(base + 10, (0, 0)).summary;
+        summary.length = Position(if told == Told::Older { 80 } else { 100 });
+        summary.home = match told {
+            Told::Nothing => return None,
+            Told::OtherLog => log_hash(MarkKey {
+                partition: 2,
+                ..KEY
+            }),
+            Told::Exact | Told::Older => log_hash(KEY),
+        };
+        Some(summary)
+    }
+
+    fn facts(base: Offset, length: Length, told: Told) -> Option<SegmentFacts> {
+        let length = match length {
+            Length::Missing => return None,
+            Length::Short => 60,
+            Length::Exact => 100,
+            Length::Longer => 140,
+        };
+        Some(SegmentFacts {
+            base,
+            length: Position(length),
+            digest: digest(base, told),
+        })
+    }
+
+    /// The verdicts by the reasons that a person would give, written down without the code above.
+    fn expected(segments: [(Length, Told); 2], at: At) -> Vec<String> {
+        let [first, second] = segments;
+        let there = |(length, _): (Length, Told)| length != Length::Missing;
+        let others = |segment: (Length, Told)| there(segment) && segment.1 == Told::OtherLog;
+        let own = |segment: (Length, Told)| {
+            there(segment) && matches!(segment.1, Told::Exact | Told::Older)
+        };
+        // One of another log does not count where one of this log is beside it.
+        let has_own = own(first) || own(second);
+        let counts = |segment| there(segment) && !(has_own && others(segment));
+        let mut verdicts = Vec::new();
+        if !counts(first) && counts(second) {
+            verdicts.push("the log starts late".to_owned());
+        }
+        let missing = match at {
+            At::Before => !counts(first),
+            At::In | At::End => !counts(second),
+            // The third was empty: it may be missing, but not all of them.
+            At::After => !counts(first) && !counts(second),
+        };
+        if missing {
+            verdicts.push("the segment of the mark is missing".to_owned());
+        }
+        for (number, segment) in segments.into_iter().enumerate() {
+            let (length, told) = segment;
+            if others(segment) {
+                verdicts.push(format!("{number} is another's"));
+            }
+            let synced = match (told, at, number) {
+                (Told::Exact, ..) | (_, At::End, 1) => 100,
+                (Told::Older, ..) => 80,
+                (_, At::In, 1) => 70,
+                (_, At::Before, 0) => 30,
+                _ => 0,
+            };
+            if length == Length::Short && synced > 60 {
+                verdicts.push(format!("{number} is shorter than {synced}"));
+            }
+        }
+        verdicts
+    }
+
+    fn told(violation: Violation) -> String {
+        let number = |base: Offset| base / 10;
+        match violation {
+            Violation::StartsLate { .. } => "the log starts late".to_owned(),
+            Violation::Missing { .. } => "the segment of the mark is missing".to_owned(),
+            Violation::OtherLog { base } => format!("{} is another's", number(base)),
+            Violation::Shorter { base, expected, .. } => {
+                format!("{} is shorter than {}", number(base), expected.0)
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_combination_of_lengths_digests_and_marks_has_one_verdict() {
+        let kinds = || LENGTHS.into_iter().flat_map(|l| DIGESTS.map(|d| (l, d)));
+        let (mut cells, mut sound) = (0, 0);
+        for at in MARKS {
+            for first in kinds() {
+                for second in kinds() {
+                    let (a, b) = (first, second);
+                    let listed = [facts(BASES[0], a.0, a.1), facts(BASES[1], b.0, b.1)];
+                    let listed: Vec<_> = listed.into_iter().flatten().collect();
+                    let found = violations(KEY, Some(&mark(at)), &listed);
+                    let found: Vec<_> = found.into_iter().map(told).collect();
+                    assert_eq!(found, expected([a, b], at), "{a:?} {b:?} {at:?}");
+                    cells += 1;
+                    sound += u64::from(found.is_empty());
+                }
+            }
+        }
+        assert_eq!((cells, sound), (1024, 238));
+    }
+
+    #[test]
+    fn a_gap_behind_an_exact_digest_is_damage_below_the_mark_alone() {
+        let first = facts(0, Length::Exact, Told::Exact).unwrap();
+        let gap = Violation::Gap {
+            expected: 10,
+            found: 12,
+        };
+        for (at, found) in [(At::Before, vec![]), (At::End, vec![gap])] {
+            // The mark lies in the segment behind the gap.
+            let mut mark = mark(at);
+            if mark.segment_base == 10 {
+                mark.segment_base = 12;
+            }
+            let second = facts(12, Length::Longer, Told::Nothing).unwrap();
+            assert_eq!(violations(KEY, Some(&mark), &[first, second]), found);
+            // Of an older state, or wholly below the start, it says nothing of what follows.
+            let older = facts(0, Length::Exact, Told::Older).unwrap();
+            assert_eq!(violations(KEY, Some(&mark), &[older, second]), []);
+            mark.log_start_offset = 10;
+            assert_eq!(violations(KEY, Some(&mark), &[first, second]), []);
+        }
+    }
+
+    #[test]
+    fn without_a_mark_only_a_digest_of_this_log_counts() {
+        let short = |told| [facts(0, Length::Short, told).unwrap()];
+        let found = violations(KEY, None, &short(Told::Exact));
+        assert!(
+            matches!(found[..], [Violation::Shorter { .. }]),
+            "{found:?}"
+        );
+        for told in [Told::Nothing, Told::OtherLog] {
+            assert_eq!(violations(KEY, None, &short(told)), []);
+        }
+    }
+
+    #[test]
+    fn the_batches_below_a_mark_end_there_with_its_offset() {
+        let landed = |end, at_mark| Landed {
+            end: Position(end),
+            at_mark,
+        };
+        let dense = Mark {
+            dense: true,
+            ..mark(At::End)
+        };
+        let gaps = mark(At::End);
+        let broker = Mark {
+            by_broker: true,
+            ..gaps
+        };
+        assert!(matches!(
+            at_mark(&gaps, landed(99, None)),
+            Some(Violation::Shorter { .. })
+        ));
+        assert!(matches!(
+            at_mark(&gaps, landed(100, None)),
+            Some(Violation::InsideBatch { .. })
+        ));
+        // In order: ends below, at, and above the flushed offset.
+        for (mark, fits) in [
+            (dense, [false, true, false]),
+            (gaps, [true, true, false]),
+            (broker, [false, true, true]),
+        ] {
+            for (found, fits) in [19, 20, 21].into_iter().zip(fits) {
+                let violation = at_mark(&mark, landed(100, Some(found)));
+                assert_eq!(violation.is_none(), fits, "{found} {mark:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_broker_s_mark_misses_a_log_that_is_gone_whole() {
+        let gone = |flushed_offset, start| Mark {
+            by_broker: true,
+            position: if flushed_offset > start {
+                Mark::NOTHING_FOUND
+            } else {
+                Position::ZERO
+            },
+            segment_base: start,
+            flushed_offset,
+            log_start_offset: start,
+            ..Mark::default()
+        };
+        let found = violations(KEY, Some(&gone(1052, 0)), &[]);
+        assert!(
+            matches!(found[..], [Violation::Missing { .. }]),
+            "{found:?}"
+        );
+        // Segments that are put back are checked as if nothing were known.
+        assert_eq!(applicable(Some(gone(1052, 0)), 1), None);
+        assert_eq!(violations(KEY, Some(&gone(0, 0)), &[]), []);
+        assert_eq!(violations(KEY, Some(&gone(7, 7)), &[]), []);
+    }
+}
