@@ -241,12 +241,16 @@ impl Broker {
     /// Settings that somebody else changes at the same time are kept, unless `change` changes the
     /// same ones.
     ///
+    /// A topic that becomes [`Durability::Always`](crate::Durability::Always) is flushed first, so
+    /// the high watermarks of its partitions do not go back.
+    ///
     /// # Errors
     ///
     /// - [`Error::InvalidConfig`]: a setting is out of its bounds, or there would be fewer
     ///   partitions.
     /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier.
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or one of a log that was
+    ///   to be flushed, and the settings are changed all the same.
     /// - [`Error::Io`], [`Error::NoSpace`]: nothing changed.
     pub fn alter_topic(
         &self,

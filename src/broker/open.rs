@@ -68,6 +68,7 @@ pub(super) fn open(
         lock: Some(lock),
     };
     opening.report_bad_settings();
+    opening.report_bad_marks();
     opening.settle()?;
     let groups = opening.groups()?;
     if !found.clean {
@@ -115,6 +116,7 @@ pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Ar
     };
     opening.report_read_only(&found);
     opening.report_bad_settings();
+    opening.report_bad_marks();
     opening.report_missing(|id, partition| found.is_elsewhere(id, partition))?;
     let groups = opening.groups()?;
     opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
@@ -217,6 +219,11 @@ impl Opening {
                     .push(OpenEvent::LeftAlone { path, reason });
             }
         }
+    }
+
+    fn report_bad_marks(&mut self) {
+        let events = self.root.host.marks.unreadable_events();
+        self.report.events.extend(events);
     }
 
     /// Opens all logs (2).

@@ -395,6 +395,26 @@ impl File {
         either!(self, file => file.sync_data())
     }
 
+    /// Says that the next sync of this file is for what is written by now: what others write until
+    /// it ends may be covered too, but counts on a later one. Only the simulated disk is told, which
+    /// checks the order of calls by it.
+    pub(crate) fn sync_begins(&self) {
+        match self {
+            Self::Os(_) => {}
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(file) => file.sync_begins(),
+        }
+    }
+
+    /// Says that this sync has succeeded, and that from now on somebody counts on it.
+    pub(crate) fn sync_ended(&self) {
+        match self {
+            Self::Os(_) => {}
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(file) => file.sync_ended(),
+        }
+    }
+
     /// Sets space aside for `len` bytes from `from` on, and lengthens the file with zeros to hold
     /// them. Bytes that are there stay.
     ///

@@ -72,7 +72,8 @@ impl HotSettings {
             || has_rules(config);
         self.max_message_bytes
             .store(config.max_message_bytes, Ordering::Relaxed);
-        self.durability.store(durability, Ordering::Relaxed);
+        // After what the high watermark is made of under `Always` (`Shared::reconfigure`).
+        self.durability.store(durability, Ordering::Release);
         self.special.store(u64::from(special), Ordering::Relaxed);
         self.segment_bytes
             .store(config.segment_bytes, Ordering::Relaxed);
@@ -97,7 +98,7 @@ impl HotSettings {
 
     #[inline]
     pub(super) fn durability(&self) -> Durability {
-        match self.durability.load(Ordering::Relaxed) {
+        match self.durability.load(Ordering::Acquire) {
             0 => Durability::Os,
             ALWAYS => Durability::Always,
             millis => Durability::Interval(Duration::from_millis(millis)),

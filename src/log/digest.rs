@@ -44,6 +44,8 @@ struct State {
     /// What was done so far for the first of them.
     current: Option<Work>,
     scheduled: bool,
+    /// No thread could be started for them: whoever flushes asks again, or makes them.
+    unserved: bool,
     /// A close has taken everything over.
     closing: bool,
 }
@@ -120,7 +122,25 @@ impl Shared {
         }
         let chore: Arc<dyn Chore> = Arc::<Digesting>::clone(&self.digesting);
         let now = self.host.clock.instant();
-        self.host.flusher.schedule(now, Arc::downgrade(&chore));
+        let flusher = &self.host.flusher;
+        let taken = flusher.schedule(now, Arc::downgrade(&chore));
+        if !taken && !flusher.is_manual() {
+            let mut state = self.digesting.state.lock();
+            state.scheduled = false;
+            state.unserved = true;
+        }
+    }
+
+    /// Sees to digests that no thread was there for. Called without the turn.
+    pub(super) fn digest_unserved(&self) {
+        if !std::mem::take(&mut self.digesting.state.lock().unserved) {
+            return;
+        }
+        self.schedule_digests();
+        if self.digesting.state.lock().unserved {
+            while self.digest_slice(SLICE_BYTES) {}
+            self.digesting.state.lock().unserved = false;
+        }
     }
 
     /// Makes what digests it can, for hosts without a flusher.

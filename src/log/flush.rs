@@ -155,6 +155,7 @@ impl Shared {
         let turn = self.take_free_turn(state)?;
         let synced = self.sync_all(&turn);
         drop(turn);
+        self.digest_unserved();
         match synced {
             // Everything is synced, and only the mark lags behind: it is a lower bound.
             Err(_) if self.flushed_offset() >= target => Ok(self.flushed_offset()),
@@ -293,7 +294,32 @@ impl Shared {
     #[inline]
     pub(super) fn schedule_flush(&self, after: Duration) {
         if self.flush_asked.load(Ordering::Relaxed) & FLUSH_LATER == 0 {
-            self.ask_for_flush(FLUSH_LATER, after);
+            self.ask_for_interval(after);
+        }
+    }
+
+    #[cold]
+    fn ask_for_interval(&self, after: Duration) {
+        // With manual upkeep the bit stays: `Broker::upkeep` flushes what is due.
+        if self.ask_for_flush(FLUSH_LATER, after) || self.host.flusher.is_manual() {
+            *self.flush_due.lock() = None;
+            return;
+        }
+        // The system starts no thread at the moment. The next append asks again, and what is due
+        // by then is flushed here, or the interval would never be kept.
+        self.flush_asked.fetch_and(!FLUSH_LATER, Ordering::AcqRel);
+        let now = self.host.clock.instant();
+        let is_due = {
+            let mut due = self.flush_due.lock();
+            let at = *due.get_or_insert_with(|| now.checked_add(after).unwrap_or(now));
+            if now >= at {
+                *due = None;
+            }
+            now >= at
+        };
+        if is_due {
+            // As by the flusher: a failure is latched, or the next append runs into it.
+            drop(self.flush_to(self.end_offset()));
         }
     }
 

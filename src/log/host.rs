@@ -7,6 +7,9 @@
 //! 2. With manual upkeep there is no thread: chores are dropped, and whoever scheduled one does
 //!    the work in line.
 //! 3. No lock is held while a chore runs.
+//! 4. A chore is taken only when a thread will run it: one that is refused is the caller's to do,
+//!    or to offer again.
+//! 5. Chores of logs that are gone are dropped before the queue has twice as many as it had.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -145,6 +148,9 @@ pub(crate) struct Flusher {
     shared: Arc<Queue>,
     owner: Owner,
     thread: Mutex<Option<Worker>>,
+    /// How many threads the system refuses to start.
+    #[cfg(test)]
+    refused: crate::sync::AtomicU32,
 }
 
 #[derive(Default)]
@@ -164,6 +170,23 @@ struct Chores {
     due: BTreeMap<(Instant, u64), Weak<dyn Chore>>,
     number: u64,
     stopped: bool,
+    /// With this many chores it is time to look for those that nobody needs any more (I5).
+    crowded: usize,
+}
+
+/// A queue of fewer chores than this is never searched.
+const CROWDED_MIN: usize = 64;
+
+impl Chores {
+    fn add(&mut self, at: Instant, chore: Weak<dyn Chore>) {
+        if self.due.len() >= self.crowded.max(CROWDED_MIN) {
+            // A weak reference keeps the memory of the whole log, and may be due in a day.
+            self.due.retain(|_, chore| chore.strong_count() > 0);
+            self.crowded = self.due.len().saturating_mul(2);
+        }
+        self.number = self.number.wrapping_add(1);
+        self.due.insert((at, self.number), chore);
+    }
 }
 
 impl Flusher {
@@ -175,6 +198,8 @@ impl Flusher {
             shared: Arc::default(),
             owner: Owner::here(),
             thread: Mutex::new(None),
+            #[cfg(test)]
+            refused: crate::sync::AtomicU32::new(0),
         }
     }
 
@@ -189,9 +214,30 @@ impl Flusher {
         self.shared.chores.lock().due.len()
     }
 
-    /// Has a chore run at a time, or soon after; false when there is no thread to run it.
+    /// Has the system refuse to start so many threads.
+    #[cfg(test)]
+    pub(super) fn refuse_threads(&self, count: u32) {
+        let refused = &self.refused;
+        refused.store(count, crate::sync::Ordering::SeqCst);
+    }
+
+    #[cfg(test)]
+    fn is_refused(&self) -> bool {
+        let refused = &self.refused;
+        let left = refused.load(crate::sync::Ordering::SeqCst);
+        refused.store(left.saturating_sub(1), crate::sync::Ordering::SeqCst);
+        left > 0
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the one of the tests looks at it")]
+    const fn is_refused(&self) -> bool {
+        false
+    }
+
+    /// Has a chore run at a time, or soon after; false when there is no thread to run it (I4).
     pub(crate) fn schedule(&self, at: Instant, chore: Weak<dyn Chore>) -> bool {
-        if self.manual {
+        if self.manual || !self.ensure_thread() {
             return false;
         }
         {
@@ -199,19 +245,17 @@ impl Flusher {
             if chores.stopped {
                 return false;
             }
-            chores.number = chores.number.wrapping_add(1);
-            let key = (at, chores.number);
-            chores.due.insert(key, chore);
+            chores.add(at, chore);
         }
         self.shared.wake.notify_one();
-        self.ensure_thread()
+        true
     }
 
     /// Starts the thread if there is none: the process may have been at its limit when that was
     /// tried last. Whether there is one.
     fn ensure_thread(&self) -> bool {
         let mut thread = self.thread.lock();
-        if thread.is_none() && !self.shared.chores.lock().stopped {
+        if thread.is_none() && !self.shared.chores.lock().stopped && !self.is_refused() {
             let shared = Arc::clone(&self.shared);
             let clock = self.clock.clone();
             let name = self.name;
@@ -261,5 +305,138 @@ impl Queue {
             }
             chores = self.chores.lock();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::disk::sim::{At, Failure, Fault, Repeat, Sim};
+    use crate::error::Error;
+    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+    use crate::types::{Durability, Timestamp};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn log_on(sim: &Sim, clock: &Arc<ManualClock>, durability: Durability, manual: bool) -> Log {
+        let (dir, clock) = (Path::new("/log"), Clock::Manual(Arc::clone(clock)));
+        let config = LogConfig::default().durability(durability);
+        let config = config.segment_bytes(1024);
+        open_alone_on(&sim.disk(), &clock, dir, config, OpenMode::Write, manual).unwrap()
+    }
+
+    fn clock() -> Arc<ManualClock> {
+        ManualClock::at(Timestamp::from_millis(1_700_000_000_000))
+    }
+
+    #[test]
+    fn an_interval_asks_for_the_flusher_again_when_its_thread_could_not_be_started() {
+        let log = log_on(&Sim::new(), &clock(), Durability::Interval(HOUR), false);
+        let flusher = &log.shared.host.flusher;
+        flusher.refuse_threads(2);
+        for waiting in [0, 0, 1, 1] {
+            log.append("a record").unwrap();
+            assert_eq!(flusher.waiting(), waiting);
+        }
+    }
+
+    #[test]
+    fn an_interval_that_is_over_is_flushed_in_line_while_no_thread_can_be_started() {
+        let clock = clock();
+        let log = log_on(&Sim::new(), &clock, Durability::Interval(HOUR), false);
+        log.shared.host.flusher.refuse_threads(u32::MAX);
+        for round in 0..3 {
+            log.append("a record").unwrap();
+            log.append("another").unwrap();
+            assert_eq!(log.flushed_offset(), 3 * round, "it is not due yet");
+            clock.advance(HOUR);
+            log.append("the third").unwrap();
+            assert_eq!(log.flushed_offset(), 3 * round + 3);
+        }
+    }
+
+    #[test]
+    fn sealed_segments_have_their_digests_also_when_no_thread_can_be_started() {
+        for durability in [
+            Durability::Os,
+            Durability::Always,
+            Durability::Interval(HOUR),
+        ] {
+            let log = log_on(&Sim::new(), &clock(), durability, false);
+            log.shared.host.flusher.refuse_threads(u32::MAX);
+            for number in 0..40 {
+                log.append(&format!("record number {number}")).unwrap();
+            }
+            log.flush().unwrap();
+            let segments: Vec<_> = log.shared.segments.read().sealed().to_vec();
+            assert!(segments.len() > 2);
+            for segment in segments {
+                let digest = segment.digest_summary(&log.shared.host.disk);
+                assert!(digest.is_some(), "{durability:?}");
+            }
+        }
+    }
+
+    /// A chore that does nothing, and is not due for a day.
+    struct Idle;
+
+    impl Chore for Idle {
+        fn run(&self) {}
+    }
+
+    #[test]
+    fn chores_of_logs_that_are_gone_are_not_kept_until_they_are_due() {
+        let flusher = Flusher::new("ottla-test", Clock::default(), false);
+        let at = flusher.clock.instant().checked_add(24 * HOUR).unwrap();
+        let idle = |_| -> Arc<dyn Chore> { Arc::new(Idle) };
+        let living: Vec<_> = (0..100).map(idle).collect();
+        for round in 0..10_000 {
+            if let Some(chore) = living.get(round) {
+                assert!(flusher.schedule(at, Arc::downgrade(chore)));
+            }
+            let gone: Arc<dyn Chore> = Arc::new(Idle);
+            flusher.schedule(at, Arc::downgrade(&gone));
+        }
+        assert!(flusher.waiting() <= 300, "{} wait", flusher.waiting());
+        assert!(living.iter().all(|chore| Arc::weak_count(chore) == 1));
+    }
+
+    #[test]
+    fn a_log_that_becomes_always_is_flushed_first_and_its_watermark_never_goes_back() {
+        for before in [Durability::Os, Durability::Interval(HOUR)] {
+            for manual in [true, false] {
+                let log = log_on(&Sim::new(), &clock(), before, manual);
+                for number in 0..10 {
+                    log.append(&format!("record number {number}")).unwrap();
+                }
+                let always = log.config().durability(Durability::Always);
+                log.reconfigure(always).unwrap();
+                assert_eq!((log.high_watermark(), log.flushed_offset()), (10, 10));
+                log.truncate(4).unwrap();
+                assert_eq!(log.high_watermark(), 4, "a truncation takes it back");
+                assert_eq!(log.append("more").unwrap(), 4);
+                assert_eq!(log.high_watermark(), 5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_watermark_stays_also_when_the_flush_before_the_switch_fails() {
+        let sim = Sim::new();
+        let log = log_on(&sim, &clock(), Durability::Os, true);
+        log.append("a record").unwrap();
+        sim.fail(Fault {
+            at: At::Operation(sim.operations()),
+            error: Failure::Eio,
+            repeat: Repeat::Forever,
+        });
+        let always = log.config().durability(Durability::Always);
+        let answer = log.reconfigure(always);
+        assert!(matches!(answer, Err(Error::Poisoned { .. })), "{answer:?}");
+        assert_eq!((log.high_watermark(), log.flushed_offset()), (1, 0));
     }
 }

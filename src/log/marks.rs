@@ -9,8 +9,13 @@
 //! 3. A write goes to the page cache, which survives the process. The file itself is synced at
 //!    most once a second, and whenever somebody is about to rely on it (a roll, a close, a
 //!    deletion).
+//! 4. Every write has a number that is never used again, and one thread at a time syncs. So a sync
+//!    that ends late takes no newer write for one that it covered, and of two syncs side by side
+//!    none succeeds only because the system told the other one of the failure.
+//! 5. What a failed write or sync leaves is written again before the next sync: without that, the
+//!    system would call the next sync a success although it wrote nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +24,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::Mutex;
 use crate::types::{Sabotage, to_usize};
+
+use super::OpenEvent;
 
 /// How long the marks of a running root may be unsynced.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -39,6 +46,9 @@ pub(crate) struct Marks {
     /// What is known of the root's logs speaks of files that somebody else may have changed.
     distrusted: bool,
     table: Mutex<Table>,
+    /// Held during a sync (I4): every write up to this number is durable.
+    covered: Mutex<u64>,
+    /// When a sync began last.
     synced_at: Mutex<Option<Instant>>,
 }
 
@@ -50,8 +60,21 @@ struct Table {
     open_slots: Vec<u64>,
     /// Where slots stand that are neither empty nor valid: torn by a crash, or damaged.
     unreadable: Vec<u64>,
-    /// How often the open slot of a pair was written since it was synced.
+    /// The number of the newest write (I4).
+    writes: u64,
+    /// Pairs that were written since they were synced, with the number of the newest write.
     unsynced: BTreeMap<u32, u64>,
+    /// Pairs whose newest write failed, or was covered by a sync that failed (I5).
+    lost: BTreeSet<u32>,
+    /// Pairs of logs that are forgotten: free once their zeros are durable. Before that the old
+    /// mark may come back, and would win over the first ones of another log.
+    leaving: BTreeSet<u32>,
+}
+
+/// What a sync covers.
+struct Seen {
+    unsynced: BTreeMap<u32, u64>,
+    writes: u64,
 }
 
 impl Table {
@@ -69,23 +92,81 @@ impl Table {
         slot.saturating_mul(SLOT_BYTES)
     }
 
-    fn note_write(&mut self, pair: u32) {
-        let writes = self.unsynced.entry(pair).or_default();
-        *writes = writes.saturating_add(1);
+    /// The place of both slots, in bytes.
+    fn pair_position(pair: u32) -> u64 {
+        u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES)
     }
 
-    /// Ends what `seen` tells of: after a sync that succeeded the slots that were not written
-    /// again meanwhile are the durable ones.
-    fn end_sync(&mut self, seen: &BTreeMap<u32, u64>, synced: bool) {
-        for (pair, writes) in seen {
-            let written_again = self.unsynced.get(pair) != Some(writes);
-            if synced && written_again {
+    /// Writes a pair, or one slot of it, and notes how that went.
+    fn write(
+        &mut self,
+        file: &File,
+        pair: u32,
+        position: u64,
+        bytes: &[u8],
+    ) -> std::io::Result<()> {
+        match file.write_at(position, bytes) {
+            Ok(()) => {
+                self.writes = self.writes.saturating_add(1);
+                self.unsynced.insert(pair, self.writes);
+                self.lost.remove(&pair);
+                Ok(())
+            }
+            Err(error) => {
+                // The slot may hold anything now: a sync must not make it the durable one.
+                self.unsynced.remove(&pair);
+                self.lost.insert(pair);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes again what may not reach the disk otherwise (I5). No slot was made the open one
+    /// since, so this goes where the first write went.
+    fn write_lost(&mut self, file: &File) -> std::io::Result<()> {
+        for pair in self.lost.clone() {
+            if self.leaving.contains(&pair) {
+                self.write(file, pair, Self::pair_position(pair), &[0; 2 * SLOT_LEN])?;
                 continue;
             }
-            // After a failed sync only a new write can make the slot durable.
+            let mut marks = self.newest.values();
+            let mark = marks.find(|(of, mark)| *of == pair && mark.sequence > 0);
+            match mark.map(|(_, mark)| mark.encode()) {
+                Some(slot) => self.write(file, pair, self.open_position(pair), &slot)?,
+                // The first mark of a log was not written: it has none.
+                None => drop(self.lost.remove(&pair)),
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_sync(&mut self, file: &File) -> std::io::Result<Seen> {
+        self.write_lost(file)?;
+        file.sync_begins();
+        Ok(Seen {
+            unsynced: self.unsynced.clone(),
+            writes: self.writes,
+        })
+    }
+
+    /// Ends a sync: after one that succeeded the slots that were not written again meanwhile are
+    /// the durable ones.
+    fn end_sync(&mut self, seen: &Seen, synced: bool) {
+        for (pair, number) in &seen.unsynced {
+            if !synced {
+                self.unsynced.remove(pair);
+                self.lost.insert(*pair);
+                continue;
+            }
+            if self.unsynced.get(pair) != Some(number) {
+                continue;
+            }
             self.unsynced.remove(pair);
+            if self.leaving.remove(pair) {
+                self.free.push(*pair);
+            }
             if let Some(open) = self.open_slots.get_mut(to_usize(u64::from(*pair))) {
-                *open ^= u64::from(synced && !Sabotage::DurableMarkOverwritten.is_on());
+                *open ^= u64::from(!Sabotage::DurableMarkOverwritten.is_on());
             }
         }
     }
@@ -107,7 +188,9 @@ impl Marks {
                 // Only now the newest slots are known to be durable (I2): whoever wrote them may
                 // have been killed, or its last sync have failed.
                 file.write_at(0, bytes).at(path, "write")?;
+                file.sync_begins();
                 file.sync_data().at(path, "sync")?;
+                file.sync_ended();
                 file
             }
             None => disk.create(path).at(path, "create")?,
@@ -164,13 +247,23 @@ impl Marks {
             file,
             distrusted: false,
             table: Mutex::new(table),
+            covered: Mutex::new(0),
             synced_at: Mutex::new(None),
         }
     }
 
-    /// The places of the slots that hold something that is no mark, in bytes.
+    /// The places of the slots that hold something that is not a mark, in bytes.
     pub(crate) fn unreadable(&self) -> Vec<u64> {
         self.table.lock().unreadable.clone()
+    }
+
+    /// The same for the report of an opening.
+    pub(crate) fn unreadable_events(&self) -> impl Iterator<Item = OpenEvent> + '_ {
+        let places = self.unreadable().into_iter();
+        places.map(|position| OpenEvent::MarkUnreadable {
+            path: self.path.clone(),
+            position,
+        })
     }
 
     /// The newest mark of a log, `None` when it has none.
@@ -207,8 +300,8 @@ impl Marks {
         // Under the lock, so that no sync in between takes the slot for the durable one.
         let mut table = self.table.lock();
         let position = table.open_position(place.pair);
-        table.note_write(place.pair);
-        file.write_at(position, &mark.encode())
+        table
+            .write(file, place.pair, position, &mark.encode())
             .at(&self.path, "write")?;
         table.newest.insert(mark.key, (place.pair, *mark));
         Ok(())
@@ -226,20 +319,41 @@ impl Marks {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
-        let seen = self.table.lock().unsynced.clone();
-        let synced = file.sync_data();
-        self.table.lock().end_sync(&seen, synced.is_ok());
-        synced.at(&self.path, "sync")?;
+        let wanted = self.table.lock().writes;
+        let mut covered = self.covered.lock();
+        let seen = {
+            let mut table = self.table.lock();
+            if *covered >= wanted && table.lost.is_empty() {
+                // Another thread's sync began after what was to be synced here.
+                return Ok(());
+            }
+            table.begin_sync(file).at(&self.path, "write")?
+        };
         *self.synced_at.lock() = Some(now);
+        let synced = file.sync_data();
+        {
+            let mut table = self.table.lock();
+            table.end_sync(&seen, synced.is_ok());
+            if synced.is_ok() {
+                file.sync_ended();
+            }
+        }
+        synced.at(&self.path, "sync")?;
+        *covered = seen.writes;
         Ok(())
     }
 
     /// The same, but at most once a second.
     pub(crate) fn sync_by_the_way(&self, now: Instant) -> Result<()> {
-        let due = self
-            .synced_at
-            .lock()
-            .is_none_or(|at| now.duration_since(at) >= SYNC_EVERY);
+        let due = {
+            let mut at = self.synced_at.lock();
+            let due = at.is_none_or(|at| now.duration_since(at) >= SYNC_EVERY);
+            if due {
+                // The others need not wait for this one.
+                *at = Some(now);
+            }
+            due
+        };
         if due { self.sync(now) } else { Ok(()) }
     }
 
@@ -260,25 +374,163 @@ impl Marks {
         Ok(mark)
     }
 
-    /// Forgets a log; its place may be given to another.
+    /// Forgets a log; its place may be given to another once that is durable.
     pub(crate) fn forget(&self, key: MarkKey) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
-        let Some((pair, _)) = self.table.lock().newest.remove(&key) else {
+        let mut table = self.table.lock();
+        let Some((pair, _)) = table.newest.remove(&key) else {
             return Ok(());
         };
-        let position = u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES);
-        file.write_at(position, &[0; 2 * SLOT_LEN])
-            .at(&self.path, "write")?;
-        let mut table = self.table.lock();
-        table.note_write(pair);
-        table.free.push(pair);
-        Ok(())
+        table.leaving.insert(pair);
+        let position = Table::pair_position(pair);
+        let written = table.write(file, pair, position, &[0; 2 * SLOT_LEN]);
+        written.at(&self.path, "write")
     }
 
     /// The keys of all logs that have a mark.
     pub(crate) fn keys(&self) -> Vec<MarkKey> {
         self.table.lock().newest.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim, SyncFailure};
+    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+    use crate::types::TopicId;
+
+    const PATH: &str = "/ottla.marks";
+
+    fn mark(topic: u8, sequence: u64) -> Mark {
+        let topic = TopicId([topic; 16]);
+        let partition = 0;
+        Mark {
+            key: MarkKey { topic, partition },
+            sequence,
+            log_start_offset: sequence,
+            ..Mark::default()
+        }
+    }
+
+    fn open(sim: &Sim) -> Marks {
+        let marks = Marks::open(&sim.disk(), Path::new(PATH)).unwrap();
+        sim.disk().sync_dir(Path::new("/")).unwrap();
+        marks
+    }
+
+    fn write(marks: &Marks, mark: Mark) -> Result<()> {
+        marks.write(marks.place(mark.key), &mark)
+    }
+
+    fn sync(marks: &Marks) -> Result<()> {
+        marks.sync(Clock::System.instant())
+    }
+
+    fn fail_next(sim: &Sim, kind: Kind, error: Failure) {
+        sim.record();
+        let number = sim.operations();
+        let at = At::Operation(number);
+        let repeat = Repeat::Once;
+        assert!(kind.changes(), "the next operation is one");
+        sim.fail(Fault { at, error, repeat });
+    }
+
+    #[test]
+    fn what_a_failed_sync_lost_is_written_again_before_the_next_sync_is_believed() {
+        for lost in [
+            SyncFailure::LostKept,
+            SyncFailure::LostReverted,
+            SyncFailure::KeptDirty,
+        ] {
+            let sim = Sim::new();
+            sim.set_sync_failure(lost);
+            let marks = open(&sim);
+            write(&marks, mark(1, 1)).unwrap();
+            write(&marks, mark(2, 1)).unwrap();
+            sync(&marks).unwrap();
+            write(&marks, mark(1, 2)).unwrap();
+            fail_next(&sim, Kind::SyncData, Failure::Eio);
+            sync(&marks).unwrap_err();
+            // Another log's mark is written and synced, and that of the first counts on it.
+            write(&marks, mark(2, 2)).unwrap();
+            sync(&marks).unwrap();
+            sync(&marks).unwrap();
+            let found = open(&sim.crash(Choice::None));
+            for topic in [1, 2] {
+                let found = found.find(mark(topic, 0).key);
+                assert_eq!(found, Some(mark(topic, 2)), "{lost:?}");
+            }
+            write(&marks, mark(1, 3)).unwrap();
+            sync(&marks).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_slot_whose_write_failed_half_way_never_becomes_the_durable_one() {
+        let sim = Sim::new();
+        let marks = open(&sim);
+        write(&marks, mark(1, 1)).unwrap();
+        sync(&marks).unwrap();
+        fail_next(&sim, Kind::Write, Failure::ShortWrite);
+        write(&marks, mark(1, 2)).unwrap_err();
+        write(&marks, mark(2, 1)).unwrap();
+        sync(&marks).unwrap();
+        // The simulated disk panics if this goes over the only whole slot.
+        write(&marks, mark(1, 3)).unwrap();
+        let found = open(&sim.crash(Choice::None));
+        assert_eq!(found.find(mark(1, 0).key), Some(mark(1, 1)));
+        sync(&marks).unwrap();
+        let found = open(&sim.crash(Choice::None));
+        assert_eq!(found.find(mark(1, 0).key), Some(mark(1, 3)));
+    }
+
+    #[test]
+    fn a_forgotten_log_does_not_win_over_the_one_that_takes_its_place() {
+        let sim = Sim::new();
+        let marks = open(&sim);
+        for sequence in 1..=5 {
+            write(&marks, mark(1, sequence)).unwrap();
+            sync(&marks).unwrap();
+        }
+        fail_next(&sim, Kind::Write, Failure::Eio);
+        marks.forget(mark(1, 0).key).unwrap_err();
+        write(&marks, mark(2, 1)).unwrap();
+        sync(&marks).unwrap();
+        let found = open(&sim.crash(Choice::None));
+        assert_eq!(found.find(mark(1, 0).key), None);
+        assert_eq!(found.find(mark(2, 0).key), Some(mark(2, 1)));
+    }
+
+    #[test]
+    fn slots_that_cannot_be_read_are_named_by_the_open_report() {
+        let sim = Sim::new();
+        let (clock, path) = (Clock::default(), Path::new("/log"));
+        let open = |sim: &Sim, mode| {
+            let config = LogConfig::default();
+            open_alone_on(&sim.disk(), &clock, path, config, mode, true).unwrap()
+        };
+        let log: Log = open(&sim, OpenMode::Write);
+        log.append("a record").unwrap();
+        log.close().unwrap();
+        let file = path.join(file_name::MARKS);
+        let mut bytes = sim.read(&file).unwrap();
+        let torn = 1 - usize::from(Mark::decode(bytes.split_at(SLOT_LEN).0).is_none());
+        if let Some(byte) = bytes.get_mut(torn * SLOT_LEN + 50) {
+            *byte ^= 1;
+        }
+        sim.write_raw(&file, &bytes).unwrap();
+        for mode in [OpenMode::Read, OpenMode::Write] {
+            let report = open(&sim, mode).open_report().clone();
+            let named = report.events.iter().any(|event| {
+                let at = SLOT_BYTES * u64::from(torn == 1);
+                matches!(event, OpenEvent::MarkUnreadable { path, position, .. }
+                    if *path == file && *position == at)
+            });
+            assert!(named, "{mode:?}: {report:?}");
+        }
     }
 }

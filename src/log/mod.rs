@@ -42,7 +42,7 @@ mod view;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};
@@ -135,12 +135,16 @@ pub(crate) struct Shared {
     start: AtomicU64,
     end: AtomicU64,
     flushed: AtomicU64,
+    /// What readers saw before the log became `Always`, which they keep seeing.
+    shown: AtomicU64,
     /// Two for each truncation, so that no reader serves what it read before one (`view.rs`).
     truncations: AtomicU64,
     turn: Mutex<TurnState>,
     turn_over: Condvar,
     /// What the flusher was asked for and has not begun.
     flush_asked: AtomicU32,
+    /// When a flush is due that no thread could be started for.
+    flush_due: Mutex<Option<Instant>>,
     digesting: Arc<Digesting>,
     signal: Signal,
     /// What there is of transactions, and the count of truncations at which that was found out.
@@ -555,8 +559,7 @@ impl Log {
     /// Applies other settings from now on.
     pub(crate) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         config.check()?;
-        self.shared.reconfigure(config);
-        Ok(())
+        self.shared.reconfigure(config)
     }
 }
 
@@ -577,6 +580,7 @@ impl Shared {
     pub(crate) fn high_watermark(&self) -> Offset {
         if self.hot.durability() == Durability::Always && !Sabotage::ShownBeforeSync.is_on() {
             self.flushed_offset()
+                .max(self.shown.load(Ordering::Acquire))
         } else {
             self.end_offset()
         }
@@ -586,13 +590,34 @@ impl Shared {
         Arc::clone(&self.config.read())
     }
 
-    fn reconfigure(&self, config: LogConfig) {
-        self.hot.set(&config);
-        *self.config.write() = Arc::new(config);
-        // A log that was `Os` and is `Always` now has a high watermark that must catch up.
-        // Under the lock under which the flusher begins: one that has begun is none to come.
-        let _state = self.append.lock();
-        self.flush_soon();
+    /// Applies other settings. A log that becomes `Always` is flushed first: its high watermark is
+    /// the flushed end from then on, and must not go back.
+    fn reconfigure(&self, config: LogConfig) -> Result<()> {
+        let always = |durability| durability == Durability::Always;
+        let becomes_always = always(config.durability) && !always(self.hot.durability());
+        let flush = |to| {
+            if becomes_always && !self.life.is_read_only() {
+                self.flush_to(to).map(drop)
+            } else {
+                Ok(())
+            }
+        };
+        let flushed = flush(self.end_offset());
+        let shown = {
+            // With the lock held nothing is appended between the look at the end and the switch.
+            let state = self.append.lock();
+            if becomes_always {
+                // Others may have appended since the flush, and readers have seen it.
+                self.shown.store(state.end, Ordering::Release);
+            }
+            self.hot.set(&config);
+            *self.config.write() = Arc::new(config);
+            state.end
+        };
+        let flushed = flushed.and_then(|()| flush(shown));
+        // A log that was `Always` shows everything now.
+        self.raise();
+        flushed
     }
 
     /// Wakes everybody who waits for this log.

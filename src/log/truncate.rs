@@ -111,6 +111,7 @@ impl Shared {
         self.write_intent(&intent)?;
         // From here on a crash means: truncated.
         self.flushed.fetch_min(new_end, Ordering::AcqRel);
+        self.shown.fetch_min(new_end, Ordering::AcqRel);
         let cut = {
             // Counted before the first byte goes, or a reader would take a file that became
             // shorter for a damaged one; and after the last, when there is something to read.

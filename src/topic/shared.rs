@@ -242,12 +242,14 @@ impl TopicShared {
         let partitions = config.partitions;
         *self.config.write() = Arc::new(config);
         self.partitions.grow(partitions);
+        let mut applied = Ok(());
         for (_, slot) in self.partitions.iter() {
-            // A log that is being opened meanwhile has the old settings or is met here.
-            let applied = slot.if_open(|log| log.reconfigure(log_config.clone()));
-            applied.unwrap_or(Ok(()))?;
+            // A log that is being opened meanwhile has the old settings or is met here. One that
+            // fails does not prevent the others from having the new ones.
+            let to_one = slot.if_open(|log| log.reconfigure(log_config.clone()));
+            applied = applied.and(to_one.unwrap_or(Ok(())));
         }
-        Ok(())
+        applied
     }
 
     /// Opens all logs and gives what that found; a log that cannot be opened is reported, and

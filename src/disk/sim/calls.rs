@@ -256,6 +256,7 @@ impl SimFile {
         let (mut state, failure) = self.sim.begin(Kind::Write, &self.path)?;
         self.writable()?;
         state.watch_write(self.node, position, &self.path);
+        state.watch_marks(self.node, position, bytes, &self.path);
         match failure {
             None => state.write(self.node, position, bytes),
             Some(Failure::ShortWrite) => {
@@ -285,6 +286,16 @@ impl SimFile {
         state.release(self.node, len);
         state.resize(self.node, Change::SetLen(len));
         Ok(())
+    }
+
+    /// See [`File::sync_begins`](crate::disk::File::sync_begins).
+    pub(in crate::disk) fn sync_begins(&self) {
+        self.sim.state().begin_promise(self.node);
+    }
+
+    /// See [`File::sync_ended`](crate::disk::File::sync_ended).
+    pub(in crate::disk) fn sync_ended(&self) {
+        self.sim.state().end_promise(self.node);
     }
 
     pub(in crate::disk) fn sync_data(&self) -> io::Result<()> {

@@ -3,14 +3,14 @@
 //!
 //! Knows nothing about which states a power cut may leave; `crash` does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::{Failure, Fault, Kind, Operation, Repeat, SyncFailure};
 use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId};
-use super::order::Violation;
+use super::order::{Promise, Violation};
 use crate::types::Timestamp;
 
 /// The directory that is always there.
@@ -36,6 +36,7 @@ pub(super) struct State {
     pub(super) can_reserve: bool,
     pub(super) trace: Option<Vec<Operation>>,
     pub(super) violations: Option<Vec<Violation>>,
+    pub(super) promises: BTreeMap<NodeId, Promise>,
     pub(super) now: Timestamp,
 }
 
@@ -57,6 +58,7 @@ impl State {
             can_reserve: true,
             trace: None,
             violations: None,
+            promises: BTreeMap::new(),
             now: Timestamp::from_millis(0),
         }
     }

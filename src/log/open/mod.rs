@@ -101,6 +101,11 @@ pub(super) fn open(
     let began = host.clock.instant();
     let mut opening = Opening::begin(host, &source.dir, source.mark_key, mode)?;
     opening.strict = config.strict_recovery;
+    if !source.managed {
+        // Of the marks of a root its broker reports.
+        let events = host.marks.unreadable_events();
+        opening.report.events.extend(events);
+    }
     let mut segments = opening.settle()?;
     let tail = opening.recover(&mut segments)?;
     opening.report.elapsed = host.clock.instant().duration_since(began);
@@ -490,10 +495,12 @@ impl Opening<'_> {
             start: AtomicU64::new(start),
             end: AtomicU64::new(end),
             flushed: AtomicU64::new(end),
+            shown: AtomicU64::new(0),
             truncations: AtomicU64::new(0),
             turn: Mutex::new(TurnState::new(mark)),
             turn_over: Condvar::new(),
             flush_asked: AtomicU32::new(0),
+            flush_due: Mutex::new(None),
             digesting: Digesting::new(me.clone()),
             signal: Signal::default(),
             survey: Mutex::new(None),

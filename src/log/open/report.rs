@@ -71,6 +71,16 @@ pub enum OpenEvent {
         /// The segment file it belongs to.
         path: PathBuf,
     },
+    /// A slot of the flushed marks holds bytes that are not a mark: a crash tore it, or it was
+    /// damaged. The other slot of the pair holds; a log that has lost both is checked from its
+    /// first byte.
+    #[non_exhaustive]
+    MarkUnreadable {
+        /// The file of marks.
+        path: PathBuf,
+        /// The place of the slot in it, in bytes.
+        position: u64,
+    },
     /// A file that an interrupted operation left behind was removed, or the operation finished.
     #[non_exhaustive]
     LeftoverSettled {

@@ -10,6 +10,7 @@
 //!
 //! Run by `RUSTFLAGS="--cfg ottla_shuttle" cargo test --lib proof::schedules`.
 
+mod marks;
 mod truncation;
 
 use std::sync::Arc;
