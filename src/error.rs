@@ -222,6 +222,11 @@ pub enum Error {
         partition: PartitionId,
     },
 
+    /// A [`WakeupHandle`](crate::WakeupHandle) ended the wait. Nothing was lost, and the next call
+    /// goes on.
+    #[error("woken up")]
+    WokenUp,
+
     /// The data or the request needs something that this build, version or crate does not have.
     #[error("not supported: {what}")]
     #[non_exhaustive]

@@ -44,7 +44,7 @@ pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
     Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, GroupInfo,
-    GroupPartition, GroupState, MemberInfo,
+    GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
 };
 pub use log::{
     CompactionReport, Log, LogCondition, LogConfig, OpenEvent, OpenReport, Problem, ProblemKind,

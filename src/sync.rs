@@ -18,6 +18,10 @@ mod real {
 #[path = "sync/model.rs"]
 mod real;
 
+mod threads;
+
+pub(crate) use threads::for_each_on;
+
 pub(crate) use real::{
     AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, RwLock,
     fence,

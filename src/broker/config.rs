@@ -44,6 +44,16 @@ config! {
         manual_upkeep: bool [bool] = "manual.upkeep", false,
         |_v| true, "true or false";
 
+        /// How many files the broker has open at most, for all its partitions and readers together:
+        /// those that were unused for longest are closed, and opened again when they are needed. A
+        /// file that was appended to since its last sync is synced before it is closed, so that a
+        /// bound below the number of partitions in steady use costs a sync for almost every append
+        /// to another partition. Default: half of the process's limit (`RLIMIT_NOFILE`, read
+        /// once), which is also the most that takes effect, for all brokers and logs of a process
+        /// together. What is open for the length of one call comes on top of it.
+        max_open_files: Option<u64> [impl Into<Option<u64>>] = "max.open.files", None,
+        |v| v.is_none_or(|max| max >= 1), "at least 1, or -1 for half of the process's limit";
+
         /// How long upkeep waits between two rounds of retention and compaction. Default 10
         /// seconds (Kafka: 5 minutes and 15 seconds).
         upkeep_interval_ms: Duration [Duration] =

@@ -14,7 +14,7 @@ use crate::disk::Lock;
 use crate::error::Result;
 use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
 use crate::log::{OpenMode, OpenReport};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, for_each_on};
 use crate::topic::{Keep, TopicShared};
 
 use super::offsets::is_reserved;
@@ -118,12 +118,10 @@ impl Core {
         for topic in self.root.directory.all() {
             handed_over = handed_over.and(topic.producers().flush());
         }
-        let flushed = self
-            .root
-            .open_logs()
-            .into_iter()
-            .map(|log| log.flush().map(drop));
-        flushed.fold(handed_over, Result::and)
+        let logs = self.root.open_logs();
+        let threads = self.root.host.disk.calls_at_once();
+        let flushed = for_each_on(threads, &logs, |log| log.flush().map(drop));
+        flushed.into_iter().fold(handed_over, Result::and)
     }
 
     /// Closes everything, once; a second call waits for the end of the first one, unless it comes
@@ -157,14 +155,22 @@ impl Core {
         self.upkeeper.stop();
         // Waits for a change that is under way; the next one sees that it is over.
         let catalog = self.root.catalog.lock();
-        for topic in self.root.directory.all() {
-            closed = closed.and(topic.close());
-        }
         let host = &self.root.host;
+        let topics = self.root.directory.all();
+        let all = topics.iter().flat_map(|topic| {
+            let partitions = 0..topic.partition_count();
+            partitions.map(move |partition| (topic, partition))
+        });
+        let all: Vec<_> = all.collect();
+        let ends = for_each_on(host.disk.calls_at_once(), &all, |(topic, partition)| {
+            topic.close_partition(*partition)
+        });
+        closed = ends.into_iter().fold(closed, Result::and);
         host.stop_threads();
         if self.root.mode == OpenMode::Write {
+            // Also where one log could not be closed: the marks say that the others were.
             closed = closed
-                .and_then(|()| host.marks.sync(host.clock.instant()))
+                .and(host.marks.sync(host.clock.instant()))
                 .and_then(|()| rest::come_to_rest(&self.root, catalog.state()));
         }
         drop(catalog);

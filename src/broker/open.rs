@@ -17,6 +17,7 @@ use crate::error::{IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{Host, Marks, OpenEvent, OpenMode, OpenReport, make_dir, take_lock};
+use crate::sync::for_each_on;
 use crate::topic::PartitionDir;
 use crate::types::{PartitionId, Settings as _, TopicId, TopicName};
 
@@ -48,7 +49,8 @@ pub(super) fn open(
     let lock = take_lock(&disk, path)?;
     let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Write)?;
     let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
-    let host = Host::new(disk, clock, marks, config.manual_upkeep);
+    let (manual, max_open_files) = (config.manual_upkeep, config.max_open_files);
+    let host = Host::with_open_files(disk, clock, marks, manual, max_open_files);
     let (mut catalog, events) = Catalog::open(&host, path)?;
     rest::leave_rest(&host, path, &found, &mut catalog, &config)?;
     let clean = (found.fresh || found.clean) && events.is_empty();
@@ -228,8 +230,18 @@ impl Opening {
 
     /// Opens all logs (2).
     fn open_logs(&mut self) {
-        for topic in self.root.directory.all() {
-            self.report.merge(topic.open_all());
+        let topics = self.root.directory.all();
+        let all = topics.iter().flat_map(|topic| {
+            let partitions = 0..topic.partition_count();
+            partitions.map(move |partition| (Arc::clone(topic), partition))
+        });
+        let all: Vec<_> = all.collect();
+        let threads = self.root.host.disk.calls_at_once();
+        let reports = for_each_on(threads, &all, |(topic, partition)| {
+            topic.open_partition(*partition)
+        });
+        for report in reports {
+            self.report.merge(report);
         }
     }
 

@@ -19,6 +19,7 @@
 
 mod appender;
 mod map;
+mod open_count;
 mod os;
 mod pause;
 mod process;
@@ -31,16 +32,18 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sync::OnceLock;
 use crate::types::{Sabotage, Timestamp, to_u64};
 
 pub(crate) use appender::Appender;
 pub(crate) use process::Owner;
 
 use map::Map;
-use os::{OsDisk, OsFile, OsLock};
+use open_count::OpenCount;
+use os::{OsDir, OsDisk, OsFile, OsLock};
 use pause::pause;
 #[cfg(any(test, feature = "__sim"))]
-use sim::{Sim, SimFile, SimLock};
+use sim::{Sim, SimDir, SimFile, SimLock};
 
 /// Calls the same method of whichever variant is there.
 macro_rules! either {
@@ -92,6 +95,16 @@ pub(crate) enum Lock {
     Sim(SimLock),
 }
 
+/// An open directory, whose names can be made durable.
+#[derive(Debug)]
+pub(crate) enum Dir {
+    /// A directory of the operating system.
+    Os(OsDir),
+    /// A directory of the simulation.
+    #[cfg(any(test, feature = "__sim"))]
+    Sim(SimDir),
+}
+
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -124,7 +137,7 @@ pub(crate) enum EntryKind {
 impl Disk {
     /// The operating system's disk.
     pub(crate) fn os() -> Self {
-        Self::Os(OsDisk)
+        Self::Os(OsDisk::new())
     }
 
     /// The same path from the root of the file system on. A path is made absolute once, where a
@@ -221,7 +234,50 @@ impl Disk {
     /// Makes the names in a directory durable, not what stands behind them. On Windows, which has
     /// no such call, it does nothing.
     pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        either!(self, disk => disk.sync_dir(dir))
+        self.open_dir(dir)?.sync()
+    }
+
+    /// Opens a directory for a later [`Dir::sync`]: for callers who must not fail for want of a
+    /// descriptor once they have begun, and to whom a failed sync means something else than a
+    /// directory that cannot be opened.
+    pub(crate) fn open_dir(&self, dir: &Path) -> io::Result<Dir> {
+        match self {
+            Self::Os(disk) => {
+                pause();
+                disk.open_dir(dir).map(Dir::Os)
+            }
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(sim) => Ok(Dir::Sim(sim.open_dir(dir))),
+        }
+    }
+
+    /// How many files are open through this disk and its clones.
+    pub(crate) fn open_files(&self) -> usize {
+        self.open_count().own()
+    }
+
+    /// How many files this process has open through any disk; `None` where they take none of its
+    /// descriptors.
+    pub(crate) fn open_files_of_process(&self) -> Option<usize> {
+        self.open_count().of_all()
+    }
+
+    /// How many threads to use for many calls that wait for the disk.
+    pub(crate) fn calls_at_once(&self) -> usize {
+        match self {
+            Self::Os(_) => CALLS_AT_ONCE,
+            // What happens there is the same in every run, down to the order of the calls.
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(_) => 1,
+        }
+    }
+
+    fn open_count(&self) -> &OpenCount {
+        match self {
+            Self::Os(disk) => disk.open_count(),
+            #[cfg(any(test, feature = "__sim"))]
+            Self::Sim(sim) => sim.open_count(),
+        }
     }
 
     /// Whether anything has this name, be it a link to nothing.
@@ -252,9 +308,9 @@ impl Disk {
     /// lock file that was unlinked or replaced behind its holder does not let a second one in.
     pub(crate) fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         match self {
-            Self::Os(_) => {
+            Self::Os(disk) => {
                 pause();
-                Ok(OsLock::take(path)?.map(Lock::Os))
+                Ok(disk.lock(path)?.map(Lock::Os))
             }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(sim) => Ok(sim.lock(path)?.map(Lock::Sim)),
@@ -306,9 +362,12 @@ impl Disk {
     /// # Errors
     ///
     /// The first call that fails. The name then stands for the old content or, when the last sync
-    /// failed, for the new one, which may or may not survive.
+    /// failed, for the new one, which may or may not survive. What cannot be opened fails first,
+    /// with the old content in place.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = with_suffix(path, ".tmp");
+        // Before the rename: behind it, a lack of descriptors could not be told from a failed sync.
+        let dir = self.open_dir(parent(path))?;
         let outcome = self
             .write_whole(&temporary, bytes)
             .and_then(|()| self.rename(&temporary, path));
@@ -320,7 +379,7 @@ impl Disk {
         if Sabotage::RenameNotSynced.is_on() {
             return Ok(());
         }
-        self.sync_dir(parent(path))
+        dir.sync()
     }
 
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -354,6 +413,36 @@ pub(crate) enum LiesOn {
     Ext4,
     Tmpfs,
     Another,
+}
+
+/// How many files this process may keep open: half of `RLIMIT_NOFILE` as it was when this was asked
+/// first, for the other half is the program's own.
+///
+/// No more than [`OPEN_FILES_MAX`] in any case: a file that is appended to also takes one of the
+/// 65,530 memory maps that Linux allows a process.
+pub(crate) fn open_files_max() -> usize {
+    static HALF: OnceLock<usize> = OnceLock::new();
+    *HALF.get_or_init(|| {
+        let half = os::descriptors_max().map_or(usize::MAX, |limit| limit / 2);
+        half.clamp(1, OPEN_FILES_MAX)
+    })
+}
+
+/// More than processors, for these threads wait, and not so many that a small machine notices.
+const CALLS_AT_ONCE: usize = 8;
+
+/// About half of the memory maps that a process may have.
+const OPEN_FILES_MAX: usize = 32_000;
+
+impl Dir {
+    /// Makes the names in the directory durable, not what stands behind them.
+    ///
+    /// # Errors
+    ///
+    /// See (D3).
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        either!(self, dir => dir.sync())
+    }
 }
 
 impl File {

@@ -13,7 +13,9 @@
 //! and types that nobody here knows, are legal and ignored.
 
 use super::Corruption;
-use super::cursor::{Cursor, PutBytes};
+use super::cursor::Cursor;
+#[cfg(test)]
+use super::cursor::PutBytes;
 
 /// What a control record is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +87,6 @@ pub(crate) struct EndTransaction {
     pub(crate) coordinator_epoch: i32,
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "held against Kafka's bytes in both directions")
-)]
 impl EndTransaction {
     /// Reads the value of a marker; later versions only add to it.
     ///
@@ -108,6 +106,7 @@ impl EndTransaction {
     }
 
     /// The value of a marker.
+    #[cfg(test)]
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut value = Vec::new();
         value.put_i16(0);

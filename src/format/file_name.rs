@@ -54,6 +54,8 @@ pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// How far each partition is compacted.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
+/// Of which logs the snapshots of producers are known to be right; our own.
+pub(crate) const PRODUCERS: &str = "ottla.producers";
 /// The leader epochs of a partition.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The topic id of a partition.

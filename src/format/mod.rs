@@ -24,13 +24,6 @@ pub(crate) mod metadata;
 mod old_message;
 pub(crate) mod properties;
 mod root_file;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "transactions are read by their markers; the files that a broker keeps beside them are held against their samples until they are needed"
-    )
-)]
 pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
@@ -43,7 +36,7 @@ pub(crate) use batch::{
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
 pub(crate) use checkpoint::LeaderEpoch;
-pub(crate) use control::ControlKind;
+pub(crate) use control::{ControlKind, EndTransaction};
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "__sim"))]

@@ -27,9 +27,10 @@
 use crate::types::{Offset, Timestamp, to_usize};
 
 use super::cursor::{Cursor, PutBytes};
-use super::{Corruption, crc::crc32c};
+use super::{BatchHeader, Corruption, crc::crc32c};
 
 /// Bytes of an entry of a `.txnindex`.
+#[cfg(test)]
 pub(crate) const ABORTED_LEN: usize = 34;
 const ABORTED_VERSION: i16 = 0;
 const SNAPSHOT_VERSION: i16 = 1;
@@ -119,6 +120,59 @@ pub(crate) struct ProducerState {
     pub(crate) coordinator_epoch: i32,
     /// Where its open transaction begins.
     pub(crate) transaction_start: Option<Offset>,
+}
+
+impl ProducerState {
+    /// A producer of which nothing was seen yet.
+    pub(crate) const fn new(producer_id: i64) -> Self {
+        Self {
+            producer_id,
+            epoch: -1,
+            last_sequence: -1,
+            last_offset: -1,
+            offset_delta: 0,
+            timestamp: Timestamp::NONE,
+            coordinator_epoch: -1,
+            transaction_start: None,
+        }
+    }
+
+    /// Takes a data batch in, as Kafka does when it loads a log: neither epochs nor sequence
+    /// numbers are checked.
+    pub(crate) fn take_data(&mut self, header: &BatchHeader) {
+        let last = header.next_offset().saturating_sub(1);
+        self.epoch = header.producer_epoch;
+        self.last_sequence = last_sequence(header.base_sequence, header.last_offset_delta);
+        self.last_offset = i64::try_from(last).unwrap_or(i64::MAX);
+        self.offset_delta = i32::try_from(header.last_offset_delta).unwrap_or(i32::MAX);
+        self.timestamp = header.max_timestamp;
+        if header.is_transactional() && self.transaction_start.is_none() {
+            self.transaction_start = Some(header.base_offset);
+        }
+    }
+
+    /// Takes a marker in. One that raises the epoch makes the sequence numbers begin again.
+    pub(crate) fn take_marker(&mut self, header: &BatchHeader, coordinator_epoch: i32) {
+        if self.epoch != header.producer_epoch {
+            self.epoch = header.producer_epoch;
+            self.last_sequence = -1;
+            self.last_offset = -1;
+            self.offset_delta = 0;
+        }
+        self.timestamp = header.max_timestamp;
+        self.coordinator_epoch = coordinator_epoch;
+        self.transaction_start = None;
+    }
+}
+
+/// The sequence number of the last record of a batch: they begin again at 0 after the largest.
+fn last_sequence(first: i32, delta: u32) -> i32 {
+    if first < 0 {
+        return first;
+    }
+    let last = i64::from(first).saturating_add(i64::from(delta));
+    let wrapped = last & i64::from(i32::MAX);
+    i32::try_from(wrapped).unwrap_or(i32::MAX)
 }
 
 /// Writes a snapshot of all producers.

@@ -10,6 +10,10 @@
 //! | `partition.assignment.strategy` | `range` | the same (there a list, sticky being its second) |
 //! | `auto.offset.reset` | `earliest` | `latest`: a log's reader expects everything |
 //! | `group.instance.id` | empty, none | the same |
+//! | `session.timeout.ms` | 45 seconds | the same |
+//! | `fetch.max.bytes` | 50 MiB | the same |
+//! | `max.partition.fetch.bytes` | 1 MiB | the same |
+//! | `auto.commit.interval.ms` | 5 seconds | the same |
 //! | `isolation.level` | `read_uncommitted` | the same |
 //! | `enable.auto.commit` | false | true: here nothing counts as done before the program says so |
 
@@ -34,13 +38,28 @@ config! {
     /// assert_eq!(config.max_poll_records, 500);
     /// ```
     pub struct ConsumerConfig("consumer") {
-        /// How many records a poll gives at most. Default 500.
+        /// How many records a poll returns at most. Default 500.
         max_poll_records: u32 [u32] = "max.poll.records", 500,
+        |v| *v >= 1, "at least 1";
+
+        /// How many bytes of keys, values and headers a poll returns at most, over all partitions.
+        /// A first record that is larger is returned alone. Default 50 MiB.
+        fetch_max_bytes: u64 [u64] = "fetch.max.bytes", 50 << 20,
+        |v| *v >= 1, "at least 1";
+
+        /// The same for one partition, so that no partition fills a poll alone. A first record that
+        /// is larger is returned all the same. Default 1 MiB.
+        max_partition_fetch_bytes: u64 [u64] = "max.partition.fetch.bytes", 1 << 20,
         |v| *v >= 1, "at least 1";
 
         /// How long a member may take between the end of a poll and the begin of the next before
         /// it is thrown out and others get its partitions. Default 5 minutes.
         max_poll_interval: Duration [Duration] = "max.poll.interval.ms", Duration::from_secs(300),
+        |v| *v >= Duration::from_millis(1), "at least 1";
+
+        /// How long a static member (see `static_member_id`) that was dropped keeps its partitions:
+        /// within this time it can be restarted and nothing moves. Default 45 seconds.
+        session_timeout: Duration [Duration] = "session.timeout.ms", Duration::from_secs(45),
         |v| *v >= Duration::from_millis(1), "at least 1";
 
         /// How the group shares out its partitions; of different wishes in one group the oldest
@@ -56,10 +75,12 @@ config! {
         "auto.offset.reset", Some(Start::Earliest),
         |_v| true, "earliest, latest, none, offset: and a number, or time: and milliseconds";
 
-        /// A name that this member has again after a restart of its program: it takes over at once
-        /// from the member that has it now, which is fenced for good. Static members come first
-        /// when partitions are shared out, in the order of their names, so that each gets its own
-        /// again. Empty for none, which is the default.
+        /// A name that this member keeps across restarts of its program. A member that joins takes
+        /// over at once from the member that has the name now, which is fenced for good. One that
+        /// was dropped keeps its partitions for `session_timeout`; only
+        /// [`leave`](crate::Consumer::leave) gives them up at once. Static members come first when
+        /// partitions are shared out, in the order of their names. Empty for none, which is the
+        /// default.
         static_member_id: String [impl Into<String>] = "group.instance.id", String::new(),
         |v| i16::try_from(v.len()).is_ok(), "at most 32767 bytes";
 
@@ -69,10 +90,16 @@ config! {
         "isolation.level", ReadIsolation::ReadUncommitted,
         |_v| true, "read_uncommitted or read_committed";
 
-        /// Whether every poll, and leaving, commits what the polls before it gave. With it,
-        /// records are done when poll is called again. Default false: `commit` says what is done.
+        /// Whether polls commit what the polls before them returned: when `auto_commit_interval`
+        /// has passed since the last commit, before a partition goes to another member, and when
+        /// the member leaves. With it, records are done when poll is called again. Default false:
+        /// `commit` says what is done.
         auto_commit: bool [bool] = "enable.auto.commit", false,
         |_v| true, "true or false";
+
+        /// How often `auto_commit` commits at most. Zero commits in every poll. Default 5 seconds.
+        auto_commit_interval: Duration [Duration] = "auto.commit.interval.ms",
+        Duration::from_secs(5), |_v| true, "at least 0";
     }
 }
 

@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 use crate::log::{Host, Log, OpenEvent};
 use crate::sync::Mutex;
 use crate::topic::TopicDirectory;
-use crate::types::{GroupId, Offset, PartitionId};
+use crate::types::{GroupId, PartitionId, ReadIsolation};
 
 use super::group::{Group, Shared};
 use super::info::{GroupInfo, GroupPartition, MemberInfo};
 use super::membership::{MemberId, Membership};
 use super::offset_store::{Commit, OffsetLogs, OffsetStore};
-use super::partition::TopicPartition;
+use super::partition::PartitionKey;
 use super::topics::Topics;
 use super::{ConsumerGroup, GroupState};
 
@@ -86,7 +86,7 @@ impl Coordinator {
             .collect()
     }
 
-    /// Every group that has members or has committed something, by id. Reads all of
+    /// Every group that has members, has committed something or has begun to read, by id. Reads all of
     /// `__consumer_offsets` when that was not done yet.
     ///
     /// # Errors
@@ -222,25 +222,23 @@ pub(super) fn describe(group: &Group) -> Result<GroupInfo> {
         wanted: membership.wanted(),
     });
     let commits = group.shared.store.all_committed(group.id.as_str())?;
-    let mut partitions: BTreeMap<TopicPartition, Option<Offset>> = seen
+    let mut partitions: BTreeMap<PartitionKey, Option<Commit>> = seen
         .wanted
         .into_iter()
         .map(|partition| (partition, None))
         .collect();
-    for Commit {
-        topic,
-        partition,
-        offset,
-    } in commits
-    {
-        if let Some(shape) = group.shared.topics.shape(&topic) {
-            partitions.insert(shape.key.partition(partition), Some(offset));
+    for commit in commits {
+        if let Some(shape) = group.shared.topics.shape(&commit.topic) {
+            partitions.insert(shape.key.partition(commit.partition), Some(commit));
         }
     }
-    let partitions = partitions.into_iter().map(|(partition, committed)| {
-        let member = seen.owners.get(&partition).map(MemberId::to_string);
+    let partitions = partitions.into_iter().map(|(partition, place)| {
+        let owner = seen.owners.get(&partition);
+        let isolation = owner.map_or_else(ReadIsolation::default, |(_, isolation)| *isolation);
         let log = group.shared.topics.log(&partition);
-        partition_info(&partition, committed, member, log)
+        let mut info = partition_info(&partition, place.as_ref(), log, isolation);
+        info.member = owner.map(|(id, _)| id.to_string());
+        info
     });
     Ok(GroupInfo {
         id: group.id.to_string(),
@@ -256,16 +254,16 @@ struct Seen {
     state: GroupState,
     generation: u64,
     members: Vec<MemberInfo>,
-    owners: BTreeMap<TopicPartition, MemberId>,
-    wanted: Vec<TopicPartition>,
+    owners: BTreeMap<PartitionKey, (MemberId, ReadIsolation)>,
+    wanted: Vec<PartitionKey>,
 }
 
-fn owners(membership: &Membership) -> BTreeMap<TopicPartition, MemberId> {
+fn owners(membership: &Membership) -> BTreeMap<PartitionKey, (MemberId, ReadIsolation)> {
     let owned = membership.members().flat_map(|(id, member)| {
         member
             .owned
             .iter()
-            .map(move |partition| (partition.clone(), id))
+            .map(move |partition| (partition.clone(), (id, member.joined.isolation)))
     });
     owned.collect()
 }
@@ -280,33 +278,37 @@ fn member_info(id: MemberId, member: &super::membership::Member) -> MemberInfo {
             .iter()
             .map(|topic| topic.as_ref().to_owned())
             .collect(),
-        partitions: member.owned.iter().map(TopicPartition::named).collect(),
+        partitions: member.owned.iter().map(PartitionKey::named).collect(),
     }
 }
 
 fn partition_info(
-    place: &TopicPartition,
-    committed: Option<Offset>,
-    member: Option<String>,
+    key: &PartitionKey,
+    place: Option<&Commit>,
     log: Result<Log>,
+    isolation: ReadIsolation,
 ) -> GroupPartition {
-    let (topic, partition): (String, PartitionId) = place.named();
+    let (topic, partition): (String, PartitionId) = key.named();
+    let committed = place.filter(|place| !place.is_note());
     let mut info = GroupPartition {
         topic,
         partition,
-        committed,
+        committed: committed.map(|commit| commit.offset),
+        metadata: committed.and_then(|commit| commit.metadata.as_deref().map(str::to_owned)),
         start: 0,
         end: 0,
         lag: 0,
-        member,
+        unread: 0,
+        member: None,
         problem: None,
     };
-    match log {
-        Ok(log) => {
-            info.start = log.start_offset();
-            info.end = log.high_watermark();
-            let next = committed.unwrap_or(info.start).max(info.start);
-            info.lag = info.end.saturating_sub(next);
+    let looked = log.and_then(|log| Ok((log.start_offset(), log.readable_end(isolation)?)));
+    match looked {
+        Ok((start, end)) => {
+            let next = place.map_or(start, |place| place.offset);
+            (info.start, info.end) = (start, end);
+            info.lag = end.saturating_sub(next.max(start));
+            info.unread = start.saturating_sub(next);
         }
         Err(error) => info.problem = Some(error.to_string()),
     }

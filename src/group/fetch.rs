@@ -14,8 +14,8 @@ use crate::sync::Signal;
 use crate::types::{Offset, PartitionId, ReadIsolation, Start};
 
 use super::group::Group;
-use super::partition::TopicPartition;
-use super::records::ConsumerRecord;
+use super::partition::PartitionKey;
+use super::records::{ConsumerRecord, ConsumerRecords, Skipped};
 
 /// The partitions of one consumer, sorted.
 #[derive(Debug, Default)]
@@ -30,10 +30,15 @@ pub(super) struct Fetcher {
 /// A partition that a consumer has.
 #[derive(Debug)]
 pub(super) struct Assigned {
-    pub(super) partition: TopicPartition,
+    pub(super) partition: PartitionKey,
     paused: bool,
     /// What this consumer knows to be committed.
-    pub(super) committed: Option<Offset>,
+    committed: Option<Offset>,
+    /// Where it stands with nothing to commit: its last commit, or where it began. At any other
+    /// position the member holds the partition.
+    clean: Option<Offset>,
+    /// Whether the group knows that the member holds it.
+    held: bool,
     /// Its name as records carry it: one of its own, so that members do not share a counter.
     name: Arc<str>,
     source: Option<Source>,
@@ -76,16 +81,29 @@ impl Drop for Watch {
 /// What a consumer says to be done with: everything of a partition below an offset.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    pub(super) partition: TopicPartition,
+    pub(super) partition: PartitionKey,
     pub(super) offset: Offset,
     pub(super) log: Log,
+    pub(super) metadata: Option<Arc<str>>,
 }
 
 /// Where a partition is begun.
 struct Beginning {
     log: Log,
     at: Start,
+    /// The place that the group has got to.
+    wanted: Option<Offset>,
     committed: Option<Offset>,
+}
+
+/// How much one poll returns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) records: usize,
+    /// Of keys, values and headers, over all partitions.
+    pub(super) bytes: u64,
+    /// The same for one partition.
+    pub(super) partition_bytes: u64,
 }
 
 /// What reading needs to know of the consumer.
@@ -101,16 +119,37 @@ pub(super) struct Context<'a> {
 
 /// What a poll collects.
 struct Basket<'a> {
-    limit: usize,
+    limits: Limits,
     /// Room to make when the first record comes.
     room: usize,
+    bytes: u64,
+    /// Of the partition that is being read.
+    partition_bytes: u64,
+    /// A record did not fit any more.
+    overflowed: bool,
     records: &'a mut Vec<ConsumerRecord>,
+    skipped: &'a mut Vec<Skipped>,
 }
 
 impl Basket<'_> {
     #[inline]
     fn is_full(&self) -> bool {
-        self.records.len() >= self.limit
+        self.overflowed || self.records.len() >= self.limits.records
+    }
+
+    /// Whether a record of this size is to be left for the next poll. The first one of a poll never
+    /// is, or it would never be returned.
+    #[inline]
+    fn leaves(&mut self, bytes: u64) -> bool {
+        if self.records.is_empty() {
+            return false;
+        }
+        if self.bytes.saturating_add(bytes) > self.limits.bytes {
+            self.overflowed = true;
+            return true;
+        }
+        let of_partition = self.partition_bytes.saturating_add(bytes);
+        self.partition_bytes > 0 && of_partition > self.limits.partition_bytes
     }
 
     #[inline]
@@ -118,6 +157,9 @@ impl Basket<'_> {
         if self.records.capacity() == 0 {
             self.records.reserve(self.room);
         }
+        let bytes = record.size_bytes();
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.partition_bytes = self.partition_bytes.saturating_add(bytes);
         self.records.push(record);
     }
 }
@@ -139,14 +181,14 @@ impl Fetcher {
             .ok_or_else(|| unknown_partition(topic, partition))
     }
 
-    pub(super) fn add(&mut self, partition: TopicPartition) {
+    pub(super) fn add(&mut self, partition: PartitionKey) {
         let place = self
             .partitions
             .partition_point(|other| other.partition < partition);
         self.partitions.insert(place, Assigned::new(partition));
     }
 
-    pub(super) fn remove(&mut self, partition: &TopicPartition) -> Option<Assigned> {
+    pub(super) fn remove(&mut self, partition: &PartitionKey) -> Option<Assigned> {
         let place = self
             .partitions
             .binary_search_by(|other| other.partition.cmp(partition))
@@ -159,20 +201,48 @@ impl Fetcher {
         std::mem::take(&mut self.partitions)
     }
 
-    /// Reads what is there, up to `limit` records. Gives the first error that a partition met;
-    /// the others are read all the same (I2).
+    /// Whether the consumer has a partition.
+    pub(super) fn has(&self, partition: &PartitionKey) -> bool {
+        let place = self
+            .partitions
+            .binary_search_by(|other| other.partition.cmp(partition));
+        place.is_ok()
+    }
+
+    /// The partitions that reading has not begun yet.
+    pub(super) fn unbegun(&self) -> Vec<PartitionKey> {
+        let unbegun = self.partitions.iter().filter(|a| a.source.is_none());
+        unbegun.map(|assigned| assigned.partition.clone()).collect()
+    }
+
+    /// The partitions that the member holds since the last call, or no longer holds.
+    pub(super) fn changed_holds(&mut self) -> Vec<(PartitionKey, bool)> {
+        let changed = self.partitions.iter_mut().filter_map(|assigned| {
+            let holds = assigned.holds();
+            let changed = std::mem::replace(&mut assigned.held, holds) != holds;
+            changed.then(|| (assigned.partition.clone(), holds))
+        });
+        changed.collect()
+    }
+
+    /// Reads what is there, up to the limits. Returns the first error that a partition met; the
+    /// others are read all the same (I2).
     pub(super) fn fetch(
         &mut self,
         context: &Context<'_>,
-        limit: usize,
-        records: &mut Vec<ConsumerRecord>,
-    ) -> Result<()> {
+        limits: Limits,
+        polled: &mut ConsumerRecords,
+    ) -> std::result::Result<(), (PartitionKey, Error)> {
         let count = self.partitions.len();
         let mut result = Ok(());
         let mut basket = Basket {
-            limit,
+            limits,
             room: self.last_len,
-            records,
+            bytes: 0,
+            partition_bytes: 0,
+            overflowed: false,
+            records: &mut polled.records,
+            skipped: &mut polled.skipped,
         };
         let mut filled = None;
         for step in 0..count {
@@ -181,7 +251,7 @@ impl Fetcher {
                 continue;
             };
             let read = if assigned.paused || basket.is_full() {
-                assigned.settle(context)
+                assigned.settle(context, basket.skipped)
             } else {
                 assigned.read(context, &mut basket)
             };
@@ -189,13 +259,18 @@ impl Fetcher {
                 && result.is_ok()
                 && !assigned.is_gone(context, &error)
             {
-                result = Err(error);
+                result = Err((assigned.partition.clone(), error));
             }
             if filled.is_none() && basket.is_full() {
-                filled = Some(at);
+                // One that left a record for want of room comes first, the others had their turn.
+                filled = Some(if basket.overflowed {
+                    at
+                } else {
+                    at.wrapping_add(1)
+                });
             }
         }
-        self.next = filled.map_or(self.next, |at| at.wrapping_add(1));
+        self.next = filled.unwrap_or(self.next);
         if !basket.records.is_empty() {
             self.last_len = basket.records.len();
         }
@@ -204,12 +279,14 @@ impl Fetcher {
 }
 
 impl Assigned {
-    fn new(partition: TopicPartition) -> Self {
+    fn new(partition: PartitionKey) -> Self {
         Self {
             name: Arc::from(partition.topic.name.as_ref()),
             partition,
             paused: false,
             committed: None,
+            clean: None,
+            held: false,
             source: None,
         }
     }
@@ -223,7 +300,25 @@ impl Assigned {
             partition: self.partition.clone(),
             offset,
             log: source.log.clone(),
+            metadata: None,
         })
+    }
+
+    /// Whether the member has records of it that are not committed, or has moved in it.
+    fn holds(&self) -> bool {
+        let position = self.source.as_ref().map(|source| source.reader.position());
+        position.is_some() && position != self.clean
+    }
+
+    /// Notes a commit of this member.
+    pub(super) fn set_committed(&mut self, offset: Offset) {
+        self.committed = Some(offset);
+        self.clean = Some(offset);
+    }
+
+    /// Whether polls pass over it.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Whether it is this partition of this topic.
@@ -240,14 +335,28 @@ impl Assigned {
         Ok(log.reader_with(at, context.isolation)?.position())
     }
 
-    /// How many records wait to be given.
+    /// How many records the group has not committed.
     pub(super) fn lag(&self, context: &Context<'_>) -> Result<u64> {
-        let position = self.position(context)?;
         let log = match &self.source {
             Some(source) => source.log.clone(),
             None => context.group.shared.topics.log(&self.partition)?,
         };
-        Ok(log.high_watermark().saturating_sub(position))
+        let place = match self.read_place(context)? {
+            Some(place) => place,
+            None => self.position(context)?,
+        };
+        let next = place.max(log.start_offset());
+        let end = log.readable_end(context.isolation)?;
+        Ok(end.saturating_sub(next))
+    }
+
+    /// Goes back to where the group has got to.
+    pub(super) fn rewind(&mut self, context: &Context<'_>) -> Result<()> {
+        let Beginning {
+            log, at, committed, ..
+        } = self.beginning(context)?;
+        self.committed = committed;
+        self.begin(context, log, at)
     }
 
     /// Passes over the partition, or no longer.
@@ -268,7 +377,10 @@ impl Assigned {
         }
         let log = context.group.shared.topics.log(&self.partition)?;
         self.committed = self.read_commit(context)?;
-        self.begin(context, log, to)
+        self.begin(context, log, to)?;
+        // The member holds it: a place that was asked for is not lost to another member.
+        self.clean = None;
+        Ok(())
     }
 
     /// Whether an error only says that the topic was deleted, which the next look at the topics
@@ -279,16 +391,22 @@ impl Assigned {
             && !context.group.shared.topics.lives(&self.partition.topic)
     }
 
-    /// Reads what is there. Where retention has overtaken it, it goes on where the policy says.
+    /// Reads what is there. Where retention has overtaken it, it goes on where the policy says, and
+    /// what was skipped is reported.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
-        self.settle(context)?;
+        self.settle(context, basket.skipped)?;
+        basket.partition_bytes = 0;
         let requested = match self.read_on(basket) {
             Err(Error::OffsetOutOfRange { requested, .. }) => requested,
             other => return other,
         };
         let log = context.group.shared.topics.log(&self.partition)?;
         let at = self.near(context, &log, requested)?;
+        let clean = self.clean.filter(|clean| *clean != requested);
         self.begin(context, log, at)?;
+        // Records that were polled before the jump are held still.
+        self.clean = clean.or(self.clean);
+        self.note_skipped(requested, basket.skipped);
         self.read_on(basket)
     }
 
@@ -304,7 +422,16 @@ impl Assigned {
         while !basket.is_full() {
             match source.reader.next() {
                 None => break,
-                Some(Ok(record)) => basket.put(ConsumerRecord::new(name, partition, record)),
+                Some(Ok(record)) => {
+                    // Back to the record that is left for the next poll. Where that fails the
+                    // record is returned now: it must not be passed over.
+                    if basket.leaves(record.size_bytes())
+                        && source.reader.seek(record.offset).is_ok()
+                    {
+                        break;
+                    }
+                    basket.put(ConsumerRecord::new(name, partition, record));
+                }
                 Some(Err(error)) => {
                     source.failed = true;
                     return Err(error);
@@ -316,27 +443,53 @@ impl Assigned {
 
     /// Finds the place to begin at, once. It is done as soon as the partition is gained: the
     /// latest record of that time is what counts.
-    fn settle(&mut self, context: &Context<'_>) -> Result<()> {
+    fn settle(&mut self, context: &Context<'_>, skipped: &mut Vec<Skipped>) -> Result<()> {
         if self.source.is_none() {
-            let Beginning { log, at, committed } = self.beginning(context)?;
+            let Beginning {
+                log,
+                at,
+                wanted,
+                committed,
+            } = self.beginning(context)?;
             self.committed = committed;
             self.begin(context, log, at)?;
+            if let Some(wanted) = wanted {
+                self.note_skipped(wanted, skipped);
+            }
         }
         Ok(())
+    }
+
+    /// Reports that reading goes on further than it should: the records between are gone.
+    fn note_skipped(&self, from: Offset, skipped: &mut Vec<Skipped>) {
+        let to = self.source.as_ref().map(|source| source.reader.position());
+        if let Some(to) = to.filter(|to| *to > from) {
+            skipped.push(Skipped {
+                partition: self.partition.public(),
+                from,
+                to,
+            });
+        }
     }
 
     /// Where a partition is begun.
     fn beginning(&self, context: &Context<'_>) -> Result<Beginning> {
         let log = context.group.shared.topics.log(&self.partition)?;
         let committed = self.read_commit(context)?;
-        let at = match (committed, context.start) {
+        let place = self.read_place(context)?;
+        let at = match (place, context.start) {
             (Some(offset), _) | (None, Some(Start::Offset(offset))) => {
                 self.near(context, &log, offset)?
             }
             (None, Some(start)) => start,
             (None, None) => return Err(self.no_offset()),
         };
-        Ok(Beginning { log, at, committed })
+        Ok(Beginning {
+            log,
+            at,
+            wanted: place,
+            committed,
+        })
     }
 
     /// Where the group has got to. Where those records are gone, the policy says where reading
@@ -358,6 +511,7 @@ impl Assigned {
         // The old watch ends before the new one begins: they may be of one log.
         self.source = None;
         let watch = (!self.paused).then(|| Watch::new(&log, context.signal));
+        self.clean = Some(reader.position());
         self.source = Some(Source {
             log,
             reader,
@@ -367,8 +521,15 @@ impl Assigned {
         Ok(())
     }
 
+    /// The place that the group has got to: a commit, or the note of where it began.
+    fn read_place(&self, context: &Context<'_>) -> Result<Option<Offset>> {
+        let PartitionKey { topic, partition } = &self.partition;
+        let store = &context.group.shared.store;
+        store.place(context.group.id.as_str(), &topic.name, *partition)
+    }
+
     fn read_commit(&self, context: &Context<'_>) -> Result<Option<Offset>> {
-        let TopicPartition { topic, partition } = &self.partition;
+        let PartitionKey { topic, partition } = &self.partition;
         let store = &context.group.shared.store;
         store.committed(context.group.id.as_str(), &topic.name, *partition)
     }

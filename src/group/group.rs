@@ -8,17 +8,19 @@
 //!    as a whole writes a log under it. No user code runs under either lock.
 //! 3. Who may have something to do after a change is woken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::log::Host;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Signal};
-use crate::types::GroupId;
+use crate::types::{GroupId, Offset, PartitionId};
 
-use super::membership::{Joining, MemberId, Membership, Turn};
+use super::fetch::unknown_partition;
+use super::membership::{Joining, MemberId, Membership, Turn, Willing};
 use super::offset_store::{Commit, OffsetStore};
+use super::partition::{PartitionKey, TopicKey};
 use super::topics::{Topics, unknown_topic};
 
 /// What the groups of a root share.
@@ -29,6 +31,9 @@ pub(super) struct Shared {
     pub(super) store: OffsetStore,
     pub(super) read_only: bool,
     closed: AtomicBool,
+    /// Groups whose static members were dropped, until their sessions are over: nobody else may
+    /// keep such a group in memory. Emptied by [`close`](Self::close).
+    resting: Mutex<Vec<(Option<Instant>, Arc<Group>)>>,
 }
 
 impl Shared {
@@ -44,6 +49,7 @@ impl Shared {
             store,
             read_only,
             closed: AtomicBool::new(false),
+            resting: Mutex::default(),
         })
     }
 
@@ -51,9 +57,30 @@ impl Shared {
         self.host.clock.instant()
     }
 
-    /// Says that it is over; true when it was not before.
+    /// Ends it; true when it was not ended before.
     pub(super) fn close(&self) -> bool {
-        !self.closed.swap(true, Ordering::AcqRel)
+        let first = !self.closed.swap(true, Ordering::AcqRel);
+        // Dropped with the lock given back.
+        let resting = std::mem::take(&mut *self.resting.lock());
+        drop(resting);
+        first
+    }
+
+    /// Keeps a group in memory until a time.
+    fn keep_until(&self, until: Option<Instant>, group: &Arc<Group>) {
+        let gone = {
+            let mut resting = self.resting.lock();
+            let now = self.now();
+            let over = |kept: &mut (Option<Instant>, Arc<Group>)| {
+                kept.0.is_some_and(|until| until <= now) || Arc::ptr_eq(&kept.1, group)
+            };
+            let gone: Vec<_> = resting.extract_if(.., over).collect();
+            if !self.closed.load(Ordering::Acquire) {
+                resting.push((until, Arc::clone(group)));
+            }
+            gone
+        };
+        drop(gone);
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
@@ -95,6 +122,8 @@ struct State {
     /// The version of the topics that the membership knows.
     topics_version: u64,
     signals: BTreeMap<MemberId, Arc<Signal>>,
+    /// Topics that came while the group had members: their partitions are read from the start.
+    born: BTreeSet<TopicKey>,
 }
 
 /// A member's place in its group.
@@ -115,31 +144,17 @@ impl Group {
         })
     }
 
-    /// Takes a member in; it never waits for others.
+    /// Adds a member; it never waits for others.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTopic`] for the first topic that is not there, when `strict`.
-    pub(super) fn join(
-        &self,
-        joining: &Joining,
-        signal: &Arc<Signal>,
-        strict: bool,
-    ) -> Result<Seat> {
+    /// [`Error::ReadOnly`], [`Error::Closed`].
+    pub(super) fn join(&self, joining: &Joining, signal: &Arc<Signal>) -> Result<Seat> {
         self.shared.check_writable()?;
         self.shared.store.check(self.id.as_str())?;
-        if strict {
-            let missing = joining
-                .topics
-                .iter()
-                .find(|name| self.shared.topics.shape(name).is_none());
-            if let Some(name) = missing {
-                return Err(unknown_topic(name));
-            }
-        }
         let now = self.shared.now();
         let seat = self.change(None, |state| {
-            state.expect(&self.shared.topics, joining);
+            state.expect(&self.shared.topics, &joining.topics);
             let id = state.membership.join(joining.clone(), now);
             state.signals.insert(id, Arc::clone(signal));
             Seat {
@@ -150,28 +165,82 @@ impl Group {
         Ok(seat)
     }
 
-    /// Lets a member go; what it had is free at once.
+    /// Changes the subscription of a member.
+    pub(super) fn resubscribe(&self, id: MemberId, topics: &BTreeSet<Arc<str>>) {
+        self.change(Some(id), |state| {
+            state.expect(&self.shared.topics, topics);
+            state.membership.resubscribe(id, topics);
+        });
+    }
+
+    /// Removes a member; what it had is free at once.
     pub(super) fn leave(&self, id: MemberId) {
         self.change(None, |state| state.membership.leave(id));
     }
 
-    /// A member's poll: see [`Membership::poll`].
-    pub(super) fn turn(&self, id: MemberId, now: Instant) -> Option<Turn> {
+    /// A member was dropped: see [`Membership::drop_out`].
+    pub(super) fn drop_out(self: &Arc<Self>, seat: &Seat, joining: &Joining) {
+        let now = self.shared.now();
+        if self.change(None, |state| state.membership.drop_out(seat.id, now)) {
+            let until = now.checked_add(joining.session_timeout);
+            self.shared.keep_until(until, self);
+        }
+    }
+
+    /// What a member's poll will make it give up: see [`Membership::leaving`]. Nothing is taken
+    /// from it until [`polled`](Self::polled).
+    pub(super) fn leaving(&self, id: MemberId, now: Instant) -> Vec<PartitionKey> {
         self.change(Some(id), |state| {
             state.refresh(&self.shared.topics);
-            state.membership.poll(id, now)
+            state.membership.begin_poll(id, now);
+            state.membership.leaving(id)
         })
     }
 
-    /// A member's poll is over.
-    pub(super) fn polled(&self, id: MemberId) {
-        let now = self.shared.now();
-        self.state.lock().membership.polled(id, now);
+    /// A member's poll: see [`Membership::poll`].
+    pub(super) fn turn(&self, id: MemberId, now: Instant, willing: Willing<'_>) -> Option<Turn> {
+        self.change(Some(id), |state| {
+            state.refresh(&self.shared.topics);
+            state.membership.poll(id, now, willing)
+        })
     }
 
-    /// When the next member will be too late to poll.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.state.lock().membership.next_deadline()
+    /// A member's poll is over; these partitions are held from now on, or no longer.
+    pub(super) fn polled(&self, id: MemberId, held: &[(PartitionKey, bool)]) {
+        let now = self.shared.now();
+        self.change(Some(id), |state| {
+            for (partition, held) in held {
+                state.membership.hold(id, partition, *held);
+            }
+            state.membership.polled(id, now);
+        });
+    }
+
+    /// Notes which partitions a member holds, outside its polls.
+    pub(super) fn hold(&self, id: MemberId, held: &[(PartitionKey, bool)]) {
+        if held.is_empty() {
+            return;
+        }
+        self.change(Some(id), |state| {
+            for (partition, held) in held {
+                state.membership.hold(id, partition, *held);
+            }
+        });
+    }
+
+    /// Whether a member owns a partition.
+    pub(super) fn owns(&self, id: MemberId, partition: &PartitionKey) -> bool {
+        self.state.lock().membership.owns(id, partition)
+    }
+
+    /// Whether a topic came while the group had members.
+    pub(super) fn was_born_here(&self, topic: &TopicKey) -> bool {
+        self.state.lock().born.contains(topic)
+    }
+
+    /// When a waiting member has to look at the others again: see [`Membership::next_look`].
+    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
+        self.state.lock().membership.next_look(now)
     }
 
     /// Whether a member is one (still).
@@ -180,12 +249,12 @@ impl Group {
         self.change(None, |state| state.membership.knows(id, now))
     }
 
-    /// Whether a static id is taken by a member.
-    pub(super) fn has_static_id(&self, static_id: &str) -> bool {
-        self.state.lock().membership.has_static_id(static_id)
+    /// Whether another member has taken this member's static id.
+    pub(super) fn is_superseded(&self, seat: &Seat, joining: &Joining) -> bool {
+        self.state.lock().membership.is_superseded(seat.id, joining)
     }
 
-    /// An error for a member that was thrown out.
+    /// An error for a member that was removed.
     ///
     /// # Errors
     ///
@@ -216,6 +285,39 @@ impl Group {
         self.check_member(seat)?;
         let commits = choose(&self.shared.store)?;
         self.shared.store.commit(self.id.as_str(), &commits)
+    }
+
+    /// The offset that the group has committed for a partition.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`], [`Error::Closed`], what reading the
+    /// group's commits answers.
+    pub(super) fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Offset>> {
+        self.shared.check_open()?;
+        self.check_partition(topic, partition)?;
+        self.shared
+            .store
+            .committed(self.id.as_str(), topic, partition)
+    }
+
+    /// The partition of this name and number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    pub(super) fn check_partition(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+    ) -> Result<PartitionKey> {
+        let shape = self.shared.topics.shape(topic);
+        let shape = shape.ok_or_else(|| unknown_topic(topic))?;
+        if partition < shape.partitions {
+            Ok(shape.key.partition(partition))
+        } else {
+            Err(unknown_partition(topic, partition))
+        }
     }
 
     /// Does something that a group with members must not have done to it; nobody joins or commits
@@ -251,7 +353,7 @@ impl Group {
         let now = self.shared.now();
         self.change(None, |state| {
             state.refresh(&self.shared.topics);
-            state.membership.throw_out_late(now);
+            state.membership.remove_late(now);
             look(&state.membership)
         })
     }
@@ -271,7 +373,7 @@ impl Group {
 
     fn lock_current(&self, now: Instant) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
-        state.membership.throw_out_late(now);
+        state.membership.remove_late(now);
         state
     }
 
@@ -289,21 +391,29 @@ impl Group {
 }
 
 impl State {
-    /// Looks at the topics again when something about them changed.
+    /// Applies what changed about the topics.
     fn refresh(&mut self, topics: &Topics) {
         let version = topics.version();
         if self.topics_version != version {
             self.topics_version = version;
             let shapes = topics.shapes(&self.membership.subscriptions());
+            let known: BTreeSet<_> = self.membership.topics().collect();
+            let born = shapes.iter().filter(|shape| !known.contains(&shape.key));
+            let born: Vec<_> = born.map(|shape| shape.key.clone()).collect();
+            if !self.membership.is_empty() {
+                self.born.extend(born);
+            }
+            self.born.retain(|key| topics.lives(key));
             self.membership.set_topics(shapes);
         }
     }
 
-    /// Looks at the topics of the members, and of one who is about to join.
-    fn expect(&mut self, topics: &Topics, joining: &Joining) {
-        self.topics_version = topics.version();
+    /// Looks up the topics of the members, and those that one is about to subscribe to.
+    fn expect(&mut self, topics: &Topics, more: &BTreeSet<Arc<str>>) {
+        // What came meanwhile to those who are members was born here.
+        self.refresh(topics);
         let mut names = self.membership.subscriptions();
-        names.extend(joining.topics.iter().cloned());
+        names.extend(more.iter().cloned());
         self.membership.expect_topics(topics.shapes(&names));
     }
 

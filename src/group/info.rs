@@ -57,12 +57,18 @@ pub struct GroupPartition {
     pub partition: PartitionId,
     /// The next offset to read, where the group has committed one.
     pub committed: Option<Offset>,
+    /// The text that was committed beside it.
+    pub metadata: Option<String>,
     /// The first offset that can be read.
     pub start: Offset,
     /// The offset below which readers see the records.
     pub end: Offset,
-    /// Records that are there and not committed; without a commit, all that are there.
+    /// Records that are there and not committed; without a commit, those from where the group
+    /// began the partition, and all where it has not begun. While a member has the partition that
+    /// reads committed records only, records of open transactions are not counted.
     pub lag: u64,
+    /// Records that were gone before the group committed them: retention was faster.
+    pub unread: u64,
     /// The member that has the partition.
     pub member: Option<String>,
     /// Why the partition's log cannot be looked at; its numbers are 0 then.

@@ -34,21 +34,22 @@ use std::sync::Arc;
 
 pub use assignor::Assignor;
 pub use config::ConsumerConfig;
-pub use consumer::Consumer;
+pub use consumer::{Consumer, RebalanceListener, WakeupHandle};
 pub(crate) use coordinator::{Coordinator, CoordinatorSource};
 pub use info::{GroupInfo, GroupPartition, MemberInfo};
 pub use membership::GroupState;
 pub(crate) use offset_store::OffsetLogs;
-pub use records::{ConsumerRecord, ConsumerRecords};
+pub use records::{ConsumerRecord, ConsumerRecords, Skipped};
 
 use crate::error::{Error, Result};
+use crate::log::Log;
 use crate::topic::Keep;
-use crate::types::{Offset, PartitionId, Settings as _, Start};
+use crate::types::{Offset, PartitionId, Settings as _, Start, TopicName};
 
-use fetch::unknown_partition;
 use group::Group;
 use membership::Joining;
 use offset_store::Commit;
+use partition::PartitionKey;
 use topics::unknown_topic;
 
 /// A group of consumers: its members share the partitions of their topics, so that each record goes
@@ -109,26 +110,25 @@ impl ConsumerGroup {
     }
 
     /// Joins the group as a reader of some topics, with the default [`ConsumerConfig`]. It never
-    /// waits for other members: what this one is to have comes with its polls, as others let it
-    /// go.
+    /// waits for other members: this member's share comes with its polls.
     ///
-    /// Partitions that are added to a topic later are shared out too, and so is a topic that is
-    /// deleted and made again.
+    /// A topic need not be there yet: its partitions are shared out when it is made. So are
+    /// partitions that are added later, and a topic that is deleted and made again.
     ///
     /// # Errors
     ///
-    /// - [`Error::UnknownTopic`]: there is no such topic (yet).
     /// - [`Error::InvalidConfig`]: there is no topic in the list.
     /// - [`Error::Corrupt`]: the directory that holds what the group has committed is missing. Put it
     ///   back, or let [`repair`](crate::repair) make an empty one, or say with [`reset`](Self::reset)
     ///   where the group goes on.
+    /// - [`Error::InvalidName`]: no topic can have such a name.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn join<S: AsRef<str>>(&self, topics: impl IntoIterator<Item = S>) -> Result<Consumer> {
         self.join_with(topics, ConsumerConfig::default())
     }
 
-    /// Joins the group with settings: how much a poll gives, how long it may take to the next one,
-    /// where reading begins without a commit, how partitions are shared out, a static id.
+    /// Joins the group with settings: how much a poll returns, how long it may take to the next
+    /// one, where reading begins without a commit, how partitions are shared out, a static id.
     ///
     /// # Errors
     ///
@@ -138,26 +138,70 @@ impl ConsumerGroup {
         topics: impl IntoIterator<Item = S>,
         config: ConsumerConfig,
     ) -> Result<Consumer> {
+        self.join_as(subscribed(topics)?, config, None)
+    }
+
+    /// Joins the group with a listener that is called before partitions go to other members, so
+    /// that it can commit what was done with them: Kafka's `onPartitionsRevoked`.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_with`](Self::join_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ottla::{Broker, Consumer, ConsumerConfig, RebalanceListener, TopicConfig, TopicPartition};
+    ///
+    /// struct CommitFirst;
+    ///
+    /// impl RebalanceListener for CommitFirst {
+    ///     fn on_revoke(&mut self, consumer: &mut Consumer, _partitions: &[TopicPartition]) {
+    ///         if let Err(error) = consumer.commit() {
+    ///             eprintln!("what was polled comes again: {error}");
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// let topic = broker.create_topic("jobs", TopicConfig::default())?;
+    /// topic.append("one")?;
+    /// let group = broker.group("workers")?;
+    /// let mut consumer = group.join_listening(["jobs"], ConsumerConfig::default(), CommitFirst)?;
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+    /// consumer.leave()?;
+    /// assert_eq!(group.committed("jobs", 0)?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join_listening<S: AsRef<str>>(
+        &self,
+        topics: impl IntoIterator<Item = S>,
+        config: ConsumerConfig,
+        listener: impl RebalanceListener + 'static,
+    ) -> Result<Consumer> {
+        self.join_as(subscribed(topics)?, config, Some(Box::new(listener)))
+    }
+
+    fn join_as(
+        &self,
+        topics: BTreeSet<Arc<str>>,
+        config: ConsumerConfig,
+        listener: Option<Box<dyn RebalanceListener>>,
+    ) -> Result<Consumer> {
         config.check()?;
-        let topics: BTreeSet<Arc<str>> = topics
-            .into_iter()
-            .map(|topic| Arc::from(topic.as_ref()))
-            .collect();
-        if topics.is_empty() {
-            return Err(Error::InvalidConfig {
-                name: "topics".to_owned(),
-                value: "an empty list".to_owned(),
-                expected: "at least one topic".to_owned(),
-            });
-        }
         let static_id = config.static_member_id.as_str();
         let joining = Joining {
             topics,
             static_id: (!static_id.is_empty()).then(|| Arc::from(static_id)),
             assignor: config.assignor,
             max_poll_interval: config.max_poll_interval,
+            session_timeout: config.session_timeout,
+            isolation: config.isolation_level,
+            asked_first: listener.is_some(),
         };
-        Consumer::join(&self.group, joining, config, self.keeper.clone())
+        Consumer::join(&self.group, joining, config, listener, self.keeper.clone())
     }
 
     /// The state of the group, its members and what they have, and how far it is in every
@@ -180,16 +224,7 @@ impl ConsumerGroup {
     /// - [`Error::UnknownTopic`], [`Error::UnknownPartition`].
     /// - What reading the group's commits answers; [`Error::Closed`].
     pub fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Offset>> {
-        let shared = &self.group.shared;
-        shared.check_open()?;
-        let shape = shared
-            .topics
-            .shape(topic)
-            .ok_or_else(|| unknown_topic(topic))?;
-        if partition >= shape.partitions {
-            return Err(unknown_partition(topic, partition));
-        }
-        shared.store.committed(self.id(), topic, partition)
+        self.group.committed(topic, partition)
     }
 
     /// Commits a place for every partition of a topic, as one batch: the group goes on there.
@@ -204,26 +239,137 @@ impl ConsumerGroup {
     /// - What reading the topic and writing the commits answers; [`Error::ReadOnly`],
     ///   [`Error::Closed`].
     pub fn reset(&self, topic: &str, to: Start) -> Result<()> {
+        self.commit_while_empty(|| {
+            let shape = self.group.shared.topics.shape(topic);
+            let shape = shape.ok_or_else(|| unknown_topic(topic))?;
+            let partitions = (0..shape.partitions).map(|number| shape.key.partition(number));
+            partitions.map(|key| self.place(&key, to)).collect()
+        })
+    }
+
+    /// The same for one partition.
+    ///
+    /// # Errors
+    ///
+    /// As [`reset`](Self::reset), and [`Error::UnknownPartition`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, Start, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// broker.create_topic("jobs", TopicConfig::default())?.append_batch(["one", "two"])?;
+    /// let group = broker.group("workers")?;
+    /// group.reset_partition("jobs", 0, Start::Latest)?;
+    /// assert_eq!(group.committed("jobs", 0)?, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reset_partition(&self, topic: &str, partition: PartitionId, to: Start) -> Result<()> {
+        self.commit_while_empty(|| {
+            let key = self.group.check_partition(topic, partition)?;
+            Ok(vec![self.place(&key, to)?])
+        })
+    }
+
+    /// Commits one partition for a group without members: the offset of the next record to read,
+    /// and a text to keep beside it (`""` for none).
+    ///
+    /// # Errors
+    ///
+    /// As [`reset_partition`](Self::reset_partition). [`Error::OffsetOutOfRange`] when the offset
+    /// is past the end of the partition.
+    pub fn commit_to(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+        next: Offset,
+        metadata: &str,
+    ) -> Result<()> {
+        self.commit_while_empty(|| {
+            let key = self.group.check_partition(topic, partition)?;
+            let log = self.group.shared.topics.log(&key)?;
+            let (start, end) = (log.start_offset(), log.end_offset());
+            if next > end {
+                return Err(Error::OffsetOutOfRange {
+                    requested: next,
+                    start,
+                    end,
+                });
+            }
+            self.flush_below(&log, next)?;
+            Ok(vec![Commit {
+                topic: Arc::clone(&key.topic.name),
+                partition,
+                offset: next,
+                metadata: (!metadata.is_empty()).then(|| Arc::from(metadata)),
+            }])
+        })
+    }
+
+    /// Deletes the group's commits on a topic: its next member begins the topic where its
+    /// [`start`](ConsumerConfig::start) says. A topic without commits is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::GroupNotEmpty`]: the group has members.
+    /// - What reading and writing the commits answers; [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn delete_commits(&self, topic: &str) -> Result<()> {
         let shared = &self.group.shared;
         shared.check_writable()?;
         shared.store.prepare(self.id())?;
-        self.group.while_empty(|| {
-            let shape = shared
-                .topics
-                .shape(topic)
-                .ok_or_else(|| unknown_topic(topic))?;
-            let name = &shape.key.name;
-            let commits = (0..shape.partitions).map(|partition| {
-                let log = shared.topics.log(&shape.key.partition(partition))?;
-                let offset = log.reader(to)?.position();
-                Ok(Commit {
-                    topic: Arc::clone(name),
-                    partition,
-                    offset,
-                })
-            });
-            let commits = commits.collect::<Result<Vec<_>>>()?;
-            shared.store.commit(self.id(), &commits)
+        self.group
+            .while_empty(|| shared.store.forget_commits(self.id(), topic))
+    }
+
+    fn commit_while_empty(&self, choose: impl FnOnce() -> Result<Vec<Commit>>) -> Result<()> {
+        let shared = &self.group.shared;
+        shared.check_writable()?;
+        shared.store.prepare(self.id())?;
+        self.group
+            .while_empty(|| shared.store.commit(self.id(), &choose()?))
+    }
+
+    /// The commit that makes the group go on at a place.
+    fn place(&self, key: &PartitionKey, to: Start) -> Result<Commit> {
+        let log = self.group.shared.topics.log(key)?;
+        let offset = log.reader(to)?.position();
+        self.flush_below(&log, offset)?;
+        Ok(Commit {
+            topic: Arc::clone(&key.topic.name),
+            partition: key.partition,
+            offset,
+            metadata: None,
         })
     }
+
+    /// A commit that is to survive a power cut must not outlive the records below it.
+    fn flush_below(&self, log: &Log, offset: Offset) -> Result<()> {
+        if self.group.shared.store.outlives_power(self.id())? && log.flushed_offset() < offset {
+            log.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// The topics to subscribe to.
+fn subscribed<S: AsRef<str>>(topics: impl IntoIterator<Item = S>) -> Result<BTreeSet<Arc<str>>> {
+    let mut names = BTreeSet::new();
+    for topic in topics {
+        let name = topic.as_ref();
+        TopicName::new(name).map_err(|reason| Error::InvalidName {
+            name: name.to_owned(),
+            reason,
+        })?;
+        names.insert(Arc::from(name));
+    }
+    if names.is_empty() {
+        return Err(Error::InvalidConfig {
+            name: "topics".to_owned(),
+            value: "an empty list".to_owned(),
+            expected: "at least one topic".to_owned(),
+        });
+    }
+    Ok(names)
 }

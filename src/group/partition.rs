@@ -17,7 +17,7 @@ pub(crate) struct TopicKey {
 
 /// One partition of one life of a topic.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TopicPartition {
+pub(crate) struct PartitionKey {
     pub(crate) topic: TopicKey,
     pub(crate) partition: PartitionId,
 }
@@ -31,15 +31,23 @@ pub(crate) struct TopicShape {
 
 impl TopicKey {
     /// A partition of this topic.
-    pub(crate) fn partition(&self, partition: PartitionId) -> TopicPartition {
-        TopicPartition {
+    pub(crate) fn partition(&self, partition: PartitionId) -> PartitionKey {
+        PartitionKey {
             topic: self.clone(),
             partition,
         }
     }
 }
 
-impl TopicPartition {
+impl PartitionKey {
+    /// The same without the life of its topic.
+    pub(crate) fn public(&self) -> crate::types::TopicPartition {
+        crate::types::TopicPartition {
+            topic: Arc::clone(&self.topic.name),
+            partition: self.partition,
+        }
+    }
+
     /// Its name as callers see it.
     pub(crate) fn named(&self) -> (String, PartitionId) {
         (self.topic.name.as_ref().to_owned(), self.partition)
@@ -52,7 +60,7 @@ impl fmt::Debug for TopicKey {
     }
 }
 
-impl fmt::Debug for TopicPartition {
+impl fmt::Debug for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic.name, self.partition)
     }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::format::LogRecord;
-use crate::types::{PartitionId, Record};
+use crate::types::{Offset, PartitionId, Record, TopicPartition};
 
 /// A record and the partition that it comes from. It derefs to its [`LogRecord`], so
 /// `record.offset` and `record.value()` read plainly.
@@ -73,6 +73,20 @@ pub struct ConsumerRecords {
     pub(super) records: Vec<ConsumerRecord>,
     pub(super) gained: Vec<(String, PartitionId)>,
     pub(super) lost: Vec<(String, PartitionId)>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// Records that a group did not read before they were gone: retention or
+/// [`truncate_prefix`](crate::Log::truncate_prefix) was faster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset that would have been read next.
+    pub from: Offset,
+    /// The offset that is read instead.
+    pub to: Offset,
 }
 
 impl ConsumerRecords {
@@ -106,6 +120,13 @@ impl ConsumerRecords {
     #[must_use]
     pub fn lost(&self) -> &[(String, PartitionId)] {
         &self.lost
+    }
+
+    /// Where this poll jumped over records that were gone before they were read: from where, and to
+    /// where.
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 }
 

@@ -11,7 +11,7 @@ use crate::log::Log;
 use crate::sync::Signal;
 use crate::topic::{Keep, Topic, TopicDirectory};
 
-use super::partition::{TopicKey, TopicPartition, TopicShape};
+use super::partition::{PartitionKey, TopicKey, TopicShape};
 
 /// The topics of a root, as groups see them.
 #[derive(Debug)]
@@ -42,12 +42,26 @@ impl Topics {
         names.iter().filter_map(|name| self.shape(name)).collect()
     }
 
+    /// The names of all topics that a pattern may match: internal ones are left out.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let all = self.directory.all();
+        let names = all.iter().map(|topic| topic.name().as_str());
+        let names = names.filter(|name| !name.starts_with("__"));
+        names.map(Arc::from).collect()
+    }
+
+    /// The partitions of a topic; none when this life of it is over.
+    pub(super) fn partitions_of(&self, key: &TopicKey) -> Vec<PartitionKey> {
+        let count = self.find(key).map_or(0, |topic| topic.partition_count());
+        (0..count).map(|number| key.partition(number)).collect()
+    }
+
     /// The log of a partition.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownTopic`] when this life of the topic is over; what opening a log answers.
-    pub(super) fn log(&self, partition: &TopicPartition) -> Result<Log> {
+    pub(super) fn log(&self, partition: &PartitionKey) -> Result<Log> {
         self.find(&partition.topic)?.partition(partition.partition)
     }
 

@@ -117,6 +117,10 @@ pub(super) enum NextFile {
 
 /// What the append lock guards: the end of the log.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "five facts that are true or not, and not each other's business"
+)]
 pub(super) struct AppendState {
     pub(super) active: Arc<Segment>,
     /// The write side of the active segment, opened by the first append.
@@ -138,6 +142,10 @@ pub(super) struct AppendState {
     pub(super) unsynced_bytes: u64,
     /// Something was appended since upkeep looked last.
     pub(super) in_use: bool,
+    /// Something was appended since a file was last looked for to be closed.
+    pub(super) used: bool,
+    /// The log is known to have a file open for writing.
+    pub(super) listed: bool,
     pub(super) next: NextFile,
 }
 
@@ -158,6 +166,8 @@ impl AppendState {
             names_unsynced: false,
             unsynced_bytes: 0,
             in_use: false,
+            used: false,
+            listed: false,
             next: NextFile::Absent,
         }
     }
@@ -279,10 +289,8 @@ impl Shared {
         }
         // Here, behind all user code: that may have forked.
         self.host.check_owner()?;
-        let mut guard = self.append.lock();
+        let mut guard = self.lock_to_append()?;
         let state = &mut *guard;
-        // With the lock held: a close that begins after this syncs what is written here.
-        self.life.can_append()?;
         check_end(state, how)?;
         let offsets = state.end..state.end.saturating_add(u64::from(summary.count));
         if offsets.end > END_OFFSET_MAX {
@@ -342,6 +350,7 @@ impl Shared {
         }
         state.end = next_offset;
         state.in_use = true;
+        state.used = true;
         state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
         state
             .active
@@ -381,9 +390,17 @@ impl Shared {
                 .open(&path, Access::Write)
                 .at(&path, "open")?,
         );
+        self.write_to(state, file);
+        Ok(())
+    }
+
+    /// Appends to the active segment through this file of it from now on.
+    pub(super) fn write_to(&self, state: &mut AppendState, file: Arc<crate::disk::File>) {
         state.active.keep_file(&file);
         state.writer = Some(self.appender(file, state.active.end()));
-        Ok(())
+        if !std::mem::replace(&mut state.listed, true) {
+            self.host.files.opened_to_write(self.me.clone());
+        }
     }
 
     fn appender(&self, file: Arc<crate::disk::File>, end: Position) -> Appender {
@@ -421,7 +438,9 @@ impl Shared {
     /// cannot keep up.
     #[cold]
     fn sync_behind(&self, end: Offset, backlog: usize) {
-        if backlog > SEALING_MAX || !self.flush_soon() {
+        // A segment that waits to be sealed keeps its file open.
+        let crowded = backlog > 0 && self.host.files.is_full();
+        if backlog > SEALING_MAX || crowded || !self.flush_soon() {
             // The record is appended and keeps its policy's promise; a failed sync shows up in
             // the state of the log.
             drop(self.flush_to(end));

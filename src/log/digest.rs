@@ -76,7 +76,6 @@ struct Waiting {
 #[derive(Debug)]
 struct Work {
     of: Waiting,
-    file: Arc<File>,
     cursor: BatchCursor,
     builder: DigestBuilder,
     /// The segment is known to have no gaps.
@@ -162,7 +161,12 @@ impl Shared {
         };
         let segment = Arc::clone(&first.segment);
         let work = current.or_else(|| self.begin_digest(first));
-        let unfinished = match work.map(|work| work.advance(bytes)) {
+        // Held for this slice alone: many logs may be at this.
+        let file = segment.file(&self.host.disk, &self.host.files).ok();
+        let advanced = work
+            .zip(file)
+            .map(|(work, file)| work.advance(&file, bytes));
+        let unfinished = match advanced {
             Some(Progress::More(work)) => Some(work),
             Some(Progress::Done(work)) => {
                 self.finish_digest(work);
@@ -184,14 +188,12 @@ impl Shared {
         if !self.is_as_it_was(&of) {
             return None;
         }
-        let file = of.segment.file(&self.host.disk, &self.host.files).ok()?;
         let start = of.segment.start(&self.host.disk);
         let builder = DigestBuilder::new(of.segment.base_offset());
         Some(Work {
             dense: matches!(start.guard, Guard::Dense),
             cursor: BatchCursor::land(start).sequential(),
             builder,
-            file,
             of,
         })
     }
@@ -281,8 +283,9 @@ impl Shared {
                 continue;
             };
             left = left.saturating_sub(bytes);
-            if let Some(work) = self.begin_digest(of)
-                && let Progress::Done(work) = work.advance(u64::MAX)
+            let file = of.segment.file(&self.host.disk, &self.host.files);
+            if let (Some(work), Ok(file)) = (self.begin_digest(of), file)
+                && let Progress::Done(work) = work.advance(&file, u64::MAX)
             {
                 self.write_digest(turn, work, index_crcs);
             }
@@ -313,10 +316,10 @@ impl Shared {
         };
         let known = known.filter(|known| known.length <= end);
         let work = match known.and_then(|_| active.digest(disk)) {
-            Some(known) => Some(Work::after(known, of, file)),
+            Some(known) => Some(Work::after(known, of)),
             None => self.begin_digest(of),
         };
-        if let Some(Progress::Done(work)) = work.map(|work| work.advance(u64::MAX)) {
+        if let Some(Progress::Done(work)) = work.map(|work| work.advance(&file, u64::MAX)) {
             self.write_digest(turn, work, index_crcs);
         }
     }
@@ -333,7 +336,7 @@ enum Progress {
 impl Work {
     /// Goes on where a digest of an earlier state ends, a little before that; which is checked
     /// against it on the way (4).
-    fn after(known: Digest, of: Waiting, file: Arc<File>) -> Self {
+    fn after(known: Digest, of: Waiting) -> Self {
         let builder = DigestBuilder::after(&known);
         let landing = Landing {
             position: builder.position(),
@@ -345,16 +348,15 @@ impl Work {
             dense: of.segment.is_dense(),
             cursor: BatchCursor::land(landing).sequential(),
             builder,
-            file,
             of,
         }
     }
 
-    fn advance(mut self, bytes: u64) -> Progress {
+    fn advance(mut self, file: &File, bytes: u64) -> Progress {
         let from = self.cursor.position();
         let end = self.of.segment.end();
         while self.cursor.position().since(from) < bytes {
-            match self.cursor.next(&self.file, end) {
+            match self.cursor.next(file, end) {
                 Ok(Some(raw)) => self.builder.push(&raw.header, &raw.bytes),
                 Ok(None) if self.dense && !self.builder.is_dense() => return Progress::Damaged,
                 Ok(None) => return Progress::Done(self),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::disk::File;
+use crate::disk::{Dir, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, Mark, MarkKey, file_name};
 use crate::segment::Segment;
@@ -114,6 +114,15 @@ impl Shared {
         self.take_free_turn(state)
     }
 
+    /// Takes the turn if nobody has it.
+    pub(super) fn try_turn(&self) -> Result<Option<Turn<'_>>> {
+        let state = self.turn.lock();
+        if state.busy {
+            return Ok(None);
+        }
+        self.take_free_turn(state).map(Some)
+    }
+
     fn take_free_turn<'a>(&'a self, mut state: MutexGuard<'_, TurnState>) -> Result<Turn<'a>> {
         // With the turn free and its lock held: a close ends before it gives the turn back.
         self.life.can_confirm()?;
@@ -165,14 +174,46 @@ impl Shared {
 
     /// Syncs everything that is written, in the order of (I1), and moves the flushed end and the
     /// mark. An error that is not `Poisoned` is about the mark alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] about the directory says that it could not be opened: nothing was changed, and
+    /// the log goes on.
     pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
-        let mut work = {
+        let (work, dir) = self.take_work()?;
+        self.sync_work(turn, work, dir.as_ref())
+    }
+
+    /// The same for a caller who has the directory open, since he must not fail for want of a
+    /// descriptor.
+    pub(super) fn sync_all_in(&self, turn: &Turn<'_>, dir: &Dir) -> Result<Offset> {
+        let work = gather(&mut self.append.lock());
+        self.sync_work(turn, work, Some(dir))
+    }
+
+    /// Takes over what is to be synced, with the directory open where names of it are: before
+    /// anything is taken, for a directory that cannot be opened is no failed sync.
+    fn take_work(&self) -> Result<(Work, Option<Dir>)> {
+        let mut dir = None;
+        loop {
             let mut state = self.append.lock();
-            gather(&mut state)
-        };
+            let needs_dir = state.names_unsynced || !state.sealing.is_empty();
+            if !needs_dir || dir.is_some() {
+                return Ok((gather(&mut state), dir));
+            }
+            drop(state);
+            dir = Some(self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?);
+        }
+    }
+
+    fn sync_work(&self, turn: &Turn<'_>, mut work: Work, dir: Option<&Dir>) -> Result<Offset> {
         self.seal(&mut work)?;
-        if work.names && !Sabotage::NamesNotSynced.is_on() {
-            let synced = self.host.disk.sync_dir(&self.dir);
+        debug_assert!(
+            !work.names || dir.is_some(),
+            "names are synced by the directory"
+        );
+        if let Some(dir) = dir.filter(|_| work.names && !Sabotage::NamesNotSynced.is_on()) {
+            let synced = dir.sync();
             synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))?;
         }
         if let Some(file) = work
@@ -206,7 +247,7 @@ impl Shared {
             sealing.segment.seal_index_files(&self.host.disk);
             let index_crcs = sealing.segment.index_crcs_known();
             sealing.segment.set_grows(false);
-            sealing.segment.close_file();
+            sealing.segment.release_file(&self.host.files);
             self.digest_later(sealing.segment, index_crcs);
             work.names = true;
         }
@@ -370,6 +411,7 @@ impl Shared {
         } else {
             self.settle_and_end()
         };
+        self.close_files();
         self.raise();
         self.turn_over.notify_all();
         // Only now may another process open the directory: no thread writes to it any more.
@@ -422,11 +464,10 @@ impl Shared {
         self.digest_for_close(turn);
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.write_mark(turn, |mark| mark.closed = true)?;
-        if !Sabotage::CloseNotSynced.is_on() {
+        // A broker syncs the marks once, when all its logs are closed.
+        if !self.managed && !Sabotage::CloseNotSynced.is_on() {
             self.host.marks.sync(self.host.clock.instant())?;
         }
-        self.append.lock().writer = None;
-        active.close_file();
         Ok(())
     }
 
@@ -489,31 +530,6 @@ impl Shared {
         if self.host.disk.create(&path).is_ok() {
             self.append.lock().next = NextFile::Ready;
         }
-    }
-
-    /// Closes the files of a log that nothing was appended to since this was called last, and gives
-    /// back what it had reserved: idle logs hold no descriptor. The next append opens them again.
-    pub(crate) fn park_if_idle(&self) -> Result<()> {
-        {
-            let mut state = self.append.lock();
-            let idle = !std::mem::take(&mut state.in_use) && self.life.can_append().is_ok();
-            if !idle || state.writer.is_none() {
-                return Ok(());
-            }
-        }
-        let turn = self.take_turn_to_change()?;
-        self.sync_all(&turn)?;
-        let mut state = self.append.lock();
-        let path = state.active.log_path();
-        if state.in_use || self.flushed_offset() < state.end {
-            return Ok(());
-        }
-        if let Some(writer) = &mut state.writer {
-            writer.trim().at(&path, "trim")?;
-        }
-        state.writer = None;
-        state.active.close_file();
-        Ok(())
     }
 }
 

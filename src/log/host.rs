@@ -30,7 +30,7 @@ use super::syncers::Syncers;
 pub(crate) struct Host {
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
-    pub(crate) files: OpenFiles,
+    pub(crate) files: Arc<OpenFiles>,
     pub(crate) marks: Marks,
     pub(crate) flusher: Flusher,
     /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
@@ -39,19 +39,27 @@ pub(crate) struct Host {
     owner: Owner,
 }
 
-/// How many sealed segments of a root stay open.
-pub(crate) const OPEN_FILES_MAX: usize = 32;
-
 impl Host {
     /// A host whose chores are run by a thread, or not at all with `manual` upkeep.
     pub(crate) fn new(disk: Disk, clock: Clock, marks: Marks, manual: bool) -> Arc<Self> {
+        Self::with_open_files(disk, clock, marks, manual, None)
+    }
+
+    /// The same with a bound on the files that are open at a time.
+    pub(crate) fn with_open_files(
+        disk: Disk,
+        clock: Clock,
+        marks: Marks,
+        manual: bool,
+        max_open_files: Option<u64>,
+    ) -> Arc<Self> {
         let flusher = Flusher::new("ottla-flusher", clock.clone(), manual);
         let lingers = Flusher::new("ottla-linger", clock.clone(), manual);
         let syncers = Syncers::new(clock.clone(), manual);
         Arc::new(Self {
+            files: OpenFiles::new(&disk, max_open_files),
             disk,
             clock,
-            files: OpenFiles::new(OPEN_FILES_MAX),
             marks,
             flusher,
             lingers,

@@ -50,6 +50,14 @@ impl Filter {
     }
 }
 
+impl Log {
+    /// The offset below which a reader of this isolation is given records.
+    pub(crate) fn readable_end(&self, isolation: ReadIsolation) -> Result<Offset> {
+        let filter = self.shared.filter(isolation)?;
+        Ok(self.high_watermark().min(filter.end()))
+    }
+}
+
 impl Shared {
     /// What a reader of this isolation leaves out.
     pub(super) fn filter(&self, isolation: ReadIsolation) -> Result<Filter> {

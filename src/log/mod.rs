@@ -26,7 +26,9 @@ mod isolation;
 mod life;
 mod marks;
 mod open;
+mod parking;
 mod place;
+mod producers;
 mod quarantine;
 mod read;
 mod repair;
@@ -56,6 +58,7 @@ pub use open::{OpenEvent, OpenReport, SegmentInfo};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use place::open_alone_on;
 pub(crate) use place::{make_dir, seems_root, take_lock};
+pub(crate) use producers::Producers;
 pub use read::Reader;
 pub use repair::{RepairReport, SetAside};
 pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};

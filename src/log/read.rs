@@ -1,7 +1,9 @@
 //! Reading: from an offset upward, across segments, up to the high watermark.
 //!
-//! Knows nothing about appending. A reader holds its place, so reading on needs no look-up, and it
-//! keeps its segment's file open, also after retention has unlinked it.
+//! Knows nothing about appending. A reader holds its place, so reading on needs no look-up. Its
+//! segment keeps the file open, also after retention has unlinked it, until the descriptor is needed
+//! elsewhere: then the reader opens it again, and where it is gone, looks among the segments that
+//! are there.
 //!
 //! 1. A batch is given out when all of it lies below the high watermark.
 //! 2. What was read before a truncation is not given out after it.
@@ -18,7 +20,7 @@ use bytes::Bytes;
 use crate::disk::{File, Owner};
 use crate::error::{Error, Result};
 use crate::format::{DecodeError, LogRecord, OwnedRecords, RecordBatch, record_at};
-use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
+use crate::segment::{BatchCursor, RawBatch, Segment, SegmentFile, Stop};
 use crate::types::{Compression, Offset, Position, Start, to_usize};
 
 use super::isolation::Filter;
@@ -74,7 +76,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Place {
     segment: Arc<Segment>,
-    file: Arc<File>,
+    /// Of a log that is only read: whoever writes it may put another file under the name.
+    pinned: Option<Arc<File>>,
     cursor: BatchCursor,
     truncations: u64,
     /// The place comes from an index, for this offset, and no batch was read from it yet.
@@ -236,7 +239,13 @@ impl Place {
             }
             let end = self.segment.end();
             let before = self.cursor.position();
-            match self.cursor.next(&self.file, end) {
+            let file = SegmentFile {
+                segment: &self.segment,
+                pinned: self.pinned.as_ref(),
+                disk: &shared.host.disk,
+                files: &shared.host.files,
+            };
+            match self.cursor.next(&file, end) {
                 Ok(Some(raw)) => {
                     if shared.is_truncated_since(self.truncations) {
                         continue;
@@ -279,8 +288,9 @@ impl Place {
             *self = shared.locate(position.max(self.cursor.floor()))?;
             return Ok(true);
         }
+        shared.host.files.make_room();
         match next.file(&shared.host.disk, &shared.host.files) {
-            Ok(file) => self.file = file,
+            Ok(file) => self.pinned = shared.life.is_read_only().then_some(file),
             Err(error) => {
                 shared.doubt(error, next.is_gone())?;
                 return Ok(true);
@@ -320,6 +330,7 @@ impl Place {
                 return self.start_over(shared, position);
             }
             Stop::Corrupt(reason) => Error::corrupt(&path, at.0, reason),
+            // Also where it was dropped or merged, and its file closed since.
             Stop::Io(error) => Error::io(&path, "read", error),
         };
         self.look_again(shared, position, error)
@@ -411,6 +422,7 @@ impl Shared {
     /// The start of the log is looked at last: by then the file is open, and what retention takes
     /// away later is read all the same.
     fn locate(&self, offset: Offset) -> Result<Place> {
+        self.host.files.make_room();
         loop {
             let truncations = self.truncation_count();
             let segment = Arc::clone(self.segments.read().floor(offset));
@@ -420,7 +432,7 @@ impl Shared {
                     let guessed = Some(offset).filter(|_| cursor.position() > Position::ZERO);
                     return Ok(Place {
                         segment,
-                        file,
+                        pinned: self.life.is_read_only().then_some(file),
                         cursor,
                         truncations,
                         guessed,

@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Access, Dir, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
 use crate::segment::{Guard, IndexProgress, Segment};
@@ -22,6 +22,7 @@ use crate::types::{Offset, Position, Sabotage};
 use super::Shared;
 use super::append::AppendState;
 use super::flush::Turn;
+use super::producers::remove_snapshots_above;
 
 /// Held by whoever removes or replaces segments.
 pub(super) struct Layout<'a> {
@@ -90,8 +91,9 @@ impl Shared {
 
     /// Unlinks the files of a segment. Readers that hold it finish it.
     pub(super) fn delete_segment(&self, segment: &Arc<Segment>) -> Result<()> {
+        // Its file stays open for the readers that are in it: it is closed with the last of them,
+        // or when the descriptor is needed.
         segment.mark_gone();
-        segment.close_file();
         remove_segment_files(&self.host.disk, segment)
     }
 
@@ -107,6 +109,9 @@ impl Shared {
             return Ok(());
         }
         let intent = self.plan(&state, new_end)?;
+        // What is not there once the intent is written would leave the log half-way.
+        let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?;
+        let file = self.file_to_cut(&state, &intent)?;
         self.forget_digest(&intent)?;
         self.write_intent(&intent)?;
         // From here on a crash means: truncated.
@@ -116,10 +121,10 @@ impl Shared {
             // Counted before the first byte goes, or a reader would take a file that became
             // shorter for a damaged one; and after the last, when there is something to read.
             let _cutting = self.begin_cutting();
-            self.cut_to(&mut state, &intent)
+            self.cut_to(&mut state, &intent, file)
         };
         drop(state);
-        if let Err(error) = cut.and_then(|()| self.conclude(&turn, new_end)) {
+        if let Err(error) = cut.and_then(|()| self.conclude(&turn, new_end, &dir)) {
             // Half-way: what is on disk is finished by the next opening, and would then take what
             // was appended meanwhile.
             let path = self.dir.join(file_name::TRUNCATE);
@@ -166,19 +171,33 @@ impl Shared {
     }
 
     /// Makes the truncation durable and forgets the intent.
-    fn conclude(&self, turn: &Turn<'_>, new_end: Offset) -> Result<()> {
+    fn conclude(&self, turn: &Turn<'_>, new_end: Offset, dir: &Dir) -> Result<()> {
         // What is appended from here on was never compacted.
         self.write_mark(turn, |mark| {
             mark.cleaned_offset = mark.cleaned_offset.min(new_end);
         })?;
         let path = self.dir.join(file_name::TRUNCATE);
-        self.sync_all(turn)?;
+        self.sync_all_in(turn, dir)?;
         self.settle_mark(turn)?;
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());
         }
         self.host.disk.remove_file(&path).at(&path, "remove")?;
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
+        dir.sync().at(&self.dir, "sync")
+    }
+
+    /// The file that is to be cut, where it is not the one that is appended to.
+    fn file_to_cut(
+        &self,
+        state: &AppendState,
+        intent: &TruncateIntent,
+    ) -> Result<Option<Arc<File>>> {
+        if state.writer.is_some() && state.active.base_offset() == intent.segment_base {
+            return Ok(None);
+        }
+        let path = self.dir.join(file_name::log(intent.segment_base));
+        let file = self.host.disk.open(&path, Access::Write);
+        Ok(Some(Arc::new(file.at(&path, "open")?)))
     }
 
     /// Where to cut, and what is left of the batch that the cut goes through.
@@ -211,7 +230,12 @@ impl Shared {
     }
 
     /// Makes the log end as planned, in memory and on disk.
-    fn cut_to(&self, state: &mut AppendState, intent: &TruncateIntent) -> Result<()> {
+    fn cut_to(
+        &self,
+        state: &mut AppendState,
+        intent: &TruncateIntent,
+        file: Option<Arc<File>>,
+    ) -> Result<()> {
         let gone = self.segments.write().remove_above(intent.segment_base);
         if !gone.is_empty() {
             state.writer = None;
@@ -221,12 +245,16 @@ impl Shared {
         for segment in &gone {
             self.delete_segment(segment)?;
         }
+        remove_snapshots_above(&self.host.disk, &self.dir, intent.new_end)?;
         let active = Arc::clone(&state.active);
         let next_offset = intent.new_end;
         active.publish(intent.position, next_offset);
         state.end = intent.new_end;
         self.end.store(intent.new_end, Ordering::Release);
-        self.open_writer(state)?;
+        if let Some(file) = file {
+            self.write_to(state, file);
+        }
+        debug_assert!(state.writer.is_some(), "the file to cut is open");
         let path = active.log_path();
         if let Some(writer) = &mut state.writer {
             writer.cut(intent.position.0).at(&path, "cut")?;
@@ -261,8 +289,9 @@ impl Shared {
 
 /// Finishes a truncation that a crash cut off, before the log is looked at.
 pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent) -> Result<()> {
+    remove_snapshots_above(disk, dir, intent.new_end)?;
     let path = dir.join(file_name::log(intent.segment_base));
-    match disk.open(&path, crate::disk::Access::Write) {
+    match disk.open(&path, Access::Write) {
         Ok(file) => {
             file.set_len(intent.position.0).at(&path, "cut")?;
             file.write_at(intent.position.0, &intent.head)

@@ -12,10 +12,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::disk::File;
 use crate::format::{BatchHeader, Corruption, HEADER_LEN, check_crc};
 use crate::types::{Offset, Position, to_usize};
 
+use super::ReadAt;
 use super::guard::{Guard, Landing};
 
 /// The first read after a seek, in bytes: one page, for a reader that wants one record.
@@ -169,7 +169,11 @@ impl BatchCursor {
         clippy::inline_always,
         reason = "as a call, the batch goes through memory"
     )]
-    pub(crate) fn next(&mut self, file: &File, end: Position) -> Result<Option<RawBatch>, Stop> {
+    pub(crate) fn next(
+        &mut self,
+        file: &dyn ReadAt,
+        end: Position,
+    ) -> Result<Option<RawBatch>, Stop> {
         if self.position >= end {
             return Ok(None);
         }
@@ -182,7 +186,7 @@ impl BatchCursor {
     /// none can lead astray, and their records are not handed out.
     pub(crate) fn find(
         &mut self,
-        file: &File,
+        file: &dyn ReadAt,
         end: Position,
         wanted: Offset,
     ) -> Result<Option<RawBatch>, Stop> {
@@ -202,7 +206,12 @@ impl BatchCursor {
         clippy::inline_always,
         reason = "as a call, the batch goes through memory"
     )]
-    fn take(&mut self, file: &File, end: Position, header: BatchHeader) -> Result<RawBatch, Stop> {
+    fn take(
+        &mut self,
+        file: &dyn ReadAt,
+        end: Position,
+        header: BatchHeader,
+    ) -> Result<RawBatch, Stop> {
         self.need(file, end, header.size)?;
         let start = to_usize(self.position.since(self.chunk_at));
         let range = start..start.saturating_add(header.size);
@@ -223,7 +232,7 @@ impl BatchCursor {
         clippy::inline_always,
         reason = "as a call, the header goes through memory"
     )]
-    fn header(&mut self, file: &File, end: Position) -> Result<BatchHeader, Stop> {
+    fn header(&mut self, file: &dyn ReadAt, end: Position) -> Result<BatchHeader, Stop> {
         self.need(file, end, HEADER_LEN)?;
         let start = to_usize(self.position.since(self.chunk_at));
         let bytes = self.chunk.get(start..).unwrap_or_default();
@@ -243,7 +252,7 @@ impl BatchCursor {
     #[inline]
     fn check_place(
         &mut self,
-        file: &File,
+        file: &dyn ReadAt,
         end: Position,
         header: &BatchHeader,
     ) -> Result<(), Stop> {
@@ -273,7 +282,7 @@ impl BatchCursor {
 
     /// Sees to it that the chunk holds `needed` bytes from the cursor on.
     #[inline]
-    fn need(&mut self, file: &File, end: Position, needed: usize) -> Result<(), Stop> {
+    fn need(&mut self, file: &dyn ReadAt, end: Position, needed: usize) -> Result<(), Stop> {
         let held = self.chunk_at.plus(self.chunk.len()).since(self.position);
         if to_usize(held) >= needed {
             return Ok(());
@@ -281,7 +290,7 @@ impl BatchCursor {
         self.fill(file, end, needed)
     }
 
-    fn fill(&mut self, file: &File, end: Position, needed: usize) -> Result<(), Stop> {
+    fn fill(&mut self, file: &dyn ReadAt, end: Position, needed: usize) -> Result<(), Stop> {
         let left = to_usize(end.since(self.position));
         if needed > left {
             return Err(Stop::Corrupt(Corruption::truncated(needed, left)));

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::disk::File;
 use crate::format::{Corruption, Digest, HEADER_LEN, Interval, LOG_OVERHEAD, PREFIX_LEN};
 use crate::types::{Offset, Position, to_usize};
 
-use super::Stop;
+use super::{ReadAt, Stop};
 
 /// What the offsets of a segment's batches are held against.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +55,7 @@ impl SealedDigest {
     pub(super) fn check_at(
         &self,
         position: Position,
-        file: &File,
+        file: &dyn ReadAt,
         held: (Position, &[u8]),
         end: Position,
     ) -> Result<Position, Stop> {
@@ -82,7 +81,7 @@ impl SealedDigest {
 /// exactly.
 fn hash_prefixes(
     interval: &Interval,
-    file: &File,
+    file: &dyn ReadAt,
     held: (Position, &[u8]),
 ) -> Result<Option<u32>, Stop> {
     let mut hasher = crc32fast::Hasher::new();
@@ -103,7 +102,7 @@ fn hash_prefixes(
 /// The first bytes of a batch, from what was read already or from the file.
 fn prefix_at(
     at: Position,
-    file: &File,
+    file: &dyn ReadAt,
     (held_at, held): (Position, &[u8]),
 ) -> Result<Option<[u8; PREFIX_LEN]>, Stop> {
     if at >= held_at

@@ -16,6 +16,7 @@ mod hints;
 mod open_files;
 mod resync;
 mod scan;
+mod source;
 mod sparse_index;
 #[cfg(test)]
 mod tests;
@@ -26,9 +27,10 @@ use std::sync::Arc;
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
 pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
-pub(crate) use open_files::OpenFiles;
+pub(crate) use open_files::{OpenFiles, Writes};
 pub(crate) use resync::{Search, batch_behind, count_batches};
 pub(crate) use scan::{TailScan, Walk, scan};
+pub(crate) use source::{ReadAt, SegmentFile};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
 use crate::disk::{Access, Disk, File, is_no_such_file};
@@ -42,6 +44,14 @@ type FileBytes = Option<Vec<u8>>;
 
 /// No log holds records of this time: it stands for "not looked up yet".
 const NEWEST_UNKNOWN: i64 = i64::MIN;
+
+/// The open file of a segment.
+#[derive(Debug, Default)]
+struct FileSlot {
+    file: Option<Arc<File>>,
+    /// It is open for writing, or has another name for now: whoever keeps it closes it.
+    kept: bool,
+}
 
 /// One segment of a log.
 #[derive(Debug)]
@@ -59,7 +69,7 @@ pub(crate) struct Segment {
     index_version: AtomicU64,
     /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until somebody asks.
     newest_ms: AtomicI64,
-    file: Mutex<Option<Arc<File>>>,
+    file: Mutex<FileSlot>,
     /// What its batches are held against; looked up when first asked for.
     guard: Mutex<Option<Guard>>,
     used: AtomicBool,
@@ -87,7 +97,7 @@ impl Segment {
             index: RwLock::new(None),
             index_version: AtomicU64::new(0),
             newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
-            file: Mutex::new(None),
+            file: Mutex::default(),
             guard: Mutex::new(None),
             used: AtomicBool::new(false),
             retired: AtomicBool::new(false),
@@ -142,29 +152,48 @@ impl Segment {
             .map(|name| self.dir.join(name))
     }
 
-    /// The file, opened for reading when it is not open yet.
+    /// The file, opened for reading when it is not open yet. To be held for one call only: what is
+    /// held cannot be closed (`open_files.rs`).
     pub(crate) fn file(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<Arc<File>> {
+        let opened = self.open_file(disk, pool);
+        opened.map_err(|error| Error::io(&self.log_path(), "open", error))
+    }
+
+    /// The same in the terms of the disk.
+    fn open_file(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> std::io::Result<Arc<File>> {
         let mut slot = self.file.lock();
-        if let Some(file) = &*slot {
+        if let Some(file) = &slot.file {
             self.used.store(true, Ordering::Relaxed);
             return Ok(Arc::clone(file));
         }
-        let path = self.log_path();
-        let file = Arc::new(disk.open(&path, Access::Read).at(&path, "open")?);
+        let file = Arc::new(disk.open(&self.log_path(), Access::Read)?);
         // A segment that took its place may have been opened under its name.
         if self.is_gone() {
-            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Error::io(&path, "open", gone));
+            return Err(std::io::ErrorKind::NotFound.into());
         }
-        *slot = Some(Arc::clone(&file));
+        *slot = FileSlot {
+            file: Some(Arc::clone(&file)),
+            kept: false,
+        };
         drop(slot);
         pool.opened(self);
         Ok(file)
     }
 
-    /// Keeps a file that is open for writing, until [`Self::close_file`].
+    /// The file, if it is open.
+    fn open_already(&self) -> Option<Arc<File>> {
+        let file = self.file.lock().file.clone()?;
+        self.used.store(true, Ordering::Relaxed);
+        Some(file)
+    }
+
+    /// Keeps a file that is open for writing, or that has another name for now, until
+    /// [`Self::close_file`].
     pub(crate) fn keep_file(&self, file: &Arc<File>) {
-        *self.file.lock() = Some(Arc::clone(file));
+        *self.file.lock() = FileSlot {
+            file: Some(Arc::clone(file)),
+            kept: true,
+        };
     }
 
     /// Says whether the segment is the active one, whose indexes must not be forgotten.
@@ -174,7 +203,37 @@ impl Segment {
 
     /// Closes the file, and forgets the indexes of a sealed segment.
     pub(crate) fn close_file(&self) {
-        *self.file.lock() = None;
+        *self.file.lock() = FileSlot::default();
+        self.forget_what_was_read();
+    }
+
+    /// Ends what [`Self::keep_file`] began, for a segment that is held by its log and by the caller.
+    /// Where somebody else holds it too, to read it, the file stays open like one that was opened
+    /// to be read: it may be unlinked before the next read.
+    pub(crate) fn release_file(self: &Arc<Self>, pool: &OpenFiles) {
+        if Arc::strong_count(self) <= 2 {
+            self.close_file();
+            return;
+        }
+        let mut slot = self.file.lock();
+        if std::mem::take(&mut slot.kept) {
+            drop(slot);
+            pool.opened(self);
+        }
+    }
+
+    /// The same for a file that was opened to be read, and by nobody else is kept.
+    fn close_if_read(&self) {
+        let mut slot = self.file.lock();
+        if slot.kept {
+            return;
+        }
+        *slot = FileSlot::default();
+        drop(slot);
+        self.forget_what_was_read();
+    }
+
+    fn forget_what_was_read(&self) {
         self.forget_digest();
         let mut index = self.index.write();
         if !self.grows.load(Ordering::Acquire) {

@@ -1,56 +1,253 @@
-//! Which sealed segments have a file open: a bounded number, the longest unused closed first.
+//! Which files of the logs of one root stay open: a bounded number, those that were unused for
+//! longest closed first. One set for segments that are appended to and for those that are read.
 //!
-//! Knows nothing about what is read. A reader that holds a file keeps it open by itself; this is
-//! only the pool from which the next reader takes it.
+//! Knows nothing about what is read or written. Whoever works on a file holds it for the length of
+//! one call; between calls nobody holds one, so a file that is closed here is closed.
+//!
+//! 1. A root has at most `max` files open, and all roots of a process together at most half of the
+//!    descriptors that it may have, but for what calls that are under way hold and for files that
+//!    are in use at the very moment.
+//! 2. Closing a file that was appended to may mean a sync. So [`OpenFiles::make_room`] is called
+//!    while no lock of any log is held, and waits for none: a log that is busy is passed over.
+//! 3. Segments that were opened for reading are closed without a sync, by anybody.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use crate::sync::Mutex;
+use crate::disk::{Disk, Owner, open_files_max};
+use crate::sync::{Mutex, OnceLock, for_each_on};
 
 use super::Segment;
 
-/// A bound on the open files (and loaded indexes) of all logs of one root.
-#[derive(Debug)]
-pub(crate) struct OpenFiles {
-    max: usize,
-    opened: Mutex<VecDeque<Weak<Segment>>>,
+/// How many segments of a root stay open that are only read: a reader that goes on and on opens a
+/// file for every 256 KiB at most, so more would not make it faster.
+const READING_MAX: usize = 32;
+
+/// How many files are closed at once, at most: their syncs run side by side.
+const BATCH_MAX: usize = 32;
+
+/// Logs that are gone are dropped from a queue when it has grown by this much, or doubled.
+const PRUNE_MIN: usize = 64;
+
+/// A log that has files open for writing.
+pub(crate) trait Writes: Send + Sync {
+    /// Whether it was appended to since this was asked last.
+    fn take_used(&self) -> bool;
+
+    /// Whether closing what is open means a sync, most likely.
+    fn needs_sync(&self) -> bool;
+
+    /// Closes what is open for writing, synced first where that is due. False when something still
+    /// is open: the log is busy, or a call failed. Waits for nobody's turn.
+    fn close_synced(&self) -> bool;
 }
 
+/// The bound on the open files (and loaded indexes) of all logs of one root.
+#[derive(Debug)]
+pub(crate) struct OpenFiles {
+    disk: Disk,
+    owner: Owner,
+    max: usize,
+    reading: Mutex<VecDeque<Weak<Segment>>>,
+    writing: Mutex<Writing>,
+}
+
+/// The logs that have files open for writing, each once.
+#[derive(Default)]
+struct Writing {
+    logs: VecDeque<Weak<dyn Writes>>,
+    prune_at: usize,
+}
+
+impl std::fmt::Debug for Writing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writing")
+            .field("logs", &self.logs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The roots that are open in this process, and which of them gives next.
+#[derive(Default)]
+struct Roots {
+    all: Vec<Weak<OpenFiles>>,
+    next: usize,
+}
+
+/// Of the operating system alone: a simulated disk takes no descriptors.
+static ROOTS: OnceLock<Mutex<Roots>> = OnceLock::new();
+
 impl OpenFiles {
-    /// Keeps at most `max` sealed segments open.
-    pub(crate) fn new(max: usize) -> Self {
-        Self {
-            max: max.max(1),
-            opened: Mutex::new(VecDeque::new()),
+    /// The bound for a root on a disk; without `max`, what the process may have.
+    pub(crate) fn new(disk: &Disk, max: Option<u64>) -> Arc<Self> {
+        let most = open_files_max();
+        let max = max.and_then(|max| usize::try_from(max).ok());
+        let files = Arc::new(Self {
+            disk: disk.clone(),
+            owner: Owner::here(),
+            max: max.map_or(most, |max| max.clamp(1, most)),
+            reading: Mutex::default(),
+            writing: Mutex::default(),
+        });
+        if disk.open_files_of_process().is_some() {
+            let mut roots = ROOTS.get_or_init(Mutex::default).lock();
+            roots.all.retain(|root| root.strong_count() > 0);
+            roots.all.push(Arc::downgrade(&files));
+        }
+        files
+    }
+
+    /// Whether the next file would be one too many.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_root_full() || self.is_process_full()
+    }
+
+    fn is_root_full(&self) -> bool {
+        self.disk.open_files() >= self.max
+    }
+
+    fn is_process_full(&self) -> bool {
+        let all = self.disk.open_files_of_process();
+        all.is_some_and(|all| all >= open_files_max())
+    }
+
+    /// Closes files until there is room for another one, if that can be (1). The caller holds no
+    /// lock of any log (2).
+    pub(crate) fn make_room(&self) {
+        while self.is_root_full() && (self.close_some(false) || self.close_some(true)) {}
+        if self.is_process_full() {
+            self.take_from_others();
         }
     }
 
-    /// Notes that a segment was opened; closes others when that is one too many.
+    /// Has the roots of the process close files in turn: those first that are not in use.
+    #[cold]
+    fn take_from_others(&self) {
+        for forced in [false, true] {
+            let roots = Roots::in_turn();
+            for root in &roots {
+                while self.is_process_full() && root.close_some(forced) {}
+                if !self.is_process_full() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes some of the files that were unused for longest: an eighth of what may be open, so that
+    /// syncs are made side by side and not one for every file that is opened. One that was used
+    /// since its turn came last is given another turn, unless that is `forced`. False when there is
+    /// nothing to close.
+    fn close_some(&self, forced: bool) -> bool {
+        let batch = self.next_to_close(forced);
+        let waiting = batch.iter().filter(|log| log.needs_sync()).count();
+        let threads = if waiting > 1 {
+            self.disk.calls_at_once()
+        } else {
+            1
+        };
+        let closed = for_each_on(threads, &batch, |log| log.close_synced());
+        let mut any = false;
+        for (log, closed) in batch.iter().zip(closed) {
+            any |= closed;
+            if !closed {
+                self.writing.lock().logs.push_back(Arc::downgrade(log));
+            }
+        }
+        any || self.close_one_reading(forced)
+    }
+
+    /// Takes out of the queue what is to be closed next.
+    fn next_to_close(&self, forced: bool) -> Vec<Arc<dyn Writes>> {
+        let most = (self.max / 8).clamp(1, BATCH_MAX);
+        let turns = self.writing.lock().logs.len();
+        let mut batch = Vec::new();
+        for _ in 0..turns {
+            let Some(oldest) = self.writing.lock().logs.pop_front() else {
+                break;
+            };
+            // Without the queue's lock: logs take it while they hold their own.
+            match oldest.upgrade() {
+                None => {}
+                Some(log) if forced || !log.take_used() => batch.push(log),
+                Some(_) => self.writing.lock().logs.push_back(oldest),
+            }
+            if batch.len() >= most {
+                break;
+            }
+        }
+        batch
+    }
+
+    fn close_one_reading(&self, forced: bool) -> bool {
+        let turns = self.reading.lock().len();
+        for _ in 0..turns {
+            let Some(oldest) = self.reading.lock().pop_front() else {
+                break;
+            };
+            let Some(segment) = oldest.upgrade() else {
+                continue;
+            };
+            if forced || !segment.take_used() {
+                segment.close_if_read();
+                return true;
+            }
+            self.reading.lock().push_back(oldest);
+        }
+        false
+    }
+
+    /// Notes a log that opened a file for writing, and that is in no queue. It leaves the queue
+    /// when [`Writes::close_synced`] was true.
+    pub(crate) fn opened_to_write(&self, log: Weak<dyn Writes>) {
+        let mut writing = self.writing.lock();
+        if writing.logs.len() >= writing.prune_at.max(PRUNE_MIN) {
+            writing.logs.retain(|log| log.strong_count() > 0);
+            writing.prune_at = writing.logs.len().saturating_mul(2);
+        }
+        writing.logs.push_back(log);
+    }
+
+    /// Notes that a segment was opened to be read; closes others when that is one too many.
     ///
     /// A segment that was read since its turn came last gets another turn.
     pub(crate) fn opened(&self, segment: &Arc<Segment>) {
+        let most = READING_MAX.min(self.max / 4).max(1);
         let mut closing = Vec::new();
-        let mut opened = self.opened.lock();
-        opened.push_back(Arc::downgrade(segment));
-        let mut turns = opened.len();
-        while opened.len() > self.max && turns > 0 {
+        let mut reading = self.reading.lock();
+        reading.push_back(Arc::downgrade(segment));
+        let mut turns = reading.len();
+        while reading.len() > most && turns > 0 {
             turns -= 1;
-            let Some(oldest) = opened.pop_front() else {
+            let Some(oldest) = reading.pop_front() else {
                 break;
             };
             let Some(oldest) = oldest.upgrade() else {
                 continue;
             };
             if oldest.take_used() && turns > 0 {
-                opened.push_back(Arc::downgrade(&oldest));
+                reading.push_back(Arc::downgrade(&oldest));
             } else {
                 closing.push(oldest);
             }
         }
-        drop(opened);
+        drop(reading);
         for segment in closing {
-            segment.close_file();
+            segment.close_if_read();
         }
+    }
+}
+
+impl Roots {
+    /// The open roots of the process, another one first each time.
+    fn in_turn() -> Vec<Arc<OpenFiles>> {
+        let mut roots = ROOTS.get_or_init(Mutex::default).lock();
+        let open = roots.all.iter().filter_map(Weak::upgrade);
+        // Behind a fork, the roots of the process that was forked are none of this one's business.
+        let mut open: Vec<_> = open.filter(|root| root.owner.is_here()).collect();
+        roots.next = roots.next.wrapping_add(1);
+        let first = roots.next.checked_rem(open.len()).unwrap_or_default();
+        open.rotate_left(first);
+        open
     }
 }

@@ -25,7 +25,7 @@ fn batch(offset: Offset) -> Vec<u8> {
 }
 
 /// A segment of so many batches, which may be published later.
-fn segment(count: u64) -> (Disk, OpenFiles, Arc<Segment>, Vec<Position>) {
+fn segment(count: u64) -> (Disk, Arc<OpenFiles>, Arc<Segment>, Vec<Position>) {
     let disk = Sim::new().disk();
     let segment = Arc::new(Segment::sealed(Path::new("/").into(), 0, Position::ZERO, 0));
     let file = disk.create(&segment.log_path()).unwrap();
@@ -36,7 +36,8 @@ fn segment(count: u64) -> (Disk, OpenFiles, Arc<Segment>, Vec<Position>) {
         file.write_at(at.0, &bytes).unwrap();
         ends.push(at.plus(bytes.len()));
     }
-    (disk, OpenFiles::new(4), segment, ends)
+    let files = OpenFiles::new(&disk, Some(4));
+    (disk, files, segment, ends)
 }
 
 fn entries(segment: &Segment) -> (usize, usize) {

@@ -252,26 +252,24 @@ impl TopicShared {
         applied
     }
 
-    /// Opens all logs and gives what that found; a log that cannot be opened is reported, and
-    /// answers the error to whoever uses it.
-    pub(crate) fn open_all(&self) -> OpenReport {
+    /// Opens the log of a partition and gives what that found; a log that cannot be opened is
+    /// reported, and answers the error to whoever uses it.
+    pub(crate) fn open_partition(&self, partition: PartitionId) -> OpenReport {
         let mut report = OpenReport {
             clean: true,
             ..OpenReport::default()
         };
-        for (partition, _) in self.partitions.iter() {
-            let dir = self.dir(partition);
-            if self.sparse && !dir.exists(&self.host.disk).unwrap_or(true) {
-                continue;
-            }
-            match self.log(partition) {
-                Ok(log) => report.merge(log.open_report().clone()),
-                Err(error) => {
-                    report.clean = false;
-                    let path = dir.path().to_path_buf();
-                    let reason = error.to_string();
-                    report.events.push(OpenEvent::LogUnusable { path, reason });
-                }
+        let dir = self.dir(partition);
+        if self.sparse && !dir.exists(&self.host.disk).unwrap_or(true) {
+            return report;
+        }
+        match self.log(partition) {
+            Ok(log) => report.merge(log.open_report().clone()),
+            Err(error) => {
+                report.clean = false;
+                let path = dir.path().to_path_buf();
+                let reason = error.to_string();
+                report.events.push(OpenEvent::LogUnusable { path, reason });
             }
         }
         report
@@ -297,20 +295,20 @@ impl TopicShared {
 
     /// The topic is gone: its logs are closed, and every call says so from now on.
     pub(crate) fn delete(&self) {
-        // What a closing log cannot write any more will not be missed.
-        drop(self.end(DELETED));
+        self.begin_end(DELETED);
+        for partition in 0..self.partition_count() {
+            // What a closing log cannot write any more will not be missed.
+            drop(self.close_log(partition));
+        }
     }
 
-    /// The broker closes: every file is left at its last entry, synced.
-    pub(crate) fn close(&self) -> Result<()> {
-        let closed = self.end(CLOSED);
-        if self.mode == OpenMode::Read || !self.unsynced.swap(false, Ordering::Relaxed) {
+    /// The broker closes: every file of a partition is left at its last entry, synced.
+    pub(crate) fn close_partition(&self, partition: PartitionId) -> Result<()> {
+        let closed = self.close_log(partition);
+        if self.mode == OpenMode::Read || !self.unsynced.load(Ordering::Relaxed) {
             return closed;
         }
-        for (partition, _) in self.partitions.iter() {
-            self.dir(partition).sync(&self.host.disk)?;
-        }
-        closed
+        closed.and(self.dir(partition).sync(&self.host.disk))
     }
 
     /// The broker is about to close: no more logs are opened, and what takes long in those that are
@@ -334,14 +332,10 @@ impl TopicShared {
         }
     }
 
-    fn end(&self, how: u32) -> Result<()> {
-        self.begin_end(how);
-        let mut result = Ok(());
-        for (_, slot) in self.partitions.iter() {
-            let closed = slot.if_open(Log::close_managed).unwrap_or(Ok(()));
-            result = result.and(closed);
-        }
-        result
+    fn close_log(&self, partition: PartitionId) -> Result<()> {
+        let slot = self.partitions.get(partition);
+        let closed = slot.and_then(|slot| slot.if_open(Log::close_managed));
+        closed.unwrap_or(Ok(()))
     }
 
     /// What the topic looks like from outside.

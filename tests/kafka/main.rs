@@ -23,6 +23,7 @@ mod jars;
 mod keys;
 mod large;
 mod model;
+mod producers;
 mod random;
 mod segments;
 mod to_and_fro;

@@ -11,18 +11,20 @@
 //! | `alone.rs` | whether what a broker left is all of its cluster: else it is only looked at |
 //! | `back.rs` | taking over what a broker left |
 //! | `out.rs` | what a broker finds: checkpoints and metadata |
+//! | `producers.rs` | what a broker finds about producers, beside the logs |
 //!
 //! 1. Open: every check that can refuse comes first. Then `ottla.root` keeps the ids, durably, and
 //!    then brokers are kept away; nothing else is changed before.
 //! 2. Close: when everything else is synced, the checkpoints and the metadata are written, then
-//!    `ottla.root` with what the metadata log looks like, then `.kafka_cleanshutdown`, and last
-//!    `meta.properties`. A crash anywhere before leaves brokers kept away; opening and closing the
-//!    root heals it.
+//!    `ottla.root` with what the metadata log looks like, then `.kafka_cleanshutdown` (unless a
+//!    broker must scan the logs), and last `meta.properties`. A crash anywhere before leaves
+//!    brokers kept away; opening and closing the root heals it.
 
 mod alone;
 mod back;
 mod kafka;
 mod out;
+mod producers;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -252,6 +254,8 @@ pub(super) fn leave_rest(
     if !found.newer {
         return keep_brokers_away(disk, root);
     }
+    // What is known of producers is older than what the broker wrote.
+    producers::forget(disk, root)?;
     // The mark of a clean end is needed until everything is taken over.
     back::take_over(host, root, found, catalog, config)?;
     own.importing = false;
@@ -274,11 +278,14 @@ pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState) -> Result<()> {
     let mut own = RootFile::decode(&bytes.unwrap_or_default())
         .map_err(|reason| Error::corrupt(&own_path, 0, reason))?;
     out::write(root, catalog, &own.identity)?;
+    let scanned = producers::write(root, catalog)?;
     own.metadata = metadata_files(disk, path)?;
     write_root(disk, path, &own)?;
     let clean = path.join(file_name::CLEAN_SHUTDOWN);
-    let text = properties::encode_clean_shutdown(NO_EPOCH);
-    replace_if_other(disk, &clean, text.as_bytes())?;
+    if scanned {
+        let text = properties::encode_clean_shutdown(NO_EPOCH);
+        replace_if_other(disk, &clean, text.as_bytes())?;
+    }
     let meta = MetaProperties::Formatted(own.identity);
     replace_if_other(
         disk,

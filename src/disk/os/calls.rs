@@ -144,6 +144,25 @@ pub(in crate::disk) fn on_fork(_: extern "C" fn()) -> bool {
     true
 }
 
+/// How many descriptors this process may have open at a time; `None` where there is no limit, or
+/// none that the system says.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "std has no getrlimit")]
+pub(in crate::disk) fn descriptors_max() -> Option<usize> {
+    // SAFETY: `rlimit` is a C struct of integers, for which all zeros is a value.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: `limit` is an `rlimit` that nobody else sees, which the call fills or leaves as it
+    // is.
+    let outcome = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let limited = outcome == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
+    limited.then(|| usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+}
+
+#[cfg(not(unix))]
+pub(in crate::disk) fn descriptors_max() -> Option<usize> {
+    None
+}
+
 /// An open-file-description lock on the whole file, for writing: false when somebody has one, or
 /// a POSIX record lock, as a JVM takes. It belongs to the open file, so it also keeps out a second
 /// handle of this process, and ends with the last copy of the descriptor at the latest.

@@ -19,6 +19,7 @@ use std::path::Path;
 
 use super::{calls, open_regular};
 use crate::disk::Owner;
+use crate::disk::open_count::{OpenCount, Opened};
 
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
@@ -34,12 +35,16 @@ pub(crate) struct OsLock {
 struct Held {
     file: File,
     owner: Owner,
+    _opened: Opened,
 }
 
 impl Held {
-    fn new(file: File) -> Self {
-        let owner = Owner::here();
-        Self { file, owner }
+    fn new(file: File, open: &OpenCount) -> Self {
+        Self {
+            file,
+            owner: Owner::here(),
+            _opened: open.opened(),
+        }
     }
 }
 
@@ -59,8 +64,8 @@ const ATTEMPTS: u32 = 8;
 
 impl OsLock {
     /// Takes the lock, or answers `None` when somebody has any layer of it.
-    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
-        let directory = match lock_directory(path) {
+    pub(super) fn take(path: &Path, open: &OpenCount) -> io::Result<Option<Self>> {
+        let directory = match lock_directory(path, open) {
             Layer::Held(directory) => Some(directory),
             Layer::Refused => return Ok(None),
             Layer::Missing => None,
@@ -68,13 +73,13 @@ impl OsLock {
         for _ in 0..ATTEMPTS {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
-            let file = open_regular(path, &mut options)?.file;
+            let file = open_regular(path, &mut options)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let file = Held::new(file);
+            let file = Held::new(file, open);
             if !calls::lock_description(&file.file)? {
                 return Ok(None);
             }
@@ -102,7 +107,7 @@ enum Layer {
 
 /// (L1). A file system that cannot lock a directory leaves it to the other layers.
 #[cfg(unix)]
-fn lock_directory(path: &Path) -> Layer {
+fn lock_directory(path: &Path, open: &OpenCount) -> Layer {
     let directory = OpenOptions::new()
         .read(true)
         .open(crate::disk::parent(path));
@@ -110,14 +115,14 @@ fn lock_directory(path: &Path) -> Layer {
         return Layer::Missing;
     };
     match directory.try_lock() {
-        Ok(()) => Layer::Held(Held::new(directory)),
+        Ok(()) => Layer::Held(Held::new(directory, open)),
         Err(TryLockError::WouldBlock) => Layer::Refused,
         Err(TryLockError::Error(_)) => Layer::Missing,
     }
 }
 
 #[cfg(not(unix))]
-fn lock_directory(_: &Path) -> Layer {
+fn lock_directory(_: &Path, _: &OpenCount) -> Layer {
     Layer::Missing
 }
 

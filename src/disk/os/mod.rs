@@ -12,20 +12,31 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use super::open_count::{OpenCount, Opened};
 use super::{Access, Entry, EntryKind, LiesOn, advance};
 use crate::types::Timestamp;
 
-pub(super) use calls::on_fork;
+pub(super) use calls::{descriptors_max, on_fork};
 pub(super) use lock::OsLock;
 
 /// The operating system's disk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OsDisk;
+#[derive(Clone, Debug)]
+pub(crate) struct OsDisk {
+    open: OpenCount,
+}
 
 /// An open file of the operating system.
 #[derive(Debug)]
 pub(crate) struct OsFile {
     file: fs::File,
+    _opened: Opened,
+}
+
+/// An open directory of the operating system.
+#[derive(Debug)]
+pub(crate) struct OsDir {
+    #[cfg(unix)]
+    dir: fs::File,
 }
 
 #[expect(
@@ -33,7 +44,21 @@ pub(crate) struct OsFile {
     reason = "the same calls as the simulation, which keeps its files in itself"
 )]
 impl OsDisk {
-    pub(super) fn create_dir(self, dir: &Path) -> io::Result<()> {
+    pub(super) fn new() -> Self {
+        Self {
+            open: OpenCount::of_process(),
+        }
+    }
+
+    pub(super) fn lock(&self, path: &Path) -> io::Result<Option<OsLock>> {
+        OsLock::take(path, &self.open)
+    }
+
+    pub(super) fn open_count(&self) -> &OpenCount {
+        &self.open
+    }
+
+    pub(super) fn create_dir(&self, dir: &Path) -> io::Result<()> {
         match fs::create_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if fs::metadata(dir)?.is_dir() {
@@ -46,7 +71,7 @@ impl OsDisk {
         }
     }
 
-    pub(super) fn list(self, dir: &Path) -> io::Result<Vec<Entry>> {
+    pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
@@ -62,38 +87,40 @@ impl OsDisk {
         Ok(entries)
     }
 
-    pub(super) fn open(self, path: &Path, access: Access) -> io::Result<OsFile> {
+    pub(super) fn open(&self, path: &Path, access: Access) -> io::Result<OsFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(access == Access::Write);
-        open_regular(path, &mut options)
+        self.counted(open_regular(path, &mut options)?)
     }
 
     /// Does not look what it is: a pipe has no front, and of a device come bytes.
-    pub(super) fn read_front(self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
-        open_at_once(path, OpenOptions::new().read(true))?.read_at(0, buf)
+    pub(super) fn read_front(&self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
+        let front = open_at_once(path, OpenOptions::new().read(true))?;
+        read_at(&front, 0, buf)
     }
 
-    pub(super) fn create(self, path: &Path) -> io::Result<OsFile> {
+    pub(super) fn create(&self, path: &Path) -> io::Result<OsFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
-        open_regular(path, &mut options)
+        self.counted(open_regular(path, &mut options)?)
     }
 
-    pub(super) fn rename(self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
 
-    pub(super) fn remove_file(self, path: &Path) -> io::Result<()> {
+    pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
 
-    pub(super) fn remove_dir(self, dir: &Path) -> io::Result<()> {
+    pub(super) fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         fs::remove_dir(dir)
     }
 
     #[cfg(unix)]
-    pub(super) fn sync_dir(self, dir: &Path) -> io::Result<()> {
-        OpenOptions::new().read(true).open(dir)?.sync_all()
+    pub(super) fn open_dir(&self, dir: &Path) -> io::Result<OsDir> {
+        let dir = OpenOptions::new().read(true).open(dir)?;
+        Ok(OsDir { dir })
     }
 
     #[cfg(not(unix))]
@@ -101,11 +128,11 @@ impl OsDisk {
         clippy::unnecessary_wraps,
         reason = "the same call as where it can fail"
     )]
-    pub(super) fn sync_dir(self, _: &Path) -> io::Result<()> {
-        Ok(())
+    pub(super) fn open_dir(&self, _: &Path) -> io::Result<OsDir> {
+        Ok(OsDir {})
     }
 
-    pub(super) fn exists(self, path: &Path) -> io::Result<bool> {
+    pub(super) fn exists(&self, path: &Path) -> io::Result<bool> {
         match fs::symlink_metadata(path) {
             Ok(_) => Ok(true),
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -113,24 +140,32 @@ impl OsDisk {
         }
     }
 
-    pub(super) fn file_len(self, path: &Path) -> io::Result<u64> {
+    pub(super) fn file_len(&self, path: &Path) -> io::Result<u64> {
         Ok(fs::symlink_metadata(path)?.len())
     }
 
-    pub(super) fn modified(self, path: &Path) -> io::Result<Timestamp> {
+    pub(super) fn modified(&self, path: &Path) -> io::Result<Timestamp> {
         Ok(Timestamp::from(fs::symlink_metadata(path)?.modified()?))
     }
 
-    pub(super) fn set_modified(self, path: &Path, time: Timestamp) -> io::Result<()> {
-        let file = self.open(path, Access::Write)?.file;
-        file.set_modified(time.to_system())
+    pub(super) fn set_modified(&self, path: &Path, time: Timestamp) -> io::Result<()> {
+        let opened = self.open(path, Access::Write)?;
+        opened.file.set_modified(time.to_system())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the end of calls that can fail")]
+    fn counted(&self, file: fs::File) -> io::Result<OsFile> {
+        Ok(OsFile {
+            file,
+            _opened: self.open.opened(),
+        })
     }
 }
 
 /// Opens what is a regular file. A pipe or device in its place is seen, and refused.
-fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> {
     let opened = open_at_once(path, options)?;
-    if opened.file.metadata()?.is_file() {
+    if opened.metadata()?.is_file() {
         Ok(opened)
     } else {
         Err(not_a_file())
@@ -138,7 +173,7 @@ fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
 }
 
 /// Opens a file. A pipe or device in its place is opened without waiting for its other end.
-fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
+fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -149,7 +184,7 @@ fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<OsFile> {
         return Err(not_a_file());
     }
     match options.open(path) {
-        Ok(file) => Ok(OsFile { file }),
+        Ok(file) => Ok(file),
         Err(error) if is_another_kind(&error) => Err(not_a_file()),
         Err(error) => Err(error),
     }
@@ -168,6 +203,37 @@ fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
+/// Reads until `buf` is full or the file ends.
+fn read_at(file: &fs::File, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match calls::pread(file, rest, advance(position, done)) {
+            Ok(0) => break,
+            Ok(read) => done = done.saturating_add(read),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+impl OsDir {
+    #[cfg(unix)]
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+
+    #[cfg(not(unix))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "the same call as where it can fail"
+    )]
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl OsFile {
     /// The system's handle, for a map.
     pub(super) fn file(&self) -> &fs::File {
@@ -175,16 +241,7 @@ impl OsFile {
     }
 
     pub(super) fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match calls::pread(&self.file, rest, advance(position, done)) {
-                Ok(0) => break,
-                Ok(read) => done = done.saturating_add(read),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
+        read_at(&self.file, position, buf)
     }
 
     pub(super) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {

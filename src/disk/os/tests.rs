@@ -145,7 +145,9 @@ fn an_unlinked_or_replaced_lock_file_lets_nobody_in() {
 fn a_lock_is_given_back_although_its_descriptors_live_on_in_copies() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(".lock");
-    let lock = super::OsLock::take(&path).unwrap().unwrap();
+    let lock = super::OsLock::take(&path, &super::OpenCount::of_process())
+        .unwrap()
+        .unwrap();
     let copies = lock.copies();
     assert_eq!(copies.len(), 2);
     assert!(!is_free(&path));

@@ -12,6 +12,7 @@ use super::fault::{Failure, Kind};
 use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId};
 use super::state::State;
 use super::{Sim, to_usize};
+use crate::disk::open_count::Opened;
 use crate::disk::{Access, Entry, EntryKind, advance};
 use crate::sync::MutexGuard;
 use crate::types::Timestamp;
@@ -23,6 +24,20 @@ pub(crate) struct SimFile {
     node: NodeId,
     path: Arc<Path>,
     access: Access,
+    _opened: Arc<Opened>,
+}
+
+/// An open directory of the simulation.
+#[derive(Debug)]
+pub(crate) struct SimDir {
+    sim: Sim,
+    path: Arc<Path>,
+}
+
+impl SimDir {
+    pub(in crate::disk) fn sync(&self) -> io::Result<()> {
+        self.sim.sync_dir(&self.path)
+    }
 }
 
 /// A mapped window of the simulation.
@@ -109,6 +124,15 @@ impl Sim {
             node,
             path: Arc::from(path),
             access,
+            _opened: Arc::new(self.open_count().opened()),
+        }
+    }
+
+    /// Opening a directory is no operation: only its sync changes what a power cut leaves.
+    pub(in crate::disk) fn open_dir(&self, dir: &Path) -> SimDir {
+        SimDir {
+            sim: self.clone(),
+            path: Arc::from(dir),
         }
     }
 
@@ -152,7 +176,7 @@ impl Sim {
         state.change_names(parent, NameChange::Unlink { name })
     }
 
-    pub(in crate::disk) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let (mut state, failure) = self.begin(Kind::SyncDir, dir)?;
         let node = state.lookup(dir)?;
         state.dir(node)?;

@@ -40,11 +40,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::open_count::OpenCount;
 use super::{Disk, advance};
 use crate::sync::{Mutex, MutexGuard};
 use crate::types::{Timestamp, to_usize};
 
-pub(crate) use calls::{SimFile, SimLock, SimMap};
+pub(crate) use calls::{SimDir, SimFile, SimLock, SimMap};
 pub(crate) use crash::Choice;
 #[cfg(test)]
 pub(crate) use crash::Fate;
@@ -72,6 +73,7 @@ struct Shared {
     watcher: Mutex<Option<Watcher>>,
     #[cfg(test)]
     hold: Mutex<Option<Arc<Hold>>>,
+    open: OpenCount,
     /// What the power cut left that this disk was found after.
     born_of: Option<Choice>,
 }
@@ -99,6 +101,7 @@ impl Sim {
                 watcher: Mutex::new(None),
                 #[cfg(test)]
                 hold: Mutex::new(None),
+                open: OpenCount::alone(),
                 born_of,
             }),
         }
@@ -106,6 +109,10 @@ impl Sim {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock()
+    }
+
+    pub(in crate::disk) fn open_count(&self) -> &OpenCount {
+        &self.shared.open
     }
 
     /// The disk as the code under test sees it.

@@ -64,6 +64,11 @@ impl LogRecord {
         self.encoded_headers().iter()
     }
 
+    /// The bytes of its key, value and headers as they are stored.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        crate::types::to_u64(self.tail.len())
+    }
+
     /// The key as a slice that lives on without this record. Copies nothing, and pins what
     /// this record pins.
     #[must_use]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::types::{PartitionId, SettingValue};
 
-use super::partition::{TopicPartition, TopicShape};
+use super::partition::{PartitionKey, TopicShape};
 
 /// How the partitions of a group are shared out. Kafka's `partition.assignment.strategy`.
 ///
@@ -60,7 +60,7 @@ pub(super) struct Candidate<'a> {
     /// The topics it subscribed to.
     pub(super) topics: &'a BTreeSet<Arc<str>>,
     /// The partitions it has, or was promised. Where two claim one, neither keeps it.
-    pub(super) previous: &'a BTreeSet<TopicPartition>,
+    pub(super) previous: &'a BTreeSet<PartitionKey>,
 }
 
 /// A partition by the place of its topic in the list: what the rules work on.
@@ -78,7 +78,7 @@ pub(super) fn assign(
     assignor: Assignor,
     members: &[Candidate<'_>],
     topics: &[TopicShape],
-) -> Vec<BTreeSet<TopicPartition>> {
+) -> Vec<BTreeSet<PartitionKey>> {
     let table = Table::new(members, topics);
     let mut deal = vec![BTreeSet::new(); members.len()];
     match assignor {

@@ -9,7 +9,7 @@ use crate::types::TopicId;
 /// Members as `(topics, what they had)`, topics as `(name, partitions)`.
 #[derive(Clone, Debug)]
 struct Case {
-    members: Vec<(BTreeSet<Arc<str>>, BTreeSet<TopicPartition>)>,
+    members: Vec<(BTreeSet<Arc<str>>, BTreeSet<PartitionKey>)>,
     topics: Vec<TopicShape>,
 }
 
@@ -21,12 +21,12 @@ fn key(name: &str) -> TopicKey {
 }
 
 /// `t1p0` is partition 0 of t1.
-fn slot(text: &str) -> TopicPartition {
+fn slot(text: &str) -> PartitionKey {
     let (topic, partition) = text.rsplit_once('p').unwrap();
     key(topic).partition(partition.parse().unwrap())
 }
 
-fn slots(text: &str) -> BTreeSet<TopicPartition> {
+fn slots(text: &str) -> BTreeSet<PartitionKey> {
     text.split_whitespace().map(slot).collect()
 }
 
@@ -48,7 +48,7 @@ impl Case {
         self
     }
 
-    fn assign(&self, assignor: Assignor) -> Vec<BTreeSet<TopicPartition>> {
+    fn assign(&self, assignor: Assignor) -> Vec<BTreeSet<PartitionKey>> {
         let candidates: Vec<_> = self
             .members
             .iter()
@@ -199,7 +199,7 @@ fn cases(same_topics: bool) -> impl Strategy<Value = Case> {
 }
 
 /// Every partition that is wanted, once, with somebody who wants it.
-fn check_complete(case: &Case, shares: &[BTreeSet<TopicPartition>]) {
+fn check_complete(case: &Case, shares: &[BTreeSet<PartitionKey>]) {
     let mut seen = BTreeSet::new();
     for ((topics, _), share) in case.members.iter().zip(shares) {
         for slot in share {
@@ -221,20 +221,20 @@ fn check_complete(case: &Case, shares: &[BTreeSet<TopicPartition>]) {
     assert_eq!(seen, there);
 }
 
-fn loads(shares: &[BTreeSet<TopicPartition>]) -> (usize, usize) {
+fn loads(shares: &[BTreeSet<PartitionKey>]) -> (usize, usize) {
     let loads = || shares.iter().map(BTreeSet::len);
     (loads().min().unwrap_or(0), loads().max().unwrap_or(0))
 }
 
 /// What members may keep: there, wanted, and claimed by nobody else.
-fn claims(case: &Case) -> Vec<BTreeSet<TopicPartition>> {
-    let there = |slot: &TopicPartition| {
+fn claims(case: &Case) -> Vec<BTreeSet<PartitionKey>> {
+    let there = |slot: &PartitionKey| {
         case.topics
             .iter()
             .any(|shape| shape.key == slot.topic && slot.partition < shape.partitions)
     };
-    let claimed = |slot: &TopicPartition| {
-        let by = |(topics, had): &&(BTreeSet<Arc<str>>, BTreeSet<TopicPartition>)| {
+    let claimed = |slot: &PartitionKey| {
+        let by = |(topics, had): &&(BTreeSet<Arc<str>>, BTreeSet<PartitionKey>)| {
             topics.contains(&slot.topic.name) && had.contains(slot)
         };
         case.members.iter().filter(by).count()
@@ -272,7 +272,7 @@ proptest! {
         // Range balances topic by topic.
         let shares = case.assign(Assignor::Range);
         for shape in &case.topics {
-            let of_topic = |share: &BTreeSet<TopicPartition>| {
+            let of_topic = |share: &BTreeSet<PartitionKey>| {
                 share.iter().filter(|slot| slot.topic == shape.key).cloned().collect()
             };
             let (least, most) = loads(&shares.iter().map(of_topic).collect::<Vec<_>>());
@@ -289,7 +289,7 @@ proptest! {
         let count: usize = shares.iter().map(BTreeSet::len).sum();
         let members = shares.len().max(1);
         // The most that any balanced assignment can keep.
-        let most = |had: &BTreeSet<TopicPartition>| had.len().min(count / members);
+        let most = |had: &BTreeSet<PartitionKey>| had.len().min(count / members);
         let one_more = claims.iter().filter(|had| had.len() > count / members).count();
         let possible = claims.iter().map(most).sum::<usize>() + one_more.min(count % members);
         prop_assert_eq!(kept, possible, "{:?} gives {:?}", case, shares);

@@ -4,17 +4,20 @@
 //! Knows nothing about offsets, logs or threads. Time is passed in; what a call changed for others
 //! shows in [`Membership::moves`], and waking them is the caller's job.
 //!
-//! Rebalancing is always incremental. The assignor says who *is to have* a partition (its target);
-//! a partition *is had* by its owner until the owner lets it go:
+//! Rebalancing is always incremental. The assignor says which partitions a member *should* own (its
+//! target); a partition is *owned* until its owner gives it up:
 //!
-//! 1. A partition has one owner at most, and only a member is an owner.
-//! 2. An owner lets a partition go in a poll of its own, by leaving, or by being thrown out;
-//!    nothing that others do takes it away.
-//! 3. A member takes what it is to have in a poll of its own, once it has no owner.
-//! 4. When nothing changes any more and every member polls twice, everybody has what they are to
-//!    have.
-//! 5. A member that was thrown out (too late to poll, or its static id was taken) is not known any
-//!    more, and its number is never used again: that is the fence.
+//! 1. A partition has at most one owner, and only a member is an owner.
+//! 2. A partition that its owner *holds* (it has polled records from it and not committed them) is
+//!    given up by the owner alone: in a poll of its own, by leaving, or by being removed.
+//! 3. A partition that its owner does not hold passes to the member that should own it in that
+//!    member's poll, unless the owner is in a poll at that moment or wants to be asked first.
+//! 4. A member takes what it should own in a poll of its own, and has no share before its first
+//!    one.
+//! 5. Once membership is stable and every member has polled twice, each owns exactly its target.
+//! 6. A member that was removed (it polled too late, or its static id was taken) is never known
+//!    again, and its number is never used again: that is the fence.
+//! 7. A static member that was dropped keeps its partitions until its session is over.
 
 #[cfg(test)]
 mod tests;
@@ -24,8 +27,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::types::ReadIsolation;
+
 use super::assignor::{Assignor, Candidate, assign};
-use super::partition::{TopicPartition, TopicShape};
+use super::partition::{PartitionKey, TopicKey, TopicShape};
 
 /// One stay of a member in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +49,12 @@ pub(crate) struct Joining {
     pub(crate) static_id: Option<Arc<str>>,
     pub(crate) assignor: Assignor,
     pub(crate) max_poll_interval: Duration,
+    /// How long a static member that was dropped keeps its partitions.
+    pub(crate) session_timeout: Duration,
+    /// What it sees of transactions.
+    pub(crate) isolation: ReadIsolation,
+    /// The member is asked before a partition goes, also one that it does not hold (I3).
+    pub(crate) asked_first: bool,
 }
 
 /// A member, as it is.
@@ -51,21 +62,61 @@ pub(crate) struct Joining {
 pub(crate) struct Member {
     pub(crate) joined: Joining,
     /// What it has.
-    pub(crate) owned: BTreeSet<TopicPartition>,
-    /// What it is to have.
-    pub(crate) target: BTreeSet<TopicPartition>,
-    /// The two are the same: nothing to do for a poll.
+    pub(crate) owned: BTreeSet<PartitionKey>,
+    /// What it should have.
+    target: BTreeSet<PartitionKey>,
+    /// Of what it has, that with polled and uncommitted records (I2).
+    held: BTreeSet<PartitionKey>,
+    /// What others took since its last poll (I3).
+    taken: BTreeSet<PartitionKey>,
+    /// It has polled, or inherits the share of a static member (I4).
+    active: bool,
+    polling: bool,
+    /// `owned` and `target` are the same and nothing was taken: a poll has nothing to do.
     settled: bool,
-    /// When it is thrown out; `None` while it is in a poll.
+    /// When it is removed; `None` while it is in a poll.
     deadline: Option<Instant>,
+}
+
+impl Member {
+    /// Whether somebody else may take a partition of this member now (I3).
+    fn gives_up(&self, partition: &PartitionKey) -> bool {
+        !self.polling
+            && !self.joined.asked_first
+            && !self.held.contains(partition)
+            && !self.target.contains(partition)
+    }
+
+    fn check_settled(&mut self) {
+        self.settled = self.active && self.taken.is_empty() && self.owned == self.target;
+    }
 }
 
 /// What a poll changed for the member that polled. Both are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
-    pub(crate) lost: Vec<TopicPartition>,
-    pub(crate) gained: Vec<TopicPartition>,
+    /// What it gave up now, and what others took since its last poll.
+    pub(crate) lost: Vec<PartitionKey>,
+    pub(crate) gained: Vec<PartitionKey>,
     pub(crate) generation: u64,
+}
+
+/// What a member gives up in a poll.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Willing<'a> {
+    /// Everything that it should not own.
+    Everything,
+    /// Of that, these partitions: it has not been asked about others yet.
+    Only(&'a [PartitionKey]),
+}
+
+impl Willing<'_> {
+    fn includes(self, partition: &PartitionKey) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Only(these) => these.contains(partition),
+        }
+    }
 }
 
 /// Where a group is in its life.
@@ -74,9 +125,10 @@ pub(crate) struct Turn {
 pub enum GroupState {
     /// There are no members.
     Empty,
-    /// Partitions are passing from one member to another; the rest are read as ever.
+    /// Partitions pass from one member to another, or a member has not polled yet. All other
+    /// partitions are read as before.
     Rebalancing,
-    /// Every member has what it is to have.
+    /// Every member owns exactly the partitions that it should.
     Stable,
 }
 
@@ -88,11 +140,13 @@ pub(crate) struct Membership {
     moves: u64,
     members: BTreeMap<MemberId, Member>,
     topics: Vec<TopicShape>,
-    owners: BTreeMap<TopicPartition, MemberId>,
+    owners: BTreeMap<PartitionKey, MemberId>,
+    /// The newest member of each static id that ever joined.
+    static_ids: BTreeMap<Arc<str>, MemberId>,
 }
 
 impl Membership {
-    /// Counts the changes of who is to have what.
+    /// Counts the changes of the targets.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
@@ -130,7 +184,7 @@ impl Membership {
     }
 
     /// Every partition that somebody subscribed to, by topic and number.
-    pub(crate) fn wanted(&self) -> Vec<TopicPartition> {
+    pub(crate) fn wanted(&self) -> Vec<PartitionKey> {
         let names = self.subscriptions();
         let shapes = self
             .topics
@@ -141,39 +195,54 @@ impl Membership {
             .collect()
     }
 
-    /// Whether a member (still) has this static id.
-    pub(crate) fn has_static_id(&self, static_id: &str) -> bool {
-        let mut ids = self
-            .members
-            .values()
-            .filter_map(|member| member.joined.static_id.as_deref());
-        ids.any(|id| id == static_id)
+    /// Whether another member has taken this member's static id since: it is fenced for good.
+    pub(crate) fn is_superseded(&self, id: MemberId, joined: &Joining) -> bool {
+        let newest = joined.static_id.as_ref();
+        newest
+            .and_then(|name| self.static_ids.get(name))
+            .is_some_and(|newest| *newest != id)
     }
 
-    /// Takes a member in; it has nothing yet. Whoever has its static id is thrown out at once, and
-    /// the new one is to have what that one had.
+    /// Adds a member; it has nothing yet, and no share before its first poll. The member that has
+    /// its static id is removed at once, and the new one inherits its share.
     pub(crate) fn join(&mut self, joined: Joining, now: Instant) -> MemberId {
-        self.throw_out_late(now);
-        let same = |(_, member): &(&MemberId, &Member)| {
-            joined.static_id.is_some() && member.joined.static_id == joined.static_id
-        };
-        let before = self.members.iter().find(same).map(|(id, _)| *id);
-        let before = before.and_then(|id| self.remove(id));
+        self.remove_late(now);
         self.joins = self.joins.saturating_add(1);
         let id = MemberId(self.joins);
+        let same = joined
+            .static_id
+            .clone()
+            .and_then(|name| self.static_ids.insert(name, id));
+        let before = same.and_then(|before| self.remove(before));
+        let (target, active) = before.map_or_else(Default::default, |m| (m.target, m.active));
         let member = Member {
             deadline: now.checked_add(joined.max_poll_interval),
             owned: BTreeSet::new(),
+            held: BTreeSet::new(),
+            taken: BTreeSet::new(),
             settled: false,
-            target: before.map(|member| member.target).unwrap_or_default(),
+            polling: false,
+            active,
+            target,
             joined,
         };
         self.members.insert(id, member);
-        self.rebalance();
+        if active {
+            self.rebalance();
+        }
         id
     }
 
-    /// Lets a member go; false when it was not known any more.
+    /// Changes what a member subscribes to. The topics are those of
+    /// [`expect_topics`](Self::expect_topics).
+    pub(crate) fn resubscribe(&mut self, id: MemberId, topics: &BTreeSet<Arc<str>>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.joined.topics.clone_from(topics);
+            self.rebalance();
+        }
+    }
+
+    /// Removes a member that leaves; false when it was not known any more.
     pub(crate) fn leave(&mut self, id: MemberId) -> bool {
         let known = self.remove(id).is_some();
         if known {
@@ -182,8 +251,26 @@ impl Membership {
         known
     }
 
-    /// Throws out who has not polled in time.
-    pub(crate) fn throw_out_late(&mut self, now: Instant) {
+    /// A member was dropped. A static one that owns something keeps it for its session timeout
+    /// (I7) and true is returned; any other one leaves.
+    pub(crate) fn drop_out(&mut self, id: MemberId, now: Instant) -> bool {
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        if member.joined.static_id.is_none() || !member.active {
+            self.leave(id);
+            return false;
+        }
+        // What it polled and did not commit is delivered again, to whichever member is next.
+        member.held.clear();
+        member.polling = false;
+        member.deadline = now.checked_add(member.joined.session_timeout);
+        self.moves = self.moves.wrapping_add(1);
+        true
+    }
+
+    /// Removes the members that have not polled in time.
+    pub(crate) fn remove_late(&mut self, now: Instant) {
         let late = |(_, member): &(&MemberId, &Member)| {
             member.deadline.is_some_and(|deadline| deadline <= now)
         };
@@ -201,8 +288,19 @@ impl Membership {
         }
     }
 
+    /// When a waiting member has to look again whether another one is too late: no deadline that
+    /// is set while it waits can be earlier than this.
+    pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
+        let intervals = self.members.values();
+        let shortest = intervals
+            .map(|member| member.joined.max_poll_interval)
+            .min();
+        let unset = shortest.and_then(|interval| now.checked_add(interval));
+        self.next_deadline().into_iter().chain(unset).min()
+    }
+
     /// When the next member will be too late.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self) -> Option<Instant> {
         self.members
             .values()
             .filter_map(|member| member.deadline)
@@ -212,6 +310,11 @@ impl Membership {
     /// A member, while it is one.
     pub(crate) fn member(&self, id: MemberId) -> Option<&Member> {
         self.members.get(&id)
+    }
+
+    /// The topics that it was told of.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &TopicKey> {
+        self.topics.iter().map(|shape| &shape.key)
     }
 
     /// Says which topics there are, sorted by name, just before a [`join`](Self::join), which
@@ -228,13 +331,42 @@ impl Membership {
         }
     }
 
-    /// A member begins to poll (or looks again while it does): it lets go what it is not to have
-    /// any more (I2), then takes what it is to have and nobody has (I3). `None` when it was thrown
-    /// out (I5).
-    pub(crate) fn poll(&mut self, id: MemberId, now: Instant) -> Option<Turn> {
-        self.throw_out_late(now);
-        let member = self.members.get_mut(&id)?;
+    /// What a member should give up in its poll, before it is asked.
+    pub(crate) fn leaving(&self, id: MemberId) -> Vec<PartitionKey> {
+        let Some(member) = self.members.get(&id).filter(|member| !member.settled) else {
+            return Vec::new();
+        };
+        member.owned.difference(&member.target).cloned().collect()
+    }
+
+    /// A member is in a poll from now on, and nothing is taken from it until
+    /// [`polled`](Self::polled). False when it is no member.
+    pub(crate) fn begin_poll(&mut self, id: MemberId, now: Instant) -> bool {
+        self.remove_late(now);
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        member.polling = true;
         member.deadline = None;
+        if !member.active {
+            member.active = true;
+            self.rebalance();
+        }
+        true
+    }
+
+    /// A member polls: it gives up what it should not own and is `willing` to (I2), then takes what
+    /// it should own and can have (I3, I4). `None` when it was removed (I6).
+    pub(crate) fn poll(
+        &mut self,
+        id: MemberId,
+        now: Instant,
+        willing: Willing<'_>,
+    ) -> Option<Turn> {
+        if !self.begin_poll(id, now) {
+            return None;
+        }
+        let member = self.members.get_mut(&id)?;
         let mut turn = Turn {
             generation: self.generation,
             ..Turn::default()
@@ -242,33 +374,94 @@ impl Membership {
         if member.settled {
             return Some(turn);
         }
-        turn.lost = member.owned.difference(&member.target).cloned().collect();
-        for partition in &turn.lost {
+        let given_up = member.owned.difference(&member.target);
+        let given_up: Vec<_> = given_up
+            .filter(|partition| willing.includes(partition))
+            .cloned()
+            .collect();
+        for partition in &given_up {
             member.owned.remove(partition);
+            member.held.remove(partition);
             self.owners.remove(partition);
             self.moves = self.moves.wrapping_add(1);
         }
-        for partition in &member.target {
-            if !self.owners.contains_key(partition) {
-                turn.gained.push(partition.clone());
-                self.owners.insert(partition.clone(), id);
-                member.owned.insert(partition.clone());
-            }
-        }
-        member.settled = member.owned == member.target;
+        turn.lost = std::mem::take(&mut member.taken).into_iter().collect();
+        turn.lost.extend(given_up);
+        turn.lost.sort();
+        turn.gained = self.take(id);
+        self.members.get_mut(&id)?.check_settled();
         Some(turn)
     }
 
-    /// A member has what it polled for: from now on it has its interval to poll again.
+    /// Takes what a member should own and nobody keeps from it.
+    fn take(&mut self, id: MemberId) -> Vec<PartitionKey> {
+        let Some(member) = self.members.get(&id) else {
+            return Vec::new();
+        };
+        let wanted: Vec<_> = member.target.difference(&member.owned).cloned().collect();
+        let mut gained = Vec::new();
+        for partition in wanted {
+            let owner = self.owners.get(&partition).copied();
+            if let Some(owner) = owner.and_then(|owner| self.members.get_mut(&owner)) {
+                if !owner.gives_up(&partition) {
+                    continue;
+                }
+                owner.owned.remove(&partition);
+                owner.taken.insert(partition.clone());
+                owner.settled = false;
+            }
+            self.owners.insert(partition.clone(), id);
+            gained.push(partition);
+        }
+        if let Some(member) = self.members.get_mut(&id) {
+            member.owned.extend(gained.iter().cloned());
+        }
+        gained
+    }
+
+    /// A member's poll is over: from now on it has its interval to poll again.
     pub(crate) fn polled(&mut self, id: MemberId, now: Instant) {
         if let Some(member) = self.members.get_mut(&id) {
+            member.polling = false;
             member.deadline = now.checked_add(member.joined.max_poll_interval);
+            self.note_free(id);
         }
+    }
+
+    /// Notes whether a member holds a partition (I2).
+    pub(crate) fn hold(&mut self, id: MemberId, partition: &PartitionKey, held: bool) {
+        if let Some(member) = self.members.get_mut(&id) {
+            if held && member.owned.contains(partition) {
+                member.held.insert(partition.clone());
+            } else if !held {
+                member.held.remove(partition);
+                self.note_free(id);
+            }
+        }
+    }
+
+    /// Counts a move when others can now take something from a member.
+    fn note_free(&mut self, id: MemberId) {
+        let free = self.members.get(&id).is_some_and(|member| {
+            !member.settled
+                && member
+                    .owned
+                    .iter()
+                    .any(|partition| member.gives_up(partition))
+        });
+        if free {
+            self.moves = self.moves.wrapping_add(1);
+        }
+    }
+
+    /// Whether a member owns a partition.
+    pub(crate) fn owns(&self, id: MemberId, partition: &PartitionKey) -> bool {
+        self.owners.get(partition) == Some(&id)
     }
 
     /// Whether a member is one (still).
     pub(crate) fn knows(&mut self, id: MemberId, now: Instant) -> bool {
-        self.throw_out_late(now);
+        self.remove_late(now);
         self.members.contains_key(&id)
     }
 
@@ -280,19 +473,20 @@ impl Membership {
         Some(member)
     }
 
-    /// Asks the assignor anew. The oldest member's choice of assignor counts.
+    /// Asks the assignor again. The oldest member's choice of assignor counts.
     fn rebalance(&mut self) {
         self.generation = self.generation.saturating_add(1);
         self.moves = self.moves.wrapping_add(1);
-        let Some(oldest) = self.members.values().next() else {
+        let Some(oldest) = self.members.values().find(|member| member.active) else {
             return;
         };
         let assignor = oldest.joined.assignor;
-        // What a member was promised and nobody has counts as its own: it costs no move.
-        let promised = |partition: &&TopicPartition| !self.owners.contains_key(*partition);
+        // What a member should own and nobody owns counts as its own: it costs no move.
+        let promised = |partition: &&PartitionKey| !self.owners.contains_key(*partition);
         let mut ordered: Vec<_> = self
             .members
             .iter()
+            .filter(|(_, member)| member.active)
             .map(|(id, member)| {
                 let unclaimed = member.target.iter().filter(promised);
                 let previous: BTreeSet<_> = member.owned.iter().chain(unclaimed).cloned().collect();
@@ -313,8 +507,8 @@ impl Membership {
         let ids: Vec<_> = ordered.iter().map(|(id, _, _)| *id).collect();
         for (id, target) in ids.into_iter().zip(targets) {
             if let Some(member) = self.members.get_mut(&id) {
-                member.settled = member.owned == target;
                 member.target = target;
+                member.check_settled();
             }
         }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::group::partition::TopicKey;
-use crate::types::{Timestamp, TopicId};
+use crate::types::{ReadIsolation, Timestamp, TopicId};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -29,6 +29,9 @@ fn joining(topics: &[&str], static_id: Option<&str>) -> Joining {
         static_id: static_id.map(Arc::from),
         assignor: Assignor::Range,
         max_poll_interval: 5 * MINUTE,
+        session_timeout: MINUTE,
+        isolation: ReadIsolation::ReadUncommitted,
+        asked_first: false,
     }
 }
 
@@ -40,7 +43,7 @@ fn group_of(partitions: u32) -> (Membership, Instant) {
     (group, clock.instant())
 }
 
-fn numbers(partitions: &[TopicPartition]) -> Vec<u32> {
+fn numbers(partitions: &[PartitionKey]) -> Vec<u32> {
     partitions
         .iter()
         .map(|partition| partition.partition)
@@ -49,7 +52,7 @@ fn numbers(partitions: &[TopicPartition]) -> Vec<u32> {
 
 /// Polls, and gives the numbers of what was lost and gained.
 fn turn(group: &mut Membership, id: MemberId, now: Instant) -> (Vec<u32>, Vec<u32>) {
-    let turn = group.poll(id, now).unwrap();
+    let turn = group.poll(id, now, Willing::Everything).unwrap();
     group.polled(id, now);
     (numbers(&turn.lost), numbers(&turn.gained))
 }
@@ -65,12 +68,21 @@ fn one_member_takes_everything_in_its_first_poll() {
     assert_eq!(group.state(), GroupState::Stable);
 }
 
-#[test]
-fn a_partition_passes_on_only_after_its_owner_has_polled() {
+/// Two members of which the first has polled something from each of its four partitions.
+fn one_that_holds_and_a_newcomer() -> (Membership, Instant, MemberId, MemberId) {
     let (mut group, now) = group_of(4);
     let a = group.join(joining(&["t"], None), now);
     turn(&mut group, a, now);
+    for number in 0..4 {
+        group.hold(a, &key("t", 0).partition(number), true);
+    }
     let b = group.join(joining(&["t"], None), now);
+    (group, now, a, b)
+}
+
+#[test]
+fn a_held_partition_passes_on_only_after_its_owner_has_polled() {
+    let (mut group, now, a, b) = one_that_holds_and_a_newcomer();
     assert_eq!(turn(&mut group, b, now), (vec![], vec![]));
     assert_eq!(turn(&mut group, b, now), (vec![], vec![]));
     assert_eq!(turn(&mut group, a, now), (vec![2, 3], vec![]));
@@ -79,11 +91,78 @@ fn a_partition_passes_on_only_after_its_owner_has_polled() {
 }
 
 #[test]
+fn a_partition_that_is_not_held_passes_at_once_and_its_owner_hears_of_it() {
+    let (mut group, now, a, b) = one_that_holds_and_a_newcomer();
+    group.hold(a, &key("t", 0).partition(3), false);
+    assert_eq!(turn(&mut group, b, now), (vec![], vec![3]));
+    assert!(!group.owns(a, &key("t", 0).partition(3)));
+    let moves = group.moves();
+    group.hold(a, &key("t", 0).partition(2), false);
+    assert_ne!(group.moves(), moves, "those who wait for it are woken");
+    assert_eq!(turn(&mut group, b, now), (vec![], vec![2]));
+    assert_eq!(turn(&mut group, a, now), (vec![2, 3], vec![]));
+    assert_eq!(group.state(), GroupState::Stable);
+}
+
+#[test]
+fn nothing_is_taken_from_a_member_in_a_poll_or_from_one_that_is_asked_first() {
+    let (mut group, now) = group_of(2);
+    let a = group.join(joining(&["t"], None), now);
+    group.poll(a, now, Willing::Everything).unwrap();
+    let b = group.join(joining(&["t"], None), now);
+    assert_eq!(turn(&mut group, b, now), (vec![], vec![]));
+    group.polled(a, now);
+    assert_eq!(turn(&mut group, b, now), (vec![], vec![1]));
+
+    let (mut group, now) = group_of(2);
+    let asked = Joining {
+        asked_first: true,
+        ..joining(&["t"], None)
+    };
+    let a = group.join(asked, now);
+    turn(&mut group, a, now);
+    let b = group.join(joining(&["t"], None), now);
+    assert_eq!(turn(&mut group, b, now), (vec![], vec![]));
+    assert_eq!(numbers(&group.leaving(a)), [1]);
+    let unasked = group.poll(a, now, Willing::Only(&[])).unwrap();
+    assert_eq!(unasked.lost, []);
+    let leaving = group.leaving(a);
+    let turn_of_a = group.poll(a, now, Willing::Only(&leaving)).unwrap();
+    assert_eq!(numbers(&turn_of_a.lost), [1]);
+}
+
+#[test]
+fn a_member_that_has_not_polled_has_no_share() {
+    let (mut group, now) = group_of(4);
+    let a = group.join(joining(&["t"], None), now);
+    group.join(joining(&["t"], None), now);
+    assert_eq!(turn(&mut group, a, now), (vec![], vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn a_static_member_that_is_dropped_keeps_its_share_for_its_session() {
+    let (mut group, now) = group_of(4);
+    let a = group.join(joining(&["t"], Some("left")), now);
+    let b = group.join(joining(&["t"], Some("right")), now);
+    turn(&mut group, a, now);
+    turn(&mut group, b, now);
+    turn(&mut group, a, now);
+    assert!(group.drop_out(a, now));
+    let soon = now + MINUTE.saturating_sub(Duration::from_nanos(1));
+    assert_eq!(turn(&mut group, b, soon), (vec![], vec![]));
+    let again = group.join(joining(&["t"], Some("left")), soon);
+    assert_eq!(turn(&mut group, b, soon), (vec![], vec![]));
+    assert_eq!(turn(&mut group, again, soon), (vec![], vec![0, 1]));
+    assert!(group.drop_out(again, soon));
+    assert_eq!(turn(&mut group, b, soon + MINUTE), (vec![], vec![0, 1]));
+}
+
+#[test]
 fn who_leaves_frees_what_it_has() {
     let (mut group, now) = group_of(4);
     let a = group.join(joining(&["t"], None), now);
     let b = group.join(joining(&["t"], None), now);
-    assert_eq!(turn(&mut group, a, now), (vec![], vec![0, 1]));
+    assert_eq!(turn(&mut group, a, now), (vec![], vec![0, 1, 2, 3]));
     assert_eq!(turn(&mut group, b, now), (vec![], vec![2, 3]));
     assert!(group.leave(a));
     assert!(!group.leave(a));
@@ -91,21 +170,19 @@ fn who_leaves_frees_what_it_has() {
 }
 
 #[test]
-fn who_does_not_poll_in_time_is_thrown_out_and_who_is_in_a_poll_never() {
+fn who_does_not_poll_in_time_is_removed_and_who_is_in_a_poll_never() {
     let (mut group, now) = group_of(2);
     let a = group.join(joining(&["t"], None), now);
     let b = group.join(joining(&["t"], None), now);
     turn(&mut group, a, now);
-    group.poll(b, now).unwrap();
-    assert_eq!(group.next_deadline(), now.checked_add(5 * MINUTE));
+    group.poll(b, now, Willing::Everything).unwrap();
     let late = now + 5 * MINUTE;
-    assert!(group.knows(
-        a,
-        now + (5 * MINUTE).saturating_sub(Duration::from_nanos(1))
-    ));
+    assert_eq!(group.next_look(now), Some(late));
+    assert!(group.knows(a, late.checked_sub(Duration::from_nanos(1)).unwrap()));
     assert!(!group.knows(a, late));
-    assert_eq!(group.poll(a, late), None);
-    assert_eq!(group.next_deadline(), None);
+    assert_eq!(group.poll(a, late, Willing::Everything), None);
+    // A deadline that is set while the other waits cannot be before this.
+    assert_eq!(group.next_look(late), Some(late + 5 * MINUTE));
     assert_eq!(turn(&mut group, b, late + 100 * MINUTE), (vec![], vec![0]));
 }
 
@@ -118,10 +195,11 @@ fn a_static_id_is_taken_over_at_once_and_the_old_member_is_fenced() {
     turn(&mut group, b, now);
     let again = group.join(joining(&["t"], Some("left")), now);
     assert!(!group.knows(a, now));
-    assert_eq!(group.poll(a, now), None);
+    assert_eq!(group.poll(a, now, Willing::Everything), None);
     assert_eq!(turn(&mut group, b, now), (vec![], vec![]));
     assert_eq!(turn(&mut group, again, now), (vec![], vec![0, 1]));
-    assert!(group.has_static_id("left"));
+    assert!(group.is_superseded(a, &joining(&["t"], Some("left"))));
+    assert!(!group.is_superseded(again, &joining(&["t"], Some("left"))));
 }
 
 #[test]
@@ -130,7 +208,7 @@ fn a_topic_that_goes_is_lost_and_one_that_comes_back_is_another() {
     let a = group.join(joining(&["t", "u"], None), now);
     turn(&mut group, a, now);
     group.set_topics(vec![shape("u", 1)]);
-    let turn = group.poll(a, now).unwrap();
+    let turn = group.poll(a, now, Willing::Everything).unwrap();
     assert_eq!(
         turn.lost,
         [key("t", 0).partition(0), key("t", 0).partition(1)]
@@ -144,7 +222,7 @@ fn a_topic_that_goes_is_lost_and_one_that_comes_back_is_another() {
         shape("u", 1),
     ]);
     assert_eq!(
-        group.poll(a, now).unwrap().gained,
+        group.poll(a, now, Willing::Everything).unwrap().gained,
         [key("t", 1).partition(0)]
     );
     group.set_topics(vec![
@@ -154,7 +232,7 @@ fn a_topic_that_goes_is_lost_and_one_that_comes_back_is_another() {
         },
         shape("u", 1),
     ]);
-    let turn = group.poll(a, now).unwrap();
+    let turn = group.poll(a, now, Willing::Everything).unwrap();
     assert_eq!(turn.lost, [key("t", 1).partition(0)]);
     assert_eq!(turn.gained, [key("t", 2).partition(0)]);
 }
@@ -164,6 +242,8 @@ fn every_change_of_the_plan_is_a_generation() {
     let (mut group, now) = group_of(2);
     let before = group.generation();
     let a = group.join(joining(&["t"], None), now);
+    assert_eq!(group.generation(), before, "it has no share yet");
+    turn(&mut group, a, now);
     assert_eq!(group.generation(), before + 1);
     turn(&mut group, a, now);
     assert_eq!(group.generation(), before + 1);
@@ -185,7 +265,9 @@ enum Op {
     Poll {
         slot: usize,
         returns: bool,
+        holds: bool,
     },
+    DropOut(usize),
     Pass {
         seconds: u64,
     },
@@ -200,12 +282,13 @@ fn ops() -> impl Strategy<Value = Op> {
         Assignor::Sticky,
     ]);
     prop_oneof![
-        3 => (slot.clone(), 1_u8..4, assignor, prop::bool::weighted(0.3)).prop_map(
+        3 => (slot.clone(), 1_u8..8, assignor, prop::bool::weighted(0.3)).prop_map(
             |(slot, topics, assignor, is_static)| Op::Join { slot, topics, assignor, is_static }
         ),
         1 => slot.clone().prop_map(Op::Leave),
-        8 => (slot, prop::bool::weighted(0.9))
-            .prop_map(|(slot, returns)| Op::Poll { slot, returns }),
+        8 => (slot.clone(), prop::bool::weighted(0.9), any::<bool>())
+            .prop_map(|(slot, returns, holds)| Op::Poll { slot, returns, holds }),
+        1 => slot.prop_map(Op::DropOut),
         1 => (0_u64..200).prop_map(|seconds| Op::Pass { seconds }),
         1 => [(0_u8..3, 0_u32..6), (0_u8..3, 0_u32..6)].prop_map(Op::Topics),
     ]
@@ -215,7 +298,10 @@ fn ops() -> impl Strategy<Value = Op> {
 #[derive(Debug)]
 struct Believer {
     id: MemberId,
-    has: BTreeSet<TopicPartition>,
+    has: BTreeSet<PartitionKey>,
+    /// What it has polled records from.
+    holds: BTreeSet<PartitionKey>,
+    polling: bool,
 }
 
 #[derive(Debug)]
@@ -256,11 +342,16 @@ impl History {
                     static_id: is_static.then(|| Arc::from(format!("static-{slot}"))),
                     assignor: *assignor,
                     max_poll_interval: 5 * MINUTE,
+                    session_timeout: MINUTE,
+                    isolation: ReadIsolation::ReadUncommitted,
+                    asked_first: topics & 4 != 0,
                 };
                 let id = self.group.join(joining, self.now);
                 self.believers[*slot] = Some(Believer {
                     id,
                     has: BTreeSet::new(),
+                    holds: BTreeSet::new(),
+                    polling: false,
                 });
             }
             Op::Leave(slot) => {
@@ -268,7 +359,16 @@ impl History {
                     self.group.leave(gone.id);
                 }
             }
-            Op::Poll { slot, returns } => self.poll(*slot, *returns),
+            Op::DropOut(slot) => {
+                if let Some(gone) = self.believers[*slot].take() {
+                    self.group.drop_out(gone.id, self.now);
+                }
+            }
+            Op::Poll {
+                slot,
+                returns,
+                holds,
+            } => self.poll(*slot, *returns, *holds),
             Op::Pass { seconds } => self.now += Duration::from_secs(*seconds),
             Op::Topics(lives) => {
                 let shapes = NAMES.iter().zip(lives).filter(|(_, (life, _))| *life > 0);
@@ -283,11 +383,11 @@ impl History {
         }
     }
 
-    fn poll(&mut self, slot: usize, returns: bool) {
+    fn poll(&mut self, slot: usize, returns: bool, holds: bool) {
         let Some(believer) = &mut self.believers[slot] else {
             return;
         };
-        let Some(turn) = self.group.poll(believer.id, self.now) else {
+        let Some(turn) = self.group.poll(believer.id, self.now, Willing::Everything) else {
             self.believers[slot] = None;
             return;
         };
@@ -296,26 +396,41 @@ impl History {
                 believer.has.remove(lost),
                 "{lost:?} was not its own to lose"
             );
+            believer.holds.remove(lost);
         }
         for gained in turn.gained {
             assert!(believer.has.insert(gained), "gained twice");
         }
+        believer.polling = !returns;
         if returns {
+            let odd = |partition: &&PartitionKey| partition.partition % 2 == 1;
+            for partition in believer.has.iter().filter(odd) {
+                self.group.hold(believer.id, partition, holds);
+                if holds {
+                    believer.holds.insert(partition.clone());
+                } else {
+                    believer.holds.remove(partition);
+                }
+            }
             self.group.polled(believer.id, self.now);
         }
     }
 
-    /// No two members that the group still knows believe to have the same partition (I1).
+    /// No two members that the group still knows have the same partition (I1), and none has lost
+    /// what it holds, nor anything in the midst of a poll (I2, I3).
     fn check(&mut self) {
         let mut had = BTreeSet::new();
         for believer in self.believers.iter().flatten() {
             if self.group.knows(believer.id, self.now) {
                 for partition in &believer.has {
+                    if !self.group.owns(believer.id, partition) {
+                        assert!(!believer.polling && !believer.holds.contains(partition));
+                        continue;
+                    }
                     assert!(
                         had.insert(partition.clone()),
                         "{partition:?} has two owners"
                     );
-                    assert_eq!(self.group.owners.get(partition), Some(&believer.id));
                 }
             }
         }
@@ -325,7 +440,8 @@ impl History {
         }
     }
 
-    /// Who hangs is thrown out in time, and then two polls of everybody are enough (I4).
+    /// Who hangs is removed in time. Then a poll makes everybody active, and two more are enough
+    /// (I5).
     fn settle(&mut self) {
         let known: Vec<_> = self
             .believers
@@ -342,9 +458,9 @@ impl History {
         for id in hanging {
             self.group.leave(id);
         }
-        for _ in 0..2 {
+        for _ in 0..3 {
             for slot in 0..self.believers.len() {
-                self.poll(slot, true);
+                self.poll(slot, true, true);
                 self.check();
             }
         }

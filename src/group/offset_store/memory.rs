@@ -14,7 +14,7 @@ use crate::format::DecodeError;
 use crate::format::group_record::{GroupKey, OffsetCommit};
 use crate::types::{Offset, PartitionId};
 
-use super::{Commit, encoded};
+use super::{Commit, encoded, is_note};
 
 /// A record of the log.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +42,11 @@ struct Group {
 }
 
 /// A commit, or its absence, and the record that says so.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     at: Offset,
-    committed: Option<Offset>,
+    place: Option<Offset>,
+    metadata: Option<Arc<str>>,
 }
 
 impl Groups {
@@ -65,9 +66,12 @@ impl Groups {
                 topic,
                 partition,
             } => {
-                let committed = match found.value.map(OffsetCommit::decode) {
-                    None => None,
-                    Some(Ok(commit)) => Some(commit.offset),
+                let (place, metadata) = match found.value.map(OffsetCommit::decode) {
+                    None => (None, None),
+                    Some(Ok(commit)) => (
+                        Some(commit.offset),
+                        Some(commit.metadata).filter(|text| !text.is_empty()),
+                    ),
                     Some(Err(DecodeError::Corrupt(_))) => return Ok(()),
                     Some(Err(DecodeError::Unsupported(what))) => {
                         return Err(Error::Unsupported {
@@ -77,12 +81,14 @@ impl Groups {
                 };
                 let entry = Entry {
                     at: found.at,
-                    committed,
+                    place,
+                    metadata: metadata.map(Arc::from),
                 };
                 let partitions = slot(&mut self.group(group).topics, topic);
-                let newest = partitions.entry(partition).or_insert(entry);
-                if newest.at < entry.at {
-                    *newest = entry;
+                match partitions.get_mut(&partition) {
+                    Some(newest) if newest.at >= entry.at => {}
+                    Some(newest) => *newest = entry,
+                    None => drop(partitions.insert(partition, entry)),
                 }
             }
             GroupKey::Group { group } => self.group(group).described = found.value.is_some(),
@@ -104,18 +110,35 @@ impl Groups {
         slot(&mut self.groups, id)
     }
 
+    /// What a member committed.
     pub(super) fn committed(
         &self,
         group: &str,
         topic: &str,
         partition: PartitionId,
     ) -> Option<Offset> {
-        self.groups
-            .get(group)?
-            .topics
-            .get(topic)?
-            .get(&partition)?
-            .committed
+        let entry = self.entry(group, topic, partition)?;
+        entry.place.filter(|_| !is_note(entry.metadata.as_deref()))
+    }
+
+    /// What a member committed, or else where the group began.
+    pub(super) fn place(&self, group: &str, topic: &str, partition: PartitionId) -> Option<Offset> {
+        self.entry(group, topic, partition)?.place
+    }
+
+    fn entry(&self, group: &str, topic: &str, partition: PartitionId) -> Option<&Entry> {
+        let topics = &self.groups.get(group)?.topics;
+        topics.get(topic)?.get(&partition)
+    }
+
+    /// Whether a group has a place in a topic.
+    pub(super) fn has_begun(&self, group: &str, topic: &str) -> bool {
+        let topics = self.groups.get(group).map(|group| &group.topics);
+        let mut entries = topics
+            .and_then(|topics| topics.get(topic))
+            .into_iter()
+            .flatten();
+        entries.any(|(_, entry)| entry.place.is_some())
     }
 
     /// What a group has committed, by topic and partition.
@@ -163,33 +186,38 @@ impl Groups {
 
     /// The keys of every commit on a topic.
     pub(super) fn keys_of_topic(&self, topic: &str) -> Vec<Vec<u8>> {
-        let commits = self.groups.iter().flat_map(|(id, group)| {
-            let of_topic = group.topics.get(topic).into_iter().flatten();
-            of_topic
-                .filter(|(_, entry)| entry.committed.is_some())
-                .filter_map(move |(partition, _)| offset_key(id, topic, *partition))
-        });
-        commits.collect()
+        let ids = self.groups.keys();
+        ids.flat_map(|id| self.keys_on_topic(id, topic)).collect()
+    }
+
+    /// The keys of a group's commits on a topic.
+    pub(super) fn keys_on_topic(&self, id: &str, topic: &str) -> Vec<Vec<u8>> {
+        let topics = self.groups.get(id).map(|group| &group.topics);
+        let entries = topics.and_then(|topics| topics.get(topic)).into_iter();
+        entries
+            .flatten()
+            .filter(|(_, entry)| entry.place.is_some())
+            .filter_map(|(partition, _)| offset_key(id, topic, *partition))
+            .collect()
     }
 }
 
 impl Group {
-    fn entries(&self) -> impl Iterator<Item = (&Arc<str>, PartitionId, Offset)> {
-        self.topics.iter().flat_map(|(topic, partitions)| {
-            partitions
-                .iter()
-                .filter_map(move |(partition, entry)| Some((topic, *partition, entry.committed?)))
-        })
+    fn commits(&self) -> Vec<Commit> {
+        self.entries().collect()
     }
 
-    fn commits(&self) -> Vec<Commit> {
-        self.entries()
-            .map(|(topic, partition, offset)| Commit {
-                topic: Arc::clone(topic),
-                partition,
-                offset,
+    fn entries(&self) -> impl Iterator<Item = Commit> {
+        self.topics.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().filter_map(move |(partition, entry)| {
+                Some(Commit {
+                    topic: Arc::clone(topic),
+                    partition: *partition,
+                    offset: entry.place?,
+                    metadata: entry.metadata.clone(),
+                })
             })
-            .collect()
+        })
     }
 }
 

@@ -54,12 +54,36 @@ pub(crate) trait OffsetLogs: Send + Sync {
     fn make(&self, partition: PartitionId) -> Result<Log>;
 }
 
+/// The commit metadata of a note of where a group began a partition. To Kafka it is a commit like
+/// any other, so that a broker's consumers begin there too.
+const BEGAN: &str = "ottla:began";
+
 /// How far a group is in one partition: the next offset to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Commit {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: PartitionId,
     pub(crate) offset: Offset,
+    pub(crate) metadata: Option<Arc<str>>,
+}
+
+impl Commit {
+    /// The same as a note of where the group began: no member has committed it.
+    pub(crate) fn into_note(self) -> Self {
+        Self {
+            metadata: Some(Arc::from(BEGAN)),
+            ..self
+        }
+    }
+
+    /// Whether it is a note of where the group began, and not a commit of a member.
+    pub(crate) fn is_note(&self) -> bool {
+        is_note(self.metadata.as_deref())
+    }
+}
+
+fn is_note(metadata: Option<&str>) -> bool {
+    metadata == Some(BEGAN)
 }
 
 /// The committed offsets of all groups of a root.
@@ -126,7 +150,26 @@ impl OffsetStore {
         })
     }
 
-    /// Everything that a group has committed, by topic and partition.
+    /// The same, or else where the group began the partition.
+    pub(crate) fn place(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: PartitionId,
+    ) -> Result<Option<Offset>> {
+        self.with_groups(self.partition_of(group), |groups| {
+            groups.place(group, topic, partition)
+        })
+    }
+
+    /// Whether a group has a place in any partition of a topic.
+    pub(crate) fn has_begun(&self, group: &str, topic: &str) -> Result<bool> {
+        self.with_groups(self.partition_of(group), |groups| {
+            groups.has_begun(group, topic)
+        })
+    }
+
+    /// Everything that a group has committed, and where it began, by topic and partition.
     pub(crate) fn all_committed(&self, group: &str) -> Result<Vec<Commit>> {
         self.check(group)?;
         self.with_groups(self.partition_of(group), |groups| groups.commits_of(group))
@@ -163,12 +206,13 @@ impl OffsetStore {
             topic,
             partition,
             offset,
+            metadata,
         } in commits
         {
             let value = OffsetCommit {
                 offset: *offset,
                 leader_epoch: NO_EPOCH,
-                metadata: "",
+                metadata: metadata.as_deref().unwrap_or_default(),
                 committed_at: now,
                 expires_at: None,
             };
@@ -202,6 +246,13 @@ impl OffsetStore {
         let keys = self.with_groups(partition, |groups| groups.keys_of(group))?;
         self.bury(partition, &keys)?;
         Ok(!keys.is_empty())
+    }
+
+    /// Forgets what one group has committed for a topic.
+    pub(crate) fn forget_commits(&self, group: &str, topic: &str) -> Result<()> {
+        let partition = self.partition_of(group);
+        let keys = self.with_groups(partition, |groups| groups.keys_on_topic(group, topic))?;
+        self.bury(partition, &keys)
     }
 
     /// Forgets what all groups have committed for a topic, for good: the next topic of this name

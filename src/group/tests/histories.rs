@@ -176,10 +176,11 @@ impl History {
         for member in self.members.iter().flatten() {
             let assigned = member.consumer.assignment();
             if !assigned.is_empty() {
-                assert_eq!(
-                    numbers(&assigned),
-                    member.has.iter().copied().collect::<Vec<_>>()
-                );
+                // Others may have taken what it holds nothing of.
+                let has = numbers(&assigned)
+                    .iter()
+                    .all(|number| member.has.contains(number));
+                assert!(has, "{assigned:?} of {:?}", member.has);
             }
             for partition in assigned {
                 assert!(

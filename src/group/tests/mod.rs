@@ -1,5 +1,6 @@
 //! Groups over real logs on a simulated disk, without a broker.
 
+mod always_on;
 mod commits;
 mod histories;
 mod reading;
@@ -138,10 +139,12 @@ impl Root {
 
     fn close(self) -> Sim {
         self.coordinator.close().unwrap();
-        self.topics
-            .lock()
-            .iter()
-            .for_each(|topic| topic.close().unwrap());
+        self.topics.lock().iter().for_each(|topic| {
+            topic.begin_closing();
+            for partition in 0..topic.partition_count() {
+                topic.close_partition(partition).unwrap();
+            }
+        });
         self.sim.process_crash()
     }
 

@@ -28,7 +28,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::ControlKind;
 use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Timestamp};
 
@@ -37,6 +36,7 @@ use super::view::View;
 
 use key_map::{KeyMap, Seeker};
 pub(super) use swap::{SettledSwaps, settle_swaps};
+use transactions::Marker;
 pub(super) use transactions::Survey;
 
 /// What a compaction did.
@@ -211,23 +211,30 @@ impl Shared {
         let mut survey = Survey::default();
         for segment in segments {
             self.for_each_batch(segment, segment.base_offset(), |shared, raw| {
-                if raw.header.is_control() {
-                    let kind = shared.control_kind(raw.clone(), segment)?;
-                    survey.control(&raw.header, kind);
-                } else {
-                    survey.data(&raw.header);
-                }
+                shared.note(raw, segment, &mut survey)?;
                 Ok(true)
             })?;
         }
         Ok(survey)
     }
 
+    /// Takes note of one batch.
+    pub(super) fn note(&self, raw: RawBatch, segment: &Segment, survey: &mut Survey) -> Result<()> {
+        let header = raw.header;
+        if header.is_control() {
+            survey.control(&header, self.marker(raw, segment)?);
+        } else {
+            survey.data(&header);
+        }
+        Ok(())
+    }
+
     /// What a control batch says; `None` when its record cannot be read as one.
-    fn control_kind(&self, raw: RawBatch, segment: &Segment) -> Result<Option<ControlKind>> {
+    fn marker(&self, raw: RawBatch, segment: &Segment) -> Result<Option<Marker>> {
         let batch = self.decode(raw, segment)?;
         let first = batch.records().next();
-        Ok(first.and_then(|record| ControlKind::decode(record.key()?).ok()))
+        Ok(first
+            .and_then(|record| Marker::decode(record.key()?, record.value().unwrap_or_default())))
     }
 
     /// Notes the newest offset of every key in a range, as far as the map holds them (I3).

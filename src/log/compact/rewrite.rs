@@ -208,7 +208,10 @@ impl Group<'_, '_> {
     /// A marker stays as long as there is something to mark, and then as long as a tombstone.
     fn control(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         let header = raw.header;
-        let kind = self.log.control_kind(raw.clone(), source)?;
+        let kind = self
+            .log
+            .marker(raw.clone(), source)?
+            .map(|record| record.kind);
         // An empty one marked something once; what is no marker is not ours to judge.
         let marks = header.record_count == 0 || kind.is_some_and(ends_transaction);
         if !marks || !self.judge.is_spent(&header) {

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Dir, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Digest, FileKind, FileName, Stage, file_name};
 use crate::segment::{BatchCursor, Segment, Stop};
@@ -61,13 +61,18 @@ impl Shared {
             self.drop_outputs(&bases);
             return Ok(false);
         }
-        if let Err(error) = self.forget(sources) {
-            self.drop_outputs(&bases);
-            return Err(error);
-        }
-        self.announce(&bases)?;
+        // Opened before anything is renamed: from then on, what fails halts the log.
+        let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
+        let dir = match dir.and_then(|dir| self.forget(sources).map(|()| dir)) {
+            Ok(dir) => dir,
+            Err(error) => {
+                self.drop_outputs(&bases);
+                return Err(error);
+            }
+        };
+        self.announce(&bases, &dir)?;
         let new = self.exchange(sources, outputs);
-        let settled = self.settle_names(sources, &bases);
+        let settled = self.settle_names(sources, &bases, &dir);
         // Readers are ahead of the names; the next opening brings these up.
         settled.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
         for (segment, digest) in new {
@@ -92,7 +97,7 @@ impl Shared {
     }
 
     /// Renames `.cleaned` to `.swap`, durably (I1).
-    fn announce(&self, bases: &[Offset]) -> Result<()> {
+    fn announce(&self, bases: &[Offset], dir: &Dir) -> Result<()> {
         for base in bases.iter().rev() {
             for kind in KINDS {
                 let from = self.cleaned_path(*base, kind);
@@ -102,7 +107,7 @@ impl Shared {
                 }
             }
         }
-        let synced = self.host.disk.sync_dir(&self.dir);
+        let synced = dir.sync();
         synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))
     }
 
@@ -158,14 +163,11 @@ impl Shared {
                 source.mark_gone();
             }
         }
-        for source in sources {
-            source.close_file();
-        }
         new
     }
 
     /// Removes the sources and takes the suffix off the outputs (I2).
-    fn settle_names(&self, sources: &[Arc<Segment>], bases: &[Offset]) -> Result<()> {
+    fn settle_names(&self, sources: &[Arc<Segment>], bases: &[Offset], dir: &Dir) -> Result<()> {
         let staying: BTreeSet<PathBuf> = bases
             .iter()
             .flat_map(|base| KINDS.map(|kind| self.staged_path(*base, kind, Stage::Live)))
@@ -184,7 +186,7 @@ impl Shared {
                 }
             }
         }
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
+        dir.sync().at(&self.dir, "sync")
     }
 }
 

@@ -1,4 +1,5 @@
-//! What compaction must know about transactions and producers, which only Kafka writes here.
+//! What compaction, readers and a closing root must know about transactions and producers, which
+//! only Kafka writes here.
 //!
 //! Knows nothing about keys. Kafka's rules (`LogCleaner`, `CleanedTransactionMetadata`):
 //!
@@ -13,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::format::txn::AbortedTxn;
-use crate::format::{BatchHeader, ControlKind};
+use crate::format::txn::{AbortedTxn, ProducerState};
+use crate::format::{BatchHeader, ControlKind, EndTransaction};
 use crate::types::{Offset, Timestamp};
 
 /// How long Kafka remembers a producer (`producer.id.expiration.ms`).
@@ -28,6 +29,40 @@ pub(in crate::log) struct Survey {
     /// Of each producer the aborted transactions, in order.
     aborted: BTreeMap<i64, Vec<AbortedTxn>>,
     producers: BTreeMap<i64, Producer>,
+    /// What Kafka's snapshot at the end of the walk says of each producer.
+    states: BTreeMap<i64, ProducerState>,
+    /// The markers that ended a transaction by aborting it, in order.
+    aborts: Vec<AbortMarker>,
+    /// Of each producer where its newest marker ends.
+    decided: BTreeMap<i64, Offset>,
+}
+
+/// The first record of a control batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marker {
+    pub(super) kind: ControlKind,
+    /// The epoch of the coordinator that decided, -1 when the record does not say.
+    pub(super) coordinator_epoch: i32,
+}
+
+impl Marker {
+    /// Reads a control record; `None` when its key cannot be one's.
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let end = EndTransaction::decode(value).ok();
+        Some(Self {
+            kind: ControlKind::decode(key).ok()?,
+            coordinator_epoch: end.map_or(-1, |end| end.coordinator_epoch),
+        })
+    }
+}
+
+/// A marker that aborts.
+#[derive(Clone, Copy, Debug)]
+struct AbortMarker {
+    producer_id: i64,
+    offset: Offset,
+    /// What it aborts begins here or later: the marker before it ends here.
+    after: Offset,
 }
 
 /// What is known of a producer.
@@ -61,6 +96,7 @@ impl Survey {
             seen: header.max_timestamp,
         };
         self.producers.insert(header.producer_id, producer);
+        self.state(header.producer_id).take_data(header);
         if header.is_transactional() {
             self.open
                 .entry(header.producer_id)
@@ -70,9 +106,16 @@ impl Survey {
 
     /// Takes note of a control batch; only what ends a transaction counts, and what is left of such
     /// a marker when it was emptied.
-    pub(super) fn control(&mut self, header: &BatchHeader, kind: Option<ControlKind>) {
-        if header.record_count > 0 && !kind.is_some_and(ends_transaction) {
+    pub(super) fn control(&mut self, header: &BatchHeader, record: Option<Marker>) {
+        let ending = record.filter(|record| ends_transaction(record.kind));
+        if header.record_count > 0 && ending.is_none() {
             return;
+        }
+        let aborts = ending.is_some_and(|record| record.kind == ControlKind::Abort);
+        if let Some(record) = ending {
+            let state = self.state(header.producer_id);
+            state.take_marker(header, record.coordinator_epoch);
+            self.note_marker(header, aborts);
         }
         let marker = Producer {
             last: Last::Marker,
@@ -85,7 +128,7 @@ impl Survey {
         }
         known.seen = known.seen.max(header.max_timestamp);
         let first = self.open.remove(&header.producer_id);
-        if let Some(first_offset) = first.filter(|_| kind == Some(ControlKind::Abort)) {
+        if let Some(first_offset) = first.filter(|_| aborts) {
             let aborted = AbortedTxn {
                 producer_id: header.producer_id,
                 first_offset,
@@ -97,6 +140,68 @@ impl Survey {
                 .or_default()
                 .push(aborted);
         }
+    }
+
+    fn state(&mut self, producer_id: i64) -> &mut ProducerState {
+        let new = || ProducerState::new(producer_id);
+        self.states.entry(producer_id).or_insert_with(new)
+    }
+
+    fn note_marker(&mut self, header: &BatchHeader, aborts: bool) {
+        let before = self
+            .decided
+            .insert(header.producer_id, header.next_offset());
+        if aborts {
+            self.aborts.push(AbortMarker {
+                producer_id: header.producer_id,
+                offset: header.base_offset,
+                after: before.unwrap_or(0),
+            });
+        }
+    }
+
+    /// The state of every producer at the end of the log, which starts at `start`. Producers all
+    /// of whose batches are gone from the log are known from an older snapshot alone.
+    pub(in crate::log) fn states(
+        &self,
+        older: &[ProducerState],
+        start: Offset,
+    ) -> Vec<ProducerState> {
+        let is_below = |offset: Offset| offset < start;
+        let mut states = self.states.clone();
+        for state in older {
+            // What it says of batches that should be in the log, and are not, is not true.
+            let last = Offset::try_from(state.last_offset).ok();
+            if last.is_none_or(is_below) && state.transaction_start.is_none_or(is_below) {
+                states.entry(state.producer_id).or_insert(*state);
+            }
+        }
+        states.into_values().collect()
+    }
+
+    /// What the `.txnindex` of a segment must hold, by its markers. `known` is what it holds: of
+    /// transactions whose first batches are gone only that says where they began.
+    pub(in crate::log) fn index_of(
+        &self,
+        segment: &Range<Offset>,
+        known: &[AbortedTxn],
+    ) -> Vec<AbortedTxn> {
+        let seen = self.aborted_in(segment);
+        let markers = self.aborts.iter();
+        let inside = markers.filter(|marker| segment.contains(&marker.offset));
+        let entry = |marker: &AbortMarker| {
+            let of_marker = |txn: &&AbortedTxn| {
+                txn.last_offset == marker.offset && txn.producer_id == marker.producer_id
+            };
+            let begins =
+                |txn: &&AbortedTxn| (marker.after..marker.offset).contains(&txn.first_offset);
+            let seen = seen.iter().find(of_marker);
+            let known = known.iter().filter(of_marker).find(begins);
+            let earlier = known
+                .filter(|known| seen.is_none_or(|seen| known.first_offset < seen.first_offset));
+            earlier.or(seen).copied()
+        };
+        inside.filter_map(entry).collect()
     }
 
     /// The first offset of the first open transaction (I3).

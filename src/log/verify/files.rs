@@ -26,7 +26,7 @@ const CATALOG_KEY: MarkKey = MarkKey {
 };
 
 /// What must be a file in a root, where it is there.
-const ROOT_FILES: [&str; 11] = [
+const ROOT_FILES: [&str; 12] = [
     file_name::MARKS,
     file_name::CATALOG,
     file_name::ROOT,
@@ -36,6 +36,7 @@ const ROOT_FILES: [&str; 11] = [
     file_name::LOG_STARTS,
     file_name::HIGH_WATERMARKS,
     file_name::CLEANED,
+    file_name::PRODUCERS,
     file_name::CLEAN_SHUTDOWN,
     file_name::LOCK,
 ];
@@ -112,7 +113,8 @@ fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyRepo
         file_name::RECOVERY_POINTS
         | file_name::LOG_STARTS
         | file_name::HIGH_WATERMARKS
-        | file_name::CLEANED => {
+        | file_name::CLEANED
+        | file_name::PRODUCERS => {
             let decode = |bytes: &[u8]| checkpoint::decode_offsets(bytes).map(drop);
             check_text(host, path, decode, report);
         }

@@ -8,6 +8,7 @@ mod bad_input;
 mod cut;
 mod lost_commits;
 mod power_cuts;
+mod producers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

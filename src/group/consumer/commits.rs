@@ -1,0 +1,323 @@
+//! A consumer's commits, and the note of where its group begins a partition.
+//!
+//! Knows nothing about reading. Everything is committed through [`Group::commit`], which refuses a
+//! member that was removed.
+//!
+//! [`Group::commit`]: super::super::group::Group::commit
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::types::{Offset, PartitionId, Start, TopicPartition};
+
+use super::super::fetch::{Assigned, Claim, unknown_partition};
+use super::super::offset_store::{Commit, OffsetStore};
+use super::super::partition::PartitionKey;
+use super::Consumer;
+
+impl Consumer {
+    /// Commits everything that polls have returned: after a restart, or when another member takes
+    /// over, the group goes on behind it.
+    ///
+    /// The commits of one call are one batch: all of them or none, after a crash too. It survives
+    /// what the `durability` of the broker says; with
+    /// [`Durability::Always`](crate::Durability::Always) the records are flushed before it, so that
+    /// it never outlives them. Partitions without news cost nothing.
+    ///
+    /// What was returned of a partition that the last poll gave up is committed too, unless its new
+    /// owner has already committed a later offset.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Fenced`]: the member was removed. Nothing was committed, others may have its
+    ///   partitions, and the next poll joins again.
+    /// - [`Error::NoSpace`], [`Error::Io`], [`Error::Poisoned`], [`Error::Closed`]: it is not
+    ///   certain that anything was committed; the records are not touched.
+    pub fn commit(&mut self) -> Result<()> {
+        self.group.shared.check_owner()?;
+        let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
+        let owned = claims.len();
+        claims.append(&mut self.let_go.clone());
+        self.commit_claims(&claims, owned)?;
+        self.let_go.clear();
+        self.committed_at = self.group.shared.now();
+        Ok(())
+    }
+
+    /// Commits one partition: the offset of the next record to read, so that everything below it is
+    /// done.
+    ///
+    /// It may be lower than what is committed. It does not move where this member reads.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownPartition`]: the member does not have this partition.
+    /// - [`Error::OffsetOutOfRange`]: the offset is past the end of the partition.
+    /// - [`Error::Fenced`]: another member has taken the partition since this member's last poll,
+    ///   which had returned nothing from it.
+    /// - As [`commit`](Self::commit).
+    pub fn commit_to(&mut self, topic: &str, partition: PartitionId, next: Offset) -> Result<()> {
+        self.commit_to_with(topic, partition, next, "")
+    }
+
+    /// The same as [`commit_to`](Self::commit_to), with a text that is kept beside the offset, as
+    /// Kafka's commit metadata: at most 32,767 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit_to`](Self::commit_to); [`Error::InvalidRecord`] when the text is too long.
+    pub fn commit_to_with(
+        &mut self,
+        topic: &str,
+        partition: PartitionId,
+        next: Offset,
+        metadata: &str,
+    ) -> Result<()> {
+        self.group.shared.check_owner()?;
+        let names =
+            |key: &PartitionKey| key.partition == partition && key.topic.name.as_ref() == topic;
+        let mut owned = self.fetcher.iter();
+        let owned = owned.find(|assigned| names(&assigned.partition));
+        let claim = match owned {
+            Some(assigned) => Claim {
+                partition: assigned.partition.clone(),
+                offset: next,
+                log: self.group.shared.topics.log(&assigned.partition)?,
+                metadata: None,
+            },
+            None => match self.let_go.iter().find(|claim| names(&claim.partition)) {
+                Some(claim) => claim.clone(),
+                None => return Err(unknown_partition(topic, partition)),
+            },
+        };
+        if owned.is_some() && !self.group.owns(self.seat.id, &claim.partition) {
+            return Err(self.group.fenced(&self.seat));
+        }
+        let end = claim.log.end_offset();
+        if next > end {
+            let start = claim.log.start_offset();
+            return Err(Error::OffsetOutOfRange {
+                requested: next,
+                start,
+                end,
+            });
+        }
+        let owned = usize::from(owned.is_some());
+        let claim = Claim {
+            offset: next,
+            metadata: (!metadata.is_empty()).then(|| Arc::from(metadata)),
+            ..claim
+        };
+        self.commit_claims(&[claim], owned)
+    }
+
+    /// Commits claims, of which the first `owned` are on partitions that the member has.
+    fn commit_claims(&mut self, claims: &[Claim], owned: usize) -> Result<()> {
+        let group = &self.group;
+        if claims.is_empty() {
+            return group.check_member(&self.seat);
+        }
+        self.flush_claims(claims)?;
+        let topics = &group.shared.topics;
+        group.commit(&self.seat, |store| {
+            let mut commits = Vec::with_capacity(claims.len());
+            for (at, claim) in claims.iter().enumerate() {
+                let PartitionKey { topic, partition } = &claim.partition;
+                let may = if at < owned {
+                    // What another member has taken has nothing to commit: see `membership` (I3).
+                    group.owns(self.seat.id, &claim.partition)
+                } else {
+                    store.place(group.id.as_str(), &topic.name, *partition)? < Some(claim.offset)
+                };
+                if may && topics.lives(topic) {
+                    commits.push(claim.commit());
+                }
+            }
+            Ok(commits)
+        })?;
+        let done: BTreeMap<_, _> = claims
+            .iter()
+            .map(|claim| (&claim.partition, claim.offset))
+            .collect();
+        for assigned in self.fetcher.iter_mut() {
+            if let Some(offset) = done.get(&assigned.partition) {
+                assigned.set_committed(*offset);
+            }
+        }
+        self.group.hold(self.seat.id, &self.fetcher.changed_holds());
+        Ok(())
+    }
+
+    /// Flushes what the claims refer to where the commits are to survive a power cut: a commit must
+    /// not outlive the records below it.
+    fn flush_claims(&self, claims: &[Claim]) -> Result<()> {
+        let shared = &self.group.shared;
+        if shared.store.outlives_power(self.group.id.as_str())? {
+            for claim in claims
+                .iter()
+                .filter(|claim| claim.log.flushed_offset() < claim.offset)
+            {
+                let flushed = claim.log.flush();
+                if shared.topics.lives(&claim.partition.topic) {
+                    flushed?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A member that was removed has nothing to commit.
+    pub(super) fn commit_unless_fenced(&mut self) -> Result<()> {
+        match self.commit() {
+            Err(Error::Fenced { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    pub(super) fn auto_commit_is_due(&self, now: Instant) -> bool {
+        let next = self
+            .committed_at
+            .checked_add(self.config.auto_commit_interval);
+        next.is_some_and(|next| next <= now)
+    }
+
+    /// Notes durably where the group begins the partitions for which it has no place yet, so that
+    /// what is appended from now on is read whatever becomes of this member.
+    ///
+    /// # Errors
+    ///
+    /// What writing the note answers, unless the partitions begin at their start anyway.
+    pub(super) fn note_beginnings(&mut self) -> Result<()> {
+        let Some(start) = self.config.start else {
+            return Ok(());
+        };
+        let (group, mut missing) = (&self.group, Vec::new());
+        for partition in self.fetcher.unbegun() {
+            let PartitionKey {
+                topic,
+                partition: number,
+            } = &partition;
+            let place = group
+                .shared
+                .store
+                .place(group.id.as_str(), &topic.name, *number);
+            // A partition of `__consumer_offsets` that cannot be read is reported by the fetch.
+            if matches!(place, Ok(None)) {
+                missing.push(partition);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let claims = self.beginnings(start, &missing)?;
+        let noted = self.flush_claims(&claims).and_then(|()| {
+            group.commit(&self.seat, |store| {
+                let mut notes = Vec::with_capacity(claims.len());
+                for claim in &claims {
+                    let PartitionKey { topic, partition } = &claim.partition;
+                    let place = store.place(group.id.as_str(), &topic.name, *partition)?;
+                    if place.is_none() && group.shared.topics.lives(topic) {
+                        notes.push(claim.commit().into_note());
+                    }
+                }
+                Ok(notes)
+            })
+        });
+        match noted {
+            Err(error) if start != Start::Earliest => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where partitions without a place begin. Where the group begins a topic, the places of all
+    /// its partitions are decided at once: another member may get to the others later.
+    fn beginnings(&self, start: Start, missing: &[PartitionKey]) -> Result<Vec<Claim>> {
+        let (group, topics) = (&self.group, &self.group.shared.topics);
+        let mut claims = Vec::new();
+        let mut begun = BTreeSet::new();
+        for partition in missing {
+            let topic = &partition.topic;
+            let added = group.was_born_here(topic) || self.has_begun(&group.shared.store, topic)?;
+            if start == Start::Earliest || added {
+                // One that cannot be opened is reported by the fetch.
+                if let Ok(log) = topics.log(partition) {
+                    claims.push(Claim::at(partition.clone(), log.start_offset(), log));
+                }
+            } else if begun.insert(topic.clone()) {
+                for partition in topics.partitions_of(topic) {
+                    let Ok(log) = topics.log(&partition) else {
+                        continue;
+                    };
+                    let (first, end) = (log.start_offset(), log.end_offset());
+                    let start = match start {
+                        Start::Offset(offset) if offset > end => Start::Latest,
+                        Start::Offset(offset) => Start::Offset(offset.max(first)),
+                        other => other,
+                    };
+                    let Ok(reader) = log.reader_with(start, self.config.isolation_level) else {
+                        continue;
+                    };
+                    claims.push(Claim::at(partition, reader.position(), log));
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    fn has_begun(
+        &self,
+        store: &OffsetStore,
+        topic: &super::super::partition::TopicKey,
+    ) -> Result<bool> {
+        store.has_begun(self.group.id.as_str(), &topic.name)
+    }
+
+    /// The offset that the group has committed for a partition: the next one to read.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConsumerGroup::committed`](crate::ConsumerGroup::committed).
+    pub fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Offset>> {
+        self.group.committed(topic, partition)
+    }
+
+    /// What the group has committed for the partitions that this member has, sorted. Partitions
+    /// without a commit are left out.
+    ///
+    /// # Errors
+    ///
+    /// What reading the group's commits answers; [`Error::Closed`].
+    pub fn committed_all(&self) -> Result<Vec<(TopicPartition, Offset)>> {
+        self.group.shared.check_owner()?;
+        let mut committed = Vec::new();
+        for assigned in self.fetcher.iter() {
+            let PartitionKey { topic, partition } = &assigned.partition;
+            if let Some(offset) = self.group.committed(&topic.name, *partition)? {
+                committed.push((assigned.partition.public(), offset));
+            }
+        }
+        Ok(committed)
+    }
+}
+
+impl Claim {
+    fn at(partition: PartitionKey, offset: Offset, log: crate::log::Log) -> Self {
+        Self {
+            partition,
+            offset,
+            log,
+            metadata: None,
+        }
+    }
+
+    fn commit(&self) -> Commit {
+        Commit {
+            topic: Arc::clone(&self.partition.topic.name),
+            partition: self.partition.partition,
+            offset: self.offset,
+            metadata: self.metadata.clone(),
+        }
+    }
+}

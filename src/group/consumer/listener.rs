@@ -1,0 +1,41 @@
+//! Code of the user that is told before partitions go and after they came.
+//!
+//! Knows nothing about how partitions move.
+
+use std::fmt;
+
+use crate::types::TopicPartition;
+
+use super::Consumer;
+
+/// Hears of the partitions that its [`Consumer`] gains and loses, as Kafka's
+/// `ConsumerRebalanceListener` does: see
+/// [`ConsumerGroup::join_listening`](crate::ConsumerGroup::join_listening).
+///
+/// Every method is called inside [`Consumer::poll`] (or [`Consumer::leave`]), on that thread, with
+/// no lock held. A member with a listener gives partitions up in its own polls alone, so that
+/// [`on_revoke`](Self::on_revoke) always comes before the next owner may read.
+pub trait RebalanceListener: Send {
+    /// These partitions go to other members when this returns. They are still this member's, and
+    /// it may commit. What it leaves uncommitted is delivered again to the next owner.
+    fn on_revoke(&mut self, consumer: &mut Consumer, partitions: &[TopicPartition]);
+
+    /// These partitions were gained. Nothing was read from them yet; the listener may seek.
+    fn on_assign(&mut self, consumer: &mut Consumer, partitions: &[TopicPartition]) {
+        let _ = (consumer, partitions);
+    }
+
+    /// These partitions were lost without a chance to commit: the member was removed, and others
+    /// may already read them.
+    fn on_lost(&mut self, consumer: &mut Consumer, partitions: &[TopicPartition]) {
+        let _ = (consumer, partitions);
+    }
+}
+
+pub(super) struct Listener(pub(super) Box<dyn RebalanceListener>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}

@@ -1,0 +1,197 @@
+//! Where a consumer reads: assignment, positions, seeking, pausing, lag.
+//!
+//! Knows nothing about commits and members.
+
+use crate::error::Result;
+use crate::types::{Offset, PartitionId, Start, TopicPartition};
+
+use super::super::fetch::unknown_partition;
+use super::super::partition::PartitionKey;
+use super::{Consumer, Failed, named};
+
+impl Consumer {
+    /// The partitions that this member has, by topic and number: those of its last poll that no
+    /// other member has taken since, or none when it was removed.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<(String, PartitionId)> {
+        self.owned().iter().map(PartitionKey::named).collect()
+    }
+
+    fn owned(&self) -> Vec<PartitionKey> {
+        if self.group.shared.check_owner().is_err() || !self.group.knows(self.seat.id) {
+            return Vec::new();
+        }
+        let mut owned: Vec<_> = self.fetcher.iter().map(|a| a.partition.clone()).collect();
+        owned.retain(|partition| self.group.owns(self.seat.id, partition));
+        owned
+    }
+
+    pub(super) fn owned_names(&self) -> Vec<TopicPartition> {
+        named(&self.owned())
+    }
+
+    /// The name of this member in its group, for this stay: it has another one after it was
+    /// removed and joined again.
+    #[must_use]
+    pub fn member_id(&self) -> String {
+        self.seat.id.to_string()
+    }
+
+    /// The offset of the next record that a poll will return from a partition.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownPartition`]: the member does not have this partition.
+    /// - [`Error::NoOffset`]: as for [`poll`](Self::poll).
+    /// - What reading the partition's log, or the group's commits, answers.
+    pub fn position(&self, topic: &str, partition: PartitionId) -> Result<Offset> {
+        self.group.shared.check_owner()?;
+        let mut assigned = self.fetcher.iter();
+        assigned
+            .find(|assigned| assigned.is(topic, partition))
+            .ok_or_else(|| unknown_partition(topic, partition))?
+            .position(&self.context())
+    }
+
+    /// Moves to another place in a partition, for this member's next poll. Nothing is committed by
+    /// it. Before its first poll a member has no partitions: the place is remembered, and applies
+    /// if the first poll gains the partition.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
+    ///   partition or, before its first poll, there is no such partition.
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange): there is no such place. The
+    ///   member stays where it was.
+    /// - What reading the partition's log answers.
+    pub fn seek(
+        &mut self,
+        topic: &str,
+        partition: PartitionId,
+        to: impl Into<Start>,
+    ) -> Result<()> {
+        self.group.shared.check_owner()?;
+        let to = to.into();
+        if !self.has_polled {
+            self.group.check_partition(topic, partition)?;
+            self.seeks.insert(TopicPartition::new(topic, partition), to);
+            return Ok(());
+        }
+        let (context, fetcher) = self.reading();
+        let assigned = fetcher.find(topic, partition)?;
+        assigned.seek(&context, to)?;
+        let key = assigned.partition.clone();
+        if self
+            .failed
+            .as_ref()
+            .is_some_and(|failed| failed.partition == key)
+        {
+            // It was of the place that the member has left.
+            self.failed = None;
+        }
+        self.group.hold(self.seat.id, &self.fetcher.changed_holds());
+        Ok(())
+    }
+
+    /// Applies the seeks of before the first poll to what that poll has gained.
+    pub(super) fn apply_seeks(&mut self) -> Result<()> {
+        for (place, to) in std::mem::take(&mut self.seeks) {
+            let (context, fetcher) = self.reading();
+            let Ok(assigned) = fetcher.find(&place.topic, place.partition) else {
+                continue;
+            };
+            let key = assigned.partition.clone();
+            if let Err(error) = assigned.seek(&context, to) {
+                self.failed = Some(Failed {
+                    partition: key,
+                    error,
+                });
+                return self.take_failure();
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves every partition back to the last commit (or, without one, to where the group began
+    /// it): what was polled and not committed is returned again.
+    ///
+    /// # Errors
+    ///
+    /// The errors of reading the partitions and the group's commits. Partitions before the one that
+    /// failed were moved, the others are moved by the next call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ottla::{Broker, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// broker.create_topic("jobs", TopicConfig::default())?.append("one")?;
+    /// let mut consumer = broker.group("workers")?.join(["jobs"])?;
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+    /// consumer.rewind()?;
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1, "the same record");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rewind(&mut self) -> Result<()> {
+        self.group.shared.check_owner()?;
+        self.failed = None;
+        let (context, fetcher) = self.reading();
+        let mut assigned = fetcher.iter_mut();
+        let moved = assigned.try_for_each(|assigned| assigned.rewind(&context));
+        self.group.hold(self.seat.id, &self.fetcher.changed_holds());
+        moved
+    }
+
+    /// Makes polls pass over a partition, until [`resume`](Self::resume) or until it is lost. The
+    /// member keeps it, and its place in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
+    /// partition.
+    pub fn pause(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
+        self.group.shared.check_owner()?;
+        let (context, fetcher) = self.reading();
+        fetcher.find(topic, partition)?.pause(&context, true);
+        Ok(())
+    }
+
+    /// Makes polls read a partition again that was [paused](Self::pause).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
+    /// partition.
+    pub fn resume(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
+        self.group.shared.check_owner()?;
+        let (context, fetcher) = self.reading();
+        fetcher.find(topic, partition)?.pause(&context, false);
+        Ok(())
+    }
+
+    /// The partitions that are [paused](Self::pause), sorted.
+    #[must_use]
+    pub fn paused(&self) -> Vec<TopicPartition> {
+        let paused = self.fetcher.iter().filter(|assigned| assigned.is_paused());
+        paused.map(|assigned| assigned.partition.public()).collect()
+    }
+
+    /// How many records of this member's partitions the group has not committed: the sum of
+    /// [`GroupPartition::lag`](crate::GroupPartition::lag) over them. Records that were polled
+    /// count until they are committed.
+    ///
+    /// # Errors
+    ///
+    /// As [`position`](Self::position).
+    pub fn lag(&self) -> Result<u64> {
+        self.group.shared.check_owner()?;
+        let context = self.context();
+        let mut assigned = self.fetcher.iter();
+        assigned.try_fold(0_u64, |sum, assigned| {
+            Ok(sum.saturating_add(assigned.lag(&context)?))
+        })
+    }
+}
