@@ -10,12 +10,15 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{Corruption, Mark, file_name};
+use crate::format::{Corruption, FileKind, FileName, Mark, Stage, file_name};
 use crate::segment::{Guard, Search, Segment, TailScan, count_batches};
 use crate::types::{Offset, Position};
 
+use super::leftovers::Found;
 use super::parallel::ask_each;
-use super::rules::{Landed, SegmentFacts, Violation, applicable, at_mark, truncated, violations};
+use super::rules::{
+    Landed, SegmentFacts, Violation, applicable, at_mark, lost_between, truncated, violations,
+};
 use super::{OpenMode, Opening};
 
 impl Opening<'_> {
@@ -54,6 +57,26 @@ impl Opening<'_> {
             return Err(self.refusal(&violation, scanned.stopped));
         }
         self.judged = Some((scanned, written));
+        Ok(())
+    }
+
+    /// Refuses a log of a broker that has lost a segment between others: what is left of it would be
+    /// removed as a leftover.
+    pub(super) fn judge_names(&self, found: &Found) -> Result<()> {
+        if !self.mark.is_some_and(|mark| mark.by_broker) {
+            return Ok(());
+        }
+        for (_, name) in &found.others {
+            if let FileName::Segment {
+                base,
+                kind: FileKind::Index,
+                stage: Stage::Live,
+            } = name
+                && let Some(violation) = lost_between(*base, &found.bases)
+            {
+                return Err(self.refusal(&violation, None));
+            }
+        }
         Ok(())
     }
 

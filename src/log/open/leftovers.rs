@@ -94,6 +94,7 @@ impl Opening<'_> {
         let unsettled = found.is_unsettled();
         let mut segments = Vec::new();
         if !unsettled {
+            self.judge_names(&found)?;
             segments = self.list_segments(&found.bases)?;
             self.judge(&segments)?;
         }

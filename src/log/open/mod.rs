@@ -43,7 +43,8 @@ pub(in crate::log) use leftovers::{Found, OpenStep};
 pub(in crate::log) use old_format::refuse_old_format;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub(in crate::log) use rules::{
-    Landed, SegmentFacts, Violation, applicable, at_mark, has_own, is_flushed, violations,
+    Landed, SegmentFacts, Violation, applicable, at_mark, has_own, is_flushed, lost_between,
+    violations,
 };
 
 /// Whether a log is opened to be written.

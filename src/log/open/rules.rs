@@ -18,6 +18,7 @@
 //! 5. A batch boundary is not proof enough where the mark came from a Kafka broker's checkpoint:
 //!    the position is then what the file happened to hold, so its batches must reach the offset.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::format::{Corruption, DigestSummary, Mark, MarkKey, log_hash};
@@ -106,6 +107,18 @@ pub(in crate::log) fn violations(
         found.extend(facts.gap(key, mark, later.peek().copied()));
     }
     found
+}
+
+/// A segment whose index is there and whose batches are not, between others. After a clean end of a
+/// Kafka broker nothing but a loss leaves that; of a log of our own a power cut may, until its first
+/// mark is durable.
+pub(in crate::log) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Option<Violation> {
+    let behind = bases.range(..base).next_back();
+    let found = bases.range(base..).next().filter(|next| **next > base);
+    behind.and(found).map(|found| Violation::Gap {
+        expected: base,
+        found: *found,
+    })
 }
 
 /// What the batches of the mark's segment contradict.
@@ -473,6 +486,22 @@ mod tests {
             assert_eq!(violations(KEY, Some(&mark), &[older, second]), []);
             mark.log_start_offset = 10;
             assert_eq!(violations(KEY, Some(&mark), &[first, second]), []);
+        }
+    }
+
+    #[test]
+    fn a_segment_is_lost_between_others_and_nowhere_else() {
+        let bases = BTreeSet::from([10, 20, 30]);
+        let gap = |expected, found| Some(Violation::Gap { expected, found });
+        for (base, lost) in [
+            (5, None),
+            (10, None),
+            (15, gap(15, 20)),
+            (20, None),
+            (29, gap(29, 30)),
+            (31, None),
+        ] {
+            assert_eq!(lost_between(base, &bases), lost, "{base}");
         }
     }
 

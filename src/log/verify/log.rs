@@ -3,7 +3,6 @@
 //! Knows nothing about roots. The rules are those of opening (`open/rules.rs`), but that nothing
 //! ends at the first violation.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::types::{Offset, Position};
 use super::super::Host;
 use super::super::open::{
     Found, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable,
-    at_mark as rules_at_mark, has_own, is_flushed, refuse_old_format, violations,
+    at_mark as rules_at_mark, has_own, is_flushed, lost_between, refuse_old_format, violations,
 };
 use super::super::survey::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
 use super::report::{LogCondition, Problem, ProblemKind, Severity};
@@ -147,8 +146,15 @@ impl LogCheck<'_> {
                     if *kind != FileKind::Snapshot && !found.bases.contains(base)
             );
             let lost = orphan && self.knows_no_digests() && self.settled;
-            if lost && let Some(missing) = missing_segment(self.dir, parsed, &found.bases) {
-                self.report(missing);
+            if lost
+                && let FileName::Segment {
+                    base,
+                    kind: FileKind::Index,
+                    ..
+                } = parsed
+                && let Some(missing) = lost_between(*base, &found.bases)
+            {
+                self.violation(&missing);
             } else if orphan || name == file_name::TRUNCATE {
                 let kind = ProblemKind::Unfinished;
                 self.report(problem(Severity::AfterCrash, &path, kind));
@@ -578,25 +584,6 @@ impl LogCheck<'_> {
         condition.end_offset = end;
         condition.missing_offsets = end.saturating_sub(first).saturating_sub(self.covered);
     }
-}
-
-/// The segment whose index is there and whose batches are not, when it stood between others.
-fn missing_segment(dir: &Path, name: &FileName, bases: &BTreeSet<Offset>) -> Option<Problem> {
-    let FileName::Segment {
-        base,
-        kind: FileKind::Index,
-        ..
-    } = name
-    else {
-        return None;
-    };
-    bases.range(..base).next()?;
-    let next = bases.range(base..).next()?;
-    let path = dir.join(file_name::log(*base));
-    Some(Problem {
-        offsets: *base..*next,
-        ..problem(Severity::Damage, &path, ProblemKind::Missing)
-    })
 }
 
 /// Notes a batch of a later leader epoch than all before it.

@@ -133,6 +133,20 @@ fn a_segment_cut_or_gone_below_the_recovery_point_is_damage_and_repair_keeps_the
     is_damaged("the last is gone", &rest);
     is_repaired("the last is gone", &rest, &below(base));
 
+    // Of one between others its index is left.
+    let rest = Rest::of_a_broker();
+    let [_, second, third, ..] = &segments(&rest)[..] else {
+        panic!("{:?}", segments(&rest));
+    };
+    let base_of =
+        |path: &Path| -> u64 { path.file_stem().unwrap().to_str().unwrap().parse().unwrap() };
+    rest.sim.disk().remove_file(second).unwrap();
+    rest.sync_all();
+    is_damaged("one between others is gone", &rest);
+    let mut kept = expected(0);
+    kept.retain(|(offset, _)| !(base_of(second)..base_of(third)).contains(offset));
+    is_repaired("one between others is gone", &rest, &kept);
+
     let rest = Rest::of_a_broker();
     for segment in segments(&rest) {
         rest.sim.disk().remove_file(&segment).unwrap();
