@@ -39,7 +39,9 @@ mod sync;
 mod topic;
 mod types;
 
-pub use broker::{Broker, BrokerConfig, UpkeepProblem, UpkeepReport, repair, verify};
+pub use broker::{
+    Broker, BrokerConfig, Ensured, SettingChange, UpkeepProblem, UpkeepReport, repair, verify,
+};
 pub use error::{Error, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
@@ -55,7 +57,8 @@ pub use topic::{
 };
 pub use types::{
     Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset,
-    PartitionId, ReadIsolation, Record, Start, Timestamp, TimestampType, TopicPartition, WriteMode,
+    OwnedRecord, PartitionId, ReadIsolation, Record, Start, Timestamp, TimestampError,
+    TimestampType, TopicPartition, WriteMode,
 };
 
 /// What the fuzz targets call. Not part of the public API.

@@ -19,7 +19,32 @@ pub(crate) fn rows(rows: &Rows) {
     }
     in_batches(rows, 100, "<= 1.0 (63 ns)");
     in_batches(rows, 1_000, "<= 1.0 (60 ns)");
+    conditional(rows);
     four_threads(rows);
+}
+
+/// The same append with the end that it expects, beside the plain one.
+fn conditional(rows: &Rows) {
+    let records = records_of(rows, batch_bytes(1, VALUE_BYTES), 1);
+    let at_end = || {
+        let dir = scratch();
+        let log = Log::open(dir.path(), LogConfig::default()).unwrap();
+        let mut values = Values::new(1, VALUE_BYTES);
+        timed(records, || {
+            for number in 0..records {
+                log.append_at(number, values.next()).unwrap();
+            }
+        })
+    };
+    Rows::compare(
+        "append_at, 100 B, ns/record | beside: append",
+        "<= 1.03",
+        rows.effort.pick(5, 15),
+        [
+            Box::new(at_end),
+            Box::new(|| ours(records, VALUE_BYTES, WriteMode::Auto)),
+        ],
+    );
 }
 
 fn records_of(rows: &Rows, batch: usize, per_batch: usize) -> u64 {

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use ottla::{Durability, Log, LogConfig};
+use ottla::{Durability, Error, Log, LogConfig};
 
 use crate::rows::{Figure, Rows};
 use crate::tools::{VALUE_BYTES, Values, batch_bytes, scratch, width_of};
@@ -81,7 +81,42 @@ impl LeaderAndFollowers {
     }
 }
 
+/// Thirty-two threads that each look at the end, find at least once that it moved, and try again;
+/// beside plain durable appends.
+fn conditional(rows: &Rows) {
+    let lasting = Duration::from_millis(rows.effort.pick(400, 1_500));
+    let log = |dir: &std::path::Path| {
+        let config = LogConfig::default().durability(Durability::Always);
+        Log::open(dir, config).unwrap()
+    };
+    let retried = || {
+        let dir = scratch();
+        let log = log(&dir.path().join("log"));
+        per_second(32, lasting, &|value: &[u8]| {
+            // Never the end: the first try is refused.
+            let mut expected = u64::MAX;
+            while let Err(Error::EndMoved { end, .. }) = log.append_at(expected, value) {
+                expected = end;
+            }
+        })
+    };
+    let plain = || {
+        let dir = scratch();
+        let log = log(&dir.path().join("log"));
+        per_second(32, lasting, &|value: &[u8]| {
+            log.append(value).unwrap();
+        })
+    };
+    Rows::compare(
+        "append_at under Always, 32 threads, one retry, records/s | beside: append",
+        ">= 0.5",
+        rows.effort.pick(3, 7),
+        [Box::new(retried), Box::new(plain)],
+    );
+}
+
 pub(crate) fn rows(rows: &Rows) {
+    conditional(rows);
     let lasting = Duration::from_millis(rows.effort.pick(400, 1_500));
     let size = u64::try_from(batch_bytes(1, VALUE_BYTES)).unwrap();
     for threads in [1, 16, 32] {

@@ -17,6 +17,7 @@
 mod catalog;
 mod config;
 mod core;
+mod ensure;
 mod offsets;
 mod open;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use config::BrokerConfig;
+pub use ensure::{Ensured, SettingChange};
 pub use repair::repair;
 pub use upkeep::{UpkeepProblem, UpkeepReport};
 pub use verify::verify;
@@ -91,7 +93,7 @@ impl Broker {
         Self::open_with(dir, BrokerConfig::default())
     }
 
-    /// Opens the broker of a directory, making the directory (but not its parents) when it is not
+    /// Opens the broker of a directory, making the directory and its parents when they are not
     /// there, and recovering after a crash.
     ///
     /// After a clean close this takes time by the number of topics, and each log is opened when it
@@ -169,6 +171,39 @@ impl Broker {
             Err(Error::TopicExists { .. }) => self.topic(name),
             made => made,
         }
+    }
+
+    /// Sees to it that a topic is there with these settings: makes it, or alters it where it is
+    /// there with others, and says which. What a program calls when it starts. Settings that
+    /// `config` leaves at their defaults are set back to them; partitions can only be added.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::create_topic`] and [`Broker::alter_topic`]; [`Error::InvalidConfig`] when the
+    /// topic has more partitions than `config` says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, Ensured, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let config = TopicConfig::default().partitions(4);
+    /// assert_eq!(broker.ensure_topic("flights", config.clone())?, Ensured::Made);
+    /// assert_eq!(broker.ensure_topic("flights", config.clone())?, Ensured::AsItWas);
+    ///
+    /// let more = broker.ensure_topic("flights", config.partitions(8))?;
+    /// let Ensured::Altered(changes) = more else { panic!("{more:?}") };
+    /// assert_eq!((changes[0].name.as_str(), changes[0].to.as_str()), ("partitions", "8"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "taken as `create_topic` takes it"
+    )]
+    pub fn ensure_topic(&self, name: &str, config: TopicConfig) -> Result<Ensured> {
+        self.core.ensure(name, &config)
     }
 
     /// A topic that is there.

@@ -189,7 +189,29 @@ pub(super) struct How {
     pub(super) sync_later: bool,
 }
 
+impl How {
+    /// For a log that ends at an offset.
+    pub(super) const fn at(expected_end: Offset) -> Self {
+        Self {
+            expected_end: Some(expected_end),
+            sync_later: false,
+        }
+    }
+}
+
 impl Shared {
+    /// Refuses a conditional append before it is encoded, where that is known already.
+    #[inline]
+    pub(super) fn check_end_early(&self, expected: Offset) -> Result<()> {
+        let end = self.end_offset();
+        if end == expected {
+            return Ok(());
+        }
+        self.host.check_owner()?;
+        self.life.can_append()?;
+        Err(Error::EndMoved { expected, end })
+    }
+
     /// Appends one record.
     #[inline]
     pub(super) fn append_one(&self, record: &Record<'_>, how: How) -> Result<Range<Offset>> {

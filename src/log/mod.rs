@@ -192,7 +192,7 @@ impl Drop for Keeper {
 }
 
 impl Log {
-    /// Opens the log in a directory, making the directory (but not its parents) when it is not
+    /// Opens the log in a directory, making the directory and its parents when they are not
     /// there, and recovering after a crash.
     ///
     /// What a crash left at the end that is no valid continuation is moved to a quarantine file
@@ -292,6 +292,75 @@ impl Log {
     ) -> Result<Range<Offset>> {
         let records = records.into_iter().map(Into::into);
         self.shared.append_many(records, How::default())
+    }
+
+    /// Appends a record if the log ends at `expected_end`, and returns its offset, which is that
+    /// one: what every scheme of optimistic concurrency is built on. Otherwise as [`Log::append`].
+    ///
+    /// The end is compared under the lock that every append takes, so it costs nothing, and under
+    /// [`Durability::Always`] many threads still share their syncs. It is compared with
+    /// [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`], wait for the
+    /// record before `end` with [`Log::wait_for`], look at what is new, decide, and try again.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::EndMoved`]: somebody else appended first. Nothing was written, and no sync was
+    ///   waited for.
+    /// - Everything that [`Log::append`] returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Error, Log, LogConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let log = Log::open(scratch.path().join("seats"), LogConfig::default())?;
+    /// let seen = log.end_offset();
+    /// assert_eq!(log.append_at(seen, "12A is taken")?, seen);
+    ///
+    /// let late = log.append_at(seen, "12A is taken, too");
+    /// assert!(matches!(late, Err(Error::EndMoved { expected: 0, end: 1, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_at<'a>(
+        &self,
+        expected_end: Offset,
+        record: impl Into<Record<'a>>,
+    ) -> Result<Offset> {
+        let record = record.into();
+        self.shared.check_end_early(expected_end)?;
+        self.shared
+            .append_one(&record, How::at(expected_end))
+            .map(|offsets| offsets.start)
+    }
+
+    /// Appends records as one batch if the log ends at `expected_end`: [`Log::append_at`] for as
+    /// many records as [`Log::append_batch`] takes. For an empty batch the end is compared as well,
+    /// and the answer is the empty range there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append_at`]; the batch as a whole must fit `max_message_bytes`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Log, LogConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let log = Log::open(scratch.path().join("seats"), LogConfig::default())?;
+    /// assert_eq!(log.append_batch_at(0, ["12A is taken", "12B is taken"])?, 0..2);
+    /// assert!(log.append_batch_at(0, ["12C is taken"]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_batch_at<'a, R: Into<Record<'a>>>(
+        &self,
+        expected_end: Offset,
+        records: impl IntoIterator<Item = R>,
+    ) -> Result<Range<Offset>> {
+        self.shared.check_end_early(expected_end)?;
+        let records = records.into_iter().map(Into::into);
+        self.shared.append_many(records, How::at(expected_end))
     }
 
     /// A reader that begins at an offset, a time, or an end of the log.

@@ -95,6 +95,9 @@ fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
 /// directory may have failed or been killed before, and the name is synced again.
 pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
     let missing = !disk.exists(dir).at(dir, "look at")?;
+    if missing {
+        make_parents(disk, dir)?;
+    }
     disk.create_dir(dir).at(dir, "create the directory")?;
     let lock = dir.join(file_name::LOCK);
     let unfinished = missing || !disk.exists(&lock).at(&lock, "look at")?;
@@ -109,6 +112,27 @@ pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
         Err(error) if !missing && error.kind() == ErrorKind::PermissionDenied => Ok(()),
         synced => synced.at(parent, "sync"),
     }
+}
+
+/// Makes the parents of a directory that are not there, each durably before the next one: from the
+/// top, so that a name is never durable before the name above it.
+fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut above = parent_of(dir);
+    while let Some(parent) = above {
+        if disk.exists(parent).at(parent, "look at")? {
+            break;
+        }
+        missing.push(parent);
+        above = parent_of(parent);
+    }
+    for parent in missing.into_iter().rev() {
+        disk.create_dir(parent).at(parent, "create the directory")?;
+        if let Some(above) = parent_of(parent) {
+            disk.sync_dir(above).at(above, "sync")?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the lock of a root or of a log's own directory.

@@ -151,6 +151,14 @@ impl Settings for TopicConfig {
         entries
     }
 
+    fn name_of(name: &str) -> Option<&'static str> {
+        match name {
+            PARTITIONS => Some(PARTITIONS),
+            DURABILITY => Some(DURABILITY),
+            _ => LogConfig::name_of(name),
+        }
+    }
+
     fn set(&mut self, name: &str, text: &str) -> Result<bool, BadSetting> {
         let bad = |expected: &str| BadSetting {
             name: name.to_owned(),

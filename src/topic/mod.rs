@@ -21,6 +21,7 @@ mod shared;
 mod shares;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use config::PARTITIONS_MAX;
@@ -185,6 +186,67 @@ impl Topic {
         record: impl Into<Record<'a>>,
     ) -> Result<Offset> {
         self.shared.append(partition, record.into())
+    }
+
+    /// Appends a record to a partition if that ends at `expected_end`; see [`Log::append_at`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Topic::append_to`]; [`Error::EndMoved`] when somebody else appended first: nothing was
+    /// written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, Record, TopicConfig};
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// let seats = broker.create_topic("seats", TopicConfig::default().partitions(4))?;
+    /// let partition = seats.partition_for_key(b"UA1545");
+    /// let end = seats.partition(partition)?.end_offset();
+    /// // Look at what was sold, decide, and say how far the decision looked.
+    /// seats.append_to_at(partition, end, Record::keyed("UA1545", "12A is sold"))?;
+    /// assert!(seats.append_to_at(partition, end, Record::keyed("UA1545", "12A")).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_to_at<'a>(
+        &self,
+        partition: PartitionId,
+        expected_end: Offset,
+        record: impl Into<Record<'a>>,
+    ) -> Result<Offset> {
+        let record = record.into();
+        let log = self.shared.log_to_append(partition);
+        let appended = log.and_then(|log| log.append_at(expected_end, record));
+        appended.map_err(|error| self.shared.explain(error))
+    }
+
+    /// Appends records to a partition as one batch if that ends at `expected_end`; see
+    /// [`Log::append_batch_at`]. The keys are not asked where the records belong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topic::append_to_at`]; the batch as a whole must fit `max_message_bytes`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, TopicConfig};
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let broker = Broker::open(scratch.path().join("data"))?;
+    /// let seats = broker.create_topic("seats", TopicConfig::default())?;
+    /// assert_eq!(seats.append_batch_to_at(0, 0, ["12A is sold", "12B is sold"])?, 0..2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_batch_to_at<'a, R: Into<Record<'a>>>(
+        &self,
+        partition: PartitionId,
+        expected_end: Offset,
+        records: impl IntoIterator<Item = R>,
+    ) -> Result<Range<Offset>> {
+        let log = self.shared.log_to_append(partition);
+        let appended = log.and_then(|log| log.append_batch_at(expected_end, records));
+        appended.map_err(|error| self.shared.explain(error))
     }
 
     /// Appends records and returns where they went, in the order of the partitions' numbers; a

@@ -9,11 +9,13 @@ mod appended;
 mod choice;
 mod names;
 mod offset;
+mod owned_record;
 mod record;
 mod sabotage;
 mod setting;
 mod timestamp;
 mod topic_partition;
+mod units;
 mod varint;
 
 pub use appended::{Appended, AppendedBatch};
@@ -23,6 +25,7 @@ pub use choice::{
 pub(crate) use names::{GroupId, TopicId, TopicName};
 pub(crate) use offset::{END_OFFSET_MAX, Position, to_u64, to_usize};
 pub use offset::{Offset, PartitionId};
+pub use owned_record::OwnedRecord;
 pub(crate) use record::{EncodedHeaders, RecordTime, decode_header};
 pub use record::{Header, HeaderIter, Record};
 pub(crate) use sabotage::Sabotage;
@@ -30,6 +33,6 @@ pub(crate) use setting::{
     BadSetting, SettingValue, Settings, config, deserialize as deserialize_settings,
     serialize as serialize_settings,
 };
-pub use timestamp::Timestamp;
+pub use timestamp::{Timestamp, TimestampError};
 pub use topic_partition::TopicPartition;
-pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varlong};
+pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varint, write_varlong};

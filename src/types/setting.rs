@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::units;
 use super::{CleanupPolicy, Compression, Durability, ReadIsolation, TimestampType, WriteMode};
 
 /// A value that a setting can have.
@@ -49,7 +50,17 @@ macro_rules! parsed_settings {
     )*};
 }
 
-parsed_settings!(u32, u64, i32, f64, bool);
+parsed_settings!(u32, i32, f64, bool);
+
+/// Bytes, with or without a unit.
+impl SettingValue for u64 {
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        units::bytes(text)
+    }
+}
 
 impl SettingValue for Duration {
     fn print(&self) -> String {
@@ -58,9 +69,7 @@ impl SettingValue for Duration {
             .to_string()
     }
     fn parse(text: &str) -> Option<Self> {
-        Some(Self::from_millis(
-            u64::try_from(text.trim().parse::<i64>().ok()?).ok()?,
-        ))
+        units::time(text)
     }
 }
 
@@ -71,9 +80,9 @@ impl SettingValue for Option<Duration> {
         self.map_or_else(|| "-1".to_owned(), |limit| limit.print())
     }
     fn parse(text: &str) -> Option<Self> {
-        match text.trim().parse::<i64>().ok()? {
-            -1 | i64::MAX => Some(None),
-            millis => Some(Some(Duration::from_millis(u64::try_from(millis).ok()?))),
+        match text.trim().parse::<i64>() {
+            Ok(-1 | i64::MAX) => Some(None),
+            _ => Some(Some(Duration::parse(text)?)),
         }
     }
 }
@@ -85,7 +94,7 @@ impl SettingValue for Option<u64> {
     fn parse(text: &str) -> Option<Self> {
         match text.trim() {
             "-1" => Some(None),
-            number => Some(Some(number.parse().ok()?)),
+            number => Some(Some(u64::parse(number)?)),
         }
     }
 }
@@ -243,6 +252,9 @@ pub(crate) trait Settings: Default {
     /// Every setting, under Kafka's name where Kafka has it, in a fixed order.
     fn entries(&self) -> Vec<(&'static str, String)>;
 
+    /// The name under which [`Settings::entries`] has a setting, by either of its names.
+    fn name_of(name: &str) -> Option<&'static str>;
+
     /// Sets one, by either name; false when there is none of this name.
     fn set(&mut self, name: &str, text: &str) -> Result<bool, BadSetting>;
 
@@ -290,7 +302,16 @@ pub(crate) fn deserialize<'de, T: Settings, D: serde::Deserializer<'de>>(
             use serde::de::Error as _;
 
             let mut config = T::default();
+            let mut given = Vec::new();
             while let Some(name) = map.next_key::<String>()? {
+                if let Some(setting) = T::name_of(&name) {
+                    if let Some((_, before)) = given.iter().find(|(known, _)| *known == setting) {
+                        return Err(A::Error::custom(format!(
+                            "the setting {setting} is given twice: as {before} and as {name}"
+                        )));
+                    }
+                    given.push((setting, name.clone()));
+                }
                 let Text(text) = map.next_value()?;
                 if !config.set(&name, &text).map_err(A::Error::custom)? {
                     let known = config.entries();
@@ -421,6 +442,13 @@ macro_rules! config {
             fn entries(&self) -> Vec<(&'static str, String)> {
                 use $crate::types::SettingValue as _;
                 vec![$(($name, self.$field.print()),)*]
+            }
+
+            fn name_of(name: &str) -> Option<&'static str> {
+                match name {
+                    $($name | stringify!($field) => Some($name),)*
+                    _ => None,
+                }
             }
 
             fn set(

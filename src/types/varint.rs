@@ -78,8 +78,7 @@ fn read_long_varlong(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// Appends the zigzag varint of a 32-bit value.
-#[cfg(test)]
-fn write_varint(out: &mut Vec<u8>, value: i32) {
+pub(crate) fn write_varint(out: &mut Vec<u8>, value: i32) {
     let mut raw = zigzag32(value);
     while raw >= 0x80 {
         out.push(low_seven(u64::from(raw)) | 0x80);
@@ -120,7 +119,6 @@ const fn low_seven(raw: u64) -> u8 {
     (raw & 0x7f) as u8
 }
 
-#[cfg(test)]
 const fn zigzag32(value: i32) -> u32 {
     (value.wrapping_shl(1) ^ value.wrapping_shr(31)).cast_unsigned()
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod codecs;
 mod compaction;
 mod concurrency;
+mod conditional;
 mod flights;
 mod foreign_records;
 mod grow_into_kafka;

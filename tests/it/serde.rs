@@ -72,3 +72,53 @@ fn a_setting_out_of_its_bounds_is_named_with_them() {
     let error = serde_json::from_str::<TopicConfig>(r#"{"partitions": 0}"#).unwrap_err();
     assert!(error.to_string().contains("partitions"), "{error}");
 }
+
+#[test]
+fn sizes_and_times_have_units_beside_plain_numbers() {
+    let json = r#"{
+        "partitions": 4,
+        "segment.bytes": "64 MiB",
+        "segment_ms": "1 h",
+        "retention.ms": "7 days",
+        "retention.bytes": "1.5GiB",
+        "delete.retention.ms": 5000,
+        "durability": "interval:50 ms"
+    }"#;
+    let config = serde_json::from_str::<TopicConfig>(json).unwrap();
+    let expected = TopicConfig::default()
+        .partitions(4)
+        .segment_bytes(64 << 20)
+        .segment_ms(Duration::from_secs(3600))
+        .retention_ms(Duration::from_secs(7 * 24 * 3600))
+        .retention_bytes(3 << 29)
+        .delete_retention_ms(Duration::from_secs(5))
+        .durability(Durability::Interval(Duration::from_millis(50)));
+    assert_eq!(config, expected);
+    for wrong in [
+        r#"{"segment.bytes": "64 s"}"#,
+        r#"{"retention.ms": "7 MiB"}"#,
+    ] {
+        assert!(
+            serde_json::from_str::<TopicConfig>(wrong).is_err(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_setting_that_is_given_twice_is_an_error_by_whatever_names() {
+    for json in [
+        r#"{"retention.ms": 1, "retention_ms": 2}"#,
+        r#"{"retention_ms": 2, "retention_ms": 2}"#,
+        r#"{"partitions": 1, "partitions": 2}"#,
+        r#"{"durability": "os", "durability": "os"}"#,
+    ] {
+        let error = serde_json::from_str::<TopicConfig>(json).unwrap_err();
+        assert!(error.to_string().contains("twice"), "{json}: {error}");
+    }
+    let broker = r#"{"log.retention.check.interval.ms": 1, "upkeep_interval_ms": 1}"#;
+    let error = serde_json::from_str::<BrokerConfig>(broker).unwrap_err();
+    for name in ["log.retention.check.interval.ms", "upkeep_interval_ms"] {
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}

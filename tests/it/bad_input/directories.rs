@@ -46,13 +46,18 @@ fn a_directory_that_is_a_file_is_an_error_and_the_file_stays() {
 }
 
 #[test]
-fn a_missing_parent_is_an_error_and_nothing_is_made() {
+fn parents_that_are_missing_are_made_and_none_below_a_file() {
     let scratch = scratch();
-    let dir = scratch.path().join("missing/log");
-    for open in OPENERS {
-        assert_eq!(check_io(open(&dir), &dir), io::ErrorKind::NotFound);
+    for (at, open) in OPENERS.into_iter().enumerate() {
+        let dir = scratch.path().join(format!("{at}/missing/parents"));
+        open(&dir).unwrap();
+        assert!(dir.is_dir());
+        let file = scratch.path().join(format!("{at}/file"));
+        fs::write(&file, "precious").unwrap();
+        let below = file.join("a/b");
+        assert_eq!(check_io(open(&below), &file), io::ErrorKind::NotADirectory);
+        assert_eq!(fs::read(&file).unwrap(), b"precious");
     }
-    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
 #[test]

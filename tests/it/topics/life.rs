@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use ottla::{
-    Broker, BrokerConfig, Durability, Error, Log, LogConfig, ProducerConfig, Record, Result,
-    TopicConfig,
+    Broker, BrokerConfig, Durability, Ensured, Error, Log, LogConfig, ProducerConfig, Record,
+    Result, TopicConfig,
 };
 
 use super::{names_in, scratch, values};
@@ -301,4 +301,50 @@ fn threads_that_make_and_delete_topics_do_not_disturb_each_other() {
         .collect();
     assert!(left.iter().all(|name| !dir.join(name).is_dir()), "{left:?}");
     assert!(Broker::open(&dir).unwrap().topics().is_empty());
+}
+
+#[test]
+fn a_topic_is_ensured_made_altered_or_found_as_it_was() {
+    let (_scratch, dir) = scratch();
+    let dir = dir.join("in").join("directories").join("to come");
+    let broker = Broker::open(&dir).unwrap();
+    let config = TopicConfig::default().partitions(2).segment_bytes(1 << 20);
+    assert_eq!(
+        broker.ensure_topic("t", config.clone()).unwrap(),
+        Ensured::Made
+    );
+    assert_eq!(
+        broker.ensure_topic("t", config.clone()).unwrap(),
+        Ensured::AsItWas
+    );
+    let other = config.clone().partitions(3).segment_bytes(1 << 21);
+    let Ensured::Altered(changes) = broker.ensure_topic("t", other.clone()).unwrap() else {
+        panic!("altered");
+    };
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            (
+                change.name.as_str(),
+                change.from.as_str(),
+                change.to.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            ("partitions", "2", "3"),
+            ("segment.bytes", "1048576", "2097152")
+        ]
+    );
+    assert_eq!(broker.topic("t").unwrap().config(), other);
+    assert!(matches!(
+        broker.ensure_topic("t", config),
+        Err(Error::InvalidConfig { .. })
+    ));
+    assert_eq!(broker.topic("t").unwrap().config(), other);
+    broker.close().unwrap();
+    let broker = Broker::open(&dir).unwrap();
+    assert_eq!(broker.ensure_topic("t", other).unwrap(), Ensured::AsItWas);
 }

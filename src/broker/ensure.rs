@@ -1,0 +1,70 @@
+//! Making a topic be there as a program wants it: made, altered, or found so.
+//!
+//! Knows nothing about how topics are made and altered, only how what is wanted differs from what
+//! is there.
+
+use crate::error::{Error, Result};
+use crate::topic::TopicConfig;
+use crate::types::Settings as _;
+
+use super::core::Core;
+
+/// What [`Broker::ensure_topic`](crate::Broker::ensure_topic) did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ensured {
+    /// There was no such topic, and it was made.
+    Made,
+    /// The topic was there with other settings, which were changed.
+    Altered(Vec<SettingChange>),
+    /// The topic was there as it was wanted.
+    AsItWas,
+}
+
+/// A setting that was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingChange {
+    /// The setting, under Kafka's name where Kafka has it.
+    pub name: String,
+    /// What it was.
+    pub from: String,
+    /// What it is now.
+    pub to: String,
+}
+
+impl Core {
+    pub(super) fn ensure(&self, name: &str, wanted: &TopicConfig) -> Result<Ensured> {
+        loop {
+            let mut changes = Vec::new();
+            let altered = self.alter(name, |present| {
+                changes = differences(&present, wanted);
+                wanted.clone()
+            });
+            match altered {
+                Ok(()) if changes.is_empty() => return Ok(Ensured::AsItWas),
+                Ok(()) => return Ok(Ensured::Altered(changes)),
+                Err(Error::UnknownTopic { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            match self.create(name, wanted.clone()) {
+                Ok(_) => return Ok(Ensured::Made),
+                // Somebody was faster.
+                Err(Error::TopicExists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn differences(present: &TopicConfig, wanted: &TopicConfig) -> Vec<SettingChange> {
+    let pairs = present.entries().into_iter().zip(wanted.entries());
+    pairs
+        .filter(|((_, from), (_, to))| from != to)
+        .map(|((name, from), (_, to))| SettingChange {
+            name: name.to_owned(),
+            from,
+            to,
+        })
+        .collect()
+}
