@@ -226,10 +226,6 @@ impl<'a> GroupMetadata<'a> {
     /// # Errors
     ///
     /// `Corrupt` with `Truncated` or `Malformed`, `Unsupported` for a version above 4.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "held against Kafka's bytes in both directions")
-    )]
     pub(crate) fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
         let (mut fields, version, family) = versioned(value)?;
         let metadata = Self {

@@ -4,14 +4,15 @@
 //!
 //! 1. Of two records with one key the one with the larger offset counts, in whatever order they
 //!    come in.
-//! 2. A record that nobody here understands is left alone, but that its group has one is known.
+//! 2. A record that nobody here understands is left alone, but that its group has one is known. A
+//!    commit in a later version is such a record: to pass over it would take its group back to an
+//!    older one, so that group says so, and all others go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
 use crate::format::DecodeError;
-use crate::format::group_record::{GroupKey, OffsetCommit};
+use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit};
 use crate::types::{Offset, PartitionId};
 
 use super::{Commit, encoded, is_note};
@@ -39,6 +40,8 @@ struct Group {
     described: bool,
     /// Keys of other kinds, whole: a broker's newer protocol keeps such records.
     foreign: BTreeSet<Vec<u8>>,
+    /// The keys of commits in a later version, with what is said of them (2).
+    later: BTreeMap<Vec<u8>, &'static str>,
 }
 
 /// A commit, or its absence, and the record that says so.
@@ -51,14 +54,9 @@ struct Entry {
 
 impl Groups {
     /// Takes a record in.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`] for a commit of a version that is not known here: to pass over it
-    /// would take the group back to an older one.
-    pub(super) fn take(&mut self, found: &Found<'_>) -> Result<()> {
+    pub(super) fn take(&mut self, found: &Found<'_>) {
         let Ok(key) = GroupKey::decode(found.key) else {
-            return Ok(());
+            return;
         };
         match key {
             GroupKey::Offset {
@@ -66,17 +64,17 @@ impl Groups {
                 topic,
                 partition,
             } => {
+                let mut later = None;
                 let (place, metadata) = match found.value.map(OffsetCommit::decode) {
                     None => (None, None),
                     Some(Ok(commit)) => (
                         Some(commit.offset),
                         Some(commit.metadata).filter(|text| !text.is_empty()),
                     ),
-                    Some(Err(DecodeError::Corrupt(_))) => return Ok(()),
+                    Some(Err(DecodeError::Corrupt(_))) => return,
                     Some(Err(DecodeError::Unsupported(what))) => {
-                        return Err(Error::Unsupported {
-                            what: what.to_owned(),
-                        });
+                        later = Some(what);
+                        (None, None)
                     }
                 };
                 let entry = Entry {
@@ -84,14 +82,30 @@ impl Groups {
                     place,
                     metadata: metadata.map(Arc::from),
                 };
-                let partitions = slot(&mut self.group(group).topics, topic);
+                let group = self.group(group);
+                let partitions = slot(&mut group.topics, topic);
                 match partitions.get_mut(&partition) {
-                    Some(newest) if newest.at >= entry.at => {}
+                    Some(newest) if newest.at >= entry.at => return,
                     Some(newest) => *newest = entry,
                     None => drop(partitions.insert(partition, entry)),
                 }
+                match later {
+                    Some(what) => drop(group.later.insert(found.key.to_vec(), what)),
+                    None => drop(group.later.remove(found.key)),
+                }
             }
-            GroupKey::Group { group } => self.group(group).described = found.value.is_some(),
+            GroupKey::Group { group } => {
+                let later = matches!(
+                    found.value.map(GroupMetadata::decode),
+                    Some(Err(DecodeError::Unsupported(_)))
+                );
+                let group = self.group(group);
+                group.described = found.value.is_some() && !later;
+                group.foreign.remove(found.key);
+                if later {
+                    group.foreign.insert(found.key.to_vec());
+                }
+            }
             GroupKey::Unknown { raw, .. } => {
                 if let Some(group) = owner_of(raw) {
                     let foreign = &mut self.group(group).foreign;
@@ -103,7 +117,6 @@ impl Groups {
                 }
             }
         }
-        Ok(())
     }
 
     fn group(&mut self, id: &str) -> &mut Group {
@@ -141,6 +154,11 @@ impl Groups {
         entries.any(|(_, entry)| entry.place.is_some())
     }
 
+    /// What is said of what a group has committed in a later version (2).
+    pub(super) fn later(&self, group: &str) -> Option<&'static str> {
+        self.groups.get(group)?.later.values().next().copied()
+    }
+
     /// What a group has committed, by topic and partition.
     pub(super) fn commits_of(&self, group: &str) -> Vec<Commit> {
         self.groups
@@ -149,9 +167,12 @@ impl Groups {
             .unwrap_or_default()
     }
 
-    /// The groups that have committed something.
+    /// The groups that have committed something, and nothing in a later version.
     pub(super) fn ids(&self) -> Vec<Arc<str>> {
-        self.with_commits().map(|(id, _)| Arc::clone(id)).collect()
+        let understood = self
+            .with_commits()
+            .filter(|(_, group)| group.later.is_empty());
+        understood.map(|(id, _)| Arc::clone(id)).collect()
     }
 
     /// The groups that have committed something, and no records of a newer protocol.
@@ -176,6 +197,7 @@ impl Groups {
         let commits = group.commits().into_iter();
         let mut keys: Vec<_> = commits
             .filter_map(|commit| offset_key(id, &commit.topic, commit.partition))
+            .chain(group.later.keys().cloned())
             .chain(group.foreign.iter().cloned())
             .collect();
         if group.described {
@@ -192,12 +214,14 @@ impl Groups {
 
     /// The keys of a group's commits on a topic.
     pub(super) fn keys_on_topic(&self, id: &str, topic: &str) -> Vec<Vec<u8>> {
-        let topics = self.groups.get(id).map(|group| &group.topics);
-        let entries = topics.and_then(|topics| topics.get(topic)).into_iter();
+        let Some(group) = self.groups.get(id) else {
+            return Vec::new();
+        };
+        let entries = group.topics.get(topic).into_iter().flatten();
         entries
-            .flatten()
-            .filter(|(_, entry)| entry.place.is_some())
-            .filter_map(|(partition, _)| offset_key(id, topic, *partition))
+            .filter_map(|(partition, entry)| Some((offset_key(id, topic, *partition)?, entry)))
+            .filter(|(key, entry)| entry.place.is_some() || group.later.contains_key(key))
+            .map(|(key, _)| key)
             .collect()
     }
 }

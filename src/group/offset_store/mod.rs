@@ -122,9 +122,19 @@ impl OffsetStore {
         }
     }
 
-    /// An error when what a group has committed is lost, and nobody has said since where it is to
-    /// go on.
+    /// An error when it is not known what a group has committed: it was lost, and nobody has said
+    /// since where the group is to go on, or it is in records of a later version, which stay as they
+    /// are.
     pub(crate) fn check(&self, group: &str) -> Result<()> {
+        self.check_not_lost(group)?;
+        let later = self.with_groups(self.partition_of(group), |groups| groups.later(group))?;
+        later.map_or(Ok(()), |what| {
+            let what = format!("group {group}: {what}: a newer version of the crate reads it");
+            Err(Error::Unsupported { what })
+        })
+    }
+
+    fn check_not_lost(&self, group: &str) -> Result<()> {
         let partition = self.partition_of(group);
         let Some(lost) = self.logs.lost(partition) else {
             return Ok(());
@@ -241,7 +251,7 @@ impl OffsetStore {
 
     /// Forgets a group; false when nothing was known of it.
     pub(crate) fn forget_group(&self, group: &str) -> Result<bool> {
-        self.check(group)?;
+        self.check_not_lost(group)?;
         let partition = self.partition_of(group);
         let keys = self.with_groups(partition, |groups| groups.keys_of(group))?;
         self.bury(partition, &keys)?;
@@ -364,7 +374,7 @@ impl OffsetStore {
                     at,
                     key,
                     value: value.as_deref(),
-                })?;
+                });
             }
         }
         Ok(())
@@ -383,7 +393,7 @@ impl Shard {
                         at: record.offset,
                         key,
                         value: record.value(),
-                    })?;
+                    });
                 }
             }
         }

@@ -30,13 +30,11 @@ type Kept = (Offset, Vec<u8>, Option<Vec<u8>>);
 fn groups(records: &[Kept]) -> Groups {
     let mut groups = Groups::default();
     for (at, key, value) in records {
-        groups
-            .take(&Found {
-                at: *at,
-                key,
-                value: value.as_deref(),
-            })
-            .unwrap();
+        groups.take(&Found {
+            at: *at,
+            key,
+            value: value.as_deref(),
+        });
     }
     groups
 }
