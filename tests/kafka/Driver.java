@@ -16,12 +16,15 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.TreeMap;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
@@ -32,8 +35,10 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.clients.producer.internals.BuiltInPartitioner;
+import org.apache.kafka.common.Node;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
 import org.apache.kafka.common.quota.ClientQuotaEntity;
@@ -125,7 +130,7 @@ public final class Driver {
       case "tool" -> tool(f[0], Arrays.copyOfRange(f, 1, f.length));
       case "partitions" -> partitions(Integer.parseInt(f[0]), Path.of(f[1]));
       case "read" -> read(f[0], f[1], f[2]);
-      case "group" -> group(f[0], f[1], f[2], Integer.parseInt(f[3]));
+      case "group" -> group(f[0], f[1], f[2], Integer.parseInt(f[3]), f.length > 4 ? f[4] : "");
       case "produce" -> produce(f[0], f[1], f[2], Path.of(f[3]));
       case "transact" -> transact(f[0], f[1], f[2], f[3], Path.of(f[4]));
       case "await" -> await(f[0], f[1], Integer.parseInt(f[2]));
@@ -133,6 +138,8 @@ public final class Driver {
       case "quotas" -> quotas(f[0]);
       case "create" -> create(f[0], f[1], Integer.parseInt(f[2]), f[3]);
       case "topics" -> topics(f[0]);
+      case "replicate" -> replicate(f[0], f[1]);
+      case "voters" -> voters(f[0]);
       case "committed" -> committed(f[0], f[1]);
       case "delete-records" -> deleteRecords(f[0], f[1], Integer.parseInt(f[2]), Long.parseLong(f[3]));
       default -> throw new IllegalArgumentException("no such request: " + what);
@@ -249,9 +256,11 @@ public final class Driver {
   }
 
   /** What a member of a group gets, until it has so many records; then it commits. */
-  private static void group(String bootstrap, String group, String topic, int count) {
+  private static void group(
+      String bootstrap, String group, String topic, int count, String more) {
+    String settings = "group.id=" + group + ";max.poll.records=" + Math.max(count, 1);
     try (KafkaConsumer<byte[], byte[]> consumer =
-        consumer(bootstrap, "group.id=" + group + ";max.poll.records=" + Math.max(count, 1))) {
+        consumer(bootstrap, more.isEmpty() ? settings : settings + ";" + more)) {
       consumer.subscribe(List.of(topic));
       int seen = 0;
       long until = System.currentTimeMillis() + PATIENCE_MS;
@@ -381,6 +390,57 @@ public final class Driver {
         tell(topic.name() + "\t" + topic.topicId() + "\t" + topic.partitions().size() + "\t"
             + String.join(";", shown));
       }
+    }
+  }
+
+  /** Gives every partition, also those of Kafka's own topics, to some nodes, and waits for them. */
+  private static void replicate(String bootstrap, String nodes) throws Exception {
+    List<Integer> wanted = Arrays.stream(nodes.split(",")).map(Integer::valueOf).toList();
+    try (Admin admin = admin(bootstrap)) {
+      Map<TopicPartition, Optional<NewPartitionReassignment>> moves = new HashMap<>();
+      for (TopicDescription topic : all(admin)) {
+        topic.partitions().forEach(partition ->
+            moves.put(new TopicPartition(topic.name(), partition.partition()),
+                Optional.of(new NewPartitionReassignment(wanted))));
+      }
+      admin.alterPartitionReassignments(moves).all().get(PATIENCE_MS, TimeUnit.MILLISECONDS);
+      long until = System.currentTimeMillis() + 2 * PATIENCE_MS;
+      while (!areAt(admin, wanted)) {
+        if (System.currentTimeMillis() > until) {
+          throw new IllegalStateException("not every partition is at " + nodes);
+        }
+        Thread.sleep(200);
+      }
+      tell(Integer.toString(moves.size()));
+    }
+  }
+
+  private static boolean areAt(Admin admin, List<Integer> wanted) throws Exception {
+    for (TopicDescription topic : all(admin)) {
+      for (TopicPartitionInfo partition : topic.partitions()) {
+        List<Integer> replicas = partition.replicas().stream().map(Node::id).sorted().toList();
+        List<Integer> inSync = partition.isr().stream().map(Node::id).sorted().toList();
+        if (!replicas.equals(wanted) || !inSync.equals(wanted) || partition.leader() == null) {
+          return false;
+        }
+      }
+    }
+    return admin.listPartitionReassignments().reassignments()
+        .get(PATIENCE_MS, TimeUnit.MILLISECONDS).isEmpty();
+  }
+
+  private static Collection<TopicDescription> all(Admin admin) throws Exception {
+    Collection<String> names = admin.listTopics(new ListTopicsOptions().listInternal(true)).names()
+        .get(PATIENCE_MS, TimeUnit.MILLISECONDS);
+    return admin.describeTopics(names).allTopicNames()
+        .get(PATIENCE_MS, TimeUnit.MILLISECONDS).values();
+  }
+
+  /** The nodes that vote on the metadata. */
+  private static void voters(String bootstrap) throws Exception {
+    try (Admin admin = admin(bootstrap)) {
+      admin.describeMetadataQuorum().quorumInfo().get(PATIENCE_MS, TimeUnit.MILLISECONDS)
+          .voters().forEach(voter -> tell(Integer.toString(voter.replicaId())));
     }
   }
 

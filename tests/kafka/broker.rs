@@ -32,6 +32,10 @@ pub(crate) enum Quorum {
 pub(crate) struct Plan {
     pub(crate) quorum: Quorum,
     pub(crate) node_id: u32,
+    /// Where it listens: for clients, and for other controllers. Free ports where nothing is said.
+    pub(crate) ports: Option<(u16, u16)>,
+    /// The controllers that are asked first: itself where nothing is said.
+    pub(crate) bootstrap: Option<String>,
     /// More properties, one a line.
     pub(crate) more: String,
     /// The memory of the process.
@@ -43,6 +47,8 @@ impl Default for Plan {
         Self {
             quorum: Quorum::Static,
             node_id: 1,
+            ports: None,
+            bootstrap: None,
             more: String::new(),
             heap_mib: 384,
         }
@@ -177,11 +183,18 @@ fn forward(stream: impl Read + Send + 'static, to: Sender<String>) {
 
 /// Writes the properties of a broker beside its directory; gives their file, and the address.
 pub(crate) fn write_properties(root: &Path, plan: &Plan) -> (PathBuf, String) {
-    let (broker, controller) = free_ports();
+    let (broker, controller) = plan.ports.unwrap_or_else(|| {
+        let [broker, controller] = free_ports();
+        (broker, controller)
+    });
     let node = plan.node_id;
     let quorum = match plan.quorum {
         Quorum::Static => format!("controller.quorum.voters={node}@127.0.0.1:{controller}"),
-        Quorum::Dynamic => format!("controller.quorum.bootstrap.servers=127.0.0.1:{controller}"),
+        Quorum::Dynamic => {
+            let own = || format!("127.0.0.1:{controller}");
+            let first = plan.bootstrap.clone().unwrap_or_else(own);
+            format!("controller.quorum.bootstrap.servers={first}")
+        }
     };
     let text = format!(
         "process.roles=broker,controller
@@ -215,9 +228,8 @@ log.cleaner.threads=1
     (file, format!("127.0.0.1:{broker}"))
 }
 
-/// Two ports that nobody listens on.
-fn free_ports() -> (u16, u16) {
-    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [broker, controller] = listeners.map(|listener| listener.local_addr().unwrap().port());
-    (broker, controller)
+/// Ports that nobody listens on.
+pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

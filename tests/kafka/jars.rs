@@ -16,6 +16,9 @@ const VERSIONS: &str = "3.9.2,4.3.1";
 
 const SWITCH: &str = "OTTLA_KAFKA";
 
+/// The value of the switch with which tests run that take minutes.
+const ALL: &str = "all";
+
 /// One version of Kafka, ready to run.
 #[derive(Debug)]
 pub(crate) struct Kafka {
@@ -36,6 +39,17 @@ pub(crate) fn with_newest_kafka(test: &str, check: impl Fn(&Kafka)) {
     with_kafkas(test, 1, check);
 }
 
+/// Runs a test that takes minutes, where every one is to run; says aloud where it does not.
+pub(crate) fn with_each_kafka_if_all(test: &str, check: impl Fn(&Kafka)) {
+    if env::var(SWITCH).is_ok_and(|value| value == "1") {
+        tell(&format!(
+            "kafka: SKIPPED {test}: set {SWITCH}={ALL}, or to a version, to run it"
+        ));
+    } else {
+        with_kafkas(test, usize::MAX, check);
+    }
+}
+
 /// Runs a test against so many versions, the newest first.
 fn with_kafkas(test: &str, count: usize, check: impl Fn(&Kafka)) {
     let Some(versions) = env::var(SWITCH).ok().filter(|value| !value.is_empty()) else {
@@ -43,7 +57,10 @@ fn with_kafkas(test: &str, count: usize, check: impl Fn(&Kafka)) {
         return;
     };
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let versions = if versions == "1" { VERSIONS } else { &versions };
+    let versions = match versions.as_str() {
+        "1" | ALL => VERSIONS,
+        named => named,
+    };
     for version in versions.rsplit(',').take(count) {
         let kafka = gather(version);
         check(&kafka);

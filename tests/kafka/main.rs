@@ -1,7 +1,8 @@
 //! Real Kafka against our files: what we write it must read, and what it writes we must read.
 //!
 //! Nothing here runs unless the environment variable `OTTLA_KAFKA` is set: to `1` for the versions
-//! named in `jars.rs`, or to versions of one's own with commas between them. It takes Java 17 and
+//! named in `jars.rs`, to `all` for the tests that take minutes, too, or to versions of one's own with
+//! commas between them. It takes Java 17 and
 //! Maven, which fetches the jars once. Every test is run against each version in turn, one at a
 //! time, and tells what it counted on standard error.
 //!
@@ -19,6 +20,7 @@ mod broker;
 mod by_kafka;
 mod driver;
 mod dump;
+mod features;
 mod jars;
 mod keys;
 mod large;
@@ -26,5 +28,7 @@ mod model;
 mod producers;
 mod random;
 mod segments;
+mod several;
+mod three;
 mod to_and_fro;
 mod victim;
