@@ -11,6 +11,7 @@
 //! Run by `RUSTFLAGS="--cfg ottla_shuttle" cargo test --lib proof::schedules`.
 
 mod marks;
+mod pairs;
 mod truncation;
 
 use std::sync::Arc;
@@ -27,7 +28,17 @@ use crate::types::{Durability, Start, WriteMode};
 
 /// Runs a model in this many orders, half of them with few switches between threads.
 fn check(model: impl Fn() + Send + Sync + 'static) {
-    let orders = usize::try_from(Scale::asked().of(1_000, 5_000, 100_000)).unwrap();
+    check_in(1_000, model);
+}
+
+/// The same for a model that takes several times as long.
+fn check_long(model: impl Fn() + Send + Sync + 'static) {
+    check_in(200, model);
+}
+
+fn check_in(few: u64, model: impl Fn() + Send + Sync + 'static) {
+    let orders = Scale::asked().of(few, 5 * few, 100 * few);
+    let orders = usize::try_from(orders).unwrap();
     let model = Arc::new(model);
     let again = Arc::clone(&model);
     shuttle::check_random(move || model(), orders / 2);
