@@ -331,6 +331,8 @@ impl Group {
         let _turn = self.commits.lock();
         let now = self.shared.now();
         let mut state = self.lock_current(now);
+        // A share that is kept for a restart does not stand against a decision about the group.
+        state.membership.forget_away();
         if !state.membership.is_empty() {
             return Err(Error::GroupNotEmpty {
                 group: self.id.to_string(),

@@ -69,26 +69,40 @@ pub(crate) struct Member {
     held: BTreeSet<PartitionKey>,
     /// What others took since its last poll (I3).
     taken: BTreeSet<PartitionKey>,
-    /// It has polled, or inherits the share of a static member (I4).
-    active: bool,
-    polling: bool,
+    stage: Stage,
     /// `owned` and `target` are the same and nothing was taken: a poll has nothing to do.
     settled: bool,
     /// When it is removed; `None` while it is in a poll.
     deadline: Option<Instant>,
 }
 
+/// Where a member is between its polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has not polled yet, and has no share (I4).
+    Joined,
+    /// It has a share, its own or that of the static member whose place it took.
+    Active,
+    Polling,
+    /// A static member that was dropped, and whose session is not over (I7).
+    Away,
+}
+
 impl Member {
+    fn has_share(&self) -> bool {
+        self.stage != Stage::Joined
+    }
+
     /// Whether somebody else may take a partition of this member now (I3).
     fn gives_up(&self, partition: &PartitionKey) -> bool {
-        !self.polling
+        self.stage != Stage::Polling
             && !self.joined.asked_first
             && !self.held.contains(partition)
             && !self.target.contains(partition)
     }
 
     fn check_settled(&mut self) {
-        self.settled = self.active && self.taken.is_empty() && self.owned == self.target;
+        self.settled = self.has_share() && self.taken.is_empty() && self.owned == self.target;
     }
 }
 
@@ -214,20 +228,22 @@ impl Membership {
             .clone()
             .and_then(|name| self.static_ids.insert(name, id));
         let before = same.and_then(|before| self.remove(before));
-        let (target, active) = before.map_or_else(Default::default, |m| (m.target, m.active));
+        let (target, stage) = match before {
+            Some(before) if before.has_share() => (before.target, Stage::Active),
+            _ => (BTreeSet::new(), Stage::Joined),
+        };
         let member = Member {
             deadline: now.checked_add(joined.max_poll_interval),
             owned: BTreeSet::new(),
             held: BTreeSet::new(),
             taken: BTreeSet::new(),
             settled: false,
-            polling: false,
-            active,
+            stage,
             target,
             joined,
         };
         self.members.insert(id, member);
-        if active {
+        if stage == Stage::Active {
             self.rebalance();
         }
         id
@@ -257,16 +273,30 @@ impl Membership {
         let Some(member) = self.members.get_mut(&id) else {
             return false;
         };
-        if member.joined.static_id.is_none() || !member.active {
+        if member.joined.static_id.is_none() || !member.has_share() {
             self.leave(id);
             return false;
         }
         // What it polled and did not commit is delivered again, to whichever member is next.
         member.held.clear();
-        member.polling = false;
+        member.stage = Stage::Away;
         member.deadline = now.checked_add(member.joined.session_timeout);
         self.moves = self.moves.wrapping_add(1);
         true
+    }
+
+    /// Removes the static members that were dropped, if there are no others.
+    pub(crate) fn forget_away(&mut self) {
+        if self
+            .members
+            .values()
+            .all(|member| member.stage == Stage::Away)
+        {
+            let away: Vec<_> = self.members.keys().copied().collect();
+            for id in away {
+                self.leave(id);
+            }
+        }
     }
 
     /// Removes the members that have not polled in time.
@@ -346,10 +376,9 @@ impl Membership {
         let Some(member) = self.members.get_mut(&id) else {
             return false;
         };
-        member.polling = true;
+        let before = std::mem::replace(&mut member.stage, Stage::Polling);
         member.deadline = None;
-        if !member.active {
-            member.active = true;
+        if before == Stage::Joined {
             self.rebalance();
         }
         true
@@ -422,7 +451,7 @@ impl Membership {
     /// A member's poll is over: from now on it has its interval to poll again.
     pub(crate) fn polled(&mut self, id: MemberId, now: Instant) {
         if let Some(member) = self.members.get_mut(&id) {
-            member.polling = false;
+            member.stage = Stage::Active;
             member.deadline = now.checked_add(member.joined.max_poll_interval);
             self.note_free(id);
         }
@@ -477,7 +506,7 @@ impl Membership {
     fn rebalance(&mut self) {
         self.generation = self.generation.saturating_add(1);
         self.moves = self.moves.wrapping_add(1);
-        let Some(oldest) = self.members.values().find(|member| member.active) else {
+        let Some(oldest) = self.members.values().find(|member| member.has_share()) else {
             return;
         };
         let assignor = oldest.joined.assignor;
@@ -486,7 +515,7 @@ impl Membership {
         let mut ordered: Vec<_> = self
             .members
             .iter()
-            .filter(|(_, member)| member.active)
+            .filter(|(_, member)| member.has_share())
             .map(|(id, member)| {
                 let unclaimed = member.target.iter().filter(promised);
                 let previous: BTreeSet<_> = member.owned.iter().chain(unclaimed).cloned().collect();
