@@ -26,7 +26,7 @@ use crate::format::{
     BatchBuilder, BatchHeader, BatchOptions, Corruption, DecodeError, EncodeError, HEADER_LEN,
     Mark, MarkKey, RecordBatch, check_crc, file_name, stamp,
 };
-use crate::log::{Host, OpenEvent};
+use crate::log::{Host, OpenEvent, RootSigns, look_until_it_counts};
 use crate::types::{Offset, PartitionId, Position, Record, TopicId, to_u64, to_usize};
 
 use super::state::CatalogState;
@@ -98,6 +98,16 @@ impl Catalog {
                 Err(Error::corrupt(&path, position, reason))
             }
         }
+    }
+
+    /// What a catalog says that somebody else is writing; `None` when it cannot be read.
+    pub(super) fn look_again(host: &Host, root: &Path) -> Option<CatalogState> {
+        let signs = || RootSigns::of(&host.disk, root);
+        let looked = look_until_it_counts(&host.clock, signs, || {
+            host.marks.look_again(&host.disk, MARK_KEY)?;
+            Self::look(host, root)
+        });
+        looked.ok().map(|(state, _)| state)
     }
 
     /// Reads whatever can be read: of a damaged catalog every change that is whole and makes sense

@@ -114,14 +114,16 @@ impl Broker {
 
     /// Opens the broker of a directory for reading: takes no lock, changes no byte, and may look at
     /// a directory that somebody else is writing. It sees what was there when it (or the log that
-    /// is read) was opened.
+    /// is read) was opened, and looks again where the writer has removed or replaced something; see
+    /// [`Log::open_read_only`](crate::Log::open_read_only). A topic that the writer deletes answers
+    /// [`Error::UnknownTopic`], or [`Error::Closed`] from a log that was open already.
     ///
     /// # Errors
     ///
     /// As [`Broker::open_with`], but for [`Error::Locked`]. Every method that writes answers
     /// [`Error::ReadOnly`].
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
-        let core = open::open_read_only(Disk::os(), Clock::System, dir.as_ref())?;
+        let core = open::open_read_only(&Disk::os(), &Clock::System, dir.as_ref())?;
         Ok(Self { core })
     }
 

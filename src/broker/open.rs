@@ -16,7 +16,10 @@ use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
-use crate::log::{Host, Marks, OpenEvent, OpenMode, OpenReport, make_dir, take_lock};
+use crate::log::{
+    Host, Marks, OpenEvent, OpenMode, OpenReport, RootSigns, look_until_it_counts, make_dir,
+    take_lock,
+};
 use crate::sync::for_each_on;
 use crate::topic::PartitionDir;
 use crate::types::{PartitionId, Settings as _, TopicId, TopicName};
@@ -83,8 +86,16 @@ pub(super) fn open(
     Ok(core)
 }
 
-/// Opens a root for reading: takes no lock and changes no byte.
-pub(super) fn open_read_only(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
+/// Opens a root for reading: takes no lock and changes no byte. Somebody may be writing it.
+pub(super) fn open_read_only(disk: &Disk, clock: &Clock, path: &Path) -> Result<Arc<Core>> {
+    let signs = || RootSigns::of(disk, path);
+    let looked = look_until_it_counts(clock, signs, || {
+        look_at_root(disk.clone(), clock.clone(), path)
+    });
+    looked.map(|(core, _)| core)
+}
+
+fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
     let path = &disk.absolute(path).at(path, "find")?;
     let config = BrokerConfig::default();

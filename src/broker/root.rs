@@ -70,11 +70,29 @@ impl Root {
             catalog: Mutex::new(catalog),
             closed: AtomicBool::new(false),
         };
+        root.ask_the_catalog();
         for entry in root.catalog.lock().state().topics() {
             root.directory
                 .insert(root.topic_of(entry, entry.config().0));
         }
         Arc::new(root)
+    }
+
+    /// In a root that is only looked at, the logs ask the catalog, as it is then, whether their
+    /// topics are still there.
+    fn ask_the_catalog(&self) {
+        // Of a broker's own topics our catalog does not know.
+        if self.mode == OpenMode::Write || self.host.marks.are_distrusted() {
+            return;
+        }
+        let (host, root) = (Arc::downgrade(&self.host), Arc::clone(&self.path));
+        self.host.ask_for_topics(move |id| {
+            let state = host
+                .upgrade()
+                .and_then(|host| Catalog::look_again(&host, &root));
+            // A catalog that cannot be read does not say that the topic is gone.
+            state.is_none_or(|state| state.has(id))
+        });
     }
 
     /// An error when the broker was closed, or opened by another process.

@@ -13,8 +13,9 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, Mark, MarkKey, file_name, properties};
 use crate::log::{
-    Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, Severity, VerifyReport, problem,
-    seems_root, verify_alone, verify_root,
+    Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, RootSigns, Severity, VerifyReport,
+    Watch, look_for_damage, problem, seems_root, verify_alone, verify_partitions,
+    verify_root_files,
 };
 use crate::types::TopicId;
 
@@ -29,7 +30,8 @@ use super::state::CatalogState;
 ///
 /// Works on directories that a Kafka broker wrote, too: there, gaps between offsets, other leader
 /// epochs and zeros behind the entries of an index are no problem. A directory that is being
-/// written meanwhile can be looked at, but the end of it may then seem to be torn.
+/// written meanwhile can be looked at: the report says so ([`VerifyReport::live`]), and what seems
+/// damaged is looked at again before it is reported. The end of a log may still seem to be torn.
 ///
 /// Takes as long as reading every byte does.
 ///
@@ -64,10 +66,52 @@ pub(crate) fn verify_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Verify
     if !seems_root(disk, dir)? {
         return verify_alone(disk, dir);
     }
-    let look = Look::at(disk, clock, dir);
-    let mut report = verify_root(disk, dir, &look.ids(), &look.marks)?;
-    look.tell(&mut report)?;
+    let watch = Watch::begin(disk, dir);
+    let look = || -> Result<_> {
+        let look = Look::at(disk, clock, dir);
+        let mut report = verify_root_files(disk, dir, &look.marks)?;
+        look.tell(&mut report)?;
+        Ok((look, report))
+    };
+    let signs = || RootSigns::of(disk, dir).ok();
+    let (look, mut report) =
+        look_for_damage(clock, signs, look, |(_, report)| &mut report.problems)?;
+    verify_partitions(disk, dir, &look.ids(), &look.marks, &mut report)?;
+    report.live = watch.is_live();
+    if report.live && !report.is_sound() {
+        drop_what_is_deleted(disk, clock, dir, &look, &mut report);
+    }
     Ok(report)
+}
+
+/// Takes out what is wrong with the logs of topics that are being deleted: the catalog says so
+/// before the first of their files goes.
+fn drop_what_is_deleted(
+    disk: &Disk,
+    clock: &Clock,
+    root: &Path,
+    before: &Look,
+    report: &mut VerifyReport,
+) {
+    let now = Look::at(disk, clock, root);
+    let (Ok(was), Ok(is)) = (&before.state, &now.state) else {
+        return;
+    };
+    let of_deleted = |problem: &Problem| {
+        let rest = problem.path.strip_prefix(root).ok();
+        let name = rest.and_then(|rest| rest.components().next());
+        let name = name.and_then(|name| name.as_os_str().to_str());
+        let Some(DirName::Partition { topic, partition }) = name.map(DirName::parse) else {
+            return false;
+        };
+        let leaves = |state: &CatalogState| {
+            let mut leaving = state.leaving();
+            leaving.any(|entry| entry.name.as_str() == topic)
+        };
+        let known = was.topic_of(topic, partition);
+        leaves(was) || leaves(is) || known.is_some_and(|id| !is.has(id))
+    };
+    report.problems.retain(|problem| !of_deleted(problem));
 }
 
 /// What the files of a root say about its topics.

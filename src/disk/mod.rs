@@ -105,6 +105,15 @@ pub(crate) enum Dir {
     Sim(SimDir),
 }
 
+/// Which file it is, whatever its name: two files that exist at the same time never have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    number: u64,
+    /// When it was made, for numbers are given again.
+    made: Timestamp,
+}
+
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -290,6 +299,11 @@ impl Disk {
         either!(self, disk => disk.file_len(path))
     }
 
+    /// Which file has this name.
+    pub(crate) fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        either!(self, disk => disk.file_id(path))
+    }
+
     /// When a file was last written, as the file system remembers it.
     pub(crate) fn modified(&self, path: &Path) -> io::Result<Timestamp> {
         either!(self, disk => disk.modified(path))
@@ -315,6 +329,12 @@ impl Disk {
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(sim) => Ok(sim.lock(path)?.map(Lock::Sim)),
         }
+    }
+
+    /// Whether somebody has the lock that a file stands for, as far as the system tells whoever
+    /// does not want to take it: on Linux it does, elsewhere the answer is no.
+    pub(crate) fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        either!(self, disk => disk.is_locked(path))
     }
 
     /// The first bytes of a file, as many as there are and `buf` takes, for whoever checks them:
@@ -461,6 +481,11 @@ impl File {
     #[inline]
     pub(crate) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         either!(self, file => file.write_at(position, bytes))
+    }
+
+    /// Which file it is.
+    pub(crate) fn id(&self) -> io::Result<FileId> {
+        either!(self, file => file.id())
     }
 
     /// The length in bytes.

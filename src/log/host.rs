@@ -20,7 +20,8 @@ use crate::clock::Clock;
 use crate::disk::{Disk, Owner};
 use crate::error::{Error, Result};
 use crate::segment::OpenFiles;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, OnceLock};
+use crate::types::TopicId;
 
 use super::marks::Marks;
 use super::syncers::Syncers;
@@ -37,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) lingers: Flusher,
     pub(crate) syncers: Syncers,
     owner: Owner,
+    /// Of a root that is only looked at.
+    listing: OnceLock<Listing>,
 }
 
 impl Host {
@@ -65,6 +68,7 @@ impl Host {
             lingers,
             syncers,
             owner: Owner::here(),
+            listing: OnceLock::new(),
         })
     }
 
@@ -94,6 +98,26 @@ impl Host {
     /// The process that opened the root, for whoever asks very often.
     pub(crate) fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// Asks from now on whether a topic is still there, whatever was known when the root was
+    /// opened.
+    pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
+        self.listing.get_or_init(|| Listing(Box::new(ask)));
+    }
+
+    /// Whether a topic is still there, as far as anybody can tell.
+    pub(crate) fn is_listed(&self, topic: TopicId) -> bool {
+        self.listing.get().is_none_or(|Listing(ask)| ask(topic))
+    }
+}
+
+/// Asks whether a topic is there.
+struct Listing(Box<dyn Fn(TopicId) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Listing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listing")
     }
 }
 

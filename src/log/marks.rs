@@ -271,6 +271,52 @@ impl Marks {
         self.table.lock().newest.get(&key).map(|(_, mark)| *mark)
     }
 
+    /// The newest mark of a log, taken from the file again: for whoever only reads, beside somebody
+    /// who writes it.
+    pub(crate) fn look_again(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
+        if self.distrusted || self.file.is_some() {
+            return Ok(self.find(key));
+        }
+        let pair = self.table.lock().newest.get(&key).map(|(pair, _)| *pair);
+        let mut found = None;
+        if let Some(pair) = pair {
+            let mut slots = [0; 2 * SLOT_LEN];
+            let position = u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES);
+            match disk.open(&self.path, Access::Read) {
+                Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {}
+                file => {
+                    let file = file.at(&self.path, "open")?;
+                    file.read_at(position, &mut slots).at(&self.path, "read")?;
+                    found = newest_of(&slots, key).map(|(_, mark)| (pair, mark));
+                }
+            }
+        }
+        if found.is_none() {
+            // It has none, or another place.
+            let read = disk.read_small(&self.path, FILE_BYTES_MAX);
+            let bytes = read.at(&self.path, "read")?.unwrap_or_default();
+            found = newest_of(&bytes, key);
+        }
+        let mut table = self.table.lock();
+        let unwritten = Mark {
+            key,
+            ..Mark::default()
+        };
+        match found {
+            Some(newest) => drop(table.newest.insert(key, newest)),
+            // Only its place was made.
+            None if table
+                .newest
+                .get(&key)
+                .is_some_and(|(_, mark)| *mark == unwritten) =>
+            {
+                table.newest.remove(&key);
+            }
+            None => {}
+        }
+        Ok(table.newest.get(&key).map(|(_, mark)| *mark))
+    }
+
     /// The place of a log's marks, made when it has none.
     pub(crate) fn place(&self, key: MarkKey) -> MarkPlace {
         let mut table = self.table.lock();
@@ -393,6 +439,14 @@ impl Marks {
     pub(crate) fn keys(&self) -> Vec<MarkKey> {
         self.table.lock().newest.keys().copied().collect()
     }
+}
+
+/// The newest mark of a log among slots, and the pair that it stands in.
+fn newest_of(slots: &[u8], key: MarkKey) -> Option<(u32, Mark)> {
+    let marks = slots.chunks(SLOT_LEN).zip(0_u32..);
+    let marks = marks.filter_map(|(slot, at)| Some((at / 2, Mark::decode(slot)?)));
+    let own = marks.filter(|(_, mark)| mark.key == key);
+    own.max_by_key(|(_, mark)| mark.sequence)
 }
 
 #[cfg(test)]

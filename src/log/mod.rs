@@ -26,6 +26,7 @@ mod isolation;
 mod life;
 mod marks;
 mod open;
+mod outside;
 mod parking;
 mod place;
 mod producers;
@@ -55,6 +56,7 @@ pub(crate) use host::{Chore, Host, Worker};
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
+pub(crate) use outside::{RootSigns, look_until_it_counts};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use place::open_alone_on;
 pub(crate) use place::{make_dir, seems_root, take_lock};
@@ -66,7 +68,10 @@ pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
 pub(crate) use syncers::SyncJob;
 pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
-pub(crate) use verify::{fits_mark, partitions, problem, verify_alone, verify_root};
+pub(crate) use verify::{
+    Watch, fits_mark, look_for_damage, partitions, problem, verify_alone, verify_partitions,
+    verify_root_files,
+};
 
 use crate::disk::Lock;
 #[cfg(doc)]
@@ -74,7 +79,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::format::LogRecord;
 use crate::sync::{
-    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering, RwLock, Signal, deadline,
+    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, Ordering, RwLock, Signal, deadline,
 };
 use crate::types::{
     Durability, Offset, ReadIsolation, Record, Sabotage, Settings as _, Start, Timestamp,
@@ -86,6 +91,7 @@ use flush::TurnState;
 use isolation::Filter;
 use life::LifeCell;
 use marks::MarkPlace;
+use outside::{Outside, open_outside};
 use segments::Segments;
 
 use std::ops::Range;
@@ -159,6 +165,8 @@ pub(crate) struct Shared {
     /// Taken after `cleaning`, before the turn.
     layout: Mutex<()>,
     lock: Mutex<Option<Lock>>,
+    /// Of a log that is only looked at: what is known of its directory.
+    outside: OnceLock<Outside>,
     report: OpenReport,
 }
 
@@ -212,7 +220,13 @@ impl Log {
     }
 
     /// Opens the log in a directory for reading: takes no lock, changes no byte, and may look at a
-    /// log that somebody else is writing. It sees what was there when it was opened.
+    /// log that somebody else is writing. It sees what was there when it was opened. Where the
+    /// writer has removed, replaced or cut some of that since (by retention, compaction or
+    /// truncation), it looks at the directory again and goes on with what is there now; a log that
+    /// the writer deletes answers [`Error::Closed`].
+    ///
+    /// Beside a writer, damage is reported after about a second: only then it cannot be something
+    /// that the writer has half done.
     ///
     /// # Errors
     ///
@@ -229,7 +243,10 @@ impl Log {
         config: LogConfig,
         mode: OpenMode,
     ) -> Result<Self> {
-        let shared = open::open(host, source, config, mode)?;
+        let shared = match (mode, place::parent_of(&source.dir).map(Path::to_path_buf)) {
+            (OpenMode::Read, Some(root)) => open_outside(host, &root, &source, &config)?,
+            _ => open::open(host, source, config, mode)?,
+        };
         Ok(Self {
             shared,
             _keeper: None,

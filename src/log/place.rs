@@ -14,6 +14,7 @@ use crate::format::{DirName, MarkKey, file_name};
 use crate::types::{PartitionId, Sabotage, TopicId};
 
 use super::checkpoints::mark_alone;
+use super::outside::{RootSigns, look_until_it_counts, open_outside};
 use super::root::{RootFacts, keep_brokers_away};
 use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
 
@@ -55,7 +56,7 @@ pub(crate) fn open_alone_on(
             (Some(lock), Marks::open(disk, &marks_path)?)
         }
         // Marks from before a broker ran speak of files that may be others now.
-        OpenMode::Read if in_root && RootFacts::of(disk, &home)?.is_newer() => {
+        OpenMode::Read if in_root && is_newer(disk, clock, &home)? => {
             let marks = Marks::none(&home);
             if let Some(mark) = mark_alone(disk, &home, dir, mark_key)? {
                 marks.assume(&mark);
@@ -71,7 +72,18 @@ pub(crate) fn open_alone_on(
         lock,
         managed: false,
     };
-    Ok(Log::kept(open::open(&host, source, config, mode)?))
+    let shared = match mode {
+        OpenMode::Write => open::open(&host, source, config, mode)?,
+        OpenMode::Read => open_outside(&host, &home, &source, &config)?,
+    };
+    Ok(Log::kept(shared))
+}
+
+/// Whether a broker has used a root since we did, also where somebody is writing it.
+fn is_newer(disk: &Disk, clock: &Clock, root: &Path) -> Result<bool> {
+    let signs = || RootSigns::of(disk, root);
+    let looked = look_until_it_counts(clock, signs, || RootFacts::of(disk, root));
+    looked.map(|(facts, _)| facts.is_newer())
 }
 
 /// A partition of a root is about to change: no broker may start on it before a

@@ -38,7 +38,10 @@ thread_local! {
 ///
 /// As an iterator it gives the records one by one and ends (with `None`) at the high watermark;
 /// asked again later it goes on with what was appended meanwhile. [`Reader::next_batch`] is the
-/// fastest way to read. After an error it gives `None` until [`Reader::seek`].
+/// fastest way to read.
+///
+/// After an error the iterator gives `None`, and [`Reader::next_batch`] and [`Reader::wait`] answer
+/// the error again, until [`Reader::seek`]: so no loop around them spins.
 ///
 /// A reader keeps its log open. It costs next to nothing while it is idle, and up to 256 KiB while
 /// it reads on and on.
@@ -69,7 +72,8 @@ pub struct Reader {
     filter: Filter,
     /// The process that opened the log.
     owner: Owner,
-    failed: bool,
+    /// What went wrong, until a seek.
+    failed: Option<Error>,
 }
 
 /// Where the next batch is read from.
@@ -94,7 +98,7 @@ impl Reader {
             current: None,
             position,
             filter,
-            failed: false,
+            failed: None,
         })
     }
 
@@ -115,7 +119,7 @@ impl Reader {
         self.place = place;
         self.position = position;
         self.current = None;
-        self.failed = false;
+        self.failed = None;
         Ok(())
     }
 
@@ -124,8 +128,11 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// As [`Log::wait_for`].
+    /// As [`Log::wait_for`]; and after an error of reading the same error, until [`Reader::seek`].
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         if self.position >= self.filter.end() {
             // Nothing comes any more, but whoever waits is told when the log closes.
             return self.log.wait_for(Offset::MAX, timeout);
@@ -143,12 +150,14 @@ impl Reader {
     /// - [`Error::OffsetOutOfRange`]: the position fell below the start of the log, or a
     ///   truncation put the end below it.
     /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::Io`], [`Error::Closed`].
+    ///
+    /// It answers the same error again until [`Reader::seek`].
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        if self.failed {
-            return Ok(None);
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
         if let Err(forked) = self.log.here() {
-            self.failed = true;
+            self.failed = Some(forked.clone());
             return Err(forked);
         }
         if let Some(current) = self.current.take() {
@@ -157,7 +166,9 @@ impl Reader {
             return Ok(Some(batch));
         }
         let next = self.advance();
-        self.failed = next.is_err();
+        if let Err(error) = &next {
+            self.failed = Some(error.clone());
+        }
         next
     }
 
@@ -214,6 +225,9 @@ impl Iterator for Reader {
     type Item = Result<LogRecord>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.failed.is_some() {
+            return None;
+        }
         self.next_record().transpose()
     }
 }

@@ -94,10 +94,10 @@ impl Shared {
     /// look-up went by was `replaced`; else the error.
     #[cold]
     pub(super) fn doubt(&self, error: Error, replaced: bool) -> Result<()> {
-        if replaced {
-            self.life.can_read()
-        } else {
-            Err(error)
+        match self.outside.get() {
+            _ if replaced => self.life.can_read(),
+            Some(outside) => self.doubt_outside(outside, error),
+            None => Err(error),
         }
     }
 }

@@ -67,7 +67,7 @@ impl Segment {
             _ => Guard::Rising,
         };
         // The digest of a segment that took its place goes by the same name.
-        if self.is_gone() {
+        if self.is_gone() || self.is_replaced(disk) {
             return Guard::Rising;
         }
         *slot = Some(guard.clone());

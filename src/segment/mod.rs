@@ -33,7 +33,7 @@ pub(crate) use scan::{TailScan, Walk, scan};
 pub(crate) use source::{ReadAt, SegmentFile};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
-use crate::disk::{Access, Disk, File, is_no_such_file};
+use crate::disk::{Access, Disk, File, FileId, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
@@ -58,6 +58,8 @@ struct FileSlot {
 pub(crate) struct Segment {
     dir: Arc<Path>,
     base_offset: Offset,
+    /// Which file it is, for whoever only looks: another one under its name is another segment.
+    id: Option<FileId>,
     /// Bytes that readers may read: whole batches.
     end: AtomicU64,
     /// One past the last offset below `end`.
@@ -92,6 +94,7 @@ impl Segment {
         Self {
             dir,
             base_offset,
+            id: None,
             end: AtomicU64::new(end.0),
             next_offset: AtomicU64::new(next_offset),
             index: RwLock::new(None),
@@ -104,6 +107,18 @@ impl Segment {
             gone: AtomicBool::new(false),
             grows: AtomicBool::new(false),
         }
+    }
+
+    /// The same segment, of just this file.
+    pub(crate) fn of_file(mut self, id: Option<FileId>) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Whether its name stands for another file, or for none: somebody else writes the log.
+    fn is_replaced(&self, disk: &Disk) -> bool {
+        self.id
+            .is_some_and(|id| disk.file_id(&self.log_path()).ok() != Some(id))
     }
 
     /// The first offset that the segment may hold; it names the files.
@@ -168,7 +183,8 @@ impl Segment {
         }
         let file = Arc::new(disk.open(&self.log_path(), Access::Read)?);
         // A segment that took its place may have been opened under its name.
-        if self.is_gone() {
+        let another = self.id.is_some_and(|id| file.id().ok() != Some(id));
+        if another || self.is_gone() {
             return Err(std::io::ErrorKind::NotFound.into());
         }
         *slot = FileSlot {
@@ -384,7 +400,7 @@ impl Segment {
                 agree.at(&self.log_path(), "read")?
             };
             // Of a segment that was replaced, the files under its names are another's.
-            if right && !self.is_gone() {
+            if right && !self.is_gone() && !self.is_replaced(disk) {
                 return Ok(index);
             }
         }

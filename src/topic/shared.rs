@@ -164,7 +164,8 @@ impl TopicShared {
         slot.get_or_open(|| {
             self.check_alive()?;
             let dir = self.dir(partition);
-            self.prepare_dir(&dir, partition)?;
+            self.prepare_dir(&dir, partition)
+                .map_err(|error| self.unless_deleted(error))?;
             let source = LogSource {
                 dir: dir.path().to_path_buf(),
                 mark_key: MarkKey {
@@ -176,7 +177,19 @@ impl TopicShared {
             };
             let config = self.config().log_config(self.durability);
             Log::open_in(&self.host, source, config, self.mode)
+                .map_err(|error| self.unless_deleted(error))
         })
+    }
+
+    /// The error of a log that cannot be opened, unless whoever writes the directory has deleted
+    /// the topic.
+    #[cold]
+    fn unless_deleted(&self, error: Error) -> Error {
+        if self.mode == OpenMode::Write || self.host.is_listed(self.id) {
+            return error;
+        }
+        self.life.store(DELETED, Ordering::Release);
+        self.explain(Error::Closed)
     }
 
     /// Sees that the directory is there and ours. One that is missing is made only where that is

@@ -20,6 +20,7 @@ mod last_offset;
 mod latest_state;
 mod panics;
 mod public_api;
+mod read_only;
 mod readme;
 mod retention;
 #[cfg(unix)]

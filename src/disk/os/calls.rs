@@ -199,6 +199,30 @@ fn set_description_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
     }
 }
 
+/// Whether somebody has a lock on the file that [`lock_description`] would meet. Takes none.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no F_OFD_GETLK")]
+pub(super) fn is_description_locked(file: &File) -> io::Result<bool> {
+    // SAFETY: as in `set_description_lock`.
+    let mut asked: libc::flock = unsafe { std::mem::zeroed() };
+    asked.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default();
+    // SAFETY: the descriptor is open for the length of the borrow, and `asked` is a `flock` that
+    // nobody else sees, which the call fills.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut asked) } {
+        0 => Ok(libc::c_int::from(asked.l_type) != libc::F_UNLCK),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+pub(super) fn is_description_locked(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// A POSIX record lock on the whole file, as a JVM's `FileChannel.tryLock` takes it.
 #[cfg(all(test, unix))]
 #[expect(unsafe_code, reason = "std has no F_SETLK")]

@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 use super::open_count::{OpenCount, Opened};
-use super::{Access, Entry, EntryKind, LiesOn, advance};
+use super::{Access, Entry, EntryKind, FileId, LiesOn, advance};
 use crate::types::Timestamp;
 
 pub(super) use calls::{descriptors_max, on_fork};
@@ -144,6 +144,18 @@ impl OsDisk {
         Ok(fs::symlink_metadata(path)?.len())
     }
 
+    pub(super) fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        id_of(&fs::symlink_metadata(path)?)
+    }
+
+    pub(super) fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        match open_at_once(path, OpenOptions::new().read(true)) {
+            Ok(opened) => calls::is_description_locked(&opened),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn modified(&self, path: &Path) -> io::Result<Timestamp> {
         Ok(Timestamp::from(fs::symlink_metadata(path)?.modified()?))
     }
@@ -160,6 +172,30 @@ impl OsDisk {
             _opened: self.open.opened(),
         })
     }
+}
+
+#[cfg(unix)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+fn id_of(found: &fs::Metadata) -> io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(FileId {
+        device: found.dev(),
+        number: found.ino(),
+        made: found.created().map_or(Timestamp::NONE, Timestamp::from),
+    })
+}
+
+/// std tells no identity of a file here; two files that follow each other were made at other times.
+#[cfg(not(unix))]
+fn id_of(found: &fs::Metadata) -> io::Result<FileId> {
+    Ok(FileId {
+        device: 0,
+        number: 0,
+        made: Timestamp::from(found.created()?),
+    })
 }
 
 /// Opens what is a regular file. A pipe or device in its place is seen, and refused.
@@ -255,6 +291,10 @@ impl OsFile {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn id(&self) -> io::Result<FileId> {
+        id_of(&self.file.metadata()?)
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {

@@ -13,9 +13,9 @@ use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId};
 use super::state::State;
 use super::{Sim, to_usize};
 use crate::disk::open_count::Opened;
-use crate::disk::{Access, Entry, EntryKind, advance};
+use crate::disk::{Access, Entry, EntryKind, FileId, advance};
 use crate::sync::MutexGuard;
-use crate::types::Timestamp;
+use crate::types::{Timestamp, to_u64};
 
 /// An open file of the simulation.
 #[derive(Clone, Debug)]
@@ -214,6 +214,17 @@ impl Sim {
         })
     }
 
+    pub(in crate::disk) fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        let state = self.enter(Kind::Stat, path)?;
+        state.lookup(path).map(id_of)
+    }
+
+    pub(in crate::disk) fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let state = self.enter(Kind::Stat, path)?;
+        let node = state.lookup(path);
+        Ok(node.is_ok_and(|node| state.locks.contains(&node)))
+    }
+
     pub(in crate::disk) fn modified(&self, path: &Path) -> io::Result<Timestamp> {
         let state = self.enter(Kind::Stat, path)?;
         let node = state.lookup(path)?;
@@ -249,6 +260,14 @@ impl Sim {
         state.locks.extend(nodes);
         let sim = self.clone();
         Ok(Some(SimLock { sim, nodes }))
+    }
+}
+
+fn id_of(node: NodeId) -> FileId {
+    FileId {
+        device: 0,
+        number: to_u64(node),
+        made: Timestamp::NONE,
     }
 }
 
@@ -297,6 +316,11 @@ impl SimFile {
             Access::Write => Ok(()),
             Access::Read => Err(io::Error::from_raw_os_error(libc::EBADF)),
         }
+    }
+
+    pub(in crate::disk) fn id(&self) -> io::Result<FileId> {
+        let _state = self.sim.enter(Kind::Stat, &self.path)?;
+        Ok(id_of(self.node))
     }
 
     pub(in crate::disk) fn len(&self) -> io::Result<u64> {

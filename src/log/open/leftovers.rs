@@ -260,7 +260,11 @@ impl Opening<'_> {
             let length = Position(length?);
             let swapped = self.swapped.get(&base);
             let next = next.copied().unwrap_or(base);
-            let segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
+            let mut segment = Segment::sealed(Arc::clone(&self.dir), base, length, next);
+            if !self.writes() && swapped.is_none() {
+                let path = segment.log_path();
+                segment = segment.of_file(self.disk().file_id(&path).ok());
+            }
             let segment = Arc::new(segment);
             if let Some(file) = swapped {
                 // What goes by its names are the files of its sources.
@@ -309,11 +313,20 @@ impl Opening<'_> {
     /// Lets a segment without a file be read: a log that is only looked at makes none. Of the file
     /// that stands in for it, the first 0 bytes count.
     fn keep_nothing(&self, segment: &Segment) -> Result<()> {
-        let path = self.dir.join(file_name::PARTITION_METADATA);
-        match self.disk().open(&path, Access::Read) {
-            Ok(file) => segment.keep_file(&Arc::new(file)),
-            Err(error) if is_no_such_file(&error) => {}
-            Err(error) => return Err(Error::io(&path, "open", error)),
+        for name in [
+            file_name::PARTITION_METADATA,
+            file_name::LOCK,
+            file_name::MARKS,
+        ] {
+            let path = self.dir.join(name);
+            match self.disk().open(&path, Access::Read) {
+                Ok(file) => {
+                    segment.keep_file(&Arc::new(file));
+                    break;
+                }
+                Err(error) if is_no_such_file(&error) => {}
+                Err(error) => return Err(Error::io(&path, "open", error)),
+            }
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use crate::disk::{Access, Disk, File, Lock, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, RwLock, Signal};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::{AppendState, HotSettings};
@@ -62,6 +62,18 @@ pub(crate) struct LogSource {
     /// The lock that goes with the log; a broker's logs share the broker's.
     pub(crate) lock: Option<Lock>,
     pub(crate) managed: bool,
+}
+
+impl LogSource {
+    /// The same log, for one more look at it.
+    pub(super) fn for_reading(&self) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            mark_key: self.mark_key,
+            lock: None,
+            managed: self.managed,
+        }
+    }
 }
 
 /// A log being opened.
@@ -510,6 +522,7 @@ impl Opening<'_> {
             cleaning: Mutex::new(()),
             layout: Mutex::new(()),
             lock: Mutex::new(source.lock),
+            outside: OnceLock::new(),
             report: self.report,
         });
         if !read_only && !clean {

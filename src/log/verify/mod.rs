@@ -4,6 +4,7 @@
 //! Knows nothing about repairing. Takes no lock, makes no file, writes nothing.
 
 mod files;
+mod live;
 mod log;
 mod report;
 
@@ -19,10 +20,12 @@ use crate::format::{Mark, MarkKey, file_name};
 use crate::types::{Offset, TopicId};
 
 use super::checkpoints::mark_alone;
+use super::outside::LogSigns;
 use super::place::{home_of, is_root, key_of};
 use super::root::RootFacts;
 use super::{Host, Marks};
 
+pub(crate) use live::{Watch, look_for_damage};
 pub(super) use log::{LogFindings, check_log};
 pub use report::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 
@@ -33,6 +36,7 @@ pub(crate) fn verify_alone(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
         ..VerifyReport::default()
     };
     let (home, key) = home_of(disk, dir)?;
+    let watch = Watch::begin(disk, &home);
     let host = looking(disk, &home, &mut report);
     disk.list(dir).at(dir, "list")?;
     if home != dir
@@ -40,19 +44,14 @@ pub(crate) fn verify_alone(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
     {
         host.marks.assume(&mark);
     }
-    check_one(&host, dir, key, &mut report);
+    check_one(&host, &home, dir, key, &mut report);
+    report.live = watch.is_live();
     Ok(report)
 }
 
-/// Looks at the files of a root and at every partition in it. `ids` are those of the topics, as
-/// far as they are known, and `marks` what a broker's checkpoints say where its files are newer
-/// than our own marks.
-pub(crate) fn verify_root(
-    disk: &Disk,
-    root: &Path,
-    ids: &BTreeMap<String, TopicId>,
-    marks: &[Mark],
-) -> Result<VerifyReport> {
+/// Looks at the files of a root. `marks` are what a broker's checkpoints say where its files are
+/// newer than our own marks.
+pub(crate) fn verify_root_files(disk: &Disk, root: &Path, marks: &[Mark]) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: root.to_path_buf(),
         ..VerifyReport::default()
@@ -62,24 +61,50 @@ pub(crate) fn verify_root(
         host.marks.assume(mark);
     }
     files::check_root(&host, root, &mut report)?;
-    for (dir, key) in partitions(disk, root, ids)? {
-        check_one(&host, &dir, key, &mut report);
-    }
     Ok(report)
 }
 
+/// Looks at every partition in a root. `ids` are those of the topics, as far as they are known.
+pub(crate) fn verify_partitions(
+    disk: &Disk,
+    root: &Path,
+    ids: &BTreeMap<String, TopicId>,
+    marks: &[Mark],
+    report: &mut VerifyReport,
+) -> Result<()> {
+    // What of the marks cannot be read is reported with the files of the root.
+    let host = looking(disk, root, &mut VerifyReport::default());
+    for mark in marks {
+        host.marks.assume(mark);
+    }
+    for (dir, key) in partitions(disk, root, ids)? {
+        check_one(&host, root, &dir, key, report);
+    }
+    Ok(())
+}
+
 /// Adds what is found in a log. One that cannot be looked at keeps nobody from the others.
-fn check_one(host: &Host, dir: &Path, key: MarkKey, report: &mut VerifyReport) {
-    match check_log(host, dir, key) {
-        Ok(findings) => {
-            report.logs.push(findings.condition);
-            report.problems.extend(findings.problems);
-        }
-        Err(error) => {
-            let error = error.to_string();
-            let kind = ProblemKind::Unreadable { error };
-            report.problems.push(problem(Severity::Damage, dir, kind));
-        }
+fn check_one(host: &Host, home: &Path, dir: &Path, key: MarkKey, report: &mut VerifyReport) {
+    let look = || {
+        // What the marks say may be older than the files.
+        let found = host.marks.look_again(&host.disk, key);
+        let found = found.and_then(|_| check_log(host, dir, key));
+        Ok(match found {
+            Ok(findings) => (Some(findings.condition), findings.problems),
+            // Its topic was deleted after the root was listed.
+            Err(_) if matches!(host.disk.exists(dir), Ok(false)) => (None, Vec::new()),
+            Err(error) => {
+                let error = error.to_string();
+                let kind = ProblemKind::Unreadable { error };
+                (None, vec![problem(Severity::Damage, dir, kind)])
+            }
+        })
+    };
+    let signs = || LogSigns::of(host, home, dir, key).ok();
+    // An error of a look is a problem, and never one of this.
+    if let Ok((condition, problems)) = look_for_damage(&host.clock, signs, look, |(_, all)| all) {
+        report.logs.extend(condition);
+        report.problems.extend(problems);
     }
 }
 

@@ -15,6 +15,10 @@ use crate::types::Offset;
 pub struct VerifyReport {
     /// The directory.
     pub dir: PathBuf,
+    /// Somebody was writing the directory meanwhile: what was written last may be missing here, and
+    /// leftovers of what was half-way may be reported. Damage that is reported was there each time
+    /// that it was looked for.
+    pub live: bool,
     /// Every log in it: one, or a broker's partitions by name.
     pub logs: Vec<LogCondition>,
     /// Everything that is not as it should be, in the order in which it was met.
@@ -51,6 +55,9 @@ impl VerifyReport {
 impl fmt::Display for VerifyReport {
     /// A line a log and a line a problem, for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.live {
+            writeln!(f, "{}: somebody is writing it", self.dir.display())?;
+        }
         for log in &self.logs {
             writeln!(f, "{log}")?;
         }

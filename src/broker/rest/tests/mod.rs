@@ -47,7 +47,7 @@ fn open(sim: &Sim) -> Result<Broker> {
 }
 
 fn open_read_only(sim: &Sim) -> Result<Broker> {
-    let core = super::super::open::open_read_only(sim.disk(), Clock::System, Path::new(ROOT))?;
+    let core = super::super::open::open_read_only(&sim.disk(), &Clock::System, Path::new(ROOT))?;
     Ok(Broker { core })
 }
 

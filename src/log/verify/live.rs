@@ -1,0 +1,96 @@
+//! Verifying beside a writer: what seems wrong is looked at again before it is reported.
+//!
+//! Knows nothing about what is looked for. A writer removes, replaces and cuts files between two
+//! steps of a look, so a healthy directory can seem damaged for a moment. Damage stays:
+//!
+//! 1. Damage that was found while nobody was writing is damage.
+//! 2. Beside a writer, damage is what every look has found.
+
+use std::mem::discriminant;
+use std::path::Path;
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::error::Result;
+use crate::format::file_name;
+
+use super::super::outside::{Signs, is_live, pause};
+use super::report::{Problem, Severity};
+
+/// How often a directory that somebody writes is looked at.
+const LOOKS_MAX: u32 = 8;
+
+/// A larger file of marks is not looked at.
+const MARKS_BYTES_MAX: usize = 1 << 30;
+
+/// Looks again and again until what seems damaged is gone or counts; gives what the last look found,
+/// without the damage that an earlier one did not find.
+pub(crate) fn look_for_damage<S: Signs, T>(
+    clock: &Clock,
+    signs: impl Fn() -> Option<S>,
+    mut look: impl FnMut() -> Result<T>,
+    problems: impl Fn(&mut T) -> &mut Vec<Problem>,
+) -> Result<T> {
+    let mut stays: Option<Vec<Problem>> = None;
+    let mut looks = 0_u32;
+    loop {
+        let before = signs();
+        let mut found = look()?;
+        let after = signs();
+        let counts = before == after && !after.is_some_and(|after| after.is_live());
+        looks = looks.saturating_add(1);
+        let all = problems(&mut found);
+        if let Some(stays) = &stays {
+            let seen = |problem: &Problem| stays.iter().any(|other| is_same(problem, other));
+            all.retain(|problem| problem.severity != Severity::Damage || counts || seen(problem));
+        }
+        let damage = all.iter().filter(|it| it.severity == Severity::Damage);
+        let damage: Vec<_> = damage.cloned().collect();
+        if damage.is_empty() || counts || looks >= LOOKS_MAX {
+            return Ok(found);
+        }
+        stays = Some(damage);
+        pause(clock, looks);
+    }
+}
+
+/// Whether two looks have found the same: how far it reaches may differ while the log grows.
+fn is_same(one: &Problem, other: &Problem) -> bool {
+    one.path == other.path
+        && one.position == other.position
+        && discriminant(&one.kind) == discriminant(&other.kind)
+}
+
+/// Notices whether somebody writes a directory while it is verified.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    disk: &'a Disk,
+    home: &'a Path,
+    locked: bool,
+    marks: Option<u32>,
+}
+
+impl<'a> Watch<'a> {
+    /// From now on. `home` is the directory with the lock and the marks.
+    pub(crate) fn begin(disk: &'a Disk, home: &'a Path) -> Self {
+        Self {
+            disk,
+            home,
+            locked: is_live(disk, home),
+            marks: checksum_of_marks(disk, home),
+        }
+    }
+
+    /// Whether somebody had it locked, or wrote a mark, since then.
+    pub(crate) fn is_live(&self) -> bool {
+        self.locked
+            || is_live(self.disk, self.home)
+            || checksum_of_marks(self.disk, self.home) != self.marks
+    }
+}
+
+fn checksum_of_marks(disk: &Disk, home: &Path) -> Option<u32> {
+    let path = home.join(file_name::MARKS);
+    let read = disk.read_small(&path, MARKS_BYTES_MAX);
+    read.ok().flatten().map(|bytes| crc32fast::hash(&bytes))
+}
