@@ -1,7 +1,7 @@
 //! The pages of `docs/`, so that they are read beside the names they speak of and their links are
 //! checked.
 //!
-//! Prose only; nothing here is code.
+//! Prose only, but for the recipes, whose examples run with the tests; nothing here is code.
 
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
@@ -17,3 +17,6 @@ pub mod kafka {}
 
 #[doc = include_str!("../docs/glossary.md")]
 pub mod glossary {}
+
+#[doc = include_str!("../docs/recipes.md")]
+pub mod recipes {}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::Corruption;
-use crate::types::{AppendedBatch, BadSetting, Offset, PartitionId};
+use crate::types::{AppendedBatch, BadSetting, Offset, PartitionId, TopicPartition};
 
 /// What a fallible call of this crate gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,7 +20,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The operating system refused a call. What was acknowledged before is not touched by it, and
     /// the log stays usable.
-    #[error("cannot {operation} {}", path.display())]
+    #[error("cannot {operation} {}: {source}", path.display())]
     #[non_exhaustive]
     Io {
         /// The file or directory.
@@ -33,7 +33,7 @@ pub enum Error {
 
     /// The disk (or a quota) is full. Nothing of the refused append is left; free some space, by
     /// retention for example, and try again.
-    #[error("no space left for {}", path.display())]
+    #[error("no space left on the disk for {}: free some and try again", path.display())]
     #[non_exhaustive]
     NoSpace {
         /// The file that could not grow.
@@ -55,7 +55,10 @@ pub enum Error {
     /// A sync failed earlier: what it covered may or may not be on the disk, so this log takes no
     /// more appends and confirms nothing. Reading goes on. Open it again to go on from what is
     /// really there.
-    #[error("a sync of {} failed; open the log again to go on", path.display())]
+    #[error(
+        "a sync of {} failed ({cause}): nothing is confirmed any more; close the log and open it again",
+        path.display()
+    )]
     #[non_exhaustive]
     Poisoned {
         /// The file or directory whose sync failed.
@@ -66,22 +69,27 @@ pub enum Error {
     },
 
     /// Somebody else, in this process or another, has the directory open for writing.
-    #[error("{} is in use by another process or another handle", path.display())]
+    #[error("{} is in use by {}", path.parent().unwrap_or(path).display(), user_of_lock(*pid))]
     #[non_exhaustive]
     Locked {
         /// The lock file.
         path: PathBuf,
+        /// The process that its content names: the one that took the lock last, if that was one of
+        /// ours.
+        pid: Option<u32>,
     },
 
     /// The log or broker was opened read-only.
-    #[error("opened read-only")]
+    #[error("it was opened read-only")]
     ReadOnly,
 
     /// The offset is not one that can be read (or cut at): records below `start` are gone, records
     /// from `end` on do not exist yet.
-    #[error("offset {requested} is outside {start}..{end}")]
+    #[error("offset {requested} is outside {start}..{end}{}", place_of(partition.as_ref()))]
     #[non_exhaustive]
     OffsetOutOfRange {
+        /// The partition, where the log is one of a topic.
+        partition: Option<TopicPartition>,
         /// What was asked for.
         requested: Offset,
         /// The first offset that is there.
@@ -173,9 +181,12 @@ pub enum Error {
     },
 
     /// The topic has no partition of this number, or this member does not hold it.
-    #[error("there is no partition {partition} of topic {topic} here")]
+    #[error("{}", unknown_partition(topic, *partition, *not_assigned))]
     #[non_exhaustive]
     UnknownPartition {
+        /// Whether a consumer was asked for a partition that is not assigned to it; otherwise the
+        /// topic has no such partition.
+        not_assigned: bool,
         /// The topic.
         topic: String,
         /// The partition.
@@ -200,9 +211,13 @@ pub enum Error {
 
     /// This member was thrown out of its group (it did not poll in time, or another took its static
     /// id), and others may have its partitions. Nothing was committed; its next poll joins anew.
-    #[error("member {member} was thrown out of group {group} after generation {generation}")]
+    #[error(
+        "member {member} was thrown out of group {group} after generation {generation}: {reason}"
+    )]
     #[non_exhaustive]
     Fenced {
+        /// Why: which interval has passed, or who took its place.
+        reason: String,
         /// The group.
         group: String,
         /// The member.
@@ -213,7 +228,10 @@ pub enum Error {
 
     /// The group has committed nothing for this partition (or what it committed is gone), and its
     /// policy is to ask instead of choosing a start.
-    #[error("no committed offset for partition {partition} of topic {topic}")]
+    #[error(
+        "the group has no committed offset for partition {partition} of topic {topic}: seek to one, \
+         or set where the group starts (auto.offset.reset)"
+    )]
     #[non_exhaustive]
     NoOffset {
         /// The topic.
@@ -243,11 +261,125 @@ pub enum Error {
     Forked,
 
     /// The log, topic or broker was closed, or the topic was deleted under this handle.
-    #[error("closed")]
+    #[error("it was closed")]
+    Closed,
+}
+
+/// What kind of error an [`Error`] is: its variant without the values, for code that counts errors
+/// or decides by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// [`Error::Io`].
+    Io,
+    /// [`Error::NoSpace`].
+    NoSpace,
+    /// [`Error::Corrupt`].
+    Corrupt,
+    /// [`Error::Poisoned`].
+    Poisoned,
+    /// [`Error::Locked`].
+    Locked,
+    /// [`Error::ReadOnly`].
+    ReadOnly,
+    /// [`Error::OffsetOutOfRange`].
+    OffsetOutOfRange,
+    /// [`Error::RecordTooLarge`].
+    RecordTooLarge,
+    /// [`Error::PartlyAppended`].
+    PartlyAppended,
+    /// [`Error::EndMoved`].
+    EndMoved,
+    /// [`Error::InvalidRecord`].
+    InvalidRecord,
+    /// [`Error::InvalidConfig`].
+    InvalidConfig,
+    /// [`Error::InvalidName`].
+    InvalidName,
+    /// [`Error::TopicExists`].
+    TopicExists,
+    /// [`Error::UnknownTopic`].
+    UnknownTopic,
+    /// [`Error::UnknownPartition`].
+    UnknownPartition,
+    /// [`Error::UnknownGroup`].
+    UnknownGroup,
+    /// [`Error::GroupNotEmpty`].
+    GroupNotEmpty,
+    /// [`Error::Fenced`].
+    Fenced,
+    /// [`Error::NoOffset`].
+    NoOffset,
+    /// [`Error::WokenUp`].
+    WokenUp,
+    /// [`Error::Unsupported`].
+    Unsupported,
+    /// [`Error::Forked`].
+    Forked,
+    /// [`Error::Closed`].
     Closed,
 }
 
 impl Error {
+    /// What kind of error it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, ErrorKind};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let missing = broker.topic("flights").unwrap_err();
+    /// assert_eq!(missing.kind(), ErrorKind::UnknownTopic);
+    /// assert!(!missing.is_transient());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::Io,
+            Self::NoSpace { .. } => ErrorKind::NoSpace,
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Poisoned { .. } => ErrorKind::Poisoned,
+            Self::Locked { .. } => ErrorKind::Locked,
+            Self::ReadOnly => ErrorKind::ReadOnly,
+            Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
+            Self::RecordTooLarge { .. } => ErrorKind::RecordTooLarge,
+            Self::PartlyAppended { .. } => ErrorKind::PartlyAppended,
+            Self::EndMoved { .. } => ErrorKind::EndMoved,
+            Self::InvalidRecord { .. } => ErrorKind::InvalidRecord,
+            Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
+            Self::InvalidName { .. } => ErrorKind::InvalidName,
+            Self::TopicExists { .. } => ErrorKind::TopicExists,
+            Self::UnknownTopic { .. } => ErrorKind::UnknownTopic,
+            Self::UnknownPartition { .. } => ErrorKind::UnknownPartition,
+            Self::UnknownGroup { .. } => ErrorKind::UnknownGroup,
+            Self::GroupNotEmpty { .. } => ErrorKind::GroupNotEmpty,
+            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::NoOffset { .. } => ErrorKind::NoOffset,
+            Self::WokenUp => ErrorKind::WokenUp,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Forked => ErrorKind::Forked,
+            Self::Closed => ErrorKind::Closed,
+        }
+    }
+
+    /// Whether the same call may succeed later without a change of the program or its data: the
+    /// disk was full, the lock was held, the system had too many open files or was interrupted.
+    /// Nothing was changed by the call that failed, so that it can be made again.
+    ///
+    /// False for [`Error::EndMoved`] and [`Error::Fenced`]: look again first, for the same call
+    /// fails again.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NoSpace { .. } | Self::Locked { .. } => true,
+            Self::Io { source, .. } => is_transient_io(source),
+            _ => false,
+        }
+    }
+
     /// An I/O error with its place; a full disk becomes [`Error::NoSpace`].
     pub(crate) fn io(path: &Path, operation: &'static str, source: io::Error) -> Self {
         let path = path.to_path_buf();
@@ -268,6 +400,51 @@ impl Error {
             position,
             reason,
         }
+    }
+}
+
+/// Too many open files, in this process or in all: numbers that `std` has no names for.
+#[cfg(unix)]
+const DESCRIPTORS_EXHAUSTED: [i32; 2] = [24, 23];
+#[cfg(not(unix))]
+const DESCRIPTORS_EXHAUSTED: [i32; 1] = [4];
+
+fn is_transient_io(source: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, ResourceBusy, TimedOut, WouldBlock};
+
+    let number = source.raw_os_error();
+    number.is_some_and(|number| DESCRIPTORS_EXHAUSTED.contains(&number))
+        || matches!(
+            source.kind(),
+            Interrupted | OutOfMemory | ResourceBusy | TimedOut | WouldBlock
+        )
+}
+
+/// Who holds a lock, and what to do about it.
+fn user_of_lock(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) if pid == std::process::id() => {
+            "another handle of this process: share that handle; the log of a broker's partition is \
+             got by Topic::partition"
+                .to_owned()
+        }
+        Some(pid) => format!("process {pid}: close it there first, or wait with lock_timeout"),
+        None => "another process or another handle: close it there first".to_owned(),
+    }
+}
+
+/// The partition that an offset is about.
+fn place_of(partition: Option<&TopicPartition>) -> String {
+    partition.map_or_else(String::new, |of| {
+        format!(" in partition {} of topic {}", of.partition, of.topic)
+    })
+}
+
+fn unknown_partition(topic: &str, partition: PartitionId, not_assigned: bool) -> String {
+    if not_assigned {
+        format!("partition {partition} of topic {topic} is not assigned to this member")
+    } else {
+        format!("topic {topic} has no partition {partition}")
     }
 }
 

@@ -42,7 +42,7 @@ mod types;
 pub use broker::{
     Broker, BrokerConfig, Ensured, SettingChange, UpkeepProblem, UpkeepReport, repair, verify,
 };
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
     Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, GroupInfo,

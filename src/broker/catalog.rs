@@ -323,14 +323,14 @@ impl Catalog {
     /// after a sync that failed: they are written again.
     fn settle(&mut self, bytes: &[u8], safe: Position) -> Result<()> {
         let file = self.file.as_ref().ok_or(Error::ReadOnly)?;
-        let whole = file.len().at(&self.path, "look at")? == self.end.0;
+        let whole = file.len().at(&self.path, "access")? == self.end.0;
         let above = bytes
             .get(to_usize(safe.0)..to_usize(self.end.0))
             .unwrap_or_default();
         if whole && above.is_empty() {
             return Ok(());
         }
-        file.set_len(self.end.0).at(&self.path, "cut")?;
+        file.set_len(self.end.0).at(&self.path, "truncate")?;
         file.write_at(safe.0, above).at(&self.path, "write")?;
         file.sync_data().at(&self.path, "sync")?;
         self.mark(self.end);

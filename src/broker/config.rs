@@ -59,5 +59,16 @@ config! {
         upkeep_interval_ms: Duration [Duration] =
         "log.retention.check.interval.ms", Duration::from_secs(10),
         |v| *v >= Duration::from_millis(1), "at least 1";
+
+        /// Lets a broker open a directory that holds other files and nothing of a broker. Without
+        /// it that is refused: somebody has mistaken the directory. Default false.
+        among_other_files: bool [bool] = "among.other.files", false,
+        |_v| true, "true or false";
+
+        /// How long opening waits for a directory that somebody else has open; then it is
+        /// [`Error::Locked`](crate::Error::Locked). A supervisor that restarts a killed process may
+        /// be faster than the end of that process. Default 0.
+        lock_timeout: Duration [Duration] = "lock.timeout.ms", Duration::ZERO,
+        |v| *v <= Duration::from_secs(3600), "0 to 3600000";
     }
 }

@@ -26,6 +26,7 @@ mod repair;
 mod rest;
 mod root;
 mod state;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -105,7 +106,9 @@ impl Broker {
     ///
     /// - [`Error::Locked`]: another handle, here or in another process, has it open.
     /// - [`Error::InvalidConfig`]: a setting is out of its bounds.
-    /// - [`Error::Unsupported`]: the directory holds something else, a single log for example.
+    /// - [`Error::Unsupported`]: the directory holds something else, a single log for example, or
+    ///   other things and nothing of a broker, and
+    ///   [`among_other_files`](crate::BrokerConfig::among_other_files) is not set.
     /// - [`Error::Corrupt`]: the catalog of topics is damaged; nothing was changed.
     /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or made.
     pub fn open_with(dir: impl AsRef<Path>, config: BrokerConfig) -> Result<Self> {

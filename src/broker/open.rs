@@ -29,6 +29,7 @@ use super::core::Core;
 use super::offsets::{OFFSETS_TOPIC, Offsets};
 use super::root::{Root, RootSource};
 use super::state::CatalogState;
+use super::surroundings::{lies_on_network, look_around};
 use super::{BrokerConfig, rest};
 
 /// A root being opened.
@@ -47,9 +48,10 @@ pub(super) fn open(
 ) -> Result<Arc<Core>> {
     config.check()?;
     let began = clock.instant();
-    let path = &disk.absolute(path).at(path, "find")?;
+    let path = &disk.absolute(path).at(path, "resolve the path of")?;
+    let others = look_around(&disk, path, &config)?;
     make_dir(&disk, path)?;
-    let lock = take_lock(&disk, path)?;
+    let lock = take_lock(&disk, path, config.lock_timeout)?;
     let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Write)?;
     let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
     let (manual, max_open_files) = (config.manual_upkeep, config.max_open_files);
@@ -72,6 +74,11 @@ pub(super) fn open(
         },
         lock: Some(lock),
     };
+    let network = lies_on_network(&opening.root.host.disk, path);
+    opening
+        .report
+        .events
+        .extend(others.into_iter().chain(network));
     opening.report_bad_settings();
     opening.report_bad_marks();
     opening.settle()?;
@@ -97,7 +104,7 @@ pub(super) fn open_read_only(disk: &Disk, clock: &Clock, path: &Path) -> Result<
 
 fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
-    let path = &disk.absolute(path).at(path, "find")?;
+    let path = &disk.absolute(path).at(path, "resolve the path of")?;
     let config = BrokerConfig::default();
     let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Read)?;
     let marks = if found.is_newer() {

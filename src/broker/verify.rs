@@ -62,7 +62,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport> {
 
 /// The same on any disk.
 pub(crate) fn verify_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<VerifyReport> {
-    let dir = &disk.absolute(dir).at(dir, "find")?;
+    let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
     if !seems_root(disk, dir)? {
         return verify_alone(disk, dir);
     }
@@ -257,7 +257,7 @@ impl Look {
             for partition in 0..entry.partitions {
                 let name = file_name::partition_dir(entry.name.as_str(), partition);
                 let path = self.root.join(name);
-                if self.host.disk.exists(&path).at(&path, "look at")? {
+                if self.host.disk.exists(&path).at(&path, "access")? {
                     continue;
                 }
                 let key = MarkKey {

@@ -432,6 +432,8 @@ pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
 pub(crate) enum LiesOn {
     Ext4,
     Tmpfs,
+    /// Another machine's disk, under this name.
+    Network(&'static str),
     Another,
 }
 

@@ -178,7 +178,7 @@ impl Fetcher {
         let mut assigned = self.partitions.iter_mut();
         assigned
             .find(|assigned| assigned.is(topic, partition))
-            .ok_or_else(|| unknown_partition(topic, partition))
+            .ok_or_else(|| not_assigned(topic, partition))
     }
 
     pub(super) fn add(&mut self, partition: PartitionKey) {
@@ -544,6 +544,16 @@ impl Assigned {
 
 pub(super) fn unknown_partition(topic: &str, partition: PartitionId) -> Error {
     Error::UnknownPartition {
+        not_assigned: false,
+        topic: topic.to_owned(),
+        partition,
+    }
+}
+
+/// The error for a partition that the member does not have.
+pub(super) fn not_assigned(topic: &str, partition: PartitionId) -> Error {
+    Error::UnknownPartition {
+        not_assigned: true,
         topic: topic.to_owned(),
         partition,
     }

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::log::Host;
@@ -132,6 +132,9 @@ pub(super) struct Seat {
     pub(super) id: MemberId,
     /// The generation in which it last was a member for sure.
     pub(super) generation: u64,
+    /// What another member may take its place with, and when it is thrown out.
+    static_id: Option<Arc<str>>,
+    max_poll_interval: Duration,
 }
 
 impl Group {
@@ -160,6 +163,8 @@ impl Group {
             Seat {
                 id,
                 generation: state.membership.generation(),
+                static_id: joining.static_id.clone(),
+                max_poll_interval: joining.max_poll_interval,
             }
         });
         Ok(seat)
@@ -366,7 +371,17 @@ impl Group {
     }
 
     pub(super) fn fenced(&self, seat: &Seat) -> Error {
+        let id = seat.static_id.as_deref();
+        let reason = if self.knows(seat.id) {
+            "the partition was given to another member meanwhile".to_owned()
+        } else if id.is_some_and(|id| self.look(|members| members.has_static_id(id))) {
+            "another member took its static id (group.instance.id)".to_owned()
+        } else {
+            let millis = seat.max_poll_interval.as_millis();
+            format!("it did not poll within max.poll.interval.ms ({millis} ms)")
+        };
         Error::Fenced {
+            reason,
             group: self.id.to_string(),
             member: seat.id.to_string(),
             generation: seat.generation,

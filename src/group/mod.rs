@@ -290,13 +290,8 @@ impl ConsumerGroup {
         self.commit_while_empty(|| {
             let key = self.group.check_partition(topic, partition)?;
             let log = self.group.shared.topics.log(&key)?;
-            let (start, end) = (log.start_offset(), log.end_offset());
-            if next > end {
-                return Err(Error::OffsetOutOfRange {
-                    requested: next,
-                    start,
-                    end,
-                });
+            if next > log.end_offset() {
+                return Err(log.out_of_range(next));
             }
             self.flush_below(&log, next)?;
             Ok(vec![Commit {

@@ -132,6 +132,12 @@ config! {
         /// first. Default `false`.
         strict_recovery: bool [bool] = "strict.recovery", false,
         |_v| true, "true or false";
+
+        /// How long opening waits for a directory that somebody else has open; then it is
+        /// [`Error::Locked`](crate::Error::Locked). A supervisor that restarts a killed process may
+        /// be faster than the end of that process. Default 0.
+        lock_timeout: Duration [Duration] = "lock.timeout.ms", Duration::ZERO,
+        |v| *v <= Duration::from_secs(3600), "0 to 3600000";
     }
 }
 

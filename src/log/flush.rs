@@ -448,7 +448,7 @@ impl Shared {
             let mut state = self.append.lock();
             let path = state.active.log_path();
             if let Some(writer) = &mut state.writer {
-                writer.trim().at(&path, "trim")?;
+                writer.trim().at(&path, "truncate")?;
             }
             if state.next != NextFile::Absent {
                 let prepared = self.dir.join(file_name::NEXT_SEGMENT);

@@ -74,9 +74,7 @@ pub(crate) use verify::{
 };
 
 use crate::disk::Lock;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::LogRecord;
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, Ordering, RwLock, Signal, deadline,
@@ -612,6 +610,11 @@ impl Log {
     /// Closes a log of a broker.
     pub(crate) fn close_managed(&self) -> Result<()> {
         self.shared.close()
+    }
+
+    /// The error for an offset that cannot be read.
+    pub(crate) fn out_of_range(&self, requested: Offset) -> Error {
+        self.shared.out_of_range(requested)
     }
 
     /// Has a signal raised whenever the high watermark moves or the log closes.

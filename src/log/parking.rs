@@ -76,7 +76,7 @@ impl Shared {
             return Ok(state.sealing.is_empty());
         };
         // Before the sync, so that the length is synced too.
-        writer.trim().at(&path, "trim")?;
+        writer.trim().at(&path, "truncate")?;
         let file = Arc::clone(writer.file());
         drop(state);
         if self.flushed_offset() < end {

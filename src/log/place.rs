@@ -6,11 +6,13 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
+use crate::sync::{Signal, deadline};
 use crate::types::{PartitionId, Sabotage, TopicId};
 
 use super::checkpoints::mark_alone;
@@ -35,7 +37,7 @@ pub(crate) fn open_alone_on(
     mode: OpenMode,
     manual: bool,
 ) -> Result<Log> {
-    let dir = &disk.absolute(dir).at(dir, "find")?;
+    let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
     if mode == OpenMode::Write {
         make_dir(disk, dir)?;
     }
@@ -49,7 +51,7 @@ pub(crate) fn open_alone_on(
     let in_root = home != *dir;
     let (lock, marks) = match mode {
         OpenMode::Write => {
-            let lock = take_lock(disk, &home)?;
+            let lock = take_lock(disk, &home, config.lock_timeout)?;
             if in_root {
                 enter_root(disk, &home)?;
             }
@@ -106,13 +108,13 @@ fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
 /// The lock file is made after the name of the directory is durable: without one, whoever made the
 /// directory may have failed or been killed before, and the name is synced again.
 pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
-    let missing = !disk.exists(dir).at(dir, "look at")?;
+    let missing = !disk.exists(dir).at(dir, "access")?;
     if missing {
         make_parents(disk, dir)?;
     }
     disk.create_dir(dir).at(dir, "create the directory")?;
     let lock = dir.join(file_name::LOCK);
-    let unfinished = missing || !disk.exists(&lock).at(&lock, "look at")?;
+    let unfinished = missing || !disk.exists(&lock).at(&lock, "access")?;
     let (true, Some(parent)) = (unfinished, parent_of(dir)) else {
         return Ok(());
     };
@@ -132,7 +134,7 @@ fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
     let mut missing = Vec::new();
     let mut above = parent_of(dir);
     while let Some(parent) = above {
-        if disk.exists(parent).at(parent, "look at")? {
+        if disk.exists(parent).at(parent, "access")? {
             break;
         }
         missing.push(parent);
@@ -147,12 +149,36 @@ fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes the lock of a root or of a log's own directory.
-pub(crate) fn take_lock(disk: &Disk, home: &Path) -> Result<Lock> {
+/// How long a lock that is held is left alone before it is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Takes the lock of a root or of a log's own directory, waiting for so long if somebody has it: a
+/// supervisor restarts a process faster than the system ends the one that was killed.
+pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<Lock> {
     let path = home.join(file_name::LOCK);
-    disk.lock(&path)
-        .at(&path, "lock")?
-        .ok_or(Error::Locked { path })
+    let pauses = patience.as_millis().div_ceil(LOCK_PAUSE.as_millis());
+    let nobody = Signal::default();
+    for pause in 0..=pauses {
+        if let Some(lock) = disk.lock(&path).at(&path, "lock")? {
+            return Ok(lock);
+        }
+        if pause < pauses {
+            // Counted and not timed, so that a clock that a test holds does not make it endless.
+            let until = deadline(Clock::System.instant(), LOCK_PAUSE);
+            nobody.ticket().wait_until(until);
+        }
+    }
+    let pid = holder_of(disk, &path);
+    Err(Error::Locked { path, pid })
+}
+
+/// The process that a lock file names. It may have died since, and something else may have the
+/// lock.
+fn holder_of(disk: &Disk, lock: &Path) -> Option<u32> {
+    let mut front = [0; 16];
+    let length = disk.read_front(lock, &mut front).ok()?;
+    let text = std::str::from_utf8(front.get(..length)?).ok()?;
+    text.trim().parse().ok()
 }
 
 /// Whether a directory is a root: it holds topics, ours or a broker's.
@@ -165,7 +191,7 @@ pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
     ];
     for name in own {
         let path = dir.join(name);
-        if disk.exists(&path).at(&path, "look at")? {
+        if disk.exists(&path).at(&path, "access")? {
             return Ok(true);
         }
     }
@@ -182,7 +208,7 @@ pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
         let parsed = DirName::parse(&entry.name);
         if entry.kind == EntryKind::Dir && matches!(parsed, DirName::Partition { .. }) {
             let path = dir.join(&entry.name).join(file_name::PARTITION_METADATA);
-            if disk.exists(&path).at(&path, "look at")? {
+            if disk.exists(&path).at(&path, "access")? {
                 return Ok(true);
             }
         }

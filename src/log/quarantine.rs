@@ -88,7 +88,7 @@ pub(super) fn rename_aside(disk: &Disk, dir: &Path, from: &Path, base: Offset) -
     let mut number = 0;
     let path = loop {
         let path = name(dir, base, Position::ZERO, number);
-        if !disk.exists(&path).at(&path, "look at")? {
+        if !disk.exists(&path).at(&path, "access")? {
             break path;
         }
         number += 1;
@@ -137,7 +137,7 @@ fn name(dir: &Path, base: Offset, position: Position, number: u32) -> PathBuf {
 /// Whether a range of a file holds only zeros: space that was reserved and never written.
 pub(super) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Result<bool> {
     // What was reserved and never written, behind all data, is found without being read.
-    let end = Position(file.data_end(range.start.0).at(path, "look at")?).min(range.end);
+    let end = Position(file.data_end(range.start.0).at(path, "access")?).min(range.end);
     let mut buffer = vec![0; COPY_BYTES.min(to_usize(end.since(range.start)))];
     let mut at = range.start;
     while at < end {

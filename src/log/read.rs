@@ -19,9 +19,9 @@ use bytes::Bytes;
 
 use crate::disk::{File, Owner};
 use crate::error::{Error, Result};
-use crate::format::{DecodeError, LogRecord, OwnedRecords, RecordBatch, record_at};
+use crate::format::{DecodeError, DirName, LogRecord, OwnedRecords, RecordBatch, record_at};
 use crate::segment::{BatchCursor, RawBatch, Segment, SegmentFile, Stop};
-use crate::types::{Compression, Offset, Position, Start, to_usize};
+use crate::types::{Compression, Offset, Position, Start, TopicPartition, to_usize};
 
 use super::isolation::Filter;
 use super::{Log, Shared};
@@ -421,10 +421,26 @@ impl Shared {
         }
     }
 
+    /// The partition that this log is, where it belongs to a topic: its directory says so.
+    pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
+        if !self.managed {
+            return None;
+        }
+        let name = self.dir.file_name()?.to_str()?;
+        match DirName::parse(name) {
+            DirName::Partition { topic, partition } => Some(TopicPartition {
+                topic: Arc::from(topic),
+                partition,
+            }),
+            _ => None,
+        }
+    }
+
     #[cold]
     pub(super) fn out_of_range(&self, requested: Offset) -> Error {
         let (start, end) = (self.start_offset(), self.end_offset());
         Error::OffsetOutOfRange {
+            partition: self.topic_partition(),
             requested,
             start,
             end,

@@ -63,7 +63,7 @@ impl RootFacts {
             own,
             meta,
             metadata: metadata_files(disk, root)?,
-            clean: disk.exists(&path).at(&path, "look at")?,
+            clean: disk.exists(&path).at(&path, "access")?,
         };
         facts.check(root)?;
         Ok(facts)
@@ -116,7 +116,7 @@ impl RootFacts {
 /// The files of Kafka's metadata log, sorted by name.
 pub(crate) fn metadata_files(disk: &Disk, root: &Path) -> Result<Vec<MetadataFile>> {
     let dir = root.join(file_name::CLUSTER_METADATA);
-    if !disk.exists(&dir).at(&dir, "look at")? {
+    if !disk.exists(&dir).at(&dir, "access")? {
         return Ok(Vec::new());
     }
     let mut files = Vec::new();
@@ -127,7 +127,7 @@ pub(crate) fn metadata_files(disk: &Disk, root: &Path) -> Result<Vec<MetadataFil
         if entry.kind == EntryKind::File && counts && !ours {
             let path = dir.join(&entry.name);
             files.push(MetadataFile {
-                length: disk.file_len(&path).at(&path, "look at")?,
+                length: disk.file_len(&path).at(&path, "access")?,
                 name: entry.name,
             });
         }
@@ -147,7 +147,7 @@ pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
         refusing.encode().as_bytes(),
     )?;
     let path = root.join(file_name::CLEAN_SHUTDOWN);
-    if disk.exists(&path).at(&path, "look at")? {
+    if disk.exists(&path).at(&path, "access")? {
         disk.remove_file(&path).at(&path, "remove")?;
         disk.sync_dir(root).at(root, "sync")?;
     }

@@ -257,7 +257,7 @@ impl Shared {
         debug_assert!(state.writer.is_some(), "the file to cut is open");
         let path = active.log_path();
         if let Some(writer) = &mut state.writer {
-            writer.cut(intent.position.0).at(&path, "cut")?;
+            writer.cut(intent.position.0).at(&path, "truncate")?;
             if !intent.head.is_empty() {
                 writer.append(&intent.head).at(&path, "write")?;
             }
@@ -293,7 +293,7 @@ pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent
     let path = dir.join(file_name::log(intent.segment_base));
     match disk.open(&path, Access::Write) {
         Ok(file) => {
-            file.set_len(intent.position.0).at(&path, "cut")?;
+            file.set_len(intent.position.0).at(&path, "truncate")?;
             file.write_at(intent.position.0, &intent.head)
                 .at(&path, "write")?;
             file.sync_data().at(&path, "sync")

@@ -312,7 +312,7 @@ impl Segment {
     /// When the file was written last.
     pub(crate) fn modified(&self, disk: &Disk) -> Result<Timestamp> {
         let path = self.log_path();
-        disk.modified(&path).at(&path, "look at")
+        disk.modified(&path).at(&path, "access")
     }
 
     /// Adds the time entry that a sealed or closed segment ends with.

@@ -43,7 +43,7 @@ impl PartitionDir {
     }
 
     pub(crate) fn exists(&self, disk: &Disk) -> Result<bool> {
-        disk.exists(&self.path).at(&self.path, "look at")
+        disk.exists(&self.path).at(&self.path, "access")
     }
 
     /// Makes the directory with its `partition.metadata`, where either is missing or the latter
@@ -124,7 +124,7 @@ impl PartitionDir {
                 contents.foreign = true;
             } else if holds_records(&entry.name) {
                 let file = path.join(&entry.name);
-                contents.data |= disk.file_len(&file).at(&file, "look at")? > 0;
+                contents.data |= disk.file_len(&file).at(&file, "access")? > 0;
             }
         }
         Ok(contents)
@@ -133,7 +133,7 @@ impl PartitionDir {
     /// Removes the files that are a log's, and then the directory (1). Says whether it is gone:
     /// with something foreign in it, it stays. Not durable before [`PartitionDir::sync_root`].
     pub(crate) fn remove(disk: &Disk, path: &Path) -> Result<bool> {
-        if !disk.exists(path).at(path, "look at")? {
+        if !disk.exists(path).at(path, "access")? {
             return Ok(true);
         }
         let mut foreign = false;

@@ -136,6 +136,7 @@ impl TopicShared {
     #[cold]
     pub(super) fn unknown_partition(&self, partition: PartitionId) -> Error {
         Error::UnknownPartition {
+            not_assigned: false,
             topic: self.name.to_string(),
             partition,
         }

@@ -12,6 +12,7 @@ mod codecs;
 mod compaction;
 mod concurrency;
 mod conditional;
+mod errors;
 mod flights;
 mod foreign_records;
 mod grow_into_kafka;

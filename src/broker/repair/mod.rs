@@ -15,6 +15,7 @@ mod topics;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::disk::{Disk, EntryKind, Lock, is_no_such_file};
@@ -98,7 +99,7 @@ pub fn repair(dir: impl AsRef<Path>) -> Result<RepairReport> {
 
 /// The same on any disk and clock.
 pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
-    let dir = &disk.absolute(dir).at(dir, "find")?;
+    let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
     if !seems_root(disk, dir)? {
         return repair_alone(disk, clock, dir);
     }
@@ -116,7 +117,7 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
             Err(refusal)
         };
     }
-    let lock = take_lock(disk, dir)?;
+    let lock = take_lock(disk, dir, Duration::ZERO)?;
     let mut report = RepairReport {
         dir: dir.clone(),
         found: verify_on(disk, clock, dir)?,
@@ -228,7 +229,7 @@ impl Mend<'_> {
         let mut number = 0_u32;
         loop {
             let free = path.with_file_name(format!("{name}-{number}.quarantine"));
-            if !self.disk.exists(&free).at(&free, "look at")? {
+            if !self.disk.exists(&free).at(&free, "access")? {
                 return Ok(free);
             }
             number = number.saturating_add(1);
@@ -310,7 +311,7 @@ impl Mend<'_> {
         }
         let path = dir.path().join(file_name::PARTITION_METADATA);
         let told = owner_of(self.disk, dir.path());
-        if there && told != Some(key.topic) && self.disk.exists(&path).at(&path, "look at")? {
+        if there && told != Some(key.topic) && self.disk.exists(&path).at(&path, "access")? {
             self.set_aside(
                 &path,
                 Corruption::malformed("it names another topic, or none"),

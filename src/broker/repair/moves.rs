@@ -61,7 +61,7 @@ impl Mend<'_> {
             };
             let to = self.root.join(name);
             let is_ours = matches!(DirName::parse(name), DirName::Partition { .. });
-            if is_ours && !self.disk.exists(&to).at(&to, "look at")? {
+            if is_ours && !self.disk.exists(&to).at(&to, "access")? {
                 let from = self.root.join(&entry.name);
                 self.disk.rename(&from, &to).at(&from, "rename")?;
                 self.disk.sync_dir(self.root).at(self.root, "sync")?;
@@ -86,7 +86,7 @@ impl Mend<'_> {
             for partition in 0..entry.partitions {
                 let name = file_name::partition_dir(entry.name.as_str(), partition);
                 let path = self.root.join(name);
-                let there = self.disk.exists(&path).at(&path, "look at")?;
+                let there = self.disk.exists(&path).at(&path, "access")?;
                 if !there || self.is_doubtful(&path) {
                     let key = MarkKey {
                         topic: entry.id,

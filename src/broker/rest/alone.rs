@@ -131,7 +131,7 @@ impl Place<'_> {
                 // The node has several, and had not said yet which one it took.
                 let name = file_name::partition_dir(&topic.name, partition.partition);
                 let path = self.root.join(name);
-                if !self.disk.exists(&path).at(&path, "look at")? {
+                if !self.disk.exists(&path).at(&path, "access")? {
                     return Ok(true);
                 }
             }

@@ -87,7 +87,7 @@ pub(super) fn look_at(
 ) -> Result<Found> {
     let facts = RootFacts::of(disk, root)?;
     let path = root.join(file_name::CATALOG);
-    let catalog = disk.exists(&path).at(&path, "look at")?;
+    let catalog = disk.exists(&path).at(&path, "access")?;
     let fresh = !catalog && facts.meta.is_none() && facts.own.is_none();
     if fresh {
         refuse_others(disk, root, &facts)?;

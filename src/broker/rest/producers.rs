@@ -70,7 +70,7 @@ pub(super) fn write(root: &Root, catalog: &CatalogState) -> Result<bool> {
 /// Says, durably, that nothing is known of the producers in any log (2).
 pub(super) fn forget(disk: &Disk, root: &Path) -> Result<()> {
     let path = root.join(file_name::PRODUCERS);
-    if disk.exists(&path).at(&path, "look at")? {
+    if disk.exists(&path).at(&path, "access")? {
         disk.remove_file(&path).at(&path, "remove")?;
         disk.sync_dir(root).at(root, "sync")?;
     }
@@ -112,7 +112,7 @@ impl ClosedLog<'_> {
         replace_if_other(self.disk(), &self.file(to, FileKind::Snapshot), &bytes)?;
         let log = self.file(from, FileKind::Log);
         // A broker keeps those at the bases of segments: it falls back on them when it truncates.
-        if self.disk().exists(&log).at(&log, "look at")? {
+        if self.disk().exists(&log).at(&log, "access")? {
             return Ok(());
         }
         let old = self.file(from, FileKind::Snapshot);
@@ -175,7 +175,7 @@ impl ClosedLog<'_> {
             aborted.encode(&mut bytes);
         }
         if bytes.is_empty() && there.is_none() {
-            let missing = !self.disk().exists(&path).at(&path, "look at")?;
+            let missing = !self.disk().exists(&path).at(&path, "access")?;
             if missing {
                 return Ok(());
             }
@@ -198,7 +198,7 @@ impl ClosedLog<'_> {
             snapshots: Vec::new(),
             is_empty: true,
         };
-        if !self.disk().exists(&self.dir).at(&self.dir, "look at")? {
+        if !self.disk().exists(&self.dir).at(&self.dir, "access")? {
             return Ok(found);
         }
         for entry in self.disk().list(&self.dir).at(&self.dir, "list")? {
@@ -215,7 +215,7 @@ impl ClosedLog<'_> {
                 _ if entry.kind != EntryKind::File => {}
                 FileKind::Snapshot => found.snapshots.push(base),
                 FileKind::Log => {
-                    let length = self.disk().file_len(&path).at(&path, "look at")?;
+                    let length = self.disk().file_len(&path).at(&path, "access")?;
                     found.is_empty &= length == 0;
                 }
                 _ => {}

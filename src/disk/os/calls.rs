@@ -110,11 +110,24 @@ pub(super) fn lies_on(file: &File) -> LiesOn {
     // SAFETY: the descriptor is open for the length of the borrow, and `found` is a `statfs` that
     // nobody else sees, which the call fills or leaves as it is.
     let outcome = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) };
-    // EXT4_SUPER_MAGIC and TMPFS_MAGIC, as numbers because the type of the field differs between
-    // systems.
-    match found.f_type {
-        0xEF53 if outcome == 0 => LiesOn::Ext4,
-        0x0102_1994 if outcome == 0 => LiesOn::Tmpfs,
+    if outcome != 0 {
+        return LiesOn::Another;
+    }
+    // As a number of 32 bits: the type of the field differs between systems, and some extend the
+    // sign.
+    match found.f_type & 0xFFFF_FFFF {
+        0xEF53 => LiesOn::Ext4,
+        0x0102_1994 => LiesOn::Tmpfs,
+        0x6969 => LiesOn::Network("NFS"),
+        0x517B | 0xFE53_4D42 => LiesOn::Network("SMB"),
+        0xFF53_4D42 => LiesOn::Network("CIFS"),
+        0x0102_1997 => LiesOn::Network("9P"),
+        0x00C3_6400 => LiesOn::Network("Ceph"),
+        0x5346_414F | 0x6B41_4653 => LiesOn::Network("AFS"),
+        0x0BD0_0BD0 => LiesOn::Network("Lustre"),
+        0x4750_4653 => LiesOn::Network("GPFS"),
+        0x7461_636F => LiesOn::Network("OCFS2"),
+        0x0116_1970 => LiesOn::Network("GFS2"),
         _ => LiesOn::Another,
     }
 }

@@ -14,7 +14,7 @@
 //! give it back by name: that would take it from its parent.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::{calls, open_regular};
@@ -85,6 +85,7 @@ impl OsLock {
             }
             // Whoever opened the file before somebody replaced it has locked nothing of worth.
             if is_at(&file.file, path)? {
+                name_holder(&file.file);
                 return Ok(Some(Self { file, directory }));
             }
         }
@@ -97,6 +98,15 @@ impl OsLock {
         let held = self.directory.iter().chain([&self.file]);
         held.filter_map(|held| held.file.try_clone().ok()).collect()
     }
+}
+
+/// Writes this process's number into the lock file, for the message that others get.
+fn name_holder(mut file: &File) {
+    let text = format!("{}\n", std::process::id());
+    // It is a hint: a full disk does not keep anybody out.
+    file.set_len(0)
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .ok();
 }
 
 enum Layer {

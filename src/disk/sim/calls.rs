@@ -398,7 +398,9 @@ impl SimFile {
     }
 
     pub(in crate::disk) fn lies_on(&self) -> LiesOn {
-        if self.sim.state().window_safe {
+        if let Some(name) = self.sim.state().network {
+            LiesOn::Network(name)
+        } else if self.sim.state().window_safe {
             LiesOn::Ext4
         } else {
             LiesOn::Another

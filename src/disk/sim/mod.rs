@@ -200,6 +200,12 @@ impl Sim {
         self.state().window_safe = safe;
     }
 
+    /// Makes this a file system of another machine.
+    #[cfg(test)]
+    pub(crate) fn set_network(&self, name: &'static str) {
+        self.state().network = Some(name);
+    }
+
     /// Makes this a file system that cannot reserve space, or can.
     pub(crate) fn set_can_reserve(&self, can: bool) {
         self.state().can_reserve = can;

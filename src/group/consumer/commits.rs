@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::types::{Offset, PartitionId, Start, TopicPartition};
 
-use super::super::fetch::{Assigned, Claim, unknown_partition};
+use super::super::fetch::{Assigned, Claim, not_assigned};
 use super::super::offset_store::{Commit, OffsetStore};
 use super::super::partition::PartitionKey;
 use super::Consumer;
@@ -89,7 +89,7 @@ impl Consumer {
             },
             None => match self.let_go.iter().find(|claim| names(&claim.partition)) {
                 Some(claim) => claim.clone(),
-                None => return Err(unknown_partition(topic, partition)),
+                None => return Err(not_assigned(topic, partition)),
             },
         };
         if owned.is_some() && !self.group.owns(self.seat.id, &claim.partition) {
@@ -97,12 +97,7 @@ impl Consumer {
         }
         let end = claim.log.end_offset();
         if next > end {
-            let start = claim.log.start_offset();
-            return Err(Error::OffsetOutOfRange {
-                requested: next,
-                start,
-                end,
-            });
+            return Err(claim.log.out_of_range(next));
         }
         let owned = usize::from(owned.is_some());
         let claim = Claim {

@@ -5,7 +5,7 @@
 use crate::error::Result;
 use crate::types::{Offset, PartitionId, Start, TopicPartition};
 
-use super::super::fetch::unknown_partition;
+use super::super::fetch::not_assigned;
 use super::super::partition::PartitionKey;
 use super::{Consumer, Failed, named};
 
@@ -49,7 +49,7 @@ impl Consumer {
         let mut assigned = self.fetcher.iter();
         assigned
             .find(|assigned| assigned.is(topic, partition))
-            .ok_or_else(|| unknown_partition(topic, partition))?
+            .ok_or_else(|| not_assigned(topic, partition))?
             .position(&self.context())
     }
 

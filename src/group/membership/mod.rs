@@ -160,6 +160,11 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
+    /// Whether a member has this static id.
+    pub(crate) fn has_static_id(&self, id: &str) -> bool {
+        self.static_ids.contains_key(id)
+    }
+
     /// Counts the changes of the targets.
     pub(crate) fn generation(&self) -> u64 {
         self.generation

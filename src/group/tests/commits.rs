@@ -119,7 +119,8 @@ fn a_commit_of_what_is_not_there_is_refused() {
             Err(Error::OffsetOutOfRange {
                 requested: 3,
                 start: 0,
-                end: 2
+                end: 2,
+                ..
             })
         ),
         "{past:?}"

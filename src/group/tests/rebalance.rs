@@ -124,6 +124,7 @@ fn who_polls_too_late_is_thrown_out_fenced_and_joins_anew() {
             group,
             member,
             generation,
+            ..
         }) => {
             assert_eq!(
                 (group.as_str(), member.as_str(), generation),

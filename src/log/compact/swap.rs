@@ -327,7 +327,7 @@ pub(in crate::log) fn settle_swaps(
 /// One past the last offset in a file that must be a run of valid batches; `None` when it is not.
 fn next_offset_of(disk: &Disk, path: &Path, base: Offset) -> Result<Option<Offset>> {
     let file = disk.open(path, Access::Read).at(path, "open")?;
-    let end = Position(file.len().at(path, "look at")?);
+    let end = Position(file.len().at(path, "access")?);
     let mut cursor = BatchCursor::new(Position::ZERO, base).sequential();
     loop {
         match cursor.next(&file, end) {

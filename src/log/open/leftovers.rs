@@ -77,7 +77,7 @@ impl OpenStep<'_> {
     /// Keeps a file that is not what its name says, out of the way.
     pub(in crate::log) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
         let path = self.dir.join(name);
-        if self.disk.file_len(&path).at(&path, "look at")? == 0 {
+        if self.disk.file_len(&path).at(&path, "access")? == 0 {
             return self.remove(name);
         }
         let aside = rename_aside(self.disk, self.dir, &path, base)?;
@@ -252,7 +252,7 @@ impl Opening<'_> {
                 Some(file) => file.len(),
                 None => disk.file_len(&path),
             };
-            length.at(&path, "look at")
+            length.at(&path, "access")
         });
         let nexts = bases.iter().skip(1).map(Some).chain(std::iter::once(None));
         let listed = bases.iter().zip(lengths).zip(nexts);

@@ -369,7 +369,7 @@ impl Opening<'_> {
             self.disk().sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
         let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
-        file.set_len(scanned.end.0).at(&path, "cut")?;
+        file.set_len(scanned.end.0).at(&path, "truncate")?;
         file.sync_data().at(&path, "sync")?;
         Ok((!reserved).then_some(reason))
     }

@@ -95,6 +95,26 @@ pub enum OpenEvent {
         /// What is odd about it.
         reason: String,
     },
+    /// A broker's directory also holds files and directories that are not its own; they are left
+    /// alone. Its own names are its own all the same: keep the directory for the broker.
+    #[non_exhaustive]
+    OtherThings {
+        /// The directory.
+        path: PathBuf,
+        /// The names of some of them, sorted.
+        names: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// The directory lies on a network file system: what a sync is worth there, and whether a lock
+    /// keeps out other machines, is up to its server and how it is mounted.
+    #[non_exhaustive]
+    NetworkFileSystem {
+        /// The directory.
+        path: PathBuf,
+        /// What kind it is, `NFS` for example.
+        kind: &'static str,
+    },
     /// A log of the broker cannot be used: it answers this error, and everything else works.
     #[non_exhaustive]
     LogUnusable {

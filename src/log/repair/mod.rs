@@ -16,6 +16,7 @@ mod rewrite;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::disk::{Access, Disk, EntryKind};
@@ -47,7 +48,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
         // A root that cannot be opened is left alone, its lock file included.
         RootFacts::of(disk, &home)?;
     }
-    let _lock = take_lock(disk, &home)?;
+    let _lock = take_lock(disk, &home, Duration::ZERO)?;
     let mut report = RepairReport {
         dir: dir.to_path_buf(),
         found: verify_alone(disk, dir)?,
@@ -288,7 +289,7 @@ impl Work<'_> {
     fn begin_segment(&self, base: Offset) -> Result<(Offset, Position, Offset)> {
         let path = self.dir.join(file_name::log(base));
         let disk = &self.host.disk;
-        if !disk.exists(&path).at(&path, "look at")? {
+        if !disk.exists(&path).at(&path, "access")? {
             disk.create(&path).at(&path, "create")?;
         }
         Ok((base, Position::ZERO, base))

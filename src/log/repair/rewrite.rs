@@ -238,7 +238,7 @@ pub(crate) fn rename_whole(disk: &Disk, path: &Path, reason: Corruption) -> Resu
     let mut number = 0_u32;
     let quarantine = loop {
         let free = path.with_file_name(format!("{name}-{number}.quarantine"));
-        if !disk.exists(&free).at(&free, "look at")? {
+        if !disk.exists(&free).at(&free, "access")? {
             break free;
         }
         number = number.saturating_add(1);

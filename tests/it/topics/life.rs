@@ -348,3 +348,42 @@ fn a_topic_is_ensured_made_altered_or_found_as_it_was() {
     let broker = Broker::open(&dir).unwrap();
     assert_eq!(broker.ensure_topic("t", other).unwrap(), Ensured::AsItWas);
 }
+
+#[test]
+fn a_directory_of_other_things_is_refused_unless_asked_for_and_told_of() {
+    let (_scratch, dir) = scratch();
+    std::fs::create_dir_all(dir.join("photos-2024")).unwrap();
+    std::fs::write(dir.join("photos-2024").join("a.jpg"), "x").unwrap();
+    std::fs::write(dir.join("thesis.tex"), "x").unwrap();
+    let before = super::names_in(&dir);
+    let refused = Broker::open(&dir).unwrap_err();
+    assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
+    assert!(refused.to_string().contains("thesis.tex"), "{refused}");
+    assert_eq!(super::names_in(&dir), before, "nothing was made");
+    let told = |broker: &Broker| {
+        let mut events = broker.open_report().events.iter();
+        events.any(|event| match event {
+            ottla::OpenEvent::OtherThings { names, count, .. } => {
+                *count == 2 && names == &["photos-2024", "thesis.tex"]
+            }
+            _ => false,
+        })
+    };
+    let config = ottla::BrokerConfig::default().among_other_files(true);
+    let broker = Broker::open_with(&dir, config).unwrap();
+    assert!(told(&broker), "{:?}", broker.open_report());
+    broker.create_topic("t", TopicConfig::default()).unwrap();
+    broker.close().unwrap();
+    let broker = Broker::open(&dir).unwrap();
+    assert!(told(&broker), "{:?}", broker.open_report());
+    drop(broker);
+    assert!(dir.join("thesis.tex").is_file());
+
+    // What belongs to nobody is no reason.
+    let hidden = dir.join("fresh");
+    std::fs::create_dir_all(hidden.join("lost+found")).unwrap();
+    std::fs::write(hidden.join(".gitkeep"), "").unwrap();
+    let broker = Broker::open(&hidden).unwrap();
+    let silent = |event: &ottla::OpenEvent| !matches!(event, ottla::OpenEvent::OtherThings { .. });
+    assert!(broker.open_report().events.iter().all(silent));
+}

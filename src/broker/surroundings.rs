@@ -1,0 +1,140 @@
+//! Where a root is about to be opened: what else the directory holds, and what it lies on.
+//!
+//! Knows nothing about topics. Hidden files and `lost+found` belong to nobody.
+
+use std::path::Path;
+
+use crate::disk::{Access, Disk, Entry, EntryKind, LiesOn};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{DirName, file_name};
+use crate::log::OpenEvent;
+
+use super::BrokerConfig;
+
+/// How many names are named.
+const NAMED_MAX: usize = 8;
+
+/// Finds what a directory holds that is not ours.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] when it holds other things and nothing of ours, unless the config allows
+/// that: somebody has mistaken the directory.
+pub(super) fn look_around(
+    disk: &Disk,
+    dir: &Path,
+    config: &BrokerConfig,
+) -> Result<Option<OpenEvent>> {
+    if !disk.exists(dir).at(dir, "access")? {
+        return Ok(None);
+    }
+    let mut names = Vec::new();
+    let mut ours = false;
+    for entry in disk.list(dir).at(dir, "list")? {
+        if entry.name.starts_with('.') || entry.name == "lost+found" {
+            continue;
+        }
+        if is_ours(disk, dir, &entry)? {
+            ours = true;
+        } else {
+            names.push(entry.name);
+        }
+    }
+    if names.is_empty() {
+        return Ok(None);
+    }
+    names.sort();
+    let count = names.len();
+    names.truncate(NAMED_MAX);
+    if !ours && !config.among_other_files {
+        return Err(Error::Unsupported {
+            what: format!(
+                "{} holds {count} other things ({}) and nothing of a broker: choose an empty \
+                 directory, or set among.other.files",
+                dir.display(),
+                names.join(", "),
+            ),
+        });
+    }
+    Ok(Some(OpenEvent::OtherThings {
+        path: dir.to_path_buf(),
+        names,
+        count,
+    }))
+}
+
+/// Whether something is a broker's, this crate's or Kafka's, or what a single log of this crate
+/// has: another rule refuses that by name.
+fn is_ours(disk: &Disk, dir: &Path, entry: &Entry) -> Result<bool> {
+    let name = entry.name.as_str();
+    if entry.kind == EntryKind::Dir {
+        return match DirName::parse(name) {
+            DirName::Foreign => Ok(false),
+            // Many things are called something, a hyphen and a number.
+            DirName::Partition { .. } => {
+                let path = dir.join(name);
+                for within in [file_name::PARTITION_METADATA, file_name::LEADER_EPOCHS] {
+                    let path = path.join(within);
+                    if disk.exists(&path).at(&path, "access")? {
+                        return Ok(true);
+                    }
+                }
+                // What an unfinished creation left may hold nothing at all.
+                Ok(disk.list(&path).at(&path, "list")?.is_empty())
+            }
+            _ => Ok(true),
+        };
+    }
+    let kafkas = [
+        file_name::META_PROPERTIES,
+        file_name::BOOTSTRAP,
+        file_name::RECOVERY_POINTS,
+        file_name::LOG_STARTS,
+        file_name::HIGH_WATERMARKS,
+        file_name::CLEANED,
+    ];
+    let stem = name
+        .strip_suffix(file_name::TEMPORARY_SUFFIX)
+        .unwrap_or(name);
+    let segment = stem.len() > 20 && stem.bytes().take(20).all(|byte| byte.is_ascii_digit());
+    Ok(stem.starts_with("ottla") || kafkas.contains(&stem) || segment)
+}
+
+/// Whether the directory lies on a network file system.
+pub(super) fn lies_on_network(disk: &Disk, dir: &Path) -> Option<OpenEvent> {
+    // It is there: the lock was taken. Without it nothing is known, which is no reason to fail.
+    let file = disk.open(&dir.join(file_name::LOCK), Access::Read).ok()?;
+    match file.lies_on() {
+        LiesOn::Network(kind) => Some(OpenEvent::NetworkFileSystem {
+            path: dir.to_path_buf(),
+            kind,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::clock::Clock;
+    use crate::disk::sim::Sim;
+
+    #[test]
+    fn a_network_file_system_is_told_by_the_open_report() {
+        let sim = Sim::new();
+        for network in [false, true] {
+            if network {
+                sim.set_network("NFS");
+            }
+            let config = BrokerConfig::default().manual_upkeep(true);
+            let dir = Path::new("/data");
+            let broker = Broker::open_on(sim.disk(), Clock::System, dir, config).unwrap();
+            let told = |event: &OpenEvent| {
+                matches!(event, OpenEvent::NetworkFileSystem { kind: "NFS", .. })
+            };
+            assert_eq!(broker.open_report().events.iter().any(told), network);
+            broker.close().unwrap();
+        }
+    }
+}
