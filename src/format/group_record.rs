@@ -167,6 +167,24 @@ impl<'a> OffsetCommit<'a> {
         })
     }
 
+    /// A value with another commit timestamp and every other byte as it is, whatever its version;
+    /// `None` for one that cannot be read.
+    pub(crate) fn with_time(value: &[u8], committed_at: Timestamp) -> Option<Vec<u8>> {
+        let commit = OffsetCommit::decode(value).ok()?;
+        let (mut fields, version, family) = versioned(value).ok()?;
+        fields.i64().ok()?;
+        if version >= 3 {
+            fields.i32().ok()?;
+        }
+        fields.nullable_string(family).ok()?;
+        let at = value.len().checked_sub(fields.rest().len())?;
+        let mut changed = value.to_vec();
+        let time = changed.get_mut(at..)?.first_chunk_mut()?;
+        debug_assert_eq!(*time, commit.committed_at.as_millis().to_be_bytes());
+        *time = committed_at.as_millis().to_be_bytes();
+        Some(changed)
+    }
+
     /// Appends the value, version 3 (which has no expiry).
     ///
     /// # Errors
@@ -446,6 +464,24 @@ mod tests {
             out,
             unhex("0003 0000000000000102 00000007 0001 6d 00000000000003e8")
         );
+        for (hex, postponed) in [
+            (
+                "0001 0000000000000102 0001 6d 00000000000003e8 00000000000007d0",
+                "0001 0000000000000102 0001 6d 00000000000003e9 00000000000007d0",
+            ),
+            (
+                "0003 0000000000000102 00000007 0001 6d 00000000000003e8",
+                "0003 0000000000000102 00000007 0001 6d 00000000000003e9",
+            ),
+            // A tagged field: the id of the topic.
+            (
+                "0004 0000000000000102 00000007 02 6d 00000000000003e8 01 00 01 07",
+                "0004 0000000000000102 00000007 02 6d 00000000000003e9 01 00 01 07",
+            ),
+        ] {
+            let changed = OffsetCommit::with_time(&unhex(hex), Timestamp::from_millis(1001));
+            assert_eq!(changed, Some(unhex(postponed)));
+        }
         assert!(matches!(
             OffsetCommit::decode(&unhex("0005 0000000000000102")),
             Err(DecodeError::Unsupported(_))

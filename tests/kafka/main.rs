@@ -21,6 +21,7 @@ mod by_kafka;
 mod driver;
 mod dump;
 mod features;
+mod groups;
 mod jars;
 mod keys;
 mod large;

@@ -15,7 +15,7 @@ use crate::format::DecodeError;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit};
 use crate::types::{Offset, PartitionId};
 
-use super::{Commit, encoded, is_note};
+use super::{Commit, NEVER_EXPIRES, encoded, is_note, protocol};
 
 /// A record of the log.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,24 @@ struct Entry {
     at: Offset,
     place: Option<Offset>,
     metadata: Option<Arc<str>>,
+    /// A broker never thinks it too old.
+    lasts: bool,
+}
+
+/// A group with commits, and what keeps a broker from deleting them for their age.
+#[derive(Debug)]
+pub(super) struct Resting {
+    pub(super) id: Arc<str>,
+    pub(super) kept_by: KeptBy,
+}
+
+/// What keeps the commits of a group.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum KeptBy {
+    /// A record that the group is empty, after these tombstones.
+    EmptyGroup(Vec<Vec<u8>>),
+    /// Their own times. These commits must be written again for that: where they are.
+    CommitTimes(Vec<Offset>),
 }
 
 impl Groups {
@@ -65,22 +83,21 @@ impl Groups {
                 partition,
             } => {
                 let mut later = None;
-                let (place, metadata) = match found.value.map(OffsetCommit::decode) {
-                    None => (None, None),
-                    Some(Ok(commit)) => (
-                        Some(commit.offset),
-                        Some(commit.metadata).filter(|text| !text.is_empty()),
-                    ),
+                let commit = match found.value.map(OffsetCommit::decode) {
+                    None => None,
+                    Some(Ok(commit)) => Some(commit),
                     Some(Err(DecodeError::Corrupt(_))) => return,
                     Some(Err(DecodeError::Unsupported(what))) => {
                         later = Some(what);
-                        (None, None)
+                        None
                     }
                 };
+                let metadata = commit.map(|commit| commit.metadata);
                 let entry = Entry {
                     at: found.at,
-                    place,
-                    metadata: metadata.map(Arc::from),
+                    place: commit.map(|commit| commit.offset),
+                    metadata: metadata.filter(|text| !text.is_empty()).map(Arc::from),
+                    lasts: commit.is_some_and(|commit| commit.committed_at >= NEVER_EXPIRES),
                 };
                 let group = self.group(group);
                 let partitions = slot(&mut group.topics, topic);
@@ -175,12 +192,26 @@ impl Groups {
         understood.map(|(id, _)| Arc::clone(id)).collect()
     }
 
-    /// The groups that have committed something, and no records of a newer protocol.
-    pub(super) fn plain_ids(&self) -> Vec<Arc<str>> {
-        let plain = self
-            .with_commits()
-            .filter(|(_, group)| group.foreign.is_empty());
-        plain.map(|(id, _)| Arc::clone(id)).collect()
+    /// The groups that have committed something, and what keeps that.
+    ///
+    /// A group of the consumer protocol expires by the age of its commits, so it becomes an empty
+    /// one of the old protocol, which the next client of either takes on. What other protocols
+    /// keep of a group cannot be had again, so it stays.
+    pub(super) fn resting(&self) -> Vec<Resting> {
+        let resting = self.with_commits().map(|(id, group)| {
+            // What is of a later version stays as it is, the record of the group too.
+            let is_known = group.later.is_empty() && protocol::is_consumer(&group.foreign);
+            let kept_by = if is_known {
+                KeptBy::EmptyGroup(protocol::burial(&group.foreign))
+            } else {
+                KeptBy::CommitTimes(group.passing())
+            };
+            Resting {
+                id: Arc::clone(id),
+                kept_by,
+            }
+        });
+        resting.collect()
     }
 
     fn with_commits(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
@@ -189,7 +220,8 @@ impl Groups {
             .filter(|(_, group)| group.entries().next().is_some())
     }
 
-    /// The keys of every record that a group has.
+    /// The keys of the tombstones that delete a group, in the order in which Kafka takes them:
+    /// what it has committed, what newer protocols keep, and last the group itself.
     pub(super) fn keys_of(&self, id: &str) -> Vec<Vec<u8>> {
         let Some(group) = self.groups.get(id) else {
             return Vec::new();
@@ -198,7 +230,7 @@ impl Groups {
         let mut keys: Vec<_> = commits
             .filter_map(|commit| offset_key(id, &commit.topic, commit.partition))
             .chain(group.later.keys().cloned())
-            .chain(group.foreign.iter().cloned())
+            .chain(protocol::burial(&group.foreign))
             .collect();
         if group.described {
             keys.extend(encoded(GroupKey::Group { group: id }));
@@ -227,6 +259,13 @@ impl Groups {
 }
 
 impl Group {
+    /// Where the commits are that a broker may think too old.
+    fn passing(&self) -> Vec<Offset> {
+        let entries = self.topics.values().flat_map(BTreeMap::values);
+        let passing = entries.filter(|entry| entry.place.is_some() && !entry.lasts);
+        passing.map(|entry| entry.at).collect()
+    }
+
     fn commits(&self) -> Vec<Commit> {
         self.entries().collect()
     }

@@ -12,6 +12,7 @@
 //! `GroupMetadataManager.partitionFor` of Kafka (`format/group_record.rs`).
 
 mod memory;
+mod protocol;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +27,7 @@ use crate::log::Log;
 use crate::sync::Mutex;
 use crate::types::{Durability, Offset, PartitionId, Record, Start, Timestamp};
 
-use memory::{Found, Groups};
+use memory::{Found, Groups, KeptBy, Resting};
 
 /// Kafka's "no leader epoch": nothing here needs one.
 const NO_EPOCH: i32 = -1;
@@ -278,7 +279,8 @@ impl OffsetStore {
         Ok(())
     }
 
-    /// Says of every group that has commits that it is empty, in Kafka's words.
+    /// Says of every group that has commits that it is empty, in Kafka's words; groups that a
+    /// broker's newer protocols know more of keep their commits by the times of these.
     ///
     /// A broker deletes the commits of a group that has been empty for a week, and those without
     /// such a record when they are a week old. A directory at rest may be older than that, so the
@@ -295,16 +297,34 @@ impl OffsetStore {
         let mut value = Vec::new();
         metadata.encode(&mut value).map_err(refused)?;
         for partition in 0..self.logs.count() {
-            let ids = self.with_groups(partition, Groups::plain_ids)?;
-            let key = |id: Arc<str>| encoded(GroupKey::Group { group: &id });
-            let keys: Vec<_> = ids.into_iter().map(key).collect::<Result<_>>()?;
-            let writes: Vec<_> = keys
-                .into_iter()
-                .map(|key| (key, Some(value.clone())))
-                .collect();
+            let mut writes = Vec::new();
+            for Resting { id, kept_by } in self.with_groups(partition, Groups::resting)? {
+                match kept_by {
+                    KeptBy::EmptyGroup(gone) => {
+                        // The group of the newer protocol must be gone when the other one comes.
+                        writes.extend(gone.into_iter().map(|key| (key, None)));
+                        let key = encoded(GroupKey::Group { group: &id })?;
+                        writes.push((key, Some(value.clone())));
+                    }
+                    KeptBy::CommitTimes(places) => {
+                        for at in places {
+                            writes.extend(self.postponed(partition, at)?);
+                        }
+                    }
+                }
+            }
             self.write(partition, &writes)?;
         }
         Ok(())
+    }
+
+    /// A commit as it was written, but for its time, which no broker thinks too old.
+    fn postponed(&self, partition: PartitionId, at: Offset) -> Result<Option<Write>> {
+        let record = self.make(partition)?.read(at)?;
+        Ok(record.and_then(|record| {
+            let value = OffsetCommit::with_time(record.value()?, NEVER_EXPIRES)?;
+            Some((record.key()?.to_vec(), Some(value)))
+        }))
     }
 
     fn partition_of(&self, group: &str) -> PartitionId {
