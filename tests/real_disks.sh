@@ -5,7 +5,10 @@
 #   tests/real_disks.sh               20 cuts on each
 #   OTTLA_PROOF=ci tests/real_disks.sh   100 cuts on each
 #
-# Needs root, loop devices, python3 (for the call), mkfs.ext4 and mkfs.xfs. Leaves nothing behind.
+# Then it fills a small btrfs, on which overwriting needs space, too.
+#
+# Needs root, loop devices, python3 (for the call), mkfs.ext4,
+# mkfs.xfs and mkfs.btrfs. Leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,3 +55,23 @@ for kind in ext4 xfs; do
     grep -oE 'power cuts.*' "$scratch/told"
     umount "$disk"
 done
+
+if ! command -v mkfs.btrfs >/dev/null; then
+    echo "full disks: SKIPPED on btrfs: there is no mkfs.btrfs"
+    exit 0
+fi
+image=$scratch/btrfs.img
+disk=$scratch/btrfs
+mkdir "$disk"
+truncate -s 300M "$image"
+mkfs.btrfs -q "$image"
+if ! mount -o loop "$image" "$disk" 2>/dev/null; then
+    echo "full disks: SKIPPED on btrfs: it cannot be mounted here"
+    exit 0
+fi
+OTTLA_FULL_DISK=$disk cargo test --quiet --test full_disk -- --nocapture >"$scratch/told" 2>&1 || {
+    tail -50 "$scratch/told"
+    exit 1
+}
+grep -oE 'full disks.*' "$scratch/told"
+umount "$disk"

@@ -182,11 +182,12 @@ impl Catalog {
             return Err(Error::corrupt(&path, scan.end.0, reason));
         }
         let file = if existed {
-            disk.open(&path, Access::Write).at(&path, "open")?
+            let file = disk.open(&path, Access::Write).at(&path, "open")?;
+            file.with_ballast(root)
         } else {
             let file = disk.create(&path).at(&path, "create")?;
             disk.sync_dir(root).at(root, "sync")?;
-            file
+            file.with_ballast(root)
         };
         let events = set_aside(disk, &path, &bytes, &scan)?;
         let mut catalog = Self::new(host, path, Some(file), scan);
@@ -373,12 +374,9 @@ impl Catalog {
             .disk
             .replace(&self.path, &bytes)
             .at(&self.path, "replace")?;
-        self.file = Some(
-            self.host
-                .disk
-                .open(&self.path, Access::Write)
-                .at(&self.path, "open")?,
-        );
+        let opened = self.host.disk.open(&self.path, Access::Write);
+        let file = opened.at(&self.path, "open")?;
+        self.file = Some(file.with_ballast(self.host.marks.home()));
         self.end = Position::ZERO.plus(bytes.len());
         self.next_offset = next_offset;
         self.mark(self.end);

@@ -172,6 +172,7 @@ impl Core {
             closed = closed
                 .and(host.marks.sync(host.clock.instant()))
                 .and_then(|()| rest::come_to_rest(&self.root, catalog.state()));
+            host.marks.keep_ballast();
         }
         drop(catalog);
         *self.lock.lock() = None;

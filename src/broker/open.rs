@@ -90,6 +90,7 @@ pub(super) fn open(
     opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
     let core = Core::new(opening.root, groups, opening.report, opening.lock);
     core.finish_deletions();
+    core.root.host.marks.keep_ballast();
     Ok(core)
 }
 

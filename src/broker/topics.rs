@@ -68,6 +68,7 @@ impl Core {
             }
             return Err(error);
         }
+        self.root.host.marks.keep_ballast();
         let applied = topic.reconfigure(config);
         self.root.directory.tell();
         applied
@@ -152,7 +153,9 @@ impl Core {
         }
         self.groups.forget_topic(entry.name.as_str())?;
         let mut catalog = self.root.catalog.lock();
-        catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }])
+        let ended = catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }]);
+        self.root.host.marks.keep_ballast();
+        ended
     }
 }
 

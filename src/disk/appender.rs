@@ -304,7 +304,7 @@ impl Way {
     /// The way on a file system.
     fn on(file_system: LiesOn, wanted: bool) -> Self {
         match file_system {
-            LiesOn::Another | LiesOn::Network(_) if !wanted => Self::Plain,
+            LiesOn::Another | LiesOn::CopyOnWrite | LiesOn::Network(_) if !wanted => Self::Plain,
             file_system => Self::Window {
                 grow: wanted,
                 ahead: file_system != LiesOn::Tmpfs,

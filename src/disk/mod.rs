@@ -32,6 +32,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::format::file_name;
 use crate::sync::OnceLock;
 use crate::types::{Sabotage, Timestamp, to_u64};
 
@@ -388,9 +389,14 @@ impl Disk {
         let temporary = with_suffix(path, ".tmp");
         // Before the rename: behind it, a lack of descriptors could not be told from a failed sync.
         let dir = self.open_dir(parent(path))?;
-        let outcome = self
-            .write_whole(&temporary, bytes)
-            .and_then(|()| self.rename(&temporary, path));
+        let write = || {
+            self.write_whole(&temporary, bytes)
+                .and_then(|()| self.rename(&temporary, path))
+        };
+        let outcome = match write() {
+            Err(full) if is_full(&full) && self.spend_ballast(parent(path)) => write(),
+            outcome => outcome,
+        };
         if outcome.is_err() {
             // The first error is the one to tell; a leftover is removed by the next replacement.
             self.remove_file(&temporary).ok();
@@ -400,6 +406,47 @@ impl Disk {
             return Ok(());
         }
         dir.sync()
+    }
+
+    /// Sets some space aside in a directory, for the small writes without which a full disk could
+    /// not be freed: they take it when there is no other. Does nothing where all of it is there.
+    ///
+    /// # Errors
+    ///
+    /// `StorageFull` when there is too little left; nothing is kept of it then.
+    pub(crate) fn make_ballast(&self, dir: &Path) -> io::Result<()> {
+        let path = dir.join(file_name::BALLAST);
+        let (file, there) = match self.file_len(&path) {
+            Ok(len) if len >= BALLAST_BYTES => return Ok(()),
+            Ok(len) => (self.open(&path, Access::Write)?, len),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (self.create(&path)?, 0),
+            Err(error) => return Err(error),
+        };
+        let reserve = |to: u64| match file.reserve(there, to.saturating_sub(there)) {
+            Err(error) if !is_full(&error) => {
+                file.write_at(there, &incompressible(to.saturating_sub(there)))
+            }
+            reserved => reserved,
+        };
+        // A smaller one is better than none.
+        let steps = (1..=BALLAST_BYTES / BALLAST_STEP).rev();
+        let sizes = steps.map(|step| step.saturating_mul(BALLAST_STEP));
+        let mut reserved = Ok(());
+        for size in sizes.take_while(|size| *size > there) {
+            reserved = reserve(size);
+            if reserved.is_ok() {
+                break;
+            }
+        }
+        if reserved.is_err() && there == 0 {
+            self.remove_file(&path)?;
+        }
+        reserved
+    }
+
+    /// Gives up the space that was set aside in a directory; false when there is none.
+    fn spend_ballast(&self, dir: &Path) -> bool {
+        ballasts_of(dir).any(|path| self.remove_file(&path).is_ok())
     }
 
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -418,6 +465,37 @@ impl Disk {
     }
 }
 
+/// How much space is set aside: enough for the files of a root, and for what a file system that
+/// copies on every write needs besides.
+const BALLAST_BYTES: u64 = 1 << 20;
+
+/// Where there is not so much, the steps in which less is tried.
+const BALLAST_STEP: u64 = 64 << 10;
+
+/// Bytes that no file system stores in less space.
+fn incompressible(count: u64) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let bytes = (0..count).map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    });
+    bytes.collect()
+}
+
+/// Where space may be set aside for the files in a directory: a partition has none of its own.
+fn ballasts_of(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let dirs = [Some(dir), dir.parent()].into_iter().flatten();
+    dirs.map(|dir| dir.join(file_name::BALLAST))
+}
+
+/// Whether a call failed because the disk, or a quota, is full.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// Whether reading a small file failed because of what stands in its place: something longer than
 /// it can be, or no file at all. What it held can then be taken for lost.
 pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
@@ -434,6 +512,8 @@ pub(crate) enum LiesOn {
     Tmpfs,
     /// Another machine's disk, under this name.
     Network(&'static str),
+    /// Overwriting takes new blocks, so a full disk refuses even that.
+    CopyOnWrite,
     Another,
 }
 
@@ -468,6 +548,15 @@ impl Dir {
 }
 
 impl File {
+    /// The same file, whose writes take the [ballast](Disk::make_ballast) of a directory, or of the
+    /// one that it is in, when the disk is full. A sync that fails for want of space takes it, too,
+    /// but fails (D3): what it was to make durable must be written again.
+    pub(crate) fn with_ballast(mut self, dir: &Path) -> Self {
+        let ballast = Some(dir.into());
+        either!(&mut self, file => file.ballast = ballast);
+        self
+    }
+
     /// Reads from `position` until `buf` is full or the file ends; gives the number of bytes read.
     #[inline]
     pub(crate) fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {

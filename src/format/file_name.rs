@@ -30,6 +30,8 @@ pub(crate) const CATALOG: &str = "ottla.catalog";
 pub(crate) const ROOT: &str = "ottla.root";
 /// The flushed marks of a root, or of a log alone.
 pub(crate) const MARKS: &str = "ottla.marks";
+/// Space that is given up when a full disk would not take a mark.
+pub(crate) const BALLAST: &str = "ottla.ballast";
 /// A truncation that is under way.
 pub(crate) const TRUNCATE: &str = "ottla.truncate";
 /// The segment that is prepared ahead.
@@ -171,6 +173,8 @@ pub(crate) enum FileName {
     Marks,
     /// A log's own lock.
     Lock,
+    /// Space that is given up when the disk is full.
+    Ballast,
     /// A replacement that was not finished.
     Temporary,
     /// A suffix that Kafka knows behind something that is not 20 digits: not ours to touch, and a
@@ -198,6 +202,7 @@ impl FileName {
             NEXT_SEGMENT => return Self::NextSegment,
             MARKS => return Self::Marks,
             LOCK => return Self::Lock,
+            BALLAST => return Self::Ballast,
             _ => {}
         }
         if name.ends_with(TEMPORARY_SUFFIX) {
@@ -243,6 +248,7 @@ impl fmt::Display for FileName {
             Self::NextSegment => f.write_str(NEXT_SEGMENT),
             Self::Marks => f.write_str(MARKS),
             Self::Lock => f.write_str(LOCK),
+            Self::Ballast => f.write_str(BALLAST),
             Self::Temporary | Self::Misnamed | Self::Foreign => Ok(()),
         }
     }
@@ -407,6 +413,7 @@ mod tests {
     fn our_own_names() {
         check("ottla.next", FileName::NextSegment);
         check(".lock", FileName::Lock);
+        check("ottla.ballast", FileName::Ballast);
         check("ottla.marks", FileName::Marks);
         check("leader-epoch-checkpoint", FileName::LeaderEpochs);
         check("partition.metadata", FileName::PartitionMetadata);

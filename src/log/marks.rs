@@ -6,6 +6,8 @@
 //! 1. A mark is written only after the sync it speaks of succeeded, so it is always a lower bound.
 //! 2. Each log has two slots. Only the one that is not known to be durable is written, however
 //!    often, until a sync makes it the durable one: a torn write leaves the other.
+//!    When the disk is full at an opening, none is known to be durable: all of them are written
+//!    again before the first new one.
 //! 3. A write goes to the page cache, which survives the process. The file itself is synced at
 //!    most once a second, and whenever somebody is about to rely on it (a roll, a close, a
 //!    deletion).
@@ -19,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Disk, File, LiesOn};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::Mutex;
@@ -49,6 +51,10 @@ pub(crate) struct Marks {
     /// Held during a sync (I4): every write up to this number is durable.
     covered: Mutex<u64>,
     /// When a sync began last.
+    /// What the file held when it was opened, until it is known to be durable (I2).
+    unconfirmed: Mutex<Option<Vec<u8>>>,
+    /// Where overwriting takes space, the disk, on which some is kept ready.
+    ballast_on: Option<Disk>,
     synced_at: Mutex<Option<Instant>>,
 }
 
@@ -183,19 +189,55 @@ impl Marks {
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self> {
         let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
         let file = match &found {
-            Some(bytes) => {
-                let file = disk.open(path, Access::Write).at(path, "open")?;
-                // Only now the newest slots are known to be durable (I2): whoever wrote them may
-                // have been killed, or its last sync have failed.
-                file.write_at(0, bytes).at(path, "write")?;
-                file.sync_begins();
-                file.sync_data().at(path, "sync")?;
-                file.sync_ended();
-                file
-            }
+            Some(_) => disk.open(path, Access::Write).at(path, "open")?,
             None => disk.create(path).at(path, "create")?,
         };
-        Ok(Self::with(path, Some(file), &found.unwrap_or_default()))
+        let copies = file.lies_on() == LiesOn::CopyOnWrite;
+        let file = file.with_ballast(path.parent().unwrap_or(path));
+        let marks = Self {
+            ballast_on: copies.then(|| disk.clone()),
+            ..Self::with(path, Some(file), found.as_deref().unwrap_or_default())
+        };
+        *marks.unconfirmed.lock() = found;
+        match marks
+            .file
+            .as_ref()
+            .map_or(Ok(()), |file| marks.confirm(file))
+        {
+            // What frees space needs the root to be open.
+            Ok(()) | Err(Error::NoSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        marks.keep_ballast();
+        Ok(marks)
+    }
+
+    /// Makes sure that the newest slots of the file, as it was opened, are durable (I2): the process
+    /// that wrote them may have been killed, or its last sync have failed.
+    fn confirm(&self, file: &File) -> Result<()> {
+        let mut unconfirmed = self.unconfirmed.lock();
+        if let Some(bytes) = unconfirmed.as_deref() {
+            file.write_at(0, bytes).at(&self.path, "write")?;
+            file.sync_begins();
+            file.sync_data().at(&self.path, "sync")?;
+            file.sync_ended();
+            *unconfirmed = None;
+        }
+        Ok(())
+    }
+
+    /// Sets space aside again for the marks, if it was taken and there is some: where overwriting
+    /// takes space, retention could otherwise not write the mark by which it frees some.
+    pub(crate) fn keep_ballast(&self) {
+        if let Some(disk) = &self.ballast_on {
+            // Without it a full disk is told as such, and nothing is lost.
+            disk.make_ballast(self.home()).ok();
+        }
+    }
+
+    /// The directory that the marks are in.
+    pub(crate) fn home(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     /// Reads the marks of a root; writing one is a bug of the caller that does nothing.
@@ -248,6 +290,8 @@ impl Marks {
             distrusted: false,
             table: Mutex::new(table),
             covered: Mutex::new(0),
+            unconfirmed: Mutex::new(None),
+            ballast_on: None,
             synced_at: Mutex::new(None),
         }
     }
@@ -343,6 +387,7 @@ impl Marks {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
+        self.confirm(file)?;
         // Under the lock, so that no sync in between takes the slot for the durable one.
         let mut table = self.table.lock();
         let position = table.open_position(place.pair);
@@ -365,6 +410,7 @@ impl Marks {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
+        self.confirm(file)?;
         let wanted = self.table.lock().writes;
         let mut covered = self.covered.lock();
         let seen = {
@@ -386,6 +432,7 @@ impl Marks {
         }
         synced.at(&self.path, "sync")?;
         *covered = seen.writes;
+        self.keep_ballast();
         Ok(())
     }
 
@@ -425,6 +472,7 @@ impl Marks {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
+        self.confirm(file)?;
         let mut table = self.table.lock();
         let Some((pair, _)) = table.newest.remove(&key) else {
             return Ok(());

@@ -70,7 +70,9 @@ impl Shared {
         drop(turn);
         // One that cannot be deleted is no reason to leave the others.
         let deleted = gone.iter().map(|segment| self.delete_segment(segment));
-        deleted.fold(Ok(()), Result::and)
+        let deleted = deleted.fold(Ok(()), Result::and);
+        self.host.marks.keep_ballast();
+        deleted
     }
 
     /// The base of the segment that the flushed mark lies in: everything below it is sealed and

@@ -204,3 +204,102 @@ fn a_broker_on_a_full_disk_refuses_loses_nothing_and_goes_on_with_space() {
     }
     println!("full disks under a broker: {done}, 0 lost, all went on");
 }
+
+/// A topic with small segments and one to be deleted, on a disk that copies on every write.
+fn on_copy_on_write(sim: &Sim) -> (Broker, Topic) {
+    let broker = open(sim, Durability::Os).unwrap();
+    let config = TopicConfig::default().segment_bytes(2048);
+    let topic = broker.create_topic_if_absent("t", config).unwrap();
+    let deleted = broker.create_topic_if_absent("d", TopicConfig::default());
+    deleted.unwrap().append("a record").unwrap();
+    for _ in 0..100 {
+        topic
+            .append("a record of a topic that fills the disk")
+            .unwrap();
+    }
+    broker.flush().unwrap();
+    (broker, topic)
+}
+
+/// Lets no call have any space that is not free already.
+fn fill_up(sim: &Sim) {
+    sim.set_capacity(Some(sim.used()));
+}
+
+#[test]
+fn on_a_full_copy_on_write_disk_what_frees_space_works_and_so_do_closing_and_opening() {
+    let sim = Sim::new();
+    sim.set_copies_on_write(true);
+    let (broker, topic) = on_copy_on_write(&sim);
+    fill_up(&sim);
+    while !is_full(&topic.append("one more record")) {}
+    let log = topic.partition(0).unwrap();
+    log.truncate_prefix(log.end_offset() / 2).unwrap();
+    while !is_full(&topic.append("one more record")) {}
+    let limit = |config: TopicConfig| config.retention_bytes(Some(1));
+    broker.alter_topic("t", limit).unwrap();
+    let report = broker.upkeep().unwrap();
+    assert!(
+        report.segments_deleted > 0 && report.problems.is_empty(),
+        "{report:?}"
+    );
+    while !is_full(&topic.append("one more record")) {}
+    broker.delete_topic("d").unwrap();
+    while !is_full(&topic.append("one more record")) {}
+    let end = log.end_offset();
+    broker.close().unwrap();
+    drop((log, topic, broker));
+    fill_up(&sim);
+    let broker = open(&sim, Durability::Os).unwrap();
+    assert!(broker.open_report().clean, "{:?}", broker.open_report());
+    let topic = broker.topic("t").unwrap();
+    assert_eq!(topic.partition(0).unwrap().end_offset(), end);
+    assert_eq!(broker.topic_names(), ["t"]);
+}
+
+/// As it is when another program took what was given up.
+#[test]
+fn without_any_space_a_root_opens_with_marks_that_it_does_not_trust_and_loses_nothing() {
+    let sim = Sim::new();
+    sim.set_copies_on_write(true);
+    let (broker, topic) = on_copy_on_write(&sim);
+    let end = topic.partition(0).unwrap().end_offset();
+    drop((topic, broker));
+    let ballast = Path::new("/data/ottla.ballast");
+    for killed in [false, true] {
+        let sim = if killed {
+            sim.process_crash()
+        } else {
+            sim.clone()
+        };
+        sim.set_capacity(None);
+        if killed {
+            let (broker, topic) = on_copy_on_write(&sim);
+            std::mem::forget((topic, broker));
+        }
+        let sim = sim.process_crash();
+        sim.disk().remove_file(ballast).unwrap();
+        fill_up(&sim);
+        // What must be rewritten at an opening is refused, and is there at the next one.
+        drop(open(&sim, Durability::Os));
+        let marks = crate::log::Marks::open(&sim.disk(), Path::new("/data/ottla.marks"));
+        let marks = marks.unwrap();
+        assert!(
+            is_full(&marks.sync(Clock::System.instant())),
+            "they are not durable"
+        );
+        drop(marks);
+        sim.set_capacity(None);
+        let broker = open(&sim, Durability::Os).unwrap();
+        let log = broker.topic("t").unwrap().partition(0).unwrap();
+        let wanted = if killed { 2 * end } else { end };
+        assert_eq!(log.end_offset(), wanted);
+        assert_eq!(
+            log.reader(0).unwrap().map(Result::unwrap).count() as u64,
+            wanted
+        );
+        drop(log);
+        broker.close().unwrap();
+        assert!(sim.disk().exists(ballast).unwrap(), "it is set aside again");
+    }
+}

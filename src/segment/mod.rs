@@ -537,13 +537,15 @@ impl Segment {
 
 /// Opens a file for writing, making it when it is not there.
 fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
-    match disk.open(path, Access::Write) {
+    let opened = match disk.open(path, Access::Write) {
         Ok(file) => Ok(file),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             disk.create(path).at(path, "create")
         }
         Err(error) => Err(Error::io(path, "open", error)),
-    }
+    };
+    // A close must not fail for an index that the next opening would make again.
+    Ok(opened?.with_ballast(path.parent().unwrap_or(path)))
 }
 
 /// Writes bytes at a place; a file whose bytes are all there already is not opened.

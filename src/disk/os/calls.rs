@@ -128,6 +128,8 @@ pub(super) fn lies_on(file: &File) -> LiesOn {
         0x4750_4653 => LiesOn::Network("GPFS"),
         0x7461_636F => LiesOn::Network("OCFS2"),
         0x0116_1970 => LiesOn::Network("GFS2"),
+        // btrfs, ZFS, bcachefs and F2FS.
+        0x9123_683E | 0x2FC1_2FC1 | 0xCA45_1A4E | 0xF2F5_2010 => LiesOn::CopyOnWrite,
         _ => LiesOn::Another,
     }
 }

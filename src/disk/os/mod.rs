@@ -29,6 +29,8 @@ pub(crate) struct OsDisk {
 #[derive(Debug)]
 pub(crate) struct OsFile {
     file: fs::File,
+    /// The directory whose ballast is given up when a write finds no space.
+    pub(super) ballast: Option<Box<Path>>,
     _opened: Opened,
 }
 
@@ -169,6 +171,7 @@ impl OsDisk {
     fn counted(&self, file: fs::File) -> io::Result<OsFile> {
         Ok(OsFile {
             file,
+            ballast: None,
             _opened: self.open.opened(),
         })
     }
@@ -287,6 +290,7 @@ impl OsFile {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => done = done.saturating_add(written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if super::is_full(&error) && self.spend_ballast() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -306,7 +310,19 @@ impl OsFile {
     }
 
     pub(super) fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data().inspect_err(|error| {
+            if super::is_full(error) {
+                self.spend_ballast();
+            }
+        })
+    }
+
+    /// Makes space by giving up what was set aside for this file; false when there is none.
+    fn spend_ballast(&self) -> bool {
+        let ballasts = self.ballast.iter().flat_map(|dir| super::ballasts_of(dir));
+        ballasts
+            .into_iter()
+            .any(|path| fs::remove_file(path).is_ok())
     }
 
     pub(super) fn reserve(&self, from: u64, len: u64) -> io::Result<()> {

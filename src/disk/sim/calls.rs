@@ -24,6 +24,8 @@ pub(crate) struct SimFile {
     node: NodeId,
     path: Arc<Path>,
     access: Access,
+    /// The directory whose ballast is given up when a write finds no space.
+    pub(in crate::disk) ballast: Option<Box<Path>>,
     _opened: Arc<Opened>,
 }
 
@@ -124,6 +126,7 @@ impl Sim {
             node,
             path: Arc::from(path),
             access,
+            ballast: None,
             _opened: Arc::new(self.open_count().opened()),
         }
     }
@@ -296,6 +299,19 @@ impl SimFile {
     }
 
     pub(in crate::disk) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        let outcome = self.write_once(position, bytes);
+        if !outcome.as_ref().is_err_and(crate::disk::is_full) {
+            return outcome;
+        }
+        let dirs = self.ballast.iter();
+        let mut ballasts = dirs.flat_map(|dir| crate::disk::ballasts_of(dir));
+        if ballasts.any(|path| self.sim.remove_file(&path).is_ok()) {
+            return self.write_once(position, bytes);
+        }
+        outcome
+    }
+
+    fn write_once(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, failure) = self.sim.begin(Kind::Write, &self.path)?;
         self.writable()?;
         state.watch_write(self.node, position, &self.path);
@@ -400,6 +416,8 @@ impl SimFile {
     pub(in crate::disk) fn lies_on(&self) -> LiesOn {
         if let Some(name) = self.sim.state().network {
             LiesOn::Network(name)
+        } else if self.sim.state().copies_on_write {
+            LiesOn::CopyOnWrite
         } else if self.sim.state().window_safe {
             LiesOn::Ext4
         } else {

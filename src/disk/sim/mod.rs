@@ -206,6 +206,11 @@ impl Sim {
         self.state().network = Some(name);
     }
 
+    /// Makes this a file system that never overwrites in place, or one that does.
+    pub(crate) fn set_copies_on_write(&self, copies: bool) {
+        self.state().copies_on_write = copies;
+    }
+
     /// Makes this a file system that cannot reserve space, or can.
     pub(crate) fn set_can_reserve(&self, can: bool) {
         self.state().can_reserve = can;

@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) window_safe: bool,
     pub(super) network: Option<&'static str>,
     pub(super) can_reserve: bool,
+    /// Overwriting takes space, too, until the old bytes are let go.
+    pub(super) copies_on_write: bool,
     pub(super) trace: Option<Vec<Operation>>,
     pub(super) violations: Option<Vec<Violation>>,
     pub(super) promises: BTreeMap<NodeId, Promise>,
@@ -58,6 +60,7 @@ impl State {
             window_safe: true,
             network: None,
             can_reserve: true,
+            copies_on_write: false,
             trace: None,
             violations: None,
             promises: BTreeMap::new(),
@@ -73,6 +76,7 @@ impl State {
             sync_failure: self.sync_failure,
             window_safe: self.window_safe,
             can_reserve: self.can_reserve,
+            copies_on_write: self.copies_on_write,
             now: self.now,
             ..Self::new()
         };
@@ -262,7 +266,11 @@ impl State {
     /// Writes what there is room for; an error when that is not all.
     pub(super) fn write(&mut self, id: NodeId, position: u64, bytes: &[u8]) -> io::Result<()> {
         let end = super::advance(position, bytes.len());
-        let room_end = self.allocate(id, end);
+        let room_end = if self.copies_on_write && !self.may_overwrite(id, position, end) {
+            position
+        } else {
+            self.allocate(id, end)
+        };
         let fits = super::to_usize(room_end.saturating_sub(position)).min(bytes.len());
         let (written, refused) = bytes.split_at(fits);
         let (mut sequence, now) = (self.sequence, self.now);
@@ -276,6 +284,13 @@ impl State {
         } else {
             Err(Failure::Enospc.error())
         }
+    }
+
+    /// Whether there is space for a copy of what a write goes over.
+    fn may_overwrite(&self, id: NodeId, position: u64, end: u64) -> bool {
+        let over = self.file(id).allocated.min(end).saturating_sub(position);
+        let free = |capacity: u64| capacity.saturating_sub(self.used);
+        self.capacity.is_none_or(|capacity| over <= free(capacity))
     }
 
     /// Allocates space up to `end`, as far as there is any; gives up to where there is now.

@@ -432,6 +432,7 @@ impl Opening<'_> {
             let end = if at == last { end } else { segment.end() };
             let path = segment.log_path();
             let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
+            let file = file.with_ballast(self.host.marks.home());
             if self.mark.is_some() && !Sabotage::SuspectBelieved.is_on() {
                 // A cut may be in the cache alone, too.
                 file.set_len(end.0).at(&path, "set the length of")?;
@@ -547,9 +548,15 @@ impl Shared {
         let written = last.save_index_files(&self.host.disk);
         self.append.lock().index_written = written;
         self.sync_all(&turn)?;
-        self.settle_mark(&turn)?;
-        // A truncation that comes back would take what is appended from now on.
         let intent = self.dir.join(file_name::TRUNCATE);
+        let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
+        match self.settle_mark(&turn) {
+            // What frees space needs the log to be open. The old mark is still true, so that the
+            // next opening only finds out again what this one did.
+            Err(Error::NoSpace { .. }) if !truncated => return Ok(()),
+            settled => settled?,
+        }
+        // A truncation that comes back would take what is appended from now on.
         if remove_if_there(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
             self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
@@ -574,7 +581,14 @@ fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
 /// Writes bytes over themselves, so that what the page cache holds is what a sync writes.
 pub(super) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
     for_each_chunk(file, path, range, |at, chunk| {
-        file.write_at(at.0, chunk).at(path, "write")
+        match file.write_at(at.0, chunk).at(path, "write") {
+            // Where overwriting takes new space, a sync gives back what the chunks before took.
+            Err(Error::NoSpace { .. }) => {
+                file.sync_data().at(path, "sync")?;
+                file.write_at(at.0, chunk).at(path, "write")
+            }
+            written => written,
+        }
     })
 }
 
