@@ -670,11 +670,14 @@ impl Shared {
 
     #[inline]
     pub(crate) fn high_watermark(&self) -> Offset {
+        // The end first: read after the look at the durability, it might count what was appended
+        // since the log became `Always`, and the next answer would be a smaller one.
+        let end = self.end_offset();
         if self.hot.durability() == Durability::Always && !Sabotage::ShownBeforeSync.is_on() {
             self.flushed_offset()
                 .max(self.shown.load(Ordering::Acquire))
         } else {
-            self.end_offset()
+            end
         }
     }
 

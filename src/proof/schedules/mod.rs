@@ -16,7 +16,8 @@ mod truncation;
 
 use std::sync::Arc;
 
-use shuttle::thread;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, thread};
 
 use super::Scale;
 use super::crash::config;
@@ -25,6 +26,9 @@ use crate::disk::sim::Sim;
 use crate::error::Error;
 use crate::log::Log;
 use crate::types::{Durability, Start, WriteMode};
+
+/// The stack of each thread of a model, in bytes.
+const STACK_BYTES: usize = 256 << 10;
 
 /// Runs a model in this many orders, half of them with few switches between threads.
 fn check(model: impl Fn() + Send + Sync + 'static) {
@@ -41,8 +45,13 @@ fn check_in(few: u64, model: impl Fn() + Send + Sync + 'static) {
     let orders = usize::try_from(orders).unwrap();
     let model = Arc::new(model);
     let again = Arc::clone(&model);
-    shuttle::check_random(move || model(), orders / 2);
-    shuttle::check_pct(move || again(), orders / 2, 3);
+    let mut settings = Config::new();
+    // The default overflows in a build without optimisations.
+    settings.stack_size = STACK_BYTES;
+    let random = RandomScheduler::new(orders / 2);
+    Runner::new(random, settings.clone()).run(move || model());
+    let few_switches = PctScheduler::new(3, orders / 2);
+    Runner::new(few_switches, settings).run(move || again());
     println!("schedules: {orders} orders");
 }
 

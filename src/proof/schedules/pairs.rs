@@ -166,10 +166,16 @@ fn a_close_among_a_compaction_a_flush_the_flusher_and_a_reader_in_any_order() {
     check_long(|| {
         let (sim, log) = log_to_compact();
         sim.record();
-        let compactor = spawn(&log, |log| drop(or_closed(log.compact())));
+        let compactor = spawn(&log, |log| {
+            or_closed(log.compact());
+        });
         let flusher = spawn(&log, Log::run_flusher);
-        let syncer = spawn(&log, |log| drop(or_closed(log.flush())));
-        let reader = spawn(&log, |log| drop(read_compacted(log)));
+        let syncer = spawn(&log, |log| {
+            or_closed(log.flush());
+        });
+        let reader = spawn(&log, |log| {
+            read_compacted(log);
+        });
         let closer = spawn(&log, |log| log.close().unwrap());
         log.close().unwrap();
         let over = sim.operations();
@@ -299,6 +305,8 @@ fn two_logs_of_one_root_in_any_order() {
         reader.join().unwrap();
         syncer.join().unwrap();
         assert_tidy(&sim);
+        // As a broker does once all its logs are closed.
+        host.marks.sync(host.clock.instant()).unwrap();
         let after = sim.crash(Choice::None);
         let host = marks::host(&after);
         for (partition, range) in [(0, 0..2), (1, 1..3)] {
