@@ -29,12 +29,15 @@ pub(super) fn look_around(
         return Ok(None);
     }
     let mut names = Vec::new();
-    let mut ours = false;
-    for entry in disk.list(dir).at(dir, "list")? {
+    let entries = disk.list(dir).at(dir, "list")?;
+    // In a root of ours no partition is looked into: there may be tens of thousands.
+    let mut ours = entries.iter().any(|entry| entry.name == file_name::ROOT);
+    for entry in entries {
         if entry.name.starts_with('.') || entry.name == "lost+found" {
             continue;
         }
-        if is_ours(disk, dir, &entry)? {
+        let partition = matches!(DirName::parse(&entry.name), DirName::Partition { .. });
+        if (ours && partition && entry.kind == EntryKind::Dir) || is_ours(disk, dir, &entry)? {
             ours = true;
         } else {
             names.push(entry.name);

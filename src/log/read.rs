@@ -509,7 +509,12 @@ impl Shared {
         let mut place = self.locate(offset)?;
         loop {
             let Some(raw) = place.next(self, offset, Offset::MAX)? else {
-                return Ok(None);
+                // A truncation since the first look is no gap of a compaction.
+                return if offset < self.high_watermark() {
+                    Ok(None)
+                } else {
+                    Err(self.out_of_range(offset))
+                };
             };
             if raw.header.next_offset() <= offset {
                 continue;

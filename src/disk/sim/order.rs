@@ -91,23 +91,30 @@ impl State {
     /// Looks at a write to the flushed marks that is about to happen. Panics when it would change
     /// the newest slot of a pair that a sync has promised: a power cut that tears the write leaves
     /// an older mark or none, and undoes what somebody was told.
-    pub(super) fn watch_marks(&self, id: NodeId, position: u64, bytes: &[u8], path: &Path) {
+    pub(super) fn watch_marks(&mut self, id: NodeId, position: u64, bytes: &[u8], path: &Path) {
         if path.file_name().is_none_or(|name| name != file_name::MARKS) {
             return;
         }
-        let Some(promise) = self.promises.get(&id) else {
+        let mut there = vec![0; bytes.len()];
+        self.file(id).cached.read(position, &mut there);
+        let Some(promise) = self.promises.get_mut(&id) else {
             return;
         };
+        let slots = (bytes.chunks(SLOT_LEN)).zip((position..).step_by(SLOT_LEN));
+        for (_, at) in slots.filter(|(new, _)| new.iter().all(|byte| *byte == 0)) {
+            // The log is forgotten, and whoever does that needs the promise no more.
+            promise.kept.write(at, &[0; SLOT_LEN]);
+        }
         let mark_at = |at: u64| {
             let mut slot = [0; SLOT_LEN];
             promise.kept.read(at, &mut slot);
             Mark::decode(&slot)
         };
         let slots = bytes.chunks(SLOT_LEN).zip((position..).step_by(SLOT_LEN));
-        for (new, at) in slots {
+        for ((new, at), there) in slots.zip(there.chunks(SLOT_LEN)) {
             let Some(old) = mark_at(at) else { continue };
-            // The same bytes harm nothing, and zeros mean to forget the log.
-            let harmless = Mark::decode(new) == Some(old) || new.iter().all(|byte| *byte == 0);
+            // Bytes that are there already harm nothing.
+            let harmless = Mark::decode(new) == Some(old) || new == there;
             let twin = mark_at(at ^ super::advance(0, SLOT_LEN));
             let twin_holds = twin.is_some_and(|twin| twin.sequence >= old.sequence);
             assert!(

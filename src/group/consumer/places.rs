@@ -41,8 +41,9 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// - [`Error::UnknownPartition`]: the member does not have this partition.
-    /// - [`Error::NoOffset`]: as for [`poll`](Self::poll).
+    /// - [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
+    ///   partition.
+    /// - [`Error::NoOffset`](crate::Error::NoOffset): as for [`poll`](Self::poll).
     /// - What reading the partition's log, or the group's commits, answers.
     pub fn position(&self, topic: &str, partition: PartitionId) -> Result<Offset> {
         self.group.shared.check_owner()?;

@@ -456,7 +456,10 @@ impl Membership {
     /// A member's poll is over: from now on it has its interval to poll again.
     pub(crate) fn polled(&mut self, id: MemberId, now: Instant) {
         if let Some(member) = self.members.get_mut(&id) {
-            member.stage = Stage::Active;
+            // A poll may end before it has taken its turn: then there is no share yet.
+            if member.stage == Stage::Polling {
+                member.stage = Stage::Active;
+            }
             member.deadline = now.checked_add(member.joined.max_poll_interval);
             self.note_free(id);
         }

@@ -324,6 +324,10 @@ fn a_handle_ends_the_poll_that_waits_or_the_next_one() {
     let topic = root.topic("t", 1);
     let mut consumer = join(&root.group("g"), ConsumerConfig::default());
     let handle = consumer.wakeup_handle();
+    // Before the first poll: that one has not taken its turn yet, the next one does.
+    handle.wake();
+    assert!(matches!(consumer.poll(NOW), Err(Error::WokenUp)));
+    assert_eq!(changes(&mut consumer), (vec![], vec![0]));
     thread::scope(|scope| {
         let waiting = scope.spawn(|| consumer.poll(LONG));
         handle.wake();
