@@ -232,12 +232,21 @@ fn partitions_whose_replicas_are_elsewhere_are_noted_and_a_node_of_a_cluster_is_
     let rest = Rest::of_a_broker();
     let other = |partition: u32, change: &dyn Fn(&mut PartitionRecord)| {
         let bytes = Bytes::from(rest.sim.read(path(file_name::BOOTSTRAP)).unwrap());
-        let topic =
-            { decode_snapshot(&bytes).unwrap().into_iter() }.find_map(|record| match record {
+        let records = decode_snapshot(&bytes).unwrap().into_iter();
+        let partitions: Vec<_> = records
+            .filter_map(|record| match record {
                 MetadataRecord::Partition(record) => Some(record),
                 _ => None,
-            });
-        let mut record = topic.unwrap();
+            })
+            .collect();
+        // Of the topic with two partitions: `__consumer_offsets` has more, and comes first or last.
+        let of = |topic| {
+            { partitions.iter() }
+                .filter(|other| other.topic == topic)
+                .count()
+        };
+        let of_two = partitions.iter().find(|record| of(record.topic) == 2);
+        let mut record = of_two.unwrap().clone();
         record.partition = partition;
         change(&mut record);
         MetadataRecord::Partition(record)
