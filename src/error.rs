@@ -229,8 +229,8 @@ pub enum Error {
     /// The group has committed nothing for this partition (or what it committed is gone), and its
     /// policy is to ask instead of choosing a start.
     #[error(
-        "the group has no committed offset for partition {partition} of topic {topic}: seek to one, \
-         or set where the group starts (auto.offset.reset)"
+        "the group has no committed offset for partition {partition} of topic {topic}: \
+         seek to one, or set where the group starts (auto.offset.reset)"
     )]
     #[non_exhaustive]
     NoOffset {

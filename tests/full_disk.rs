@@ -1,8 +1,8 @@
 //! A real disk that is full: what frees space works, closing and opening work, and nothing that was
 //! acknowledged is lost.
 //!
-//! Runs on the file system that `OTTLA_FULL_DISK` names, which it fills: `tests/real_disks.sh` makes
-//! one of 300 MB for it, a copy-on-write one, on which even overwriting needs space.
+//! Runs on the file system that `OTTLA_FULL_DISK` names, which it fills: `tests/real_disks.sh`
+//! makes one of 300 MB for it, a copy-on-write one, on which even overwriting needs space.
 //!
 //! Knows nothing about the crate's inside.
 

@@ -33,8 +33,8 @@ config! {
         /// read by brokers of 3.9 and of every 4.x. A higher one, which a broker of 3.9 does not
         /// start with, brings the feature levels of its release along, so that clients of the new
         /// protocols work at once: `group.version` 1 from 22 on, `transaction.version` 2 from 24 on
-        /// (4.0 is 25, 4.1 is 27), `share.version` 1 from 28 on (4.2 is 29, 4.3 is 30). Once a broker
-        /// has run there, the levels are the broker's. Default 21 (3.9-IV0).
+        /// (4.0 is 25, 4.1 is 27), `share.version` 1 from 28 on (4.2 is 29, 4.3 is 30). Once a
+        /// broker has run there, the levels are the broker's. Default 21 (3.9-IV0).
         metadata_version: u32 [u32] = "metadata.version", 21,
         |v| (21..=32_767).contains(v), "21 to 32767";
 

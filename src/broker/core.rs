@@ -53,7 +53,8 @@ impl Keep for Core {
 /// The last handle went: on this broker, on a topic, or on a group.
 impl Drop for Core {
     fn drop(&mut self) {
-        // Whoever wants to know how closing went calls `close`. In a forked process it does nothing.
+        // Whoever wants to know how closing went calls `close`. In a forked process it does
+        // nothing.
         drop(self.close());
     }
 }

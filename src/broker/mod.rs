@@ -10,7 +10,8 @@
 //! | `topics.rs` | topics come, change and go |
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
 //! | `offsets.rs` | the topic of the groups' commits |
-//! | `upkeep.rs` `upkeeper.rs` | one round of what is done by the way, and the thread that does it |
+//! | `upkeep.rs` `upkeeper.rs` | one round of what is done by the way, and the thread that does it
+//! |
 //! | `rest.rs` | what tells a root at rest from one in use |
 //! | `verify.rs`, `repair/` | a directory gone over, and put right |
 
@@ -289,8 +290,8 @@ impl Broker {
     /// - [`Error::InvalidConfig`]: a setting is out of its bounds, or there would be fewer
     ///   partitions.
     /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or one of a log that was
-    ///   to be flushed, and the settings are changed all the same.
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or one of a log that
+    ///   was to be flushed, and the settings are changed all the same.
     /// - [`Error::Io`], [`Error::NoSpace`]: nothing changed.
     pub fn alter_topic(
         &self,
@@ -372,15 +373,15 @@ impl Broker {
 
     /// Syncs everything, leaves every file exactly at its last entry, and gives up the lock. All
     /// handles on it, its topics and its groups answer [`Error::Closed`] from now on. What a
-    /// [`Producer`](crate::Producer) holds is appended first, and later sends are refused. Closing a
-    /// closed broker is `Ok`; while another thread closes it, that waits until the directory is
+    /// [`Producer`](crate::Producer) holds is appended first, and later sends are refused. Closing
+    /// a closed broker is `Ok`; while another thread closes it, that waits until the directory is
     /// free.
     ///
     /// # Errors
     ///
     /// The first error that was met, after all producers and logs were tried; also one that a
-    /// producer met earlier and whose [`flush`](crate::Producer::flush) has not returned it: the lock is given up all the same,
-    /// and the next opening recovers.
+    /// producer met earlier and whose [`flush`](crate::Producer::flush) has not returned it: the
+    /// lock is given up all the same, and the next opening recovers.
     pub fn close(&self) -> Result<()> {
         self.core.close()
     }

@@ -4,8 +4,8 @@
 //! Knows nothing about what a commit is.
 //!
 //! A partition whose directory is gone, though something was committed in it, is *lost*: to make it
-//! anew would let its groups begin at the start of everything, in silence. So nothing is made in its
-//! place before the user has said so.
+//! anew would let its groups begin at the start of everything, in silence. So nothing is made in
+//! its place before the user has said so.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -81,8 +81,8 @@ impl Offsets {
     }
 }
 
-/// The partitions of `__consumer_offsets` that are lost. `committed` says how far each went, by what
-/// was written down of them apart from their own files.
+/// The partitions of `__consumer_offsets` that are lost. `committed` says how far each went, by
+/// what was written down of them apart from their own files.
 pub(super) fn lost_partitions(
     host: &Host,
     root: &Path,

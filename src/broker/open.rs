@@ -333,8 +333,8 @@ impl Opening {
     }
 }
 
-/// The directories of partitions that should be there and are not. Those of `__consumer_offsets` are
-/// made when they are first used; `lost_commits` tells of them.
+/// The directories of partitions that should be there and are not. Those of `__consumer_offsets`
+/// are made when they are first used; `lost_commits` tells of them.
 fn missing_dirs(
     state: &CatalogState,
     there: &BTreeSet<String>,

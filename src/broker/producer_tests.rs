@@ -56,14 +56,18 @@ fn without_threads_the_next_send_or_append_to_the_partition_ends_a_linger_that_i
         let keys = (0..100).map(|number| format!("k{number}"));
         let of = |key: &String| {
             topic
-                .append(crate::Record::keyed(key, "x"))
+                .append(crate::types::Record::keyed(key, "x"))
                 .unwrap()
                 .partition
         };
         keys.into_iter().find(|key| of(key) == partition).unwrap()
     };
     let (zero, one) = (key(0), key(1));
-    let send = |key: &str| producer.send(crate::Record::keyed(key, "y")).unwrap();
+    let send = |key: &str| {
+        producer
+            .send(crate::types::Record::keyed(key, "y"))
+            .unwrap()
+    };
     let first = send(&zero);
     clock.advance(LINGER);
     let other = send(&one);
@@ -132,11 +136,15 @@ fn a_lane_that_needs_no_sync_does_not_wait_for_those_that_do_and_they_sync_side_
     let plain = broker
         .create_topic("plain", TopicConfig::default())
         .unwrap();
-    let each_of = |producer: &crate::Producer| {
+    let each_of = |producer: &crate::topic::Producer| {
         let mut deliveries = Vec::new();
         for number in 0..2000 {
             let key = format!("k{number}");
-            deliveries.push(producer.send(crate::Record::keyed(&key, "v")).unwrap());
+            deliveries.push(
+                producer
+                    .send(crate::types::Record::keyed(&key, "v"))
+                    .unwrap(),
+            );
         }
         deliveries
     };

@@ -601,8 +601,8 @@ impl File {
     }
 
     /// Says that the next sync of this file is for what is written by now: what others write until
-    /// it ends may be covered too, but counts on a later one. Only the simulated disk is told, which
-    /// checks the order of calls by it.
+    /// it ends may be covered too, but counts on a later one. Only the simulated disk is told,
+    /// which checks the order of calls by it.
     pub(crate) fn sync_begins(&self) {
         match self {
             Self::Os(_) => {}

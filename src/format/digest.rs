@@ -18,8 +18,10 @@
 //! | 56 | 4 | CRC-32 of the `.timeindex` |
 //! | 60 | 4 | how many intervals there are |
 //! | 64 | 4 | CRC-32 of everything from 72 on |
-//! | 68 | 4 | CRC-32 of the topic id and the partition that the log is of; 0 when that is not said |
-//! | 72 | 8 each | intervals: position of the first batch, CRC-32 of the first 17 bytes of each batch |
+//! | 68 | 4 | CRC-32 of the topic id and the partition that the log is of; 0 when that is not said
+//! |
+//! | 72 | 8 each | intervals: position of the first batch, CRC-32 of the first 17 bytes of each
+//! batch |
 //! | | 4 each | CRC-32 of each 65536 bytes of the `.log`, the last ones fewer |
 //!
 //! An interval begins with the first batch, and with every batch that begins 4096 bytes or more

@@ -14,7 +14,8 @@
 //! | `ottla.next` | partition | ours: the segment prepared ahead |
 //! | `ottla.truncate` | partition | ours: a truncation that is under way |
 //! | `*.tmp` | any | a file being replaced |
-//! | `.lock` `ottla.catalog` `ottla.marks` `ottla.root` | root | ours, but for the lock, which Kafka has too |
+//! | `.lock` `ottla.catalog` `ottla.marks` `ottla.root` | root | ours, but for the lock, which
+//! Kafka has too |
 //! | `topic-P` | root | a partition |
 //! | `topic-P.U-delete` `-future` `-stray` | root | U is a uuid of 32 hexadecimal digits |
 

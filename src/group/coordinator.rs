@@ -86,8 +86,8 @@ impl Coordinator {
             .collect()
     }
 
-    /// Every group that has members, has committed something or has begun to read, by id. Reads all of
-    /// `__consumer_offsets` when that was not done yet.
+    /// Every group that has members, has committed something or has begun to read, by id. Reads all
+    /// of `__consumer_offsets` when that was not done yet.
     ///
     /// # Errors
     ///

@@ -118,9 +118,9 @@ impl ConsumerGroup {
     /// # Errors
     ///
     /// - [`Error::InvalidConfig`]: there is no topic in the list.
-    /// - [`Error::Corrupt`]: the directory that holds what the group has committed is missing. Put it
-    ///   back, or let [`repair`](crate::repair) make an empty one, or say with [`reset`](Self::reset)
-    ///   where the group goes on.
+    /// - [`Error::Corrupt`]: the directory that holds what the group has committed is missing. Put
+    ///   it back, or let [`repair`](crate::repair) make an empty one, or say with
+    ///   [`reset`](Self::reset) where the group goes on.
     /// - [`Error::InvalidName`]: no topic can have such a name.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn join<S: AsRef<str>>(&self, topics: impl IntoIterator<Item = S>) -> Result<Consumer> {
@@ -152,7 +152,8 @@ impl ConsumerGroup {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use ottla::{Broker, Consumer, ConsumerConfig, RebalanceListener, TopicConfig, TopicPartition};
+    /// use ottla::{Broker, Consumer, ConsumerConfig, RebalanceListener, TopicConfig,
+    /// TopicPartition};
     ///
     /// struct CommitFirst;
     ///

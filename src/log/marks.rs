@@ -212,8 +212,8 @@ impl Marks {
         Ok(marks)
     }
 
-    /// Makes sure that the newest slots of the file, as it was opened, are durable (I2): the process
-    /// that wrote them may have been killed, or its last sync have failed.
+    /// Makes sure that the newest slots of the file, as it was opened, are durable (I2): the
+    /// process that wrote them may have been killed, or its last sync have failed.
     fn confirm(&self, file: &File) -> Result<()> {
         let mut unconfirmed = self.unconfirmed.lock();
         if let Some(bytes) = unconfirmed.as_deref() {

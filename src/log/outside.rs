@@ -50,7 +50,8 @@ pub(crate) trait Signs: PartialEq {
 pub(super) struct LogSigns {
     /// A directory of the same name may be another topic's.
     dir: Option<FileId>,
-    /// The `.log` files under whatever name, and the note of a truncation; of one that went meanwhile nothing is known.
+    /// The `.log` files under whatever name, and the note of a truncation; of one that went
+    /// meanwhile nothing is known.
     files: BTreeMap<String, Option<FileId>>,
     live: bool,
     /// The number of the newest flushed mark.

@@ -1,9 +1,9 @@
 //! Reading: from an offset upward, across segments, up to the high watermark.
 //!
 //! Knows nothing about appending. A reader holds its place, so reading on needs no look-up. Its
-//! segment keeps the file open, also after retention has unlinked it, until the descriptor is needed
-//! elsewhere: then the reader opens it again, and where it is gone, looks among the segments that
-//! are there.
+//! segment keeps the file open, also after retention has unlinked it, until the descriptor is
+//! needed elsewhere: then the reader opens it again, and where it is gone, looks among the segments
+//! that are there.
 //!
 //! 1. A batch is given out when all of it lies below the high watermark.
 //! 2. What was read before a truncation is not given out after it.

@@ -252,8 +252,8 @@ impl Segment {
         }
     }
 
-    /// Removes a digest that covers bytes from a place on; true when there was one. Durable once the
-    /// directory is synced.
+    /// Removes a digest that covers bytes from a place on; true when there was one. Durable once
+    /// the directory is synced.
     pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<bool> {
         let digest = self.digest_summary(disk);
         let above = digest.is_some_and(|digest| digest.length > end);

@@ -223,9 +223,9 @@ impl Segment {
         self.forget_what_was_read();
     }
 
-    /// Ends what [`Self::keep_file`] began, for a segment that is held by its log and by the caller.
-    /// Where somebody else holds it too, to read it, the file stays open like one that was opened
-    /// to be read: it may be unlinked before the next read.
+    /// Ends what [`Self::keep_file`] began, for a segment that is held by its log and by the
+    /// caller. Where somebody else holds it too, to read it, the file stays open like one that was
+    /// opened to be read: it may be unlinked before the next read.
     pub(crate) fn release_file(self: &Arc<Self>, pool: &OpenFiles) {
         if Arc::strong_count(self) <= 2 {
             self.close_file();

@@ -134,10 +134,10 @@ impl OpenFiles {
         }
     }
 
-    /// Closes some of the files that were unused for longest: an eighth of what may be open, so that
-    /// syncs are made side by side and not one for every file that is opened. One that was used
-    /// since its turn came last is given another turn, unless that is `forced`. False when there is
-    /// nothing to close.
+    /// Closes some of the files that were unused for longest: an eighth of what may be open, so
+    /// that syncs are made side by side and not one for every file that is opened. One that was
+    /// used since its turn came last is given another turn, unless that is `forced`. False when
+    /// there is nothing to close.
     fn close_some(&self, forced: bool) -> bool {
         let batch = self.next_to_close(forced);
         let waiting = batch.iter().filter(|log| log.needs_sync()).count();

@@ -1,8 +1,8 @@
 //! Real Kafka against our files: what we write it must read, and what it writes we must read.
 //!
 //! Nothing here runs unless the environment variable `OTTLA_KAFKA` is set: to `1` for the versions
-//! named in `jars.rs`, to `all` for the tests that take minutes, too, or to versions of one's own with
-//! commas between them. It takes Java 17 and
+//! named in `jars.rs`, to `all` for the tests that take minutes, too, or to versions of one's own
+//! with commas between them. It takes Java 17 and
 //! Maven, which fetches the jars once. Every test is run against each version in turn, one at a
 //! time, and tells what it counted on standard error.
 //!

@@ -72,7 +72,8 @@ fn one_of_two_log_directories_is_refused() {
         let looking = Broker::open_read_only(&one).unwrap();
         let events = &looking.open_report().events;
         let told = events.iter().any(|event| {
-            matches!(event, OpenEvent::LeftAlone { reason, .. } if reason.contains("another log directory"))
+            matches!(event, OpenEvent::LeftAlone { reason, .. }
+                if reason.contains("another log directory"))
         });
         assert!(told, "{events:?}");
         let flights = looking.topic("flights").unwrap();

@@ -1,7 +1,7 @@
-//! (j) From one machine to three, and back: the walk of docs/kafka.md. Ottla's directory becomes the
-//! first node of a cluster, its topics get replicas on two more, the first node dies, and everything
-//! is still there. Its directory is no longer Ottla's to write; when the cluster has shrunk to it
-//! again, it is.
+//! (j) From one machine to three, and back: the walk of docs/kafka.md. Ottla's directory becomes
+//! the first node of a cluster, its topics get replicas on two more, the first node dies, and
+//! everything is still there. Its directory is no longer Ottla's to write; when the cluster has
+//! shrunk to it again, it is.
 //!
 //! Knows nothing about metadata records.
 
@@ -234,9 +234,10 @@ impl<'a> Walk<'a> {
         assert_eq!(fs::read(root.join("meta.properties")).unwrap(), before);
         let looking = Broker::open_read_only(&root).unwrap();
         let events = &looking.open_report().events;
-        let told = events.iter().any(
-            |event| matches!(event, OpenEvent::LeftAlone { reason, .. } if reason.contains("not alone")),
-        );
+        let told = events.iter().any(|event| {
+            matches!(event, OpenEvent::LeftAlone { reason, .. }
+                    if reason.contains("not alone"))
+        });
         assert!(told, "{events:?}");
         let seen = read_ours(&looking, TOPIC, ALL);
         assert!(seen.len() >= 600, "{}", seen.len());

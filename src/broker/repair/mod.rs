@@ -63,7 +63,8 @@ const SMALL_FILES: [&str; 8] = [
 /// - [`Error::Locked`](crate::Error::Locked): the directory is open. Nothing was changed.
 /// - [`Error::Unsupported`](crate::Error::Unsupported): it is damaged, and of a kind that
 ///   [`Broker::open`](crate::Broker::open) refuses even when it is not: a node of a larger cluster,
-///   or a root of an older Kafka. Nothing was changed. Or a log holds messages of Kafka before 0.11.
+///   or a root of an older Kafka. Nothing was changed. Or a log holds messages of Kafka before
+///   0.11.
 /// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace),
 ///   [`Error::Poisoned`](crate::Error::Poisoned): what was done until then stands, and repairing
 ///   again goes on.

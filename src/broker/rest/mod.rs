@@ -7,7 +7,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `settings.rs` | a topic's settings in Kafka's words, and back: pure |
-//! | `kafka.rs` | Kafka's metadata log: what it says about topics, and more written behind its end |
+//! | `kafka.rs` | Kafka's metadata log: what it says about topics, and more written behind its end
+//! |
 //! | `alone.rs` | whether what a broker left is all of its cluster: else it is only looked at |
 //! | `back.rs` | taking over what a broker left |
 //! | `out.rs` | what a broker finds: checkpoints and metadata |
@@ -120,8 +121,8 @@ impl Found {
         self.read_only.as_deref()
     }
 
-    /// Whether Kafka's metadata says that a partition is kept elsewhere: by other nodes alone, or in
-    /// another log directory of this one.
+    /// Whether Kafka's metadata says that a partition is kept elsewhere: by other nodes alone, or
+    /// in another log directory of this one.
     pub(super) fn is_elsewhere(&self, topic: TopicId, partition: PartitionId) -> bool {
         let topics = self.kafka.as_ref().map(|kafka| &kafka.topics);
         let topic = topics.and_then(|topics| topics.get(&topic));

@@ -33,11 +33,11 @@ use super::settings::{changes, to_kafka};
 /// The feature whose level says which metadata records a broker may meet.
 const METADATA_VERSION: &str = "metadata.version";
 
-/// The levels that clients of newer protocols need, by the metadata version from which on Kafka's own
-/// format tool writes them: 4.0 brought the new group protocol and fenced transactions, 4.2 share
-/// groups. A broker that does not know one of them does not start, so nothing is written ahead of
-/// the metadata version. What is left out (`eligible.leader.replicas.version`, `streams.version`) can
-/// be raised on the running broker.
+/// The levels that clients of newer protocols need, by the metadata version from which on Kafka's
+/// own format tool writes them: 4.0 brought the new group protocol and fenced transactions, 4.2
+/// share groups. A broker that does not know one of them does not start, so nothing is written
+/// ahead of the metadata version. What is left out (`eligible.leader.replicas.version`,
+/// `streams.version`) can be raised on the running broker.
 const FEATURES: [(u32, &str, i16); 3] = [
     (22, "group.version", 1),
     (24, "transaction.version", 2),

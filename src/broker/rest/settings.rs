@@ -7,8 +7,8 @@
 //!    broker does not start with a `segment.bytes` below 1 MiB).
 //! 2. Back: what Kafka says wins, but where it says only what we told it: a value that had to be
 //!    changed to fit Kafka's bounds comes back as it was. What Kafka has no word for stays.
-//! 3. A setting that nobody altered goes out in the words in which it came: Kafka has more words for
-//!    some values than we have values, and takes values that we do not.
+//! 3. A setting that nobody altered goes out in the words in which it came: Kafka has more words
+//!    for some values than we have values, and takes values that we do not.
 
 use std::collections::BTreeMap;
 

@@ -36,8 +36,8 @@ use listener::Listener;
 pub use listener::RebalanceListener;
 use subscription::Pattern;
 
-/// A member of a [`ConsumerGroup`](crate::ConsumerGroup): reads the partitions that the group assigns
-/// to it.
+/// A member of a [`ConsumerGroup`](crate::ConsumerGroup): reads the partitions that the group
+/// assigns to it.
 ///
 /// Delivery is at least once: records that were not committed when a member left or died are
 /// delivered again to another. Dropping a consumer leaves the group without committing, also when a

@@ -124,8 +124,8 @@ impl OffsetStore {
     }
 
     /// An error when it is not known what a group has committed: it was lost, and nobody has said
-    /// since where the group is to go on, or it is in records of a later version, which stay as they
-    /// are.
+    /// since where the group is to go on, or it is in records of a later version, which stay as
+    /// they are.
     pub(crate) fn check(&self, group: &str) -> Result<()> {
         self.check_not_lost(group)?;
         let later = self.with_groups(self.partition_of(group), |groups| groups.later(group))?;

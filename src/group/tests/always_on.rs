@@ -1,7 +1,6 @@
 //! Groups that always go on: members that hang, share out, ask first, are restarted or woken, and
 //! the places that are noted for them.
 
-use std::sync::mpsc;
 use std::thread;
 
 use super::*;
@@ -25,13 +24,13 @@ fn a_member_that_hangs_is_removed_while_the_others_wait_in_one_long_poll() {
     assert_eq!(changes(&mut waits), (vec![], vec![0, 1]));
     assert_eq!(changes(&mut hangs), (vec![], vec![1]));
     // It is in a poll while the other one begins to wait, so it has no deadline that could be seen.
-    let (polling, begun) = mpsc::channel();
+    let begun = crate::sync::Barrier::new(2);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            polling.send(()).unwrap();
+            begun.wait();
             waits.poll(LONG).unwrap()
         });
-        begun.recv().unwrap();
+        begun.wait();
         assert!(hangs.poll(Duration::from_millis(20)).unwrap().is_empty());
         fill_partition(&topic, 1);
         let records = waiting.join().unwrap();
@@ -88,26 +87,29 @@ fn a_member_that_never_polls_has_no_share_and_a_seek_before_the_first_poll_count
 }
 
 /// Commits what was polled when partitions go, and writes down every call.
-struct Listener(mpsc::Sender<(&'static str, Vec<PartitionId>)>);
+struct Listener(Arc<Mutex<Vec<Call>>>);
+
+/// What was called, and the numbers of the partitions.
+type Call = (&'static str, Vec<PartitionId>);
 
 impl Listener {
-    fn tell(&self, what: &'static str, partitions: &[crate::TopicPartition]) {
+    fn tell(&self, what: &'static str, partitions: &[crate::types::TopicPartition]) {
         let numbers = partitions.iter().map(|place| place.partition).collect();
-        self.0.send((what, numbers)).unwrap();
+        self.0.lock().push((what, numbers));
     }
 }
 
 impl RebalanceListener for Listener {
-    fn on_revoke(&mut self, consumer: &mut Consumer, partitions: &[crate::TopicPartition]) {
+    fn on_revoke(&mut self, consumer: &mut Consumer, partitions: &[crate::types::TopicPartition]) {
         consumer.commit().unwrap();
         self.tell("revoke", partitions);
     }
 
-    fn on_assign(&mut self, _consumer: &mut Consumer, partitions: &[crate::TopicPartition]) {
+    fn on_assign(&mut self, _consumer: &mut Consumer, partitions: &[crate::types::TopicPartition]) {
         self.tell("assign", partitions);
     }
 
-    fn on_lost(&mut self, _consumer: &mut Consumer, partitions: &[crate::TopicPartition]) {
+    fn on_lost(&mut self, _consumer: &mut Consumer, partitions: &[crate::types::TopicPartition]) {
         self.tell("lost", partitions);
     }
 }
@@ -118,9 +120,13 @@ fn a_listener_is_asked_before_the_next_owner_may_read() {
     let topic = root.topic("t", 2);
     fill(&topic, 1);
     let group = root.group("g");
-    let (calls, called) = mpsc::channel();
+    let calls = Arc::new(Mutex::new(Vec::new()));
     let mut asked = group
-        .join_listening(["t"], ConsumerConfig::default(), Listener(calls))
+        .join_listening(
+            ["t"],
+            ConsumerConfig::default(),
+            Listener(Arc::clone(&calls)),
+        )
         .unwrap();
     assert_eq!(asked.poll(NOW).unwrap().len(), 2);
     asked.commit().unwrap();
@@ -137,9 +143,8 @@ fn a_listener_is_asked_before_the_next_owner_may_read() {
     assert_eq!(changes(&mut next), (vec![1], vec![0, 1]));
     assert_eq!(changes(&mut asked), (vec![0], vec![1]));
     asked.leave().unwrap();
-    let calls: Vec<_> = called.iter().collect();
     assert_eq!(
-        calls,
+        *calls.lock(),
         [
             ("assign", vec![0, 1]),
             ("revoke", vec![1]),

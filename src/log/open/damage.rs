@@ -60,8 +60,8 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Refuses a log of a broker that has lost a segment between others: what is left of it would be
-    /// removed as a leftover.
+    /// Refuses a log of a broker that has lost a segment between others: what is left of it would
+    /// be removed as a leftover.
     pub(super) fn judge_names(&self, found: &Found) -> Result<()> {
         if !self.mark.is_some_and(|mark| mark.by_broker) {
             return Ok(());

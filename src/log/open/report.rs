@@ -146,8 +146,8 @@ pub enum OpenEvent {
 pub struct SegmentInfo {
     /// The first offset that it may hold.
     pub base_offset: Offset,
-    /// One past its last offset. Of a sealed segment, where the next one begins: gaps may lie before
-    /// that.
+    /// One past its last offset. Of a sealed segment, where the next one begins: gaps may lie
+    /// before that.
     pub next_offset: Offset,
     /// Bytes of batches in it.
     pub size_bytes: u64,

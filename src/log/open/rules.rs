@@ -110,8 +110,8 @@ pub(in crate::log) fn violations(
 }
 
 /// A segment whose index is there and whose batches are not, between others. After a clean end of a
-/// Kafka broker nothing but a loss leaves that; of a log of our own a power cut may, until its first
-/// mark is durable.
+/// Kafka broker nothing but a loss leaves that; of a log of our own a power cut may, until its
+/// first mark is durable.
 pub(in crate::log) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Option<Violation> {
     let behind = bases.range(..base).next_back();
     let found = bases.range(base..).next().filter(|next| **next > base);

@@ -23,8 +23,8 @@ const LOOKS_MAX: u32 = 8;
 /// A larger file of marks is not looked at.
 const MARKS_BYTES_MAX: usize = 1 << 30;
 
-/// Looks again and again until what seems damaged is gone or counts; gives what the last look found,
-/// without the damage that an earlier one did not find.
+/// Looks again and again until what seems damaged is gone or counts; gives what the last look
+/// found, without the damage that an earlier one did not find.
 pub(crate) fn look_for_damage<S: Signs, T>(
     clock: &Clock,
     signs: impl Fn() -> Option<S>,

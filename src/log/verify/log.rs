@@ -118,8 +118,8 @@ impl LogCheck<'_> {
         self.findings.problems.push(problem);
     }
 
-    /// Whether the indexes are all that tells where sealed segments ended: digests come with marks of
-    /// our own.
+    /// Whether the indexes are all that tells where sealed segments ended: digests come with marks
+    /// of our own.
     fn knows_no_digests(&self) -> bool {
         self.mark.is_none_or(|mark| mark.by_broker)
     }

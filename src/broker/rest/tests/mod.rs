@@ -257,7 +257,10 @@ fn a_topic_that_is_made_again_does_not_get_the_settings_of_the_old_one() {
         .iter()
         .position(|record| matches!(record, MetadataRecord::RemoveTopic { .. }))
         .unwrap();
-    let made = |record: &MetadataRecord| matches!(record, MetadataRecord::Topic { name, .. } if name == TOPIC);
+    let made = |record: &MetadataRecord| {
+        matches!(record, MetadataRecord::Topic { name, .. }
+            if name == TOPIC)
+    };
     let first = records.iter().position(made).unwrap();
     let again = records.iter().rposition(made).unwrap();
     assert!(first < removed && removed < again, "{old}: {records:?}");

@@ -1,0 +1,145 @@
+//! What a running log shows: its ends, its settings, its segments, and who is woken when they
+//! change.
+//!
+//! Knows nothing about appending, reading and the disk.
+//!
+//! 1. A high watermark never goes back except by a truncation, also when the durability changes.
+
+use std::sync::{Arc, Weak};
+
+use crate::error::Result;
+use crate::sync::{Ordering, Signal};
+use crate::types::{Durability, Offset, Sabotage};
+
+use super::{LogConfig, SegmentInfo, Shared};
+
+impl Shared {
+    pub(crate) fn start_offset(&self) -> Offset {
+        self.start.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn flushed_offset(&self) -> Offset {
+        self.flushed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end_offset(&self) -> Offset {
+        self.end.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(crate) fn high_watermark(&self) -> Offset {
+        // The end first: read after the look at the durability, it might count what was appended
+        // since the log became `Always`, and the next answer would be a smaller one.
+        let end = self.end_offset();
+        if self.hot.durability() == Durability::Always && !Sabotage::ShownBeforeSync.is_on() {
+            self.flushed_offset()
+                .max(self.shown.load(Ordering::Acquire))
+        } else {
+            end
+        }
+    }
+
+    pub(crate) fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Applies other settings. A log that becomes `Always` is flushed first: its high watermark is
+    /// the flushed end from then on, and must not go back.
+    pub(super) fn reconfigure(&self, config: LogConfig) -> Result<()> {
+        let always = |durability| durability == Durability::Always;
+        let becomes_always = always(config.durability) && !always(self.hot.durability());
+        let flush = |to| {
+            if becomes_always && !self.life.is_read_only() {
+                self.flush_to(to).map(drop)
+            } else {
+                Ok(())
+            }
+        };
+        let flushed = flush(self.end_offset());
+        let shown = {
+            // With the lock held nothing is appended between the look at the end and the switch.
+            let state = self.append.lock();
+            if becomes_always {
+                // Others may have appended since the flush, and readers have seen it.
+                self.shown.store(state.end, Ordering::Release);
+            }
+            self.hot.set(&config);
+            *self.config.write() = Arc::new(config);
+            state.end
+        };
+        let flushed = flushed.and_then(|()| flush(shown));
+        // A log that was `Always` shows everything now.
+        self.raise();
+        flushed
+    }
+
+    /// Wakes everybody who waits for this log.
+    #[inline]
+    pub(super) fn raise(&self) {
+        self.signal.raise();
+        self.raise_watchers();
+    }
+
+    /// The same for an append, which has just given back the append lock: without a fence, for
+    /// those who wait have [let it see](Self::let_appends_see) them.
+    #[inline]
+    pub(super) fn raise_appended(&self) {
+        self.signal.raise_after_lock();
+        self.raise_watchers();
+    }
+
+    /// Whoever waits calls this before looking at the end of the log: an append that it does not
+    /// see there sees that somebody waits.
+    pub(super) fn let_appends_see(&self) {
+        drop(self.append.lock());
+    }
+
+    #[inline]
+    fn raise_watchers(&self) {
+        if self.watched.load(Ordering::Relaxed) {
+            self.raise_each_watcher();
+        }
+    }
+
+    #[cold]
+    fn raise_each_watcher(&self) {
+        for watcher in self.watchers.read().iter().filter_map(Weak::upgrade) {
+            watcher.raise();
+        }
+    }
+
+    pub(super) fn watch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.watchers.write();
+        forget(&mut watchers, signal);
+        watchers.push(Arc::downgrade(signal));
+        self.watched.store(true, Ordering::SeqCst);
+        drop(watchers);
+        self.let_appends_see();
+    }
+
+    pub(super) fn unwatch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.watchers.write();
+        forget(&mut watchers, signal);
+        self.watched.store(!watchers.is_empty(), Ordering::SeqCst);
+    }
+
+    pub(super) fn segment_infos(&self) -> Vec<SegmentInfo> {
+        let segments = self.segments.read();
+        let active = segments.active().base_offset();
+        let infos = segments.iter().map(|segment| SegmentInfo {
+            base_offset: segment.base_offset(),
+            next_offset: segment.next_offset(),
+            size_bytes: segment.end().0,
+            newest: segment.newest_known(),
+            active: segment.base_offset() == active,
+        });
+        infos.collect()
+    }
+}
+
+/// Takes out a signal, and those that nobody waits on any more.
+fn forget(watchers: &mut Vec<Weak<Signal>>, signal: &Arc<Signal>) {
+    watchers.retain(|watcher| {
+        watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
+    });
+}
