@@ -145,7 +145,7 @@ impl Default for HeaderSource<'_> {
     }
 }
 
-/// Headers as they stand in a batch: `count` of them, checked by whoever made this value.
+/// Headers as they stand in a batch: `count` of them, checked when this value is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EncodedHeaders<'a> {
     /// How many headers the bytes hold.

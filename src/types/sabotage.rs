@@ -17,7 +17,7 @@ pub(crate) enum Sabotage {
     NamesNotSynced,
     /// The name of a log's own directory is not synced.
     ParentNotSynced,
-    /// The flushed mark moves without the sync that it speaks of.
+    /// The flushed mark moves without the sync that makes it true.
     MarkAheadOfSync,
     /// A segment that was rolled is not synced before the next one counts as flushed.
     SealedNotSynced,

@@ -255,7 +255,7 @@ pub(crate) trait Settings: Default {
     /// The name under which [`Settings::entries`] has a setting, by either of its names.
     fn name_of(name: &str) -> Option<&'static str>;
 
-    /// Sets one, by either name; false when there is none of this name.
+    /// Sets one, by either name; false when no setting has this name.
     fn set(&mut self, name: &str, text: &str) -> Result<bool, BadSetting>;
 
     /// Every value is in its bounds.
