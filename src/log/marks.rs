@@ -50,11 +50,11 @@ pub(crate) struct Marks {
     table: Mutex<Table>,
     /// Held during a sync (I4): every write up to this number is durable.
     covered: Mutex<u64>,
-    /// When a sync began last.
     /// What the file held when it was opened, until it is known to be durable (I2).
     unconfirmed: Mutex<Option<Vec<u8>>>,
     /// Where overwriting takes space, the disk, on which some is kept ready.
     ballast_on: Option<Disk>,
+    /// When a sync began last.
     synced_at: Mutex<Option<Instant>>,
 }
 
@@ -187,7 +187,7 @@ pub(crate) struct MarkPlace {
 impl Marks {
     /// Opens the marks of a root for writing, making the file when it is not there.
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self> {
-        let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
+        let found = read_pairs(disk, path)?;
         let file = match &found {
             Some(_) => disk.open(path, Access::Write).at(path, "open")?,
             None => disk.create(path).at(path, "create")?,
@@ -242,7 +242,7 @@ impl Marks {
 
     /// Reads the marks of a root; writing one is a bug of the caller that does nothing.
     pub(crate) fn read_only(disk: &Disk, path: &Path) -> Result<Self> {
-        let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
+        let found = read_pairs(disk, path)?;
         Ok(Self::with(path, None, &found.unwrap_or_default()))
     }
 
@@ -337,8 +337,7 @@ impl Marks {
         }
         if found.is_none() {
             // It has none, or another place.
-            let read = disk.read_small(&self.path, FILE_BYTES_MAX);
-            let bytes = read.at(&self.path, "read")?.unwrap_or_default();
+            let bytes = read_pairs(disk, &self.path)?.unwrap_or_default();
             found = newest_of(&bytes, key);
         }
         let mut table = self.table.lock();
@@ -489,6 +488,16 @@ impl Marks {
     }
 }
 
+/// The file in whole pairs of slots, `None` when it is not there. A power cut may leave it ending
+/// within a slot: the rest of that is taken for zeros, as they are once anything is written behind it.
+fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
+    let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
+    Ok(found.map(|mut bytes| {
+        bytes.resize(bytes.len().next_multiple_of(2 * SLOT_LEN), 0);
+        bytes
+    }))
+}
+
 /// The newest mark of a log among slots, and the pair that it stands in.
 fn newest_of(slots: &[u8], key: MarkKey) -> Option<(u32, Mark)> {
     let marks = slots.chunks(SLOT_LEN).zip(0_u32..);
@@ -588,6 +597,24 @@ mod tests {
         sync(&marks).unwrap();
         let found = open(&sim.crash(Choice::None));
         assert_eq!(found.find(mark(1, 0).key), Some(mark(1, 3)));
+    }
+
+    #[test]
+    fn a_slot_that_a_power_cut_left_without_its_last_zeros_is_whole() {
+        let sim = Sim::new();
+        let marks = open(&sim);
+        write(&marks, mark(1, 1)).unwrap();
+        sync(&marks).unwrap();
+        write(&marks, mark(1, 2)).unwrap();
+        sync(&marks).unwrap();
+        let bytes = sim.read(Path::new(PATH)).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        assert!(end < bytes.len(), "a mark ends with zeros");
+        sim.write_raw(PATH, bytes.get(..end).unwrap()).unwrap();
+        let marks = open(&sim.crash(Choice::None));
+        assert_eq!(marks.find(mark(1, 0).key), Some(mark(1, 2)));
+        // The simulated disk panics if this goes over the newest slot.
+        write(&marks, mark(1, 3)).unwrap();
     }
 
     #[test]

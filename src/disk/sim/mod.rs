@@ -323,6 +323,8 @@ impl Sim {
                 *node = Some(Arc::new(file));
             }
             state.unsettled.remove(&found);
+            // What a sync promised is no longer there.
+            state.promises.remove(&found);
         } else {
             state.link(path.as_ref(), file)?;
             let (dir, _) = state.place(path.as_ref())?;
