@@ -489,7 +489,7 @@ impl Marks {
 }
 
 /// The file in whole pairs of slots, `None` when it is not there. A power cut may leave it ending
-/// within a slot: the rest of that is taken for zeros, as they are once anything is written behind it.
+/// within a slot. The missing rest counts as zeros, which is what a longer file would hold there.
 fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
     let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
     Ok(found.map(|mut bytes| {
