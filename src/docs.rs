@@ -1,7 +1,7 @@
-//! The pages of `docs/`, so that they are read beside the names they speak of and their links are
-//! checked.
+//! The pages of `docs/`, beside the items that they link to.
 //!
-//! Prose only, but for the recipes, whose examples run with the tests; nothing here is code.
+//! Exists in the documentation alone: these modules are not part of the API. The examples of the
+//! recipes run with the tests.
 
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
@@ -20,3 +20,12 @@ pub mod glossary {}
 
 #[doc = include_str!("../docs/recipes.md")]
 pub mod recipes {}
+
+#[doc = include_str!("../docs/durability.md")]
+pub mod durability {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
+
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}

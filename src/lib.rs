@@ -27,6 +27,7 @@
 mod broker;
 mod clock;
 mod disk;
+#[cfg(any(doc, doctest))]
 pub mod docs;
 mod error;
 mod format;
