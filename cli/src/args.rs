@@ -1,0 +1,127 @@
+//! The command line as clap reads it: what all verbs share, and the list of verbs.
+//!
+//! Knows nothing about what a verb does. The flags of a verb stand with the verb.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::failure::note;
+use crate::verbs;
+
+const AFTER_HELP: &str = "\
+Kafka's scripts are other names of the verbs: `ottla kafka-topics.sh --list` is `ottla topics
+--list`. Verbs that only read work beside a program that has the directory open.
+
+Exit codes:
+    0  done (also when whoever read the output went away)
+    1  it could not be done: no such topic, no permission, ...
+    2  the command line makes no sense
+    3  another process has the directory open for writing
+    4  bytes on the disk are damaged
+    5  the disk is full
+  130  ended by Ctrl-C before it was done";
+
+/// Kafka's verbs on a directory: no server, the directory is the cluster.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, after_help = AFTER_HELP)]
+#[command(disable_help_subcommand = true, args_override_self = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Globals {
+    /// The directory that holds the topics
+    #[arg(
+        long,
+        global = true,
+        env = "OTTLA_DIR",
+        value_name = "DIR",
+        display_order = 900
+    )]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long, global = true, display_order = 901)]
+    pub(crate) json: bool,
+
+    /// Colours and bold print: on a terminal, always, or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        display_order = 902
+    )]
+    #[arg(value_name = "WHEN", hide_possible_values = true)]
+    pub(crate) color: Color,
+
+    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
+    bootstrap_server: Option<String>,
+    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
+    broker_list: Option<String>,
+    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
+    zookeeper: Option<String>,
+    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
+    bootstrap_controller: Option<String>,
+    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
+    command_config: Option<String>,
+}
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Globals {
+    /// Flags of Kafka that name a server mean nothing here, and do no harm.
+    pub(crate) fn tell_what_is_ignored(&self) {
+        let given = [
+            ("--bootstrap-server", &self.bootstrap_server),
+            ("--broker-list", &self.broker_list),
+            ("--zookeeper", &self.zookeeper),
+            ("--bootstrap-controller", &self.bootstrap_controller),
+            ("--command-config", &self.command_config),
+        ];
+        for (flag, value) in given {
+            if value.is_some() {
+                note(&format!(
+                    "note: {flag} is ignored: there is no server, the directory is the cluster"
+                ));
+            }
+        }
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make, list, describe, alter and delete topics
+    Topics(verbs::topics::Topics),
+    /// Append lines to a topic: the console producer
+    Produce(verbs::produce::Produce),
+    /// Print the records of a topic: the console consumer
+    Consume(verbs::consume::Consume),
+    /// Look at consumer groups, move them, delete them
+    Groups(verbs::groups::Groups),
+    /// Print the first, last or a time's offset of every partition
+    GetOffsets(verbs::get_offsets::GetOffsets),
+    /// Show and change the settings of topics
+    Configs(verbs::configs::Configs),
+    /// Delete the oldest records of partitions
+    DeleteRecords(verbs::delete_records::DeleteRecords),
+    /// Show what every partition takes on the disk
+    LogDirs(verbs::log_dirs::LogDirs),
+    /// Print the completions of a shell
+    Completions(verbs::complete::Completions),
+    /// Print the manual page, or write those of all verbs into a directory
+    Man(verbs::complete::Man),
+}

@@ -1,0 +1,198 @@
+//! Reading without a lock, and going on when another process has appended.
+//!
+//! Knows nothing about how records are printed. Invariants:
+//!
+//! 1. A handle that only reads sees what was there when it was opened. At the end the directory is
+//!    opened again, and every partition goes on where it was.
+//! 2. Looking again takes at most a small share of the time, whatever it costs here: the pause
+//!    before it grows with what the last look took.
+//! 3. Records that are gone before they were read, and a log that was cut, are told.
+
+use std::time::{Duration, Instant};
+
+use ottla::{Broker, Offset, PartitionId, Reader, RecordView, Start, TimestampType, Topic};
+
+use crate::failure::{Failure, Result, note};
+use crate::interrupt;
+use crate::out::Out;
+use crate::place::Place;
+
+use super::format::{Format, Shown};
+use super::{Reading, select};
+
+/// The pauses between two looks at a directory in which nothing happens.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// How many times as long as the last look the next pause is at least.
+const SHARE: u32 = 8;
+
+/// A partition that is read.
+#[derive(Debug)]
+struct Part {
+    topic: String,
+    id: PartitionId,
+    append_time: bool,
+    reader: Reader,
+}
+
+/// Prints records until it is over.
+pub(super) fn run(
+    place: &Place,
+    reading: &mut Reading,
+    format: &Format,
+    out: &mut Out,
+) -> Result<()> {
+    // The readers last as long as their broker.
+    let mut broker = place.read()?;
+    let mut parts = begin(&broker, reading)?;
+    let mut pause = PAUSE_MIN;
+    let mut cost = Duration::ZERO;
+    loop {
+        let mut came = false;
+        for part in &mut parts {
+            came |= read_on(part, reading, format, out)?;
+            if reading.end.is_full() || interrupt::asked() {
+                return Ok(());
+            }
+        }
+        if came {
+            reading.end.touch();
+            pause = PAUSE_MIN;
+            continue;
+        }
+        out.flush()?;
+        let Some(patience) = reading.end.patience() else {
+            return Ok(());
+        };
+        if !interrupt::sleep(pause.max(cost.saturating_mul(SHARE)).min(patience)) {
+            return Ok(());
+        }
+        pause = pause.saturating_mul(2).min(PAUSE_MAX);
+        let began = Instant::now();
+        let seen_now = place.read()?;
+        look_again(&seen_now, &mut parts, reading)?;
+        drop(std::mem::replace(&mut broker, seen_now));
+        cost = began.elapsed();
+    }
+}
+
+/// Prints the next batch of a partition; false when there is none.
+fn read_on(part: &mut Part, reading: &mut Reading, format: &Format, out: &mut Out) -> Result<bool> {
+    let from = part.reader.position();
+    let Some(batch) = part.reader.next_batch()? else {
+        return Ok(false);
+    };
+    for record in batch.records() {
+        if record.offset < from {
+            continue;
+        }
+        format.print(&shown(part, &record), out.buffer());
+        out.written()?;
+        reading.end.count();
+        if reading.end.is_full() {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+fn shown<'a>(part: &'a Part, record: &RecordView<'a>) -> Shown<'a> {
+    Shown {
+        topic: &part.topic,
+        partition: part.id,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        append_time: part.append_time,
+        key: record.key(),
+        value: record.value(),
+        headers: record.headers(),
+    }
+}
+
+/// The partitions to read, each at its start.
+fn begin(broker: &Broker, reading: &Reading) -> Result<Vec<Part>> {
+    let committed = match &reading.group {
+        None => Vec::new(),
+        Some(group) => broker.group(group)?.describe()?.partitions,
+    };
+    let mut parts = Vec::new();
+    for name in select::topics(broker, &reading.topics)? {
+        let topic = broker.topic(&name)?;
+        for id in chosen(&topic, reading)? {
+            let known = committed
+                .iter()
+                .find(|at| at.topic == name && at.partition == id);
+            let start = match known.and_then(|at| at.committed) {
+                Some(offset) => Start::Offset(offset),
+                None => reading.start,
+            };
+            parts.push(part(&topic, id, start, reading)?);
+        }
+    }
+    Ok(parts)
+}
+
+fn chosen(topic: &Topic, reading: &Reading) -> Result<Vec<PartitionId>> {
+    match reading.partition {
+        None => Ok((0..topic.partition_count()).collect()),
+        Some(id) if id < topic.partition_count() => Ok(vec![id]),
+        Some(id) => Err(Failure::new(format!(
+            "topic {} has no partition {id}: it has {}",
+            topic.name(),
+            topic.partition_count()
+        ))),
+    }
+}
+
+fn part(topic: &Topic, id: PartitionId, start: Start, reading: &Reading) -> Result<Part> {
+    let log = topic.partition(id)?;
+    Ok(Part {
+        topic: topic.name().to_owned(),
+        id,
+        append_time: topic.config().message_timestamp_type == TimestampType::LogAppendTime,
+        reader: log.reader_with(start, reading.isolation)?,
+    })
+}
+
+/// Goes on in the directory as it is now (1): new records, new partitions.
+fn look_again(broker: &Broker, parts: &mut Vec<Part>, reading: &Reading) -> Result<()> {
+    for name in select::topics(broker, &reading.topics)? {
+        let topic = broker.topic(&name)?;
+        for id in chosen(&topic, reading)? {
+            match parts
+                .iter_mut()
+                .find(|part| part.topic == name && part.id == id)
+            {
+                Some(part) => go_on(part, &topic, reading)?,
+                None => parts.push(self::part(&topic, id, Start::Earliest, reading)?),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn go_on(part: &mut Part, topic: &Topic, reading: &Reading) -> Result<()> {
+    let log = topic.partition(part.id)?;
+    let position = part.reader.position();
+    let (start, end) = (log.start_offset(), log.end_offset());
+    let next = position.clamp(start, end.max(start));
+    if next != position {
+        tell(part, position, next);
+    }
+    part.reader = log.reader_with(next, reading.isolation)?;
+    Ok(())
+}
+
+/// Says what cannot be read (3).
+fn tell(part: &Part, position: Offset, next: Offset) {
+    let place = format!("{}-{}", part.topic, part.id);
+    note(&if next > position {
+        format!(
+            "note: {place}: records {position} to {} were deleted unread",
+            next - 1
+        )
+    } else {
+        format!("note: {place}: the log was cut to offset {next}, going on from there")
+    });
+}

@@ -1,0 +1,257 @@
+//! A record as a line: Kafka's own text, the same in hexadecimal, or JSON.
+//!
+//! Knows nothing about where records come from. The text is that of Kafka's
+//! `DefaultMessageFormatter`, byte by byte.
+
+use std::io::Write as _;
+
+use ottla::{HeaderIter, Offset, PartitionId, Timestamp};
+use serde_json::{Value, json};
+
+use crate::bytes;
+use crate::failure::{Failure, Result};
+use crate::props::Props;
+
+const KNOWN: &str = "print.timestamp, print.key, print.offset, print.partition, print.headers, \
+                     print.value, key.separator, line.separator, headers.separator, null.literal";
+
+/// A record and where it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Shown<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: PartitionId,
+    pub(super) offset: Offset,
+    pub(super) timestamp: Timestamp,
+    /// The topic's records carry the time of their append.
+    pub(super) append_time: bool,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: HeaderIter<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Hex,
+    Json,
+    Nothing,
+}
+
+/// How records are printed.
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "Kafka's properties are so many switches"
+)]
+pub(super) struct Format {
+    kind: Kind,
+    timestamp: bool,
+    partition: bool,
+    offset: bool,
+    headers: bool,
+    key: bool,
+    value: bool,
+    key_separator: Vec<u8>,
+    line_separator: Vec<u8>,
+    headers_separator: Vec<u8>,
+    null: Vec<u8>,
+}
+
+impl Format {
+    /// Reads the flags of the command line.
+    pub(super) fn read(kind: Option<&str>, properties: &[String]) -> Result<Self> {
+        let mut props = Props::read(properties)?;
+        let format = Self {
+            kind: kind_of(kind.unwrap_or("text"))?,
+            timestamp: props.take_flag("print.timestamp", false)?,
+            partition: props.take_flag("print.partition", false)?,
+            offset: props.take_flag("print.offset", false)?,
+            headers: props.take_flag("print.headers", false)?,
+            key: props.take_flag("print.key", false)?,
+            value: props.take_flag("print.value", true)?,
+            key_separator: props.take_text("key.separator", "\t"),
+            line_separator: props.take_text("line.separator", "\n"),
+            headers_separator: props.take_text("headers.separator", ","),
+            null: props.take_text("null.literal", "null"),
+        };
+        props.check_empty(KNOWN)?;
+        Ok(format)
+    }
+
+    /// Prints a record.
+    #[inline]
+    pub(super) fn print(&self, record: &Shown<'_>, out: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Text | Kind::Hex => self.print_text(record, out),
+            Kind::Json => print_json(record, out),
+            Kind::Nothing => {}
+        }
+    }
+
+    #[inline]
+    fn print_text(&self, record: &Shown<'_>, out: &mut Vec<u8>) {
+        if self.timestamp || self.partition || self.offset || self.headers {
+            self.print_place(record, out);
+        }
+        if self.key {
+            self.push(record.key, out);
+            out.extend_from_slice(self.after(self.value));
+        }
+        if self.value {
+            self.push(record.value, out);
+            out.extend_from_slice(&self.line_separator);
+        }
+    }
+
+    fn print_place(&self, record: &Shown<'_>, out: &mut Vec<u8>) {
+        let payload = self.key || self.value;
+        if self.timestamp {
+            let kind = if record.append_time {
+                "LogAppendTime"
+            } else {
+                "CreateTime"
+            };
+            match record.timestamp {
+                Timestamp::NONE => push(out, format_args!("NO_TIMESTAMP")),
+                at => push(out, format_args!("{kind}:{}", at.as_millis())),
+            }
+            let more = self.offset || self.partition || self.headers || payload;
+            out.extend_from_slice(self.after(more));
+        }
+        if self.partition {
+            push(out, format_args!("Partition:{}", record.partition));
+            out.extend_from_slice(self.after(self.offset || self.headers || payload));
+        }
+        if self.offset {
+            push(out, format_args!("Offset:{}", record.offset));
+            out.extend_from_slice(self.after(self.headers || payload));
+        }
+        if self.headers {
+            self.print_headers(record, out);
+            out.extend_from_slice(self.after(payload));
+        }
+    }
+
+    fn print_headers(&self, record: &Shown<'_>, out: &mut Vec<u8>) {
+        let mut headers = record.headers.clone().peekable();
+        if headers.peek().is_none() {
+            out.extend_from_slice(b"NO_HEADERS");
+        }
+        while let Some(header) = headers.next() {
+            out.extend_from_slice(header.name);
+            out.push(b':');
+            self.push(header.value, out);
+            if headers.peek().is_some() {
+                out.extend_from_slice(&self.headers_separator);
+            }
+        }
+    }
+
+    /// What stands behind a part.
+    fn after(&self, more: bool) -> &[u8] {
+        if more {
+            &self.key_separator
+        } else {
+            &self.line_separator
+        }
+    }
+
+    #[inline]
+    fn push(&self, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+        match bytes {
+            None => out.extend_from_slice(&self.null),
+            Some(bytes) if self.kind == Kind::Hex => bytes::push_hex(out, bytes),
+            Some(bytes) => out.extend_from_slice(bytes),
+        }
+    }
+}
+
+/// The formatters, and the classes of Kafka's.
+fn kind_of(name: &str) -> Result<Kind> {
+    let class = name.rsplit('.').next().unwrap_or(name);
+    match class {
+        "text" | "DefaultMessageFormatter" => Ok(Kind::Text),
+        "hex" => Ok(Kind::Hex),
+        "json" => Ok(Kind::Json),
+        "none" | "NoOpMessageFormatter" => Ok(Kind::Nothing),
+        _ => Err(Failure::usage(format!(
+            "--formatter cannot be {name}: expected text, hex, json or none"
+        ))),
+    }
+}
+
+fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _always = out.write_fmt(text);
+}
+
+fn print_json(record: &Shown<'_>, out: &mut Vec<u8>) {
+    let header = |header: ottla::Header<'_>| json!({ "key": bytes::to_json(Some(header.name)), "value": bytes::to_json(header.value) });
+    let headers: Vec<Value> = record.headers.clone().map(header).collect();
+    let value = json!({
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp.as_millis(),
+        "key": bytes::to_json(record.key),
+        "value": bytes::to_json(record.value),
+        "headers": headers,
+    });
+    push(out, format_args!("{value}\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla::{Header, Record};
+
+    use super::*;
+
+    fn printed(kind: &str, properties: &[&str], headers: &[Header<'_>]) -> String {
+        let properties: Vec<_> = properties.iter().map(|&text| text.to_owned()).collect();
+        let format = Format::read(Some(kind), &properties).unwrap();
+        let record = Record::new("v").with_headers(headers);
+        let shown = Shown {
+            topic: "t",
+            partition: 3,
+            offset: 7,
+            timestamp: Timestamp::from_millis(5),
+            append_time: false,
+            key: None,
+            value: Some(b"\xffv"),
+            headers: record.headers(),
+        };
+        let mut out = Vec::new();
+        format.print(&shown, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn every_part_is_printed_as_kafka_prints_it() {
+        let all = [
+            "print.key=true",
+            "print.timestamp=true",
+            "print.offset=true",
+            "print.partition=true",
+            "print.headers=true",
+        ];
+        assert_eq!(
+            printed("text", &all, &[Header::new("a", "1"), Header::null("b")]),
+            "CreateTime:5\tPartition:3\tOffset:7\ta:1,b:null\tnull\t\u{fffd}v\n"
+        );
+        assert_eq!(
+            printed("hex", &["print.headers=true", "key.separator=|"], &[]),
+            "NO_HEADERS|ff76\n"
+        );
+        assert_eq!(
+            printed("text", &["print.offset=true", "print.value=false"], &[]),
+            "Offset:7\n"
+        );
+        assert_eq!(
+            printed("json", &[], &[Header::new("a", "1")]),
+            "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":5,\"key\":null,\
+             \"value\":{\"base64\":\"/3Y=\"},\"headers\":[{\"key\":\"a\",\"value\":\"1\"}]}\n"
+        );
+        assert!(Format::read(Some("xml"), &[]).is_err());
+        assert!(Format::read(None, &["print.colour=true".to_owned()]).is_err());
+    }
+}

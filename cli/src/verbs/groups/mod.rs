@@ -1,0 +1,233 @@
+//! `groups`: look at consumer groups, move them, delete them, with the flags of
+//! `kafka-consumer-groups.sh`.
+//!
+//! Knows nothing about records. What is printed stands in `describe.rs`, how groups are moved in
+//! `reset.rs`.
+
+mod describe;
+mod reset;
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use ottla::{Broker, GroupState};
+use serde_json::json;
+
+use crate::failure::{Failure, Result};
+use crate::out::Out;
+use crate::place::Place;
+use crate::table::Table;
+
+use super::select;
+
+/// The flags of `groups`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("action").required(true))]
+#[command(group = ArgGroup::new("target").args([
+    "to_earliest", "to_latest", "to_current", "to_offset", "to_datetime", "shift_by",
+    "by_duration", "from_file",
+]))]
+#[expect(
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    reason = "Kafka's script has so many switches, under these names"
+)]
+pub(crate) struct Groups {
+    /// List the groups
+    #[arg(long, group = "action")]
+    list: bool,
+    /// Show where groups are: committed and last offsets, lag
+    #[arg(long, group = "action")]
+    describe: bool,
+    /// Delete groups with all that they have committed
+    #[arg(long, group = "action")]
+    delete: bool,
+    /// Move a group to other offsets
+    #[arg(long, group = "action", requires = "target")]
+    reset_offsets: bool,
+    /// Forget what a group has committed on topics
+    #[arg(long, group = "action", requires = "topic")]
+    delete_offsets: bool,
+
+    /// The group; may be given several times
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// All groups
+    #[arg(long, conflicts_with = "group")]
+    all_groups: bool,
+    /// A topic, or some of its partitions as topic:0,1; may be given several times
+    #[arg(long, value_name = "TOPIC")]
+    topic: Vec<String>,
+    /// All topics on which the group has committed
+    #[arg(long, conflicts_with = "topic")]
+    all_topics: bool,
+
+    /// With --describe: the offsets, which is the default
+    #[arg(long, conflicts_with_all = ["members", "state"])]
+    offsets: bool,
+    /// With --describe: the members
+    #[arg(long, conflicts_with = "state")]
+    members: bool,
+    /// With --describe and --list: the state
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "STATES")]
+    state: Option<String>,
+    #[arg(long, hide = true)]
+    verbose: bool,
+
+    /// Say what would be committed; the default
+    #[arg(long, conflicts_with = "execute")]
+    dry_run: bool,
+    /// Commit it
+    #[arg(long)]
+    execute: bool,
+    /// Print the plan as lines of topic,partition,offset
+    #[arg(long)]
+    export: bool,
+    /// To the first record
+    #[arg(long)]
+    to_earliest: bool,
+    /// To the end
+    #[arg(long)]
+    to_latest: bool,
+    /// To where the group is
+    #[arg(long)]
+    to_current: bool,
+    /// To an offset
+    #[arg(long, value_name = "OFFSET")]
+    to_offset: Option<u64>,
+    /// To the first record of a time: 2013-06-01T12:00:00.000
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to_datetime: Option<String>,
+    /// By so many records, back when negative
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    shift_by: Option<i64>,
+    /// To the first record of a time so long ago: PT1H30M, 90min
+    #[arg(long, value_name = "SPAN")]
+    by_duration: Option<String>,
+    /// To what a file of topic,partition,offset says
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    timeout: Option<String>,
+}
+
+impl Groups {
+    /// Does what the flags say.
+    pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
+        if self.list {
+            self.list(&place.read()?, out)?;
+        } else if self.describe {
+            describe::run(self, place, out)?;
+        } else if self.reset_offsets {
+            reset::run(self, place, out)?;
+        } else if self.delete {
+            self.delete(place, out)?;
+        } else {
+            self.delete_offsets(place, out)?;
+        }
+        Ok(0)
+    }
+
+    /// The groups that the flags name.
+    fn chosen(&self, broker: &Broker) -> Result<Vec<String>> {
+        let all: Vec<String> = broker.groups()?.into_iter().map(|group| group.id).collect();
+        if self.all_groups {
+            return Ok(all);
+        }
+        if self.group.is_empty() {
+            return Err(Failure::usage(
+                "say which group: --group GROUP or --all-groups",
+            ));
+        }
+        for name in &self.group {
+            if !all.contains(name) && !self.reset_offsets {
+                return Err(Failure::new(format!("there is no group {name}")));
+            }
+        }
+        Ok(self.group.clone())
+    }
+
+    fn list(&self, broker: &Broker, out: &mut Out) -> Result<()> {
+        let mut groups = broker.groups()?;
+        if let Some(states) = self.state.as_deref().filter(|states| !states.is_empty()) {
+            let wanted = |state: GroupState| {
+                let name = state_name(state);
+                states
+                    .split(',')
+                    .any(|text| text.trim().eq_ignore_ascii_case(name))
+            };
+            groups.retain(|group| wanted(group.state));
+        }
+        if out.is_json() {
+            let group = |group: &ottla::GroupInfo| json!({ "group": group.id, "state": state_name(group.state) });
+            return out.json(&json!(groups.iter().map(group).collect::<Vec<_>>()));
+        }
+        if self.state.is_none() {
+            return groups.iter().try_for_each(|group| out.line(&group.id));
+        }
+        let mut table = Table::with_widths(&[("GROUP", 15), ("STATE", 0)]);
+        for group in groups {
+            table.row(vec![group.id, state_name(group.state).to_owned()]);
+        }
+        out.table(&table)
+    }
+
+    fn delete(&self, place: &Place, out: &mut Out) -> Result<()> {
+        let broker = place.write()?;
+        let groups = self.chosen(&broker)?;
+        for group in &groups {
+            broker.delete_group(group)?;
+        }
+        broker.close()?;
+        if out.is_json() {
+            return out.json(&json!({ "deleted": groups }));
+        }
+        let names: Vec<_> = groups.iter().map(|group| format!("'{group}'")).collect();
+        out.line(format!(
+            "Deletion of requested consumer groups ({}) was successful.",
+            names.join(", ")
+        ))
+    }
+
+    fn delete_offsets(&self, place: &Place, out: &mut Out) -> Result<()> {
+        let broker = place.write()?;
+        let [group] = self.group.as_slice() else {
+            return Err(Failure::usage("say which group: --group GROUP, once"));
+        };
+        self.chosen(&broker)?;
+        let mut topics = Vec::new();
+        for text in &self.topic {
+            let (topic, partitions) = select::topic_and_partitions(text)?;
+            if partitions.is_some() {
+                return Err(Failure::usage(format!(
+                    "--delete-offsets forgets whole topics: say --topic {topic}"
+                )));
+            }
+            topics.push(topic);
+        }
+        for topic in &topics {
+            broker.group(group)?.delete_commits(topic)?;
+        }
+        broker.close()?;
+        if out.is_json() {
+            return out.json(&json!({ "group": group, "deleted": topics }));
+        }
+        out.line(format!(
+            "Request succeed for deleting offsets from group {group}."
+        ))?;
+        let mut table = Table::with_widths(&[("TOPIC", 30), ("STATUS", 0)]);
+        for topic in topics {
+            table.row(vec![topic, "Successful".to_owned()]);
+        }
+        out.table(&table)
+    }
+}
+
+/// The state in Kafka's words.
+fn state_name(state: GroupState) -> &'static str {
+    match state {
+        GroupState::Rebalancing => "PreparingRebalance",
+        GroupState::Stable => "Stable",
+        _ => "Empty",
+    }
+}
