@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::Corruption;
-use crate::types::{AppendedBatch, BadSetting, Offset, PartitionId, TopicPartition};
+use crate::types::{AppendedBatch, BadSetting, Epoch, Offset, PartitionId, TopicPartition};
 
 /// What a fallible call of this crate gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -95,6 +95,28 @@ pub enum Error {
         /// The first offset that is there.
         start: Offset,
         /// The next offset to be assigned.
+        end: Offset,
+    },
+
+    /// The records below the offset are no longer what they were when the offset was learnt: the
+    /// log was truncated since, or a crash took its end, and the offsets from `end` on were given
+    /// out again or will be. What was derived from the records at and above `end` is void;
+    /// everything below it still holds. Go back to a state that reaches no further than `end`, and
+    /// read on from there.
+    #[error(
+        "offset {requested} of epoch {epoch}{} was cut off: the log of that epoch ends at {end}",
+        place_of(partition.as_ref())
+    )]
+    #[non_exhaustive]
+    Truncated {
+        /// The partition, where the log is one of a topic.
+        partition: Option<TopicPartition>,
+        /// What was asked for.
+        requested: Offset,
+        /// The epoch in which that offset was learnt.
+        epoch: Epoch,
+        /// Where the log and what was known of it part: the end of that epoch. The start of the log
+        /// when the log has never had that epoch, and nothing is known to be common to both.
         end: Offset,
     },
 
@@ -284,6 +306,8 @@ pub enum ErrorKind {
     ReadOnly,
     /// [`Error::OffsetOutOfRange`].
     OffsetOutOfRange,
+    /// [`Error::Truncated`].
+    Truncated,
     /// [`Error::RecordTooLarge`].
     RecordTooLarge,
     /// [`Error::PartlyAppended`].
@@ -345,6 +369,7 @@ impl Error {
             Self::Locked { .. } => ErrorKind::Locked,
             Self::ReadOnly => ErrorKind::ReadOnly,
             Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
+            Self::Truncated { .. } => ErrorKind::Truncated,
             Self::RecordTooLarge { .. } => ErrorKind::RecordTooLarge,
             Self::PartlyAppended { .. } => ErrorKind::PartlyAppended,
             Self::EndMoved { .. } => ErrorKind::EndMoved,

@@ -41,7 +41,8 @@ mod topic;
 mod types;
 
 pub use broker::{
-    Broker, BrokerConfig, Ensured, SettingChange, UpkeepProblem, UpkeepReport, repair, verify,
+    AlterOptions, Broker, BrokerConfig, Ensured, SettingChange, UpkeepProblem, UpkeepReport,
+    repair, verify,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
@@ -57,8 +58,8 @@ pub use topic::{
     Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic, TopicConfig, TopicInfo,
 };
 pub use types::{
-    Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Header, HeaderIter, Offset,
-    OwnedRecord, PartitionId, ReadIsolation, Record, Start, Timestamp, TimestampError,
+    Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Epoch, Header, HeaderIter,
+    Offset, OwnedRecord, PartitionId, ReadIsolation, Record, Start, Timestamp, TimestampError,
     TimestampType, TopicPartition, WriteMode,
 };
 

@@ -8,6 +8,7 @@ use crate::topic::TopicConfig;
 use crate::types::Settings as _;
 
 use super::core::Core;
+use super::topics::AlterOptions;
 
 /// What [`Broker::ensure_topic`](crate::Broker::ensure_topic) did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl Core {
     pub(super) fn ensure(&self, name: &str, wanted: &TopicConfig) -> Result<Ensured> {
         loop {
             let mut changes = Vec::new();
-            let altered = self.alter(name, |present| {
+            let altered = self.alter(name, AlterOptions::default(), |present| {
                 changes = differences(&present, wanted);
                 wanted.clone()
             });

@@ -19,6 +19,8 @@ mod catalog;
 mod config;
 mod core;
 mod ensure;
+#[cfg(test)]
+mod keyless_tests;
 mod offsets;
 mod open;
 #[cfg(test)]
@@ -41,6 +43,7 @@ use std::sync::Arc;
 pub use config::BrokerConfig;
 pub use ensure::{Ensured, SettingChange};
 pub use repair::repair;
+pub use topics::AlterOptions;
 pub use upkeep::{UpkeepProblem, UpkeepReport};
 pub use verify::verify;
 
@@ -288,7 +291,8 @@ impl Broker {
     /// # Errors
     ///
     /// - [`Error::InvalidConfig`]: a setting is out of its bounds, or there would be fewer
-    ///   partitions.
+    ///   partitions; or the topic is to be compacted and holds records without keys, which
+    ///   compaction drops ([`Broker::alter_topic_with`] can ask for that).
     /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
     /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or one of a log that
     ///   was to be flushed, and the settings are changed all the same.
@@ -298,7 +302,39 @@ impl Broker {
         name: &str,
         change: impl FnOnce(TopicConfig) -> TopicConfig,
     ) -> Result<()> {
-        self.core.alter(name, change)
+        self.alter_topic_with(name, AlterOptions::default(), change)
+    }
+
+    /// The same with options: [`AlterOptions::drop_keyless`] allows a topic that holds records
+    /// without keys to become one that is compacted, which drops them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::alter_topic`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{AlterOptions, Broker, CleanupPolicy, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// broker.create_topic("prices", TopicConfig::default())?.append("a value without a key")?;
+    ///
+    /// let compacted = |config: TopicConfig| config.cleanup_policy(CleanupPolicy::Compact);
+    /// assert!(broker.alter_topic("prices", compacted).is_err());
+    ///
+    /// let options = AlterOptions::default().drop_keyless(true);
+    /// broker.alter_topic_with("prices", options, compacted)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alter_topic_with(
+        &self,
+        name: &str,
+        options: AlterOptions,
+        change: impl FnOnce(TopicConfig) -> TopicConfig,
+    ) -> Result<()> {
+        self.core.alter(name, options, change)
     }
 
     /// A consumer group: its members share the partitions of their topics. It is there as soon as

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::MarkKey;
 use crate::format::metadata::MetadataRecord;
 use crate::topic::{PartitionDir, TopicConfig, TopicShared};
-use crate::types::{Settings as _, TopicName};
+use crate::types::{Offset, Settings as _, TopicName};
 
 use super::core::Core;
 use super::offsets::is_reserved;
@@ -36,13 +36,21 @@ impl Core {
     pub(super) fn alter(
         &self,
         name: &str,
+        options: AlterOptions,
         change: impl FnOnce(TopicConfig) -> TopicConfig,
     ) -> Result<()> {
         self.root.check_writable()?;
         let name = user_name(name)?;
-        let before = self.root.directory.get(name.as_str())?.config();
+        let present = self.root.directory.get(name.as_str())?;
+        let before = present.config();
         let wanted = change(before.clone());
         wanted.check()?;
+        let guards_keys = !options.drop_keyless && becomes_compacted(&before, &wanted);
+        let mut checked = Vec::new();
+        if guards_keys {
+            // Here, without the lock, for it may take long.
+            check_keys(present.shared(), &mut checked)?;
+        }
         let mut catalog = self.root.catalog.lock();
         self.root.check_writable()?;
         let topic = self.root.directory.get(name.as_str())?;
@@ -61,10 +69,18 @@ impl Core {
             return Ok(());
         }
         let new = now.partitions..config.partitions;
-        let made = self.root.make_dirs(topic, new.clone());
+        let refused = if guards_keys {
+            refuse_keyless(topic, &now, &config, &mut checked)
+        } else {
+            Ok(())
+        };
+        let made = refused.and_then(|()| self.root.make_dirs(topic, new.clone()));
         if let Err(error) = made.and_then(|()| catalog.append(records)) {
             if !catalog.in_doubt() {
                 self.root.unmake_dirs(topic, new);
+            }
+            if guards_keys {
+                drop(topic.reconfigure(now.as_ref().clone()));
             }
             return Err(error);
         }
@@ -177,4 +193,64 @@ fn check_not_fewer(now: u32, wanted: u32) -> Result<()> {
         value: wanted.to_string(),
         expected: format!("at least {now}, for partitions are never taken away"),
     })
+}
+
+/// How [`Broker::alter_topic_with`](crate::Broker::alter_topic_with) changes a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlterOptions {
+    /// Also where the topic becomes one that is compacted while it holds records without keys: the
+    /// next compaction drops them. Default false: such a change is refused.
+    pub drop_keyless: bool,
+}
+
+impl AlterOptions {
+    /// Sets [`drop_keyless`](Self::drop_keyless).
+    #[must_use]
+    pub const fn drop_keyless(mut self, drop: bool) -> Self {
+        self.drop_keyless = drop;
+        self
+    }
+}
+
+fn becomes_compacted(before: &TopicConfig, wanted: &TopicConfig) -> bool {
+    wanted.cleanup_policy.compacts() && !before.cleanup_policy.compacts()
+}
+
+/// Has the logs refuse records without keys from now on, and looks once more at what was appended
+/// since they were looked at: what comes between the look and the change would be lost.
+fn refuse_keyless(
+    topic: &TopicShared,
+    now: &TopicConfig,
+    wanted: &TopicConfig,
+    checked: &mut Vec<Offset>,
+) -> Result<()> {
+    topic.reconfigure(now.clone().cleanup_policy(wanted.cleanup_policy))?;
+    check_keys(topic, checked)
+}
+
+/// An error when there is a record without a key in a topic. Begins in each partition where the
+/// last look has ended.
+fn check_keys(topic: &TopicShared, checked: &mut Vec<Offset>) -> Result<()> {
+    for partition in 0..topic.partition_count() {
+        let log = topic.log(partition)?;
+        let at = usize::try_from(partition).unwrap_or(usize::MAX);
+        let from = checked.get(at).copied().unwrap_or(0);
+        let end = log.end_offset();
+        if log.lacks_keys(from)? {
+            return Err(Error::InvalidConfig {
+                name: "cleanup.policy".to_owned(),
+                value: "compact".to_owned(),
+                expected: format!(
+                    "records with keys, for compaction drops the others, and partition {partition} \
+                     holds such: AlterOptions::drop_keyless asks for that"
+                ),
+            });
+        }
+        match checked.get_mut(at) {
+            Some(checked) => *checked = end,
+            None => checked.push(end),
+        }
+    }
+    Ok(())
 }

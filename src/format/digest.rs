@@ -13,7 +13,8 @@
 //! | 32 | 8 | newest timestamp, -1 for none |
 //! | 40 | 4 | lowest leader epoch of its batches |
 //! | 44 | 4 | highest one |
-//! | 48 | 4 | 1 when the batches follow each other without a gap, the first at the base; else 0 |
+//! | 48 | 4 | bits: 1 when the batches follow each other without a gap, the first at the base; 2 when
+//! every record has a key, 4 when one has none, neither when that is not known |
 //! | 52 | 4 | CRC-32 of the `.index` |
 //! | 56 | 4 | CRC-32 of the `.timeindex` |
 //! | 60 | 4 | how many intervals there are |
@@ -31,10 +32,10 @@
 //! base offset <= next offset; the whole, if and only if in addition the body is as long as the
 //! counts say and its CRC fits, and intervals begin at 0 and rise.
 
-use crate::types::{Offset, Position, Timestamp, to_usize};
+use crate::types::{Compression, Offset, Position, Timestamp, read_varint, read_varlong, to_usize};
 
 use super::MarkKey;
-use super::batch::BatchHeader;
+use super::batch::{BatchHeader, HEADER_LEN};
 use super::cursor::{Cursor, PutBytes as _};
 
 /// Bytes of the summary at the front.
@@ -49,6 +50,69 @@ const LETTERS: [u8; 4] = *b"OTd1";
 const INTERVAL_BYTES: u64 = 4096;
 const INTERVAL_LEN: usize = 8;
 const BLOCK_LEN: usize = 4;
+
+const DENSE: u32 = 1;
+
+/// What is known of the keys of a segment's records. Compaction keeps no record without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Nothing: an older digest, or batches that are packed.
+    Unknown,
+    /// Every record has one.
+    Everywhere,
+    /// A record has none.
+    Missing,
+}
+
+impl Keys {
+    fn bits(self) -> u32 {
+        match self {
+            Self::Unknown => 0,
+            Self::Everywhere => 2,
+            Self::Missing => 4,
+        }
+    }
+
+    fn of_bits(bits: u32) -> Self {
+        match bits & 6 {
+            2 => Self::Everywhere,
+            4 => Self::Missing,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The same and one more batch.
+    fn and(self, header: &BatchHeader, batch: &[u8]) -> Self {
+        if self == Self::Missing || header.is_control() {
+            return self;
+        }
+        let records = batch.get(HEADER_LEN..).unwrap_or_default();
+        match header.compression() {
+            Compression::None => match lacks_key(records, header.record_count) {
+                Some(true) => Self::Missing,
+                Some(false) => self,
+                None => Self::Unknown,
+            },
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Whether one of the records has no key, as far as they can be read.
+fn lacks_key(mut records: &[u8], count: u32) -> Option<bool> {
+    for _ in 0..count {
+        let (length, rest) = read_varint(records)?;
+        let (record, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        records = rest;
+        let (_attributes, record) = record.split_first()?;
+        let (_timestamp, record) = read_varlong(record)?;
+        let (_offset, record) = read_varint(record)?;
+        if read_varint(record)?.0 < 0 {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
 
 /// What a digest says of its segment as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +129,8 @@ pub(crate) struct DigestSummary {
     pub(crate) epochs: (i32, i32),
     /// The batches follow each other without a gap, and the first begins at the base offset.
     pub(crate) dense: bool,
+    /// Whether its records have keys.
+    pub(crate) keys: Keys,
     /// CRC-32 of the `.index` and of the `.timeindex`, as they were written with the digest.
     pub(crate) index_crcs: (u32, u32),
     intervals: u32,
@@ -120,13 +186,19 @@ impl DigestSummary {
         if crc != crc32fast::hash(fields.rest()) || fields.array::<4>().ok()? != LETTERS {
             return None;
         }
+        let (base_offset, next_offset) = (fields.u64().ok()?, fields.u64().ok()?);
+        let length = Position(fields.u64().ok()?);
+        let newest = Timestamp::from_millis(fields.i64().ok()?);
+        let epochs = (fields.i32().ok()?, fields.i32().ok()?);
+        let bits = fields.u32().ok()?;
         let summary = Self {
-            base_offset: fields.u64().ok()?,
-            next_offset: fields.u64().ok()?,
-            length: Position(fields.u64().ok()?),
-            newest: Timestamp::from_millis(fields.i64().ok()?),
-            epochs: (fields.i32().ok()?, fields.i32().ok()?),
-            dense: fields.u32().ok()? == 1,
+            base_offset,
+            next_offset,
+            length,
+            newest,
+            epochs,
+            dense: bits & DENSE != 0,
+            keys: Keys::of_bits(bits),
             index_crcs: (fields.u32().ok()?, fields.u32().ok()?),
             intervals: fields.u32().ok()?,
             body_crc: fields.u32().ok()?,
@@ -145,7 +217,7 @@ impl DigestSummary {
         out.put_i64(self.newest.as_millis());
         out.put_i32(self.epochs.0);
         out.put_i32(self.epochs.1);
-        out.put_u32(u32::from(self.dense));
+        out.put_u32(u32::from(self.dense) | self.keys.bits());
         out.put_u32(self.index_crcs.0);
         out.put_u32(self.index_crcs.1);
         out.put_u32(self.intervals);
@@ -267,6 +339,7 @@ impl DigestBuilder {
                 newest: Timestamp::NONE,
                 epochs: (i32::MAX, -1),
                 dense: true,
+                keys: Keys::Everywhere,
                 index_crcs: (0, 0),
                 intervals: 0,
                 body_crc: 0,
@@ -287,6 +360,7 @@ impl DigestBuilder {
             let mut builder = Self::new(known.summary.base_offset);
             builder.summary.next_offset = known.summary.next_offset;
             builder.summary.dense = known.summary.dense;
+            builder.summary.keys = known.summary.keys;
             return builder;
         }
         let length = known.summary.length.0;
@@ -341,6 +415,7 @@ impl DigestBuilder {
             summary.dense &= header.base_offset == summary.next_offset;
             summary.next_offset = next_offset;
         }
+        summary.keys = summary.keys.and(header, batch);
         summary.length = position.plus(batch.len());
         summary.newest = summary.newest.max(header.max_timestamp);
         let (lowest, highest) = summary.epochs;
@@ -448,6 +523,52 @@ mod tests {
         let mut builder = DigestBuilder::new(100);
         push(&mut builder, batches);
         builder.finish(0, (1, 2))
+    }
+
+    #[test]
+    fn a_digest_says_whether_records_have_keys_and_an_older_one_does_not() {
+        let batch = |records: &[Record<'_>], compression| {
+            let mut bytes = Vec::new();
+            let options = BatchOptions {
+                compression,
+                ..BatchOptions::default()
+            };
+            let mut builder = crate::format::BatchBuilder::new(&mut bytes, options);
+            for record in records {
+                builder.push(record).unwrap();
+            }
+            builder.finish().unwrap();
+            bytes
+        };
+        let keyed = [Record::keyed("k", "v"), Record::keyed("", "w")];
+        let one_without = [Record::keyed("k", "v"), Record::new("w")];
+        let plain = |records: &[Record<'_>]| batch(records, Compression::None);
+        let packed = batch(&keyed, Compression::Gzip);
+        let cases = [
+            (vec![], Keys::Everywhere),
+            (vec![plain(&keyed), plain(&keyed)], Keys::Everywhere),
+            (vec![plain(&keyed), plain(&one_without)], Keys::Missing),
+            (vec![plain(&keyed), packed.clone()], Keys::Unknown),
+            (vec![packed.clone(), plain(&keyed)], Keys::Unknown),
+            (
+                vec![packed, plain(&one_without), plain(&keyed)],
+                Keys::Missing,
+            ),
+        ];
+        for (batches, keys) in cases {
+            let bytes = digest(&batches).encode();
+            let summary = DigestSummary::decode(&bytes).unwrap();
+            assert_eq!((summary.keys, summary.dense), (keys, true));
+        }
+        // What versions before wrote where now the bits stand.
+        for (number, dense) in [(0, false), (1, true)] {
+            let mut bytes = digest(&[]).encode();
+            bytes[51] = number;
+            let crc = crc32fast::hash(&bytes[CRC_LEN..SUMMARY_LEN]);
+            bytes[..CRC_LEN].copy_from_slice(&crc.to_be_bytes());
+            let old = DigestSummary::decode(&bytes).unwrap();
+            assert_eq!((old.dense, old.keys), (dense, Keys::Unknown));
+        }
     }
 
     #[test]

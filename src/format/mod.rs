@@ -42,7 +42,8 @@ pub(crate) use corruption::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
-    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, PREFIX_LEN, SUMMARY_LEN, log_hash,
+    BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, Keys, PREFIX_LEN, SUMMARY_LEN,
+    log_hash,
 };
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;

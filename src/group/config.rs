@@ -112,6 +112,7 @@ impl SettingValue for Option<Start> {
             Some(Start::Latest) => "latest".to_owned(),
             Some(Start::Offset(offset)) => format!("offset:{offset}"),
             Some(Start::Time(at)) => format!("time:{}", at.as_millis()),
+            Some(Start::InEpoch { offset, epoch }) => format!("offset:{offset}@{epoch}"),
         }
     }
     fn parse(text: &str) -> Option<Self> {
@@ -121,7 +122,13 @@ impl SettingValue for Option<Start> {
             "earliest" => Some(Some(Start::Earliest)),
             "latest" => Some(Some(Start::Latest)),
             other => Some(Some(match other.split_once(':')? {
-                ("offset", number) => Start::Offset(number.parse::<Offset>().ok()?),
+                ("offset", place) => match place.split_once('@') {
+                    None => Start::Offset(place.parse::<Offset>().ok()?),
+                    Some((offset, epoch)) => Start::InEpoch {
+                        offset: offset.parse().ok()?,
+                        epoch: epoch.parse().ok()?,
+                    },
+                },
                 ("time", millis) => Start::Time(Timestamp::from_millis(millis.parse().ok()?)),
                 _ => return None,
             })),
@@ -141,6 +148,7 @@ mod tests {
             Some(Start::Earliest),
             Some(Start::Latest),
             Some(Start::Offset(7)),
+            Some(Start::from((7, 2))),
             Some(Start::Time(Timestamp::from_millis(-5))),
         ] {
             let config = ConsumerConfig::default()

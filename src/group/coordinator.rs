@@ -4,19 +4,19 @@
 //! handle on it; what it committed is in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::log::{Host, Log, OpenEvent};
-use crate::sync::Mutex;
 use crate::topic::TopicDirectory;
-use crate::types::{GroupId, PartitionId, ReadIsolation};
+use crate::types::{PartitionId, ReadIsolation};
 
 use super::group::{Group, Shared};
 use super::info::{GroupInfo, GroupPartition, MemberInfo};
 use super::membership::{MemberId, Membership};
 use super::offset_store::{Commit, OffsetLogs, OffsetStore};
 use super::partition::PartitionKey;
+use super::roster::Roster;
 use super::topics::Topics;
 use super::{ConsumerGroup, GroupState};
 
@@ -33,7 +33,7 @@ pub(crate) struct CoordinatorSource {
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     shared: Arc<Shared>,
-    groups: Mutex<BTreeMap<GroupId, Weak<Group>>>,
+    roster: Arc<Roster>,
 }
 
 impl Coordinator {
@@ -45,10 +45,11 @@ impl Coordinator {
             read_only,
         } = source;
         let store = OffsetStore::new(offsets, host.clock.clone());
-        Self {
-            shared: Shared::new(host, Topics::new(directory), store, read_only),
-            groups: Mutex::default(),
-        }
+        let shared = Shared::new(Arc::clone(&host), Topics::new(directory), store, read_only);
+        let roster = Arc::new(Roster::new(Arc::clone(&shared)));
+        let follower = Arc::downgrade(&roster);
+        host.follow(follower);
+        Self { shared, roster }
     }
 
     /// A handle on a group, which keeps the broker open. A group is there as soon as somebody asks
@@ -60,30 +61,7 @@ impl Coordinator {
     pub(crate) fn group(&self, id: &str) -> Result<ConsumerGroup> {
         self.shared.check_open()?;
         let keeper = self.shared.topics.keeper();
-        Ok(ConsumerGroup::new(self.find(id)?, keeper))
-    }
-
-    fn find(&self, id: &str) -> Result<Arc<Group>> {
-        let id = GroupId::new(id).map_err(|reason| Error::InvalidName {
-            name: id.to_owned(),
-            reason,
-        })?;
-        let mut groups = self.groups.lock();
-        if let Some(group) = groups.get(&id).and_then(Weak::upgrade) {
-            return Ok(group);
-        }
-        groups.retain(|_, group| group.strong_count() > 0);
-        let group = Group::new(id.clone(), Arc::clone(&self.shared));
-        groups.insert(id, Arc::downgrade(&group));
-        Ok(group)
-    }
-
-    fn live(&self) -> Vec<Arc<Group>> {
-        self.groups
-            .lock()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        Ok(ConsumerGroup::new(self.roster.find(id)?, keeper))
     }
 
     /// Every group that has members, has committed something or has begun to read, by id. Reads all
@@ -95,6 +73,7 @@ impl Coordinator {
     pub(crate) fn list(&self) -> Result<Vec<GroupInfo>> {
         self.shared.check_open()?;
         let with_members = self
+            .roster
             .live()
             .into_iter()
             .filter(|group| !group.look(Membership::is_empty));
@@ -106,7 +85,9 @@ impl Coordinator {
                 .iter()
                 .map(|id| id.as_ref().to_owned()),
         );
-        ids.iter().map(|id| describe(&*self.find(id)?)).collect()
+        ids.iter()
+            .map(|id| describe(&*self.roster.find(id)?))
+            .collect()
     }
 
     /// Forgets a group and everything that it has committed.
@@ -116,7 +97,7 @@ impl Coordinator {
     /// [`Error::GroupNotEmpty`], [`Error::UnknownGroup`], [`Error::ReadOnly`], [`Error::Closed`],
     /// what writing answers.
     pub(crate) fn delete(&self, id: &str) -> Result<()> {
-        let group = self.find(id)?;
+        let group = self.roster.find(id)?;
         if group.while_empty(|| self.shared.store.forget_group(id))? {
             Ok(())
         } else {
@@ -135,9 +116,7 @@ impl Coordinator {
     pub(crate) fn forget_topic(&self, name: &str) -> Result<()> {
         // Who commits now has looked whether the topic lives; who commits later will find that it
         // does not.
-        for group in self.live() {
-            group.between_commits(|| ());
-        }
+        self.roster.await_commits();
         self.shared.store.forget_topic(name)
     }
 
@@ -198,7 +177,7 @@ impl Coordinator {
         if !self.shared.close() {
             return Ok(());
         }
-        for group in self.live() {
+        for group in self.roster.live() {
             group.wake_all();
         }
         if self.shared.read_only {

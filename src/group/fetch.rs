@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::{Log, Reader};
 use crate::sync::Signal;
-use crate::types::{Offset, PartitionId, ReadIsolation, Start};
+use crate::types::{Epoch, Offset, PartitionId, ReadIsolation, Start};
 
 use super::group::Group;
 use super::partition::PartitionKey;
@@ -32,8 +32,9 @@ pub(super) struct Fetcher {
 pub(super) struct Assigned {
     pub(super) partition: PartitionKey,
     paused: bool,
-    /// What this consumer knows to be committed.
-    committed: Option<Offset>,
+    /// What this consumer knows to be committed, and the epoch of the log in which it learnt it: a
+    /// truncation may have set it back since.
+    committed: Option<(Offset, Epoch)>,
     /// Where it stands with nothing to commit: its last commit, or where it began. At any other
     /// position the member holds the partition.
     clean: Option<Offset>,
@@ -83,6 +84,10 @@ impl Drop for Watch {
 pub(super) struct Claim {
     pub(super) partition: PartitionKey,
     pub(super) offset: Offset,
+    /// The epoch of the log that the offset belongs to.
+    pub(super) epoch: Epoch,
+    /// The caller named the offset: where it was cut off, it is not to be replaced by another one.
+    pub(super) named: bool,
     pub(super) log: Log,
     pub(super) metadata: Option<Arc<str>>,
 }
@@ -93,7 +98,7 @@ struct Beginning {
     at: Start,
     /// The place that the group has got to.
     wanted: Option<Offset>,
-    committed: Option<Offset>,
+    committed: Option<(Offset, Epoch)>,
 }
 
 /// How much one poll returns.
@@ -295,10 +300,13 @@ impl Assigned {
     /// where it is committed already.
     pub(super) fn claim(&self) -> Option<Claim> {
         let source = self.source.as_ref()?;
-        let offset = source.reader.position();
-        (self.committed != Some(offset)).then(|| Claim {
+        let (offset, epoch) = (source.reader.position(), source.reader.epoch());
+        let known = self.committed == Some((offset, source.log.epoch()));
+        (!known).then(|| Claim {
             partition: self.partition.clone(),
             offset,
+            epoch,
+            named: false,
             log: source.log.clone(),
             metadata: None,
         })
@@ -311,9 +319,14 @@ impl Assigned {
     }
 
     /// Notes a commit of this member.
-    pub(super) fn set_committed(&mut self, offset: Offset) {
-        self.committed = Some(offset);
+    pub(super) fn set_committed(&mut self, offset: Offset, epoch: Epoch) {
+        self.committed = Some((offset, epoch));
         self.clean = Some(offset);
+    }
+
+    /// The epoch of the log that what was polled belongs to.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.source.as_ref().map(|source| source.reader.epoch())
     }
 
     /// Whether polls pass over it.
@@ -328,8 +341,9 @@ impl Assigned {
 
     /// The next offset that a poll will give.
     pub(super) fn position(&self, context: &Context<'_>) -> Result<Offset> {
-        if let Some(source) = &self.source {
-            return Ok(source.reader.position());
+        if let Some(Source { reader, log, .. }) = &self.source {
+            // What was cut off is read no more: the next poll goes on at the new end.
+            return Ok(reader.position().min(log.shared_end(reader.epoch())));
         }
         let Beginning { log, at, .. } = self.beginning(context)?;
         Ok(log.reader_with(at, context.isolation)?.position())
@@ -376,7 +390,7 @@ impl Assigned {
             return Ok(());
         }
         let log = context.group.shared.topics.log(&self.partition)?;
-        self.committed = self.read_commit(context)?;
+        self.committed = self.read_commit(context, &log)?;
         self.begin(context, log, to)?;
         // The member holds it: a place that was asked for is not lost to another member.
         self.clean = None;
@@ -398,6 +412,7 @@ impl Assigned {
         basket.partition_bytes = 0;
         let requested = match self.read_on(basket) {
             Err(Error::OffsetOutOfRange { requested, .. }) => requested,
+            Err(Error::Truncated { end, .. }) => return self.go_back(context, end, basket),
             other => return other,
         };
         let log = context.group.shared.topics.log(&self.partition)?;
@@ -410,13 +425,32 @@ impl Assigned {
         self.read_on(basket)
     }
 
+    /// Goes on where the log was cut off: what is appended there is read, and what the group had
+    /// committed behind it was set back.
+    fn go_back(
+        &mut self,
+        context: &Context<'_>,
+        end: Offset,
+        basket: &mut Basket<'_>,
+    ) -> Result<()> {
+        let log = context.group.shared.topics.log(&self.partition)?;
+        let at = self.near(context, &log, end)?;
+        let clean = self.clean.filter(|clean| *clean < end);
+        self.committed = self.read_commit(context, &log)?;
+        self.begin(context, log, at)?;
+        // Records from below the cut that were polled and not committed are held still.
+        self.clean = clean.or(self.clean);
+        self.read_on(basket)
+    }
+
     fn read_on(&mut self, basket: &mut Basket<'_>) -> Result<()> {
         let (name, partition) = (&self.name, self.partition.partition);
         let Some(source) = &mut self.source else {
             return Ok(());
         };
         if source.failed {
-            source.reader.seek(source.reader.position())?;
+            let place = (source.reader.position(), source.reader.epoch());
+            source.reader.seek(place)?;
             source.failed = false;
         }
         while !basket.is_full() {
@@ -475,7 +509,7 @@ impl Assigned {
     /// Where a partition is begun.
     fn beginning(&self, context: &Context<'_>) -> Result<Beginning> {
         let log = context.group.shared.topics.log(&self.partition)?;
-        let committed = self.read_commit(context)?;
+        let committed = self.read_commit(context, &log)?;
         let place = self.read_place(context)?;
         let at = match (place, context.start) {
             (Some(offset), _) | (None, Some(Start::Offset(offset))) => {
@@ -501,7 +535,7 @@ impl Assigned {
             _ if (first..=end).contains(&wanted) => Ok(Start::Offset(wanted)),
             None => Err(self.no_offset()),
             Some(_) if wanted > end => Ok(Start::Latest),
-            Some(Start::Offset(_)) => Ok(Start::Earliest),
+            Some(Start::Offset(_) | Start::InEpoch { .. }) => Ok(Start::Earliest),
             Some(start) => Ok(start),
         }
     }
@@ -528,10 +562,13 @@ impl Assigned {
         store.place(context.group.id.as_str(), &topic.name, *partition)
     }
 
-    fn read_commit(&self, context: &Context<'_>) -> Result<Option<Offset>> {
+    fn read_commit(&self, context: &Context<'_>, log: &Log) -> Result<Option<(Offset, Epoch)>> {
         let PartitionKey { topic, partition } = &self.partition;
         let store = &context.group.shared.store;
-        store.committed(context.group.id.as_str(), &topic.name, *partition)
+        // The epoch first: a truncation in between makes what is read count as unknown.
+        let epoch = log.epoch();
+        let committed = store.committed(context.group.id.as_str(), &topic.name, *partition)?;
+        Ok(committed.map(|offset| (offset, epoch)))
     }
 
     fn no_offset(&self) -> Error {

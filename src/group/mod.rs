@@ -24,6 +24,7 @@ mod membership;
 mod offset_store;
 mod partition;
 mod records;
+mod roster;
 #[cfg(test)]
 mod tests;
 mod topics;

@@ -22,7 +22,7 @@ use crate::format::{
 use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
-    Compression, Durability, END_OFFSET_MAX, Offset, Position, Record, Sabotage, Timestamp,
+    Compression, Durability, END_OFFSET_MAX, Epoch, Offset, Position, Record, Sabotage, Timestamp,
     TimestampType, to_u64, to_usize,
 };
 
@@ -119,7 +119,7 @@ pub(super) enum NextFile {
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "five facts that are true or not, and not each other's business"
+    reason = "six facts that are true or not, and not each other's business"
 )]
 pub(super) struct AppendState {
     pub(super) active: Arc<Segment>,
@@ -134,7 +134,9 @@ pub(super) struct AppendState {
     pub(super) first_timestamp: Option<Timestamp>,
     /// When the active segment was made, for records without timestamps.
     pub(super) made_at: Timestamp,
-    pub(super) leader_epoch: i32,
+    pub(super) leader_epoch: Epoch,
+    /// A truncation has moved the end back and is not over: appends wait for it.
+    pub(super) held_back: bool,
     /// Rolled, but not yet trimmed, indexed and synced; oldest first.
     pub(super) sealing: Vec<Sealing>,
     /// A name in the directory is not synced yet.
@@ -162,6 +164,7 @@ impl AppendState {
             first_timestamp: None,
             made_at: Timestamp::NONE,
             leader_epoch: 0,
+            held_back: false,
             sealing: Vec::new(),
             names_unsynced: false,
             unsynced_bytes: 0,

@@ -444,6 +444,7 @@ impl Shared {
     /// The files as a closed log leaves them: each exactly at its last entry, all synced.
     fn settle(&self, turn: &Turn<'_>) -> Result<()> {
         self.take_over_digests(turn);
+        self.save_epochs(turn)?;
         {
             let mut state = self.append.lock();
             let path = state.active.log_path();

@@ -23,6 +23,7 @@ use crate::segment::OpenFiles;
 use crate::sync::{Condvar, Mutex, OnceLock};
 use crate::types::TopicId;
 
+use super::epochs::Followers;
 use super::marks::Marks;
 use super::syncers::Syncers;
 
@@ -40,6 +41,7 @@ pub(crate) struct Host {
     owner: Owner,
     /// Of a root that is only looked at.
     listing: OnceLock<Listing>,
+    followers: OnceLock<Weak<dyn Followers>>,
 }
 
 impl Host {
@@ -69,6 +71,7 @@ impl Host {
             syncers,
             owner: Owner::here(),
             listing: OnceLock::new(),
+            followers: OnceLock::new(),
         })
     }
 
@@ -104,6 +107,16 @@ impl Host {
     /// opened.
     pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
         self.listing.get_or_init(|| Listing(Box::new(ask)));
+    }
+
+    /// Has somebody set offsets back from now on whenever the end of a log goes back.
+    pub(crate) fn follow(&self, followers: Weak<dyn Followers>) {
+        self.followers.get_or_init(|| followers);
+    }
+
+    /// Who does that, if somebody does (still).
+    pub(super) fn followers(&self) -> Option<Arc<dyn Followers>> {
+        self.followers.get().and_then(Weak::upgrade)
     }
 
     /// Whether a topic is still there, as far as anybody can tell.

@@ -20,9 +20,11 @@ mod checkpoints;
 mod compact;
 mod config;
 mod digest;
+mod epochs;
 mod flush;
 mod host;
 mod isolation;
+mod keys;
 mod life;
 mod marks;
 mod open;
@@ -53,6 +55,7 @@ pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};
 pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::log_settings;
+pub(crate) use epochs::Followers;
 pub(crate) use host::{Chore, Host, Worker};
 pub(crate) use marks::Marks;
 pub(crate) use open::{LogSource, OpenMode};
@@ -77,13 +80,14 @@ pub(crate) use verify::{
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::sync::{
-    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, deadline,
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal};
+use crate::types::{
+    Offset, ReadIsolation, Record, Settings as _, Start, Timestamp, TopicPartition,
 };
-use crate::types::{Offset, ReadIsolation, Record, Settings as _, Start, Timestamp};
 
 use append::{AppendState, HotSettings, How};
 use digest::Digesting;
+use epochs::Epochs;
 use flush::TurnState;
 use isolation::Filter;
 use life::LifeCell;
@@ -145,6 +149,7 @@ pub(crate) struct Shared {
     shown: AtomicU64,
     /// Two for each truncation, so that no reader serves what it read before one (`view.rs`).
     truncations: AtomicU64,
+    epochs: RwLock<Epochs>,
     turn: Mutex<TurnState>,
     turn_over: Condvar,
     /// What the flusher was asked for and has not begun.
@@ -244,10 +249,15 @@ impl Log {
             (OpenMode::Read, Some(root)) => open_outside(host, &root, &source, &config)?,
             _ => open::open(host, source, config, mode)?,
         };
-        Ok(Self {
+        Ok(Self::unkept(shared))
+    }
+
+    /// Makes a handle that closes nothing.
+    fn unkept(shared: Arc<Shared>) -> Self {
+        Self {
             shared,
             _keeper: None,
-        })
+        }
     }
 
     /// Makes a handle that closes the log when its last clone goes.
@@ -273,8 +283,8 @@ impl Log {
     /// Appends a record and gives its offset.
     ///
     /// When this returns, readers see the record and it survives what the log's
-    /// [`Durability`](crate::Durability) says. Appends of several threads get their offsets in some
-    /// order, each once. Allocates nothing in steady state.
+    /// [`Durability`] says. Appends of several threads get their offsets in some order, each once.
+    /// Allocates nothing in steady state.
     ///
     /// # Errors
     ///
@@ -312,8 +322,8 @@ impl Log {
     /// one: what every scheme of optimistic concurrency is built on. Otherwise as [`Log::append`].
     ///
     /// The end is compared under the lock that every append takes, so it costs nothing, and under
-    /// [`Durability::Always`](crate::Durability::Always) many threads still share their syncs. It
-    /// is compared with [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`], wait for the
+    /// [`Durability::Always`] many threads still share their syncs. It is compared with
+    /// [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`], wait for the
     /// record before `end` with [`Log::wait_for`], look at what is new, decide, and try again.
     ///
     /// # Errors
@@ -462,8 +472,8 @@ impl Log {
     }
 
     /// Readers see the records below this offset: the flushed ones under
-    /// [`Durability::Always`](crate::Durability::Always), so that nobody acts on a record that a
-    /// power cut could take back, and all of them otherwise.
+    /// [`Durability::Always`], so that nobody acts on a record that a power cut could take back,
+    /// and all of them otherwise.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
         self.shared.high_watermark()
@@ -482,18 +492,7 @@ impl Log {
         if self.high_watermark() > offset {
             return Ok(true);
         }
-        let until = deadline(shared.host.clock.instant(), timeout);
-        let mut ticket = shared.signal.ticket();
-        shared.let_appends_see();
-        loop {
-            if self.high_watermark() > offset {
-                return Ok(true);
-            }
-            shared.life.can_confirm()?;
-            if !ticket.wait_until(until) {
-                return Ok(self.high_watermark() > offset);
-            }
-        }
+        shared.wait_for(offset, timeout, || false)
     }
 
     /// Drops the records below an offset: Kafka's `DeleteRecords`. The new start is durable before
@@ -508,13 +507,19 @@ impl Log {
         self.here()?.truncate_prefix(new_start)
     }
 
-    /// Drops the newest records, from an offset on; their offsets are given out again. It is
-    /// durable when this returns, and a crash in between leaves the log as before or after.
+    /// Drops the newest records, from an offset on; their offsets are given out again, in a higher
+    /// [`epoch`](Self::epoch). It is durable when this returns, and a crash in between leaves the
+    /// log as before or after.
+    ///
+    /// In a broker, what groups have committed behind the new end is set back to it, durably,
+    /// before anything is appended there, and members go on at the new end. A reader that stands
+    /// behind it gets [`Error::Truncated`].
     ///
     /// # Errors
     ///
     /// [`Error::OffsetOutOfRange`] below the start or above the end; [`Error::ReadOnly`],
-    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]; what reading the
+    /// commits of a broker's groups returns, with nothing changed.
     pub fn truncate(&self, new_end: Offset) -> Result<()> {
         self.here()?.truncate(new_end)
     }
@@ -545,11 +550,27 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidConfig`]: the log is not one that is compacted.
+    /// - [`Error::InvalidConfig`]: the log is not one that is compacted; or, in a log that stands
+    ///   alone, there are records without keys, which compaction drops:
+    ///   [`compact_dropping_keyless`](Self::compact_dropping_keyless) asks for that. (For a topic
+    ///   [`Broker::alter_topic`](crate::Broker::alter_topic) has asked.)
     /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
     ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
     ///   there still is.
     pub fn compact(&self) -> Result<CompactionReport> {
+        let shared = self.here()?;
+        if !shared.managed && shared.config().cleanup_policy.compacts() {
+            shared.check_keys()?;
+        }
+        shared.compact()
+    }
+
+    /// The same, also where records without keys are there: they are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact), but for the refusal of records without keys.
+    pub fn compact_dropping_keyless(&self) -> Result<CompactionReport> {
         self.here()?.compact()
     }
 
@@ -609,6 +630,11 @@ impl Log {
     /// Closes a log of a broker.
     pub(crate) fn close_managed(&self) -> Result<()> {
         self.shared.close()
+    }
+
+    /// The partition that this log is, where it belongs to a topic.
+    pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
+        self.shared.topic_partition()
     }
 
     /// The error for an offset that cannot be read.

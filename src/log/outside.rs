@@ -292,6 +292,7 @@ impl Shared {
             (Arc::clone(&state.active), state.end)
         };
         let sealed = found.segments.read().sealed().to_vec();
+        std::mem::swap(&mut *self.epochs.write(), &mut *found.epochs.write());
         let mut state = self.append.lock();
         state.active = Arc::clone(&active);
         state.end = end;

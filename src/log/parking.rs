@@ -29,7 +29,7 @@ impl Shared {
         let state = self.append.lock();
         // With the lock held: a close that begins after this syncs what is written here.
         self.life.can_append()?;
-        if state.writer.is_some() {
+        if state.writer.is_some() && !state.held_back {
             return Ok(state);
         }
         drop(state);
@@ -39,9 +39,16 @@ impl Shared {
     #[cold]
     fn lock_with_room(&self) -> Result<MutexGuard<'_, AppendState>> {
         self.host.files.make_room();
-        let state = self.append.lock();
-        self.life.can_append()?;
-        Ok(state)
+        loop {
+            let state = self.append.lock();
+            self.life.can_append()?;
+            if !state.held_back {
+                return Ok(state);
+            }
+            drop(state);
+            // The truncation has it.
+            drop(self.layout.lock());
+        }
     }
 
     /// Closes the files of a log that nothing was appended to since this was called last, and gives

@@ -21,7 +21,7 @@ use crate::disk::{File, Owner};
 use crate::error::{Error, Result};
 use crate::format::{DecodeError, DirName, LogRecord, OwnedRecords, RecordBatch, record_at};
 use crate::segment::{BatchCursor, RawBatch, Segment, SegmentFile, Stop};
-use crate::types::{Compression, Offset, Position, Start, TopicPartition, to_usize};
+use crate::types::{Compression, Epoch, Offset, Position, Start, TopicPartition, to_usize};
 
 use super::isolation::Filter;
 use super::{Log, Shared};
@@ -84,6 +84,8 @@ struct Place {
     pinned: Option<Arc<File>>,
     cursor: BatchCursor,
     truncations: u64,
+    /// The newest epoch of that time: what was read until then is what stands below the place.
+    epoch: Epoch,
     /// The place comes from an index, for this offset, and no batch was read from it yet.
     guessed: Option<Offset>,
 }
@@ -109,11 +111,20 @@ impl Reader {
         self.position
     }
 
-    /// Goes to another place.
+    /// The epoch that goes with [`Reader::position`]: kept together, the two say whether the
+    /// records below the position are still the same ([`Log::reader_from`]).
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.place.epoch
+    }
+
+    /// Goes to another place. With `(offset, epoch)` it is one that was learnt in that epoch, and
+    /// is checked.
     ///
     /// # Errors
     ///
-    /// As [`Log::reader`]; the reader then stays where it was.
+    /// As [`Log::reader`], and [`Error::Truncated`] as [`Log::reader_from`]; the reader then stays
+    /// where it was.
     pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
         let (position, place) = self.log.here()?.begin(to.into(), &self.filter)?;
         self.place = place;
@@ -129,6 +140,8 @@ impl Reader {
     /// # Errors
     ///
     /// As [`Log::wait_for`]; and after an error of reading the same error, until [`Reader::seek`].
+    /// When a truncation cuts off what lies below the position it returns true, and the next read
+    /// says so.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -137,7 +150,13 @@ impl Reader {
             // Nothing comes any more, but whoever waits is told when the log closes.
             return self.log.wait_for(Offset::MAX, timeout);
         }
-        self.log.wait_for(self.position, timeout)
+        let shared = self.log.here()?;
+        if shared.high_watermark() > self.position {
+            return Ok(true);
+        }
+        // What was cut off below the position is reported by the next read.
+        let is_cut = || shared.check_epoch(self.position, self.place.epoch).is_err();
+        shared.wait_for(self.position, timeout, is_cut)
     }
 
     /// The batch that holds [`Reader::position`], or the next one; `None` at the high watermark.
@@ -147,8 +166,9 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// - [`Error::OffsetOutOfRange`]: the position fell below the start of the log, or a
-    ///   truncation put the end below it.
+    /// - [`Error::OffsetOutOfRange`]: the position fell below the start of the log.
+    /// - [`Error::Truncated`]: a truncation put the end below the position, whatever was appended
+    ///   since. Other records in the place of those that were read are never returned in silence.
     /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::Io`], [`Error::Closed`].
     ///
     /// It answers the same error again until [`Reader::seek`].
@@ -244,7 +264,7 @@ impl Place {
         loop {
             shared.life.can_read()?;
             if shared.is_truncated_since(self.truncations) {
-                *self = shared.locate(position)?;
+                *self = shared.locate_again(position, self.epoch)?;
             }
             let high_watermark = shared.high_watermark().min(end_offset);
             if position >= high_watermark {
@@ -299,7 +319,7 @@ impl Place {
         }
         if self.segment.is_gone() {
             // Segments were dropped or merged meanwhile.
-            *self = shared.locate(position.max(self.cursor.floor()))?;
+            *self = shared.locate_again(position.max(self.cursor.floor()), self.epoch)?;
             return Ok(true);
         }
         shared.host.files.make_room();
@@ -356,7 +376,7 @@ impl Place {
     fn look_again(&mut self, shared: &Shared, position: Offset, error: Error) -> Result<()> {
         let replaced = self.segment.is_gone() || shared.is_truncated_since(self.truncations);
         shared.doubt(error, replaced)?;
-        *self = shared.locate(position)?;
+        *self = shared.locate_again(position, self.epoch)?;
         Ok(())
     }
 }
@@ -380,11 +400,15 @@ fn fits(raw: &RawBatch, wanted: Offset) -> bool {
 impl Shared {
     /// Where a reader begins.
     fn begin(&self, from: Start, filter: &Filter) -> Result<(Offset, Place)> {
+        let named = matches!(from, Start::Offset(_) | Start::InEpoch { .. });
         loop {
+            let truncations = self.truncation_count();
             let position = self.resolve(from, filter)?;
             match self.locate(position) {
                 // The start of the log moved on between the two.
-                Err(Error::OffsetOutOfRange { .. }) if !matches!(from, Start::Offset(_)) => {}
+                Err(Error::OffsetOutOfRange { .. }) if !named => {}
+                // The end went back between the two.
+                Ok(place) if place.truncations != truncations => {}
                 place => return Ok((position, place?)),
             }
         }
@@ -398,6 +422,12 @@ impl Shared {
             Start::Latest => Ok(self.high_watermark().min(filter.end())),
             Start::Offset(offset) => {
                 self.check_not_below_start(offset)?;
+                self.check_not_past_end(offset)?;
+                Ok(offset)
+            }
+            Start::InEpoch { offset, epoch } => {
+                self.check_not_below_start(offset)?;
+                self.check_epoch(offset, epoch)?;
                 self.check_not_past_end(offset)?;
                 Ok(offset)
             }
@@ -455,6 +485,10 @@ impl Shared {
         self.host.files.make_room();
         loop {
             let truncations = self.truncation_count();
+            let epoch = self.epochs.read().newest();
+            if self.is_truncated_since(truncations) {
+                continue;
+            }
             let segment = Arc::clone(self.segments.read().floor(offset));
             match self.open_at(&segment, offset) {
                 Ok((file, cursor)) => {
@@ -465,6 +499,7 @@ impl Shared {
                         pinned: self.life.is_read_only().then_some(file),
                         cursor,
                         truncations,
+                        epoch,
                         guessed,
                     });
                 }
@@ -472,6 +507,18 @@ impl Shared {
                     let truncated = self.is_truncated_since(truncations);
                     self.doubt(error, truncated || segment.is_gone())?;
                 }
+            }
+        }
+    }
+
+    /// The same for a reader that has come as far as an offset in an epoch.
+    #[cold]
+    fn locate_again(&self, offset: Offset, epoch: Epoch) -> Result<Place> {
+        loop {
+            let mut place = self.locate(offset)?;
+            place.epoch = self.check_epoch(offset, epoch)?;
+            if !self.is_truncated_since(place.truncations) {
+                return Ok(place);
             }
         }
     }

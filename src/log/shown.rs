@@ -6,9 +6,10 @@
 //! 1. A high watermark never goes back except by a truncation, also when the durability changes.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::error::Result;
-use crate::sync::{Ordering, Signal};
+use crate::sync::{Ordering, Signal, deadline};
 use crate::types::{Durability, Offset, Sabotage};
 
 use super::{LogConfig, SegmentInfo, Shared};
@@ -71,6 +72,28 @@ impl Shared {
         // A log that was `Always` shows everything now.
         self.raise();
         flushed
+    }
+
+    /// Waits until readers see the record at an offset (true), the time is over (false), or it
+    /// makes no sense to wait any more (true).
+    pub(super) fn wait_for(
+        &self,
+        offset: Offset,
+        timeout: Duration,
+        is_over: impl Fn() -> bool,
+    ) -> Result<bool> {
+        let until = deadline(self.host.clock.instant(), timeout);
+        let mut ticket = self.signal.ticket();
+        self.let_appends_see();
+        loop {
+            if self.high_watermark() > offset || is_over() {
+                return Ok(true);
+            }
+            self.life.can_confirm()?;
+            if !ticket.wait_until(until) {
+                return Ok(self.high_watermark() > offset || is_over());
+            }
+        }
     }
 
     /// Wakes everybody who waits for this log.

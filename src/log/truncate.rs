@@ -8,21 +8,24 @@
 //!    it is cut off: the log is as before or as after.
 //! 3. A batch that is cut in two is put back with the records that stay; it keeps its offsets and
 //!    timestamps.
+//! 4. The offsets behind a truncation are given out again only when the new epoch is durable, and
+//!    every commit that lay behind the new end was set back durably.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Access, Dir, Disk, File};
+use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
 use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering};
 use crate::types::{Offset, Position, Sabotage};
 
-use super::Shared;
 use super::append::AppendState;
+use super::epochs::Followers;
 use super::flush::Turn;
 use super::producers::remove_snapshots_above;
+use super::{Log, Shared};
 
 /// Held by whoever removes or replaces segments.
 pub(super) struct Layout<'a> {
@@ -102,17 +105,46 @@ impl Shared {
     /// Drops what lies at or above an offset.
     pub(super) fn truncate(&self, new_end: Offset) -> Result<()> {
         let _layout = self.lock_layout()?;
+        let followers = self.host.followers().filter(|_| self.is_followed());
+        if let Some(followers) = followers.as_ref().filter(|_| new_end < self.end_offset()) {
+            // Whatever can be known to be in the way is found while there is a way back.
+            followers.check()?;
+        }
         let turn = self.take_turn_to_change()?;
-        let mut state = self.lock_sealed(&turn)?;
+        if !self.cut_off(&turn, new_end)? {
+            return Ok(());
+        }
+        // Without the turn: whoever commits now may wait for it.
+        drop(turn);
+        if let Err(error) = self.conclude(new_end, followers.as_deref()) {
+            // Half-way: what is on disk is finished by the next opening, and would then take what
+            // was appended meanwhile.
+            let path = self.dir.join(file_name::TRUNCATE);
+            return Err(self.halted(path, &error));
+        }
+        self.append.lock().held_back = false;
+        self.raise();
+        Ok(())
+    }
+
+    /// Whether groups may have a place in it: in every partition that users see.
+    fn is_followed(&self) -> bool {
+        let of = self.topic_partition();
+        of.is_some_and(|of| !of.topic.starts_with("__"))
+    }
+
+    /// Cuts off what lies at or above an offset, and has appends wait from then on (I4); false when
+    /// there is nothing there.
+    fn cut_off(&self, turn: &Turn<'_>, new_end: Offset) -> Result<bool> {
+        let mut state = self.lock_sealed(turn)?;
         if new_end < self.start_offset() || new_end > state.end {
             return Err(self.out_of_range(new_end));
         }
         if new_end == state.end {
-            return Ok(());
+            return Ok(false);
         }
         let intent = self.plan(&state, new_end)?;
         // What is not there once the intent is written would leave the log half-way.
-        let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?;
         let file = self.file_to_cut(&state, &intent)?;
         self.forget_digest(&intent)?;
         self.write_intent(&intent)?;
@@ -123,17 +155,16 @@ impl Shared {
             // Counted before the first byte goes, or a reader would take a file that became
             // shorter for a damaged one; and after the last, when there is something to read.
             let _cutting = self.begin_cutting();
+            state.held_back = true;
+            let mut epochs = self.epochs.write();
+            epochs.raise(new_end, self.start_offset());
+            state.leader_epoch = epochs.newest();
+            drop(epochs);
             self.cut_to(&mut state, &intent, file)
         };
         drop(state);
-        if let Err(error) = cut.and_then(|()| self.conclude(&turn, new_end, &dir)) {
-            // Half-way: what is on disk is finished by the next opening, and would then take what
-            // was appended meanwhile.
-            let path = self.dir.join(file_name::TRUNCATE);
-            return Err(self.halted(path, &error));
-        }
-        self.raise();
-        Ok(())
+        cut.map_err(|error| self.halted(self.dir.join(file_name::TRUNCATE), &error))?;
+        Ok(true)
     }
 
     /// The append lock, with everything synced that was appended when this was called, and no
@@ -172,14 +203,20 @@ impl Shared {
         Err(self.poisoned(path, cause))
     }
 
-    /// Makes the truncation durable and forgets the intent.
-    fn conclude(&self, turn: &Turn<'_>, new_end: Offset, dir: &Dir) -> Result<()> {
+    /// Makes the truncation durable, and what follows from it, and forgets the intent (I4).
+    fn conclude(&self, new_end: Offset, followers: Option<&dyn Followers>) -> Result<()> {
+        let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?;
+        if let Some((followers, shared)) = followers.zip(self.me.upgrade()) {
+            followers.set_back(&Log::unkept(shared))?;
+        }
+        let turn = &self.take_turn()?;
+        self.save_epochs(turn)?;
         // What is appended from here on was never compacted.
         self.write_mark(turn, |mark| {
             mark.cleaned_offset = mark.cleaned_offset.min(new_end);
         })?;
         let path = self.dir.join(file_name::TRUNCATE);
-        self.sync_all_in(turn, dir)?;
+        self.sync_all_in(turn, &dir)?;
         self.settle_mark(turn)?;
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Offset, Timestamp};
+use super::{Epoch, Offset, Timestamp};
 
 /// Where reading begins.
 ///
@@ -20,6 +20,22 @@ pub enum Start {
     /// The first record whose timestamp is at or after this one; the next record to come when
     /// there is none.
     Time(Timestamp),
+    /// The record with an offset that was learnt in an epoch, if it is still that record:
+    /// [`Error::Truncated`](crate::Error::Truncated) where a truncation or a crash has cut it off
+    /// since, also when its offset was given out again.
+    InEpoch {
+        /// The offset.
+        offset: Offset,
+        /// The epoch that went with it: [`Reader::epoch`](crate::Reader::epoch). Kafka's "unknown",
+        /// a negative one, is not checked.
+        epoch: Epoch,
+    },
+}
+
+impl From<(Offset, Epoch)> for Start {
+    fn from((offset, epoch): (Offset, Epoch)) -> Self {
+        Self::InEpoch { offset, epoch }
+    }
 }
 
 impl From<Offset> for Start {

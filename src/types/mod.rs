@@ -24,7 +24,7 @@ pub use choice::{
 };
 pub(crate) use names::{GroupId, TopicId, TopicName};
 pub(crate) use offset::{END_OFFSET_MAX, Position, to_u64, to_usize};
-pub use offset::{Offset, PartitionId};
+pub use offset::{Epoch, Offset, PartitionId};
 pub use owned_record::OwnedRecord;
 pub(crate) use record::{EncodedHeaders, RecordTime, decode_header};
 pub use record::{Header, HeaderIter, Record};

@@ -10,6 +10,15 @@
 #[doc(alias = "LEO")]
 pub type Offset = u64;
 
+/// The epoch of a log: how often its end has moved back, or may have, so that the offsets behind it
+/// were given out again. Kafka's leader epoch, which every batch carries.
+///
+/// It starts at 0, never decreases, and rises when a log is truncated and when it is opened after
+/// anything but a clean close. An offset together with its epoch names a record for good: see
+/// [`Log::reader_from`](crate::Log::reader_from).
+#[doc(alias = "leader_epoch")]
+pub type Epoch = i32;
+
 /// No log ends above this offset: Kafka stores offsets in 64 bits with a sign, and the end is one
 /// past the last record's.
 pub(crate) const END_OFFSET_MAX: Offset = i64::MAX.cast_unsigned();

@@ -55,6 +55,8 @@ impl Consumer {
     ///
     /// - [`Error::UnknownPartition`]: the member does not have this partition.
     /// - [`Error::OffsetOutOfRange`]: the offset is past the end of the partition.
+    /// - [`Error::Truncated`]: the partition was truncated below the offset since this member
+    ///   polled it; the next poll goes on at the new end.
     /// - [`Error::Fenced`]: another member has taken the partition since this member's last poll,
     ///   which had returned nothing from it.
     /// - As [`commit`](Self::commit).
@@ -81,12 +83,12 @@ impl Consumer {
         let mut owned = self.fetcher.iter();
         let owned = owned.find(|assigned| names(&assigned.partition));
         let claim = match owned {
-            Some(assigned) => Claim {
-                partition: assigned.partition.clone(),
-                offset: next,
-                log: self.group.shared.topics.log(&assigned.partition)?,
-                metadata: None,
-            },
+            Some(assigned) => {
+                let log = self.group.shared.topics.log(&assigned.partition)?;
+                let mut claim = Claim::at(assigned.partition.clone(), next, log);
+                claim.epoch = assigned.epoch().unwrap_or(claim.epoch);
+                claim
+            }
             None => match self.let_go.iter().find(|claim| names(&claim.partition)) {
                 Some(claim) => claim.clone(),
                 None => return Err(not_assigned(topic, partition)),
@@ -102,6 +104,7 @@ impl Consumer {
         let owned = usize::from(owned.is_some());
         let claim = Claim {
             offset: next,
+            named: true,
             metadata: (!metadata.is_empty()).then(|| Arc::from(metadata)),
             ..claim
         };
@@ -116,29 +119,29 @@ impl Consumer {
         }
         self.flush_claims(claims)?;
         let topics = &group.shared.topics;
+        let mut done = BTreeMap::new();
         group.commit(&self.seat, |store| {
             let mut commits = Vec::with_capacity(claims.len());
             for (at, claim) in claims.iter().enumerate() {
                 let PartitionKey { topic, partition } = &claim.partition;
+                let commit = claim.commit()?;
+                let epoch = claim.log.epoch();
+                done.insert(&claim.partition, (commit.offset, epoch));
                 let may = if at < owned {
                     // What another member has taken has nothing to commit: see `membership` (I3).
                     group.owns(self.seat.id, &claim.partition)
                 } else {
-                    store.place(group.id.as_str(), &topic.name, *partition)? < Some(claim.offset)
+                    store.place(group.id.as_str(), &topic.name, *partition)? < Some(commit.offset)
                 };
                 if may && topics.lives(topic) {
-                    commits.push(claim.commit());
+                    commits.push(commit);
                 }
             }
             Ok(commits)
         })?;
-        let done: BTreeMap<_, _> = claims
-            .iter()
-            .map(|claim| (&claim.partition, claim.offset))
-            .collect();
         for assigned in self.fetcher.iter_mut() {
-            if let Some(offset) = done.get(&assigned.partition) {
-                assigned.set_committed(*offset);
+            if let Some((offset, epoch)) = done.get(&assigned.partition) {
+                assigned.set_committed(*offset, *epoch);
             }
         }
         self.group.hold(self.seat.id, &self.fetcher.changed_holds());
@@ -214,7 +217,7 @@ impl Consumer {
                     let PartitionKey { topic, partition } = &claim.partition;
                     let place = store.place(group.id.as_str(), &topic.name, *partition)?;
                     if place.is_none() && group.shared.topics.lives(topic) {
-                        notes.push(claim.commit().into_note());
+                        notes.push(claim.commit()?.into_note());
                     }
                 }
                 Ok(notes)
@@ -254,7 +257,9 @@ impl Consumer {
                     let Ok(reader) = log.reader_with(start, self.config.isolation_level) else {
                         continue;
                     };
-                    claims.push(Claim::at(partition, reader.position(), log));
+                    let mut claim = Claim::at(partition, reader.position(), log);
+                    claim.epoch = reader.epoch();
+                    claims.push(claim);
                 }
             }
         }
@@ -302,17 +307,24 @@ impl Claim {
         Self {
             partition,
             offset,
+            epoch: log.epoch(),
+            named: false,
             log,
             metadata: None,
         }
     }
 
-    fn commit(&self) -> Commit {
-        Commit {
+    /// What to commit: where the log was cut off below the offset, the place of the cut. To be
+    /// called when nobody else commits, so that a truncation that comes later finds the commit.
+    fn commit(&self) -> Result<Commit> {
+        if self.named {
+            self.log.check_epoch(self.offset, self.epoch)?;
+        }
+        Ok(Commit {
             topic: Arc::clone(&self.partition.topic.name),
             partition: self.partition.partition,
-            offset: self.offset,
+            offset: self.offset.min(self.log.shared_end(self.epoch)),
             metadata: self.metadata.clone(),
-        }
+        })
     }
 }

@@ -252,6 +252,56 @@ fn a_topic_that_comes_while_the_group_lives_is_read_from_its_start() {
 }
 
 #[test]
+fn with_latest_nothing_is_passed_over_while_a_partition_changes_hands() {
+    let root = Root::new();
+    let topic = root.topic("t", 2);
+    fill(&topic, 2);
+    let group = root.group("g");
+    let mut first = join(&group, latest());
+    assert_eq!(changes(&mut first), (vec![], vec![0, 1]));
+    let mut second = join(&group, latest());
+    assert_eq!(
+        changes(&mut second),
+        (vec![], vec![1]),
+        "it had nothing of it"
+    );
+    fill(&topic, 1);
+    assert_eq!(places(second.poll(NOW).unwrap()), [(1, 2)]);
+    // It dies with what it polled, and more comes before the other one gets the partition.
+    drop(second);
+    fill_partition(&topic, 1);
+    assert_eq!(changes(&mut first), (vec![1], vec![1]));
+    let mut seen = Vec::new();
+    first.rewind().unwrap();
+    while seen.len() < 3 {
+        let polled = places(first.poll(NOW).unwrap());
+        assert!(!polled.is_empty(), "{seen:?}");
+        seen.extend(polled);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [(0, 2), (1, 2), (1, 3)]);
+}
+
+#[test]
+fn with_latest_a_partition_that_is_added_to_a_living_group_is_read_from_its_start() {
+    let root = Root::new();
+    let topic = root.topic("t", 1);
+    fill(&topic, 2);
+    let mut member = join(&root.group("g"), latest());
+    assert!(member.poll(NOW).unwrap().is_empty());
+    topic.shared().make_dirs(1..3).unwrap();
+    let config = topic.config().partitions(3);
+    topic.shared().reconfigure(config).unwrap();
+    root.directory.tell();
+    fill_partition(&topic, 1);
+    fill_partition(&topic, 2);
+    // It dies before it has looked, and another one comes.
+    drop(member);
+    let mut next = join(&root.group("g"), latest());
+    assert_eq!(places(next.poll(NOW).unwrap()), [(1, 0), (2, 0)]);
+}
+
+#[test]
 fn what_was_gone_before_it_was_read_is_counted_and_reported() {
     let root = Root::new();
     let topic = root.topic_with("t", TopicConfig::default().segment_bytes(1024));

@@ -5,6 +5,7 @@ mod commits;
 mod histories;
 mod reading;
 mod rebalance;
+mod truncation;
 
 use std::path::Path;
 use std::sync::Arc;

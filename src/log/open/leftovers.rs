@@ -235,6 +235,7 @@ impl Opening<'_> {
             });
         }
         self.report.clean = false;
+        self.cut = true;
         self.report.events.push(OpenEvent::LeftoverSettled { path });
         Ok(())
     }

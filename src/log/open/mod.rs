@@ -23,15 +23,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File, Lock, is_no_such_file};
+use crate::disk::{Access, Disk, File, Lock};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Corruption, IndexWritten, Mark, MarkKey, checkpoint, file_name};
+use crate::format::{Corruption, IndexWritten, Mark, MarkKey, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::{AppendState, HotSettings};
 use super::digest::Digesting;
+use super::epochs::Epochs;
 use super::flush::TurnState;
 use super::life::LifeCell;
 use super::quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
@@ -89,8 +90,10 @@ pub(super) struct Opening<'a> {
     pub(super) undigested: Vec<Arc<Segment>>,
     /// Valid batches behind a hole are refused instead of being set aside.
     pub(super) strict: bool,
-    /// The latest leader epoch of the log: new batches carry it.
-    leader_epoch: i32,
+    /// What its file says of its epochs, if it says something.
+    epochs: Option<Epochs>,
+    /// Something was cut off.
+    pub(super) cut: bool,
     /// Segments of a swap that was cut off, open, for they have other names: of a log that only
     /// looks.
     pub(super) swapped: BTreeMap<Offset, Arc<File>>,
@@ -137,7 +140,8 @@ impl<'a> Opening<'a> {
             judged: None,
             undigested: Vec::new(),
             strict: false,
-            leader_epoch: latest_epoch(&host.disk, dir)?,
+            epochs: Epochs::read(&host.disk, dir)?,
+            cut: false,
             swapped: BTreeMap::new(),
             report: OpenReport {
                 clean: true,
@@ -364,6 +368,7 @@ impl Opening<'_> {
             self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);
         }
         self.report.clean = false;
+        self.cut |= !reserved;
         // Durably, before the cut: a file that is shorter than its digest says counts as damaged.
         if segment.drop_digest_above(self.disk(), scanned.end)? {
             self.disk().sync_dir(&self.dir).at(&self.dir, "sync")?;
@@ -406,6 +411,7 @@ impl Opening<'_> {
         }
         for segment in gone {
             self.report.clean = false;
+            self.cut = true;
             let bytes = segment.end().0;
             segment.close_file();
             if bytes == 0 {
@@ -444,36 +450,68 @@ impl Opening<'_> {
     }
 
     /// A mark that does not fit is forgotten, but for its number: the next one must win.
-    fn mark_to_go_on_from(&self, key: MarkKey) -> Mark {
+    fn mark_to_go_on_from(&self, key: MarkKey, start: Offset) -> Mark {
         let found = self.host.marks.find(key);
         let sequence = found.map_or(0, |mark| mark.sequence);
         let unmarked = Mark {
             key,
             sequence,
+            // Where a log without a mark begins is noted with its first one: a mark that says 0
+            // would make the missing front look like damage.
+            log_start_offset: start,
             ..Mark::default()
         };
         self.mark.unwrap_or(unmarked)
     }
 
+    /// The epochs of the log, a new one where the end may have gone back.
+    fn find_epochs(
+        &mut self,
+        segments: &[Arc<Segment>],
+        tail: &Tail,
+        range: Range<Offset>,
+    ) -> Result<Epochs> {
+        let mut last = tail.scanned.leader_epoch;
+        if let Some(before) = segments.iter().rev().nth(1).filter(|_| last < 0) {
+            let digest = before.digest_summary(self.disk());
+            last = digest.map_or(last, |digest| digest.epochs.1);
+        }
+        let mut epochs = self.epochs.take().unwrap_or_default();
+        if last > epochs.newest() {
+            epochs = Epochs::of_batches(self.host, segments)?;
+        }
+        let empty = range.end == 0 && tail.scanned.end == Position::ZERO;
+        let went_well = match self.mark {
+            // What a broker closed cleanly is all there.
+            Some(mark) => self.report.clean || mark.by_broker,
+            None => empty,
+        };
+        if self.writes() && (self.cut || !went_well) {
+            epochs.raise(range.end, range.start);
+        }
+        Ok(epochs)
+    }
+
     /// Puts the pieces together.
     fn finish(
-        self,
+        mut self,
         host: &Arc<Host>,
         source: LogSource,
         config: LogConfig,
         mut segments: Vec<Arc<Segment>>,
         tail: Tail,
     ) -> Result<Arc<Shared>> {
+        let end = self.end_of(&tail.active, &tail.scanned);
+        let first = segments.first().unwrap_or(&tail.active).base_offset();
+        let noted_start = self.mark.map_or(0, |mark| mark.log_start_offset);
+        let start = noted_start.max(first).min(end);
+        let epochs = self.find_epochs(&segments, &tail, start..end)?;
         let Tail {
             active,
             scanned,
             index_written,
         } = tail;
         segments.pop();
-        let end = self.end_of(&active, &scanned);
-        let first = segments.first().unwrap_or(&active).base_offset();
-        let noted_start = self.mark.map_or(0, |mark| mark.log_start_offset);
-        let start = noted_start.max(first).min(end);
         active.publish(scanned.end, end);
         active.set_index(scanned.index, scanned.newest);
         active.set_grows(true);
@@ -484,16 +522,11 @@ impl Opening<'_> {
             progress: scanned.progress,
             index_written,
             made_at: host.clock.now(),
-            leader_epoch: self.leader_epoch,
+            leader_epoch: epochs.newest(),
             names_unsynced: true,
             ..AppendState::at_end(Arc::clone(&active), end)
         };
-        let mut mark = self.mark_to_go_on_from(source.mark_key);
-        if self.mark.is_none() {
-            // Where a log without a mark begins is noted with its first one: a mark that says 0
-            // would make the missing front look like damage.
-            mark.log_start_offset = start;
-        }
+        let mark = self.mark_to_go_on_from(source.mark_key, start);
         let clean = self.report.clean && self.mark.is_some();
         let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
@@ -511,6 +544,7 @@ impl Opening<'_> {
             flushed: AtomicU64::new(end),
             shown: AtomicU64::new(0),
             truncations: AtomicU64::new(0),
+            epochs: RwLock::new(epochs),
             turn: Mutex::new(TurnState::new(mark)),
             turn_over: Condvar::new(),
             flush_asked: AtomicU32::new(0),
@@ -548,9 +582,10 @@ impl Shared {
         let written = last.save_index_files(&self.host.disk);
         self.append.lock().index_written = written;
         self.sync_all(&turn)?;
+        let saved = self.save_epochs(&turn);
         let intent = self.dir.join(file_name::TRUNCATE);
         let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
-        match self.settle_mark(&turn) {
+        match saved.and_then(|()| self.settle_mark(&turn)) {
             // What frees space needs the log to be open. The old mark is still true, so that the
             // next opening only finds out again what this one did.
             Err(Error::NoSpace { .. }) if !truncated => return Ok(()),
@@ -562,20 +597,6 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// The latest epoch that a broker noted for a log, 0 in a log of our own. A file that cannot be
-/// read is no reason to fail: the batches tell their epochs too.
-fn latest_epoch(disk: &Disk, dir: &Path) -> Result<i32> {
-    let path = dir.join(file_name::LEADER_EPOCHS);
-    let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-        Err(error) if is_no_such_file(&error) => None,
-        read => read.at(&path, "read")?,
-    };
-    let epochs = text
-        .and_then(|text| checkpoint::decode_epochs(&text).ok())
-        .unwrap_or_default();
-    Ok(epochs.last().map_or(0, |latest| latest.epoch.max(0)))
 }
 
 /// Writes bytes over themselves, so that what the page cache holds is what a sync writes.

@@ -1,0 +1,104 @@
+//! Which groups are in memory, and what all of them have to do when the end of a log goes back.
+//!
+//! Knows nothing about what happens inside a group.
+//!
+//! 1. A commit is checked against the epochs of its log under the lock of its group, and what was
+//!    committed is set back under the same lock, with the new epoch in place. So a commit either is
+//!    there to be set back, or finds the new epoch.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use crate::error::{Error, Result};
+use crate::log::{Followers, Log};
+use crate::sync::Mutex;
+use crate::types::GroupId;
+
+use super::group::{Group, Shared};
+use super::offset_store::Commit;
+
+/// The groups of a root that are in memory.
+#[derive(Debug)]
+pub(super) struct Roster {
+    shared: Arc<Shared>,
+    groups: Mutex<BTreeMap<GroupId, Weak<Group>>>,
+}
+
+impl Roster {
+    /// None yet.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            groups: Mutex::default(),
+        }
+    }
+
+    /// A group, in memory from now on if it was not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`].
+    pub(super) fn find(&self, id: &str) -> Result<Arc<Group>> {
+        let id = GroupId::new(id).map_err(|reason| Error::InvalidName {
+            name: id.to_owned(),
+            reason,
+        })?;
+        let mut groups = self.groups.lock();
+        if let Some(group) = groups.get(&id).and_then(Weak::upgrade) {
+            return Ok(group);
+        }
+        groups.retain(|_, group| group.strong_count() > 0);
+        let group = Group::new(id.clone(), Arc::clone(&self.shared));
+        groups.insert(id, Arc::downgrade(&group));
+        Ok(group)
+    }
+
+    /// Those that are in memory.
+    pub(super) fn live(&self) -> Vec<Arc<Group>> {
+        self.groups
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Waits until everybody who commits now is done.
+    pub(super) fn await_commits(&self) {
+        for group in self.live() {
+            group.between_commits(|| ());
+        }
+    }
+}
+
+impl Followers for Roster {
+    fn check(&self) -> Result<()> {
+        self.shared.store.groups().map(drop)
+    }
+
+    fn set_back(&self, log: &Log) -> Result<()> {
+        let Some(of) = log.topic_partition() else {
+            return Ok(());
+        };
+        let (store, end) = (&self.shared.store, log.end_offset());
+        // A group that commits for the first time is among those of the store then (I1).
+        self.await_commits();
+        for id in store.groups()? {
+            self.find(&id)?.between_commits(|| {
+                // Of a group whose commits cannot be read nothing can be set back.
+                let commits = store.all_committed(&id).unwrap_or_default();
+                let behind = commits.into_iter().filter(|commit| {
+                    let here = commit.topic == of.topic && commit.partition == of.partition;
+                    here && commit.offset > end
+                });
+                let back: Vec<_> = behind
+                    .map(|commit| Commit {
+                        offset: end,
+                        ..commit
+                    })
+                    .collect();
+                store.set_back(&id, &back)
+            })?;
+        }
+        Ok(())
+    }
+}

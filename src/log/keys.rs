@@ -1,0 +1,114 @@
+//! Whether records without keys are in a log: compaction keeps none of them.
+//!
+//! Knows nothing about compaction.
+//!
+//! 1. The digest of a sealed segment says it. A segment whose digest does not (it is older, or the
+//!    batches are packed) is read once, and its digest says it from then on.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::Keys;
+use crate::segment::Segment;
+use crate::types::Offset;
+
+use super::{Log, Shared};
+
+impl Log {
+    /// Whether a record from an offset on has no key.
+    ///
+    /// # Errors
+    ///
+    /// What reading the log answers.
+    pub(crate) fn lacks_keys(&self, from: Offset) -> Result<bool> {
+        self.here()?.lacks_keys(from)
+    }
+}
+
+impl Shared {
+    /// Refuses to go on where records without keys would be dropped.
+    pub(super) fn check_keys(&self) -> Result<()> {
+        if self.lacks_keys(0)? {
+            return Err(Error::InvalidConfig {
+                name: "cleanup.policy".to_owned(),
+                value: "compact".to_owned(),
+                expected: "records with keys: compaction would drop those without. Ask for that \
+                           explicitly with Log::compact_dropping_keyless"
+                    .to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn lacks_keys(&self, from: Offset) -> Result<bool> {
+        let end = self.end_offset();
+        self.look(|view| {
+            let last = view.segments.len().saturating_sub(1);
+            for (at, segment) in view.segments.iter().enumerate() {
+                if at < last && segment.next_offset() <= from {
+                    continue;
+                }
+                let digest = segment.digest_summary(&self.host.disk);
+                let digest = digest.filter(|digest| digest.length == segment.end());
+                let keys = match digest.map_or(Keys::Unknown, |digest| digest.keys) {
+                    Keys::Unknown => self.look_for_keys(segment, from..end, at < last)?,
+                    known => known,
+                };
+                if keys == Keys::Missing {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    fn look_for_keys(
+        &self,
+        segment: &Arc<Segment>,
+        offsets: std::ops::Range<Offset>,
+        sealed: bool,
+    ) -> Result<Keys> {
+        let base = segment.base_offset();
+        let from = if sealed {
+            base
+        } else {
+            offsets.start.max(base)
+        };
+        let found = self.find_below(segment, from..offsets.end, |shared, raw| {
+            shared.life.can_read()?;
+            let first = raw.header.base_offset;
+            if raw.header.is_control() || raw.header.next_offset() <= offsets.start && !sealed {
+                return Ok(None);
+            }
+            let batch = shared.decode(raw, segment)?;
+            debug_assert_eq!(batch.base_offset(), first);
+            let lacks = batch.records().any(|record| record.key().is_none());
+            Ok(lacks.then_some(()))
+        })?;
+        let keys = match found {
+            Some(()) => Keys::Missing,
+            None => Keys::Everywhere,
+        };
+        if sealed {
+            self.note_keys(segment, keys);
+        }
+        Ok(keys)
+    }
+
+    /// Has the digest of a segment say what was found (1). A hint: where it cannot be written, the
+    /// segment is read again the next time.
+    fn note_keys(&self, segment: &Arc<Segment>, keys: Keys) {
+        let Ok(_turn) = self.take_turn() else {
+            return;
+        };
+        if segment.is_gone() {
+            return;
+        }
+        let digest = segment.digest(&self.host.disk);
+        let digest = digest.filter(|digest| digest.summary.length == segment.end());
+        if let Some(mut digest) = digest {
+            digest.summary.keys = keys;
+            drop(segment.write_digest(&self.host.disk, &digest));
+        }
+    }
+}
