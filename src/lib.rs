@@ -47,15 +47,16 @@ pub use broker::{
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
-    Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, GroupInfo,
-    GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
+    Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecords, GroupInfo, GroupPartition,
+    GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
 };
 pub use log::{
     CompactionReport, Log, LogCondition, LogConfig, OpenEvent, OpenReport, Problem, ProblemKind,
     Reader, RepairReport, RetentionReport, SegmentInfo, SetAside, Severity, VerifyReport,
 };
 pub use topic::{
-    Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic, TopicConfig, TopicInfo,
+    ConsumerRecord, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,
+    TopicConfig, TopicInfo, TopicReader,
 };
 pub use types::{
     Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Epoch, Header, HeaderIter,

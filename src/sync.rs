@@ -19,8 +19,10 @@ mod real {
 mod real;
 
 mod threads;
+mod watchers;
 
 pub(crate) use threads::for_each_on;
+pub(crate) use watchers::Watchers;
 
 pub(crate) use real::{
     AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, RwLock,

@@ -9,13 +9,14 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::log::{Log, Reader};
+use crate::log::{Log, LogWatch, Reader};
 use crate::sync::Signal;
+use crate::topic::ConsumerRecord;
 use crate::types::{Epoch, Offset, PartitionId, ReadIsolation, Start};
 
 use super::group::Group;
 use super::partition::PartitionKey;
-use super::records::{ConsumerRecord, ConsumerRecords, Skipped};
+use super::records::{ConsumerRecords, Skipped};
 
 /// The partitions of one consumer, sorted.
 #[derive(Debug, Default)]
@@ -50,33 +51,10 @@ pub(super) struct Assigned {
 struct Source {
     log: Log,
     reader: Reader,
-    /// None while the partition is paused: nobody wants to be woken for it.
-    watch: Option<Watch>,
+    /// Only while the member waits for it: not when it is paused, and not between two polls.
+    watch: Option<LogWatch>,
     /// The reader met an error and waits to be set again.
     failed: bool,
-}
-
-/// A log that wakes the consumer. Dropped, it does no more.
-#[derive(Debug)]
-struct Watch {
-    log: Log,
-    signal: Arc<Signal>,
-}
-
-impl Watch {
-    fn new(log: &Log, signal: &Arc<Signal>) -> Self {
-        log.watch(signal);
-        Self {
-            log: log.clone(),
-            signal: Arc::clone(signal),
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.log.unwatch(&self.signal);
-    }
 }
 
 /// What a consumer says to be done with: everything of a partition below an offset.
@@ -115,7 +93,8 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     pub(super) group: &'a Group,
-    pub(super) signal: &'a Arc<Signal>,
+    /// What wakes the member, while it waits.
+    pub(super) waiting: Option<&'a Arc<Signal>>,
     /// Where reading begins without a commit.
     pub(super) start: Option<Start>,
     /// What is seen of transactions.
@@ -212,6 +191,13 @@ impl Fetcher {
             .partitions
             .binary_search_by(|other| other.partition.cmp(partition));
         place.is_ok()
+    }
+
+    /// The member does not wait any more: an append has nothing to do for it.
+    pub(super) fn stop_watching(&mut self) {
+        for source in self.partitions.iter_mut().filter_map(|a| a.source.as_mut()) {
+            source.watch = None;
+        }
     }
 
     /// The partitions that reading has not begun yet.
@@ -374,12 +360,8 @@ impl Assigned {
     }
 
     /// Passes over the partition, or no longer.
-    pub(super) fn pause(&mut self, context: &Context<'_>, paused: bool) {
+    pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;
-        if let Some(Source { log, watch, .. }) = &mut self.source {
-            *watch = None;
-            *watch = (!paused).then(|| Watch::new(log, context.signal));
-        }
     }
 
     /// Goes to another place.
@@ -409,6 +391,7 @@ impl Assigned {
     /// what was skipped is reported.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
         self.settle(context, basket.skipped)?;
+        self.watch(context);
         basket.partition_bytes = 0;
         let requested = match self.read_on(basket) {
             Err(Error::OffsetOutOfRange { requested, .. }) => requested,
@@ -419,6 +402,7 @@ impl Assigned {
         let at = self.near(context, &log, requested)?;
         let clean = self.clean.filter(|clean| *clean != requested);
         self.begin(context, log, at)?;
+        self.watch(context);
         // Records that were polled before the jump are held still.
         self.clean = clean.or(self.clean);
         self.note_skipped(requested, basket.skipped);
@@ -542,17 +526,26 @@ impl Assigned {
 
     fn begin(&mut self, context: &Context<'_>, log: Log, at: Start) -> Result<()> {
         let reader = log.reader_with(at, context.isolation)?;
-        // The old watch ends before the new one begins: they may be of one log.
-        self.source = None;
-        let watch = (!self.paused).then(|| Watch::new(&log, context.signal));
         self.clean = Some(reader.position());
         self.source = Some(Source {
             log,
             reader,
-            watch,
+            watch: None,
             failed: false,
         });
         Ok(())
+    }
+
+    /// Has the next change of the log wake a member that waits. Before the log is looked at, every
+    /// time: a change that the look does not see raises the signal.
+    fn watch(&mut self, context: &Context<'_>) {
+        let (Some(source), Some(signal)) = (&mut self.source, context.waiting) else {
+            return;
+        };
+        match &source.watch {
+            Some(watch) => watch.renew(),
+            None => source.watch = Some(LogWatch::new(&source.log, signal)),
+        }
     }
 
     /// The place that the group has got to: a commit, or the note of where it began.

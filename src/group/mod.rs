@@ -40,7 +40,7 @@ pub(crate) use coordinator::{Coordinator, CoordinatorSource};
 pub use info::{GroupInfo, GroupPartition, MemberInfo};
 pub use membership::GroupState;
 pub(crate) use offset_store::OffsetLogs;
-pub use records::{ConsumerRecord, ConsumerRecords, Skipped};
+pub use records::{ConsumerRecords, Skipped};
 
 use crate::error::{Error, Result};
 use crate::log::Log;

@@ -2,66 +2,8 @@
 //!
 //! Knows nothing about how they were read.
 
-use std::ops::Deref;
-use std::sync::Arc;
-
-use crate::format::LogRecord;
-use crate::types::{Offset, PartitionId, Record, TopicPartition};
-
-/// A record and the partition that it comes from. It derefs to its [`LogRecord`], so
-/// `record.offset` and `record.value()` read plainly.
-///
-/// Like a [`LogRecord`] it keeps the chunk alive that it was read with;
-/// [`detach`](Self::detach) copies it out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConsumerRecord {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// The partition.
-    pub partition: PartitionId,
-    record: LogRecord,
-}
-
-impl ConsumerRecord {
-    pub(super) fn new(topic: &Arc<str>, partition: PartitionId, record: LogRecord) -> Self {
-        Self {
-            topic: Arc::clone(topic),
-            partition,
-            record,
-        }
-    }
-
-    /// The same record in memory of its own, for records that are kept: one allocation of its
-    /// size.
-    #[must_use]
-    pub fn detach(mut self) -> Self {
-        self.record = self.record.detach();
-        self
-    }
-
-    /// The record without its place.
-    #[must_use]
-    pub fn into_record(self) -> LogRecord {
-        self.record
-    }
-}
-
-impl Deref for ConsumerRecord {
-    type Target = LogRecord;
-
-    fn deref(&self) -> &LogRecord {
-        &self.record
-    }
-}
-
-impl<'a> From<&'a ConsumerRecord> for Record<'a> {
-    /// The same record to append elsewhere: timestamp and headers go along, topic, partition and
-    /// offset do not.
-    fn from(record: &'a ConsumerRecord) -> Self {
-        Self::from(&record.record)
-    }
-}
+use crate::topic::ConsumerRecord;
+use crate::types::{Offset, PartitionId, TopicPartition};
 
 /// What a [`poll`](crate::Consumer::poll) gives.
 ///

@@ -45,6 +45,7 @@ mod time;
 mod truncate;
 mod verify;
 mod view;
+mod watch;
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -76,11 +77,12 @@ pub(crate) use verify::{
     Watch, fits_mark, look_for_damage, partitions, problem, verify_alone, verify_partitions,
     verify_root_files,
 };
+pub(crate) use watch::LogWatch;
 
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal};
+use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers};
 use crate::types::{
     Offset, ReadIsolation, Record, Settings as _, Start, Timestamp, TopicPartition,
 };
@@ -160,8 +162,8 @@ pub(crate) struct Shared {
     signal: Signal,
     /// What there is of transactions, and the count of truncations at which that was found out.
     survey: Mutex<Option<(u64, Arc<compact::Survey>)>>,
-    watchers: RwLock<Vec<Weak<Signal>>>,
-    watched: AtomicBool,
+    /// Who waits for this log among others.
+    watchers: Watchers,
     /// One compaction at a time; held while segments are written anew, which no append waits for.
     cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
@@ -642,11 +644,6 @@ impl Log {
         self.shared.out_of_range(requested)
     }
 
-    /// Has a signal raised whenever the high watermark moves or the log closes.
-    pub(crate) fn watch(&self, signal: &Arc<Signal>) {
-        self.shared.watch(signal);
-    }
-
     /// Does what the flusher does when it is due.
     #[cfg(test)]
     pub(crate) fn run_flusher(&self) {
@@ -662,15 +659,7 @@ impl Log {
     /// How many signals are raised by this log.
     #[cfg(test)]
     pub(crate) fn watcher_count(&self) -> usize {
-        self.shared.watchers.read().len()
-    }
-
-    /// Leaves a signal alone again.
-    pub(crate) fn unwatch(&self, signal: &Arc<Signal>) {
-        // In a forked process nobody waits.
-        if let Ok(shared) = self.here() {
-            shared.unwatch(signal);
-        }
+        self.shared.watchers.len()
     }
 
     /// Applies other settings from now on.

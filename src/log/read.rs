@@ -159,6 +159,31 @@ impl Reader {
         shared.wait_for(self.position, timeout, is_cut)
     }
 
+    /// What it reads.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Whether the next read has something to return, an error included.
+    ///
+    /// # Errors
+    ///
+    /// What the reader has reported already, and why nothing will come.
+    pub(crate) fn has_news(&self) -> Result<bool> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let shared = self.log.here()?;
+        let end = shared.high_watermark().min(self.filter.end());
+        let lost = self.position < shared.start_offset()
+            || shared.check_epoch(self.position, self.place.epoch).is_err();
+        if self.position < end || lost {
+            return Ok(true);
+        }
+        shared.life.can_confirm()?;
+        Ok(false)
+    }
+
     /// The batch that holds [`Reader::position`], or the next one; `None` at the high watermark.
     /// Its checksum and its records are checked. After a seek into the middle of a batch the batch
     /// begins below the position. Batches without records (markers of transactions, batches that

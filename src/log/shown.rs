@@ -5,11 +5,11 @@
 //!
 //! 1. A high watermark never goes back except by a truncation, also when the durability changes.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::sync::{Ordering, Signal, deadline};
+use crate::sync::{Ordering, deadline};
 use crate::types::{Durability, Offset, Sabotage};
 
 use super::{LogConfig, SegmentInfo, Shared};
@@ -100,7 +100,8 @@ impl Shared {
     #[inline]
     pub(super) fn raise(&self) {
         self.signal.raise();
-        self.raise_watchers();
+        // The fence of the first raise is in front of both.
+        self.watchers.raise_after_lock();
     }
 
     /// The same for an append, which has just given back the append lock: without a fence, for
@@ -108,42 +109,13 @@ impl Shared {
     #[inline]
     pub(super) fn raise_appended(&self) {
         self.signal.raise_after_lock();
-        self.raise_watchers();
+        self.watchers.raise_after_lock();
     }
 
     /// Whoever waits calls this before looking at the end of the log: an append that it does not
     /// see there sees that somebody waits.
     pub(super) fn let_appends_see(&self) {
         drop(self.append.lock());
-    }
-
-    #[inline]
-    fn raise_watchers(&self) {
-        if self.watched.load(Ordering::Relaxed) {
-            self.raise_each_watcher();
-        }
-    }
-
-    #[cold]
-    fn raise_each_watcher(&self) {
-        for watcher in self.watchers.read().iter().filter_map(Weak::upgrade) {
-            watcher.raise();
-        }
-    }
-
-    pub(super) fn watch(&self, signal: &Arc<Signal>) {
-        let mut watchers = self.watchers.write();
-        forget(&mut watchers, signal);
-        watchers.push(Arc::downgrade(signal));
-        self.watched.store(true, Ordering::SeqCst);
-        drop(watchers);
-        self.let_appends_see();
-    }
-
-    pub(super) fn unwatch(&self, signal: &Arc<Signal>) {
-        let mut watchers = self.watchers.write();
-        forget(&mut watchers, signal);
-        self.watched.store(!watchers.is_empty(), Ordering::SeqCst);
     }
 
     pub(super) fn segment_infos(&self) -> Vec<SegmentInfo> {
@@ -158,11 +130,4 @@ impl Shared {
         });
         infos.collect()
     }
-}
-
-/// Takes out a signal, and those that nobody waits on any more.
-fn forget(watchers: &mut Vec<Weak<Signal>>, signal: &Arc<Signal>) {
-    watchers.retain(|watcher| {
-        watcher.strong_count() > 0 && !std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(signal))
-    });
 }

@@ -9,6 +9,7 @@
 //!    a log answers after that is told in the topic's words.
 
 mod config;
+mod consumer_record;
 mod directory;
 mod info;
 mod partition_dir;
@@ -16,6 +17,7 @@ mod partitioner;
 mod partitions;
 mod producer;
 mod random;
+mod reader;
 mod scatter;
 mod shared;
 mod shares;
@@ -26,12 +28,14 @@ use std::sync::Arc;
 
 pub(crate) use config::PARTITIONS_MAX;
 pub use config::TopicConfig;
+pub use consumer_record::ConsumerRecord;
 pub(crate) use directory::{Keep, TopicDirectory};
 pub use info::{PartitionInfo, TopicInfo};
 pub(crate) use partition_dir::PartitionDir;
 pub use partitioner::Partitioner;
 pub use producer::{Delivery, Producer, ProducerConfig};
 pub(crate) use random::random_topic_id;
+pub use reader::TopicReader;
 pub(crate) use shared::{TopicShared, TopicSource};
 
 use crate::error::{Error, Result};

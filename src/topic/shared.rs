@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::{MarkKey, uuid};
 use crate::log::{Host, Log, LogSource, OpenEvent, OpenMode, OpenReport};
-use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock, Watchers};
 use crate::types::{Durability, Offset, PartitionId, Record, TopicId, TopicName};
 
 use super::partitions::{Partitions, Slot};
@@ -55,6 +55,8 @@ pub(crate) struct TopicShared {
     unsynced: AtomicBool,
     partitions: Partitions,
     producers: Producers,
+    /// Who waits for this topic: for more partitions, or its end.
+    watchers: Watchers,
 }
 
 impl TopicShared {
@@ -73,6 +75,7 @@ impl TopicShared {
         Arc::new(Self {
             partitions: Partitions::new(config.partitions),
             producers: Producers::default(),
+            watchers: Watchers::default(),
             config: RwLock::new(Arc::new(config)),
             life: AtomicU32::new(LIVE),
             unsynced: AtomicBool::new(false),
@@ -230,6 +233,11 @@ impl TopicShared {
         self.log(partition)
     }
 
+    /// Who is woken when partitions are added and when the topic ends.
+    pub(super) fn watchers(&self) -> &Watchers {
+        &self.watchers
+    }
+
     /// The producers of this topic.
     pub(crate) fn producers(&self) -> &Producers {
         &self.producers
@@ -256,6 +264,7 @@ impl TopicShared {
         let partitions = config.partitions;
         *self.config.write() = Arc::new(config);
         self.partitions.grow(partitions);
+        self.watchers.raise();
         let mut applied = Ok(());
         for (_, slot) in self.partitions.iter() {
             // A log that is being opened meanwhile has the old settings or is met here. One that
@@ -344,6 +353,7 @@ impl TopicShared {
         for (_, slot) in self.partitions.iter() {
             slot.if_open(Log::begin_closing);
         }
+        self.watchers.raise();
     }
 
     fn close_log(&self, partition: PartitionId) -> Result<()> {

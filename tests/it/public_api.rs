@@ -22,7 +22,7 @@ use ottla::{
     Error, GroupInfo, Header, Log, LogConfig, LogRecord, Offset, OpenReport, PartitionId,
     Partitioner, Producer, ProducerConfig, Reader, Record, RecordBatch, RecordView, Result,
     RetentionReport, SegmentInfo, Start, Timestamp, TimestampType, Topic, TopicConfig, TopicInfo,
-    UpkeepReport, WriteMode,
+    TopicReader, UpkeepReport, WriteMode,
 };
 
 fn shared<T: Send + Sync>() {}
@@ -37,6 +37,7 @@ fn threads() {
     shared::<Producer>();
     shared::<Error>();
     sent::<Reader>();
+    sent::<TopicReader>();
     sent::<Consumer>();
     cloned::<Log>();
     cloned::<Broker>();

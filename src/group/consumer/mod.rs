@@ -75,6 +75,8 @@ pub struct Consumer {
     joining: Joining,
     seat: Seat,
     signal: Arc<Signal>,
+    /// Whether a poll waits: only then do appends raise the signal.
+    waits: bool,
     wakeup: Arc<Wakeup>,
     pattern: Option<Pattern>,
     listener: Option<Listener>,
@@ -173,6 +175,7 @@ impl Consumer {
             joining,
             seat,
             signal,
+            waits: false,
             wakeup,
             pattern: None,
             listener: listener.map(Listener),
@@ -235,6 +238,19 @@ impl Consumer {
         if !records.is_empty() || timeout.is_zero() {
             return Ok(self.tell(records));
         }
+        self.waits = true;
+        let polled = self.wait_and_look(began, timeout, records);
+        self.waits = false;
+        self.fetcher.stop_watching();
+        polled
+    }
+
+    fn wait_and_look(
+        &mut self,
+        began: Instant,
+        timeout: Duration,
+        mut records: ConsumerRecords,
+    ) -> Result<ConsumerRecords> {
         let until = deadline(began, timeout);
         let signal = Arc::clone(&self.signal);
         let mut ticket = signal.ticket();
@@ -421,7 +437,7 @@ impl Consumer {
     fn context(&self) -> Context<'_> {
         Context {
             group: &self.group,
-            signal: &self.signal,
+            waiting: self.waits.then_some(&self.signal),
             start: self.config.start,
             isolation: self.config.isolation_level,
         }
@@ -431,7 +447,7 @@ impl Consumer {
     fn reading(&mut self) -> (Context<'_>, &mut Fetcher) {
         let context = Context {
             group: &self.group,
-            signal: &self.signal,
+            waiting: self.waits.then_some(&self.signal),
             start: self.config.start,
             isolation: self.config.isolation_level,
         };

@@ -155,8 +155,7 @@ impl Consumer {
     /// partition.
     pub fn pause(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
         self.group.shared.check_owner()?;
-        let (context, fetcher) = self.reading();
-        fetcher.find(topic, partition)?.pause(&context, true);
+        self.fetcher.find(topic, partition)?.pause(true);
         Ok(())
     }
 
@@ -168,8 +167,7 @@ impl Consumer {
     /// partition.
     pub fn resume(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
         self.group.shared.check_owner()?;
-        let (context, fetcher) = self.reading();
-        fetcher.find(topic, partition)?.pause(&context, false);
+        self.fetcher.find(topic, partition)?.pause(false);
         Ok(())
     }
 

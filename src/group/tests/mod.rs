@@ -16,7 +16,9 @@ use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::Sim;
 use crate::log::{Host, Log, Marks, OpenEvent, OpenMode};
 use crate::sync::Mutex;
-use crate::topic::{PartitionDir, Topic, TopicConfig, TopicDirectory, TopicShared, TopicSource};
+use crate::topic::{
+    ConsumerRecord, PartitionDir, Topic, TopicConfig, TopicDirectory, TopicShared, TopicSource,
+};
 use crate::types::{CleanupPolicy, Durability, Record, Timestamp, TopicId, TopicName};
 
 const ROOT: &str = "/data";

@@ -396,23 +396,30 @@ fn the_time_of_a_poll_is_kept() {
 }
 
 #[test]
-fn appends_wake_nobody_for_a_partition_that_was_lost_or_is_paused() {
+fn an_append_wakes_only_members_that_wait_for_its_partition() {
     let root = Root::new();
     let topic = root.topic("t", 2);
+    let counts = [0, 1].map(|id| topic.partition(id).unwrap());
+    let counts = || counts.each_ref().map(Log::watcher_count);
     let group = root.group("g");
     let mut a = group.join(["t"]).unwrap();
     assert_eq!(changes(&mut a), (vec![], vec![0, 1]));
-    let mut b = group.join(["t"]).unwrap();
-    assert_eq!(changes(&mut b), (vec![], vec![1]));
-    assert_eq!(changes(&mut a), (vec![1], vec![]));
+    assert_eq!(counts(), [0, 0], "it has polled and does not wait");
+    assert!(a.poll(Duration::from_millis(1)).unwrap().is_empty());
+    assert_eq!(counts(), [0, 0], "it has waited and does so no longer");
     a.pause("t", 0).unwrap();
+    let waiting = std::thread::spawn(move || {
+        let polled = places(a.poll(LONG).unwrap());
+        (a, polled)
+    });
+    while counts() != [0, 1] {
+        std::thread::yield_now();
+    }
     fill(&topic, 3);
-    assert_eq!(topic.partition(0).unwrap().watcher_count(), 0);
-    assert_eq!(topic.partition(1).unwrap().watcher_count(), 1);
-    assert_eq!(places(b.poll(NOW).unwrap()), [(1, 0), (1, 1), (1, 2)]);
+    let (mut a, polled) = waiting.join().unwrap();
+    assert_eq!(polled.first(), Some(&(1, 0)));
+    assert_eq!(counts(), [0, 0], "it has what it waited for");
     a.resume("t", 0).unwrap();
-    assert_eq!(topic.partition(0).unwrap().watcher_count(), 1);
-    assert_eq!(topic.partition(1).unwrap().watcher_count(), 1);
-    drop((a, b));
-    assert_eq!(topic.partition(0).unwrap().watcher_count(), 0);
+    drop(a);
+    assert_eq!(counts(), [0, 0]);
 }

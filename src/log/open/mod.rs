@@ -27,7 +27,7 @@ use crate::disk::{Access, Disk, File, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey, file_name};
 use crate::segment::{Segment, TailScan, Walk, scan};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal};
+use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::{AppendState, HotSettings};
@@ -552,8 +552,7 @@ impl Opening<'_> {
             digesting: Digesting::new(me.clone()),
             signal: Signal::default(),
             survey: Mutex::new(None),
-            watchers: RwLock::new(Vec::new()),
-            watched: AtomicBool::new(false),
+            watchers: Watchers::default(),
             cleaning: Mutex::new(()),
             layout: Mutex::new(()),
             lock: Mutex::new(source.lock),

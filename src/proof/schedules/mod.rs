@@ -13,6 +13,7 @@
 mod marks;
 mod pairs;
 mod truncation;
+mod waiting;
 
 use std::sync::Arc;
 

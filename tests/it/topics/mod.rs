@@ -3,6 +3,7 @@
 mod life;
 mod placing;
 mod producer;
+mod reader;
 mod recovery;
 
 use std::fs;

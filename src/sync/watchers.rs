@@ -1,0 +1,118 @@
+//! The signals that are raised when something changes, for waiters that wait for many things.
+//!
+//! Knows nothing about what changes. An entry lives only while its owner waits: what nobody waits
+//! for costs one load, however many there are who might wait for it later.
+//!
+//! 1. A raise takes every entry out. So many waiters are woken in one pass by the first change, and
+//!    the next change meets only those that have looked and wait again.
+//! 2. So whoever waits enters its signal before each look: a change that the look does not see
+//!    finds the entry.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::{AtomicBool, Mutex, Ordering, Signal, fence};
+
+/// Who is woken by a change.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    /// Whether there is an entry.
+    watched: AtomicBool,
+    /// By the address of the signal, which an entry keeps from being used again.
+    waiting: Mutex<BTreeMap<usize, Weak<Signal>>>,
+}
+
+impl Watchers {
+    /// Wakes everybody who waits. What they look at must have been stored before, by this thread.
+    #[inline]
+    pub(crate) fn raise(&self) {
+        fence(Ordering::SeqCst);
+        self.raise_after_lock();
+    }
+
+    /// The same without a fence, for what was published under a lock that everybody who waits has
+    /// held between [`Watchers::add`] and the look.
+    #[inline]
+    pub(crate) fn raise_after_lock(&self) {
+        if self.watched.load(Ordering::Relaxed) {
+            self.raise_each();
+        }
+    }
+
+    #[cold]
+    fn raise_each(&self) {
+        let woken = {
+            let mut waiting = self.waiting.lock();
+            self.watched.store(false, Ordering::SeqCst);
+            std::mem::take(&mut *waiting)
+        };
+        // With the lock given back, or those who wake would have to wait for it.
+        for signal in woken.values().filter_map(Weak::upgrade) {
+            signal.raise();
+        }
+    }
+
+    /// Has a signal raised by the next change, once.
+    pub(crate) fn add(&self, signal: &Arc<Signal>) {
+        {
+            let mut waiting = self.waiting.lock();
+            waiting.insert(key(signal), Arc::downgrade(signal));
+            self.watched.store(true, Ordering::SeqCst);
+        }
+        // The look at what may have changed must not be done before the entry is seen.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Leaves a signal alone again.
+    pub(crate) fn remove(&self, signal: &Arc<Signal>) {
+        let mut waiting = self.waiting.lock();
+        waiting.remove(&key(signal));
+        self.watched.store(!waiting.is_empty(), Ordering::SeqCst);
+    }
+
+    /// How many signals the next change raises.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.lock().len()
+    }
+}
+
+fn key(signal: &Arc<Signal>) -> usize {
+    Arc::as_ptr(signal).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_raises_every_entry_once_and_takes_it_out() {
+        let watchers = Watchers::default();
+        let signals: Vec<_> = (0..3).map(|_| Arc::new(Signal::default())).collect();
+        let mut tickets: Vec<_> = signals.iter().map(|signal| signal.ticket()).collect();
+        for signal in &signals {
+            watchers.add(signal);
+            watchers.add(signal);
+        }
+        watchers.remove(&signals[2]);
+        assert_eq!(watchers.len(), 2);
+        watchers.raise();
+        assert_eq!(watchers.len(), 0);
+        watchers.raise();
+        let now = crate::clock::Clock::System.instant();
+        let raised: Vec<_> = tickets
+            .iter_mut()
+            .map(|ticket| (ticket.wait_until(Some(now)), ticket.wait_until(Some(now))))
+            .collect();
+        assert_eq!(raised, [(true, false), (true, false), (false, false)]);
+    }
+
+    #[test]
+    fn an_entry_of_a_signal_that_is_gone_is_passed_over() {
+        let watchers = Watchers::default();
+        watchers.add(&Arc::new(Signal::default()));
+        assert_eq!(watchers.len(), 1);
+        watchers.raise();
+        assert_eq!(watchers.len(), 0);
+    }
+}
