@@ -60,6 +60,16 @@ config! {
         "log.retention.check.interval.ms", Duration::from_secs(10),
         |v| *v >= Duration::from_millis(1), "at least 1";
 
+        /// Upkeep forgets a group, with everything that it has committed, when it has had no members
+        /// and committed nothing for this long: Kafka's `offsets.retention.minutes`, which is 7
+        /// days there. It then begins again where a member's
+        /// [`start`](crate::ConsumerConfig::start) says. The time at which the last member left is
+        /// known while the broker stays open; after that the last commit counts. Default `None`:
+        /// never.
+        offsets_retention: Option<Duration> [impl Into<Option<Duration>>] =
+        "offsets.retention.ms", None,
+        |v| v.is_none_or(|span| span >= Duration::from_millis(1)), "at least 1, or -1 for never";
+
         /// Lets a broker open a directory that holds other files and nothing of a broker. Without
         /// it that is refused: somebody has mistaken the directory. Default false.
         among_other_files: bool [bool] = "among.other.files", false,

@@ -198,6 +198,7 @@ impl Opening {
             directory: Arc::clone(&root.directory),
             offsets: Box::new(Offsets::new(Arc::clone(root), lost)),
             read_only: root.mode == OpenMode::Read,
+            retention: root.config.offsets_retention,
         }))
     }
 

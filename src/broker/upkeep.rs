@@ -31,6 +31,9 @@ pub struct UpkeepReport {
     pub compacted: usize,
     /// Records that compaction dropped.
     pub records_dropped: u64,
+    /// Groups that were forgotten by
+    /// [`offsets_retention`](crate::BrokerConfig::offsets_retention).
+    pub groups_expired: u64,
     /// What went wrong, log by log. Everything else was done.
     pub problems: Vec<UpkeepProblem>,
 }
@@ -63,7 +66,24 @@ impl Root {
                 look_after(&topic, partition, &mut report);
             }
         }
+        self.expire_groups(&mut report);
         Ok(report)
+    }
+
+    fn expire_groups(&self, report: &mut UpkeepReport) {
+        let expired = self
+            .host
+            .followers()
+            .map_or(Ok(0), |groups| groups.upkeep());
+        match expired {
+            Ok(count) => report.groups_expired = count,
+            Err(Error::Closed) => {}
+            Err(error) => report.problems.push(UpkeepProblem {
+                topic: "__consumer_offsets".to_owned(),
+                partition: 0,
+                error: Some(Arc::new(error)),
+            }),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::log::{Host, Log, OpenEvent};
@@ -27,6 +28,8 @@ pub(crate) struct CoordinatorSource {
     /// The partitions of `__consumer_offsets`, opened with the durability of the broker.
     pub(crate) offsets: Box<dyn OffsetLogs>,
     pub(crate) read_only: bool,
+    /// How long what a group without members has committed is kept, if not for good.
+    pub(crate) retention: Option<Duration>,
 }
 
 /// All groups of one root.
@@ -43,10 +46,11 @@ impl Coordinator {
             directory,
             offsets,
             read_only,
+            retention,
         } = source;
         let store = OffsetStore::new(offsets, host.clock.clone());
         let shared = Shared::new(Arc::clone(&host), Topics::new(directory), store, read_only);
-        let roster = Arc::new(Roster::new(Arc::clone(&shared)));
+        let roster = Arc::new(Roster::new(Arc::clone(&shared), retention));
         let follower = Arc::downgrade(&roster);
         host.follow(follower);
         Self { shared, roster }

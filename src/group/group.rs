@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::log::Host;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Signal};
-use crate::types::{GroupId, Offset, PartitionId};
+use crate::types::{GroupId, Offset, PartitionId, Timestamp};
 
 use super::fetch::unknown_partition;
 use super::membership::{Joining, MemberId, Membership, Turn, Willing};
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     /// Groups whose static members were dropped, until their sessions are over: nobody else may
     /// keep such a group in memory. Emptied by [`close`](Self::close).
     resting: Mutex<Vec<(Option<Instant>, Arc<Group>)>>,
+    /// When the last member of a group went, since the broker was opened.
+    emptied: Mutex<BTreeMap<GroupId, Timestamp>>,
 }
 
 impl Shared {
@@ -50,7 +52,18 @@ impl Shared {
             read_only,
             closed: AtomicBool::new(false),
             resting: Mutex::default(),
+            emptied: Mutex::default(),
         })
+    }
+
+    /// When the last member of a group went, if that was since the broker was opened.
+    pub(super) fn emptied_at(&self, id: &GroupId) -> Option<Timestamp> {
+        self.emptied.lock().get(id).copied()
+    }
+
+    /// Knows nothing more of a group that is forgotten.
+    pub(super) fn forget_emptied(&self, id: &GroupId) {
+        self.emptied.lock().remove(id);
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -400,6 +413,10 @@ impl Group {
         let before = state.membership.moves();
         let result = change(&mut state);
         if state.membership.moves() != before {
+            if state.membership.is_empty() {
+                let now = self.shared.host.clock.now();
+                self.shared.emptied.lock().insert(self.id.clone(), now);
+            }
             state.forget_signals();
             state.wake(by);
         }

@@ -1,4 +1,5 @@
-//! Which groups are in memory, and what all of them have to do when the end of a log goes back.
+//! Which groups are in memory, and what all of them have to do when the end of a log
+//! goes back, and which of them are too old.
 //!
 //! Knows nothing about what happens inside a group.
 //!
@@ -8,13 +9,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::log::{Followers, Log};
 use crate::sync::Mutex;
-use crate::types::GroupId;
+use crate::types::{GroupId, Timestamp};
 
 use super::group::{Group, Shared};
+use super::membership::Membership;
 use super::offset_store::Commit;
 
 /// The groups of a root that are in memory.
@@ -22,14 +25,16 @@ use super::offset_store::Commit;
 pub(super) struct Roster {
     shared: Arc<Shared>,
     groups: Mutex<BTreeMap<GroupId, Weak<Group>>>,
+    retention: Option<Duration>,
 }
 
 impl Roster {
     /// None yet.
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, retention: Option<Duration>) -> Self {
         Self {
             shared,
             groups: Mutex::default(),
+            retention,
         }
     }
 
@@ -62,6 +67,37 @@ impl Roster {
             .collect()
     }
 
+    /// Forgets a group that has had no members and committed nothing since a time; false when it
+    /// has.
+    fn expire(&self, id: &str, since: Timestamp) -> Result<bool> {
+        let (group, store) = (self.find(id)?, &self.shared.store);
+        let left = self.shared.emptied_at(&group.id);
+        // One whose static members may come back has members.
+        if left.is_some_and(|left| left > since) || !group.look(Membership::is_empty) {
+            return Ok(false);
+        }
+        let forgotten = group.while_empty(|| {
+            // It may have committed since it was found.
+            if store
+                .unused_since(since)?
+                .iter()
+                .any(|unused| **unused == *id)
+            {
+                store.forget_group(id)
+            } else {
+                Ok(false)
+            }
+        });
+        match forgotten {
+            Err(Error::GroupNotEmpty { .. }) => Ok(false),
+            Ok(true) => {
+                self.shared.forget_emptied(&group.id);
+                Ok(true)
+            }
+            other => other,
+        }
+    }
+
     /// Waits until everybody who commits now is done.
     pub(super) fn await_commits(&self) {
         for group in self.live() {
@@ -71,6 +107,18 @@ impl Roster {
 }
 
 impl Followers for Roster {
+    fn upkeep(&self) -> Result<u64> {
+        let Some(retention) = self.retention else {
+            return Ok(0);
+        };
+        let since = self.shared.host.clock.now().minus(retention);
+        let mut forgotten = 0_u64;
+        for id in self.shared.store.unused_since(since)? {
+            forgotten = forgotten.saturating_add(u64::from(self.expire(&id, since)?));
+        }
+        Ok(forgotten)
+    }
+
     fn check(&self) -> Result<()> {
         self.shared.store.groups().map(drop)
     }

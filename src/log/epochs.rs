@@ -235,6 +235,13 @@ pub(crate) trait Followers: Send + Sync {
     ///
     /// What writing them answers.
     fn set_back(&self, log: &Log) -> Result<()>;
+
+    /// Forgets what is too old, and returns of how many that was.
+    ///
+    /// # Errors
+    ///
+    /// What reading and writing it answers.
+    fn upkeep(&self) -> Result<u64>;
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Host {
     }
 
     /// Who does that, if somebody does (still).
-    pub(super) fn followers(&self) -> Option<Arc<dyn Followers>> {
+    pub(crate) fn followers(&self) -> Option<Arc<dyn Followers>> {
         self.followers.get().and_then(Weak::upgrade)
     }
 

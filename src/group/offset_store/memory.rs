@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::format::DecodeError;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit};
-use crate::types::{Offset, PartitionId};
+use crate::types::{Offset, PartitionId, Timestamp};
 
 use super::{Commit, NEVER_EXPIRES, encoded, is_note, protocol};
 
@@ -50,8 +50,7 @@ struct Entry {
     at: Offset,
     place: Option<Offset>,
     metadata: Option<Arc<str>>,
-    /// A broker never thinks it too old.
-    lasts: bool,
+    committed_at: Timestamp,
 }
 
 /// A group with commits, and what keeps a broker from deleting them for their age.
@@ -97,7 +96,7 @@ impl Groups {
                     at: found.at,
                     place: commit.map(|commit| commit.offset),
                     metadata: metadata.filter(|text| !text.is_empty()).map(Arc::from),
-                    lasts: commit.is_some_and(|commit| commit.committed_at >= NEVER_EXPIRES),
+                    committed_at: commit.map_or(Timestamp::NONE, |commit| commit.committed_at),
                 };
                 let group = self.group(group);
                 let partitions = slot(&mut group.topics, topic);
@@ -192,6 +191,18 @@ impl Groups {
         understood.map(|(id, _)| Arc::clone(id)).collect()
     }
 
+    /// Those of [`ids`](Self::ids) whose newest place is older than a time.
+    pub(super) fn unused_since(&self, time: Timestamp) -> Vec<Arc<str>> {
+        let is_unused = |id: &Arc<str>| {
+            let topics = self.groups.get(id).map(|group| group.topics.values());
+            let mut entries = topics.into_iter().flatten().flat_map(BTreeMap::values);
+            entries.all(|entry| entry.place.is_none() || entry.committed_at < time)
+        };
+        let mut ids = self.ids();
+        ids.retain(is_unused);
+        ids
+    }
+
     /// The groups that have committed something, and what keeps that.
     ///
     /// A group of the consumer protocol expires by the age of its commits, so it becomes an empty
@@ -262,7 +273,8 @@ impl Group {
     /// Where the commits are that a broker may think too old.
     fn passing(&self) -> Vec<Offset> {
         let entries = self.topics.values().flat_map(BTreeMap::values);
-        let passing = entries.filter(|entry| entry.place.is_some() && !entry.lasts);
+        let passing =
+            entries.filter(|entry| entry.place.is_some() && entry.committed_at < NEVER_EXPIRES);
         passing.map(|entry| entry.at).collect()
     }
 

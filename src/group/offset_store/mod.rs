@@ -196,6 +196,15 @@ impl OffsetStore {
         Ok(ids)
     }
 
+    /// The groups whose newest commit, or note of where they began, is older than a time.
+    pub(crate) fn unused_since(&self, time: Timestamp) -> Result<Vec<Arc<str>>> {
+        let mut ids = Vec::new();
+        for partition in 0..self.logs.count() {
+            ids.extend(self.with_groups(partition, |groups| groups.unused_since(time))?);
+        }
+        Ok(ids)
+    }
+
     /// Makes and reads the log of a group where that was not done yet.
     pub(crate) fn prepare(&self, group: &str) -> Result<()> {
         self.make(self.partition_of(group)).map(drop)

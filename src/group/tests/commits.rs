@@ -55,6 +55,48 @@ fn a_commit_is_a_record_as_kafka_writes_it_and_all_of_one_call_are_one_batch() {
     assert_eq!(log.end_offset(), 4);
 }
 
+/// The root of these tests keeps them for a week, as Kafka does.
+#[test]
+fn commits_expire_when_a_group_has_had_no_members_and_no_commits_for_long() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let expire = |root: &Root| root.host.followers().unwrap().upkeep().unwrap();
+    let root = Root::new();
+    let topic = root.topic("t", 1);
+    fill(&topic, 3);
+    for id in ["rests", "goes", "stays"] {
+        let mut consumer = root.group(id).join(["t"]).unwrap();
+        assert_eq!(consumer.poll(NOW).unwrap().len(), 3);
+        consumer.commit().unwrap();
+        consumer.leave().unwrap();
+    }
+    let idle = ConsumerConfig::default().max_poll_interval(20 * DAY);
+    let mut stays = root.group("stays").join_with(["t"], idle.clone()).unwrap();
+    let mut goes = root.group("goes").join_with(["t"], idle).unwrap();
+    assert!(stays.poll(NOW).unwrap().is_empty() && goes.poll(NOW).unwrap().is_empty());
+    root.pass(6 * DAY);
+    goes.leave().unwrap();
+    assert_eq!(expire(&root), 0);
+    root.pass(2 * DAY);
+    let committed = |root: &Root, id: &str| root.group(id).committed("t", 0).unwrap();
+    assert_eq!(expire(&root), 1, "the one that nobody has used");
+    assert_eq!(committed(&root, "rests"), None);
+    assert_eq!(
+        committed(&root, "goes"),
+        Some(3),
+        "its member left two days ago"
+    );
+    root.pass(6 * DAY);
+    assert_eq!(expire(&root), 1);
+    assert_eq!(committed(&root, "goes"), None);
+    assert_eq!(committed(&root, "stays"), Some(3), "it has a member");
+    drop(stays);
+    let root = Root::open(root.close(), Durability::Os);
+    root.topic("t", 1);
+    let left: Vec<_> = root.coordinator.list().unwrap();
+    let left: Vec<_> = left.iter().map(|group| group.id.as_str()).collect();
+    assert_eq!(left, ["stays"]);
+}
+
 #[test]
 fn a_restart_goes_on_behind_the_commits() {
     let root = Root::new();

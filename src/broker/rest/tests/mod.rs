@@ -245,6 +245,31 @@ fn a_root_that_a_broker_has_used_is_taken_over_and_goes_out_again() {
 }
 
 #[test]
+fn a_partition_goes_out_with_the_newest_epoch_of_its_log() {
+    let rest = Rest::new();
+    let broker = open(&rest.sim).unwrap();
+    let log = broker.topic(TOPIC).unwrap().partition(1).unwrap();
+    let end = log.end_offset();
+    for cut in [end - 3, end - 5] {
+        log.truncate(cut).unwrap();
+        broker.topic(TOPIC).unwrap().append_to(1, "later").unwrap();
+    }
+    assert_eq!(log.epoch(), 2);
+    broker.close().unwrap();
+    let bytes = Bytes::from(rest.sim.read(path(file_name::BOOTSTRAP)).unwrap());
+    let epochs = decode_snapshot(&bytes).unwrap().into_iter();
+    let epochs = epochs.filter_map(|record| match record {
+        MetadataRecord::Partition(partition) => Some((partition.partition, partition.leader_epoch)),
+        _ => None,
+    });
+    let epochs: Vec<_> = epochs.filter(|(partition, _)| *partition == 1).collect();
+    assert!(epochs.contains(&(1, 2)), "{epochs:?}");
+    let checkpoint = rest.sim.read(path("t-1/leader-epoch-checkpoint")).unwrap();
+    let text = String::from_utf8(checkpoint).unwrap();
+    assert_eq!(text, format!("0\n2\n0 0\n2 {}\n", end - 5));
+}
+
+#[test]
 fn a_topic_that_is_made_again_does_not_get_the_settings_of_the_old_one() {
     let rest = Rest::of_a_broker();
     let broker = open(&rest.sim).unwrap();
