@@ -60,9 +60,9 @@ config! {
         "log.retention.check.interval.ms", Duration::from_secs(10),
         |v| *v >= Duration::from_millis(1), "at least 1";
 
-        /// Upkeep forgets a group, with everything that it has committed, when it has had no members
-        /// and committed nothing for this long: Kafka's `offsets.retention.minutes`, which is 7
-        /// days there. It then begins again where a member's
+        /// Upkeep forgets a group, with everything that it has committed, when it has had no
+        /// members and committed nothing for this long: Kafka's `offsets.retention.minutes`, which
+        /// is 7 days there. It then begins again where a member's
         /// [`start`](crate::ConsumerConfig::start) says. The time at which the last member left is
         /// known while the broker stays open; after that the last commit counts. Default `None`:
         /// never.

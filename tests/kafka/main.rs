@@ -20,6 +20,7 @@ mod broker;
 mod by_kafka;
 mod driver;
 mod dump;
+mod epochs;
 mod features;
 mod groups;
 mod jars;
