@@ -76,8 +76,8 @@ impl Shared {
         self.is_truncated_since(view.truncations) || view.segments.iter().any(|it| it.is_gone())
     }
 
-    /// Runs a look-up on views of the log until one holds: an error about something that was
-    /// replaced meanwhile is none.
+    /// Runs a look-up on views of the log until one holds: an error about a segment that was
+    /// replaced meanwhile is dropped, and the look-up runs again.
     pub(super) fn look<T>(&self, mut look_up: impl FnMut(&View) -> Result<T>) -> Result<T> {
         loop {
             let view = self.view();

@@ -17,7 +17,7 @@ pub struct Appended {
 }
 
 /// Where those records of a call went that one partition took as one batch: readers see all of
-/// them or none, and so does whoever opens the log after a crash.
+/// them or none, also after a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AppendedBatch {

@@ -18,7 +18,7 @@ pub enum Start {
     /// The record with this offset, or the next one after it where compaction left a gap.
     Offset(Offset),
     /// The first record whose timestamp is at or after this one; the next record to come when
-    /// there is none.
+    /// no record is that late.
     Time(Timestamp),
     /// The record with an offset that was learnt in an epoch, if it is still that record:
     /// [`Error::Truncated`](crate::Error::Truncated) where a truncation or a crash has cut it off
