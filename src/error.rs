@@ -83,6 +83,15 @@ pub enum Error {
     #[error("it was opened read-only")]
     ReadOnly,
 
+    /// The topic is one of Kafka's own (`__consumer_offsets` for example): the broker itself writes
+    /// it, and everybody else may only read it.
+    #[error("topic {topic} is internal: it is read-only for everybody but the broker itself")]
+    #[non_exhaustive]
+    InternalTopic {
+        /// The topic.
+        topic: String,
+    },
+
     /// The offset is not one that can be read (or cut at): records below `start` are gone, records
     /// from `end` on do not exist yet.
     #[error("offset {requested} is outside {start}..{end}{}", place_of(partition.as_ref()))]
@@ -302,7 +311,7 @@ pub enum ErrorKind {
     Poisoned,
     /// [`Error::Locked`].
     Locked,
-    /// [`Error::ReadOnly`].
+    /// [`Error::ReadOnly`], [`Error::InternalTopic`].
     ReadOnly,
     /// [`Error::OffsetOutOfRange`].
     OffsetOutOfRange,
@@ -367,7 +376,7 @@ impl Error {
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Poisoned { .. } => ErrorKind::Poisoned,
             Self::Locked { .. } => ErrorKind::Locked,
-            Self::ReadOnly => ErrorKind::ReadOnly,
+            Self::ReadOnly | Self::InternalTopic { .. } => ErrorKind::ReadOnly,
             Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
             Self::Truncated { .. } => ErrorKind::Truncated,
             Self::RecordTooLarge { .. } => ErrorKind::RecordTooLarge,

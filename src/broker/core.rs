@@ -11,13 +11,13 @@ use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
 
 use crate::disk::Lock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
 use crate::log::{OpenMode, OpenReport};
 use crate::sync::{Mutex, for_each_on};
 use crate::topic::{Keep, TopicShared};
 
-use super::offsets::is_reserved;
+use super::offsets::{DamagedCommits, is_reserved};
 use super::rest;
 use super::root::Root;
 use super::upkeeper::Upkeeper;
@@ -106,6 +106,13 @@ impl Core {
         self.groups.list()
     }
 
+    pub(super) fn damaged_commits(&self) -> Result<Vec<DamagedCommits>> {
+        self.root.check_open()?;
+        let damage = self.groups.look_for_damage()?.into_iter();
+        let damage = damage.map(|(partition, error)| DamagedCommits { partition, error });
+        Ok(damage.collect())
+    }
+
     pub(super) fn delete_group(&self, id: &str) -> Result<()> {
         self.root.check_writable()?;
         self.groups.delete(id)
@@ -169,10 +176,12 @@ impl Core {
         closed = ends.into_iter().fold(closed, Result::and);
         host.stop_threads();
         if self.root.mode == OpenMode::Write {
+            let damage = self.groups.damage();
+            let damaged = damage.iter().any(|(_, error)| is_corrupt(error));
             // Also where one log could not be closed: the marks say that the others were.
             closed = closed
                 .and(host.marks.sync(host.clock.instant()))
-                .and_then(|()| rest::come_to_rest(&self.root, catalog.state()));
+                .and_then(|()| rest::come_to_rest(&self.root, catalog.state(), damaged));
             host.marks.keep_ballast();
         }
         drop(catalog);
@@ -180,4 +189,8 @@ impl Core {
         // Last, for it is no reason to leave the directory as a crash would.
         closed.and(handed_over)
     }
+}
+
+fn is_corrupt(error: &Error) -> bool {
+    matches!(error, Error::Corrupt { .. })
 }

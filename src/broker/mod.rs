@@ -42,6 +42,7 @@ use std::sync::Arc;
 
 pub use config::BrokerConfig;
 pub use ensure::{Ensured, SettingChange};
+pub use offsets::DamagedCommits;
 pub use repair::repair;
 pub use topics::AlterOptions;
 pub use upkeep::{UpkeepProblem, UpkeepReport};
@@ -55,6 +56,7 @@ use crate::log::OpenReport;
 use crate::topic::{Topic, TopicConfig, TopicInfo, TopicShared};
 
 use self::core::Core;
+use self::offsets::is_reserved;
 
 /// One directory with its topics and consumer groups.
 ///
@@ -215,7 +217,9 @@ impl Broker {
         self.core.ensure(name, &config)
     }
 
-    /// A topic that is there.
+    /// A topic that is there. Kafka's own topics (`__consumer_offsets`, `__transaction_state`,
+    /// `__share_group_state`) can be read through their handle; whatever would change them is
+    /// [`Error::InternalTopic`].
     ///
     /// # Errors
     ///
@@ -232,7 +236,9 @@ impl Broker {
     fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
         self.core.start_upkeep();
         let keeper: Arc<Core> = Arc::clone(&self.core);
-        Topic::new(topic).kept_by(keeper)
+        let internal = is_reserved(topic.name().as_str());
+        let topic = Topic::new(topic).kept_by(keeper);
+        if internal { topic.for_reading() } else { topic }
     }
 
     /// All topics with their partitions and settings, by name; none after [`Broker::close`]. Opens
@@ -350,11 +356,36 @@ impl Broker {
     /// Every group that has members or has committed something, by id. The first call reads all
     /// that groups have committed.
     ///
+    /// Groups whose commits are damaged, or of a later version, are left out:
+    /// [`damaged_commits`](Self::damaged_commits) says whether there are any.
+    ///
     /// # Errors
     ///
     /// [`Error::Closed`], and what reading the log of the commits answers.
     pub fn groups(&self) -> Result<Vec<GroupInfo>> {
         self.core.list_groups()
+    }
+
+    /// The partitions of `__consumer_offsets` that cannot be read; reads those that were not read
+    /// yet. A group keeps its commits in one of 50 partitions, by the hash of its id. Groups of a
+    /// damaged partition answer its error, and all others go on. [`repair`](crate::repair) sets
+    /// aside what is damaged and keeps the rest; until then no Kafka broker starts on the
+    /// directory, for it would lose the commits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], and what reading the log of the commits answers, but for damage.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = ottla::Broker::open(scratch.path().join("data"))?;
+    /// assert!(broker.damaged_commits()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn damaged_commits(&self) -> Result<Vec<DamagedCommits>> {
+        self.core.damaged_commits()
     }
 
     /// Forgets a group and everything that it has committed.

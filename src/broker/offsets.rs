@@ -51,6 +51,17 @@ pub(super) fn offsets_config() -> TopicConfig {
         .cleanup_policy(CleanupPolicy::Compact)
 }
 
+/// A partition of `__consumer_offsets` that cannot be read: its groups answer the error, all others
+/// go on. See [`Broker::damaged_commits`](crate::Broker::damaged_commits).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DamagedCommits {
+    /// The number of the partition.
+    pub partition: PartitionId,
+    /// What is wrong with it: most often [`Error::Corrupt`].
+    pub error: Error,
+}
+
 /// The logs of `__consumer_offsets`.
 pub(super) struct Offsets {
     root: Arc<Root>,

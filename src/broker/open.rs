@@ -86,6 +86,8 @@ pub(super) fn open(
     if !found.clean {
         opening.open_logs();
         opening.recover_commits(&groups);
+    } else if found.damaged {
+        opening.report_damaged_commits(&groups);
     }
     opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
     let core = Core::new(opening.root, groups, opening.report, opening.lock);
@@ -140,6 +142,9 @@ fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     opening.report_bad_marks();
     opening.report_missing(|id, partition| found.is_elsewhere(id, partition))?;
     let groups = opening.groups()?;
+    if found.damaged {
+        opening.report_damaged_commits(&groups);
+    }
     opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
     Ok(Core::new(
         opening.root,
@@ -275,6 +280,27 @@ impl Opening {
                 self.report
                     .events
                     .push(OpenEvent::LeftAlone { path, reason });
+            }
+        }
+        self.report_damaged_commits(groups);
+    }
+
+    /// Says which partitions of commits cannot be read, where opening them did not say so.
+    fn report_damaged_commits(&mut self, groups: &Coordinator) {
+        // What keeps this from looking, the groups answer themselves.
+        for (partition, error) in groups.look_for_damage().unwrap_or_default() {
+            let dir = file_name::partition_dir(OFFSETS_TOPIC, partition);
+            let path = self.root.path.join(dir);
+            let reported = self.report.events.iter().any(
+                |event| matches!(event, OpenEvent::LogUnusable { path: of, .. } if *of == path),
+            );
+            if !reported {
+                let reason = format!(
+                    "what its groups have committed cannot be read, they answer this error, and \
+                     no Kafka broker starts here before ottla::repair was run: {error}"
+                );
+                let event = OpenEvent::LogUnusable { path, reason };
+                self.report.events.push(event);
             }
         }
     }

@@ -4,17 +4,35 @@
 //!
 //! 1. The first REMOVE TOPIC of a topic says that it is gone; the second, that nothing is left of
 //!    it. In between the topic is *leaving*, and whoever opens the root finishes what was begun.
+//!    A topic that is gone but for commits in partitions of `__consumer_offsets` that cannot be
+//!    read is *owing* in between: its name is free, and what is owed is done when they can be.
 //! 2. The partitions of a topic are numbered without gaps.
 //! 3. What is not understood is kept, and written again when the catalog is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::metadata::{MetadataRecord, PartitionRecord, TOPIC_RESOURCE};
+use crate::format::uuid;
 use crate::topic::TopicConfig;
 use crate::types::{BadSetting, PartitionId, Settings as _, TopicId, TopicName};
 
 /// The node that Kafka's metadata says holds the partitions.
 const NODE_ID: i32 = 1;
+
+/// The resource type of the records that say what a topic owes: none of Kafka's.
+const OWING: i8 = -1;
+
+/// The key in such a record.
+const COMMITS: &str = "commits";
+
+/// What is left of a topic that is gone: commits that could not be forgotten (1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owing {
+    pub(super) name: TopicName,
+    pub(super) id: TopicId,
+    /// The partitions of `__consumer_offsets` in which they may be.
+    pub(super) partitions: BTreeSet<PartitionId>,
+}
 
 /// A topic, as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +52,35 @@ pub(super) struct CatalogState {
     /// Names as file systems and metrics may confuse them, with the one that is there.
     confusable: BTreeMap<String, TopicName>,
     leaving: BTreeMap<TopicId, TopicEntry>,
+    owing: BTreeMap<TopicId, Owing>,
     other: Vec<MetadataRecord>,
+}
+
+impl Owing {
+    /// The record that says what a topic that is leaving, or owing, owes.
+    pub(super) fn record(&self) -> MetadataRecord {
+        let partitions: Vec<_> = self.partitions.iter().map(ToString::to_string).collect();
+        MetadataRecord::Config {
+            resource_type: OWING,
+            resource: uuid::encode(self.id.0),
+            key: COMMITS.to_owned(),
+            value: Some(partitions.join(",")),
+        }
+    }
+
+    /// The record that says that nothing is owed any more.
+    pub(super) fn removal(&self) -> MetadataRecord {
+        MetadataRecord::RemoveTopic { id: self.id }
+    }
+
+    /// Records that add up to it.
+    fn snapshot(&self) -> Vec<MetadataRecord> {
+        let topic = MetadataRecord::Topic {
+            name: self.name.to_string(),
+            id: self.id,
+        };
+        vec![topic, self.removal(), self.record()]
+    }
 }
 
 impl TopicEntry {
@@ -158,6 +204,18 @@ impl CatalogState {
         self.leaving.values()
     }
 
+    /// The topics that are gone but for some commits (1).
+    pub(super) fn owing(&self) -> impl Iterator<Item = &Owing> {
+        self.owing.values()
+    }
+
+    /// Takes in what another state's topics owe, but for those of some ids.
+    pub(super) fn take_owing(&mut self, from: &Self, but: impl Fn(TopicId) -> bool) {
+        let owing = from.owing().filter(|owing| !but(owing.id));
+        self.owing
+            .extend(owing.map(|owing| (owing.id, owing.clone())));
+    }
+
     /// The topic that a name would be confused with: by a file system that takes capitals for
     /// small letters, or by Kafka's metrics, which take `.` for `_`.
     pub(super) fn confused_with(&self, name: &TopicName) -> Option<&TopicName> {
@@ -215,11 +273,39 @@ impl CatalogState {
                 };
                 Ok(())
             }
+            MetadataRecord::Config {
+                resource_type: OWING,
+                resource,
+                value: Some(partitions),
+                ..
+            } => self.owe(&resource, &partitions),
             other => {
                 self.other.push(other);
                 Ok(())
             }
         }
+    }
+
+    fn owe(&mut self, id: &str, partitions: &str) -> Result<(), &'static str> {
+        let id = uuid::decode(id).map(TopicId);
+        let id = id.ok_or("the id of a topic that owes something is none")?;
+        let partitions: Result<BTreeSet<PartitionId>, _> =
+            partitions.split(',').map(str::parse).collect();
+        let partitions = partitions.map_err(|_| "what a topic owes is no list of partitions")?;
+        let left = self.leaving.remove(&id).map(|topic| topic.name);
+        let before = self.owing.remove(&id).map(|owing| owing.name);
+        let name = left
+            .or(before)
+            .ok_or("a topic owes something that is not leaving")?;
+        self.owing.insert(
+            id,
+            Owing {
+                name,
+                id,
+                partitions,
+            },
+        );
+        Ok(())
     }
 
     fn by_name(&mut self, name: &str) -> Option<&mut TopicEntry> {
@@ -263,7 +349,7 @@ impl CatalogState {
     }
 
     fn remove(&mut self, id: TopicId) -> Result<(), &'static str> {
-        if self.leaving.remove(&id).is_some() {
+        if self.leaving.remove(&id).is_some() || self.owing.remove(&id).is_some() {
             return Ok(());
         }
         let topic = self
@@ -302,6 +388,7 @@ impl CatalogState {
         topics
             .saturating_add(leaving)
             .saturating_add(self.leaving.len())
+            .saturating_add(self.owing.len().saturating_mul(3))
             .saturating_add(self.other.len())
     }
 
@@ -313,9 +400,10 @@ impl CatalogState {
             records.push(MetadataRecord::RemoveTopic { id: topic.id });
             records
         });
+        let owing = self.owing.values().map(Owing::snapshot);
         let topics = self.topics.values().map(TopicEntry::creation);
         let other = Some(self.other.clone()).filter(|other| !other.is_empty());
-        leaving.chain(topics).chain(other)
+        leaving.chain(owing).chain(topics).chain(other)
     }
 }
 
@@ -356,6 +444,38 @@ mod tests {
         state.apply(gone.clone()).unwrap();
         assert_eq!(state, CatalogState::default());
         assert!(state.apply(gone).is_err());
+    }
+
+    #[test]
+    fn a_topic_that_owes_something_is_gone_and_its_name_is_free() {
+        let flights = entry("flights", 1, 3);
+        let mut state = state(flights.creation());
+        let gone = flights.removal();
+        let owes = |partitions: &[PartitionId]| Owing {
+            name: flights.name.clone(),
+            id: flights.id,
+            partitions: partitions.iter().copied().collect(),
+        };
+        assert!(state.clone().apply(owes(&[3]).record()).is_err());
+        state.apply(gone.clone()).unwrap();
+        state.apply(owes(&[3, 17]).record()).unwrap();
+        assert_eq!(state.leaving().count(), 0);
+        let again = entry("flights", 2, 1);
+        for record in again.creation() {
+            state.apply(record).unwrap();
+        }
+        assert_eq!(state.owing().collect::<Vec<_>>(), [&owes(&[3, 17])]);
+        state.apply(owes(&[17]).record()).unwrap();
+        let snapshot: Vec<_> = state.snapshot().flatten().collect();
+        assert_eq!(snapshot.len(), state.live_records());
+        let mut copy = CatalogState::default();
+        for record in snapshot {
+            copy.apply(record).unwrap();
+        }
+        assert_eq!(copy, state);
+        state.apply(gone).unwrap();
+        assert_eq!(state.owing().count(), 0);
+        assert_eq!(state.find(&flights.name), Some(&again));
     }
 
     #[test]

@@ -6,21 +6,24 @@
 //! 1. Made and extended: see `root.rs`.
 //! 2. Deleted: the catalog first, and the topic is gone; then its files, its marks and the groups'
 //!    commits; then the catalog hears that nothing is left. Whoever opens the root, or makes a
-//!    topic of the same name, finishes a deletion that was begun.
+//!    topic of the same name, finishes a deletion that was begun. Where a partition of
+//!    `__consumer_offsets` cannot be read, the catalog keeps what is owed there, and the name is
+//!    free: the first opening that can read it forgets these commits before a group can use them.
 //! 3. User code runs with no lock held.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::MarkKey;
 use crate::format::metadata::MetadataRecord;
 use crate::topic::{PartitionDir, TopicConfig, TopicShared};
-use crate::types::{Offset, Settings as _, TopicName};
+use crate::types::{Offset, PartitionId, Settings as _, TopicName};
 
 use super::core::Core;
 use super::offsets::is_reserved;
 use super::root::invalid_name;
-use super::state::TopicEntry;
+use super::state::{CatalogState, Owing, TopicEntry};
 
 impl Core {
     /// Makes a topic for a user.
@@ -149,6 +152,26 @@ impl Core {
         for entry in leaving {
             drop(self.finish_deletion(&entry));
         }
+        let owing: Vec<_> = self.root.catalog.lock().state().owing().cloned().collect();
+        for owing in owing {
+            drop(self.pay(owing));
+        }
+    }
+
+    /// Forgets the commits of a topic that is gone where that could not be done before (2).
+    fn pay(&self, mut owing: Owing) -> Result<()> {
+        let partitions = Some(&owing.partitions);
+        let left = self.groups.forget_topic(owing.name.as_str(), partitions)?;
+        if left == owing.partitions {
+            return Ok(());
+        }
+        owing.partitions = left;
+        let record = if owing.partitions.is_empty() {
+            owing.removal()
+        } else {
+            owing.record()
+        };
+        self.root.catalog.lock().append(vec![record])
     }
 
     /// Removes what is left of a topic that is gone (2). Called with `deletions` held.
@@ -167,19 +190,43 @@ impl Core {
                 partition,
             })?;
         }
-        self.groups.forget_topic(entry.name.as_str())?;
+        let partitions = self.groups.forget_topic(entry.name.as_str(), None)?;
         let mut catalog = self.root.catalog.lock();
-        let ended = catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }]);
+        let records = ending(entry, partitions, catalog.state());
+        let ended = catalog.append(records);
         self.root.host.marks.keep_ballast();
         ended
     }
+}
+
+/// The records that end a deletion, but for the commits in partitions that cannot be read. Earlier
+/// topics of the name owe nothing that this one does not.
+fn ending(
+    entry: &TopicEntry,
+    partitions: BTreeSet<PartitionId>,
+    state: &CatalogState,
+) -> Vec<MetadataRecord> {
+    if partitions.is_empty() {
+        return vec![entry.removal()];
+    }
+    let owing = Owing {
+        name: entry.name.clone(),
+        id: entry.id,
+        partitions,
+    };
+    let earlier = state.owing().filter(|earlier| earlier.name == entry.name);
+    let covered = earlier.filter(|earlier| earlier.partitions.is_subset(&owing.partitions));
+    std::iter::once(owing.record())
+        .chain(covered.map(Owing::removal))
+        .collect()
 }
 
 /// The name of a topic that a user may make, change and delete.
 fn user_name(name: &str) -> Result<TopicName> {
     let checked = TopicName::new(name).map_err(|reason| invalid_name(name, reason))?;
     if is_reserved(name) {
-        return Err(invalid_name(name, "the name belongs to Kafka itself"));
+        let reason = "the name belongs to Kafka itself: such a topic is internal and read-only";
+        return Err(invalid_name(name, reason));
     }
     Ok(checked)
 }

@@ -15,7 +15,7 @@ use crate::types::{PartitionId, ReadIsolation};
 use super::group::{Group, Shared};
 use super::info::{GroupInfo, GroupPartition, MemberInfo};
 use super::membership::{MemberId, Membership};
-use super::offset_store::{Commit, OffsetLogs, OffsetStore};
+use super::offset_store::{Commit, OffsetLogs, OffsetStore, cannot_be_read};
 use super::partition::PartitionKey;
 use super::roster::Roster;
 use super::topics::Topics;
@@ -48,7 +48,7 @@ impl Coordinator {
             read_only,
             retention,
         } = source;
-        let store = OffsetStore::new(offsets, host.clock.clone());
+        let store = OffsetStore::new(offsets, host.clock.clone(), read_only);
         let shared = Shared::new(Arc::clone(&host), Topics::new(directory), store, read_only);
         let roster = Arc::new(Roster::new(Arc::clone(&shared), retention));
         let follower = Arc::downgrade(&roster);
@@ -69,7 +69,8 @@ impl Coordinator {
     }
 
     /// Every group that has members, has committed something or has begun to read, by id. Reads all
-    /// of `__consumer_offsets` when that was not done yet.
+    /// of `__consumer_offsets` when that was not done yet; the groups of partitions that are
+    /// damaged are left out.
     ///
     /// # Errors
     ///
@@ -89,9 +90,30 @@ impl Coordinator {
                 .iter()
                 .map(|id| id.as_ref().to_owned()),
         );
-        ids.iter()
-            .map(|id| describe(&*self.roster.find(id)?))
-            .collect()
+        let mut infos = Vec::with_capacity(ids.len());
+        // A record may name a group that cannot be: nobody can have a handle on it.
+        for id in ids.into_iter().filter(|id| GroupId::new(id).is_ok()) {
+            match describe(&*self.roster.find(&id)?) {
+                Err(error) if cannot_be_read(&error) => {}
+                info => infos.push(info?),
+            }
+        }
+        Ok(infos)
+    }
+
+    /// The partitions of `__consumer_offsets` that were found damaged by now, and how.
+    pub(crate) fn damage(&self) -> Vec<(PartitionId, Error)> {
+        self.shared.store.damage()
+    }
+
+    /// Reads all of `__consumer_offsets` and says which partitions are damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], what reading those logs answers but for damage.
+    pub(crate) fn look_for_damage(&self) -> Result<Vec<(PartitionId, Error)>> {
+        self.shared.check_open()?;
+        self.shared.store.look_for_damage()
     }
 
     /// Forgets a group and everything that it has committed.
@@ -112,16 +134,21 @@ impl Coordinator {
     }
 
     /// Forgets what all groups have committed for a topic that was deleted: the directory knows it
-    /// no more.
+    /// no more. Returns the partitions of `__consumer_offsets` in which that could not be done for
+    /// they are damaged; `only` these are tried, if any are named.
     ///
     /// # Errors
     ///
     /// What reading and writing `__consumer_offsets` answers. Opening the broker again finishes it.
-    pub(crate) fn forget_topic(&self, name: &str) -> Result<()> {
+    pub(crate) fn forget_topic(
+        &self,
+        name: &str,
+        only: Option<&BTreeSet<PartitionId>>,
+    ) -> Result<BTreeSet<PartitionId>> {
         // Who commits now has looked whether the topic lives; who commits later will find that it
         // does not.
         self.roster.await_commits();
-        self.shared.store.forget_topic(name)
+        self.shared.store.forget_topic(name, only)
     }
 
     /// Puts right what a crash may have left: commits past the end of their partition, whose last
@@ -131,7 +158,8 @@ impl Coordinator {
     /// # Errors
     ///
     /// What reading and writing `__consumer_offsets` answers. A partition whose own log cannot be
-    /// used is left alone.
+    /// used is left alone, and so are the groups of a damaged partition of `__consumer_offsets`:
+    /// see [`damage`](Self::damage).
     pub(crate) fn recover(&self) -> Result<Vec<OpenEvent>> {
         let store = &self.shared.store;
         let mut events = Vec::new();
@@ -165,7 +193,7 @@ impl Coordinator {
             store.set_back(&group, &back)?;
         }
         for topic in gone {
-            store.forget_topic(&topic)?;
+            store.forget_topic(&topic, None)?;
         }
         Ok(events)
     }

@@ -120,7 +120,9 @@ impl Followers for Roster {
     }
 
     fn check(&self) -> Result<()> {
-        self.shared.store.groups().map(drop)
+        // What is in a damaged partition could not be set back.
+        let damage = self.shared.store.look_for_damage()?.into_iter().next();
+        damage.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     fn set_back(&self, log: &Log) -> Result<()> {
@@ -131,7 +133,7 @@ impl Followers for Roster {
         // A group that commits for the first time is among those of the store then (I1).
         self.await_commits();
         for id in store.groups()? {
-            self.find(&id)?.between_commits(|| {
+            let set_back = || {
                 // Of a group whose commits cannot be read nothing can be set back.
                 let commits = store.all_committed(&id).unwrap_or_default();
                 let behind = commits.into_iter().filter(|commit| {
@@ -145,7 +147,12 @@ impl Followers for Roster {
                     })
                     .collect();
                 store.set_back(&id, &back)
-            })?;
+            };
+            // A group of Kafka's without a name has no handle here, and nobody who commits.
+            match self.find(&id) {
+                Ok(group) => group.between_commits(set_back)?,
+                Err(_) => set_back()?,
+            }
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ pub use read::Reader;
 pub use repair::{RepairReport, SetAside};
 pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub use retention::RetentionReport;
-pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other};
+pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other, write_rest};
 pub(crate) use syncers::SyncJob;
 pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 pub(crate) use verify::{
@@ -129,6 +129,8 @@ pub struct Log {
     shared: Arc<Shared>,
     /// Closes the log when the last handle goes; a broker's logs have none.
     _keeper: Option<Arc<Keeper>>,
+    /// The log is one that only the broker itself may change, and this handle is somebody else's.
+    only_reads: bool,
 }
 
 /// Everything behind the handles of one log.
@@ -259,6 +261,7 @@ impl Log {
         Self {
             shared,
             _keeper: None,
+            only_reads: false,
         }
     }
 
@@ -268,6 +271,7 @@ impl Log {
         Self {
             shared,
             _keeper: Some(keeper),
+            only_reads: false,
         }
     }
 
@@ -299,6 +303,7 @@ impl Log {
     ///   confirmed, and may or may not be there after the log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Offset> {
+        self.may_change()?;
         self.shared
             .append_one(&record.into(), How::default())
             .map(|offsets| offsets.start)
@@ -316,6 +321,7 @@ impl Log {
         &self,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Range<Offset>> {
+        self.may_change()?;
         let records = records.into_iter().map(Into::into);
         self.shared.append_many(records, How::default())
     }
@@ -354,6 +360,7 @@ impl Log {
         record: impl Into<Record<'a>>,
     ) -> Result<Offset> {
         let record = record.into();
+        self.may_change()?;
         self.shared.check_end_early(expected_end)?;
         self.shared
             .append_one(&record, How::at(expected_end))
@@ -384,6 +391,7 @@ impl Log {
         expected_end: Offset,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Range<Offset>> {
+        self.may_change()?;
         self.shared.check_end_early(expected_end)?;
         let records = records.into_iter().map(Into::into);
         self.shared.append_many(records, How::at(expected_end))
@@ -506,6 +514,7 @@ impl Log {
     /// [`Error::OffsetOutOfRange`] above the high watermark; [`Error::ReadOnly`],
     /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
     pub fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
+        self.may_change()?;
         self.here()?.truncate_prefix(new_start)
     }
 
@@ -523,6 +532,7 @@ impl Log {
     /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]; what reading the
     /// commits of a broker's groups returns, with nothing changed.
     pub fn truncate(&self, new_end: Offset) -> Result<()> {
+        self.may_change()?;
         self.here()?.truncate(new_end)
     }
 
@@ -539,6 +549,7 @@ impl Log {
     /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
     /// [`Error::Corrupt`]: what was not deleted is still there.
     pub fn apply_retention(&self) -> Result<RetentionReport> {
+        self.may_change()?;
         self.here()?.apply_retention()
     }
 
@@ -560,6 +571,7 @@ impl Log {
     ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
     ///   there still is.
     pub fn compact(&self) -> Result<CompactionReport> {
+        self.may_change()?;
         let shared = self.here()?;
         if !shared.managed && shared.config().cleanup_policy.compacts() {
             shared.check_keys()?;
@@ -573,7 +585,24 @@ impl Log {
     ///
     /// As [`compact`](Self::compact), but for the refusal of records without keys.
     pub fn compact_dropping_keyless(&self) -> Result<CompactionReport> {
+        self.may_change()?;
         self.here()?.compact()
+    }
+
+    /// The same handle for somebody who may only read.
+    pub(crate) fn for_reading(&self) -> Self {
+        Self {
+            only_reads: true,
+            ..self.clone()
+        }
+    }
+
+    #[inline]
+    fn may_change(&self) -> Result<()> {
+        if self.only_reads {
+            return Err(self.shared.is_internal());
+        }
+        Ok(())
     }
 
     /// Closes the files of a log that nothing was appended to since this was called last.

@@ -8,19 +8,28 @@
 //! 2. `ottla.root` keeps the ids while `meta.properties` cannot, and what Kafka's metadata log
 //!    looked like when the root was left. A root that was at rest and whose metadata log looks
 //!    different now was used by a broker: its metadata and its files are newer than our own.
+//!    The line of a root at rest whose commits are damaged says so, and [`RootFacts::is_damaged`]
+//!    reads it: the mark of a clean end stands beside it.
 //! 3. `.kafka_cleanshutdown` is there only while the root is at rest after a clean end.
 
 use std::path::Path;
 
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
-use crate::format::properties::{self, MetaProperties};
+use crate::format::properties::{self, MetaProperties, RootIdentity};
 use crate::format::{MetadataFile, RootFile, file_name};
 
 /// What a broker prints when it is started on a root that is in use, behind `version=`.
 pub(crate) const SENTENCE: &str = "Ottla has this directory open, or was not closed. Close the program that uses it, or open it with Ottla and close it again; then start the broker. Do not format it.";
 
-/// How [`SENTENCE`] begins, in this version of the crate and in every other.
+/// What a broker prints when it is started on a root at rest in which it would lose what groups
+/// have committed.
+const SENTENCE_DAMAGED: &str = "\
+Ottla cannot read all of __consumer_offsets: a broker would lose what consumer groups have \
+committed there. Close the program that uses the directory and run repair first (ottla::repair); \
+then start the broker. Do not format it.";
+
+/// How these sentences begin, in this version of the crate and in every other.
 const SENTENCE_BEGINS: &str = "Ottla ";
 
 /// What the files of a root say about its last use.
@@ -99,6 +108,12 @@ impl RootFacts {
         }
     }
 
+    /// Whether the root is at rest, and brokers are kept away for its commits are damaged (1).
+    pub(crate) fn is_damaged(&self) -> bool {
+        let meta = &self.meta;
+        matches!(meta, Some(MetaProperties::Other { version }) if version == SENTENCE_DAMAGED)
+    }
+
     /// Whether a broker has run since the root was last ours (2), or what one left was not taken
     /// over completely.
     pub(crate) fn is_newer(&self) -> bool {
@@ -152,6 +167,25 @@ pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
         disk.sync_dir(root).at(root, "sync")?;
     }
     Ok(())
+}
+
+/// Says, durably, that the root is at rest: for a broker, or for Ottla alone where a broker would
+/// lose commits (1).
+pub(crate) fn write_rest(
+    disk: &Disk,
+    root: &Path,
+    identity: RootIdentity,
+    damaged: bool,
+) -> Result<()> {
+    let meta = if damaged {
+        MetaProperties::Other {
+            version: SENTENCE_DAMAGED.to_owned(),
+        }
+    } else {
+        MetaProperties::Formatted(identity)
+    };
+    let path = root.join(file_name::META_PROPERTIES);
+    replace_if_other(disk, &path, meta.encode().as_bytes())
 }
 
 /// Puts some bytes in place of a small file, durably, unless it holds them already.

@@ -75,6 +75,8 @@ pub struct Topic {
     partitioner: Option<Arc<dyn Partitioner>>,
     sticky: Sticky,
     keeper: Option<Arc<dyn Keep>>,
+    /// The topic is one that only the broker itself may change, and this handle is a user's.
+    only_reads: bool,
 }
 
 impl fmt::Debug for Topic {
@@ -94,7 +96,24 @@ impl Topic {
             partitioner: None,
             sticky: Sticky::new(STICKY_BYTES),
             keeper: None,
+            only_reads: false,
         }
+    }
+
+    /// The same handle, for somebody who may only read.
+    pub(crate) fn for_reading(mut self) -> Self {
+        self.only_reads = true;
+        self
+    }
+
+    #[inline]
+    fn may_append(&self) -> Result<()> {
+        if self.only_reads {
+            return Err(Error::InternalTopic {
+                topic: self.name().to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// The same handle, which keeps something alive.
@@ -169,9 +188,11 @@ impl Topic {
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`] chose a number that is too large.
+    /// - [`Error::InternalTopic`]: the topic is one of Kafka's own.
     /// - Everything that [`Log::append`] answers: nothing of the record was appended.
     #[inline]
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Appended> {
+        self.may_append()?;
         let record = record.into();
         let partition = self.place(&record);
         let offset = self.shared.append(partition, record)?;
@@ -189,6 +210,7 @@ impl Topic {
         partition: PartitionId,
         record: impl Into<Record<'a>>,
     ) -> Result<Offset> {
+        self.may_append()?;
         self.shared.append(partition, record.into())
     }
 
@@ -219,6 +241,7 @@ impl Topic {
         expected_end: Offset,
         record: impl Into<Record<'a>>,
     ) -> Result<Offset> {
+        self.may_append()?;
         let record = record.into();
         let log = self.shared.log_to_append(partition);
         let appended = log.and_then(|log| log.append_at(expected_end, record));
@@ -248,6 +271,7 @@ impl Topic {
         expected_end: Offset,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Range<Offset>> {
+        self.may_append()?;
         let log = self.shared.log_to_append(partition);
         let appended = log.and_then(|log| log.append_batch_at(expected_end, records));
         appended.map_err(|error| self.shared.explain(error))
@@ -289,6 +313,7 @@ impl Topic {
         &self,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Vec<AppendedBatch>> {
+        self.may_append()?;
         self.shared.check_alive()?;
         let partitions = self.partition_count();
         let mut shares = Shares::new(&self.shared);
@@ -313,7 +338,8 @@ impl Topic {
     }
 
     /// A handle on the log of a partition. The broker closes it: [`Log::close`] flushes it only. It
-    /// does not keep the broker open, as a topic's handle does.
+    /// does not keep the broker open, as a topic's handle does. That of an internal topic only
+    /// reads: whatever would change the log returns [`Error::InternalTopic`].
     ///
     /// # Errors
     ///
@@ -322,7 +348,12 @@ impl Topic {
     /// - What opening a log answers ([`Log::open`]), when it was not used before.
     pub fn partition(&self, id: PartitionId) -> Result<Log> {
         self.shared.check_alive()?;
-        self.shared.log(id).cloned()
+        let log = self.shared.log(id)?;
+        Ok(if self.only_reads {
+            log.for_reading()
+        } else {
+            log.clone()
+        })
     }
 
     /// A producer: it collects records into batches before they are appended.
@@ -368,6 +399,7 @@ impl Topic {
     }
 
     fn producer_for(&self, config: ProducerConfig, hook: Option<ErrorHook>) -> Result<Producer> {
+        self.may_append()?;
         config.check().map_err(Error::from)?;
         self.shared.check_alive()?;
         Ok(Producer::new(self.clone(), config, hook))

@@ -126,6 +126,17 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     };
     if report.found.is_spotless() {
         report.remaining = report.found.clone();
+        // The damage is gone, and the line that keeps brokers away goes with it.
+        if RootFacts::of(disk, dir).is_ok_and(|facts| facts.is_damaged()) {
+            let report = &mut report;
+            Mend {
+                disk,
+                clock,
+                root: dir,
+                report,
+            }
+            .bring_to_rest(lock)?;
+        }
         return Ok(report);
     }
     let mut mend = Mend {

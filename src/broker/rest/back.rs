@@ -62,6 +62,7 @@ pub(super) fn catalog_of(
         };
         take(entry.creation());
     }
+    state.take_owing(own, |id| kafka.topics.contains_key(&id));
     state.note_producer_ids(kafka.next_producer_id.max(own.next_producer_id()));
     state
 }

@@ -18,8 +18,9 @@
 //!    then brokers are kept away; nothing else is changed before.
 //! 2. Close: when everything else is synced, the checkpoints and the metadata are written, then
 //!    `ottla.root` with what the metadata log looks like, then `.kafka_cleanshutdown` (unless a
-//!    broker must scan the logs), and last `meta.properties`. A crash anywhere before leaves
-//!    brokers kept away; opening and closing the root heals it.
+//!    broker must scan the logs), and last `meta.properties`. Where commits are damaged, that
+//!    keeps brokers away until a repair: they would start without them, in silence. A crash
+//!    anywhere before leaves brokers kept away; opening and closing the root heals it.
 
 mod alone;
 mod back;
@@ -40,6 +41,7 @@ use crate::format::properties::{self, MetaProperties, RootIdentity};
 use crate::format::{FileKind, FileName, Mark, RootFile, file_name, uuid};
 use crate::log::{
     Host, Marks, OpenMode, RootFacts, keep_brokers_away, metadata_files, replace_if_other,
+    write_rest,
 };
 use crate::topic::random_topic_id;
 use crate::types::{PartitionId, TopicId};
@@ -57,12 +59,18 @@ use kafka::KafkaState;
 const NO_EPOCH: i64 = -1;
 
 /// What kind of directory a root is before it is opened.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four questions with yes or no"
+)]
 #[derive(Debug)]
 pub(super) struct Found {
     /// Nothing was ever kept here.
     pub(super) fresh: bool,
     /// The last use ended with a close.
     pub(super) clean: bool,
+    /// When it ended, commits were damaged.
+    pub(super) damaged: bool,
     identity: RootIdentity,
     /// A broker has run since the root was last ours.
     newer: bool,
@@ -96,6 +104,7 @@ pub(super) fn look_at(
     let mut found = Found {
         fresh,
         clean: facts.clean,
+        damaged: facts.is_damaged(),
         identity: identity_of(&facts, config),
         newer: facts.is_newer(),
         kafka: None,
@@ -269,8 +278,9 @@ fn write_root(disk: &Disk, root: &Path, own: &RootFile) -> Result<()> {
     replace_if_other(disk, &path, own.encode().as_bytes())
 }
 
-/// Says, durably, that the root is at rest: everything else in it is synced (2).
-pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState) -> Result<()> {
+/// Says, durably, that the root is at rest: everything else in it is synced (2). `damaged`: commits
+/// are.
+pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState, damaged: bool) -> Result<()> {
     let (disk, path) = (&root.host.disk, &root.path);
     let own_path = path.join(file_name::ROOT);
     let bytes = disk
@@ -282,15 +292,12 @@ pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState) -> Result<()> {
     let scanned = producers::write(root, catalog)?;
     own.metadata = metadata_files(disk, path)?;
     write_root(disk, path, &own)?;
+    let damaged = damaged || !lost_commits(&root.host, path, catalog)?.is_empty();
     let clean = path.join(file_name::CLEAN_SHUTDOWN);
-    if scanned {
+    // A broker that is kept away does not miss the scan either.
+    if scanned || damaged {
         let text = properties::encode_clean_shutdown(NO_EPOCH);
         replace_if_other(disk, &clean, text.as_bytes())?;
     }
-    let meta = MetaProperties::Formatted(own.identity);
-    replace_if_other(
-        disk,
-        &path.join(file_name::META_PROPERTIES),
-        meta.encode().as_bytes(),
-    )
+    write_rest(disk, path, own.identity, damaged)
 }

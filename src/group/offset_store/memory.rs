@@ -5,8 +5,9 @@
 //! 1. Of two records with one key the one with the larger offset counts, in whatever order they
 //!    come in.
 //! 2. A record that nobody here understands is left alone, but that its group has one is known. A
-//!    commit in a later version is such a record: to pass over it would take its group back to an
-//!    older one, so that group says so, and all others go on.
+//!    commit in a later version, or of an unknown shape, is such a record: to pass over it would
+//!    take its group back to an older one, so that group says so, and all others go on.
+//! 3. A record whose kind of key nobody here knows belongs to no group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,9 +39,10 @@ struct Group {
     topics: BTreeMap<Arc<str>, BTreeMap<PartitionId, Entry>>,
     /// There is a record of the group itself.
     described: bool,
-    /// Keys of other kinds, whole: a broker's newer protocol keeps such records.
+    /// Keys of other kinds, or of a shape that nobody here knows, whole: a broker's newer protocols
+    /// keep such records.
     foreign: BTreeSet<Vec<u8>>,
-    /// The keys of commits in a later version, with what is said of them (2).
+    /// The keys of commits that are not understood, with what is said of them (2).
     later: BTreeMap<Vec<u8>, &'static str>,
 }
 
@@ -73,7 +75,7 @@ impl Groups {
     /// Takes a record in.
     pub(super) fn take(&mut self, found: &Found<'_>) {
         let Ok(key) = GroupKey::decode(found.key) else {
-            return;
+            return self.leave_alone(found);
         };
         match key {
             GroupKey::Offset {
@@ -85,9 +87,11 @@ impl Groups {
                 let commit = match found.value.map(OffsetCommit::decode) {
                     None => None,
                     Some(Ok(commit)) => Some(commit),
-                    Some(Err(DecodeError::Corrupt(_))) => return,
-                    Some(Err(DecodeError::Unsupported(what))) => {
-                        later = Some(what);
+                    Some(Err(error)) => {
+                        later = Some(match error {
+                            DecodeError::Unsupported(what) => what,
+                            DecodeError::Corrupt(_) => "a commit is of an unknown shape",
+                        });
                         None
                     }
                 };
@@ -111,10 +115,7 @@ impl Groups {
                 }
             }
             GroupKey::Group { group } => {
-                let later = matches!(
-                    found.value.map(GroupMetadata::decode),
-                    Some(Err(DecodeError::Unsupported(_)))
-                );
+                let later = matches!(found.value.map(GroupMetadata::decode), Some(Err(_)));
                 let group = self.group(group);
                 group.described = found.value.is_some() && !later;
                 group.foreign.remove(found.key);
@@ -122,16 +123,23 @@ impl Groups {
                     group.foreign.insert(found.key.to_vec());
                 }
             }
-            GroupKey::Unknown { raw, .. } => {
-                if let Some(group) = owner_of(raw) {
-                    let foreign = &mut self.group(group).foreign;
-                    if found.value.is_some() {
-                        foreign.insert(found.key.to_vec());
-                    } else {
-                        foreign.remove(found.key);
-                    }
-                }
-            }
+            GroupKey::Unknown { kind, .. } if protocol::knows(kind) => self.leave_alone(found),
+            // (3)
+            GroupKey::Unknown { .. } => {}
+        }
+    }
+
+    /// Takes in that a group has a record of another kind, or one whose key is not understood (2).
+    fn leave_alone(&mut self, found: &Found<'_>) {
+        let owner = found.key.get(2..).and_then(owner_of);
+        let Some(group) = owner else {
+            return;
+        };
+        let foreign = &mut self.group(group).foreign;
+        if found.value.is_some() {
+            foreign.insert(found.key.to_vec());
+        } else {
+            foreign.remove(found.key);
         }
     }
 
@@ -306,7 +314,7 @@ fn offset_key(group: &str, topic: &str, partition: PartitionId) -> Option<Vec<u8
     .ok()
 }
 
-/// The group that a key of another kind belongs to: all of Kafka's begin with it.
+/// The group that a key belongs to, behind its kind: all of Kafka's begin with it.
 fn owner_of(raw: &[u8]) -> Option<&str> {
     let (length, rest) = raw.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));

@@ -7,6 +7,10 @@
 //! 2. A group lives in one partition, by Kafka's hash of its id, so the commits of one call are one
 //!    batch: all of them or none, also after a crash.
 //! 3. A partition is read when the first of its groups is used.
+//! 4. A partition that is damaged, or packed in a way that this build cannot read, concerns
+//!    its groups alone: what is done for all groups passes over it, and says so. It stays damaged
+//!    until the root is opened again: what was left undone in it is done by that opening, before
+//!    any of its groups can be used.
 //!
 //! Source of the schema and the hash: `OffsetCommitKey`, `OffsetCommitValue` and
 //! `GroupMetadataManager.partitionFor` of Kafka (`format/group_record.rs`).
@@ -16,7 +20,7 @@ mod protocol;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -92,6 +96,10 @@ pub(crate) struct OffsetStore {
     logs: Box<dyn OffsetLogs>,
     clock: Clock,
     shards: Mutex<BTreeMap<PartitionId, Arc<Mutex<Shard>>>>,
+    /// The partitions that were found damaged, and how (4).
+    damage: Mutex<BTreeMap<PartitionId, Error>>,
+    /// Somebody else writes the root: what is damaged now may be whole when it is read again.
+    read_only: bool,
 }
 
 /// One partition of `__consumer_offsets`.
@@ -115,12 +123,55 @@ impl std::fmt::Debug for OffsetStore {
 
 impl OffsetStore {
     /// A store over these logs.
-    pub(crate) fn new(logs: Box<dyn OffsetLogs>, clock: Clock) -> Self {
+    pub(crate) fn new(logs: Box<dyn OffsetLogs>, clock: Clock, read_only: bool) -> Self {
         Self {
             logs,
             clock,
             shards: Mutex::default(),
+            damage: Mutex::default(),
+            read_only,
         }
+    }
+
+    /// The partitions that were found damaged by now, and how (4).
+    pub(crate) fn damage(&self) -> Vec<(PartitionId, Error)> {
+        let damage = self.damage.lock();
+        let damage = damage.iter();
+        damage
+            .map(|(partition, error)| (*partition, error.clone()))
+            .collect()
+    }
+
+    /// Reads every partition that was not read yet, and says which of them are damaged.
+    ///
+    /// # Errors
+    ///
+    /// What reading answers, but for damage.
+    pub(crate) fn look_for_damage(&self) -> Result<Vec<(PartitionId, Error)>> {
+        self.in_each(0..self.logs.count(), |partition| {
+            self.with_groups(partition, |_| ())
+        })?;
+        Ok(self.damage())
+    }
+
+    /// Does something in each of these partitions; returns those that are damaged (4).
+    fn in_each(
+        &self,
+        partitions: impl IntoIterator<Item = PartitionId>,
+        mut act: impl FnMut(PartitionId) -> Result<()>,
+    ) -> Result<BTreeSet<PartitionId>> {
+        let mut damaged = BTreeSet::new();
+        for partition in partitions {
+            match act(partition) {
+                Err(error)
+                    if cannot_be_read(&error) && self.damage.lock().contains_key(&partition) =>
+                {
+                    damaged.insert(partition);
+                }
+                acted => acted?,
+            }
+        }
+        Ok(damaged)
     }
 
     /// An error when it is not known what a group has committed: it was lost, and nobody has said
@@ -186,12 +237,14 @@ impl OffsetStore {
         self.with_groups(self.partition_of(group), |groups| groups.commits_of(group))
     }
 
-    /// The ids of all groups that have committed something.
+    /// The ids of all groups that have committed something, as far as the partitions can be read
+    /// (4).
     pub(crate) fn groups(&self) -> Result<Vec<Arc<str>>> {
         let mut ids = Vec::new();
-        for partition in 0..self.logs.count() {
+        self.in_each(0..self.logs.count(), |partition| {
             ids.extend(self.with_groups(partition, Groups::ids)?);
-        }
+            Ok(())
+        })?;
         ids.sort();
         Ok(ids)
     }
@@ -276,16 +329,23 @@ impl OffsetStore {
     }
 
     /// Forgets what all groups have committed for a topic, for good: the next topic of this name
-    /// may be made at once, and a power cut must not give it the commits of this one.
-    pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
-        for partition in 0..self.logs.count() {
+    /// may be made at once, and a power cut must not give it the commits of this one. Returns the
+    /// partitions in which that could not be done (4); `only` these are tried, if any are named.
+    pub(crate) fn forget_topic(
+        &self,
+        topic: &str,
+        only: Option<&BTreeSet<PartitionId>>,
+    ) -> Result<BTreeSet<PartitionId>> {
+        let all = 0..self.logs.count();
+        let asked = all.filter(|partition| only.is_none_or(|only| only.contains(partition)));
+        self.in_each(asked, |partition| {
             let keys = self.with_groups(partition, |groups| groups.keys_of_topic(topic))?;
-            if !keys.is_empty() {
-                self.bury(partition, &keys)?;
-                self.make(partition)?.flush()?;
+            if keys.is_empty() {
+                return Ok(());
             }
-        }
-        Ok(())
+            self.bury(partition, &keys)?;
+            self.make(partition)?.flush().map(drop)
+        })
     }
 
     /// Says of every group that has commits that it is empty, in Kafka's words; groups that a
@@ -305,7 +365,7 @@ impl OffsetStore {
         };
         let mut value = Vec::new();
         metadata.encode(&mut value).map_err(refused)?;
-        for partition in 0..self.logs.count() {
+        self.in_each(0..self.logs.count(), |partition| {
             let mut writes = Vec::new();
             for Resting { id, kept_by } in self.with_groups(partition, Groups::resting)? {
                 match kept_by {
@@ -322,9 +382,9 @@ impl OffsetStore {
                     }
                 }
             }
-            self.write(partition, &writes)?;
-        }
-        Ok(())
+            self.write(partition, &writes)
+        })
+        .map(drop)
     }
 
     /// A commit as it was written, but for its time, which no broker thinks too old.
@@ -351,11 +411,32 @@ impl OffsetStore {
         if let Some(groups) = &shard.groups {
             return Ok(look(groups));
         }
-        let Some(log) = self.logs.find(partition)? else {
+        self.check_damage(partition)?;
+        match self.logs.find(partition) {
             // Not remembered: the log may be made by another call.
-            return Ok(look(&Groups::default()));
-        };
-        Ok(look(shard.load(log)?))
+            Ok(None) => Ok(look(&Groups::default())),
+            Ok(Some(log)) => self.noting(partition, shard.load(log)).map(look),
+            Err(error) => self.noting(partition, Err(error)),
+        }
+    }
+
+    fn check_damage(&self, partition: PartitionId) -> Result<()> {
+        match self.damage.lock().get(&partition) {
+            Some(error) if !self.read_only => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What became of reading a partition; damage is noted (4).
+    fn noting<T>(&self, partition: PartitionId, read: Result<T>) -> Result<T> {
+        let mut damage = self.damage.lock();
+        match &read {
+            Err(error) if cannot_be_read(error) => {
+                damage.insert(partition, error.clone());
+            }
+            _ => drop(damage.remove(&partition)),
+        }
+        read
     }
 
     /// The log of a partition, made and read by now.
@@ -365,8 +446,10 @@ impl OffsetStore {
         if let (Some(log), Some(_)) = (&shard.log, &shard.groups) {
             return Ok(log.clone());
         }
-        let log = self.logs.make(partition)?;
-        shard.load(log.clone())?;
+        self.check_damage(partition)?;
+        let log = self.logs.make(partition);
+        let log = self.noting(partition, log)?;
+        self.noting(partition, shard.load(log.clone()).map(drop))?;
         Ok(log)
     }
 
@@ -429,6 +512,11 @@ impl Shard {
         self.log = Some(log);
         Ok(self.groups.insert(groups))
     }
+}
+
+/// Whether a partition answers this for what its log holds, and would answer it again (4).
+pub(super) fn cannot_be_read(error: &Error) -> bool {
+    matches!(error, Error::Corrupt { .. } | Error::Unsupported { .. })
 }
 
 fn encoded(key: GroupKey<'_>) -> Result<Vec<u8>> {

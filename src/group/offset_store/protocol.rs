@@ -72,6 +72,9 @@ const STREAMS: Protocol = Protocol {
     ],
 };
 
+/// The kind of the record of a group itself, in the old protocol.
+const GROUP: i16 = 2;
+
 const ALL: [Protocol; 3] = [CONSUMER, SHARE, STREAMS];
 
 impl Step {
@@ -107,14 +110,24 @@ impl Protocol {
 
 /// The keys of the tombstones that delete a group which has records of these keys, in order.
 pub(super) fn burial(keys: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
-    // Kinds that nobody here knows are about parts of a group, as all others are, or so we hope.
-    let known = |key: &[u8]| ALL.iter().any(|protocol| protocol.has(kind_of(key)));
-    let unknown = keys.iter().filter(|key| !known(key));
-    let mut out: Vec<_> = unknown.cloned().collect();
+    // Commits and the group itself, in a shape that nobody here knows.
+    let known = |key: &[u8]| knows(kind_of(key));
+    let (unknown, last): (Vec<_>, Vec<_>) = keys
+        .iter()
+        .filter(|key| !known(key))
+        .cloned()
+        .partition(|key| kind_of(key) != GROUP);
+    let mut out = unknown;
     for protocol in ALL {
         protocol.bury(keys, &mut out);
     }
+    out.extend(last);
     out
+}
+
+/// Whether a kind of key is one of a newer protocol.
+pub(super) fn knows(kind: i16) -> bool {
+    ALL.iter().any(|protocol| protocol.has(kind))
 }
 
 /// Whether all records are those of a consumer group: an empty one is as good in the old protocol.

@@ -24,6 +24,21 @@ fn value(offset: Offset) -> Vec<u8> {
     bytes
 }
 
+/// What an empty group says of itself.
+fn described() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let metadata = GroupMetadata {
+        protocol_type: "consumer",
+        generation: 0,
+        protocol: None,
+        leader: None,
+        state_since: NEVER_EXPIRES,
+        members: Vec::new(),
+    };
+    metadata.encode(&mut bytes).unwrap();
+    bytes
+}
+
 /// A record as `(its offset, key, value)`.
 type Kept = (Offset, Vec<u8>, Option<Vec<u8>>);
 
@@ -62,7 +77,7 @@ fn a_forgotten_group_is_not_there() {
         (
             3,
             encoded(GroupKey::Group { group: "g" }).unwrap(),
-            Some(vec![0, 3]),
+            Some(described()),
         ),
     ];
     let seen = groups(&records);
@@ -157,7 +172,7 @@ fn the_tombstones_of_a_group_come_in_an_order_that_a_coordinator_loads() {
                 .collect();
             records.push((0, key("g", "t", 0), Some(value(1))));
             let own = encoded(GroupKey::Group { group: "g" }).unwrap();
-            records.push((100, own.clone(), Some(vec![0, 3])));
+            records.push((100, own.clone(), Some(described())));
             let tombstones = groups(&records).keys_of("g");
             load(&tombstones);
             // Commits first, the group itself last, and nothing is left out.
@@ -194,11 +209,11 @@ fn a_consumer_group_rests_as_an_empty_one_and_others_keep_their_commits_by_their
         records.push((at, key, None));
     }
     assert_eq!(groups(&records).resting()[0].kept_by, empty);
-    // A streams group, or one of a kind that comes later.
-    for kind in [17, 99] {
+    // A streams group, and a kind that belongs to no group.
+    let by_times = KeptBy::CommitTimes(vec![0]);
+    for (kind, kept_by) in [(17, &by_times), (99, &empty)] {
         records.push((20, foreign(kind, ""), Some(vec![0, 0])));
-        let by_times = KeptBy::CommitTimes(vec![0]);
-        assert_eq!(groups(&records).resting()[0].kept_by, by_times);
+        assert_eq!(groups(&records).resting()[0].kept_by, *kept_by);
         records.pop();
     }
 }
@@ -217,4 +232,15 @@ fn records_of_a_newer_protocol_go_with_their_group() {
     again.push((2, foreign, None));
     let keys = groups(&again).keys_of("g");
     assert_eq!(keys, [key("g", "t", 0)]);
+}
+
+#[test]
+fn a_group_whose_own_record_is_not_understood_goes_last_all_the_same() {
+    let own = encoded(GroupKey::Group { group: "g" }).unwrap();
+    let records = [
+        (0, key("g", "t", 0), Some(value(1))),
+        (1, foreign(5, "m"), Some(vec![0, 0])),
+        (2, own.clone(), Some(vec![0, 9])),
+    ];
+    assert_eq!(groups(&records).keys_of("g").last(), Some(&own));
 }

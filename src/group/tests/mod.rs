@@ -130,7 +130,7 @@ impl Root {
     fn delete_topic(&self, name: &str) {
         let gone = self.directory.remove(name).unwrap();
         gone.delete();
-        self.coordinator.forget_topic(name).unwrap();
+        self.coordinator.forget_topic(name, None).unwrap();
         let partitions = 0..gone.partition_count();
         partitions.for_each(|id| {
             assert!(PartitionDir::remove(&self.sim.disk(), gone.dir(id).path()).unwrap());

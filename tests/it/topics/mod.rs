@@ -1,5 +1,6 @@
 //! Topics and brokers through the public API.
 
+mod internal;
 mod life;
 mod placing;
 mod producer;

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod cut;
+mod damaged_commits;
 mod lost_commits;
 mod power_cuts;
 mod producers;
