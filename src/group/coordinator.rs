@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::log::{Host, Log, OpenEvent};
 use crate::topic::TopicDirectory;
-use crate::types::{PartitionId, ReadIsolation};
+use crate::types::{GroupId, PartitionId, ReadIsolation};
 
 use super::group::{Group, Shared};
 use super::info::{GroupInfo, GroupPartition, MemberInfo};
@@ -35,7 +35,7 @@ pub(crate) struct CoordinatorSource {
 /// All groups of one root.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     roster: Arc<Roster>,
 }
 

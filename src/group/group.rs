@@ -3,7 +3,8 @@
 //! Knows nothing about reading.
 //!
 //! 1. `commits` is taken before `state` and held from the look at the membership until the commit
-//!    stands in the log: so a member that is thrown out has committed before, or is fenced.
+//!    stands in the log: so a member that is thrown out has committed before, or is fenced. The
+//!    sync comes after it, so that the members of a group share one.
 //! 2. `state` is held for as long as a look or a change takes; only what is done to an empty group
 //!    as a whole writes a log under it. No user code runs under either lock.
 //! 3. Who may have something to do after a change is woken.
@@ -299,10 +300,12 @@ impl Group {
     ) -> Result<()> {
         // Made before the lock is taken: whoever makes it may wait for commits to end.
         self.shared.store.prepare(self.id.as_str())?;
-        let _turn = self.commits.lock();
+        let turn = self.commits.lock();
         self.check_member(seat)?;
         let commits = choose(&self.shared.store)?;
-        self.shared.store.commit(self.id.as_str(), &commits)
+        let pending = self.shared.store.commit(self.id.as_str(), &commits)?;
+        drop(turn);
+        pending.settle()
     }
 
     /// The offset that the group has committed for a partition.

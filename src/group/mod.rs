@@ -324,8 +324,8 @@ impl ConsumerGroup {
         let shared = &self.group.shared;
         shared.check_writable()?;
         shared.store.prepare(self.id())?;
-        self.group
-            .while_empty(|| shared.store.commit(self.id(), &choose()?))
+        let commit = || shared.store.commit(self.id(), &choose()?);
+        self.group.while_empty(commit)?.settle()
     }
 
     /// The commit that makes the group go on at a place.

@@ -589,22 +589,6 @@ impl Log {
         self.here()?.compact()
     }
 
-    /// The same handle for somebody who may only read.
-    pub(crate) fn for_reading(&self) -> Self {
-        Self {
-            only_reads: true,
-            ..self.clone()
-        }
-    }
-
-    #[inline]
-    fn may_change(&self) -> Result<()> {
-        if self.only_reads {
-            return Err(self.shared.is_internal());
-        }
-        Ok(())
-    }
-
     /// Closes the files of a log that nothing was appended to since this was called last.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         self.shared.digest_in_line();

@@ -476,15 +476,6 @@ impl Shared {
         }
     }
 
-    /// The error for a handle that may only read: of a partition that the broker itself writes.
-    #[cold]
-    pub(super) fn is_internal(&self) -> Error {
-        let topic = self.topic_partition().map(|place| place.topic.to_string());
-        Error::InternalTopic {
-            topic: topic.unwrap_or_default(),
-        }
-    }
-
     /// The partition that this log is, where it belongs to a topic: its directory says so.
     pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
         if !self.managed {

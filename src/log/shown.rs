@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::{Ordering, deadline};
 use crate::types::{Durability, Offset, Sabotage};
 
-use super::{LogConfig, SegmentInfo, Shared};
+use super::{Log, LogConfig, SegmentInfo, Shared};
 
 impl Shared {
     pub(crate) fn start_offset(&self) -> Offset {
@@ -129,5 +129,35 @@ impl Shared {
             active: segment.base_offset() == active,
         });
         infos.collect()
+    }
+}
+
+impl Log {
+    /// The same handle for somebody who may only read.
+    pub(crate) fn for_reading(&self) -> Self {
+        Self {
+            only_reads: true,
+            ..self.clone()
+        }
+    }
+
+    #[inline]
+    pub(super) fn may_change(&self) -> Result<()> {
+        if self.only_reads {
+            return Err(self.internal());
+        }
+        Ok(())
+    }
+
+    /// The error for a handle that may only read: of a partition that the broker itself writes.
+    #[cold]
+    fn internal(&self) -> Error {
+        let topic = self
+            .shared
+            .topic_partition()
+            .map(|place| place.topic.to_string());
+        Error::InternalTopic {
+            topic: topic.unwrap_or_default(),
+        }
     }
 }

@@ -110,6 +110,23 @@ struct Shard {
     groups: Option<Groups>,
 }
 
+/// What was appended to a partition and need not be synced yet: whoever appended it
+/// [settles](Pending::settle) it once no lock is held, so that many share a sync.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Pending(Option<(Log, Offset)>);
+
+impl Pending {
+    /// Waits until it survives what the durability of the broker says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::flush`]: whether it is there after a power cut is not known.
+    pub(crate) fn settle(self) -> Result<()> {
+        self.0.map_or(Ok(()), |(log, end)| log.settle(end))
+    }
+}
+
 /// A record to write: a key, and a value or none for a tombstone.
 type Write = (Vec<u8>, Option<Vec<u8>>);
 
@@ -270,9 +287,9 @@ impl OffsetStore {
         Ok(log.config().durability == Durability::Always)
     }
 
-    /// Commits offsets of one group as one batch (I2). When this returns it survives what the
-    /// `durability` of the broker says.
-    pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<()> {
+    /// Commits offsets of one group as one batch (I2). It survives what the `durability` of the
+    /// broker says once it is settled.
+    pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<Pending> {
         let now = self.clock.now();
         let mut writes = Vec::with_capacity(commits.len());
         for Commit {
@@ -298,7 +315,7 @@ impl OffsetStore {
             };
             writes.push((encoded(key)?, Some(bytes)));
         }
-        self.write(self.partition_of(group), &writes)
+        self.append(self.partition_of(group), &writes)
     }
 
     /// Commits what recovery found to be true, and makes it durable whatever the durability of the
@@ -308,7 +325,7 @@ impl OffsetStore {
         if commits.is_empty() {
             return Ok(());
         }
-        self.commit(group, commits)?;
+        self.commit(group, commits)?.settle()?;
         self.make(self.partition_of(group))?.flush().map(drop)
     }
 
@@ -458,30 +475,30 @@ impl OffsetStore {
         self.write(partition, &writes)
     }
 
+    /// Appends records that are safe when this returns.
+    fn write(&self, partition: PartitionId, writes: &[Write]) -> Result<()> {
+        self.append(partition, writes)?.settle()
+    }
+
     /// Appends records, and takes them into memory in the order of the log (I1).
     ///
-    /// They are one batch; only where the log takes no batch of this size they are halved.
-    fn write(&self, partition: PartitionId, writes: &[Write]) -> Result<()> {
+    /// They are one batch; only where the log takes no batch of this size they are several.
+    fn append(&self, partition: PartitionId, writes: &[Write]) -> Result<Pending> {
         if writes.is_empty() {
-            return Ok(());
+            return Ok(Pending::default());
         }
         let log = self.make(partition)?;
         let now = self.clock.now();
         let records = writes.iter().map(|(key, value)| {
             Record::from_parts(Some(key), value.as_deref()).with_timestamp(now)
         });
-        let offsets = match log.append_batch(records) {
-            Err(Error::RecordTooLarge { .. }) if writes.len() > 1 => {
-                let (first, second) = writes.split_at(writes.len() / 2);
-                self.write(partition, first)?;
-                return self.write(partition, second);
-            }
-            other => other?,
-        };
+        let mut batches = Vec::with_capacity(1);
+        let appended = log.append_split(records, &mut |offsets| batches.push(offsets));
+        let end = batches.last().map(|offsets| offsets.end);
         let shard = self.shard(partition);
         let mut shard = shard.lock();
         if let Some(groups) = &mut shard.groups {
-            for (at, (key, value)) in offsets.zip(writes) {
+            for (at, (key, value)) in batches.into_iter().flatten().zip(writes) {
                 groups.take(&Found {
                     at,
                     key,
@@ -489,7 +506,8 @@ impl OffsetStore {
                 });
             }
         }
-        Ok(())
+        appended?;
+        Ok(Pending(end.map(|end| (log, end))))
     }
 }
 

@@ -624,3 +624,34 @@ fn records_of_a_later_version_concern_their_group_alone_and_stay_as_they_are() {
     assert_eq!(newest(&commit_key("my-group")), later);
     assert_eq!(newest(&described), [0, 9, 1, 2, 3]);
 }
+
+#[test]
+fn the_members_of_a_group_wait_for_a_sync_together() {
+    let root = Root::open(Sim::new(), Durability::Always);
+    let topic = root.topic("t", 1);
+    fill(&topic, 3);
+    let group = root.group("g");
+    let mut consumer = group.join(["t"]).unwrap();
+    assert_eq!(consumer.poll(NOW).unwrap().len(), 3);
+    consumer.commit_to("t", 0, 1).unwrap();
+    // While one commit waits for its sync, the next one is appended: the group's lock is free.
+    let store = &root.coordinator.shared.store;
+    let log = offsets_log(&root, group_partition("g", 50));
+    let commit = |offset| Commit {
+        topic: Arc::from("t"),
+        partition: 0,
+        offset,
+        metadata: None,
+    };
+    let before = log.flushed_offset();
+    let first = store.commit("g", &[commit(2)]).unwrap();
+    let second = store.commit("g", &[commit(3)]).unwrap();
+    assert_eq!(
+        (log.flushed_offset(), log.end_offset()),
+        (before, before + 2)
+    );
+    first.settle().unwrap();
+    assert_eq!(log.flushed_offset(), before + 2, "one sync for both");
+    second.settle().unwrap();
+    assert_eq!(group.committed("t", 0).unwrap(), Some(3));
+}
