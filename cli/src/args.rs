@@ -120,6 +120,26 @@ pub(crate) enum Verb {
     DeleteRecords(verbs::delete_records::DeleteRecords),
     /// Show what every partition takes on the disk
     LogDirs(verbs::log_dirs::LogDirs),
+    /// Print the files of a directory in words
+    Dump(verbs::dump::Dump),
+    /// Read everything and say what is damaged; changes nothing
+    Verify(verbs::keep::Verify),
+    /// Set damage aside, and keep every other record
+    Repair(verbs::keep::Repair),
+    /// Keep the newest record of every key, now
+    Compact(verbs::keep::Compact),
+    /// Delete what the settings for retention say, now
+    Retain(verbs::keep::Retain),
+    /// Watch rates, sizes and lag
+    Stats(verbs::stats::Stats),
+    /// Draw records or bytes over time, as an SVG
+    Plot(verbs::plot::Plot),
+    /// Measure how fast it is here
+    Perf(verbs::perf::Perf),
+    /// Print how a Kafka broker is started on the directory
+    ToKafka(verbs::kafka::ToKafka),
+    /// Say what opening a Kafka broker's directory will find; changes nothing
+    FromKafka(verbs::kafka::FromKafka),
     /// Print the completions of a shell
     Completions(verbs::complete::Completions),
     /// Print the manual page, or write those of all verbs into a directory

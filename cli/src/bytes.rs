@@ -102,6 +102,13 @@ pub(crate) fn size(bytes: u64) -> String {
     text
 }
 
+/// A number for rates and pictures, where the last digits do not matter.
+pub(crate) fn float(number: u64) -> f64 {
+    let high = u32::try_from(number >> 32).unwrap_or(u32::MAX);
+    let low = u32::try_from(number & 0xffff_ffff).unwrap_or(u32::MAX);
+    f64::from(high) * 4_294_967_296.0 + f64::from(low)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

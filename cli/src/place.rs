@@ -31,6 +31,13 @@ impl Place {
         Ok(Self { dir })
     }
 
+    /// A directory that was named in another way.
+    pub(crate) fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+        }
+    }
+
     /// The directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
@@ -38,19 +45,19 @@ impl Place {
 
     /// Opens it for reading: takes no lock, and works beside a writer.
     pub(crate) fn read(&self) -> Result<Broker> {
-        self.check()?;
+        self.check_is_there()?;
         Ok(Broker::open_read_only(&self.dir)?)
     }
 
     /// Opens it for writing.
     pub(crate) fn write(&self) -> Result<Broker> {
-        self.check()?;
+        self.check_is_there()?;
         self.write_with(BrokerConfig::default())
     }
 
     /// Opens it for writing where nobody else has; `Err` has who does.
     pub(crate) fn write_if_free(&self) -> Result<Result<Broker, Failure>> {
-        self.check()?;
+        self.check_is_there()?;
         match Broker::open(&self.dir) {
             Ok(broker) => Ok(Ok(broker)),
             Err(error @ Error::Locked { .. }) => Ok(Err(error.into())),
@@ -76,7 +83,7 @@ impl Place {
     }
 
     /// What the system says about the directory, in one sentence.
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check_is_there(&self) -> Result<()> {
         match std::fs::metadata(&self.dir) {
             Ok(found) if found.is_dir() => self.check_what_it_holds(),
             Ok(_) => Err(self.is_no_directory()),

@@ -7,11 +7,17 @@ pub(crate) mod complete;
 pub(crate) mod configs;
 pub(crate) mod consume;
 pub(crate) mod delete_records;
+pub(crate) mod dump;
 pub(crate) mod get_offsets;
 pub(crate) mod groups;
+pub(crate) mod kafka;
+pub(crate) mod keep;
 pub(crate) mod log_dirs;
+pub(crate) mod perf;
+pub(crate) mod plot;
 pub(crate) mod produce;
 pub(crate) mod select;
+pub(crate) mod stats;
 pub(crate) mod topics;
 
 use crate::args::{Cli, Verb};
@@ -34,6 +40,16 @@ pub(crate) fn run(cli: Cli) -> Result<u8> {
         Verb::Configs(verb) => verb.run(&place?, &mut out),
         Verb::DeleteRecords(verb) => verb.run(&place?, &mut out),
         Verb::LogDirs(verb) => verb.run(&place?, &mut out),
+        Verb::Dump(verb) => verb.run(place, &mut out),
+        Verb::Verify(verb) => verb.run(&place?, &mut out),
+        Verb::Repair(verb) => verb.run(&place?, &mut out),
+        Verb::Compact(verb) => verb.run(&place?, &mut out),
+        Verb::Retain(verb) => verb.run(&place?, &mut out),
+        Verb::Stats(verb) => verb.run(&place?, &mut out),
+        Verb::Plot(verb) => verb.run(&place?, &mut out),
+        Verb::Perf(verb) => verb.run(&place?, &mut out),
+        Verb::ToKafka(verb) => verb.run(&place?, &mut out),
+        Verb::FromKafka(verb) => verb.run(place, &mut out),
     }?;
     out.flush()?;
     Ok(code)

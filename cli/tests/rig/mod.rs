@@ -130,7 +130,12 @@ impl Ran {
             .filter(|line| line.starts_with("ottla: "))
             .collect();
         assert_eq!(sentences.len(), 1, "{}: {}", self.words, self.err);
-        assert!(sentences[0].contains(words), "{}: {}", self.words, self.err);
+        assert!(
+            sentences.concat().contains(words),
+            "{}: {}",
+            self.words,
+            self.err
+        );
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -177,7 +182,7 @@ impl Running {
 
     /// Waits until it has printed this.
     pub(crate) fn wait_for(&self, text: &str) {
-        self.out.wait_for(text);
+        self.out.wait_for_text(text);
     }
 
     /// What Ctrl-C sends.
@@ -216,13 +221,13 @@ type Shared = (Mutex<(Vec<u8>, bool)>, Condvar);
 
 /// What a stream has brought so far.
 #[derive(Debug)]
-struct Gathered {
+pub(crate) struct Gathered {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Gathered {
-    fn of(mut stream: impl std::io::Read + Send + 'static) -> Self {
+    pub(crate) fn of(mut stream: impl std::io::Read + Send + 'static) -> Self {
         let shared = Arc::new((Mutex::new((Vec::new(), false)), Condvar::new()));
         let theirs = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
@@ -230,7 +235,7 @@ impl Gathered {
             loop {
                 let count = stream.read(&mut chunk).unwrap_or(0);
                 let mut gathered = theirs.0.lock().unwrap();
-                gathered.0.extend_from_slice(&chunk[..count]);
+                gathered.0.extend_from_slice(chunk.get(..count).unwrap());
                 gathered.1 = count == 0;
                 theirs.1.notify_all();
                 if count == 0 {
@@ -244,10 +249,18 @@ impl Gathered {
         }
     }
 
-    fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for_text(&self, text: &str) {
+        self.wait_until(|seen| seen.contains(text));
+    }
+
+    /// Waits until what came so far is as it should be, and returns it.
+    pub(crate) fn wait_until(&self, enough: impl Fn(&str) -> bool) -> String {
         let mut gathered = self.shared.0.lock().unwrap();
-        while !String::from_utf8_lossy(&gathered.0).contains(text) {
+        loop {
             let seen = String::from_utf8_lossy(&gathered.0).into_owned();
+            if enough(&seen) {
+                return seen;
+            }
             assert!(!gathered.1, "it ended with {seen:?}");
             gathered = self.shared.1.wait(gathered).unwrap();
         }
