@@ -394,3 +394,25 @@ fn shells_and_manuals_know_the_verbs() {
     root.ok(&format!("man --out {}", pages.display()));
     assert!(pages.join("ottla-topics.1").exists());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_is_told_and_nothing_unprinted_is_committed() {
+    let root = Root::new();
+    root.ok("topics --create --topic t");
+    root.feed("produce --topic t", &numbered(30_000));
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = root.command("consume --topic t --group g --from-beginning --exit-at-end");
+    let done = command.stdout(full).output().unwrap();
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(5), "{told}");
+    assert!(
+        told.contains("ottla: cannot write the output: no space left"),
+        "{told}"
+    );
+    let read = root.ok("consume --topic t --group g --from-beginning --exit-at-end");
+    assert_eq!(read.out.lines().count(), 30_000);
+}

@@ -6,7 +6,6 @@
 use std::io::Write as _;
 
 use ottla::{HeaderIter, Offset, PartitionId, Timestamp};
-use serde_json::{Value, json};
 
 use crate::bytes;
 use crate::failure::{Failure, Result};
@@ -185,19 +184,44 @@ fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _always = out.write_fmt(text);
 }
 
+/// A line of JSON, put together by hand: a value in between would cost more than the record.
 fn print_json(record: &Shown<'_>, out: &mut Vec<u8>) {
-    let header = |header: ottla::Header<'_>| json!({ "key": bytes::to_json(Some(header.name)), "value": bytes::to_json(header.value) });
-    let headers: Vec<Value> = record.headers.clone().map(header).collect();
-    let value = json!({
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp.as_millis(),
-        "key": bytes::to_json(record.key),
-        "value": bytes::to_json(record.value),
-        "headers": headers,
-    });
-    push(out, format_args!("{value}\n"));
+    out.extend_from_slice(b"{\"topic\":");
+    push_json(Some(record.topic.as_bytes()), out);
+    push(
+        out,
+        format_args!(
+            ",\"partition\":{},\"offset\":{},\"timestamp\":{},\"key\":",
+            record.partition,
+            record.offset,
+            record.timestamp.as_millis()
+        ),
+    );
+    push_json(record.key, out);
+    out.extend_from_slice(b",\"value\":");
+    push_json(record.value, out);
+    out.extend_from_slice(b",\"headers\":[");
+    for (number, header) in record.headers.clone().enumerate() {
+        out.extend_from_slice(if number == 0 {
+            b"{\"key\":"
+        } else {
+            b",{\"key\":"
+        });
+        push_json(Some(header.name), out);
+        out.extend_from_slice(b",\"value\":");
+        push_json(header.value, out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}\n");
+}
+
+/// Bytes as [`bytes::to_json`] has them.
+fn push_json(part: Option<&[u8]>, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _always = match part.map(std::str::from_utf8) {
+        Some(Ok(text)) => serde_json::to_writer(&mut *out, text),
+        _ => serde_json::to_writer(&mut *out, &bytes::to_json(part)),
+    };
 }
 
 #[cfg(test)]
