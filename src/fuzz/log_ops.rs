@@ -189,7 +189,10 @@ impl Life {
         let read = self.log.read(offset);
         if offset >= end {
             assert!(
-                matches!(read, Err(Error::OffsetOutOfRange { .. })),
+                matches!(
+                    read,
+                    Err(Error::OffsetOutOfRange { .. } | Error::Truncated { .. })
+                ),
                 "{read:?}"
             );
             return;

@@ -31,7 +31,10 @@ pub(crate) fn number_of(dir: &Path) -> u64 {
 
 /// What a look may answer beside what it looks for: that the log has moved on.
 pub(crate) fn moved_on(error: &Error) -> bool {
-    matches!(error, Error::OffsetOutOfRange { .. })
+    matches!(
+        error,
+        Error::OffsetOutOfRange { .. } | Error::Truncated { .. }
+    )
 }
 
 /// Reads a log from one end to the other, and at single places.

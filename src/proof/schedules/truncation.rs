@@ -39,12 +39,12 @@ fn a_reader_whose_batch_goes_sees_no_damage() {
     truncate_beside(1, |log| {
         let reader = match log.reader(2) {
             Ok(reader) => reader,
-            Err(Error::OffsetOutOfRange { .. }) => return,
+            Err(Error::OffsetOutOfRange { .. } | Error::Truncated { .. }) => return,
             Err(error) => panic!("{error:?}"),
         };
         for record in reader {
             match record {
-                Ok(_) | Err(Error::OffsetOutOfRange { .. }) => {}
+                Ok(_) | Err(Error::OffsetOutOfRange { .. } | Error::Truncated { .. }) => {}
                 Err(error) => panic!("{error:?}"),
             }
         }
@@ -57,7 +57,7 @@ fn a_look_up_whose_batch_goes_sees_no_damage() {
         for offset in [2, 1] {
             match log.read(offset) {
                 Ok(Some(record)) => assert_eq!(record.offset, offset),
-                Err(Error::OffsetOutOfRange { .. }) => {}
+                Err(Error::OffsetOutOfRange { .. } | Error::Truncated { .. }) => {}
                 other => panic!("{other:?}"),
             }
         }
