@@ -41,8 +41,8 @@ mod topic;
 mod types;
 
 pub use broker::{
-    AlterOptions, Broker, BrokerConfig, DamagedCommits, Ensured, SettingChange, UpkeepProblem,
-    UpkeepReport, repair, verify,
+    AlterOptions, Broker, BrokerConfig, DamagedCommits, DiskUsage, Ensured, SettingChange,
+    TopicUsage, UpkeepProblem, UpkeepReport, repair, verify,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};

@@ -54,6 +54,16 @@ config! {
         max_open_files: Option<u64> [impl Into<Option<u64>>] = "max.open.files", None,
         |v| v.is_none_or(|max| max >= 1), "at least 1, or -1 for half of the process's limit";
 
+        /// How many bytes the directory holds at most, but for the active segment of each
+        /// partition: where a roll would go above it, the oldest sealed segments are forgotten
+        /// first, of all topics whose `cleanup.policy` has `delete` and that set `retention.ms` or
+        /// `retention.bytes`, whether these are exceeded or not. Where none is left the append is
+        /// refused with [`Error::NoSpace`](crate::Error::NoSpace), and nothing is lost. A sixteenth
+        /// is kept free for small files and for what is being removed. With a limit all logs are
+        /// opened with the broker. Default: none.
+        max_total_bytes: Option<u64> [impl Into<Option<u64>>] = "max.total.bytes", None,
+        |v| v.is_none_or(|max| max >= 1), "at least 1, or -1 for no limit";
+
         /// How long upkeep waits between two rounds of retention and compaction. Default 10
         /// seconds (Kafka: 5 minutes and 15 seconds).
         upkeep_interval_ms: Duration [Duration] =

@@ -35,6 +35,7 @@ mod tests;
 mod topics;
 mod upkeep;
 mod upkeeper;
+mod usage;
 mod verify;
 
 use std::path::Path;
@@ -46,6 +47,7 @@ pub use offsets::DamagedCommits;
 pub use repair::repair;
 pub use topics::AlterOptions;
 pub use upkeep::{UpkeepProblem, UpkeepReport};
+pub use usage::{DiskUsage, TopicUsage};
 pub use verify::verify;
 
 use crate::clock::Clock;
@@ -410,6 +412,30 @@ impl Broker {
     /// keeps nobody from the others.
     pub fn upkeep(&self) -> Result<UpkeepReport> {
         self.core.root.upkeep()
+    }
+
+    /// What the files of the directory take up, by topic and kind, what is in quarantine included.
+    /// Costs a look at every file's length.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: the directory cannot be listed. [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// broker.create_topic("flights", TopicConfig::default())?.append("departed EWR")?;
+    /// let usage = broker.disk_usage()?;
+    /// assert!(usage.topics["flights"].records > 0);
+    /// assert!(usage.total() >= usage.records + usage.internal);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn disk_usage(&self) -> Result<DiskUsage> {
+        self.core.root.disk_usage()
     }
 
     /// What the last round of the upkeep thread did, and what went wrong in it; `None` before the

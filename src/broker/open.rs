@@ -93,6 +93,7 @@ pub(super) fn open(
     let core = Core::new(opening.root, groups, opening.report, opening.lock);
     core.finish_deletions();
     core.root.host.marks.keep_ballast();
+    core.root.begin_budget();
     Ok(core)
 }
 

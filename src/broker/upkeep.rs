@@ -55,6 +55,7 @@ impl Root {
     /// One round over all logs.
     pub(super) fn upkeep(&self) -> Result<UpkeepReport> {
         self.check_writable()?;
+        self.keep_budget();
         let mut report = UpkeepReport::default();
         for topic in self.directory.all() {
             // First, so that what is written here is synced in the same round.

@@ -49,8 +49,8 @@ pub(super) struct HotSettings {
     durability: AtomicU64,
     segment_bytes: AtomicU64,
     segment_ms: AtomicU64,
-    segment_index_bytes: AtomicU64,
-    index_interval_bytes: AtomicU64,
+    pub(super) segment_index_bytes: AtomicU64,
+    pub(super) index_interval_bytes: AtomicU64,
     max_decompressed_batch_bytes: AtomicU64,
     /// 0 unless one of the rarer settings asks for the longer way.
     special: AtomicU64,
@@ -315,15 +315,20 @@ impl Shared {
         // Here, behind all user code: that may have forked.
         self.host.check_owner()?;
         let mut guard = self.lock_to_append()?;
+        let offsets = loop {
+            check_end(&guard, how)?;
+            let offsets = guard.end..guard.end.saturating_add(u64::from(summary.count));
+            if offsets.end > END_OFFSET_MAX {
+                return Err(offsets_used_up());
+            }
+            if !self.must_roll(&mut guard, summary)? || self.roll_within_budget(&mut guard)? {
+                break offsets;
+            }
+            drop(guard);
+            self.make_room()?;
+            guard = self.lock_to_append()?;
+        };
         let state = &mut *guard;
-        check_end(state, how)?;
-        let offsets = state.end..state.end.saturating_add(u64::from(summary.count));
-        if offsets.end > END_OFFSET_MAX {
-            return Err(offsets_used_up());
-        }
-        if self.must_roll(state, summary)? {
-            self.roll(state)?;
-        }
         stamp(batch, offsets.start, state.leader_epoch);
         self.write(state, batch, summary, offsets.end)?;
         let unsynced = state.unsynced_bytes;

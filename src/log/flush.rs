@@ -493,6 +493,7 @@ impl Shared {
         // A failure is latched, or the next append runs into it.
         drop(self.flush_to(self.end_offset()));
         self.prepare_next();
+        self.retain_after_roll();
     }
 
     /// Makes the file of the next segment ahead, so that a roll only has to name it.

@@ -23,6 +23,7 @@ use crate::segment::OpenFiles;
 use crate::sync::{Condvar, Mutex, OnceLock};
 use crate::types::TopicId;
 
+use super::budget::Budget;
 use super::epochs::Followers;
 use super::marks::Marks;
 use super::syncers::Syncers;
@@ -38,6 +39,7 @@ pub(crate) struct Host {
     /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
     pub(crate) lingers: Flusher,
     pub(crate) syncers: Syncers,
+    pub(crate) budget: Budget,
     owner: Owner,
     /// Of a root that is only looked at.
     listing: OnceLock<Listing>,
@@ -69,6 +71,7 @@ impl Host {
             flusher,
             lingers,
             syncers,
+            budget: Budget::default(),
             owner: Owner::here(),
             listing: OnceLock::new(),
             followers: OnceLock::new(),

@@ -16,6 +16,7 @@
 
 mod append;
 mod batches;
+mod budget;
 mod checkpoints;
 mod compact;
 mod config;
@@ -52,6 +53,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use batches::{Filling, Wish};
+pub(crate) use budget::Evict;
 pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};
 pub use compact::CompactionReport;
 pub use config::LogConfig;
@@ -166,6 +168,7 @@ pub(crate) struct Shared {
     survey: Mutex<Option<(u64, Arc<compact::Survey>)>>,
     /// Who waits for this log among others.
     watchers: Watchers,
+    charge: budget::Charge,
     /// One compaction at a time; held while segments are written anew, which no append waits for.
     cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
@@ -253,6 +256,7 @@ impl Log {
             (OpenMode::Read, Some(root)) => open_outside(host, &root, &source, &config)?,
             _ => open::open(host, source, config, mode)?,
         };
+        shared.recharge();
         Ok(Self::unkept(shared))
     }
 
@@ -644,7 +648,9 @@ impl Log {
 
     /// Closes a log of a broker.
     pub(crate) fn close_managed(&self) -> Result<()> {
-        self.shared.close()
+        let closed = self.shared.close();
+        self.shared.recharge();
+        closed
     }
 
     /// The partition that this log is, where it belongs to a topic.

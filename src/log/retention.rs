@@ -84,6 +84,16 @@ impl Shared {
         self.forget_segments(&segments, expired, judged_end)
     }
 
+    /// The same for what is too much alone, which needs no reading.
+    pub(super) fn apply_retention_by_size(&self) -> Result<RetentionReport> {
+        let limits = self.limits();
+        let segments: Vec<_> = self.segments.read().iter().cloned().collect();
+        let gone = limits.by_size(&facts(&segments));
+        // The active one may only go with a look at what was appended meanwhile: by upkeep.
+        let gone = gone.min(segments.len().saturating_sub(1));
+        self.forget_segments(&segments, gone, self.end_offset())
+    }
+
     /// Forgets so many segments from the oldest on, if they still are what was looked at.
     fn forget_segments(
         &self,
@@ -124,13 +134,7 @@ impl Shared {
     /// How many segments from the oldest on are to go.
     fn expired_count(&self, segments: &[Arc<Segment>]) -> Result<usize> {
         let limits = self.limits();
-        let facts: Vec<_> = segments
-            .iter()
-            .map(|segment| Facts {
-                next_offset: segment.next_offset(),
-                bytes: segment.end().0,
-            })
-            .collect();
+        let facts = facts(segments);
         let mut gone = limits.by_place(&facts).max(limits.by_size(&facts));
         let Some(oldest) = limits.oldest else {
             return Ok(gone);
@@ -203,6 +207,14 @@ impl Shared {
         }
         Ok(newest)
     }
+}
+
+fn facts(segments: &[Arc<Segment>]) -> Vec<Facts> {
+    let facts = segments.iter().map(|segment| Facts {
+        next_offset: segment.next_offset(),
+        bytes: segment.end().0,
+    });
+    facts.collect()
 }
 
 #[cfg(test)]

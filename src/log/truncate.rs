@@ -74,6 +74,8 @@ impl Shared {
         // One that cannot be deleted is no reason to leave the others.
         let deleted = gone.iter().map(|segment| self.delete_segment(segment));
         let deleted = deleted.fold(Ok(()), Result::and);
+        // Their bytes are room only now.
+        self.recharge();
         self.host.marks.keep_ballast();
         deleted
     }
@@ -164,6 +166,7 @@ impl Shared {
         };
         drop(state);
         cut.map_err(|error| self.halted(self.dir.join(file_name::TRUNCATE), &error))?;
+        self.recharge();
         Ok(true)
     }
 

@@ -12,6 +12,7 @@ mod codecs;
 mod compaction;
 mod concurrency;
 mod conditional;
+mod disk_budget;
 mod errors;
 mod flights;
 mod foreign_records;

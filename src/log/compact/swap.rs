@@ -75,6 +75,7 @@ impl Shared {
         let settled = self.settle_names(sources, &bases, &dir);
         // Readers are ahead of the names; the next opening brings these up.
         settled.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
+        self.recharge();
         for (segment, digest) in new {
             // A hint: one that cannot be written is missing, and nothing else.
             drop(segment.write_digest(&self.host.disk, &digest));

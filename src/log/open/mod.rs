@@ -31,6 +31,7 @@ use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::{AppendState, HotSettings};
+use super::budget::Charge;
 use super::digest::Digesting;
 use super::epochs::Epochs;
 use super::flush::TurnState;
@@ -553,6 +554,7 @@ impl Opening<'_> {
             signal: Signal::default(),
             survey: Mutex::new(None),
             watchers: Watchers::default(),
+            charge: Charge::default(),
             cleaning: Mutex::new(()),
             layout: Mutex::new(()),
             lock: Mutex::new(source.lock),
