@@ -1,4 +1,4 @@
-//! What Kafka's own `DumpLogSegments` says about files, and what `ottla dump` says about the same.
+//! What Kafka's own scripts print about a directory, and what `ottla` prints about the same.
 //!
 //! Runs with `OTTLA_KAFKA` set, over the versions whose jars the library's own Kafka tests have
 //! fetched (`tests/kafka/jars.rs`). Knows nothing about how either finds it out.
@@ -126,4 +126,100 @@ fn dump_prints_what_kafkas_tool_prints() {
             );
         }
     }
+}
+
+/// A broker in a process of its own, which ends with the test.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A port that is free, with the next one.
+fn free_port() -> u16 {
+    let bound = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
+    let found = (0..100).find_map(|_| {
+        let port = bound(0)?.local_addr().ok()?.port();
+        bound(port.checked_add(1)?).map(|_| port)
+    });
+    found.unwrap()
+}
+
+/// What a tool of Kafka prints; tried again while the broker is starting.
+fn told_by_kafka(class_path: &str, words: &str) -> String {
+    let mut last = String::new();
+    for _ in 0..20 {
+        let mut java = Command::new("java");
+        java.args(["-cp", class_path])
+            .args(words.split_whitespace());
+        let done = java.output().unwrap();
+        if done.status.success() && !done.stdout.is_empty() {
+            return String::from_utf8(done.stdout).unwrap();
+        }
+        last = String::from_utf8_lossy(&done.stderr).into_owned();
+    }
+    panic!("{words}: {last}");
+}
+
+/// The lines as fields, in one order, without what Kafka says about its own flags.
+fn fields(text: &str) -> Vec<Vec<String>> {
+    let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("Option --");
+    let lines = text.lines().filter(told);
+    let mut lines: Vec<Vec<String>> = lines
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn offsets_groups_and_records_are_printed_as_kafkas_scripts_print_them_under_a_broker() {
+    let Some((version, class_path)) = versions().pop() else {
+        return;
+    };
+    let root = Root::new();
+    root.ok("topics --create --topic t --partitions 3");
+    let lines = "h:1\tk1\tone\n\tk2\tNULL\nb:2,c:3\tk3\tthree\n\tk4\tfour\n";
+    root.feed(
+        "produce --topic t --property parse.key=true --property parse.headers=true \
+         --property null.marker=NULL",
+        lines,
+    );
+    root.ok("consume --topic t --group g --from-beginning --max-messages 2");
+    let print = "--topic t --from-beginning --max-messages 4 --property print.key=true \
+                 --property print.timestamp=true --property print.offset=true \
+                 --property print.partition=true --property print.headers=true";
+    let ours = [
+        root.ok("get-offsets --topic t").out,
+        root.ok("groups --describe --group g").out,
+        root.ok(&format!("consume {print}")).out,
+    ];
+    let port = free_port();
+    let properties = root.scratch().join("server.properties");
+    std::fs::write(&properties, root.ok(&format!("to-kafka --port {port}")).out).unwrap();
+    let mut java = Command::new("java");
+    java.args(["-Xmx512m", "-cp", &class_path, "kafka.Kafka"])
+        .arg(&properties);
+    java.stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let server = Server(java.spawn().unwrap());
+    let to = format!("--bootstrap-server localhost:{port}");
+    let tools = "org.apache.kafka.tools";
+    let ways = [
+        format!("{tools}.GetOffsetShell {to} --topic t"),
+        format!("{tools}.consumer.group.ConsumerGroupCommand {to} --describe --group g"),
+        format!("{tools}.consumer.ConsoleConsumer {to} {print}"),
+    ];
+    for (way, ours) in ways.iter().zip(&ours) {
+        let theirs = told_by_kafka(&class_path, way);
+        assert_eq!(fields(ours), fields(&theirs), "{version}: {way}");
+        eprintln!(
+            "kafka: {version}: {} lines of {way} agree",
+            fields(ours).len()
+        );
+    }
+    drop(server);
 }
