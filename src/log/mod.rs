@@ -293,8 +293,8 @@ impl Log {
     /// Appends a record and gives its offset.
     ///
     /// When this returns, readers see the record and it survives what the log's
-    /// [`Durability`] says. Appends of several threads get their offsets in some order, each once.
-    /// Allocates nothing in steady state.
+    /// [`Durability`](crate::Durability) says. Appends of several threads get their offsets in some
+    /// order, each once. Allocates nothing in steady state.
     ///
     /// # Errors
     ///
@@ -334,9 +334,10 @@ impl Log {
     /// one: what every scheme of optimistic concurrency is built on. Otherwise as [`Log::append`].
     ///
     /// The end is compared under the lock that every append takes, so it costs nothing, and under
-    /// [`Durability::Always`] many threads still share their syncs. It is compared with
-    /// [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`], wait for the
-    /// record before `end` with [`Log::wait_for`], look at what is new, decide, and try again.
+    /// [`Durability::Always`](crate::Durability::Always) many threads still share their syncs. It
+    /// is compared with [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`],
+    /// wait for the record before `end` with [`Log::wait_for`], look at what is new, decide, and
+    /// try again.
     ///
     /// # Errors
     ///
@@ -486,8 +487,8 @@ impl Log {
     }
 
     /// Readers see the records below this offset: the flushed ones under
-    /// [`Durability::Always`], so that nobody acts on a record that a power cut could take back,
-    /// and all of them otherwise.
+    /// [`Durability::Always`](crate::Durability::Always), so that nobody acts on a record that a
+    /// power cut could take back, and all of them otherwise.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
         self.shared.high_watermark()
