@@ -59,20 +59,28 @@ enum Seen {
     Silent,
 }
 
-#[test]
-fn whatever_is_damaged_is_found_out_and_repair_keeps_the_rest() {
+/// Every cell of one seed. Two tests, so that two processors share them.
+fn damage_everything(seed: u64) {
     let mut counts = Counts::default();
-    for seed in [1, 2] {
-        for subject in subjects::all(seed, 1500, 24) {
-            for wound in kinds::wounds(&subject) {
-                let name = format!("{}: {wound:?}", subject.name);
-                let _told = Whereabouts(|| name.clone());
-                check(&subject, &wound, &mut counts);
-            }
+    for subject in subjects::all(seed, 1500, 24) {
+        for wound in kinds::wounds(&subject) {
+            let name = format!("{}: {wound:?}", subject.name);
+            let _told = Whereabouts(|| name.clone());
+            check(&subject, &wound, &mut counts);
         }
     }
     println!("damage: {counts:?}, 0 lost outside what was hit");
-    assert!(counts.cells >= 300, "{counts:?}");
+    assert!(counts.cells >= 150, "{counts:?}");
+}
+
+#[test]
+fn whatever_is_damaged_is_found_out_and_repair_keeps_the_rest() {
+    damage_everything(1);
+}
+
+#[test]
+fn whatever_is_damaged_in_other_logs_is_found_out_and_repair_keeps_the_rest() {
+    damage_everything(2);
 }
 
 /// Rule 4, for some of the cells.
