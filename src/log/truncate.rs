@@ -14,7 +14,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Dir, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
 use crate::segment::{Guard, IndexProgress, Segment};
@@ -113,12 +113,16 @@ impl Shared {
             followers.check()?;
         }
         let turn = self.take_turn_to_change()?;
+        // Before there is no way back: what must be opened on the way finds descriptors.
+        let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?;
+        let spare = self.reserve_descriptors()?;
         if !self.cut_off(&turn, new_end)? {
             return Ok(());
         }
         // Without the turn: whoever commits now may wait for it.
         drop(turn);
-        if let Err(error) = self.conclude(new_end, followers.as_deref()) {
+        drop(spare);
+        if let Err(error) = self.conclude(new_end, followers.as_deref(), &dir) {
             // Half-way: what is on disk is finished by the next opening, and would then take what
             // was appended meanwhile.
             let path = self.dir.join(file_name::TRUNCATE);
@@ -127,6 +131,13 @@ impl Shared {
         self.append.lock().held_back = false;
         self.raise();
         Ok(())
+    }
+
+    /// Descriptors for what a truncation opens after its intent is written: the log of commits and
+    /// its directory, the epochs, and the directory that these are renamed in.
+    fn reserve_descriptors(&self) -> Result<[Dir; 4]> {
+        let open = || self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
+        Ok([open()?, open()?, open()?, open()?])
     }
 
     /// Whether groups may have a place in it: in every partition that users see.
@@ -207,8 +218,12 @@ impl Shared {
     }
 
     /// Makes the truncation durable, and what follows from it, and forgets the intent (I4).
-    fn conclude(&self, new_end: Offset, followers: Option<&dyn Followers>) -> Result<()> {
-        let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?;
+    fn conclude(
+        &self,
+        new_end: Offset,
+        followers: Option<&dyn Followers>,
+        dir: &Dir,
+    ) -> Result<()> {
         if let Some((followers, shared)) = followers.zip(self.me.upgrade()) {
             followers.set_back(&Log::unkept(shared))?;
         }
@@ -219,7 +234,7 @@ impl Shared {
             mark.cleaned_offset = mark.cleaned_offset.min(new_end);
         })?;
         let path = self.dir.join(file_name::TRUNCATE);
-        self.sync_all_in(turn, &dir)?;
+        self.sync_all_in(turn, dir)?;
         self.settle_mark(turn)?;
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());
