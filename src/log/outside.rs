@@ -11,7 +11,7 @@
 //! 2. An error counts at once when nobody holds the lock and the signs are what they were before.
 //!    A writer may be in the middle of anything for a while: beside one, an error counts when it
 //!    comes back so often, for damage stays and what a writer does passes.
-//! 3. Before every further look there is a longer pause: whoever is half-way needs time to get on.
+//! 3. Before every further look there is a longer pause, so that a writer can finish what it began.
 //! 4. A topic that the catalog no longer has is being deleted: what is missing of it is no damage.
 
 use std::collections::BTreeMap;
@@ -137,7 +137,7 @@ pub(crate) fn is_live(disk: &Disk, home: &Path) -> bool {
     disk.is_locked(&home.join(file_name::LOCK)).unwrap_or(false)
 }
 
-/// Lets a little time pass: whoever is half-way gets on (3).
+/// Lets a little time pass, so that a writer can finish what it began (3).
 pub(crate) fn pause(clock: &Clock, times: u32) {
     let nobody = Signal::default();
     let length = PAUSE.saturating_mul(1 << times.min(DOUBLED_MAX));
@@ -234,7 +234,7 @@ pub(super) fn open_outside(
     Ok(shared)
 }
 
-/// The error, unless the topic was deleted: then the log is closed, as it is for whoever writes it.
+/// The error, unless the topic was deleted: then the log is closed, as for its writer.
 fn unless_gone(host: &Host, source: &LogSource, error: Error) -> Error {
     if host.is_listed(source.mark_key.topic) {
         error
