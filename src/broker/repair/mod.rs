@@ -360,16 +360,18 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// Opens and closes the root, if it opens: what can be derived is written anew then. What is
-    /// damaged so that it does not open is told by the look at what remains.
+    /// Opens the root and closes it, which writes again what can be derived. Damage that keeps it
+    /// from opening or from coming to rest is reported by the look at what remains.
     fn bring_to_rest(&mut self, lock: Lock) -> Result<()> {
         drop(lock);
         let config = BrokerConfig::default().manual_upkeep(true);
-        match open::open(self.disk.clone(), self.clock.clone(), self.root, config) {
-            Ok(core) => {
-                self.report.add_tails(&core.report);
-                core.close()
-            }
+        let opened = open::open(self.disk.clone(), self.clock.clone(), self.root, config);
+        let closed = opened.and_then(|core| {
+            self.report.add_tails(&core.report);
+            core.close()
+        });
+        match closed {
+            Ok(()) => Ok(()),
             Err(error @ (Error::Io { .. } | Error::NoSpace { .. })) => Err(error),
             Err(_) => Ok(()),
         }

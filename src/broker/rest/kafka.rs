@@ -94,28 +94,33 @@ impl KafkaState {
         clean: bool,
     ) -> Result<Option<Self>> {
         let dir = root.join(file_name::CLUSTER_METADATA);
-        let mut state = Self::default();
-        state.read_quorum(host, &dir)?;
-        let mut next = 0;
-        let snapshots = files.iter().filter_map(|file| {
-            let end = snapshot_end(&file.name)?;
-            Some((end, &file.name))
-        });
-        if let Some((end, name)) = snapshots.max() {
-            let path = dir.join(name);
-            state.read_snapshot(host, &path)?;
-            next = end;
-        }
         // A broker that was killed right after its first start leaves a log of nothing.
         let has_log = files
             .iter()
             .any(|file| is_log(&file.name) && file.length > 0);
+        let snapshots = files.iter().filter_map(|file| {
+            let end = snapshot_end(&file.name)?;
+            Some((end, &file.name))
+        });
+        let newest = snapshots.max().filter(|(end, _)| *end > 0);
+        if !has_log && newest.is_none() {
+            // The file that a quorum begins with is our own then, and a close writes it again.
+            return Ok(None);
+        }
+        let mut state = Self::default();
+        state.read_quorum(host, &dir)?;
+        let mut next = 0;
+        if let Some((end, name)) = newest {
+            let path = dir.join(name);
+            state.read_snapshot(host, &path)?;
+            next = end;
+        }
         if has_log {
             let log = open(host, &dir, OpenMode::Read)?;
             check_complete(&log, &dir, files, clean)?;
             state.read_log(&log, &dir, next)?;
         }
-        Ok((has_log || next > 0).then_some(state))
+        Ok(Some(state))
     }
 
     /// Who voted before there was any metadata (4).
