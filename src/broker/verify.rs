@@ -13,8 +13,8 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, Mark, MarkKey, file_name, properties};
 use crate::log::{
-    Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, RootSigns, Severity, VerifyReport,
-    Watch, look_for_damage, problem, seems_root, verify_alone, verify_partitions,
+    Beside, Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, RootSigns, Severity,
+    VerifyReport, Watch, look_for_damage, problem, seems_root, verify_alone, verify_partitions,
     verify_root_files,
 };
 use crate::types::TopicId;
@@ -57,26 +57,32 @@ use super::state::CatalogState;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport> {
-    verify_on(&Disk::os(), &Clock::System, dir.as_ref())
+    verify_on(&Disk::os(), &Clock::System, dir.as_ref(), Beside::Anybody)
 }
 
-/// The same on any disk.
-pub(crate) fn verify_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<VerifyReport> {
+/// The same on any disk, beside a writer or while the caller holds the lock.
+pub(crate) fn verify_on(
+    disk: &Disk,
+    clock: &Clock,
+    dir: &Path,
+    beside: Beside,
+) -> Result<VerifyReport> {
     let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
     if !seems_root(disk, dir)? {
-        return verify_alone(disk, dir);
+        return verify_alone(disk, dir, beside);
     }
-    let watch = Watch::begin(disk, dir);
+    let watch = Watch::begin(disk, dir, beside);
     let look = || -> Result<_> {
         let look = Look::at(disk, clock, dir);
         let mut report = verify_root_files(disk, dir, &look.marks)?;
         look.tell(&mut report)?;
         Ok((look, report))
     };
-    let signs = || RootSigns::of(disk, dir).ok();
+    let signs = || beside.signs(|| RootSigns::of(disk, dir).ok());
     let (look, mut report) =
         look_for_damage(clock, signs, look, |(_, report)| &mut report.problems)?;
-    verify_partitions(disk, dir, &look.ids(), &look.marks, &mut report)?;
+    let known = (&look.ids(), &look.marks[..]);
+    verify_partitions(disk, dir, known, beside, &mut report)?;
     report.live = watch.is_live();
     if report.live && !report.is_sound() {
         drop_what_is_deleted(disk, clock, dir, &look, &mut report);

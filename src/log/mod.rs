@@ -74,11 +74,11 @@ pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other, write_rest};
 pub(crate) use syncers::SyncJob;
-pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 pub(crate) use verify::{
-    Watch, fits_mark, look_for_damage, partitions, problem, verify_alone, verify_partitions,
-    verify_root_files,
+    Beside, Watch, fits_mark, look_for_damage, partitions, problem, verify_alone,
+    verify_partitions, verify_root_files,
 };
+pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 pub(crate) use watch::LogWatch;
 
 use crate::disk::Lock;

@@ -23,7 +23,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
 use crate::log::{
-    Host, Marks, RepairReport, RootFacts, keep_brokers_away, metadata_files, partitions,
+    Beside, Host, Marks, RepairReport, RootFacts, keep_brokers_away, metadata_files, partitions,
     rename_whole, repair_alone, repair_log, seems_root, set_odd_aside, take_lock,
 };
 use crate::topic::PartitionDir;
@@ -106,7 +106,7 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     }
     // Before the lock, whose file may have to be made.
     if let Some(refusal) = Look::refusal(disk, clock, dir) {
-        let found = verify_on(disk, clock, dir)?;
+        let found = verify_on(disk, clock, dir, Beside::Anybody)?;
         return if found.is_spotless() {
             Ok(RepairReport {
                 dir: dir.clone(),
@@ -121,7 +121,7 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     let lock = take_lock(disk, dir, Duration::ZERO)?;
     let mut report = RepairReport {
         dir: dir.clone(),
-        found: verify_on(disk, clock, dir)?,
+        found: verify_on(disk, clock, dir, Beside::Nobody)?,
         ..RepairReport::default()
     };
     if report.found.is_spotless() {
@@ -147,13 +147,14 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     };
     if Look::at(disk, clock, dir).is_foreign() {
         mend.logs_of_a_broker()?;
+        report.remaining = verify_on(disk, clock, dir, Beside::Nobody)?;
     } else {
         let newer = mend.root_files()?;
         mend.logs(newer)?;
         mend.lost_commits()?;
         mend.bring_to_rest(lock)?;
+        report.remaining = verify_on(disk, clock, dir, Beside::Anybody)?;
     }
-    report.remaining = verify_on(disk, clock, dir)?;
     Ok(report)
 }
 
@@ -371,9 +372,8 @@ impl Mend<'_> {
             core.close()
         });
         match closed {
-            Ok(()) => Ok(()),
-            Err(error @ (Error::Io { .. } | Error::NoSpace { .. })) => Err(error),
-            Err(_) => Ok(()),
+            Err(Error::Corrupt { .. } | Error::Unsupported { .. }) => Ok(()),
+            closed => closed,
         }
     }
 

@@ -32,7 +32,7 @@ use super::quarantine::move_aside;
 use super::root::{RootFacts, keep_brokers_away};
 use super::survey::Verdict;
 use super::truncate::remove_if_there;
-use super::verify::{LogFindings, ProblemKind, Severity, check_log, verify_alone};
+use super::verify::{Beside, LogFindings, ProblemKind, Severity, check_log, verify_alone};
 use super::{Host, LogConfig, LogSource, Marks};
 
 use plan::{Found, plan};
@@ -51,7 +51,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     let _lock = take_lock(disk, &home, Duration::ZERO)?;
     let mut report = RepairReport {
         dir: dir.to_path_buf(),
-        found: verify_alone(disk, dir)?,
+        found: verify_alone(disk, dir, Beside::Nobody)?,
         ..RepairReport::default()
     };
     if report.found.is_spotless() {
@@ -83,7 +83,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     if newer {
         host.marks.forget(key)?;
     }
-    report.remaining = verify_alone(disk, dir)?;
+    report.remaining = verify_alone(disk, dir, Beside::Nobody)?;
     Ok(report)
 }
 

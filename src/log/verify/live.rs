@@ -17,6 +17,25 @@ use crate::format::file_name;
 use super::super::outside::{Signs, is_live, pause};
 use super::report::{Problem, Severity};
 
+/// Who may write a directory while it is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Any process that takes its lock.
+    Anybody,
+    /// Nobody: the caller holds the lock. What is found counts at once, without a pause.
+    Nobody,
+}
+
+impl Beside {
+    /// The signs of a writer, where there can be one.
+    pub(crate) fn signs<S>(self, signs: impl FnOnce() -> Option<S>) -> Option<S> {
+        match self {
+            Self::Anybody => signs(),
+            Self::Nobody => None,
+        }
+    }
+}
+
 /// How often a directory that somebody writes is looked at.
 const LOOKS_MAX: u32 = 8;
 
@@ -66,16 +85,18 @@ fn is_same(one: &Problem, other: &Problem) -> bool {
 pub(crate) struct Watch<'a> {
     disk: &'a Disk,
     home: &'a Path,
+    beside: Beside,
     locked: bool,
     marks: Option<u32>,
 }
 
 impl<'a> Watch<'a> {
     /// From now on. `home` is the directory with the lock and the marks.
-    pub(crate) fn begin(disk: &'a Disk, home: &'a Path) -> Self {
+    pub(crate) fn begin(disk: &'a Disk, home: &'a Path, beside: Beside) -> Self {
         Self {
             disk,
             home,
+            beside,
             locked: is_live(disk, home),
             marks: checksum_of_marks(disk, home),
         }
@@ -83,9 +104,10 @@ impl<'a> Watch<'a> {
 
     /// Whether somebody had it locked, or wrote a mark, since then.
     pub(crate) fn is_live(&self) -> bool {
-        self.locked
-            || is_live(self.disk, self.home)
-            || checksum_of_marks(self.disk, self.home) != self.marks
+        self.beside == Beside::Anybody
+            && (self.locked
+                || is_live(self.disk, self.home)
+                || checksum_of_marks(self.disk, self.home) != self.marks)
     }
 }
 
@@ -93,4 +115,48 @@ fn checksum_of_marks(disk: &Disk, home: &Path) -> Option<u32> {
     let path = home.join(file_name::MARKS);
     let read = disk.read_small(&path, MARKS_BYTES_MAX);
     read.ok().flatten().map(|bytes| crc32fast::hash(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::problem;
+    use super::super::report::ProblemKind;
+    use super::*;
+
+    /// Somebody holds the lock.
+    #[derive(PartialEq)]
+    struct Live;
+
+    impl Signs for Live {
+        fn hold_in(&self, _later: &Self) -> bool {
+            true
+        }
+
+        fn is_live(&self) -> bool {
+            true
+        }
+    }
+
+    fn looks_at_damage(beside: Beside) -> u32 {
+        let mut looks = 0;
+        let look = || {
+            looks += 1;
+            let kind = ProblemKind::Unfinished;
+            Ok(vec![problem(Severity::Damage, Path::new("log"), kind)])
+        };
+        let found = look_for_damage(
+            &Clock::System,
+            || beside.signs(|| Some(Live)),
+            look,
+            |all| all,
+        );
+        assert_eq!(found.unwrap().len(), 1);
+        looks
+    }
+
+    #[test]
+    fn damage_counts_at_once_while_the_caller_holds_the_lock() {
+        assert_eq!(looks_at_damage(Beside::Anybody), LOOKS_MAX);
+        assert_eq!(looks_at_damage(Beside::Nobody), 1);
+    }
 }

@@ -25,18 +25,18 @@ use super::place::{home_of, is_root, key_of};
 use super::root::RootFacts;
 use super::{Host, Marks};
 
-pub(crate) use live::{Watch, look_for_damage};
+pub(crate) use live::{Beside, Watch, look_for_damage};
 pub(super) use log::{LogFindings, check_log};
 pub use report::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 
 /// Looks at a log, alone or a partition of a root.
-pub(crate) fn verify_alone(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
+pub(crate) fn verify_alone(disk: &Disk, dir: &Path, beside: Beside) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: dir.to_path_buf(),
         ..VerifyReport::default()
     };
     let (home, key) = home_of(disk, dir)?;
-    let watch = Watch::begin(disk, &home);
+    let watch = Watch::begin(disk, &home, beside);
     let host = looking(disk, &home, &mut report);
     disk.list(dir).at(dir, "list")?;
     if home != dir
@@ -44,7 +44,7 @@ pub(crate) fn verify_alone(disk: &Disk, dir: &Path) -> Result<VerifyReport> {
     {
         host.marks.assume(&mark);
     }
-    check_one(&host, &home, dir, key, &mut report);
+    check_one(&host, (&home, beside), dir, key, &mut report);
     report.live = watch.is_live();
     Ok(report)
 }
@@ -68,8 +68,8 @@ pub(crate) fn verify_root_files(disk: &Disk, root: &Path, marks: &[Mark]) -> Res
 pub(crate) fn verify_partitions(
     disk: &Disk,
     root: &Path,
-    ids: &BTreeMap<String, TopicId>,
-    marks: &[Mark],
+    (ids, marks): (&BTreeMap<String, TopicId>, &[Mark]),
+    beside: Beside,
     report: &mut VerifyReport,
 ) -> Result<()> {
     // What of the marks cannot be read is reported with the files of the root.
@@ -78,13 +78,19 @@ pub(crate) fn verify_partitions(
         host.marks.assume(mark);
     }
     for (dir, key) in partitions(disk, root, ids)? {
-        check_one(&host, root, &dir, key, report);
+        check_one(&host, (root, beside), &dir, key, report);
     }
     Ok(())
 }
 
 /// Adds what is found in a log. One that cannot be looked at keeps nobody from the others.
-fn check_one(host: &Host, home: &Path, dir: &Path, key: MarkKey, report: &mut VerifyReport) {
+fn check_one(
+    host: &Host,
+    (home, beside): (&Path, Beside),
+    dir: &Path,
+    key: MarkKey,
+    report: &mut VerifyReport,
+) {
     let look = || {
         // What the marks say may be older than the files.
         let found = host.marks.look_again(&host.disk, key);
@@ -100,7 +106,7 @@ fn check_one(host: &Host, home: &Path, dir: &Path, key: MarkKey, report: &mut Ve
             }
         })
     };
-    let signs = || LogSigns::of(host, home, dir, key).ok();
+    let signs = || beside.signs(|| LogSigns::of(host, home, dir, key).ok());
     // An error of a look is a problem, and never one of this.
     if let Ok((condition, problems)) = look_for_damage(&host.clock, signs, look, |(_, all)| all) {
         report.logs.extend(condition);

@@ -12,7 +12,7 @@ use crate::disk::sim::Sim;
 use crate::error::Error;
 use crate::format::{BatchHeader, Digest, FileKind, FileName, MarkKey, file_name, log_hash};
 use crate::log::{
-    LogConfig, OpenMode, ProblemKind, Severity, VerifyReport, repair_alone, verify_alone,
+    Beside, LogConfig, OpenMode, ProblemKind, Severity, VerifyReport, repair_alone, verify_alone,
 };
 use crate::types::{Offset, Record, TopicId, WriteMode};
 
@@ -210,7 +210,7 @@ fn what_opening_refuses_verify_reports_as_damage_and_the_reverse_for_what_it_exa
 /// Compares the two answers for one directory, and repairs it; true when opening refuses.
 fn compare(cell: &str, sim: &Sim, orphan: bool) -> bool {
     let dir = Path::new(DIR);
-    let report = verify_alone(&sim.disk(), dir).unwrap();
+    let report = verify_alone(&sim.disk(), dir, Beside::Anybody).unwrap();
     let refused = match open(&sim.process_crash(), &config(), OpenMode::Write) {
         Ok(log) => {
             log.abandon();

@@ -6,6 +6,7 @@ use crate::broker::repair::repair_on;
 use crate::broker::verify::verify_on;
 use crate::error::Error;
 use crate::format::{BatchHeader, old_message};
+use crate::log::Beside;
 use crate::log::{LogConfig, OpenMode, ProblemKind, Severity, VerifyReport, open_alone_on};
 
 /// The segments of the first partition, oldest first.
@@ -27,7 +28,13 @@ fn change(rest: &Rest, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn verify(rest: &Rest) -> VerifyReport {
-    verify_on(&rest.sim.disk(), &Clock::System, Path::new(ROOT)).unwrap()
+    verify_on(
+        &rest.sim.disk(),
+        &Clock::System,
+        Path::new(ROOT),
+        Beside::Anybody,
+    )
+    .unwrap()
 }
 
 /// Opening the partition fails however it is done, nothing of it is changed, and `verify` says so.

@@ -30,7 +30,12 @@ fn offsets() -> Vec<Offset> {
 /// Closes, verifies and opens again.
 fn check(bench: &mut Bench, expected: &[Offset]) {
     bench.log.take().unwrap().close().unwrap();
-    let report = crate::log::verify_alone(&bench.sim.disk(), Path::new(DIR)).unwrap();
+    let report = crate::log::verify_alone(
+        &bench.sim.disk(),
+        Path::new(DIR),
+        crate::log::Beside::Anybody,
+    )
+    .unwrap();
     assert!(report.is_sound(), "{report}");
     bench.open();
     assert_eq!(bench.offsets(), expected);
