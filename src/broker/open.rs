@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::{Disk, EntryKind, Lock};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{
@@ -85,7 +85,10 @@ pub(super) fn open(
     let groups = opening.groups()?;
     if !found.clean {
         opening.open_logs();
+        // A log whose sync failed is not believed the next time.
+        host.note_left_by_broker(false);
         opening.recover_commits(&groups);
+        opening.sync_marks()?;
     } else if found.damaged {
         opening.report_damaged_commits(&groups);
     }
@@ -268,6 +271,17 @@ impl Opening {
         });
         for report in reports {
             self.report.merge(report);
+        }
+    }
+
+    /// Makes the new marks of all logs durable with one sync. Without it the old ones may come back
+    /// in a power cut, and they are true as well.
+    fn sync_marks(&self) -> Result<()> {
+        let host = &self.root.host;
+        match host.marks.sync(host.clock.instant()) {
+            // What frees space needs the root to be open.
+            Err(Error::NoSpace { .. }) => Ok(()),
+            synced => synced,
         }
     }
 

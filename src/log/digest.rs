@@ -89,6 +89,12 @@ impl Digesting {
             state: Mutex::default(),
         })
     }
+
+    /// No segment waits for its digest.
+    pub(super) fn has_nothing_to_do(&self) -> bool {
+        let state = self.state.lock();
+        state.waiting.is_empty() && state.current.is_none()
+    }
 }
 
 impl Chore for Digesting {

@@ -42,14 +42,20 @@ pub(super) struct TurnState {
     pub(super) mark: Mark,
     /// The segment that the one before it speaks of, which stands in the other slot.
     mark_before: Offset,
+    /// The files are as a close leaves them. Appends do not ask: they show by the end of the log.
+    /// Everything else that changes files takes the turn, which ends it.
+    rested: bool,
 }
 
 impl TurnState {
-    pub(super) fn new(mark: Mark) -> Self {
+    /// Of a log that was just opened. After a clean close its files are as that left them,
+    /// if its index files were read as the mark says.
+    pub(super) fn opened(mark: Mark, clean: bool, index: IndexWritten) -> Self {
         Self {
             busy: false,
             mark,
             mark_before: 0,
+            rested: clean && mark.closed && index == mark.index,
         }
     }
 }
@@ -57,6 +63,8 @@ impl TurnState {
 /// The turn. Given back when dropped, whatever happened.
 pub(super) struct Turn<'a> {
     log: &'a Shared,
+    /// What [`TurnState::rested`] was when the turn was taken.
+    rested: bool,
 }
 
 impl Turn<'_> {
@@ -127,7 +135,8 @@ impl Shared {
         // With the turn free and its lock held: a close ends before it gives the turn back.
         self.life.can_confirm()?;
         state.busy = true;
-        Ok(Turn { log: self })
+        let rested = std::mem::take(&mut state.rested);
+        Ok(Turn { log: self, rested })
     }
 
     /// The turn, for an operation that changes what is there.
@@ -331,6 +340,24 @@ impl Shared {
         Ok(())
     }
 
+    /// Notes that the files are as a close leaves them.
+    pub(super) fn rest(&self, _turn: &Turn<'_>) {
+        self.turn.lock().rested = true;
+    }
+
+    /// Whether a close finds the files as it is to leave them: nothing was changed since.
+    fn rests(&self, turn: &Turn<'_>) -> bool {
+        let mark = self.turn.lock().mark;
+        let state = self.append.lock();
+        turn.rested
+            && self.digesting.has_nothing_to_do()
+            && state.writer.is_none()
+            && state.sealing.is_empty()
+            && state.next == NextFile::Absent
+            && (state.end, state.active.base_offset(), state.active.end())
+                == (mark.flushed_offset, mark.segment_base, mark.position)
+    }
+
     /// Has the flusher flush after some time, unless it will already.
     #[inline]
     pub(super) fn schedule_flush(&self, after: Duration) {
@@ -445,6 +472,20 @@ impl Shared {
     fn settle(&self, turn: &Turn<'_>) -> Result<()> {
         self.take_over_digests(turn);
         self.save_epochs(turn)?;
+        if !self.rests(turn) {
+            self.settle_files(turn)?;
+        } else if self.turn.lock().mark.closed {
+            return Ok(());
+        }
+        self.write_mark(turn, |mark| mark.closed = true)?;
+        // A broker syncs the marks once, when all its logs are closed.
+        if !self.managed && !Sabotage::CloseNotSynced.is_on() {
+            self.host.marks.sync(self.host.clock.instant())?;
+        }
+        Ok(())
+    }
+
+    fn settle_files(&self, turn: &Turn<'_>) -> Result<()> {
         {
             let mut state = self.append.lock();
             let path = state.active.log_path();
@@ -463,13 +504,7 @@ impl Shared {
         active.write_index_files(&self.host.disk)?;
         active.sync_index_files(&self.host.disk)?;
         self.digest_for_close(turn);
-        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
-        self.write_mark(turn, |mark| mark.closed = true)?;
-        // A broker syncs the marks once, when all its logs are closed.
-        if !self.managed && !Sabotage::CloseNotSynced.is_on() {
-            self.host.marks.sync(self.host.clock.instant())?;
-        }
-        Ok(())
+        self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
     /// The flush that an interval, a roll or a growing tail asked for.

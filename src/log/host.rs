@@ -11,7 +11,7 @@
 //!    or to offer again.
 //! 5. Chores of logs that are gone are dropped before the queue has twice as many as it had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -19,8 +19,9 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::disk::{Disk, Owner};
 use crate::error::{Error, Result};
+use crate::format::MarkKey;
 use crate::segment::OpenFiles;
-use crate::sync::{Condvar, Mutex, OnceLock};
+use crate::sync::{AtomicBool, Condvar, Mutex, OnceLock, Ordering};
 use crate::types::TopicId;
 
 use super::budget::Budget;
@@ -44,6 +45,10 @@ pub(crate) struct Host {
     /// Of a root that is only looked at.
     listing: OnceLock<Listing>,
     followers: OnceLock<Weak<dyn Followers>>,
+    /// The files of the logs are as a Kafka broker left them.
+    left_by_broker: AtomicBool,
+    /// Of those, the logs in which opening found no batch of a producer.
+    plain: Mutex<BTreeSet<MarkKey>>,
 }
 
 impl Host {
@@ -75,7 +80,33 @@ impl Host {
             owner: Owner::here(),
             listing: OnceLock::new(),
             followers: OnceLock::new(),
+            left_by_broker: AtomicBool::new(false),
+            plain: Mutex::default(),
         })
+    }
+
+    /// Notes that opening read a whole log and found no batch of a producer, so that nobody reads
+    /// it again for that. Only what a broker left may have some.
+    pub(crate) fn note_plain(&self, log: MarkKey) {
+        if self.is_left_by_broker() {
+            self.plain.lock().insert(log);
+        }
+    }
+
+    /// Whether a log is known to hold no batch of a producer.
+    pub(crate) fn is_plain(&self, log: MarkKey) -> bool {
+        self.plain.lock().contains(&log)
+    }
+
+    /// Notes whether the logs are being opened for the first time since a broker was killed: what
+    /// they hold, the broker wrote, and nobody has tried to sync it.
+    pub(crate) fn note_left_by_broker(&self, left: bool) {
+        self.left_by_broker.store(left, Ordering::Release);
+    }
+
+    /// Whether a broker wrote what the logs hold, and they are being opened for the first time.
+    pub(crate) fn is_left_by_broker(&self) -> bool {
+        self.left_by_broker.load(Ordering::Acquire)
     }
 
     /// An error in a process that was forked from the one that opened the root. Every call of a

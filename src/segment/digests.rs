@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::index::OffsetEntry;
-use crate::format::{Digest, DigestSummary, FileKind, FileName, SUMMARY_LEN};
+use crate::format::{
+    Digest, DigestBuilder, DigestSummary, FileKind, FileName, MarkKey, SUMMARY_LEN, log_hash,
+};
 use crate::sync::Ordering;
 use crate::types::{Offset, Position, to_usize};
 
@@ -52,6 +54,18 @@ impl Segment {
             return Ok(());
         }
         write_whole(disk, &self.digest_path(), &digest.encode())
+    }
+
+    /// Writes the digest of the last segment of a log, whose batches were all read while the log
+    /// was opened, and are synced by now. It is a hint, so a failure is no reason to fail. What is
+    /// known of gaps stays, for appends go on from it.
+    pub(crate) fn write_scanned_digest(&self, disk: &Disk, builder: DigestBuilder, log: MarkKey) {
+        let Some(index_crcs) = self.index_crcs_known() else {
+            return;
+        };
+        let mut digest = builder.finish(self.next_offset(), index_crcs);
+        digest.summary.home = log_hash(log);
+        drop(self.write_digest(disk, &digest));
     }
 
     /// What the batches are held against, by the digest where nobody has said.

@@ -527,7 +527,20 @@ impl Segment {
         disk: &Disk,
         written: IndexWritten,
     ) -> Result<Option<SparseIndex>> {
-        let (Some(offsets), Some(times)) = self.read_bytes_of_indexes(disk)? else {
+        // No more: a broker that was killed leaves them as long as they may ever become.
+        let read = |path: &Path, length: u32| {
+            let mut bytes = vec![0; to_usize(u64::from(length).min(self.end().0))];
+            match disk.read_front(path, &mut bytes) {
+                Ok(read) if read == bytes.len() => Ok(Some(bytes)),
+                Ok(_) => Ok(None),
+                Err(error) if is_no_such_file(&error) => Ok(None),
+                Err(error) => Err(Error::io(path, "read", error)),
+            }
+        };
+        let (offset_bytes, time_bytes) = written.lens();
+        let offsets = read(&self.index_path(), offset_bytes)?;
+        let (Some(offsets), Some(times)) = (offsets, read(&self.time_index_path(), time_bytes)?)
+        else {
             return Ok(None);
         };
         let found = written.find(&offsets, &times);

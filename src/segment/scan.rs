@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use crate::disk::File;
 use crate::error::{Error, Result};
-use crate::format::Corruption;
+use crate::format::{Corruption, DigestBuilder};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
 use super::batch_cursor::CHUNK_BYTES_MAX;
+use super::batch_cursor::RawBatch;
 use super::{BatchCursor, IndexProgress, Indexed, Segment, SparseIndex, Stop, relative};
 
 /// How far the valid batches of a segment reach. Read, but not trusted yet.
@@ -35,6 +36,40 @@ pub(crate) struct TailScan {
     pub(crate) at_mark: Option<Offset>,
     /// No gap was seen.
     pub(crate) dense: bool,
+    /// The walk began at the beginning, and no batch of a producer was there.
+    pub(crate) plain: bool,
+    /// The digest of all that is valid, where the walk was to make one.
+    pub(crate) digest: Option<DigestBuilder>,
+}
+
+impl TailScan {
+    fn begin(segment: &Segment, walk: &Walk, index: SparseIndex) -> Self {
+        let whole = walk.from == Position::ZERO;
+        debug_assert!(!walk.digests || whole, "a digest is of a whole segment");
+        let base = segment.base_offset();
+        Self {
+            end: walk.from,
+            next_offset: base,
+            stopped: None,
+            progress: IndexProgress::after(&index),
+            index,
+            newest: None,
+            leader_epoch: -1,
+            at_mark: None,
+            dense: true,
+            plain: whole,
+            digest: walk.digests.then(|| DigestBuilder::new(base)),
+        }
+    }
+
+    /// Takes in what does not concern the order of the batches.
+    fn learn(&mut self, raw: &RawBatch) {
+        self.plain &= raw.header.producer_id < 0;
+        if let Some(digest) = &mut self.digest {
+            digest.push(&raw.header, &raw.bytes);
+        }
+        self.leader_epoch = self.leader_epoch.max(raw.header.leader_epoch);
+    }
 }
 
 /// What a walk goes over.
@@ -57,6 +92,9 @@ pub(crate) struct Walk {
     /// Nothing is known but the batches themselves: then one that lies behind a gap, and whose
     /// offset the next batch or the next segment contradicts, is the one that is wrong.
     pub(crate) blames_gaps: bool,
+    /// A digest is made on the way: of a walk over a whole segment, so that nobody reads it again
+    /// for one.
+    pub(crate) digests: bool,
 }
 
 impl Walk {
@@ -70,6 +108,7 @@ impl Walk {
             mark: None,
             flushed_offset: 0,
             blames_gaps: false,
+            digests: false,
         }
     }
 
@@ -92,7 +131,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
         return scan_to_end(segment, file, walk).map(|(found, _)| found);
     }
     let (from, mark, dense_from) = (walk.from, walk.mark, walk.dense_from);
-    let flushed_offset = walk.flushed_offset;
+    let (flushed_offset, digests) = (walk.flushed_offset, walk.digests);
     let index = walk.index.clone();
     let (found, gap) = scan_to_end(segment, file, walk)?;
     // The segment after it begins where this one ends at the latest; of the last segment nothing
@@ -111,6 +150,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
         mark,
         flushed_offset,
         blames_gaps: false,
+        digests,
     };
     let (mut found, _) = scan_to_end(segment, file, shorter)?;
     found.stopped = found.stopped.or(Some(reason));
@@ -130,17 +170,8 @@ fn scan_to_end(
     let mut cursor = BatchCursor::new(walk.from, segment.base_offset())
         .sequential()
         .ahead_to(data_end);
-    let mut found = TailScan {
-        end: cursor.position(),
-        next_offset: cursor.floor(),
-        stopped: None,
-        progress: IndexProgress::after(&index),
-        index,
-        newest: None,
-        leader_epoch: -1,
-        at_mark: None,
-        dense: true,
-    };
+    let mut found = TailScan::begin(segment, &walk, index);
+    (found.end, found.next_offset) = (cursor.position(), cursor.floor());
     if walk.mark == Some(found.end) {
         found.at_mark = Some(found.next_offset);
     }
@@ -175,7 +206,7 @@ fn scan_to_end(
                 if walk.mark == Some(found.end) {
                     found.at_mark = Some(found.next_offset);
                 }
-                found.leader_epoch = found.leader_epoch.max(raw.header.leader_epoch);
+                found.learn(&raw);
             }
             Err(Stop::Corrupt(reason)) => {
                 found.stopped = Some(reason);

@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.Random;
 import java.util.TreeMap;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
@@ -132,6 +133,7 @@ public final class Driver {
       case "read" -> read(f[0], f[1], f[2]);
       case "group" -> group(f[0], f[1], f[2], Integer.parseInt(f[3]), f.length > 4 ? f[4] : "");
       case "produce" -> produce(f[0], f[1], f[2], Path.of(f[3]));
+      case "fill" -> fill(f[0], f[1], Integer.parseInt(f[2]), Integer.parseInt(f[3]));
       case "transact" -> transact(f[0], f[1], f[2], f[3], Path.of(f[4]));
       case "await" -> await(f[0], f[1], Integer.parseInt(f[2]));
       case "quota" -> quota(f[0], f[1], Double.parseDouble(f[2]));
@@ -302,6 +304,26 @@ public final class Driver {
       throws Exception {
     try (KafkaProducer<byte[], byte[]> producer = producer(bootstrap, settings)) {
       tellPlaces(send(producer, topic, file));
+    }
+  }
+
+  /** Sends batches of 16 records of 4 KiB of noise to every partition of a topic. */
+  private static void fill(String bootstrap, String topic, int partitions, int batches) {
+    byte[] noise = new byte[4 << 20];
+    new Random(partitions).nextBytes(noise);
+    Random random = new Random(batches);
+    String plain = "enable.idempotence=false;batch.size=70000;linger.ms=50;acks=1";
+    try (KafkaProducer<byte[], byte[]> producer = producer(bootstrap, plain)) {
+      for (int batch = 0; batch < batches; batch++) {
+        for (int partition = 0; partition < partitions; partition++) {
+          for (int record = 0; record < 16; record++) {
+            int from = random.nextInt(noise.length - 4096);
+            byte[] value = Arrays.copyOfRange(noise, from, from + 4096);
+            producer.send(new ProducerRecord<>(topic, partition, null, value));
+          }
+        }
+      }
+      producer.flush();
     }
   }
 

@@ -25,6 +25,7 @@ mod features;
 mod groups;
 mod jars;
 mod keys;
+mod killed;
 mod large;
 mod model;
 mod producers;

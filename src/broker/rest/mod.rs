@@ -268,6 +268,7 @@ pub(super) fn leave_rest(
     producers::forget(disk, root)?;
     // The mark of a clean end is needed until everything is taken over.
     back::take_over(host, root, found, catalog, config)?;
+    host.note_left_by_broker(!found.clean);
     own.importing = false;
     write_root(disk, root, &own)?;
     keep_brokers_away(disk, root)

@@ -17,13 +17,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{Disk, Entry, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::txn::{self, AbortedTxn, ProducerState};
 use crate::format::{FileKind, FileName, MarkKey, Stage, checkpoint, file_name};
 use crate::log::{
     Log, LogConfig, LogSource, OpenMode, Producers, metadata_files, read_offsets, replace_if_other,
 };
+use crate::sync::for_each_on;
 use crate::types::{Offset, PartitionId};
 
 use super::super::root::Root;
@@ -41,8 +42,7 @@ pub(super) fn write(root: &Root, catalog: &CatalogState) -> Result<bool> {
         return Ok(true);
     }
     let known = read_offsets(disk, path, file_name::PRODUCERS)?;
-    let mut right: BTreeMap<(String, PartitionId), Offset> = BTreeMap::new();
-    let mut all = true;
+    let mut logs = Vec::new();
     for entry in catalog.topics() {
         let name = entry.name.as_str();
         for partition in 0..entry.partitions {
@@ -52,11 +52,18 @@ pub(super) fn write(root: &Root, catalog: &CatalogState) -> Result<bool> {
                 key: MarkKey { topic, partition },
                 dir: path.join(file_name::partition_dir(name, partition)),
             };
-            let place = (name.to_owned(), partition);
-            match log.make_right(known.get(&place).copied())? {
-                Some(at) => drop(right.insert(place, at)),
-                None => all = false,
-            }
+            logs.push(((name.to_owned(), partition), log));
+        }
+    }
+    let ends = for_each_on(disk.calls_at_once(), &logs, |(place, log)| {
+        log.make_right(known.get(place).copied())
+    });
+    let mut right: BTreeMap<(String, PartitionId), Offset> = BTreeMap::new();
+    let mut all = true;
+    for ((place, _), at) in logs.into_iter().zip(ends) {
+        match at? {
+            Some(at) => drop(right.insert(place, at)),
+            None => all = false,
         }
     }
     let lines = right
@@ -100,7 +107,23 @@ impl ClosedLog<'_> {
             }
             _ => {}
         }
+        // Opening has read all of it. Files about producers that nobody has are looked into.
+        if self.root.host.is_plain(self.key) && !self.has_files_of_producers()? {
+            return Ok(Some(0));
+        }
         self.scan(end)
+    }
+
+    fn has_files_of_producers(&self) -> Result<bool> {
+        let entries = self.disk().list(&self.dir).at(&self.dir, "list")?;
+        let about_producers = |entry: &Entry| {
+            let (snapshot, index) = (FileKind::Snapshot, FileKind::TxnIndex);
+            match FileName::parse(&entry.name) {
+                FileName::Segment { kind, .. } => kind == snapshot || kind == index,
+                _ => false,
+            }
+        };
+        Ok(entries.iter().any(about_producers))
     }
 
     /// Only plain batches were appended: the state at the new end is that at the old one.

@@ -200,6 +200,31 @@ fn an_opening_that_may_have_lost_something_begins_an_epoch() {
     assert_eq!(open(&sim).epoch(), 1);
 }
 
+#[test]
+fn what_is_lost_after_a_recovery_that_left_the_files_as_a_close_does_begins_an_epoch() {
+    let sim = Sim::new();
+    let log = open(&sim);
+    fill(&log, "first", 5);
+    log.flush().unwrap();
+    let sim = sim.crash(Choice::None);
+    let log = open(&sim);
+    let (end, epoch) = (log.end_offset(), log.epoch());
+    fill(&log, "second", 5);
+    let kept = (log.end_offset(), log.epoch());
+    assert_eq!(kept, (end + 5, epoch));
+
+    // The segment is as long again as the mark says.
+    let sim = sim.crash(Choice::None);
+    let log = open(&sim);
+    assert_eq!((log.end_offset(), log.epoch()), (end, epoch + 1));
+    fill(&log, "third", 5);
+    let refused = log.reader_from(kept.0, kept.1);
+    assert!(
+        matches!(refused, Err(Error::Truncated { end: 5, .. })),
+        "{refused:?}"
+    );
+}
+
 /// (I2): whatever an offset was learnt from, no other record is read in its place.
 #[test]
 fn no_power_cut_gives_an_epoch_twice() {

@@ -17,6 +17,7 @@ mod old_format;
 mod parallel;
 mod report;
 mod rules;
+mod settled;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk, File, Lock};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Corruption, IndexWritten, Mark, MarkKey, file_name};
+use crate::format::{Corruption, IndexWritten, Mark, MarkKey};
 use crate::segment::{Segment, TailScan, Walk, scan};
 use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers};
 use crate::types::{Offset, Position, Sabotage};
@@ -38,7 +39,7 @@ use super::flush::TurnState;
 use super::life::LifeCell;
 use super::quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
 use super::segments::Segments;
-use super::truncate::{remove_if_there, remove_segment_files};
+use super::truncate::remove_segment_files;
 use super::{Host, LogConfig, Shared};
 
 pub(in crate::log) use leftovers::{Found, OpenStep};
@@ -168,6 +169,7 @@ impl Opening<'_> {
         let mut floor = segments
             .get(from)
             .map_or(0, |segment| segment.base_offset());
+        let mut plain = from == 0;
         let mut checked: Option<(Arc<Segment>, TailScan, IndexWritten)> = None;
         while let Some(segment) = segments.get(at).cloned() {
             let base = segment.base_offset();
@@ -196,6 +198,7 @@ impl Opening<'_> {
             floor = self.end_of(&segment, &scanned);
             segment.publish(scanned.end, floor);
             self.learn(&segment, &scanned);
+            plain &= scanned.plain;
             checked = Some((segment, scanned, written));
             at += 1;
             if let Some(reason) = cut.filter(|_| !Sabotage::KeptBehindHole.is_on()) {
@@ -207,6 +210,9 @@ impl Opening<'_> {
             return Err(Error::Closed);
         };
         self.rewrite(segments, from, scanned.end)?;
+        if plain && self.writes() {
+            self.host.note_plain(self.key);
+        }
         Ok(Tail {
             active,
             scanned,
@@ -271,6 +277,7 @@ impl Opening<'_> {
             mark: mark.map(|mark| mark.position),
             flushed_offset: mark.map_or(0, |mark| mark.flushed_offset),
             blames_gaps: self.mark.is_none(),
+            digests: self.wants_digest(segment),
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
@@ -282,6 +289,11 @@ impl Opening<'_> {
             });
         }
         Ok((scanned, IndexWritten::default()))
+    }
+
+    /// Whether a walk over a whole segment is to make its digest.
+    fn wants_digest(&self, segment: &Segment) -> bool {
+        self.writes() && segment.digest_summary(self.disk()).is_none()
     }
 
     /// The same with the help of the index; `None` when it cannot be relied on.
@@ -311,6 +323,7 @@ impl Opening<'_> {
             mark: Some(mark.position),
             flushed_offset: mark.flushed_offset,
             blames_gaps: false,
+            digests: place == Position::ZERO && self.wants_digest(segment),
         };
         let mut scanned = scan(segment, file, walk)?;
         refuse_old_format(segment, file, scanned.end, scanned.stopped.as_ref())?;
@@ -427,12 +440,25 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Writes what is kept above the mark again and syncs it (I2).
+    /// Writes what is kept above the mark again and syncs it (I2). Their names are synced before
+    /// the mark is moved, in [`Shared::settle_opening`].
+    ///
+    /// What a broker left is only synced, the first time that it is opened: writing gigabytes again
+    /// would take longer than the broker's own start, which does not write them again either.
+    /// Writing again is for pages that the system calls clean although it failed to write them:
+    ///
+    /// - A failure that nobody has been told of is reported by this sync, although the file was
+    ///   opened after it. The opening then fails for this log, and the next one writes again: it is
+    ///   not the first.
+    /// - A failure that the broker was told of ended the broker: it stops when its directory fails.
+    ///   What it had appended and not flushed by then may be in the page cache alone. That is
+    ///   believed here, as by the broker's own start: docs/durability.md says what to do.
     fn rewrite(&self, segments: &[Arc<Segment>], from: usize, end: Position) -> Result<()> {
         if self.report.clean || !self.writes() {
             return Ok(());
         }
         let last = segments.len().saturating_sub(1);
+        let suspect = self.mark.is_some() && !self.host.is_left_by_broker();
         for (at, segment) in segments.iter().enumerate().skip(from) {
             let mark = self.mark.filter(|_| at == from);
             let start = mark.map_or(Position::ZERO, |mark| mark.position);
@@ -440,14 +466,20 @@ impl Opening<'_> {
             let path = segment.log_path();
             let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
             let file = file.with_ballast(self.host.marks.home());
-            if self.mark.is_some() && !Sabotage::SuspectBelieved.is_on() {
+            if suspect && !Sabotage::SuspectBelieved.is_on() {
                 // A cut may be in the cache alone, too.
                 file.set_len(end.0).at(&path, "set the length of")?;
                 rewrite_range(&file, &path, start..end)?;
             }
             file.sync_data().at(&path, "sync")?;
         }
-        self.disk().sync_dir(&self.dir).at(&self.dir, "sync")
+        Ok(())
+    }
+
+    /// Whether the marks have one of this log that is not true.
+    fn is_mark_untrue(&self) -> bool {
+        let found = self.host.marks.find(self.key);
+        self.mark.is_none() && found.is_some_and(|mark| mark.sequence > 0)
     }
 
     /// A mark that does not fit is forgotten, but for its number: the next one must win.
@@ -529,6 +561,7 @@ impl Opening<'_> {
         };
         let mark = self.mark_to_go_on_from(source.mark_key, start);
         let clean = self.report.clean && self.mark.is_some();
+        let untrue = self.is_mark_untrue();
         let log = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
             host: Arc::clone(host),
@@ -546,7 +579,7 @@ impl Opening<'_> {
             shown: AtomicU64::new(0),
             truncations: AtomicU64::new(0),
             epochs: RwLock::new(epochs),
-            turn: Mutex::new(TurnState::new(mark)),
+            turn: Mutex::new(TurnState::opened(mark, clean, index_written)),
             turn_over: Condvar::new(),
             flush_asked: AtomicU32::new(0),
             flush_due: Mutex::new(None),
@@ -562,7 +595,7 @@ impl Opening<'_> {
             report: self.report,
         });
         if !read_only && !clean {
-            log.settle_opening()?;
+            log.settle_opening(scanned.digest, untrue)?;
         }
         for segment in self.undigested.into_iter().filter(|_| !read_only) {
             let active = log.append.lock().active.base_offset();
@@ -571,32 +604,6 @@ impl Opening<'_> {
             }
         }
         Ok(log)
-    }
-}
-
-impl Shared {
-    /// After anything but a clean close: the index files and the mark are brought up to what is
-    /// there now.
-    fn settle_opening(&self) -> Result<()> {
-        let turn = self.take_turn()?;
-        let last = Arc::clone(&self.append.lock().active);
-        let written = last.save_index_files(&self.host.disk);
-        self.append.lock().index_written = written;
-        self.sync_all(&turn)?;
-        let saved = self.save_epochs(&turn);
-        let intent = self.dir.join(file_name::TRUNCATE);
-        let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
-        match saved.and_then(|()| self.settle_mark(&turn)) {
-            // What frees space needs the log to be open. The old mark is still true, so that the
-            // next opening only finds out again what this one did.
-            Err(Error::NoSpace { .. }) if !truncated => return Ok(()),
-            settled => settled?,
-        }
-        // A truncation that comes back would take what is appended from now on.
-        if remove_if_there(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
-            self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
-        }
-        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::disk::sim::Sim;
+use crate::disk::sim::{Kind, Sim};
 use crate::error::Result;
 use crate::format::file_name;
 use crate::format::metadata::{
@@ -268,6 +268,33 @@ fn a_partition_goes_out_with_the_newest_epoch_of_its_log() {
     let checkpoint = rest.sim.read(path("t-1/leader-epoch-checkpoint")).unwrap();
     let text = String::from_utf8(checkpoint).unwrap();
     assert_eq!(text, format!("0\n2\n0 0\n2 {}\n", end - 5));
+}
+
+#[test]
+fn what_a_killed_broker_left_is_read_once_and_written_not_at_all() {
+    let rest = Rest::of_a_broker();
+    rest.remove(file_name::CLEAN_SHUTDOWN);
+    // It flushed nothing, as brokers do before the first roll.
+    rest.remove(file_name::RECOVERY_POINTS);
+    let last = |path: &Path| {
+        let topic = path.to_string_lossy().contains(&format!("/{TOPIC}-"));
+        topic && path.extension().is_some_and(|kind| kind == "log")
+    };
+    rest.sim.record();
+    let broker = open(&rest.sim).unwrap();
+    assert!(!broker.open_report().clean);
+    let opened = rest.sim.trace();
+    let writes = opened.iter().filter(|call| call.kind == Kind::Write);
+    let written: Vec<_> = writes.filter(|call| last(&call.path)).collect();
+    assert!(written.is_empty(), "{written:?}");
+    broker.close().unwrap();
+    let closing = rest.sim.trace().split_off(opened.len());
+    let reads = closing.iter().filter(|call| call.kind == Kind::Read);
+    let read: Vec<_> = reads.filter(|call| last(&call.path)).collect();
+    assert!(read.is_empty(), "{read:?}");
+    let broker = open(&rest.sim).unwrap();
+    assert!(broker.open_report().clean, "{:?}", broker.open_report());
+    check_whole(&broker);
 }
 
 #[test]

@@ -1,0 +1,197 @@
+//! The end of an opening that found anything but a clean close: what is on disk is brought to what
+//! a close leaves.
+//!
+//! Knows nothing about how the end of the log was found.
+
+use std::sync::Arc;
+
+use crate::error::{Error, IoContext, Result};
+use crate::format::{DigestBuilder, file_name};
+use crate::types::Sabotage;
+
+use super::super::Shared;
+use super::super::flush::Turn;
+use super::super::truncate::remove_if_there;
+
+impl Shared {
+    /// After anything but a clean close: brings the files to what a close leaves, so that a close
+    /// that follows has only the mark to write. Until then the mark does not say that the log was
+    /// closed: what is appended from now on may be lost, and the next opening must notice.
+    /// `digest` is that of the last segment, where it had none and all of its batches were read
+    /// anyhow.
+    ///
+    /// The new mark is written into one slot, and the old one stays in the other. The opening of a
+    /// broker syncs the marks of all logs together. Until then a power cut may bring the old mark
+    /// back, which is as true as before: the next opening only finds out again what this one did.
+    /// Where the old mark is not true (`untrue`, or above the cut of a truncation that was
+    /// finished), both slots are written and synced here.
+    pub(super) fn settle_opening(&self, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
+        let turn = self.take_turn()?;
+        let last = {
+            let state = self.append.lock();
+            // As a closed log has it: the digest is of these index files.
+            state.active.add_final_entry(&state.progress);
+            Arc::clone(&state.active)
+        };
+        let written = last.save_index_files(&self.host.disk);
+        self.append.lock().index_written = written;
+        self.sync_all(&turn)?;
+        // Not before the name of its segment is durable: a digest without one looks like a loss.
+        if let Some(digest) = digest.filter(|digest| digest.position() == last.end()) {
+            last.write_scanned_digest(&self.host.disk, digest, turn.mark_key());
+        }
+        let intent = self.dir.join(file_name::TRUNCATE);
+        let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
+        match self.settle_opened_mark(&turn, truncated || untrue) {
+            // What frees space needs the log to be open. The old mark is still true, so that the
+            // next opening only finds out again what this one did.
+            Err(Error::NoSpace { .. }) if !truncated => return Ok(()),
+            settled => settled?,
+        }
+        // A truncation that comes back would take what is appended from now on.
+        if remove_if_there(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
+            self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        }
+        // Hints: where they cannot be synced, the close writes them again.
+        if last.sync_index_files(&self.host.disk).is_ok() {
+            self.rest(&turn);
+        }
+        Ok(())
+    }
+
+    /// Makes the epochs durable, and the mark where it cannot wait.
+    fn settle_opened_mark(&self, turn: &Turn<'_>, both_slots: bool) -> Result<()> {
+        self.save_epochs(turn)?;
+        if both_slots {
+            self.settle_mark(turn)
+        } else if self.managed {
+            Ok(())
+        } else {
+            self.host.marks.sync(self.host.clock.instant())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use crate::clock::Clock;
+    use crate::disk::sim::{Choice, Sim};
+    use crate::format::file_name;
+    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+
+    const DIR: &str = "/log";
+    /// Of the last segment after [`fill`].
+    const LAST_BASE: u64 = 12;
+
+    /// What is done to a log, and its name.
+    type Change = (&'static str, fn(&Log));
+
+    fn open(sim: &Sim) -> Log {
+        let config = LogConfig::default().segment_bytes(1024);
+        let (disk, clock, mode) = (sim.disk(), Clock::default(), OpenMode::Write);
+        open_alone_on(&disk, &clock, Path::new(DIR), config, mode, true).unwrap()
+    }
+
+    fn fill(log: &Log) {
+        for number in 0..20 {
+            log.append(&format!("record number {number}")).unwrap();
+        }
+    }
+
+    /// The files that a close writes or syncs.
+    fn changed_by_close(sim: &Sim, log: &Log) -> Vec<PathBuf> {
+        sim.record();
+        let before = sim.operations();
+        log.close().unwrap();
+        let trace = sim.trace().into_iter();
+        let made = trace.filter(|made| made.number >= before && made.kind.changes());
+        made.map(|made| made.path).collect()
+    }
+
+    #[test]
+    fn a_log_that_was_closed_and_only_opened_is_closed_without_a_change() {
+        let sim = Sim::new();
+        let log = open(&sim);
+        fill(&log);
+        log.close().unwrap();
+        let files = sim.files();
+        let log = open(&sim);
+        assert_eq!(changed_by_close(&sim, &log), Vec::<PathBuf>::new());
+        assert_eq!(sim.files(), files);
+        assert!(open(&sim).open_report().clean);
+    }
+
+    #[test]
+    fn the_close_after_a_recovery_changes_the_mark_alone() {
+        let sim = Sim::new();
+        let log = open(&sim);
+        fill(&log);
+        let sim = sim.crash(Choice::All);
+        let log = open(&sim);
+        assert!(!log.open_report().clean);
+        let marks = Path::new(DIR).join(file_name::MARKS);
+        for path in changed_by_close(&sim, &log) {
+            assert_eq!(path, marks);
+        }
+        // All that the close left to the opening is durable.
+        let sim = sim.crash(Choice::None);
+        let log = open(&sim);
+        assert!(log.open_report().clean, "{:?}", log.open_report());
+        assert_eq!(log.end_offset(), 20);
+    }
+
+    #[test]
+    fn a_log_that_was_changed_after_it_was_opened_is_closed_as_ever() {
+        let changes: [Change; 4] = [
+            ("append", fill),
+            ("append and cut", |log| {
+                let end = log.end_offset();
+                fill(log);
+                log.truncate(end).unwrap();
+            }),
+            ("forget", |log| log.truncate_prefix(7).unwrap()),
+            ("flush", |log| {
+                fill(log);
+                log.flush().unwrap();
+            }),
+        ];
+        for (name, change) in changes {
+            for choice in [Choice::None, Choice::All] {
+                let sim = Sim::new();
+                let log = open(&sim);
+                fill(&log);
+                log.close().unwrap();
+                let log = open(&sim);
+                change(&log);
+                let (start, end) = (log.start_offset(), log.end_offset());
+                log.close().unwrap();
+                let sim = sim.crash(choice);
+                let log = open(&sim);
+                assert!(log.open_report().clean, "{name}: {:?}", log.open_report());
+                assert_eq!(
+                    (log.start_offset(), log.end_offset()),
+                    (start, end),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_writes_index_files_that_were_missing_at_the_opening() {
+        let sim = Sim::new();
+        let log = open(&sim);
+        fill(&log);
+        log.close().unwrap();
+        let all = sim.files();
+        let names = [".index", ".timeindex"].map(|kind| format!("{LAST_BASE:020}{kind}"));
+        for name in names {
+            let path = &Path::new(DIR).join(name);
+            sim.disk().remove_file(path).unwrap();
+            open(&sim).close().unwrap();
+            assert_eq!(sim.files(), all, "{}", path.display());
+        }
+    }
+}
