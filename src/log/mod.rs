@@ -670,6 +670,12 @@ impl Log {
         host::Chore::run(&*self.shared);
     }
 
+    /// Does what the flusher does last when a segment is half full.
+    #[cfg(test)]
+    pub(crate) fn make_next_ahead(&self) {
+        self.shared.make_next();
+    }
+
     /// Ends all use of the log without closing it, as the end of the process does.
     #[cfg(test)]
     pub(crate) fn abandon(self) {
