@@ -9,11 +9,12 @@ use std::sync::Arc;
 use shuttle::thread;
 
 use super::super::crash::config;
-use super::{check, still_clock, value};
+use super::pairs::{append_keyed, compacted, read_compacted};
+use super::{check, check_long, still_clock, value};
 use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
 use crate::format::{Mark, MarkKey};
-use crate::log::{Host, Log, LogSource, Marks, OpenMode};
+use crate::log::{Host, Log, LogConfig, LogSource, Marks, OpenMode};
 use crate::types::{Durability, TopicId, WriteMode};
 
 const ROOT: &str = "/root";
@@ -36,6 +37,10 @@ pub(super) fn host(sim: &Sim) -> Arc<Host> {
 }
 
 pub(super) fn log_of(host: &Arc<Host>, partition: u32) -> Log {
+    log_with(host, partition, config(WriteMode::Pwrite, Durability::Os))
+}
+
+fn log_with(host: &Arc<Host>, partition: u32, config: LogConfig) -> Log {
     let dir = Path::new(ROOT).join(format!("topic-{partition}"));
     host.disk.create_dir(&dir).unwrap();
     host.disk.sync_dir(Path::new(ROOT)).unwrap();
@@ -45,7 +50,6 @@ pub(super) fn log_of(host: &Arc<Host>, partition: u32) -> Log {
         lock: None,
         managed: true,
     };
-    let config = config(WriteMode::Pwrite, Durability::Os);
     Log::open_in(host, source, config, OpenMode::Write).unwrap()
 }
 
@@ -148,5 +152,54 @@ fn a_log_is_forgotten_and_another_takes_its_marks_in_any_order() {
         let marks = Marks::read_only(&next.disk(), &Path::new(ROOT).join("ottla.marks")).unwrap();
         let found = [0, 1, 2].map(|partition| marks.find(key(partition)).map(|m| m.sequence));
         assert_eq!(found, [None, Some(5), Some(2)]);
+    });
+}
+
+/// An exchange makes both slots of its log's mark durable before a segment goes, while another log
+/// writes and syncs the same file.
+#[test]
+fn a_compaction_beside_the_marks_of_another_log_in_any_order() {
+    check_long(|| {
+        let sim = Sim::new();
+        let host = host(&sim);
+        let of_keys = log_with(&host, 0, compacted(Durability::Os));
+        for number in 0..5 {
+            append_keyed(&of_keys, number).unwrap();
+        }
+        of_keys.flush().unwrap();
+        let other = log_of(&host, 1);
+        let compactor = {
+            let log = of_keys.clone();
+            thread::spawn(move || log.compact().unwrap())
+        };
+        let reader = {
+            let log = of_keys.clone();
+            thread::spawn(move || read_compacted(&log).unwrap())
+        };
+        let syncer = thread::spawn(move || {
+            for number in 0..4 {
+                other.append(&value(1, number)).unwrap();
+                other.flush().unwrap();
+            }
+            other.truncate(3).unwrap();
+            other.truncate_prefix(1).unwrap();
+            other.close_managed().unwrap();
+        });
+        compactor.join().unwrap();
+        reader.join().unwrap();
+        syncer.join().unwrap();
+        // As a broker does once all its logs are closed.
+        host.marks.sync(host.clock.instant()).unwrap();
+        of_keys.abandon();
+        let after = sim.crash(Choice::None);
+        let host = self::host(&after);
+        let of_keys = log_with(&host, 0, compacted(Durability::Os));
+        assert_eq!(of_keys.end_offset(), 5);
+        read_compacted(&of_keys).unwrap();
+        of_keys.close_managed().unwrap();
+        let other = log_of(&host, 1);
+        assert_eq!((other.start_offset(), other.end_offset()), (1, 3));
+        assert!(other.open_report().clean, "{:?}", other.open_report());
+        other.close_managed().unwrap();
     });
 }

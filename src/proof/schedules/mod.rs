@@ -8,6 +8,21 @@
 //! 3. Nobody waits for ever: the checker finds a deadlock by itself.
 //! 4. What was acknowledged is there when the log is opened again.
 //!
+//! Every two of what a log does are in a model together. By the file and the number of the model in
+//! it:
+//!
+//! | | append | flush | roll | truncate | exchange | close | marks of another log |
+//! | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | flush | mod 1, 2 | | | | | | |
+//! | roll | mod 1, 2 | mod 1, 2 | | | | | |
+//! | truncate | mod 3 | pairs 3 | pairs 3 | pairs 3 | | | |
+//! | exchange | pairs 1 | pairs 1 | pairs 1 | pairs 2 | | | |
+//! | close | mod 4 | pairs 4 | mod 4 | pairs 5 | pairs 4 | pairs 4 | |
+//! | marks of another log | marks 2 | marks 2 | marks 2 | marks 2 | marks 4 | pairs 8 | marks 1 |
+//! | reader | mod 1 | mod 1 | mod 1 | truncation | pairs 1 | pairs 4 | marks 4 |
+//!
+//! `pairs` 3 and 4 have the flusher too, which seals and makes the next segment ahead.
+//!
 //! Run by `RUSTFLAGS="--cfg ottla_shuttle" cargo test --lib proof::schedules`.
 
 mod marks;

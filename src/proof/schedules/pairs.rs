@@ -30,12 +30,12 @@ fn or_closed<T>(answer: Result<T>) -> Option<T> {
     }
 }
 
-fn compacted(durability: Durability) -> LogConfig {
+pub(super) fn compacted(durability: Durability) -> LogConfig {
     config(WriteMode::Pwrite, durability).cleanup_policy(CleanupPolicy::Compact)
 }
 
 /// A value under one of two keys.
-fn append_keyed(log: &Log, number: u64) -> Result<Offset> {
+pub(super) fn append_keyed(log: &Log, number: u64) -> Result<Offset> {
     let key = if number.is_multiple_of(2) {
         "even"
     } else {
@@ -55,7 +55,7 @@ fn log_to_compact() -> (Sim, Log) {
 }
 
 /// Reads everything, which nobody truncates: offsets rise, and what was there at the end is.
-fn read_compacted(log: &Log) -> Option<()> {
+pub(super) fn read_compacted(log: &Log) -> Option<()> {
     let mut before = None;
     for record in or_closed(log.reader(Start::Earliest))? {
         let offset = or_closed(record)?.offset;
