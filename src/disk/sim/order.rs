@@ -118,8 +118,9 @@ impl State {
             let harmless = Mark::decode(new) == Some(old) || new == there || old.by_broker;
             let twin = mark_at(at ^ super::advance(0, SLOT_LEN));
             let twin_holds = twin.is_some_and(|twin| twin.sequence >= old.sequence);
+            // Once is enough: a log that is dropped while a test fails writes its mark again.
             assert!(
-                harmless || twin_holds,
+                harmless || twin_holds || std::thread::panicking(),
                 "the durable slot at {at} of {} is overwritten while its twin is not durable: \
                  {old:?}, twin {twin:?}",
                 path.display(),
