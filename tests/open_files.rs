@@ -16,7 +16,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use ottla::{Broker, BrokerConfig, Durability, Log, LogConfig, Record, Start, TopicConfig};
+use ottla::{
+    Broker, BrokerConfig, CleanupPolicy, Durability, Log, LogConfig, Record, Start, TopicConfig,
+};
 
 /// What `ulimit -n` says in the child.
 const LIMIT: usize = 256;
@@ -174,6 +176,61 @@ fn a_broker_keeps_to_the_bound_that_it_is_given_and_readers_go_on() {
     };
     with_few_descriptors(
         "a_broker_keeps_to_the_bound_that_it_is_given_and_readers_go_on",
+        part,
+    );
+}
+
+#[test]
+fn readers_of_handles_that_only_look_keep_to_the_bound_and_go_on() {
+    const PARTITIONS: u32 = 200;
+    let part = |dir: &Path| {
+        let broker = Broker::open_with(dir, BrokerConfig::default().manual_upkeep(true)).unwrap();
+        let config = TopicConfig::default()
+            .partitions(PARTITIONS)
+            .segment_bytes(1024)
+            .cleanup_policy(CleanupPolicy::Compact);
+        let topic = broker.create_topic("t", config).unwrap();
+        for partition in 0..PARTITIONS {
+            for number in 0..10_u8 {
+                let (key, value) = ([number % 2], [number; 300]);
+                topic
+                    .append_to(partition, Record::keyed(&key, &value))
+                    .unwrap();
+            }
+        }
+        let unused = TopicConfig::default().partitions(PARTITIONS);
+        broker.create_topic("unused", unused).unwrap();
+        let looking = Broker::open_read_only(dir).unwrap();
+        let seen = looking.topic("t").unwrap();
+        let logs = (0..PARTITIONS).map(|at| seen.partition(at).unwrap());
+        let mut readers: Vec<_> = logs.map(|log| log.reader(0).unwrap()).collect();
+        for reader in &mut readers {
+            assert_eq!(reader.next().unwrap().unwrap().offset, 0);
+        }
+        check_open_files("with a reader in every first segment");
+        // Partitions that nobody has written to have no file at all.
+        let unused = looking.topic("unused").unwrap();
+        let logs = (0..PARTITIONS).map(|at| unused.partition(at).unwrap());
+        let mut idle: Vec<_> = logs.map(|log| log.reader(0).unwrap()).collect();
+        assert!(idle.iter_mut().all(|reader| reader.next().is_none()));
+        check_open_files("with a reader in every unused partition");
+        for partition in (0..PARTITIONS).step_by(2) {
+            topic.partition(partition).unwrap().compact().unwrap();
+        }
+        for (reader, partition) in readers.iter_mut().zip(0..PARTITIONS) {
+            let offsets: Vec<_> = reader.map(|record| record.unwrap().offset).collect();
+            assert!(
+                offsets.is_sorted() && offsets.ends_with(&[8, 9]),
+                "{offsets:?}"
+            );
+            let all = (1..10).collect::<Vec<_>>();
+            assert!(partition % 2 == 0 || offsets == all, "{offsets:?}");
+        }
+        check_open_files("when all is read");
+        broker.close().unwrap();
+    };
+    with_few_descriptors(
+        "readers_of_handles_that_only_look_keep_to_the_bound_and_go_on",
         part,
     );
 }

@@ -80,8 +80,6 @@ pub struct Reader {
 #[derive(Debug)]
 struct Place {
     segment: Arc<Segment>,
-    /// Of a log that is only read: whoever writes it may put another file under the name.
-    pinned: Option<Arc<File>>,
     cursor: BatchCursor,
     truncations: u64,
     /// The newest epoch of that time: what was read until then is what stands below the place.
@@ -300,7 +298,6 @@ impl Place {
             let before = self.cursor.position();
             let file = SegmentFile {
                 segment: &self.segment,
-                pinned: self.pinned.as_ref(),
                 disk: &shared.host.disk,
                 files: &shared.host.files,
             };
@@ -348,12 +345,9 @@ impl Place {
             return Ok(true);
         }
         shared.host.files.make_room();
-        match next.file(&shared.host.disk, &shared.host.files) {
-            Ok(file) => self.pinned = shared.life.is_read_only().then_some(file),
-            Err(error) => {
-                shared.doubt(error, next.is_gone())?;
-                return Ok(true);
-            }
+        if let Err(error) = next.file(&shared.host.disk, &shared.host.files) {
+            shared.doubt(error, next.is_gone())?;
+            return Ok(true);
         }
         self.cursor.enter(next.start(&shared.host.disk));
         self.segment = next;
@@ -516,12 +510,11 @@ impl Shared {
             }
             let segment = Arc::clone(self.segments.read().floor(offset));
             match self.open_at(&segment, offset) {
-                Ok((file, cursor)) => {
+                Ok((_, cursor)) => {
                     self.check_not_below_start(offset)?;
                     let guessed = Some(offset).filter(|_| cursor.position() > Position::ZERO);
                     return Ok(Place {
                         segment,
-                        pinned: self.life.is_read_only().then_some(file),
                         cursor,
                         truncations,
                         epoch,

@@ -60,6 +60,8 @@ pub(crate) struct Segment {
     base_offset: Offset,
     /// Which file it is, for whoever only looks: another one under its name is another segment.
     id: Option<FileId>,
+    /// A file that is read in its place, where it has none and only is looked at.
+    stand_in: Option<Box<Path>>,
     /// Bytes that readers may read: whole batches.
     end: AtomicU64,
     /// One past the last offset below `end`.
@@ -95,6 +97,7 @@ impl Segment {
             dir,
             base_offset,
             id: None,
+            stand_in: None,
             end: AtomicU64::new(end.0),
             next_offset: AtomicU64::new(next_offset),
             index: RwLock::new(None),
@@ -112,6 +115,13 @@ impl Segment {
     /// The same segment, of just this file.
     pub(crate) fn of_file(mut self, id: Option<FileId>) -> Self {
         self.id = id;
+        self
+    }
+
+    /// The same segment without a file, and so without a batch. Of the file that is read in its
+    /// place the first 0 bytes count.
+    pub(crate) fn without_file(mut self, stand_in: &Path) -> Self {
+        self.stand_in = Some(stand_in.into());
         self
     }
 
@@ -181,7 +191,11 @@ impl Segment {
             self.used.store(true, Ordering::Relaxed);
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(disk.open(&self.log_path(), Access::Read)?);
+        let file = match &self.stand_in {
+            Some(stand_in) => disk.open(stand_in, Access::Read)?,
+            None => disk.open(&self.log_path(), Access::Read)?,
+        };
+        let file = Arc::new(file);
         // A segment that took its place may have been opened under its name.
         let another = self.id.is_some_and(|id| file.id().ok() != Some(id));
         if another || self.is_gone() {

@@ -35,8 +35,6 @@ impl<R: ReadAt> ReadAt for Arc<R> {
 #[derive(Debug)]
 pub(crate) struct SegmentFile<'a> {
     pub(crate) segment: &'a Arc<Segment>,
-    /// Read in place of it, where its name may stand for another file by now.
-    pub(crate) pinned: Option<&'a Arc<File>>,
     pub(crate) disk: &'a Disk,
     pub(crate) files: &'a OpenFiles,
 }
@@ -44,12 +42,9 @@ pub(crate) struct SegmentFile<'a> {
 impl ReadAt for SegmentFile<'_> {
     /// # Errors
     ///
-    /// `NotFound` also when the segment is gone and its file was closed: what it held is to be
-    /// looked for in the segments that are there now.
+    /// `NotFound` also when its file was closed and the segment is gone, or its name stands for
+    /// another file by now: what it held is to be looked for in the segments that are there now.
     fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
-        if let Some(file) = self.pinned {
-            return file.read_at(position, buf);
-        }
         let file = if let Some(file) = self.segment.open_already() {
             file
         } else {

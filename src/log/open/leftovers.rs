@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, EntryKind, is_no_such_file};
+use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
 use crate::segment::{Guard, Segment};
@@ -311,25 +311,19 @@ impl Opening<'_> {
         }
     }
 
-    /// Lets a segment without a file be read: a log that is only looked at makes none. Of the file
-    /// that stands in for it, the first 0 bytes count.
-    fn keep_nothing(&self, segment: &Segment) -> Result<()> {
+    /// Lets a segment without a file be read: a log that is only looked at makes none.
+    fn without_file(&self, segment: Segment) -> Result<Segment> {
         for name in [
             file_name::PARTITION_METADATA,
             file_name::LOCK,
             file_name::MARKS,
         ] {
             let path = self.dir.join(name);
-            match self.disk().open(&path, Access::Read) {
-                Ok(file) => {
-                    segment.keep_file(&Arc::new(file));
-                    break;
-                }
-                Err(error) if is_no_such_file(&error) => {}
-                Err(error) => return Err(Error::io(&path, "open", error)),
+            if self.disk().exists(&path).at(&path, "access")? {
+                return Ok(segment.without_file(&path));
             }
         }
-        Ok(())
+        Ok(segment)
     }
 
     /// What lies wholly below the start of the log goes (I2), and there is a segment to append to.
@@ -337,14 +331,14 @@ impl Opening<'_> {
         let start = self.mark.map_or(0, |mark| mark.log_start_offset);
         if let Some(base) = self.wanted(&segments, start) {
             let dir = Arc::clone(&self.dir);
-            let active = Arc::new(Segment::sealed(dir, base, Position::ZERO, base));
+            let mut active = Segment::sealed(dir, base, Position::ZERO, base);
             if self.writes() {
                 let path = active.log_path();
                 self.disk().create(&path).at(&path, "create")?;
             } else {
-                self.keep_nothing(&active)?;
+                active = self.without_file(active)?;
             }
-            segments.push(active);
+            segments.push(Arc::new(active));
         }
         if self.writes() {
             let is_below = |pair: &&[Arc<Segment>]| match pair {
