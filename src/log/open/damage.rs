@@ -82,11 +82,17 @@ impl Opening<'_> {
 
     /// What the rules need to know of the segments: their digests are all that is read.
     pub(in crate::log) fn facts(&self, segments: &[Arc<Segment>]) -> Vec<SegmentFacts> {
-        let (disk, believed) = (&self.host.disk, !self.host.marks.are_distrusted());
-        ask_each(segments, |segment| SegmentFacts {
-            base: segment.base_offset(),
-            length: segment.end(),
-            digest: believed.then(|| segment.digest_summary(disk)).flatten(),
+        let (disk, swapped) = (&self.host.disk, &self.swapped);
+        let believed = !self.host.marks.are_distrusted();
+        ask_each(segments, |segment| {
+            let base = segment.base_offset();
+            // Under the names of an output that has another one stand the files of its source.
+            let believed = believed && !swapped.contains_key(&base);
+            SegmentFacts {
+                base,
+                length: segment.end(),
+                digest: believed.then(|| segment.digest_summary(disk)).flatten(),
+            }
         })
     }
 

@@ -251,3 +251,43 @@ fn a_log_that_ends_in_a_gap_can_be_read_behind_it_after_a_crash() {
     assert_eq!(bench.log().append(Record::keyed("b", "3")).unwrap(), 2);
     assert_eq!(bench.offsets(), [0, 2]);
 }
+
+/// A power cut, or a broker that finishes a swap, leaves a digest that the swap had removed.
+#[test]
+fn a_swap_that_was_begun_is_read_beside_the_digests_of_its_sources() {
+    let mut bench = rolled();
+    bench.reopen();
+    let digests = bench.files(".digest").into_iter();
+    let digests: Vec<_> = digests
+        .map(|path| (path.clone(), bench.sim.read(&path).unwrap()))
+        .collect();
+    let states = Arc::new(Mutex::new(Vec::new()));
+    let found = Arc::clone(&states);
+    let on_change = move |sim: &Sim| found.lock().push(sim.process_crash());
+    bench.sim.on_change(on_change);
+    bench.log().compact().unwrap();
+    bench.sim.stop_watching();
+    let newest: Vec<_> = (90..100).collect();
+    let mut beside = 0;
+    for sim in std::mem::take(&mut *states.lock()) {
+        let swapped: Vec<_> = sim.files().into_iter().map(|(path, _)| path).collect();
+        let swapped = |digest: &Path| {
+            let output = digest.with_extension("log.swap");
+            swapped.contains(&output)
+        };
+        for (path, bytes) in digests.iter().filter(|(path, _)| swapped(path)) {
+            sim.write_raw(path, bytes).unwrap();
+            beside += 1;
+        }
+        let (disk, clock) = (sim.disk(), Clock::Manual(Arc::clone(&bench.clock)));
+        for mode in [OpenMode::Read, OpenMode::Write] {
+            let config = bench.config.clone();
+            let log = open_alone_on(&disk, &clock, Path::new(DIR), config, mode, true).unwrap();
+            let records = log.reader(log.start_offset()).unwrap();
+            let offsets: Vec<_> = records.map(|record| record.unwrap().offset).collect();
+            assert!(offsets.ends_with(&newest), "{mode:?}: {offsets:?}");
+            log.close().unwrap();
+        }
+    }
+    assert!(beside > 3, "{beside} digests beside outputs");
+}
