@@ -184,7 +184,7 @@ impl Watch {
         let (name, told) = (self.name, told.to_owned());
         let (clock, config) = (Arc::clone(&self.clock), self.config.clone());
         let counts = Arc::clone(&self.counts);
-        let one_of = Scale::asked().of(5, 1, 1);
+        let one_of = Scale::asked().of(5, 4, 1);
         untouched.on_change(move |sim| {
             let at = sim.operations();
             let mut rng = Rng(at);
@@ -271,7 +271,7 @@ fn run(scenario: &Scenario, seed: u64, counts: &Arc<Mutex<Counts>>) {
         counts: Arc::clone(counts),
         rng: Rng(seed),
         one_of: scale.of(40, 1, 1),
-        random: scale.of(4, 20, 200),
+        random: scale.of(4, 8, 200),
     };
     sim.on_change(move |sim| watch.look(sim));
     (scenario.pass)(&log).unwrap();
