@@ -380,7 +380,8 @@ fn ctrl_c_ends_a_consumer_with_what_was_read_committed() {
     root.ok("consume --topic t --partition 0 --offset 2 --max-messages 1")
         .says("three\n");
     writer.interrupt();
-    assert_eq!(writer.end().code, 130);
+    // An end of its input might come before the signal.
+    assert_eq!(writer.wait().code, 130);
     root.ok("get-offsets").says("t:0:3\n");
 }
 

@@ -200,6 +200,11 @@ impl Running {
     /// Ends its input and waits for its end.
     pub(crate) fn end(&mut self) -> Ran {
         drop(self.stdin.take());
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself, with its input still open.
+    pub(crate) fn wait(&mut self) -> Ran {
         let status = self.child.wait().unwrap();
         Ran {
             words: self.words.clone(),
