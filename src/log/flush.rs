@@ -40,7 +40,7 @@ pub(super) struct TurnState {
     busy: bool,
     /// The newest mark that was written.
     pub(super) mark: Mark,
-    /// The segment that the one before it speaks of, which stands in the other slot.
+    /// The segment that the mark before it names. That mark stands in the other slot.
     mark_before: Offset,
     /// The files are as a close leaves them. Appends do not ask: they show by the end of the log.
     /// Everything else that changes files takes the turn, which ends it.
@@ -112,8 +112,8 @@ impl Shared {
         self.poisoned(path, std::io::Error::other(error.to_string()))
     }
 
-    /// Takes the turn, waiting for the thread that has it. An error after a failed sync, and after
-    /// the end of a close: whoever wanted the turn does nothing then.
+    /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end of
+    /// a close, it returns an error, and the caller must change nothing.
     pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
         let mut state = self.turn.lock();
         while state.busy {
@@ -305,8 +305,8 @@ impl Shared {
         }
     }
 
-    /// Writes the mark into both its slots and syncs it: before anything goes that the older one
-    /// speaks of, so that either slot may be lost.
+    /// Writes the mark into both its slots and syncs it. Called before anything that the older mark
+    /// names is removed, so that either slot may be lost.
     pub(super) fn settle_mark(&self, turn: &Turn<'_>) -> Result<()> {
         self.write_mark(turn, |_| {})?;
         // The sync makes this slot the durable one, and the other one open.
