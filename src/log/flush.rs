@@ -112,8 +112,8 @@ impl Shared {
         self.poisoned(path, std::io::Error::other(error.to_string()))
     }
 
-    /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end of
-    /// a close, it returns an error, and the caller must change nothing.
+    /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end
+    /// of a close, it returns an error, and the caller must change nothing.
     pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
         let mut state = self.turn.lock();
         while state.busy {
