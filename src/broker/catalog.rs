@@ -190,6 +190,8 @@ impl Catalog {
             file.with_ballast(root)
         };
         let events = set_aside(disk, &path, &bytes, &scan)?;
+        // Its first mark needs no space of a disk that is full by then.
+        host.marks.place(MARK_KEY);
         let mut catalog = Self::new(host, path, Some(file), scan);
         catalog.settle(&bytes, safe)?;
         catalog.shrink()?;

@@ -14,7 +14,9 @@
 //! 4. Every write has a number that is never used again, and one thread at a time syncs. So a sync
 //!    that ends late takes no newer write for one that it covered, and of two syncs side by side
 //!    none succeeds only because the system told the other one of the failure.
-//! 5. What a failed write or sync leaves is written again before the next sync: without that, the
+//! 5. Both slots of a log have their bytes in the file before the first mark is written, so that
+//!    on a disk that fills up later the mark by which space is freed needs none.
+//! 6. What a failed write or sync leaves is written again before the next sync: without that, the
 //!    system would call the next sync a success although it wrote nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,7 @@ use crate::disk::{Access, Disk, File, LiesOn};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::Mutex;
-use crate::types::{Sabotage, to_usize};
+use crate::types::{Sabotage, to_u64, to_usize};
 
 use super::OpenEvent;
 
@@ -62,6 +64,8 @@ pub(crate) struct Marks {
 struct Table {
     newest: BTreeMap<MarkKey, (u32, Mark)>,
     free: Vec<u32>,
+    /// Up to where the file has bytes (I5).
+    len_bytes: u64,
     /// Of each pair of slots, the one that may be written (I2).
     open_slots: Vec<u64>,
     /// Where slots stand that are neither empty nor valid: torn by a crash, or damaged.
@@ -70,7 +74,7 @@ struct Table {
     writes: u64,
     /// Pairs that were written since they were synced, with the number of the newest write.
     unsynced: BTreeMap<u32, u64>,
-    /// Pairs whose newest write failed, or was covered by a sync that failed (I5).
+    /// Pairs whose newest write failed, or was covered by a sync that failed (I6).
     lost: BTreeSet<u32>,
     /// Pairs of logs that are forgotten: free once their zeros are durable. Before that the old
     /// mark may come back, and would win over the first ones of another log.
@@ -103,6 +107,18 @@ impl Table {
         u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES)
     }
 
+    /// Makes the file long enough for both slots of a pair (I5).
+    fn make_room(&mut self, file: &File, pair: u32) -> std::io::Result<()> {
+        let end = Self::pair_position(pair).saturating_add(2 * SLOT_BYTES);
+        if end <= self.len_bytes {
+            return Ok(());
+        }
+        let zeros = vec![0; to_usize(end.saturating_sub(self.len_bytes))];
+        file.write_at(self.len_bytes, &zeros)?;
+        self.len_bytes = end;
+        Ok(())
+    }
+
     /// Writes a pair, or one slot of it, and notes how that went.
     fn write(
         &mut self,
@@ -127,7 +143,7 @@ impl Table {
         }
     }
 
-    /// Writes again what may not reach the disk otherwise (I5). No slot was made the open one
+    /// Writes again what may not reach the disk otherwise (I6). No slot was made the open one
     /// since, so this goes where the first write went.
     fn write_lost(&mut self, file: &File) -> std::io::Result<()> {
         for pair in self.lost.clone() {
@@ -268,7 +284,10 @@ impl Marks {
     }
 
     fn with(path: &Path, file: Option<File>, bytes: &[u8]) -> Self {
-        let mut table = Table::default();
+        let mut table = Table {
+            len_bytes: to_u64(bytes.len()),
+            ..Table::default()
+        };
         for (slot, position) in bytes.chunks(SLOT_LEN).zip((0..).step_by(SLOT_LEN)) {
             if Mark::decode(slot).is_none() && slot.iter().any(|byte| *byte != 0) {
                 table.unreadable.push(position);
@@ -368,6 +387,10 @@ impl Marks {
         }
         let pair = table.free.pop();
         let pair = pair.unwrap_or_else(|| table.add_pair(0));
+        if let Some(file) = &self.file {
+            // Without room the first mark is refused as such, and nothing is lost.
+            table.make_room(file, pair).ok();
+        }
         table.newest.insert(
             key,
             (
@@ -597,6 +620,24 @@ mod tests {
         sync(&marks).unwrap();
         let found = open(&sim.crash(Choice::None));
         assert_eq!(found.find(mark(1, 0).key), Some(mark(1, 3)));
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_later_takes_both_slots_of_every_log() {
+        let sim = Sim::new();
+        let marks = open(&sim);
+        for topic in 0..20 {
+            marks.place(mark(topic, 0).key);
+        }
+        sim.set_capacity(Some(sim.used()));
+        for sequence in 1..=2 {
+            for topic in 0..20 {
+                write(&marks, mark(topic, sequence)).unwrap();
+            }
+            sync(&marks).unwrap();
+        }
+        let found = open(&sim.crash(Choice::None));
+        assert_eq!(found.find(mark(19, 0).key), Some(mark(19, 2)));
     }
 
     #[test]
