@@ -21,6 +21,8 @@ mod core;
 mod ensure;
 #[cfg(test)]
 mod keyless_tests;
+#[cfg(test)]
+mod listing_tests;
 mod offsets;
 mod open;
 #[cfg(test)]
@@ -243,8 +245,14 @@ impl Broker {
         if internal { topic.for_reading() } else { topic }
     }
 
-    /// All topics with their partitions and settings, by name; none after [`Broker::close`]. Opens
-    /// the logs that were not used yet: [`Broker::topic_names`] costs less.
+    /// All topics with their partitions and settings, by name; none after [`Broker::close`].
+    ///
+    /// Reads what is known: the logs that are open are asked, and of the others it takes what was
+    /// noted when they were closed, and the lengths of their files. No log is opened for it, except
+    /// where that is not to be had (a log that was damaged, or a broker that only reads): so damage
+    /// that nobody has come across yet is not in [`PartitionInfo::problem`](crate::PartitionInfo),
+    /// and [`Topic::describe`](crate::Topic::describe), which opens them all, is for that.
+    /// [`Broker::topic_names`] costs less.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo> {
         if self.core.root.check_open().is_err() {
@@ -253,7 +261,7 @@ impl Broker {
         self.core
             .topics()
             .iter()
-            .map(|topic| topic.info())
+            .map(|topic| topic.known_info())
             .collect()
     }
 

@@ -15,6 +15,7 @@
 //! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod append;
+mod at_rest;
 mod batches;
 mod budget;
 mod checkpoints;
@@ -52,6 +53,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+pub(crate) use at_rest::AtRest;
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use budget::Evict;
 pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};

@@ -119,6 +119,12 @@ impl Slot {
         self.log.get()
     }
 
+    /// Whether nobody has opened the log, or found that it cannot be opened.
+    pub(super) fn is_untouched(&self) -> bool {
+        let damage = self.opening.lock();
+        damage.is_none() && self.log.get().is_none()
+    }
+
     /// The log, opened by `open` when it is not open yet. A failure that will not go away by
     /// itself is remembered; any other is tried again by the next call.
     pub(super) fn get_or_open(&self, open: impl FnOnce() -> Result<Log>) -> Result<&Log> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{MarkKey, uuid};
-use crate::log::{Host, Log, LogSource, OpenEvent, OpenMode, OpenReport};
+use crate::log::{AtRest, Host, Log, LogSource, OpenEvent, OpenMode, OpenReport};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock, Watchers};
 use crate::types::{Durability, Offset, PartitionId, Record, TopicId, TopicName};
 
@@ -362,16 +362,50 @@ impl TopicShared {
         closed.unwrap_or(Ok(()))
     }
 
-    /// What the topic looks like from outside.
+    /// What the topic looks like from outside. Opens every log.
     pub(crate) fn info(&self) -> TopicInfo {
+        self.info_of(|id| self.partition_info(id))
+    }
+
+    /// The same, without opening a log whose state is known from how it was closed.
+    pub(crate) fn known_info(&self) -> TopicInfo {
+        self.info_of(|id| {
+            self.partition_at_rest(id)
+                .unwrap_or_else(|| self.partition_info(id))
+        })
+    }
+
+    fn info_of(&self, partition: impl Fn(PartitionId) -> PartitionInfo) -> TopicInfo {
         TopicInfo {
             name: self.name.to_string(),
             id: uuid::encode(self.id.0),
-            partitions: (0..self.partition_count())
-                .map(|id| self.partition_info(id))
-                .collect(),
+            partitions: (0..self.partition_count()).map(partition).collect(),
             config: self.config().as_ref().clone(),
         }
+    }
+
+    /// What is known of a partition whose log is not open: of one that is only read, nothing, for
+    /// somebody else may write it.
+    fn partition_at_rest(&self, id: PartitionId) -> Option<PartitionInfo> {
+        let slot = self.partitions.get(id)?;
+        if self.mode == OpenMode::Read || !slot.is_untouched() {
+            return None;
+        }
+        let key = MarkKey {
+            topic: self.id,
+            partition: id,
+        };
+        let known = AtRest::look(&self.host, self.dir(id).path(), key).ok()??;
+        Some(PartitionInfo {
+            id,
+            start_offset: known.start,
+            flushed_offset: known.end,
+            high_watermark: known.end,
+            end_offset: known.end,
+            segments: known.segments,
+            size_bytes: known.size_bytes,
+            problem: None,
+        })
     }
 
     fn partition_info(&self, id: PartitionId) -> PartitionInfo {

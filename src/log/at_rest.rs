@@ -1,0 +1,86 @@
+//! What a log that is not open holds, without opening it.
+//!
+//! Knows nothing about batches: it takes the mark of a log that was closed, and the names and
+//! lengths of its files.
+//!
+//! 1. It answers only where opening would find the same. Whatever looks otherwise than a clean
+//!    close leaves it is `None`, and opening says what that is.
+//! 2. It changes nothing, makes no file, and opens none.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::disk::EntryKind;
+use crate::error::{IoContext, Result};
+use crate::format::{FileKind, FileName, MarkKey, Stage, file_name};
+use crate::types::Offset;
+
+use super::Host;
+
+/// What a log holds that was closed, or never used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AtRest {
+    /// The first offset that can be read.
+    pub(crate) start: Offset,
+    /// The offset that the next record will get; everything below it is synced.
+    pub(crate) end: Offset,
+    /// How many segments have a file.
+    pub(crate) segments: usize,
+    /// Bytes of batches in them.
+    pub(crate) size_bytes: u64,
+}
+
+impl AtRest {
+    /// What is known of the log in a directory; `None` when it must be opened to know.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io): the directory cannot be listed.
+    pub(crate) fn look(host: &Host, dir: &Path, key: MarkKey) -> Result<Option<Self>> {
+        if host.marks.are_distrusted() {
+            return Ok(None);
+        }
+        // The place of a mark may be there before the mark is.
+        let mark = host.marks.find(key).filter(|mark| mark.sequence > 0);
+        let mut lengths = BTreeMap::new();
+        for entry in host.disk.list(dir).at(dir, "list")? {
+            match FileName::parse(&entry.name) {
+                FileName::Foreign if entry.name != file_name::TRUNCATE => {}
+                _ if entry.kind != EntryKind::File => return Ok(None),
+                FileName::Segment {
+                    base,
+                    kind: FileKind::Log,
+                    stage: Stage::Live,
+                } => {
+                    let path = dir.join(&entry.name);
+                    let length = host.disk.file_len(&path).at(&path, "access")?;
+                    lengths.insert(base, length);
+                }
+                FileName::Segment {
+                    stage: Stage::Live, ..
+                }
+                | FileName::Quarantine { .. }
+                | FileName::LeaderEpochs
+                | FileName::PartitionMetadata => {}
+                _ => return Ok(None),
+            }
+        }
+        let last = lengths.last_key_value().map(|(base, len)| (*base, *len));
+        let (start, end) = match mark {
+            None if last.is_none() => (0, 0),
+            Some(mark) if mark.closed && last == Some((mark.segment_base, mark.position.0)) => {
+                (mark.log_start_offset, mark.flushed_offset)
+            }
+            _ => return Ok(None),
+        };
+        let first = lengths.first_key_value().map_or(0, |(base, _)| *base);
+        Ok(Some(Self {
+            start: start.max(first).min(end),
+            end,
+            segments: lengths.len(),
+            size_bytes: lengths
+                .values()
+                .fold(0, |sum, len| sum.saturating_add(*len)),
+        }))
+    }
+}
