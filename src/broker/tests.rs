@@ -246,6 +246,25 @@ fn check_after_crash(sim: &Sim, allowed: &Allowed) {
 
 #[test]
 fn a_power_cut_at_any_operation_leaves_every_topic_wholly_there_or_wholly_gone() {
+    let (_, states) = cut_everywhere(LIFE);
+    println!("{states} crash states in the life of topics");
+    assert!(states >= 2_000, "{states}");
+}
+
+/// One topic that is altered over and over: what the catalog has to say stays as small as it was.
+#[test]
+fn a_power_cut_at_any_operation_meets_the_old_catalog_or_the_smaller_one() {
+    let alterations = (0..60).map(|number| Step::Set("a", 4096 + number % 2));
+    let life = [Step::Create("a", 1), Step::Fill("a")].into_iter();
+    let (sim, states) = cut_everywhere(life.chain(alterations));
+    println!("{states} crash states while the catalog shrinks");
+    assert!(states >= 200, "{states}");
+    let size = sim.read("/data/ottla.catalog").unwrap().len();
+    assert!(size < 40 * 120, "{size} bytes for one topic");
+}
+
+/// Lives a life, and cuts the power at every operation of it; returns how many states that left.
+fn cut_everywhere(life: impl IntoIterator<Item = Step>) -> (Sim, u64) {
     let sim = Sim::new();
     let states = Arc::new(AtomicU64::new(0));
     let mut broker = None;
@@ -267,7 +286,7 @@ fn a_power_cut_at_any_operation_leaves_every_topic_wholly_there_or_wholly_gone()
             check_after_crash(&sim.process_crash(), &allowed);
         });
     }
-    for step in LIFE {
+    for step in life {
         {
             let mut allowed = allowed.lock();
             allowed.before = allowed.after.clone();
@@ -283,9 +302,7 @@ fn a_power_cut_at_any_operation_leaves_every_topic_wholly_there_or_wholly_gone()
         assert_eq!(shapes(broker.as_ref().unwrap()), done, "{step:?}");
     }
     sim.stop_watching();
-    let states = states.load(Ordering::Relaxed);
-    println!("{states} crash states in the life of topics");
-    assert!(states >= 2_000, "{states}");
+    (sim, states.load(Ordering::Relaxed))
 }
 
 /// Runs the life until something fails; gives what was promised when it did, and the failure.
