@@ -84,7 +84,9 @@ pub(super) fn assign(
     match assignor {
         Assignor::Range => range(&table, &mut deal),
         Assignor::RoundRobin => round_robin(&table, &mut deal),
-        Assignor::Sticky => sticky::sticky(&table, &sticky::kept(members, topics), &mut deal),
+        Assignor::Sticky => {
+            sticky::sticky(&table, &sticky::kept(members, topics), &mut deal);
+        }
     }
     let named = |slot: Slot| Some(topics.get(slot.topic)?.key.partition(slot.partition));
     deal.into_iter()

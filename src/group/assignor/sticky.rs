@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Candidate, Deal, Slot, Table, TopicShape, give};
+use crate::types::PartitionId;
 
 /// What every member may keep of what it had: partitions that are still there, that it still wants,
 /// and that nobody else claims.
@@ -23,13 +24,22 @@ pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
         .collect();
     let mut claims: BTreeMap<Slot, Option<usize>> = BTreeMap::new();
     for (place, member) in members.iter().enumerate() {
+        // What it had stands topic by topic: each is looked up once.
+        let mut last = None;
         for had in member.previous {
-            let Some((topic, partitions)) = place_of.get(&had.topic) else {
-                continue;
+            let (_, found) = match last {
+                Some((topic, found)) if topic == &had.topic => (topic, found),
+                _ => {
+                    let found = place_of.get(&had.topic);
+                    let wanted = member.topics.contains(&had.topic.name);
+                    *last.insert((&had.topic, found.copied().filter(|_| wanted)))
+                }
             };
-            if had.partition < *partitions && member.topics.contains(&had.topic.name) {
+            if let Some((topic, partitions)) = found
+                && had.partition < partitions
+            {
                 let slot = Slot {
-                    topic: *topic,
+                    topic,
                     partition: had.partition,
                 };
                 claims
@@ -48,12 +58,14 @@ pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
     kept
 }
 
-pub(super) fn sticky(table: &Table, kept: &Deal, deal: &mut Deal) {
+/// Deals; returns what looking for moves has cost, in loads that were looked at.
+pub(super) fn sticky(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     let wanted = || table.eligible.iter().filter(|members| !members.is_empty());
     if wanted().all(|members| members.len() == kept.len()) {
         among_equals(table, kept, deal);
+        0
     } else {
-        among_different(table, kept, deal);
+        among_different(table, kept, deal)
     }
 }
 
@@ -116,7 +128,8 @@ fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
 /// Members want different topics (I2): everybody keeps what they had, the rest goes to the emptiest
 /// who may have it, the partitions that few may have first; then the fullest give to the emptiest
 /// for as long as that helps. Each such move makes the sum of squared loads smaller, so it ends.
-fn among_different(table: &Table, kept: &Deal, deal: &mut Deal) {
+/// Returns how many loads the search for moves has looked at.
+fn among_different(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     deal.clone_from(kept);
     let taken: BTreeSet<_> = kept.iter().flatten().copied().collect();
     let mut pool: Vec<_> = table.slots().filter(|slot| !taken.contains(slot)).collect();
@@ -126,12 +139,15 @@ fn among_different(table: &Table, kept: &Deal, deal: &mut Deal) {
             give(deal, member, slot);
         }
     }
-    while let Some((from, to, slot)) = helpful_move(table, deal) {
+    let mut balance = Balance::new(table, deal);
+    while let Some((from, to, slot)) = balance.helpful_move() {
         if let Some(slots) = deal.get_mut(from) {
             slots.remove(&slot);
         }
         give(deal, to, slot);
+        balance.moved(deal, from, to, slot);
     }
+    balance.looks
 }
 
 /// The emptiest member that may have a topic, the first of equals, with its load.
@@ -142,20 +158,146 @@ fn emptiest(table: &Table, deal: &Deal, topic: usize) -> Option<(usize, usize)> 
         .min()
 }
 
-/// A move from the fullest member that has one to make, if it makes the balance better.
-fn helpful_move(table: &Table, deal: &Deal) -> Option<(usize, usize, Slot)> {
-    let mut fullest: Vec<_> = deal.iter().map(BTreeSet::len).enumerate().collect();
-    fullest.sort_by_key(|(place, load)| (Reverse(*load), *place));
-    fullest.into_iter().find_map(|(from, load)| {
-        let slots = deal.get(from)?;
-        let mut last_of_topic: BTreeMap<usize, Slot> = BTreeMap::new();
-        for slot in slots {
-            last_of_topic.insert(slot.topic, *slot);
+/// Where moves would help, kept up to date move by move: finding the next one costs by the number
+/// of topics and members, not of partitions.
+struct Balance<'a> {
+    table: &'a Table,
+    /// The members by their loads, the fullest first.
+    order: BTreeSet<(Reverse<usize>, usize)>,
+    /// By member, of every topic of which it has something the last partition.
+    last: Vec<BTreeMap<usize, PartitionId>>,
+    /// By topic, the emptiest member that may have it.
+    least: Vec<Option<(usize, usize)>>,
+    /// The topics that a member may have.
+    may: Vec<Vec<usize>>,
+    /// Members that have no move to make: until one that may have what they have gets emptier, or
+    /// they get more.
+    stuck: Vec<bool>,
+    /// How many loads were looked at: what the search costs.
+    looks: usize,
+}
+
+impl<'a> Balance<'a> {
+    fn new(table: &'a Table, deal: &Deal) -> Self {
+        let mut may = vec![Vec::new(); deal.len()];
+        for (topic, eligible) in table.eligible.iter().enumerate() {
+            for member in eligible {
+                if let Some(topics) = may.get_mut(*member) {
+                    topics.push(topic);
+                }
+            }
         }
-        let moves = last_of_topic.into_values().filter_map(|slot| {
-            let (least, to) = emptiest(table, deal, slot.topic)?;
-            (load >= least + 2).then_some((from, to, slot))
+        let loads = deal.iter().map(BTreeSet::len).enumerate();
+        // In order, so that of each topic the last one stays.
+        let last = deal.iter().map(|slots| {
+            let named = slots.iter().map(|slot| (slot.topic, slot.partition));
+            named.collect::<BTreeMap<_, _>>()
         });
-        moves.max_by_key(|(_, _, slot)| by_number(slot))
-    })
+        let mut balance = Self {
+            table,
+            order: loads.map(|(place, load)| (Reverse(load), place)).collect(),
+            last: last.collect(),
+            least: vec![None; table.eligible.len()],
+            may,
+            stuck: vec![false; deal.len()],
+            looks: 0,
+        };
+        for topic in 0..table.eligible.len() {
+            balance.look_for_least(deal, topic);
+        }
+        balance
+    }
+
+    fn look_for_least(&mut self, deal: &Deal, topic: usize) {
+        self.looks = self.looks.saturating_add(self.table.eligible(topic).len());
+        if let Some(least) = self.least.get_mut(topic) {
+            *least = emptiest(self.table, deal, topic);
+        }
+    }
+
+    /// A move from the fullest member that has one to make, if it makes the balance better.
+    fn helpful_move(&mut self) -> Option<(usize, usize, Slot)> {
+        for (Reverse(load), from) in &self.order {
+            let (Some(held), Some(stuck)) = (self.last.get(*from), self.stuck.get_mut(*from))
+            else {
+                continue;
+            };
+            if *stuck {
+                continue;
+            }
+            self.looks = self.looks.saturating_add(held.len());
+            let moves = held.iter().filter_map(|(topic, partition)| {
+                let (least, to) = (*self.least.get(*topic)?)?;
+                let slot = Slot {
+                    topic: *topic,
+                    partition: *partition,
+                };
+                (*load >= least + 2).then_some((*from, to, slot))
+            });
+            match moves.max_by_key(|(_, _, slot)| by_number(slot)) {
+                None => *stuck = true,
+                found => return found,
+            }
+        }
+        None
+    }
+
+    /// A partition went from one member to another; `deal` is as it is after that.
+    fn moved(&mut self, deal: &Deal, from: usize, to: usize, slot: Slot) {
+        let load = |member: usize| deal.get(member).map_or(0, BTreeSet::len);
+        let (now, more) = (load(from), load(to));
+        self.order.remove(&(Reverse(now + 1), from));
+        self.order.remove(&(Reverse(more.saturating_sub(1)), to));
+        self.order
+            .extend([(Reverse(now), from), (Reverse(more), to)]);
+        for member in [from, to] {
+            let of_topic = |slots: &BTreeSet<Slot>| {
+                let first = Slot {
+                    partition: 0,
+                    ..slot
+                };
+                let end = Slot {
+                    partition: PartitionId::MAX,
+                    ..slot
+                };
+                slots.range(first..=end).next_back().map(|it| it.partition)
+            };
+            if let Some(last) = self.last.get_mut(member) {
+                if let Some(partition) = deal.get(member).and_then(of_topic) {
+                    last.insert(slot.topic, partition);
+                } else {
+                    last.remove(&slot.topic);
+                }
+            }
+        }
+        if let Some(stuck) = self.stuck.get_mut(to) {
+            *stuck = false;
+        }
+        let mut emptier = false;
+        for topic in self.may.get(from).into_iter().flatten() {
+            self.looks = self.looks.saturating_add(1);
+            if let Some(Some(least)) = self.least.get_mut(*topic)
+                && (now, from) < *least
+            {
+                *least = (now, from);
+                emptier = true;
+            }
+        }
+        if emptier {
+            self.stuck.fill(false);
+        }
+        let fuller =
+            |topic: &usize| matches!(self.least.get(*topic), Some(Some((_, it))) if *it == to);
+        let fuller: Vec<_> = self
+            .may
+            .get(to)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(fuller)
+            .collect();
+        for topic in fuller {
+            self.look_for_least(deal, topic);
+        }
+    }
 }

@@ -173,6 +173,37 @@ fn a_topic_of_another_life_is_not_kept() {
     );
 }
 
+#[test]
+fn looking_for_moves_costs_by_topics_and_members_and_passes_over_those_that_have_none() {
+    let names: Vec<_> = (0..94).map(|number| format!("t{number:02}")).collect();
+    let sized: Vec<_> = names.iter().map(|name| (name.as_str(), 60)).collect();
+    let (crowded, rare) = names.split_at(90);
+    // 30 members share what is crowded, and one has the rest; then another comes for that. Until
+    // the two are even, the 30 are fuller, and none of them has anything to give.
+    let mut case = Case::new(&sized);
+    for _ in 0..30 {
+        case = case.member(&crowded.join(" "), "");
+    }
+    case = case.member(&rare.join(" "), "");
+    let settled = case.assign(Assignor::Sticky);
+    case = case.member(&rare.join(" "), "");
+    for (member, share) in case.members.iter_mut().zip(settled) {
+        member.1 = share;
+    }
+    let candidates: Vec<_> = case
+        .members
+        .iter()
+        .map(|(topics, previous)| Candidate { topics, previous })
+        .collect();
+    let table = Table::new(&candidates, &case.topics);
+    let kept = sticky::kept(&candidates, &case.topics);
+    let mut deal = vec![BTreeSet::new(); candidates.len()];
+    let looks = sticky::sticky(&table, &kept, &mut deal);
+    assert_eq!((deal[30].len(), deal[31].len()), (120, 120));
+    // One look at every load that a topic may go to, and at every topic that a member has.
+    assert!(looks < 10_000, "{looks}");
+}
+
 const NAMES: [&str; 4] = ["t0", "t1", "t2", "t3"];
 
 /// Any members of any topics, with anything they may claim to have had.
