@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::disk::Owner;
 use crate::error::{Error, Result};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, OnceLock};
 use crate::types::{Appended, Offset, PartitionId};
 
 use super::Shared;
@@ -29,7 +29,10 @@ pub(super) struct Batch {
     owner: Owner,
     partition: PartitionId,
     until: Instant,
-    outcome: Mutex<Option<Result<Offset>>>,
+    /// Set once, and read without a lock from then on.
+    outcome: OnceLock<Result<Offset>>,
+    /// Those wait on it who have found no outcome while they held it.
+    waiting: Mutex<()>,
     settled: Condvar,
 }
 
@@ -84,7 +87,8 @@ impl Batch {
             owner: Owner::here(),
             partition,
             until,
-            outcome: Mutex::new(None),
+            outcome: OnceLock::new(),
+            waiting: Mutex::new(()),
             settled: Condvar::new(),
         }
     }
@@ -98,16 +102,19 @@ impl Batch {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.outcome.lock().is_some()
+        self.outcome.get().is_some()
     }
 
     /// Waits until the batch is settled (true) or its time is over (false).
     fn wait_until_due(&self) -> bool {
-        let mut outcome = self.outcome.lock();
-        while outcome.is_none() {
-            let wait = self.settled.wait_until(&mut outcome, self.until);
+        if self.is_settled() {
+            return true;
+        }
+        let mut waiting = self.waiting.lock();
+        while !self.is_settled() {
+            let wait = self.settled.wait_until(&mut waiting, self.until);
             if wait.timed_out() {
-                return outcome.is_some();
+                return self.is_settled();
             }
         }
         true
@@ -115,12 +122,15 @@ impl Batch {
 
     /// Waits for the outcome of a batch that left its lane: its first offset.
     pub(super) fn wait(&self) -> Result<Offset> {
-        let mut outcome = self.outcome.lock();
+        if let Some(outcome) = self.outcome.get() {
+            return outcome.clone();
+        }
+        let mut waiting = self.waiting.lock();
         loop {
-            if let Some(outcome) = &*outcome {
+            if let Some(outcome) = self.outcome.get() {
                 return outcome.clone();
             }
-            self.settled.wait(&mut outcome);
+            self.settled.wait(&mut waiting);
         }
     }
 }
@@ -136,16 +146,34 @@ impl Promise {
 
     /// Tells everybody who waits.
     pub(super) fn keep(self, appended: Result<Range<Offset>>) {
-        *self.batch.outcome.lock() = Some(appended.map(|offsets| offsets.start));
+        let outcome = &self.batch.outcome;
+        outcome.get_or_init(|| appended.map(|offsets| offsets.start));
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
         // Without an outcome the append panicked.
-        let mut outcome = self.batch.outcome.lock();
-        outcome.get_or_insert(Err(Error::Closed));
-        drop(outcome);
+        self.batch.outcome.get_or_init(|| Err(Error::Closed));
+        // Whoever has found no outcome waits by now, and is woken.
+        drop(self.batch.waiting.lock());
         self.batch.settled.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settled_delivery_takes_no_lock() {
+        let batch = Arc::new(Batch::new(Weak::new(), 3, Instant::now()));
+        let delivery = Delivery::new(Arc::clone(&batch), 2);
+        assert!(!delivery.is_settled());
+        Promise::new(Arc::clone(&batch)).keep(Ok(40..50));
+        let _held = batch.waiting.lock();
+        assert!(delivery.is_settled());
+        assert_eq!(delivery.wait().unwrap(), Appended::new(3, 42));
+        assert!(batch.wait_until_due());
     }
 }
