@@ -108,7 +108,9 @@ impl Core {
 
     pub(super) fn damaged_commits(&self) -> Result<Vec<DamagedCommits>> {
         self.root.check_open()?;
-        let damage = self.groups.look_for_damage()?.into_iter();
+        let mut damage = self.root.damaged_commits.lock().clone();
+        damage.extend(self.groups.look_for_damage()?);
+        let damage = damage.into_iter();
         let damage = damage.map(|(partition, error)| DamagedCommits { partition, error });
         Ok(damage.collect())
     }
@@ -177,7 +179,8 @@ impl Core {
         host.stop_threads();
         if self.root.mode == OpenMode::Write {
             let damage = self.groups.damage();
-            let damaged = damage.iter().any(|(_, error)| is_corrupt(error));
+            let damaged = damage.iter().any(|(_, error)| is_corrupt(error))
+                || !self.root.damaged_commits.lock().is_empty();
             // Also where one log could not be closed: the marks say that the others were.
             closed = closed
                 .and(host.marks.sync(host.clock.instant()))

@@ -7,6 +7,7 @@
 //!    which the next opening removes.
 //! 2. `catalog` is held from the look whether something may be changed until it has been.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ pub(super) struct Root {
     pub(super) mode: OpenMode,
     pub(super) directory: Arc<TopicDirectory>,
     pub(super) catalog: Mutex<Catalog>,
+    /// The partitions of commits that upkeep found damaged after their groups were read: the groups
+    /// go on with what is in memory, but nobody who reads the log again can.
+    pub(super) damaged_commits: Mutex<BTreeMap<PartitionId, Error>>,
     closed: AtomicBool,
 }
 
@@ -68,6 +72,7 @@ impl Root {
             mode,
             directory: TopicDirectory::new(),
             catalog: Mutex::new(catalog),
+            damaged_commits: Mutex::default(),
             closed: AtomicBool::new(false),
         };
         root.ask_the_catalog();

@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::topic::TopicShared;
 use crate::types::{Durability, PartitionId};
 
+use super::offsets::OFFSETS_TOPIC;
 use super::root::Root;
 
 /// What one round of [`Broker::upkeep`](crate::Broker::upkeep) did.
@@ -68,7 +69,21 @@ impl Root {
             }
         }
         self.expire_groups(&mut report);
+        self.note_damaged_commits(&report);
         Ok(report)
+    }
+
+    /// Remembers until the close which commits are damaged: a broker that reads them must be kept
+    /// away.
+    fn note_damaged_commits(&self, report: &UpkeepReport) {
+        for problem in &report.problems {
+            if problem.topic == OFFSETS_TOPIC
+                && let Some(error @ Error::Corrupt { .. }) = problem.error.as_deref()
+            {
+                let mut damaged = self.damaged_commits.lock();
+                damaged.insert(problem.partition, error.clone());
+            }
+        }
     }
 
     fn expire_groups(&self, report: &mut UpkeepReport) {
@@ -80,7 +95,7 @@ impl Root {
             Ok(count) => report.groups_expired = count,
             Err(Error::Closed) => {}
             Err(error) => report.problems.push(UpkeepProblem {
-                topic: "__consumer_offsets".to_owned(),
+                topic: OFFSETS_TOPIC.to_owned(),
                 partition: 0,
                 error: Some(Arc::new(error)),
             }),

@@ -276,3 +276,23 @@ fn a_partition_that_is_put_back_whole_lets_brokers_start_again() {
     assert!(report.is_sound(), "{report}");
     assert!(meta(&sim).contains("cluster.id"), "{}", meta(&sim));
 }
+
+#[test]
+fn damage_that_upkeep_finds_after_the_groups_were_read_keeps_brokers_away() {
+    let (sim, broker) = fill();
+    sim.flip(&files(&sim, "g", "log")[0], 70 * 8).unwrap();
+    let report = broker.upkeep().unwrap();
+    let home = group_partition("g", 50);
+    let found = |problem: &crate::broker::UpkeepProblem| {
+        problem.topic == OFFSETS_TOPIC && problem.partition == home
+    };
+    assert!(report.problems.iter().any(found), "{report:?}");
+    let damaged = broker.damaged_commits().unwrap();
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+    // The groups were read before that, and go on.
+    commit(&broker, "g", TOPIC);
+    broker.delete_topic(GOING).unwrap();
+    let config = TopicConfig::default().partitions(1);
+    broker.create_topic(GOING, config).unwrap();
+    check_rest_and_repair(&sim, &broker, &["g"]);
+}
