@@ -95,6 +95,8 @@ impl Coordinator {
         for id in ids.into_iter().filter(|id| GroupId::new(id).is_ok()) {
             match describe(&*self.roster.find(&id)?) {
                 Err(error) if cannot_be_read(&error) => {}
+                // All that it began is gone.
+                Ok(info) if info.members.is_empty() && info.partitions.is_empty() => {}
                 info => infos.push(info?),
             }
         }
@@ -125,6 +127,7 @@ impl Coordinator {
     pub(crate) fn delete(&self, id: &str) -> Result<()> {
         let group = self.roster.find(id)?;
         if group.while_empty(|| self.shared.store.forget_group(id))? {
+            self.shared.forget_emptied(&group.id);
             Ok(())
         } else {
             Err(Error::UnknownGroup {

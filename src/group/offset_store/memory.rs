@@ -8,6 +8,8 @@
 //!    commit in a later version, or of an unknown shape, is such a record: to pass over it would
 //!    take its group back to an older one, so that group says so, and all others go on.
 //! 3. A record whose kind of key nobody here knows belongs to no group.
+//! 4. What was forgotten is remembered as gone only until no older record can come in (1): whoever
+//!    knows that says so, and nothing is left of it then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::format::DecodeError;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit};
 use crate::types::{Offset, PartitionId, Timestamp};
 
-use super::{Commit, NEVER_EXPIRES, encoded, is_note, protocol};
+use super::{BEGAN_BEFORE, Commit, NEVER_EXPIRES, encoded, is_note, protocol};
 
 /// A record of the log.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,8 @@ pub(super) struct Found<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: BTreeMap<Arc<str>, Group>,
+    /// The groups of which something was forgotten that is still remembered as gone (4).
+    thinned: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +66,16 @@ pub(super) struct Resting {
     pub(super) kept_by: KeptBy,
 }
 
+/// What one group has committed for a topic that is deleted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    pub(super) group: Arc<str>,
+    /// The keys of those commits.
+    pub(super) keys: Vec<Vec<u8>>,
+    /// Whether the group had a place in the topic.
+    pub(super) has_begun: bool,
+}
+
 /// What keeps the commits of a group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeptBy {
@@ -74,6 +88,11 @@ pub(super) enum KeptBy {
 impl Groups {
     /// Takes a record in.
     pub(super) fn take(&mut self, found: &Found<'_>) {
+        if found.value.is_none()
+            && let Some(id) = found.key.get(2..).and_then(owner_of)
+        {
+            self.thinned.insert(Arc::from(id));
+        }
         let Ok(key) = GroupKey::decode(found.key) else {
             return self.leave_alone(found);
         };
@@ -129,6 +148,35 @@ impl Groups {
         }
     }
 
+    /// Leaves nothing of what is gone: no record that is older than those that came in will come
+    /// in any more (4).
+    pub(super) fn drop_gone(&mut self) {
+        for id in std::mem::take(&mut self.thinned) {
+            // What is not understood needs the entries of its keys.
+            let Some(group) = self
+                .groups
+                .get_mut(&id)
+                .filter(|group| group.later.is_empty())
+            else {
+                continue;
+            };
+            group.topics.retain(|_, partitions| {
+                partitions.retain(|_, entry| entry.place.is_some());
+                !partitions.is_empty()
+            });
+            if group.topics.is_empty() && !group.described && group.foreign.is_empty() {
+                self.groups.remove(&id);
+            }
+        }
+    }
+
+    /// How many groups, topics of them and partitions of those are in memory.
+    #[cfg(test)]
+    pub(super) fn in_memory(&self) -> usize {
+        let topics = || self.groups.values().flat_map(|group| group.topics.values());
+        self.groups.len() + topics().count() + topics().map(BTreeMap::len).sum::<usize>()
+    }
+
     /// Takes in that a group has a record of another kind, or one whose key is not understood (2).
     fn leave_alone(&mut self, found: &Found<'_>) {
         let owner = found.key.get(2..).and_then(owner_of);
@@ -160,7 +208,8 @@ impl Groups {
 
     /// What a member committed, or else where the group began.
     pub(super) fn place(&self, group: &str, topic: &str, partition: PartitionId) -> Option<Offset> {
-        self.entry(group, topic, partition)?.place
+        let entry = self.entry(group, topic, partition)?;
+        entry.place.filter(|_| !entry.began_before())
     }
 
     fn entry(&self, group: &str, topic: &str, partition: PartitionId) -> Option<&Entry> {
@@ -168,7 +217,7 @@ impl Groups {
         topics.get(topic)?.get(&partition)
     }
 
-    /// Whether a group has a place in a topic.
+    /// Whether a group has a place in a topic, or had one in an earlier topic of this name.
     pub(super) fn has_begun(&self, group: &str, topic: &str) -> bool {
         let topics = self.groups.get(group).map(|group| &group.topics);
         let mut entries = topics
@@ -257,10 +306,24 @@ impl Groups {
         keys
     }
 
-    /// The keys of every commit on a topic.
-    pub(super) fn keys_of_topic(&self, topic: &str) -> Vec<Vec<u8>> {
-        let ids = self.groups.keys();
-        ids.flat_map(|id| self.keys_on_topic(id, topic)).collect()
+    /// What is to be forgotten when a topic is deleted, by group; groups of which only the note is
+    /// left that they had begun it are left out.
+    pub(super) fn places_on_topic(&self, topic: &str) -> Vec<Leaving> {
+        let ids = self.groups.iter();
+        let leaving = ids.filter_map(|(id, group)| {
+            let mut entries = group.topics.get(topic).into_iter().flatten();
+            let is_settled =
+                entries.all(|(_, entry)| entry.place.is_none() || entry.began_before());
+            let keys = self.keys_on_topic(id, topic);
+            let has_begun = self.has_begun(id, topic);
+            let nothing_to_do = keys.is_empty() || has_begun && is_settled && keys.len() == 1;
+            (!nothing_to_do).then(|| Leaving {
+                group: Arc::clone(id),
+                keys,
+                has_begun,
+            })
+        });
+        leaving.collect()
     }
 
     /// The keys of a group's commits on a topic.
@@ -274,6 +337,13 @@ impl Groups {
             .filter(|(key, entry)| entry.place.is_some() || group.later.contains_key(key))
             .map(|(key, _)| key)
             .collect()
+    }
+}
+
+impl Entry {
+    /// Whether it says only that the group had begun an earlier topic of this name.
+    fn began_before(&self) -> bool {
+        self.metadata.as_deref() == Some(BEGAN_BEFORE)
     }
 }
 

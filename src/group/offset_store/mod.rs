@@ -31,7 +31,7 @@ use crate::log::Log;
 use crate::sync::Mutex;
 use crate::types::{Durability, Offset, PartitionId, Record, Start, Timestamp};
 
-use memory::{Found, Groups, KeptBy, Resting};
+use memory::{Found, Groups, KeptBy, Leaving, Resting};
 
 /// Kafka's "no leader epoch": nothing here needs one.
 const NO_EPOCH: i32 = -1;
@@ -63,6 +63,11 @@ pub(crate) trait OffsetLogs: Send + Sync {
 /// any other, so that a broker's consumers begin there too.
 const BEGAN: &str = "ottla:began";
 
+/// The same of a note that a group had begun a topic that was deleted: one of this name that is
+/// made later is another topic, of which the group is to miss nothing. It stands at offset 0 of
+/// partition 0, is the place of no partition, and goes with the group.
+const BEGAN_BEFORE: &str = "ottla:began-before";
+
 /// How far a group is in one partition: the next offset to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Commit {
@@ -88,7 +93,7 @@ impl Commit {
 }
 
 fn is_note(metadata: Option<&str>) -> bool {
-    metadata == Some(BEGAN)
+    matches!(metadata, Some(BEGAN | BEGAN_BEFORE))
 }
 
 /// The committed offsets of all groups of a root.
@@ -108,6 +113,9 @@ struct Shard {
     log: Option<Log>,
     /// What was read from the log; `None` until it was.
     groups: Option<Groups>,
+    /// How many appends to the log were not taken into memory yet: while there are any, an older
+    /// record may come in after a newer one.
+    under_way: u64,
 }
 
 /// What was appended to a partition and need not be synced yet: whoever appended it
@@ -241,11 +249,23 @@ impl OffsetStore {
         })
     }
 
-    /// Whether a group has a place in any partition of a topic.
+    /// Whether a group has a place in any partition of a topic, or had one in an earlier topic of
+    /// this name.
     pub(crate) fn has_begun(&self, group: &str, topic: &str) -> Result<bool> {
         self.with_groups(self.partition_of(group), |groups| {
             groups.has_begun(group, topic)
         })
+    }
+
+    /// How much is in memory of all groups.
+    #[cfg(test)]
+    pub(crate) fn in_memory(&self) -> usize {
+        let shards: Vec<_> = self.shards.lock().values().cloned().collect();
+        let sizes = shards.iter().map(|shard| {
+            let shard = shard.lock();
+            shard.groups.as_ref().map_or(0, Groups::in_memory)
+        });
+        sizes.sum()
     }
 
     /// Everything that a group has committed, and where it began, by topic and partition.
@@ -290,32 +310,30 @@ impl OffsetStore {
     /// Commits offsets of one group as one batch (I2). It survives what the `durability` of the
     /// broker says once it is settled.
     pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<Pending> {
-        let now = self.clock.now();
-        let mut writes = Vec::with_capacity(commits.len());
-        for Commit {
-            topic,
-            partition,
-            offset,
-            metadata,
-        } in commits
-        {
-            let value = OffsetCommit {
-                offset: *offset,
-                leader_epoch: NO_EPOCH,
-                metadata: metadata.as_deref().unwrap_or_default(),
-                committed_at: now,
-                expires_at: None,
-            };
-            let mut bytes = Vec::with_capacity(24);
-            value.encode(&mut bytes).map_err(refused)?;
-            let key = GroupKey::Offset {
-                group,
-                topic,
-                partition: *partition,
-            };
-            writes.push((encoded(key)?, Some(bytes)));
-        }
-        self.append(self.partition_of(group), &writes)
+        let writes: Result<Vec<_>> = commits
+            .iter()
+            .map(|commit| self.record_of(group, commit))
+            .collect();
+        self.append(self.partition_of(group), &writes?)
+    }
+
+    /// The record of a commit, as of now.
+    fn record_of(&self, group: &str, commit: &Commit) -> Result<Write> {
+        let value = OffsetCommit {
+            offset: commit.offset,
+            leader_epoch: NO_EPOCH,
+            metadata: commit.metadata.as_deref().unwrap_or_default(),
+            committed_at: self.clock.now(),
+            expires_at: None,
+        };
+        let mut bytes = Vec::with_capacity(24);
+        value.encode(&mut bytes).map_err(refused)?;
+        let key = GroupKey::Offset {
+            group,
+            topic: &commit.topic,
+            partition: commit.partition,
+        };
+        Ok((encoded(key)?, Some(bytes)))
     }
 
     /// Commits what recovery found to be true, and makes it durable whatever the durability of the
@@ -346,7 +364,9 @@ impl OffsetStore {
     }
 
     /// Forgets what all groups have committed for a topic, for good: the next topic of this name
-    /// may be made at once, and a power cut must not give it the commits of this one. Returns the
+    /// may be made at once, and a power cut must not give it the commits of this one. That a group
+    /// had begun the topic is noted in the same batch, so that it begins the next one at its start,
+    /// also when nobody of the group is there when that is made. Returns the
     /// partitions in which that could not be done (4); `only` these are tried, if any are named.
     pub(crate) fn forget_topic(
         &self,
@@ -356,13 +376,41 @@ impl OffsetStore {
         let all = 0..self.logs.count();
         let asked = all.filter(|partition| only.is_none_or(|only| only.contains(partition)));
         self.in_each(asked, |partition| {
-            let keys = self.with_groups(partition, |groups| groups.keys_of_topic(topic))?;
-            if keys.is_empty() {
+            let leaving = self.with_groups(partition, |groups| groups.places_on_topic(topic))?;
+            if leaving.is_empty() {
                 return Ok(());
             }
-            self.bury(partition, &keys)?;
+            let mut writes = Vec::new();
+            for Leaving {
+                group,
+                keys,
+                has_begun,
+            } in leaving
+            {
+                let note = has_begun.then(|| self.began_before(&group, topic));
+                let note = note.transpose()?;
+                let replaced = note.as_ref().map(|(key, _)| key.clone());
+                let gone = keys
+                    .into_iter()
+                    .filter(|key| Some(key) != replaced.as_ref());
+                writes.extend(gone.map(|key| (key, None)));
+                writes.extend(note);
+            }
+            self.write(partition, &writes)?;
             self.make(partition)?.flush().map(drop)
         })
+    }
+
+    fn began_before(&self, group: &str, topic: &str) -> Result<Write> {
+        self.record_of(
+            group,
+            &Commit {
+                topic: Arc::from(topic),
+                partition: 0,
+                offset: 0,
+                metadata: Some(Arc::from(BEGAN_BEFORE)),
+            },
+        )
     }
 
     /// Says of every group that has commits that it is empty, in Kafka's words; groups that a
@@ -493,10 +541,16 @@ impl OffsetStore {
             Record::from_parts(Some(key), value.as_deref()).with_timestamp(now)
         });
         let mut batches = Vec::with_capacity(1);
+        let shard = self.shard(partition);
+        {
+            let mut shard = shard.lock();
+            shard.under_way = shard.under_way.saturating_add(1);
+        }
         let appended = log.append_split(records, &mut |offsets| batches.push(offsets));
         let end = batches.last().map(|offsets| offsets.end);
-        let shard = self.shard(partition);
         let mut shard = shard.lock();
+        shard.under_way = shard.under_way.saturating_sub(1);
+        let is_last = shard.under_way == 0;
         if let Some(groups) = &mut shard.groups {
             for (at, (key, value)) in batches.into_iter().flatten().zip(writes) {
                 groups.take(&Found {
@@ -504,6 +558,9 @@ impl OffsetStore {
                     key,
                     value: value.as_deref(),
                 });
+            }
+            if is_last {
+                groups.drop_gone();
             }
         }
         appended?;
@@ -527,6 +584,7 @@ impl Shard {
                 }
             }
         }
+        groups.drop_gone();
         self.log = Some(log);
         Ok(self.groups.insert(groups))
     }

@@ -84,10 +84,12 @@ fn a_forgotten_group_is_not_there() {
     assert_eq!(seen.ids().len(), 2);
     assert_eq!(seen.keys_of("g").len(), 3);
     assert_eq!(seen.keys_of("x").len(), 0);
-    assert_eq!(
-        seen.keys_of_topic("t"),
-        [key("g", "t", 0), key("h", "t", 0)]
-    );
+    let leaving = |group: &str| Leaving {
+        group: Arc::from(group),
+        keys: vec![key(group, "t", 0)],
+        has_begun: true,
+    };
+    assert_eq!(seen.places_on_topic("t"), [leaving("g"), leaving("h")]);
     let mut buried = records.to_vec();
     for (at, key) in (4..).zip(seen.keys_of("g")) {
         buried.push((at, key, None));

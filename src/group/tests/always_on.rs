@@ -4,6 +4,7 @@
 use std::thread;
 
 use super::*;
+use crate::disk::sim::Choice;
 
 fn join(group: &ConsumerGroup, config: ConsumerConfig) -> Consumer {
     group.join_with(["t"], config).unwrap()
@@ -473,4 +474,73 @@ fn rewind_returns_what_was_not_committed_and_texts_are_kept_beside_offsets() {
     assert_eq!(group.committed("t", 0).unwrap(), None);
     let mut consumer = join(&group, latest());
     assert!(consumer.poll(NOW).unwrap().is_empty(), "it begins again");
+}
+
+#[test]
+fn deleted_groups_leave_memory() {
+    let root = Root::new();
+    root.topic("t", 2).append_to(1, "x").unwrap();
+    let store = &root.coordinator.shared.store;
+    for number in 0..50 {
+        let id = format!("g{number}");
+        let group = root.coordinator.group(&id).unwrap();
+        let mut member = group.join(["t"]).unwrap();
+        drop(member.poll(NOW).unwrap());
+        member.commit().unwrap();
+        drop(member);
+        assert!(store.in_memory() > 0);
+        root.coordinator.delete(&id).unwrap();
+        assert_eq!(store.in_memory(), 0, "after {id}");
+        let id = crate::types::GroupId::new(&id).unwrap();
+        assert_eq!(root.coordinator.shared.emptied_at(&id), None);
+    }
+}
+
+#[test]
+fn a_topic_made_again_while_its_group_has_no_members_is_read_from_its_start() {
+    for reopened in [false, true] {
+        let root = Root::new();
+        let topic = root.topic("t", 2);
+        fill(&topic, 3);
+        let mut member = join(&root.group("g"), latest());
+        assert!(member.poll(NOW).unwrap().is_empty());
+        fill_partition(&topic, 1);
+        assert_eq!(member.poll(NOW).unwrap().len(), 1);
+        member.commit().unwrap();
+        drop((member, topic));
+        root.delete_topic("t");
+        assert!(root.coordinator.list().unwrap().is_empty());
+
+        let root = if reopened {
+            // Nothing but what a power cut leaves.
+            let root = Root::open(root.sim.crash(Choice::None), Durability::Os);
+            root.coordinator.recover().unwrap();
+            root
+        } else {
+            root
+        };
+        let topic = root.topic("t", 3);
+        fill(&topic, 1);
+        let group = root.group("g");
+        assert_eq!(group.committed("t", 0).unwrap(), None);
+        let mut member = join(&group, latest());
+        let mut seen = places(member.poll(NOW).unwrap());
+        seen.sort_unstable();
+        assert_eq!(seen, [(0, 0), (1, 0), (2, 0)], "reopened: {reopened}");
+        // Another group has not begun it.
+        assert!(
+            join(&root.group("other"), latest())
+                .poll(NOW)
+                .unwrap()
+                .is_empty()
+        );
+        drop((member, topic));
+
+        // A group that is deleted has begun nothing any more.
+        root.delete_topic("t");
+        root.coordinator.delete("g").unwrap();
+        fill(&root.topic("t", 1), 1);
+        let mut member = join(&root.group("g"), latest());
+        assert!(member.poll(NOW).unwrap().is_empty());
+    }
 }
