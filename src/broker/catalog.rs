@@ -60,7 +60,7 @@ pub(super) struct Catalog {
     mark: Mark,
     poison: Option<Arc<io::Error>>,
     /// With more dead records than this the file is written anew, if they outweigh the others.
-    dead_allowed: u64,
+    pub(super) dead_allowed: u64,
 }
 
 /// What the bytes of a catalog say.
