@@ -82,7 +82,7 @@ pub(super) fn open(
     opening.report_bad_settings();
     opening.report_bad_marks();
     opening.settle()?;
-    let groups = opening.groups()?;
+    let groups = opening.groups(found.is_settled())?;
     if !found.clean {
         opening.open_logs();
         // A log whose sync failed is not believed the next time.
@@ -145,7 +145,7 @@ fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     opening.report_bad_settings();
     opening.report_bad_marks();
     opening.report_missing(|id, partition| found.is_elsewhere(id, partition))?;
-    let groups = opening.groups()?;
+    let groups = opening.groups(false)?;
     if found.damaged {
         opening.report_damaged_commits(&groups);
     }
@@ -185,8 +185,9 @@ impl Odd {
 }
 
 impl Opening {
-    /// The groups of the root; tells of those whose commits are lost.
-    fn groups(&mut self) -> Result<Coordinator> {
+    /// The groups of the root; tells of those whose commits are lost. `settled`: the last close has
+    /// left what groups committed as a broker needs it.
+    fn groups(&mut self, settled: bool) -> Result<Coordinator> {
         let root = &self.root;
         let lost = {
             let catalog = root.catalog.lock();
@@ -207,6 +208,7 @@ impl Opening {
             directory: Arc::clone(&root.directory),
             offsets: Box::new(Offsets::new(Arc::clone(root), lost)),
             read_only: root.mode == OpenMode::Read,
+            settled,
             retention: root.config.offsets_retention,
         }))
     }

@@ -28,6 +28,8 @@ pub(crate) struct CoordinatorSource {
     /// The partitions of `__consumer_offsets`, opened with the durability of the broker.
     pub(crate) offsets: Box<dyn OffsetLogs>,
     pub(crate) read_only: bool,
+    /// The last use of the root ended with [`Coordinator::close`], and nobody has written since.
+    pub(crate) settled: bool,
     /// How long what a group without members has committed is kept, if not for good.
     pub(crate) retention: Option<Duration>,
 }
@@ -46,9 +48,10 @@ impl Coordinator {
             directory,
             offsets,
             read_only,
+            settled,
             retention,
         } = source;
-        let store = OffsetStore::new(offsets, host.clock.clone(), read_only);
+        let store = OffsetStore::new(offsets, Arc::clone(&host), read_only, settled);
         let shared = Shared::new(Arc::clone(&host), Topics::new(directory), store, read_only);
         let roster = Arc::new(Roster::new(Arc::clone(&shared), retention));
         let follower = Arc::downgrade(&roster);
@@ -218,7 +221,7 @@ impl Coordinator {
         if self.shared.read_only {
             return Ok(());
         }
-        self.shared.store.note_empty_groups()
+        self.shared.store.settle_all()
     }
 }
 

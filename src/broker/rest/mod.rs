@@ -125,6 +125,11 @@ impl Found {
         self.newer
     }
 
+    /// Whether everything that groups committed is as our own close left it, none of it damaged.
+    pub(super) fn is_settled(&self) -> bool {
+        self.fresh || (self.clean && !self.newer && !self.damaged)
+    }
+
     /// Why the root may not be written, where that is so: what a look at it must say.
     pub(super) fn read_only_because(&self) -> Option<&str> {
         self.read_only.as_deref()

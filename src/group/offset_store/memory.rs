@@ -43,6 +43,8 @@ struct Group {
     topics: BTreeMap<Arc<str>, BTreeMap<PartitionId, Entry>>,
     /// There is a record of the group itself.
     described: bool,
+    /// It says that the group is empty, and for good: no broker forgets the commits.
+    rests: bool,
     /// Keys of other kinds, or of a shape that nobody here knows, whole: a broker's newer protocols
     /// keep such records.
     foreign: BTreeSet<Vec<u8>>,
@@ -134,9 +136,11 @@ impl Groups {
                 }
             }
             GroupKey::Group { group } => {
-                let later = matches!(found.value.map(GroupMetadata::decode), Some(Err(_)));
+                let metadata = found.value.map(GroupMetadata::decode);
+                let later = matches!(metadata, Some(Err(_)));
                 let group = self.group(group);
                 group.described = found.value.is_some() && !later;
+                group.rests = matches!(&metadata, Some(Ok(metadata)) if is_at_rest(metadata));
                 group.foreign.remove(found.key);
                 if later {
                     group.foreign.insert(found.key.to_vec());
@@ -260,26 +264,35 @@ impl Groups {
         ids
     }
 
-    /// The groups that have committed something, and what keeps that.
+    /// The groups that have committed something, and what is to be written to keep that; those for
+    /// which that was done are left out.
     ///
     /// A group of the consumer protocol expires by the age of its commits, so it becomes an empty
     /// one of the old protocol, which the next client of either takes on. What other protocols
     /// keep of a group cannot be had again, so it stays.
     pub(super) fn resting(&self) -> Vec<Resting> {
-        let resting = self.with_commits().map(|(id, group)| {
+        let resting = self.with_commits().filter_map(|(id, group)| {
             // What is of a later version stays as it is, the record of the group too.
             let is_known = group.later.is_empty() && protocol::is_consumer(&group.foreign);
             let kept_by = if is_known {
-                KeptBy::EmptyGroup(protocol::burial(&group.foreign))
+                let gone = protocol::burial(&group.foreign);
+                if group.rests && gone.is_empty() {
+                    return None;
+                }
+                KeptBy::EmptyGroup(gone)
             } else {
                 KeptBy::CommitTimes(group.passing())
             };
-            Resting {
-                id: Arc::clone(id),
-                kept_by,
-            }
+            let id = Arc::clone(id);
+            Some(Resting { id, kept_by })
         });
         resting.collect()
+    }
+
+    /// How many keys there are, deleted ones too.
+    pub(super) fn key_count(&self) -> usize {
+        let groups = self.groups.values();
+        groups.map(Group::key_count).sum()
     }
 
     fn with_commits(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
@@ -348,6 +361,12 @@ impl Entry {
 }
 
 impl Group {
+    fn key_count(&self) -> usize {
+        let commits: usize = self.topics.values().map(BTreeMap::len).sum();
+        // And the record of the group itself.
+        commits.saturating_add(self.foreign.len()).saturating_add(1)
+    }
+
     /// Where the commits are that a broker may think too old.
     fn passing(&self) -> Vec<Offset> {
         let entries = self.topics.values().flat_map(BTreeMap::values);
@@ -372,6 +391,12 @@ impl Group {
             })
         })
     }
+}
+
+/// Whether a broker that reads this of a group keeps its commits for good.
+fn is_at_rest(metadata: &GroupMetadata<'_>) -> bool {
+    let is_consumer = metadata.protocol_type == "consumer";
+    is_consumer && metadata.members.is_empty() && metadata.state_since >= NEVER_EXPIRES
 }
 
 /// The key of a commit that was read, so that it can be written again.

@@ -11,27 +11,31 @@
 //!    its groups alone: what is done for all groups passes over it, and says so. It stays damaged
 //!    until the root is opened again: what was left undone in it is done by that opening, before
 //!    any of its groups can be used.
+//! 5. What opening and closing cost does not grow with the commits that were ever made: see
+//!    `shard.rs`. Closing goes over the partitions that were read, unless the last use of the root
+//!    may have left others without the records that a broker needs.
 //!
 //! Source of the schema and the hash: `OffsetCommitKey`, `OffsetCommitValue` and
 //! `GroupMetadataManager.partitionFor` of Kafka (`format/group_record.rs`).
 
 mod memory;
 mod protocol;
+mod shard;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::format::EncodeError;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit, group_partition};
-use crate::log::Log;
+use crate::log::{Host, Log};
 use crate::sync::Mutex;
-use crate::types::{Durability, Offset, PartitionId, Record, Start, Timestamp};
+use crate::types::{Durability, Offset, PartitionId, Record, Timestamp};
 
 use memory::{Found, Groups, KeptBy, Leaving, Resting};
+use shard::Shard;
 
 /// Kafka's "no leader epoch": nothing here needs one.
 const NO_EPOCH: i32 = -1;
@@ -99,30 +103,31 @@ fn is_note(metadata: Option<&str>) -> bool {
 /// The committed offsets of all groups of a root.
 pub(crate) struct OffsetStore {
     logs: Box<dyn OffsetLogs>,
-    clock: Clock,
+    host: Arc<Host>,
     shards: Mutex<BTreeMap<PartitionId, Arc<Mutex<Shard>>>>,
     /// The partitions that were found damaged, and how (4).
     damage: Mutex<BTreeMap<PartitionId, Error>>,
     /// Somebody else writes the root: what is damaged now may be whole when it is read again.
     read_only: bool,
-}
-
-/// One partition of `__consumer_offsets`.
-#[derive(Debug, Default)]
-struct Shard {
-    log: Option<Log>,
-    /// What was read from the log; `None` until it was.
-    groups: Option<Groups>,
-    /// How many appends to the log were not taken into memory yet: while there are any, an older
-    /// record may come in after a newer one.
-    under_way: u64,
+    /// The last use of the root has left every partition as a broker needs it, so that those that
+    /// were not read since are still so (5).
+    settled: bool,
 }
 
 /// What was appended to a partition and need not be synced yet: whoever appended it
 /// [settles](Pending::settle) it once no lock is held, so that many share a sync.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Pending(Option<(Log, Offset)>);
+pub(crate) struct Pending(Option<Written>);
+
+/// Records that were appended to a partition.
+#[derive(Debug)]
+struct Written {
+    log: Log,
+    end: Offset,
+    /// The partition, when too much of it is superseded.
+    untidy: Option<(Arc<Host>, Arc<Mutex<Shard>>)>,
+}
 
 impl Pending {
     /// Waits until it survives what the durability of the broker says.
@@ -131,7 +136,15 @@ impl Pending {
     ///
     /// As [`Log::flush`]: whether it is there after a power cut is not known.
     pub(crate) fn settle(self) -> Result<()> {
-        self.0.map_or(Ok(()), |(log, end)| log.settle(end))
+        let Some(written) = self.0 else {
+            return Ok(());
+        };
+        written.log.settle(written.end)?;
+        // Last, for it may be done here and now: the commit itself is safe.
+        if let Some((host, shard)) = &written.untidy {
+            shard::tidy_soon(host, shard);
+        }
+        Ok(())
     }
 }
 
@@ -147,14 +160,21 @@ impl std::fmt::Debug for OffsetStore {
 }
 
 impl OffsetStore {
-    /// A store over these logs.
-    pub(crate) fn new(logs: Box<dyn OffsetLogs>, clock: Clock, read_only: bool) -> Self {
+    /// A store over these logs. `settled`: the last use of the root ended with
+    /// [`settle_all`](Self::settle_all), and nobody has written since.
+    pub(crate) fn new(
+        logs: Box<dyn OffsetLogs>,
+        host: Arc<Host>,
+        read_only: bool,
+        settled: bool,
+    ) -> Self {
         Self {
             logs,
-            clock,
+            host,
             shards: Mutex::default(),
             damage: Mutex::default(),
             read_only,
+            settled,
         }
     }
 
@@ -323,7 +343,7 @@ impl OffsetStore {
             offset: commit.offset,
             leader_epoch: NO_EPOCH,
             metadata: commit.metadata.as_deref().unwrap_or_default(),
-            committed_at: self.clock.now(),
+            committed_at: self.host.clock.now(),
             expires_at: None,
         };
         let mut bytes = Vec::with_capacity(24);
@@ -413,13 +433,28 @@ impl OffsetStore {
         )
     }
 
-    /// Says of every group that has commits that it is empty, in Kafka's words; groups that a
-    /// broker's newer protocols know more of keep their commits by the times of these.
+    /// Leaves every partition as a broker needs it, and small enough for the next opening (5).
+    ///
+    /// # Errors
+    ///
+    /// What writing answers.
+    pub(crate) fn settle_all(&self) -> Result<()> {
+        let noted = self.note_empty_groups();
+        let shards: Vec<_> = self.shards.lock().values().cloned().collect();
+        for shard in shards {
+            shard::tidy(&shard);
+        }
+        noted
+    }
+
+    /// Says of every group that has commits that it is empty, in Kafka's words, where no record
+    /// says so yet; groups that a broker's newer protocols know more of keep their commits by the
+    /// times of these.
     ///
     /// A broker deletes the commits of a group that has been empty for a week, and those without
     /// such a record when they are a week old. A directory at rest may be older than that, so the
     /// week is not counted from now: it begins when a member has come and gone under the broker.
-    pub(crate) fn note_empty_groups(&self) -> Result<()> {
+    fn note_empty_groups(&self) -> Result<()> {
         let metadata = GroupMetadata {
             protocol_type: "consumer",
             generation: 0,
@@ -430,7 +465,12 @@ impl OffsetStore {
         };
         let mut value = Vec::new();
         metadata.encode(&mut value).map_err(refused)?;
-        self.in_each(0..self.logs.count(), |partition| {
+        let partitions = if self.settled {
+            self.partitions_read()
+        } else {
+            (0..self.logs.count()).collect()
+        };
+        self.in_each(partitions, |partition| {
             let mut writes = Vec::new();
             for Resting { id, kept_by } in self.with_groups(partition, Groups::resting)? {
                 match kept_by {
@@ -450,6 +490,21 @@ impl OffsetStore {
             self.write(partition, &writes)
         })
         .map(drop)
+    }
+
+    /// The partitions whose records are in memory. Nothing was written to any other.
+    fn partitions_read(&self) -> Vec<PartitionId> {
+        let shards: Vec<_> = {
+            let shards = self.shards.lock();
+            let shards = shards.iter();
+            shards
+                .map(|(partition, shard)| (*partition, Arc::clone(shard)))
+                .collect()
+        };
+        let read = shards
+            .into_iter()
+            .filter(|(_, shard)| shard.lock().groups.is_some());
+        read.map(|(partition, _)| partition).collect()
     }
 
     /// A commit as it was written, but for its time, which no broker thinks too old.
@@ -536,57 +591,27 @@ impl OffsetStore {
             return Ok(Pending::default());
         }
         let log = self.make(partition)?;
-        let now = self.clock.now();
+        let now = self.host.clock.now();
         let records = writes.iter().map(|(key, value)| {
             Record::from_parts(Some(key), value.as_deref()).with_timestamp(now)
         });
         let mut batches = Vec::with_capacity(1);
-        let shard = self.shard(partition);
-        {
-            let mut shard = shard.lock();
-            shard.under_way = shard.under_way.saturating_add(1);
-        }
+        let of = self.shard(partition);
+        of.lock().begin_append();
         let appended = log.append_split(records, &mut |offsets| batches.push(offsets));
         let end = batches.last().map(|offsets| offsets.end);
-        let mut shard = shard.lock();
-        shard.under_way = shard.under_way.saturating_sub(1);
-        let is_last = shard.under_way == 0;
-        if let Some(groups) = &mut shard.groups {
-            for (at, (key, value)) in batches.into_iter().flatten().zip(writes) {
-                groups.take(&Found {
-                    at,
-                    key,
-                    value: value.as_deref(),
-                });
-            }
-            if is_last {
-                groups.drop_gone();
-            }
-        }
+        let mut shard = of.lock();
+        let found = batches.into_iter().flatten().zip(writes);
+        shard.end_append(found.map(|(at, (key, value))| Found {
+            at,
+            key,
+            value: value.as_deref(),
+        }));
+        let untidy = shard.asks_to_be_tidied();
+        drop(shard);
         appended?;
-        Ok(Pending(end.map(|end| (log, end))))
-    }
-}
-
-impl Shard {
-    /// Reads the whole log: after compaction, about one record a partition a group.
-    fn load(&mut self, log: Log) -> Result<&Groups> {
-        let mut groups = Groups::default();
-        let mut reader = log.reader_of_decided(Start::Earliest)?;
-        while let Some(batch) = reader.next_batch()? {
-            for record in batch.records() {
-                if let Some(key) = record.key() {
-                    groups.take(&Found {
-                        at: record.offset,
-                        key,
-                        value: record.value(),
-                    });
-                }
-            }
-        }
-        groups.drop_gone();
-        self.log = Some(log);
-        Ok(self.groups.insert(groups))
+        let untidy = untidy.then(|| (Arc::clone(&self.host), of));
+        Ok(Pending(end.map(|end| Written { log, end, untidy })))
     }
 }
 

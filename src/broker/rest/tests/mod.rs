@@ -5,6 +5,7 @@
 //! brokers do is tested in `tests/kafka`.
 
 mod bad_input;
+mod commit_costs;
 mod cut;
 mod damaged_commits;
 mod lost_commits;

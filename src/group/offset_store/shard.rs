@@ -1,0 +1,134 @@
+//! One partition of `__consumer_offsets`: its log, and what the records say.
+//!
+//! Knows nothing about how records are written.
+//!
+//! 1. Reading a partition costs no more than its keys are worth: when it holds more than twice as
+//!    many records as its last compaction left (or as it has keys, where none was seen), and
+//!    [`SLACK`] more, the log is compacted, its active segment included. So a commit pays for a few
+//!    records that are read and written again, however many commits there were before.
+//! 2. The flusher compacts; without one, whoever has written does, once no lock is held. A close
+//!    does what is still due.
+//! 3. Tombstones count among the keys: compaction keeps them for a day, and they must not be read
+//!    again for every few commits.
+
+use std::sync::{Arc, Weak};
+
+use crate::error::Result;
+use crate::log::{Chore, Host, Log};
+use crate::sync::Mutex;
+use crate::types::{Start, to_u64};
+
+use super::memory::{Found, Groups};
+
+/// So many superseded records are never worth a compaction.
+pub(super) const SLACK: u64 = 8192;
+
+/// One partition of `__consumer_offsets`.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) log: Option<Log>,
+    /// What was read from the log; `None` until it was.
+    pub(super) groups: Option<Groups>,
+    /// How many appends to the log were not taken into memory yet: while there are any, an older
+    /// record may come in after a newer one.
+    under_way: u64,
+    /// The records in the log.
+    records: u64,
+    /// How many of them the last compaction left, or else their keys when they were read.
+    kept: u64,
+    /// Somebody was asked to compact the log, and has not.
+    asked: bool,
+}
+
+impl Shard {
+    /// Reads the whole log.
+    pub(super) fn load(&mut self, log: Log) -> Result<&Groups> {
+        let mut groups = Groups::default();
+        let mut records: u64 = 0;
+        let mut reader = log.reader_of_decided(Start::Earliest)?;
+        while let Some(batch) = reader.next_batch()? {
+            for record in batch.records() {
+                records = records.saturating_add(1);
+                if let Some(key) = record.key() {
+                    groups.take(&Found {
+                        at: record.offset,
+                        key,
+                        value: record.value(),
+                    });
+                }
+            }
+        }
+        groups.drop_gone();
+        self.records = records;
+        self.kept = to_u64(groups.key_count());
+        self.log = Some(log);
+        Ok(self.groups.insert(groups))
+    }
+
+    /// Notes that records are about to be appended; [`Shard::end_append`] must follow.
+    pub(super) fn begin_append(&mut self) {
+        self.under_way = self.under_way.saturating_add(1);
+    }
+
+    /// Takes in what was appended. What was appended before the log was read, is read.
+    pub(super) fn end_append<'a>(&mut self, appended: impl Iterator<Item = Found<'a>>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        let is_last = self.under_way == 0;
+        let Some(groups) = &mut self.groups else {
+            return;
+        };
+        for found in appended {
+            self.records = self.records.saturating_add(1);
+            groups.take(&found);
+        }
+        if is_last {
+            groups.drop_gone();
+        }
+    }
+
+    /// Whether too many records are superseded (1).
+    fn is_untidy(&self) -> bool {
+        self.records > self.kept.saturating_mul(2).saturating_add(SLACK)
+    }
+
+    /// The same, once until it was tidied.
+    pub(super) fn asks_to_be_tidied(&mut self) -> bool {
+        let asks = !self.asked && self.is_untidy();
+        self.asked |= asks;
+        asks
+    }
+}
+
+/// Has a partition compacted that asked for it (2).
+pub(super) fn tidy_soon(host: &Host, shard: &Arc<Mutex<Shard>>) {
+    let weak = Arc::downgrade(shard);
+    let chore: Weak<dyn Chore> = weak;
+    if !host.flusher.schedule(host.clock.instant(), chore) {
+        tidy(shard);
+    }
+}
+
+/// Compacts the log of a partition, if too many of its records are superseded. What fails is tried
+/// again when there are twice as many: nothing depends on it, and the log tells of its own state.
+pub(super) fn tidy(shard: &Mutex<Shard>) {
+    let (log, records) = {
+        let shard = shard.lock();
+        match &shard.log {
+            Some(log) if shard.is_untidy() => (log.clone(), shard.records),
+            _ => return,
+        }
+    };
+    let compacted = log.compact();
+    let dropped = compacted.map_or(0, |report| report.records_dropped);
+    let mut shard = shard.lock();
+    shard.asked = false;
+    shard.records = shard.records.saturating_sub(dropped);
+    // What was appended meanwhile is not compacted yet.
+    shard.kept = records.saturating_sub(dropped);
+}
+
+impl Chore for Mutex<Shard> {
+    fn run(&self) {
+        tidy(self);
+    }
+}
