@@ -1,20 +1,23 @@
 //! Beside floor 2: the only source of time.
 //!
 //! Knows nothing about what is timed. Wall time stamps records and may jump; monotonic time
-//! drives deadlines and never does. Tests own both.
+//! drives deadlines and never does. Tests own both, ours and those of users.
+//!
+//! 1. What happens by itself after a time (a sync, a linger, a round of upkeep, the removal of a
+//!    member) goes by the clock alone: under a clock that stands still it never happens.
+//! 2. A call that was given a timeout also ends when the timeout has really passed: a test with
+//!    one thread would otherwise wait for itself.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "this is the door that time comes through"
 )]
 
-use std::time::{Instant, SystemTime};
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
-#[cfg(any(test, feature = "__sim"))]
-use std::sync::Arc;
-#[cfg(any(test, feature = "__sim"))]
-use std::time::Duration;
-
+use crate::sync::{Condvar, Mutex, MutexGuard, Ticket};
 use crate::types::Timestamp;
 
 /// Where the time comes from.
@@ -24,9 +27,37 @@ pub(crate) enum Clock {
     #[default]
     System,
     /// A test, which moves it by hand.
-    #[cfg(any(test, feature = "__sim"))]
     Manual(Arc<ManualClock>),
 }
+
+/// When the wait of a call is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    /// By the clock; `None` when that is past all time.
+    shown: Option<Instant>,
+    /// By the system's clock, where the clock is another one.
+    real: Option<Instant>,
+}
+
+/// How the wait of a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// Somebody raised the signal.
+    Raised,
+    /// Something is due, at this time.
+    Due(Instant),
+    /// The call's time is over.
+    Over,
+}
+
+/// What waits for the clock alone (1), and is called when a test has moved it.
+pub(crate) trait Moved: fmt::Debug + Send + Sync {
+    /// Looks at the clock again. No lock of the clock is held.
+    fn moved(&self);
+}
+
+/// How long the wait of a call goes by before it looks at a clock that a test moves.
+const SLICE: Duration = Duration::from_millis(1);
 
 impl Clock {
     /// The wall clock's time, never before 1970: see [`Timestamp::of_clock`].
@@ -34,7 +65,6 @@ impl Clock {
     pub(crate) fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::of_clock(SystemTime::now()),
-            #[cfg(any(test, feature = "__sim"))]
             Self::Manual(clock) => Timestamp::of_clock(clock.wall()),
         }
     }
@@ -44,9 +74,110 @@ impl Clock {
     pub(crate) fn instant(&self) -> Instant {
         match self {
             Self::System => Instant::now(),
-            #[cfg(any(test, feature = "__sim"))]
             Self::Manual(clock) => clock.instant(),
         }
+    }
+
+    /// When a wait that begins now and lasts `timeout` is over.
+    pub(crate) fn until(&self, timeout: Duration) -> Until {
+        let real = match self {
+            Self::System => None,
+            Self::Manual(_) => Instant::now().checked_add(timeout),
+        };
+        Until {
+            shown: self.instant().checked_add(timeout),
+            real,
+        }
+    }
+
+    /// Waits until a signal is raised, something is `due`, or the call's time is over (2).
+    pub(crate) fn wait(
+        &self,
+        ticket: &mut Ticket<'_>,
+        until: Until,
+        due: Option<Instant>,
+    ) -> Waited {
+        let first = |due: &Instant| until.shown.is_none_or(|until| *due < until);
+        let due = due.filter(first);
+        let Self::Manual(clock) = self else {
+            return match due {
+                Some(due) if !ticket.wait_until(Some(due)) => Waited::Due(due),
+                None if !ticket.wait_until(until.shown) => Waited::Over,
+                _ => Waited::Raised,
+            };
+        };
+        loop {
+            let (shown, real) = (clock.instant(), Instant::now());
+            let due = due.filter(|due| *due <= shown);
+            let over = until.is_over(shown, real);
+            let pause = if due.is_some() || over {
+                Some(real)
+            } else {
+                real.checked_add(SLICE)
+            };
+            if ticket.wait_until(pause) {
+                return Waited::Raised;
+            }
+            if let Some(due) = due {
+                return Waited::Due(due);
+            }
+            if over {
+                return Waited::Over;
+            }
+        }
+    }
+
+    /// Waits on a condition until it is notified or the call's time is over; false when it is.
+    pub(crate) fn wait_on<T>(
+        &self,
+        condition: &Condvar,
+        guard: &mut MutexGuard<'_, T>,
+        until: Until,
+    ) -> bool {
+        let real = Instant::now();
+        match self {
+            _ if until.is_over(self.instant(), real) => false,
+            Self::System => {
+                if let Some(until) = until.shown {
+                    return !condition.wait_until(guard, until).timed_out();
+                }
+                condition.wait(guard);
+                true
+            }
+            Self::Manual(_) => {
+                let pause = real.checked_add(SLICE).unwrap_or(real);
+                condition.wait_until(guard, pause);
+                true
+            }
+        }
+    }
+
+    /// The deadline for a thread that waits for the clock alone (1): none under a clock that a test
+    /// moves, which [calls](Self::follow).
+    pub(crate) fn deadline(&self, at: Instant) -> Option<Instant> {
+        match self {
+            Self::System => Some(at),
+            Self::Manual(_) => None,
+        }
+    }
+
+    /// Has somebody called whenever a test moves this clock.
+    pub(crate) fn follow(&self, follower: Weak<dyn Moved>) {
+        if let Self::Manual(clock) = self {
+            clock.followers.lock().push(follower);
+        }
+    }
+}
+
+impl Until {
+    /// The same time by the clock, for a wait that another one goes on with.
+    pub(crate) fn shown(self) -> Option<Instant> {
+        self.shown
+    }
+
+    fn is_over(self, shown: Instant, real: Instant) -> bool {
+        let passed = |at: Option<Instant>, now: Instant| at.is_some_and(|at| at <= now);
+        passed(self.shown, shown) || passed(self.real, real)
     }
 }
 
@@ -57,32 +188,40 @@ pub(crate) fn sleep(time: std::time::Duration) {
 }
 
 /// A clock that stands still until a test moves it.
-#[cfg(any(test, feature = "__sim"))]
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     start: Instant,
-    time: crate::sync::Mutex<(Timestamp, Duration)>,
+    time: Mutex<(Timestamp, Duration)>,
+    followers: Mutex<Vec<Weak<dyn Moved>>>,
 }
 
-#[cfg(any(test, feature = "__sim"))]
 impl ManualClock {
     /// A clock that shows `wall`.
     pub(crate) fn at(wall: Timestamp) -> Arc<Self> {
-        let time = crate::sync::Mutex::new((wall, Duration::ZERO));
         Arc::new(Self {
             start: Instant::now(),
-            time,
+            time: Mutex::new((wall, Duration::ZERO)),
+            followers: Mutex::new(Vec::new()),
         })
     }
 
     /// Lets time pass on both clocks.
     pub(crate) fn advance(&self, by: Duration) {
-        let mut time = self.time.lock();
-        *time = (time.0.plus(by), time.1.saturating_add(by));
+        {
+            let mut time = self.time.lock();
+            *time = (time.0.plus(by), time.1.saturating_add(by));
+        }
+        let followers = {
+            let mut followers = self.followers.lock();
+            followers.retain(|follower| follower.strong_count() > 0);
+            followers.clone()
+        };
+        for follower in followers.iter().filter_map(Weak::upgrade) {
+            follower.moved();
+        }
     }
 
     /// Sets the wall clock alone, backwards too, as an administrator does.
-    #[cfg(test)]
     pub(crate) fn set_wall(&self, wall: Timestamp) {
         self.time.lock().0 = wall;
     }
@@ -94,5 +233,92 @@ impl ManualClock {
     fn instant(&self) -> Instant {
         let passed = self.time.lock().1;
         self.start.checked_add(passed).unwrap_or(self.start)
+    }
+}
+
+/// A clock for tests, which stands still until the test moves it.
+///
+/// A broker that was opened with it ([`Broker::open_with_clock`](crate::Broker::open_with_clock),
+/// [`Broker::temporary_with`](crate::Broker::temporary_with)) takes every time from it: timestamps
+/// of records, retention, `segment_age`, interval syncs, lingers, session timeouts and poll
+/// intervals, auto commit, rounds of upkeep. Clones are the same clock, and several brokers may
+/// share one.
+///
+/// - What is done by a thread is done soon after [`advance`](Self::advance), not within it. With
+///   [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there are no threads:
+///   [`Broker::upkeep`](crate::Broker::upkeep) does all that is due, before it returns.
+/// - A call that waits, such as [`Consumer::poll`](crate::Consumer::poll), ends when its timeout
+///   has passed on this clock or in reality, whichever is first: so a test with one thread does
+///   not hang.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ottla::{Broker, BrokerConfig, TestClock, TopicConfig};
+///
+/// let clock = TestClock::new();
+/// let config = BrokerConfig::default().manual_upkeep(true);
+/// let broker = Broker::temporary_with(config, Some(clock.clone()))?;
+/// let hour = Duration::from_secs(3600);
+/// let config = TopicConfig::default().retention_ms(hour).segment_ms(hour / 2);
+/// let topic = broker.create_topic("flights", config)?;
+/// topic.append("departed EWR")?;
+/// clock.advance(hour);
+/// topic.append("landed LAX")?;
+///
+/// clock.advance(hour / 2);
+/// broker.upkeep()?;
+/// assert_eq!(topic.partition(0)?.start_offset(), 1, "the first one is forgotten");
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TestClock {
+    clock: Arc<ManualClock>,
+}
+
+impl TestClock {
+    /// A clock that shows the system's time of this moment, and then stands still.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::at(Clock::System.now())
+    }
+
+    /// A clock that shows this time; 1970 for a time before it.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
+        Self {
+            clock: ManualClock::at(Timestamp::of_clock(time)),
+        }
+    }
+
+    /// The time that it shows.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// Lets time pass. Threads that wait for a time that has come are woken.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Sets the time that records are stamped with and that retention goes by, backwards too, as
+    /// an administrator sets a clock; 1970 for a time before it. What is timed (timeouts,
+    /// intervals, lingers) goes by the time that has [passed](Self::advance), which this leaves as
+    /// it is.
+    pub fn set(&self, time: Timestamp) {
+        self.clock.set_wall(Timestamp::of_clock(time));
+    }
+
+    /// The clock of the floors below.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::Manual(Arc::clone(&self.clock))
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self::new()
     }
 }

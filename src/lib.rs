@@ -44,6 +44,7 @@ pub use broker::{
     AlterOptions, Broker, BrokerConfig, DamagedCommits, DiskUsage, Ensured, SettingChange,
     TopicUsage, UpkeepProblem, UpkeepReport, repair, verify,
 };
+pub use clock::TestClock;
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{

@@ -10,11 +10,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
 
-use crate::disk::Lock;
+use crate::disk::{Lock, TemporaryDir};
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
 use crate::log::{OpenMode, OpenReport};
-use crate::sync::{Mutex, for_each_on};
+use crate::sync::{Mutex, OnceLock, for_each_on};
 use crate::topic::{Keep, TopicShared};
 
 use super::offsets::{DamagedCommits, is_reserved};
@@ -34,6 +34,9 @@ pub(super) struct Core {
     /// Held while the broker is closed, and the thread that does it.
     closing: Mutex<()>,
     closer: Mutex<Option<ThreadId>>,
+    /// The directory, where it is removed with the last handle. Last, so that the files in it are
+    /// closed by then.
+    temporary: OnceLock<TemporaryDir>,
 }
 
 impl fmt::Debug for Core {
@@ -53,6 +56,10 @@ impl Keep for Core {
 /// The last handle went: on this broker, on a topic, or on a group.
 impl Drop for Core {
     fn drop(&mut self) {
+        if self.temporary.get().is_some() && self.root.host.check_owner().is_ok() {
+            self.abandon();
+            return;
+        }
         // Whoever wants to know how closing went calls `close`. In a forked process it does
         // nothing.
         drop(self.close());
@@ -75,10 +82,16 @@ impl Core {
             lock: Mutex::new(lock),
             closing: Mutex::new(()),
             closer: Mutex::new(None),
+            temporary: OnceLock::new(),
         });
         let keeper: Weak<Self> = Arc::downgrade(&core);
         core.root.directory.set_keeper(keeper);
         core
+    }
+
+    /// Has the directory removed with the last handle.
+    pub(super) fn remove_at_end(&self, dir: TemporaryDir) {
+        self.temporary.get_or_init(|| dir);
     }
 
     /// All topics that users see, by name.
@@ -148,6 +161,22 @@ impl Core {
         let closed = self.close_now();
         *self.closer.lock() = None;
         closed
+    }
+
+    /// Ends a broker whose directory is removed now: nobody has a handle any more, so what is left
+    /// to do is what others can see: deliveries are settled, and threads end.
+    fn abandon(&self) {
+        drop(self.groups.close());
+        if !self.root.end() {
+            return;
+        }
+        for topic in self.root.directory.all() {
+            topic.begin_closing();
+            drop(topic.producers().flush());
+        }
+        self.upkeeper.stop();
+        self.root.host.stop_threads();
+        *self.lock.lock() = None;
     }
 
     /// The groups come first: they leave something in their logs.

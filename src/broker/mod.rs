@@ -13,6 +13,7 @@
 //! | `upkeep.rs` `upkeeper.rs` | one round of what is done by the way, and the thread that does it
 //! |
 //! | `rest.rs` | what tells a root at rest from one in use |
+//! | `temporary.rs` | brokers for tests |
 //! | `verify.rs`, `repair/` | a directory gone over, and put right |
 
 mod catalog;
@@ -32,6 +33,7 @@ mod rest;
 mod root;
 mod state;
 mod surroundings;
+mod temporary;
 #[cfg(test)]
 mod tests;
 mod topics;

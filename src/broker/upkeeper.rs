@@ -8,11 +8,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moved};
 use crate::log::Worker;
-use crate::sync::{AtomicBool, Mutex, Ordering, Signal, deadline};
+use crate::sync::{AtomicBool, Mutex, Ordering, Signal};
 
 use super::root::Root;
 use super::upkeep::UpkeepReport;
@@ -41,11 +41,16 @@ impl Upkeeper {
         }
         let shared = Arc::clone(&self.shared);
         let clock = root.host.clock.clone();
+        let follower: Weak<Shared> = Arc::downgrade(&self.shared);
+        clock.follow(follower);
         // Between rounds it keeps nothing: in a forked process, which has no such thread, the root
         // would never be dropped.
         let root = Arc::downgrade(root);
         // Without a thread (the process is at its limit) the next use tries again.
-        match Worker::start("ottla-upkeep", move || shared.run(&root, &clock, interval)) {
+        // Before the thread runs: a test may move the clock meanwhile.
+        let first = clock.instant().checked_add(interval);
+        let run = move || shared.run(&root, &clock, (first, interval));
+        match Worker::start("ottla-upkeep", run) {
             Some(thread) => *self.thread.lock() = Some(thread),
             None => self.started.store(false, Ordering::Release),
         }
@@ -68,11 +73,16 @@ impl Upkeeper {
 }
 
 impl Shared {
-    fn run(&self, root: &Weak<Root>, clock: &Clock, interval: Duration) {
+    fn run(
+        &self,
+        root: &Weak<Root>,
+        clock: &Clock,
+        (mut next, interval): (Option<Instant>, Duration),
+    ) {
         let mut ticket = self.wake.ticket();
         while !self.stopped.load(Ordering::SeqCst) {
-            let until = deadline(clock.instant(), interval);
-            if ticket.wait_until(until) {
+            if next.is_none_or(|next| clock.instant() < next) {
+                ticket.wait_until(next.and_then(|next| clock.deadline(next)));
                 continue;
             }
             let Some(root) = root.upgrade() else {
@@ -82,6 +92,13 @@ impl Shared {
             if let Ok(Ok(report)) = round {
                 *self.last.lock() = Some(report);
             }
+            next = clock.instant().checked_add(interval);
         }
+    }
+}
+
+impl Moved for Shared {
+    fn moved(&self) {
+        self.wake.raise();
     }
 }

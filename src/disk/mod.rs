@@ -37,6 +37,7 @@ use crate::sync::OnceLock;
 use crate::types::{Sabotage, Timestamp, to_u64};
 
 pub(crate) use appender::Appender;
+pub(crate) use os::TemporaryDir;
 pub(crate) use process::Owner;
 
 use map::Map;
@@ -148,6 +149,11 @@ impl Disk {
     /// The operating system's disk.
     pub(crate) fn os() -> Self {
         Self::Os(OsDisk::new())
+    }
+
+    /// The same without syncs, for what is removed with its last handle.
+    pub(crate) fn unsynced() -> Self {
+        Self::Os(OsDisk::unsynced())
     }
 
     /// The same path from the root of the file system on. A path is made absolute once, where a
@@ -275,7 +281,9 @@ impl Disk {
     /// How many threads to use for many calls that wait for the disk.
     pub(crate) fn calls_at_once(&self) -> usize {
         match self {
-            Self::Os(_) => CALLS_AT_ONCE,
+            Self::Os(disk) if disk.is_synced() => CALLS_AT_ONCE,
+            // Nothing waits for the disk.
+            Self::Os(_) => 1,
             // What happens there is the same in every run, down to the order of the calls.
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(_) => 1,

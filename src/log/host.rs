@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moved};
 use crate::disk::{Disk, Owner};
 use crate::error::{Error, Result};
 use crate::format::MarkKey;
@@ -338,6 +338,8 @@ impl Flusher {
             let shared = Arc::clone(&self.shared);
             let clock = self.clock.clone();
             let name = self.name;
+            let follower: Weak<Queue> = Arc::downgrade(&shared);
+            clock.follow(follower);
             *thread = Worker::start(name, move || shared.run(&clock));
         }
         thread.is_some()
@@ -371,7 +373,10 @@ impl Queue {
                 continue;
             };
             if at > clock.instant() {
-                self.wake.wait_until(&mut chores, at);
+                match clock.deadline(at) {
+                    Some(at) => drop(self.wake.wait_until(&mut chores, at)),
+                    None => self.wake.wait(&mut chores),
+                }
                 continue;
             }
             let chore = chores
@@ -384,6 +389,14 @@ impl Queue {
             }
             chores = self.chores.lock();
         }
+    }
+}
+
+impl Moved for Queue {
+    fn moved(&self) {
+        // A thread that has looked at the clock before waits by the time the lock is free.
+        drop(self.chores.lock());
+        self.wake.notify_all();
     }
 }
 

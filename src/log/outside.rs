@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::disk::{Disk, FileId};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, FileName, MarkKey, file_name};
-use crate::sync::{Mutex, Ordering, Signal, deadline};
+use crate::sync::{Mutex, Ordering, Signal};
 
 use super::segments::Segments;
 use super::{Host, LogConfig, LogSource, OpenMode, Shared, open};
@@ -141,8 +141,7 @@ pub(crate) fn is_live(disk: &Disk, home: &Path) -> bool {
 pub(crate) fn pause(clock: &Clock, times: u32) {
     let nobody = Signal::default();
     let length = PAUSE.saturating_mul(1 << times.min(DOUBLED_MAX));
-    let until = deadline(clock.instant(), length);
-    nobody.ticket().wait_until(until);
+    clock.wait(&mut nobody.ticket(), clock.until(length), None);
 }
 
 /// The last error that did not count.

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Waited;
 use crate::error::{Error, Result};
-use crate::sync::{Ordering, deadline};
+use crate::sync::Ordering;
 use crate::types::{Durability, Offset, Sabotage};
 
 use super::{Log, LogConfig, SegmentInfo, Shared};
@@ -82,7 +83,8 @@ impl Shared {
         timeout: Duration,
         is_over: impl Fn() -> bool,
     ) -> Result<bool> {
-        let until = deadline(self.host.clock.instant(), timeout);
+        let clock = &self.host.clock;
+        let until = clock.until(timeout);
         let mut ticket = self.signal.ticket();
         self.let_appends_see();
         loop {
@@ -90,7 +92,7 @@ impl Shared {
                 return Ok(true);
             }
             self.life.can_confirm()?;
-            if !ticket.wait_until(until) {
+            if clock.wait(&mut ticket, until, None) == Waited::Over {
                 return Ok(self.high_watermark() > offset || is_over());
             }
         }

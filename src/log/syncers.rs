@@ -206,7 +206,7 @@ impl Queue {
                 break;
             }
             work.idle = work.idle.saturating_add(1);
-            let until = clock.instant().checked_add(IDLE);
+            let until = Clock::System.instant().checked_add(IDLE);
             let timed_out = match until {
                 Some(until) => self.wake.wait_until(&mut work, until).timed_out(),
                 None => true,

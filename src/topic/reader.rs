@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Waited;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
 use crate::log::{LogWatch, Reader};
-use crate::sync::{Signal, deadline};
+use crate::sync::Signal;
 use crate::types::{Offset, PartitionId, ReadIsolation, Start, to_usize};
 
 use super::{ConsumerRecord, Topic, TopicShared};
@@ -288,8 +289,8 @@ impl TopicReader {
         if self.has_news()? {
             return Ok(true);
         }
-        let now = self.topic.shared.host().clock.instant();
-        let until = deadline(now, timeout);
+        let clock = self.topic.shared.host().clock.clone();
+        let until = clock.until(timeout);
         let signal = Arc::clone(&self.signal);
         let mut ticket = signal.ticket();
         let mut waiting = Waiting::new(&self.topic.shared, &signal);
@@ -301,7 +302,7 @@ impl TopicReader {
             if self.has_news()? {
                 return Ok(true);
             }
-            if !ticket.wait_until(until) {
+            if clock.wait(&mut ticket, until, None) == Waited::Over {
                 return self.has_news();
             }
         }

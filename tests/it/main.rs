@@ -29,6 +29,7 @@ mod retention;
 mod roots;
 mod serde;
 mod stress;
+mod temporary;
 mod topics;
 mod upkeep;
 mod verify;

@@ -139,6 +139,33 @@ pub(super) fn lies_on(_: &File) -> LiesOn {
     LiesOn::Another
 }
 
+/// How many bytes this user may still write to the file system that an open file or directory lies
+/// on; `None` where the system does not say.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "std has no fstatvfs")]
+pub(super) fn bytes_free(file: &File) -> Option<u64> {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: `statvfs` is a C struct of integers, for which all zeros is a value.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open for the length of the borrow, and `found` is a `statvfs` that
+    // nobody else sees, which the call fills or leaves as it is.
+    if unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut found) } != 0 {
+        return None;
+    }
+    // The types of the fields differ between systems.
+    let blocks = u128::from(found.f_bavail);
+    let free = blocks.checked_mul(u128::from(found.f_frsize))?;
+    Some(u64::try_from(free).unwrap_or(u64::MAX))
+}
+
+/// The user that this process acts as.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "std has no geteuid")]
+pub(super) fn user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// Has a handler run in every process that is forked from this one, before `fork` returns there.
 /// False when it could not be put in place, for want of memory.
 #[cfg(unix)]

@@ -5,6 +5,7 @@
 
 mod calls;
 mod lock;
+mod temporary;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,14 @@ use crate::types::Timestamp;
 
 pub(super) use calls::{descriptors_max, on_fork};
 pub(super) use lock::OsLock;
+pub(crate) use temporary::TemporaryDir;
 
 /// The operating system's disk.
 #[derive(Clone, Debug)]
 pub(crate) struct OsDisk {
     open: OpenCount,
+    /// Whether syncs are done: what is removed with its last handle survives no power cut anyway.
+    synced: bool,
 }
 
 /// An open file of the operating system.
@@ -31,6 +35,7 @@ pub(crate) struct OsFile {
     file: fs::File,
     /// The directory whose ballast is given up when a write finds no space.
     pub(super) ballast: Option<Box<Path>>,
+    synced: bool,
     _opened: Opened,
 }
 
@@ -39,6 +44,8 @@ pub(crate) struct OsFile {
 pub(crate) struct OsDir {
     #[cfg(unix)]
     dir: fs::File,
+    #[cfg(unix)]
+    synced: bool,
 }
 
 #[expect(
@@ -49,7 +56,20 @@ impl OsDisk {
     pub(super) fn new() -> Self {
         Self {
             open: OpenCount::of_process(),
+            synced: true,
         }
+    }
+
+    /// The same without syncs.
+    pub(super) fn unsynced() -> Self {
+        Self {
+            synced: false,
+            ..Self::new()
+        }
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced
     }
 
     pub(super) fn lock(&self, path: &Path) -> io::Result<Option<OsLock>> {
@@ -122,7 +142,8 @@ impl OsDisk {
     #[cfg(unix)]
     pub(super) fn open_dir(&self, dir: &Path) -> io::Result<OsDir> {
         let dir = OpenOptions::new().read(true).open(dir)?;
-        Ok(OsDir { dir })
+        let synced = self.synced;
+        Ok(OsDir { dir, synced })
     }
 
     #[cfg(not(unix))]
@@ -172,6 +193,7 @@ impl OsDisk {
         Ok(OsFile {
             file,
             ballast: None,
+            synced: self.synced,
             _opened: self.open.opened(),
         })
     }
@@ -259,7 +281,10 @@ fn read_at(file: &fs::File, position: u64, buf: &mut [u8]) -> io::Result<usize> 
 impl OsDir {
     #[cfg(unix)]
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.dir.sync_all()
+        if self.synced {
+            self.dir.sync_all()?;
+        }
+        Ok(())
     }
 
     #[cfg(not(unix))]
@@ -310,6 +335,9 @@ impl OsFile {
     }
 
     pub(super) fn sync_data(&self) -> io::Result<()> {
+        if !self.synced {
+            return Ok(());
+        }
         self.file.sync_data().inspect_err(|error| {
             if super::is_full(error) {
                 self.spend_ballast();

@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::clock::Waited;
 use crate::error::{Error, Result};
-use crate::sync::{AtomicBool, Ordering, Signal, deadline};
+use crate::sync::{AtomicBool, Ordering, Signal};
 use crate::topic::Keep;
 use crate::types::{Start, TopicPartition, to_usize};
 
@@ -143,16 +144,6 @@ impl Wakeup {
     }
 }
 
-/// How a wait ended.
-enum Woken {
-    /// Something happened.
-    Raised,
-    /// A member may be too late now.
-    At(Instant),
-    /// The poll's time is over.
-    Over,
-}
-
 impl Consumer {
     pub(super) fn join(
         group: &Arc<Group>,
@@ -252,7 +243,8 @@ impl Consumer {
         timeout: Duration,
         mut records: ConsumerRecords,
     ) -> Result<ConsumerRecords> {
-        let until = deadline(began, timeout);
+        let clock = self.group.shared.host.clock.clone();
+        let until = clock.until(timeout);
         let signal = Arc::clone(&self.signal);
         let mut ticket = signal.ticket();
         let mut now = began;
@@ -263,10 +255,10 @@ impl Consumer {
             }
             // After the look: a poll that has records returns them, and the next one is ended.
             self.wakeup.check()?;
-            match wait(&mut ticket, until, self.group.next_look(now)) {
-                Woken::Raised => now = self.group.shared.now(),
-                Woken::At(late) => now = self.group.shared.now().max(late),
-                Woken::Over => return Ok(self.tell(records)),
+            match clock.wait(&mut ticket, until, self.group.next_look(now)) {
+                Waited::Raised => now = self.group.shared.now(),
+                Waited::Due(late) => now = self.group.shared.now().max(late),
+                Waited::Over => return Ok(self.tell(records)),
             }
         }
     }
@@ -482,17 +474,4 @@ impl News {
 
 fn named(partitions: &[PartitionKey]) -> Vec<TopicPartition> {
     partitions.iter().map(PartitionKey::public).collect()
-}
-
-/// Waits until something happens, a member may be too late, or the poll is over.
-fn wait(
-    ticket: &mut crate::sync::Ticket<'_>,
-    until: Option<Instant>,
-    late: Option<Instant>,
-) -> Woken {
-    match late.filter(|late| until.is_none_or(|until| *late < until)) {
-        Some(late) if !ticket.wait_until(Some(late)) => Woken::At(late),
-        None if !ticket.wait_until(until) => Woken::Over,
-        _ => Woken::Raised,
-    }
 }

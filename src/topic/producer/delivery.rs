@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::clock::{Clock, Until};
 use crate::disk::Owner;
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex, OnceLock};
@@ -28,7 +29,11 @@ pub(super) struct Batch {
     producer: Weak<Shared>,
     owner: Owner,
     partition: PartitionId,
+    /// When it is due.
     until: Instant,
+    clock: Clock,
+    /// When the caller that waits for it appends it.
+    over: Until,
     /// Set once, and read without a lock from then on.
     outcome: OnceLock<Result<Offset>>,
     /// Those wait on it who have found no outcome while they held it.
@@ -80,13 +85,26 @@ impl Delivery {
 }
 
 impl Batch {
-    /// A batch that is to be appended at a time.
-    pub(super) fn new(producer: Weak<Shared>, partition: PartitionId, until: Instant) -> Self {
+    /// A batch that is to be appended after a time.
+    pub(super) fn new(
+        producer: Weak<Shared>,
+        partition: PartitionId,
+        clock: &Clock,
+        linger: Duration,
+    ) -> Self {
+        // A time past all time is none to wait for.
+        let over = clock.until(linger);
+        let over = match over.shown() {
+            Some(_) => over,
+            None => clock.until(Duration::ZERO),
+        };
         Self {
             producer,
             owner: Owner::here(),
             partition,
-            until,
+            until: over.shown().unwrap_or_else(|| clock.instant()),
+            clock: clock.clone(),
+            over,
             outcome: OnceLock::new(),
             waiting: Mutex::new(()),
             settled: Condvar::new(),
@@ -112,8 +130,8 @@ impl Batch {
         }
         let mut waiting = self.waiting.lock();
         while !self.is_settled() {
-            let wait = self.settled.wait_until(&mut waiting, self.until);
-            if wait.timed_out() {
+            let clock = &self.clock;
+            if !clock.wait_on(&self.settled, &mut waiting, self.over) {
                 return self.is_settled();
             }
         }

@@ -295,12 +295,13 @@ impl Shared {
     /// A batch that begins now; a thread will see to it when its time is over.
     #[cold]
     fn begin_batch(&self, partition: PartitionId) -> Arc<Batch> {
-        let now = self.topic.shared().host().clock.instant();
-        let until = now.checked_add(self.config.linger_ms).unwrap_or(now);
-        if until > now {
-            self.schedule(until);
+        let clock = &self.topic.shared().host().clock;
+        let linger = self.config.linger_ms;
+        let batch = Batch::new(self.me.clone(), partition, clock, linger);
+        if !linger.is_zero() {
+            self.schedule(batch.until());
         }
-        Arc::new(Batch::new(self.me.clone(), partition, until))
+        Arc::new(batch)
     }
 
     fn schedule(&self, at: Instant) {

@@ -1,0 +1,235 @@
+//! Directories that are removed with their handle, or by the next one that is made where a killed
+//! process left them.
+//!
+//! Knows nothing about what is kept in them.
+//!
+//! 1. The lock of the directory is held for as long as it is in use, so that one that is left over
+//!    is told from one in use by trying its lock.
+//! 2. A directory is without a lock from the moment it is made until its maker has taken it. Who
+//!    finds it then removes it, and its maker makes another one.
+//! 3. The places are open to every user. So a name that is taken is never used, and only a real
+//!    directory of this user is removed: nobody else can put a link in its place.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::OsDisk;
+use super::lock::OsLock;
+use crate::disk::Owner;
+use crate::format::file_name;
+use crate::sync::{Ordering, ProcessAtomicU64};
+
+/// What their names begin with.
+const PREFIX: &str = "ottla-temporary-";
+
+/// What is kept lies in here, beside the lock (1).
+const CONTENTS: &str = "data";
+
+/// Where Linux keeps files in memory.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// With less space than this the memory is left alone.
+#[cfg(target_os = "linux")]
+const ROOM_MIN: u64 = 32 << 20;
+
+/// How often another name is tried.
+const ATTEMPTS: u32 = 10_000;
+
+/// Gives every directory of this process another name.
+static NUMBER: ProcessAtomicU64 = ProcessAtomicU64::new(0);
+
+/// A directory that is removed when this is dropped. In a process that was forked off a drop does
+/// nothing.
+#[derive(Debug)]
+pub(crate) struct TemporaryDir {
+    path: PathBuf,
+    owner: Owner,
+    /// Given back when the directory is gone.
+    _lock: OsLock,
+}
+
+impl TemporaryDir {
+    /// A directory in memory where there is room, else in the system's directory for temporary
+    /// files.
+    ///
+    /// # Errors
+    ///
+    /// As [`TemporaryDir::inside`].
+    pub(crate) fn new() -> io::Result<Self> {
+        if has_room(Path::new(SHARED_MEMORY))
+            && let Ok(made) = Self::inside(Path::new(SHARED_MEMORY))
+        {
+            return Ok(made);
+        }
+        Self::inside(&std::env::temp_dir())
+    }
+
+    /// A directory inside another one, which is made if need be. Those that killed processes of
+    /// this user left there are removed.
+    ///
+    /// # Errors
+    ///
+    /// What making or locking a directory answers.
+    pub(crate) fn inside(parent: &Path) -> io::Result<Self> {
+        let parent = std::path::absolute(parent)?;
+        fs::create_dir_all(&parent)?;
+        let disk = OsDisk::unsynced();
+        // What cannot be removed is no reason to refuse a new one.
+        remove_leftovers(&disk, &parent).ok();
+        for _ in 0..ATTEMPTS {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            match make(&path) {
+                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            }
+            match OsLock::take(&path.join(file_name::LOCK), &disk.open) {
+                // Somebody took it for a leftover (2).
+                Ok(None) => {}
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    fs::remove_dir_all(&path).ok();
+                    return Err(error);
+                }
+                Ok(Some(lock)) => {
+                    return Ok(Self {
+                        path,
+                        owner: Owner::here(),
+                        _lock: lock,
+                    });
+                }
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// The directory for what is kept: inside this one, and not made yet.
+    pub(crate) fn contents(&self) -> PathBuf {
+        self.path.join(CONTENTS)
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        if self.owner.is_here() {
+            // What stays is removed by the next one that is made here.
+            fs::remove_dir_all(&self.path).ok();
+        }
+    }
+}
+
+/// Makes a directory that is not there, for this user alone.
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Whether files in memory may be made here: there is such a place, and enough space in it.
+#[cfg(target_os = "linux")]
+fn has_room(dir: &Path) -> bool {
+    let Ok(opened) = fs::File::options().read(true).open(dir) else {
+        return false;
+    };
+    super::calls::lies_on(&opened) == crate::disk::LiesOn::Tmpfs
+        && super::calls::bytes_free(&opened).is_some_and(|free| free >= ROOM_MIN)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_room(_: &Path) -> bool {
+    false
+}
+
+/// Removes the directories that nobody uses any more (1).
+fn remove_leftovers(disk: &OsDisk, parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let named = |name: &str| name.starts_with(PREFIX);
+        if !entry.file_name().to_str().is_some_and(named) || !is_ours(&entry.path()) {
+            continue;
+        }
+        let path = entry.path();
+        // Whoever gets the lock removes it; in use, or removed by somebody else, it is left alone.
+        if let Ok(Some(lock)) = OsLock::take(&path.join(file_name::LOCK), &disk.open) {
+            fs::remove_dir_all(&path).ok();
+            drop(lock);
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is a directory, not a link to one, and this user's (3).
+fn is_ours(path: &Path) -> bool {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return false;
+    };
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::uid(&found) != super::calls::user() {
+        return false;
+    }
+    found.is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(parent: &Path) -> Vec<String> {
+        let names = fs::read_dir(parent).unwrap();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_is_in_use_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let parent = &scratch.path().join("made/by/it");
+        let used = TemporaryDir::inside(parent).unwrap();
+        let left = parent.join(format!("{PREFIX}1-0"));
+        fs::create_dir_all(left.join("data/flights-0")).unwrap();
+        fs::write(left.join(file_name::LOCK), "1\n").unwrap();
+        let other = parent.join("ottla-temporar");
+        fs::create_dir(&other).unwrap();
+        let second = TemporaryDir::inside(parent).unwrap();
+        assert!(!left.exists() && other.exists());
+        assert_eq!(names(parent).len(), 3);
+        drop((used, second));
+        assert_eq!(names(parent), ["ottla-temporar"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_of_such_a_name_is_neither_followed_nor_used() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (parent, precious) = (scratch.path().join("a"), scratch.path().join("b"));
+        fs::create_dir_all(&parent).unwrap();
+        fs::create_dir_all(precious.join("data")).unwrap();
+        std::os::unix::fs::symlink(&precious, parent.join(format!("{PREFIX}1-0"))).unwrap();
+        drop(TemporaryDir::inside(&parent).unwrap());
+        assert!(precious.join("data").exists());
+        assert_eq!(names(&parent), [format!("{PREFIX}1-0")]);
+    }
+
+    #[test]
+    fn many_threads_never_share_a_directory_and_leave_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let dir = TemporaryDir::inside(scratch.path()).unwrap();
+                        fs::create_dir(dir.contents()).unwrap();
+                        fs::write(dir.contents().join("x"), "x").unwrap();
+                        assert_eq!(names(&dir.contents()), ["x"]);
+                    }
+                });
+            }
+        });
+        assert_eq!(names(scratch.path()), [""; 0]);
+    }
+}
