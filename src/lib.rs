@@ -52,8 +52,9 @@ pub use group::{
     GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
 };
 pub use log::{
-    CompactionReport, Log, LogCondition, LogConfig, OpenEvent, OpenReport, Problem, ProblemKind,
-    Reader, RepairReport, RetentionReport, SegmentInfo, SetAside, Severity, VerifyReport,
+    BackupOptions, BackupReport, CompactionReport, Log, LogCondition, LogConfig, OpenEvent,
+    OpenReport, Problem, ProblemKind, Reader, RepairReport, RetentionReport, SegmentInfo, SetAside,
+    Severity, VerifyReport,
 };
 pub use topic::{
     ConsumerRecord, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,

@@ -16,6 +16,7 @@
 //! | `temporary.rs` | brokers for tests |
 //! | `verify.rs`, `repair/` | a directory gone over, and put right |
 
+mod backup;
 mod catalog;
 mod config;
 mod core;

@@ -18,7 +18,7 @@ use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{
     Host, Marks, OpenEvent, OpenMode, OpenReport, RootSigns, look_until_it_counts, make_dir,
-    take_lock,
+    refuse_unfinished, take_lock,
 };
 use crate::sync::for_each_on;
 use crate::topic::PartitionDir;
@@ -46,12 +46,36 @@ pub(super) fn open(
     path: &Path,
     config: BrokerConfig,
 ) -> Result<Arc<Core>> {
+    open_with(disk, clock, path, config, None)
+}
+
+/// Opens the copy that a backup made, which nobody else may open yet, with the lock of its
+/// directory.
+pub(super) fn open_copy(
+    disk: Disk,
+    clock: Clock,
+    path: &Path,
+    config: BrokerConfig,
+    lock: Lock,
+) -> Result<Arc<Core>> {
+    open_with(disk, clock, path, config, Some(lock))
+}
+
+fn open_with(
+    disk: Disk,
+    clock: Clock,
+    path: &Path,
+    config: BrokerConfig,
+    lock: Option<Lock>,
+) -> Result<Arc<Core>> {
     config.check()?;
     let began = clock.instant();
     let path = &disk.absolute(path).at(path, "resolve the path of")?;
     let others = look_around(&disk, path, &config)?;
-    make_dir(&disk, path)?;
-    let lock = take_lock(&disk, path, config.lock_timeout)?;
+    let lock = match lock {
+        Some(lock) => lock,
+        None => enter(&disk, path, &config)?,
+    };
     let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Write)?;
     let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
     let (manual, max_open_files) = (config.manual_upkeep, config.max_open_files);
@@ -100,6 +124,16 @@ pub(super) fn open(
     Ok(core)
 }
 
+/// Makes the directory, and takes its lock.
+fn enter(disk: &Disk, path: &Path, config: &BrokerConfig) -> Result<Lock> {
+    refuse_unfinished(disk, path)?;
+    make_dir(disk, path)?;
+    let lock = take_lock(disk, path, config.lock_timeout)?;
+    // A backup into it may have begun meanwhile.
+    refuse_unfinished(disk, path)?;
+    Ok(lock)
+}
+
 /// Opens a root for reading: takes no lock and changes no byte. Somebody may be writing it.
 pub(super) fn open_read_only(disk: &Disk, clock: &Clock, path: &Path) -> Result<Arc<Core>> {
     let signs = || RootSigns::of(disk, path);
@@ -112,6 +146,7 @@ pub(super) fn open_read_only(disk: &Disk, clock: &Clock, path: &Path) -> Result<
 fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
     let path = &disk.absolute(path).at(path, "resolve the path of")?;
+    refuse_unfinished(&disk, path)?;
     let config = BrokerConfig::default();
     let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Read)?;
     let marks = if found.is_newer() {

@@ -14,8 +14,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, Mark, MarkKey, file_name, properties};
 use crate::log::{
     Beside, Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, RootSigns, Severity,
-    VerifyReport, Watch, look_for_damage, problem, seems_root, verify_alone, verify_partitions,
-    verify_root_files,
+    VerifyReport, Watch, look_for_damage, problem, refuse_unfinished, seems_root, verify_alone,
+    verify_partitions, verify_root_files,
 };
 use crate::types::TopicId;
 
@@ -68,6 +68,7 @@ pub(crate) fn verify_on(
     beside: Beside,
 ) -> Result<VerifyReport> {
     let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
+    refuse_unfinished(disk, dir)?;
     if !seems_root(disk, dir)? {
         return verify_alone(disk, dir, beside);
     }

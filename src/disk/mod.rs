@@ -18,6 +18,7 @@
 //! - (D5) A file is opened only when it is a regular file, and a link in its place is not followed.
 
 mod appender;
+mod copy;
 mod map;
 mod open_count;
 mod os;
@@ -198,7 +199,12 @@ impl Disk {
         match self {
             Self::Os(disk) => {
                 pause();
-                disk.open(path, access).map(File::Os)
+                let file = disk.open(path, access)?;
+                if access == Access::Write && file.is_shared()? {
+                    // Of a backup by hard links: the other name keeps what it has.
+                    return self.unshare(path, &File::Os(file));
+                }
+                Ok(File::Os(file))
             }
             #[cfg(any(test, feature = "__sim"))]
             Self::Sim(sim) => sim.open(path, access).map(File::Sim),

@@ -14,6 +14,7 @@
 //! | `ottla.next` | partition | ours: the segment prepared ahead |
 //! | `ottla.truncate` | partition | ours: a truncation that is under way |
 //! | `*.tmp` | any | a file being replaced |
+//! | `ottla.backup` | root, log alone | ours: the directory is a backup |
 //! | `.lock` `ottla.catalog` `ottla.marks` `ottla.root` | root | ours, but for the lock, which
 //! Kafka has too |
 //! | `topic-P` | root | a partition |
@@ -31,6 +32,8 @@ pub(crate) const CATALOG: &str = "ottla.catalog";
 pub(crate) const ROOT: &str = "ottla.root";
 /// The flushed marks of a root, or of a log alone.
 pub(crate) const MARKS: &str = "ottla.marks";
+/// Whether the directory is a backup, and a whole one.
+pub(crate) const BACKUP: &str = "ottla.backup";
 /// Space that is given up when a full disk would not take a mark.
 pub(crate) const BALLAST: &str = "ottla.ballast";
 /// A truncation that is under way.

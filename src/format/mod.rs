@@ -6,6 +6,7 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub(crate) mod backup_note;
 mod batch;
 pub(crate) mod checkpoint;
 mod compression;
@@ -28,6 +29,7 @@ pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
 
+pub(crate) use backup_note::{BackupNote, CopiedFile};
 #[cfg(test)]
 pub(crate) use batch::{Attributes, ProducerStamp};
 pub(crate) use batch::{

@@ -108,6 +108,13 @@ impl Epochs {
         self.unsaved = true;
     }
 
+    /// What the file of a copy says that ends at an offset.
+    pub(super) fn text_below(&self, end: Offset) -> String {
+        let below = self.entries.iter().filter(|entry| entry.start_offset < end);
+        let below: Vec<_> = below.copied().collect();
+        checkpoint::encode_epochs(&below)
+    }
+
     /// What the file is to say, where it says something else.
     fn to_save(&self) -> Option<String> {
         let encode = || checkpoint::encode_epochs(&self.entries);

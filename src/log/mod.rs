@@ -16,6 +16,7 @@
 
 mod append;
 mod at_rest;
+mod backup;
 mod batches;
 mod budget;
 mod checkpoints;
@@ -54,6 +55,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use at_rest::AtRest;
+pub(crate) use backup::{Backup, CopiedLog, Source, refuse_unfinished, run_id};
+pub use backup::{BackupOptions, BackupReport};
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use budget::Evict;
 pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};

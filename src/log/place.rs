@@ -15,6 +15,7 @@ use crate::format::{DirName, MarkKey, file_name};
 use crate::sync::{Signal, deadline};
 use crate::types::{PartitionId, Sabotage, TopicId};
 
+use super::backup::refuse_unfinished;
 use super::checkpoints::mark_alone;
 use super::outside::{RootSigns, look_until_it_counts, open_outside};
 use super::root::{RootFacts, keep_brokers_away};
@@ -47,6 +48,7 @@ pub(crate) fn open_alone_on(
         });
     }
     let (home, mark_key) = home_of(disk, dir)?;
+    refuse_unfinished(disk, &home)?;
     let marks_path = home.join(file_name::MARKS);
     let in_root = home != *dir;
     let (lock, marks) = match mode {
@@ -78,6 +80,27 @@ pub(crate) fn open_alone_on(
         OpenMode::Write => open::open(&host, source, config, mode)?,
         OpenMode::Read => open_outside(&host, &home, &source, &config)?,
     };
+    Ok(Log::kept(shared))
+}
+
+/// Opens a log in a directory of its own whose lock the caller has taken, whatever the directory
+/// says of itself. Everything is done in line.
+pub(super) fn open_locked(
+    disk: &Disk,
+    clock: &Clock,
+    dir: &Path,
+    config: LogConfig,
+    lock: Lock,
+) -> Result<Log> {
+    let marks = Marks::open(disk, &dir.join(file_name::MARKS))?;
+    let host = Host::new(disk.clone(), clock.clone(), marks, true);
+    let source = LogSource {
+        dir: dir.to_path_buf(),
+        mark_key: MarkKey::default(),
+        lock: Some(lock),
+        managed: false,
+    };
+    let shared = open::open(&host, source, config, OpenMode::Write)?;
     Ok(Log::kept(shared))
 }
 

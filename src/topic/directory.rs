@@ -58,6 +58,11 @@ impl TopicDirectory {
             .map(|topic| Topic::new(Arc::clone(topic)))
     }
 
+    /// What is behind a topic, internal ones included.
+    pub(crate) fn find_shared(&self, name: &str) -> Option<Arc<TopicShared>> {
+        self.topics.read().get(name).cloned()
+    }
+
     /// A topic, for a user.
     ///
     /// # Errors

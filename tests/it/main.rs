@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and has a clock of its own"
 )]
 
+mod backup;
 mod bad_input;
 mod codecs;
 mod compaction;

@@ -24,7 +24,8 @@ use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
 use crate::log::{
     Beside, Host, Marks, RepairReport, RootFacts, keep_brokers_away, metadata_files, partitions,
-    rename_whole, repair_alone, repair_log, seems_root, set_odd_aside, take_lock,
+    refuse_unfinished, rename_whole, repair_alone, repair_log, seems_root, set_odd_aside,
+    take_lock,
 };
 use crate::topic::PartitionDir;
 use crate::types::TopicName;
@@ -101,6 +102,7 @@ pub fn repair(dir: impl AsRef<Path>) -> Result<RepairReport> {
 /// The same on any disk and clock.
 pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
     let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
+    refuse_unfinished(disk, dir)?;
     if !seems_root(disk, dir)? {
         return repair_alone(disk, clock, dir);
     }

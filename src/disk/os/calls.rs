@@ -55,6 +55,53 @@ pub(super) fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// `copy_file_range` from the front of one file to the front of another, as far as the system does
+/// it: not at all across some file systems.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std copies whole files alone")]
+pub(super) fn copy_range(from: &File, to: &File, len: u64) -> io::Result<u64> {
+    let (mut done, mut read_at, mut write_at) = (0_u64, 0, 0);
+    while done < len {
+        let wanted = usize::try_from(len.saturating_sub(done))
+            .unwrap_or(usize::MAX)
+            .min(1 << 30);
+        // SAFETY: both descriptors are open for the length of the borrows, and the two places are
+        // locals that outlive the call.
+        let copied = unsafe {
+            libc::copy_file_range(
+                from.as_raw_fd(),
+                &raw mut read_at,
+                to.as_raw_fd(),
+                &raw mut write_at,
+                wanted,
+                0,
+            )
+        };
+        match u64::try_from(copied) {
+            Ok(0) => break,
+            Ok(copied) => done = done.saturating_add(copied),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    Some(libc::ENOSPC | libc::EDQUOT | libc::EIO) => return Err(error),
+                    _ => break,
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+pub(super) fn copy_range(_: &File, _: &File, _: u64) -> io::Result<u64> {
+    Ok(0)
+}
+
 /// Where the next stretch behind `from` ends that is no hole and no space that was reserved and
 /// never written, by `lseek` with `SEEK_DATA` and `SEEK_HOLE`; the end of the file where the file
 /// system cannot tell. `None` when there is no more.

@@ -11,7 +11,7 @@ mod tests;
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::open_count::{OpenCount, Opened};
 use super::{Access, Entry, EntryKind, FileId, LiesOn, advance};
@@ -161,6 +161,24 @@ impl OsDisk {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        for there in path.ancestors() {
+            match fs::canonicalize(there) {
+                Ok(real) => {
+                    let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+                    return Ok(real.join(rest));
+                }
+                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(path.to_path_buf())
+    }
+
+    pub(super) fn hard_link(&self, there: &Path, new: &Path) -> io::Result<()> {
+        fs::hard_link(there, new)
     }
 
     pub(super) fn file_len(&self, path: &Path) -> io::Result<u64> {
@@ -324,6 +342,28 @@ impl OsFile {
 
     pub(super) fn id(&self) -> io::Result<FileId> {
         id_of(&self.file.metadata()?)
+    }
+
+    /// Whether the file has another name besides.
+    #[cfg(unix)]
+    pub(super) fn is_shared(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        Ok(self.file.metadata()?.nlink() > 1)
+    }
+
+    #[cfg(not(unix))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the same call as where it can fail"
+    )]
+    pub(super) fn is_shared(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Has the system copy the first `len` bytes of another file into this one, which is empty:
+    /// blocks are shared where the file system can. Gives how many were copied, which may be less.
+    pub(super) fn copy_from(&self, other: &Self, len: u64) -> io::Result<u64> {
+        calls::copy_range(&other.file, &self.file, len)
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {

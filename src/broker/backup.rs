@@ -1,0 +1,315 @@
+//! A copy of a whole root beside everything that goes on in it.
+//!
+//! Knows nothing about how a log is copied. The order in which things are copied:
+//!
+//! 1. What groups have committed comes first, records later: so no commit is past the records of
+//!    its partition. Where a log was truncated in between, opening the copy sets commits back, as
+//!    after a crash.
+//! 2. The catalog comes in between: it has every topic that the commits speak of, but for those
+//!    that were deleted. A topic that is deleted while it is copied makes the copy take the catalog
+//!    again, and what is copied already stays copied.
+//! 3. What Kafka left in the root (its metadata, what is known of producers) does not change while
+//!    the root is open.
+//! 4. The copy is opened and closed once: that sets right what (1) leaves, drops topics that are
+//!    half deleted, and writes what a Kafka broker looks for.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::disk::EntryKind;
+use crate::error::{Error, IoContext, Result};
+use crate::format::{DirName, MarkKey, RootFile, file_name, properties, uuid};
+use crate::log::{
+    Backup, BackupOptions, BackupReport, CopiedLog, Host, Source, keep_brokers_away, run_id,
+};
+use crate::topic::{PartitionDir, TopicShared};
+use crate::types::PartitionId;
+
+use super::Broker;
+use super::catalog::Catalog;
+use super::core::Core;
+use super::offsets::OFFSETS_TOPIC;
+use super::open::open_copy;
+use super::state::CatalogState;
+
+/// How often the catalog is taken again because a topic was deleted meanwhile.
+const TRIES: u32 = 20;
+
+/// What Kafka and we keep in a root beside the topics, that says what was at its last rest.
+const ROOT_FILES: [&str; 7] = [
+    file_name::ROOT,
+    file_name::BOOTSTRAP,
+    file_name::PRODUCERS,
+    file_name::RECOVERY_POINTS,
+    file_name::HIGH_WATERMARKS,
+    file_name::LOG_STARTS,
+    file_name::CLEANED,
+];
+
+/// The logs that were copied.
+type Copied = Vec<(MarkKey, String, CopiedLog)>;
+
+impl Broker {
+    /// Copies all topics and groups into a directory that is then a closed root of its own:
+    /// [`Broker::open`] opens it, and a Kafka broker starts on it. Everything goes on meanwhile:
+    /// appends, commits, retention, compaction.
+    ///
+    /// Of every partition the copy holds what readers saw at some moment during the call, from its
+    /// start to an end, whole batches; and of every group the positions that it had committed at
+    /// some moment before, so that none is past the records. The copy is synced before this
+    /// returns.
+    ///
+    /// The directory must be missing, empty, or an earlier backup of this root: then only what is
+    /// new is copied, and what was forgotten, compacted or deleted since leaves the copy as well.
+    /// (So a backup from which records were lost by mistake must be kept under another name before
+    /// the next one.) What was appended to a backup that somebody opened is overwritten by the
+    /// next.
+    ///
+    /// A backup that is interrupted, in whatever way, is never taken for a whole one: opening it
+    /// answers [`Error::Unsupported`], a Kafka broker refuses to start on it, and the next backup
+    /// into the same place finishes it. Copying the files of an open root by other means, with hard
+    /// links (`cp -al`) above all, makes no backup: see `docs/recipes.md`.
+    ///
+    /// A broker that was [opened for reading](Self::open_read_only) can be backed up too, beside
+    /// the process that writes it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Unsupported`]: the directory holds something else, or lies inside of this root or
+    ///   of another; or the root is open for reading and a Kafka broker has used it since.
+    /// - [`Error::Locked`]: somebody has the directory open.
+    /// - [`Error::NoSpace`], [`Error::Io`]: the backup is not finished.
+    /// - [`Error::Corrupt`]: something to be copied is damaged; the backup is not finished.
+    /// - [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let topic = broker.create_topic("flights", TopicConfig::default())?;
+    /// topic.append("OT 17")?;
+    /// let report = broker.backup(scratch.path().join("backup"))?;
+    /// assert_eq!(report.partitions, 1);
+    ///
+    /// let copy = Broker::open(scratch.path().join("backup"))?;
+    /// assert_eq!(copy.topic("flights")?.partition(0)?.end_offset(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_with(dest, BackupOptions::default())
+    }
+
+    /// The same, made as the options say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::backup`].
+    pub fn backup_with(
+        &self,
+        dest: impl AsRef<Path>,
+        options: BackupOptions,
+    ) -> Result<BackupReport> {
+        self.core.back_up(dest.as_ref(), options)
+    }
+}
+
+impl Core {
+    fn back_up(&self, dest: &Path, options: BackupOptions) -> Result<BackupReport> {
+        let root = &self.root;
+        root.check_open()?;
+        if root.host.marks.are_distrusted() {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "a Kafka broker has used {} since: open it with Broker::open once, which takes \
+                     over what the broker left",
+                    root.path.display(),
+                ),
+            });
+        }
+        let source = Source {
+            disk: &root.host.disk,
+            clock: &root.host.clock,
+            dir: &root.path,
+            name: self.identity()?,
+            run: run_id(),
+        };
+        let mut backup = Backup::begin(source, dest, options)?;
+        keep_brokers_away(&backup.disk, &backup.dest)?;
+        let copied = self.copy_topics(&mut backup)?;
+        self.copy_metadata(&backup)?;
+        root.check_open()?;
+        self.settle_copy(&mut backup, &copied)?;
+        backup.finish()
+    }
+
+    /// What tells the root from every other one.
+    fn identity(&self) -> Result<String> {
+        let path = self.root.path.join(file_name::ROOT);
+        let disk = &self.root.host.disk;
+        let bytes = disk
+            .read_small(&path, properties::SIZE_MAX)
+            .at(&path, "read")?;
+        let own = RootFile::decode(&bytes.unwrap_or_default());
+        let identity = own
+            .map_err(|reason| Error::corrupt(&path, 0, reason))?
+            .identity;
+        let directory = identity.directory_id.unwrap_or_default();
+        Ok(format!(
+            "cluster {} directory {}",
+            identity.cluster_id,
+            uuid::encode(directory)
+        ))
+    }
+
+    /// Copies the catalog and all logs (1), (2).
+    fn copy_topics(&self, backup: &mut Backup) -> Result<Copied> {
+        for tried in 0.. {
+            backup.start_over(BackupReport::default());
+            // The last time nobody can delete one.
+            let held = (tried >= TRIES).then(|| self.root.catalog.lock());
+            match self.copy_topics_once(backup, held.as_deref()) {
+                Err(Error::UnknownTopic { .. } | Error::Closed) if tried < TRIES => {
+                    self.root.check_open()?;
+                }
+                copied => return copied,
+            }
+        }
+        Err(Error::Closed)
+    }
+
+    fn copy_topics_once(&self, backup: &mut Backup, held: Option<&Catalog>) -> Result<Copied> {
+        let root = &self.root;
+        let mut copied = Copied::new();
+        if let Some(offsets) = root.directory.find_shared(OFFSETS_TOPIC) {
+            copy_topic(&offsets, offsets.partition_count(), backup, &mut copied)?;
+        }
+        let state: CatalogState = match held {
+            Some(catalog) => catalog.state().clone(),
+            None => root.catalog.lock().state().clone(),
+        };
+        for entry in state.topics() {
+            let name = entry.name.as_str();
+            if name == OFFSETS_TOPIC {
+                continue;
+            }
+            let topic = root.directory.find_shared(name);
+            let Some(topic) = topic.filter(|topic| topic.id() == entry.id) else {
+                let name = entry.name.to_string();
+                return Err(Error::UnknownTopic { name });
+            };
+            copy_topic(&topic, entry.partitions, backup, &mut copied)?;
+        }
+        remove_others(backup, &copied)?;
+        for name in ROOT_FILES {
+            backup.copy_small(&root.path.join(name), &backup.dest.join(name))?;
+        }
+        let marks = backup.new_marks()?;
+        for (key, _, log) in &copied {
+            marks.write_both(log.mark(*key), root.host.clock.instant())?;
+        }
+        let (disk, clock) = (backup.disk.clone(), root.host.clock.clone());
+        let host = Host::new(disk, clock, marks, true);
+        Catalog::rebuild(&host, &backup.dest, state)?;
+        Ok(copied)
+    }
+
+    /// Copies Kafka's metadata log (3).
+    fn copy_metadata(&self, backup: &Backup) -> Result<()> {
+        let disk = &backup.disk;
+        let from = self.root.path.join(file_name::CLUSTER_METADATA);
+        let to = backup.dest.join(file_name::CLUSTER_METADATA);
+        let mut kept = BTreeSet::new();
+        if disk.exists(&from).at(&from, "access")? {
+            disk.create_dir(&to).at(&to, "create the directory")?;
+            for entry in disk.list(&from).at(&from, "list")? {
+                if entry.kind == EntryKind::File {
+                    backup.copy_small(&from.join(&entry.name), &to.join(&entry.name))?;
+                    kept.insert(entry.name);
+                }
+            }
+        } else if !disk.exists(&to).at(&to, "access")? {
+            return disk.sync_dir(&backup.dest).at(&backup.dest, "sync");
+        }
+        for entry in disk.list(&to).at(&to, "list")? {
+            let path = to.join(&entry.name);
+            if entry.kind == EntryKind::File && !kept.contains(&entry.name) {
+                disk.remove_file(&path).at(&path, "remove")?;
+            }
+        }
+        disk.sync_dir(&to).at(&to, "sync")?;
+        disk.sync_dir(&backup.dest).at(&backup.dest, "sync")
+    }
+
+    /// Opens the copy, sees that it is what was copied, and closes it (4).
+    fn settle_copy(&self, backup: &mut Backup, copied: &Copied) -> Result<()> {
+        let config = self
+            .root
+            .config
+            .clone()
+            .manual_upkeep(true)
+            .max_total_bytes(None);
+        let lock = backup.take_lock()?;
+        let (disk, clock) = (backup.disk.clone(), self.root.host.clock.clone());
+        let copy = open_copy(disk, clock, &backup.dest, config, lock)?;
+        for (key, name, log) in copied.iter().filter(|(_, name, _)| name != OFFSETS_TOPIC) {
+            let topic = copy.root.directory.find_shared(name);
+            let topic = topic.ok_or_else(|| Error::UnknownTopic { name: name.clone() })?;
+            log.check(topic.log(key.partition)?)?;
+        }
+        copy.close()
+    }
+}
+
+/// Copies the partitions of a topic: of a topic that makes them when they are needed, those that
+/// are there.
+fn copy_topic(
+    topic: &TopicShared,
+    partitions: u32,
+    backup: &mut Backup,
+    copied: &mut Copied,
+) -> Result<()> {
+    let name = topic.name().as_str();
+    for partition in 0..partitions {
+        if topic.is_sparse() && !topic.dir(partition).exists(&backup.disk)? {
+            continue;
+        }
+        let log = copy_partition(topic, partition, backup)?;
+        let key = MarkKey {
+            topic: topic.id(),
+            partition,
+        };
+        copied.push((key, name.to_owned(), log));
+    }
+    Ok(())
+}
+
+fn copy_partition(
+    topic: &TopicShared,
+    partition: PartitionId,
+    backup: &mut Backup,
+) -> Result<CopiedLog> {
+    let dir = file_name::partition_dir(topic.name().as_str(), partition);
+    let to = backup.dest.join(dir);
+    topic.check_alive()?;
+    let copied = topic.log(partition)?.back_up(&to, backup);
+    // The files of a topic that is being deleted go one by one.
+    copied.map_err(|error| topic.check_alive().err().unwrap_or(error))
+}
+
+/// Removes the partitions of an earlier backup that the root does not have any more.
+fn remove_others(backup: &Backup, copied: &Copied) -> Result<()> {
+    let (disk, dest) = (&backup.disk, &backup.dest);
+    let dirs = copied.iter();
+    let dirs = dirs.map(|(key, name, _)| file_name::partition_dir(name, key.partition));
+    let dirs: BTreeSet<_> = dirs.collect();
+    for entry in disk.list(dest).at(dest, "list")? {
+        let is_partition = matches!(DirName::parse(&entry.name), DirName::Partition { .. });
+        if entry.kind == EntryKind::Dir && is_partition && !dirs.contains(&entry.name) {
+            PartitionDir::remove(disk, &dest.join(&entry.name))?;
+        }
+    }
+    disk.sync_dir(dest).at(dest, "sync")
+}

@@ -1,0 +1,262 @@
+//! The copy of one log: its segments up to what readers see, and the small files beside them.
+//!
+//! Knows nothing about where the copy goes.
+//!
+//! 1. Nothing is locked for the most part: what was removed, replaced or cut meanwhile makes the
+//!    copy begin again, which copies only what differs. After a few times it keeps retention,
+//!    truncation and the swap of compaction waiting.
+//! 2. Every batch that is copied was checked by its checksum in the source. So the mark of the copy
+//!    lies at its end: a crash between then and its opening cuts nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{EntryKind, FileId};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, checkpoint, file_name};
+use crate::segment::{Segment, SparseIndex};
+use crate::types::{Offset, Position};
+
+use super::super::truncate::remove_if_there;
+use super::super::view::View;
+use super::super::{Log, Shared, replace_if_other};
+use super::Backup;
+
+/// How often a copy begins again before it keeps others waiting.
+const TRIES: u32 = 3;
+
+/// How often one begins again that cannot keep anybody waiting, for another process writes the log.
+const TRIES_OUTSIDE: u32 = 30;
+
+/// What the copy of a log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopiedLog {
+    start: Offset,
+    /// Every record below it is there.
+    end: Offset,
+    segment_base: Offset,
+    /// The end of the last batch in that segment.
+    position: Position,
+    cleaned: Offset,
+}
+
+impl CopiedLog {
+    /// The mark of the copy.
+    pub(crate) fn mark(&self, key: MarkKey) -> Mark {
+        Mark {
+            key,
+            flushed_offset: self.end,
+            position: self.position,
+            segment_base: self.segment_base,
+            log_start_offset: self.start,
+            cleaned_offset: self.cleaned,
+            ..Mark::default()
+        }
+    }
+
+    /// Whether the copy, opened, is what was copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] with the directory where it is not: something wrote there meanwhile.
+    pub(crate) fn check(&self, copy: &Log) -> Result<()> {
+        let found = (copy.start_offset(), copy.end_offset());
+        if found == (self.start, self.end) {
+            return Ok(());
+        }
+        let what = format!(
+            "it has offsets {} to {}, and {} to {} were copied",
+            found.0, found.1, self.start, self.end,
+        );
+        let other = std::io::Error::other(what);
+        Err(Error::io(
+            &copy.shared.dir,
+            "read what was copied to",
+            other,
+        ))
+    }
+}
+
+/// What tells that another process changed the files of a log.
+#[derive(PartialEq, Eq)]
+struct Signs {
+    epochs: Option<Vec<u8>>,
+    files: Vec<Option<FileId>>,
+}
+
+impl Log {
+    /// Copies what readers see of the log into a directory.
+    pub(crate) fn back_up(&self, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
+        self.here()?.back_up(to, backup)
+    }
+}
+
+impl Shared {
+    /// Copies what readers see into a directory, durably but for the names in it (1).
+    pub(super) fn back_up(&self, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
+        let disk = &self.host.disk;
+        disk.create_dir(to).at(to, "create the directory")?;
+        for tried in 0.. {
+            let _others_wait = (tried >= TRIES).then(|| self.layout.lock());
+            self.life.can_read()?;
+            let view = self.view();
+            let signs = self.signs(&view);
+            let report = backup.report.clone();
+            let copied = self.copy_view(&view, to, backup);
+            let changed = self.is_changed_since(&view) || self.signs(&view) != signs;
+            match copied {
+                Ok(copied) if !changed => return Ok(copied),
+                Err(error) if !changed || tried >= TRIES_OUTSIDE => self.doubt(error, false)?,
+                Ok(_) if tried >= TRIES_OUTSIDE => break,
+                _ => {}
+            }
+            backup.start_over(report);
+        }
+        let busy = std::io::Error::other("another process changed it all the time");
+        Err(Error::io(&self.dir, "copy", busy))
+    }
+
+    /// What another process would change; of a log that is written here, nothing.
+    fn signs(&self, view: &View) -> Option<Signs> {
+        let disk = &self.host.disk;
+        self.life.is_read_only().then(|| {
+            let path = self.dir.join(file_name::LEADER_EPOCHS);
+            let paths = view.segments.iter().map(|segment| segment.log_path());
+            Signs {
+                epochs: disk.read_small(&path, checkpoint::SIZE_MAX).ok().flatten(),
+                files: paths.map(|path| disk.file_id(&path).ok()).collect(),
+            }
+        })
+    }
+
+    fn copy_view(&self, view: &View, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
+        // In this order: the start never passes what readers see.
+        let start = self.start_offset();
+        let limit = self.high_watermark();
+        let first = view
+            .segments
+            .first()
+            .map_or(start, |segment| segment.base_offset());
+        let mut copied = CopiedLog {
+            start,
+            end: first,
+            segment_base: first,
+            position: Position::ZERO,
+            cleaned: 0,
+        };
+        let mut bases = BTreeSet::new();
+        for (at, segment) in view.segments.iter().enumerate() {
+            let base = segment.base_offset();
+            if base > limit {
+                break;
+            }
+            bases.insert(base);
+            let is_last = at.saturating_add(1) == view.segments.len();
+            let done = !is_last && segment.next_offset() <= limit;
+            (copied.position, copied.end) =
+                self.copy_segment(segment, limit, to, (done, backup))?;
+            copied.segment_base = base;
+            backup.report.segments += 1;
+            backup.report.bytes += copied.position.0;
+        }
+        copied.end = copied.end.max(start);
+        copied.cleaned = self.turn.lock().mark.cleaned_offset.min(copied.end);
+        self.copy_rest(copied.end, &bases, to, backup)?;
+        backup.report.partitions += 1;
+        Ok(copied)
+    }
+
+    /// Copies the batches of a segment that lie below an offset, and its indexes where it is
+    /// `done`: full, and seen by readers whole. Gives where the batches end.
+    fn copy_segment(
+        &self,
+        segment: &Arc<Segment>,
+        limit: Offset,
+        to: &Path,
+        (done, backup): (bool, &mut Backup),
+    ) -> Result<(Position, Offset)> {
+        let (disk, files) = (&self.host.disk, &self.host.files);
+        let base = segment.base_offset();
+        let (from, into) = (segment.log_path(), to.join(file_name::log(base)));
+        let whole = (segment.end(), segment.next_offset());
+        if done && let Some(known) = backup.is_there(&from, whole.0.0, &into)? {
+            let name = backup.name_of(&into);
+            backup.note.files.insert(name, known);
+            return Ok(whole);
+        }
+        let mut end = (Position::ZERO, base);
+        self.find_below(segment, base..limit, |_, raw| {
+            end = (raw.end(), raw.header.next_offset());
+            Ok(None::<()>)
+        })?;
+        if done {
+            // Compaction may have dropped the records behind the last batch.
+            end.1 = whole.1;
+        }
+        files.make_room();
+        let file = segment.file(disk, files)?;
+        backup.copy_segment((&from, &file), end.0.0, &into, done)?;
+        for name in file_name::of_segment(base).into_iter().skip(1) {
+            remove_if_there(disk, &to.join(name))?;
+        }
+        if done {
+            let (offsets, times) = segment.with_index(disk, files, SparseIndex::encode)?;
+            replace_if_other(disk, &to.join(file_name::index(base)), &offsets)?;
+            replace_if_other(disk, &to.join(file_name::time_index(base)), &times)?;
+        }
+        Ok(end)
+    }
+
+    /// Copies the epochs and what a broker keeps beside its segments, and removes what belongs to
+    /// no segment of the copy.
+    fn copy_rest(
+        &self,
+        end: Offset,
+        bases: &BTreeSet<Offset>,
+        to: &Path,
+        backup: &Backup,
+    ) -> Result<()> {
+        let disk = &self.host.disk;
+        let epochs = self.epochs.read().text_below(end);
+        replace_if_other(disk, &to.join(file_name::LEADER_EPOCHS), epochs.as_bytes())?;
+        if self.managed {
+            let name = file_name::PARTITION_METADATA;
+            backup.copy_small(&self.dir.join(name), &to.join(name))?;
+        }
+        let of_producers = |name: &str| match FileName::parse(name) {
+            FileName::Segment {
+                base,
+                kind,
+                stage: Stage::Live,
+            } => match kind {
+                FileKind::TxnIndex => bases.contains(&base),
+                FileKind::Snapshot => base <= end,
+                _ => false,
+            },
+            _ => false,
+        };
+        let mut kept = BTreeSet::new();
+        for entry in disk.list(&self.dir).at(&self.dir, "list")? {
+            if entry.kind == EntryKind::File && of_producers(&entry.name) {
+                backup.copy_small(&self.dir.join(&entry.name), &to.join(&entry.name))?;
+                kept.insert(entry.name);
+            }
+        }
+        for entry in disk.list(to).at(to, "list")? {
+            let stays = match FileName::parse(&entry.name) {
+                FileName::Segment { base, kind, stage } => match kind {
+                    _ if stage != Stage::Live => false,
+                    FileKind::TxnIndex | FileKind::Snapshot => kept.contains(&entry.name),
+                    _ => bases.contains(&base),
+                },
+                FileName::NextSegment | FileName::Temporary => false,
+                _ => entry.name != file_name::TRUNCATE,
+            };
+            if !stays && entry.kind == EntryKind::File {
+                remove_if_there(disk, &to.join(&entry.name))?;
+            }
+        }
+        disk.sync_dir(to).at(to, "sync")
+    }
+}

@@ -1,0 +1,464 @@
+//! Backups: a directory that a copy goes to, and what it says of itself meanwhile.
+//!
+//! Knows nothing about topics; how one log is copied stands in `copy.rs`.
+//!
+//! 1. Before anything in the directory is changed, `ottla.backup` says, durably, that it is not
+//!    whole; afterwards, when everything is durable, that it is. Nobody opens what is not whole.
+//! 2. The copy is what a crash would have left, but for its marks, which are written for it. It is
+//!    opened and closed once, so that it is as a closed directory is.
+//! 3. The lock of the directory is held from the first change on until the copy is closed.
+
+mod copy;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::disk::{Disk, File, Lock};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{BackupNote, CopiedFile, MarkKey, backup_note, file_name, uuid};
+use crate::types::Timestamp;
+
+use super::place::{self, make_dir, take_lock};
+use super::{Log, Marks};
+
+pub(crate) use copy::CopiedLog;
+
+/// The largest small file that is copied, in bytes.
+const SMALL_BYTES_MAX: usize = 1 << 30;
+
+/// A file that was written so shortly before it is copied may be written again without its time
+/// saying so.
+const RACY: Duration = Duration::from_secs(2);
+
+/// What may be in a directory that holds nothing: the root of a file system, and what a run that
+/// was interrupted at its start leaves.
+const NOTHING: [&str; 3] = ["lost+found", file_name::LOCK, "ottla.backup.tmp"];
+
+/// How a backup is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupOptions {
+    /// Whether segments that are appended to no more become second names of the same files.
+    pub hard_links: bool,
+}
+
+impl BackupOptions {
+    /// Sets whether segments that are appended to no more become second names (hard links) of the
+    /// same files, which takes no space and no time. Ottla copies such a file before it cuts or
+    /// writes it. Other programs do not: do not start a Kafka broker on either directory while both
+    /// are there, and keep in mind that damage to the one file is damage to both. Where the file
+    /// system has no hard links, or the two directories are on different ones, files are copied.
+    #[must_use]
+    pub fn hard_links(mut self, yes: bool) -> Self {
+        self.hard_links = yes;
+        self
+    }
+}
+
+/// What a backup did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The partitions in the backup.
+    pub partitions: u64,
+    /// The segments in the backup.
+    pub segments: u64,
+    /// The bytes of records in the backup.
+    pub bytes: u64,
+    /// The segments of which something was copied; the others were there already.
+    pub segments_copied: u64,
+    /// The bytes of records that were copied: what is new.
+    pub bytes_copied: u64,
+    /// The segments that became hard links.
+    pub segments_linked: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A backup that is being made.
+pub(crate) struct Backup {
+    pub(crate) disk: Disk,
+    clock: Clock,
+    pub(crate) dest: PathBuf,
+    options: BackupOptions,
+    note: BackupNote,
+    /// What the run before this one copied.
+    known: BTreeMap<String, CopiedFile>,
+    pub(crate) report: BackupReport,
+    began: Instant,
+    began_at: Timestamp,
+    lock: Option<Lock>,
+}
+
+/// What a backup is made of.
+pub(crate) struct Source<'a> {
+    pub(crate) disk: &'a Disk,
+    pub(crate) clock: &'a Clock,
+    /// The directory.
+    pub(crate) dir: &'a Path,
+    /// What tells it from all others.
+    pub(crate) name: String,
+    /// Tells this run from others.
+    pub(crate) run: uuid::Uuid,
+}
+
+impl Backup {
+    /// Looks whether a backup may go into a directory, makes it, locks it, and says that it is not
+    /// whole.
+    pub(crate) fn begin(source: Source<'_>, dest: &Path, options: BackupOptions) -> Result<Self> {
+        let (disk, clock) = (source.disk.clone(), source.clock.clone());
+        let dest = disk.absolute(dest).at(dest, "resolve the path of")?;
+        check_outside(&disk, source.dir, &dest)?;
+        read_dest(&disk, &dest, &source.name)?;
+        make_dir(&disk, &dest)?;
+        let lock = Some(take_lock(&disk, &dest, Duration::ZERO)?);
+        let known = read_dest(&disk, &dest, &source.name)?.unwrap_or_default();
+        let note = BackupNote {
+            whole: false,
+            id: source.run,
+            source: source.name,
+            files: known.files.clone(),
+        };
+        let mut backup = Self {
+            began: clock.instant(),
+            began_at: clock.now(),
+            known: known.files,
+            report: BackupReport::default(),
+            disk,
+            clock,
+            dest,
+            options,
+            note,
+            lock,
+        };
+        backup.write_note()?;
+        backup.note.files.clear();
+        Ok(backup)
+    }
+
+    fn write_note(&self) -> Result<()> {
+        let path = self.dest.join(file_name::BACKUP);
+        let text = self.note.encode();
+        self.disk.replace(&path, text.as_bytes()).at(&path, "write")
+    }
+
+    /// What is copied from now on stands for what was copied since `before`, of which only how much
+    /// was written still counts.
+    pub(crate) fn start_over(&mut self, before: BackupReport) {
+        self.report = BackupReport {
+            segments_copied: self.report.segments_copied,
+            bytes_copied: self.report.bytes_copied,
+            segments_linked: self.report.segments_linked,
+            ..before
+        };
+    }
+
+    /// Makes a small file of the copy what it is in the source, durably, or removes it.
+    pub(crate) fn copy_small(&self, from: &Path, to: &Path) -> Result<()> {
+        let bytes = self
+            .disk
+            .read_small(from, SMALL_BYTES_MAX)
+            .at(from, "read")?;
+        match bytes {
+            Some(bytes) => super::replace_if_other(&self.disk, to, &bytes),
+            None => super::truncate::remove_if_there(&self.disk, to).map(drop),
+        }
+    }
+
+    /// The marks of the copy, with none in them.
+    pub(crate) fn new_marks(&self) -> Result<Marks> {
+        let path = self.dest.join(file_name::MARKS);
+        super::truncate::remove_if_there(&self.disk, &path)?;
+        Marks::open(&self.disk, &path)
+    }
+
+    /// The lock of the copy, for whoever opens it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] where it was taken already, which is a bug.
+    pub(crate) fn take_lock(&mut self) -> Result<Lock> {
+        debug_assert!(self.lock.is_some(), "the copy is opened twice");
+        match self.lock.take() {
+            Some(lock) => Ok(lock),
+            None => take_lock(&self.disk, &self.dest, Duration::ZERO),
+        }
+    }
+
+    /// Says, durably, that the copy, which was opened and closed, is whole.
+    pub(crate) fn finish(mut self) -> Result<BackupReport> {
+        // Given up by whoever closed it: another run may have begun since.
+        let _lock = take_lock(&self.disk, &self.dest, Duration::ZERO)?;
+        if read_note(&self.disk, &self.dest)?.map(|note| note.id) != Some(self.note.id) {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "another backup into {} began meanwhile",
+                    self.dest.display()
+                ),
+            });
+        }
+        self.note.whole = true;
+        self.write_note()?;
+        let report = &mut self.report;
+        // What was copied twice, because it was changed meanwhile, counts once.
+        report.segments_copied = report.segments_copied.min(report.segments);
+        report.segments_linked = report.segments_linked.min(report.segments);
+        report.bytes_copied = report.bytes_copied.min(report.bytes);
+        let now = self.clock.instant();
+        self.report.elapsed = now.saturating_duration_since(self.began);
+        Ok(self.report)
+    }
+
+    /// What a path in the copy is called in the note.
+    fn name_of(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.dest).unwrap_or(path);
+        let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+        parts.join("/")
+    }
+
+    /// Whether the copy of a file that is not written any more is there already, by what is known
+    /// of the two.
+    fn is_there(&self, from: &Path, len: u64, to: &Path) -> Result<Option<CopiedFile>> {
+        let Some(known) = self.known.get(&self.name_of(to)).filter(|it| it.len == len) else {
+            return Ok(None);
+        };
+        let same_source = self.disk.file_id(from).at(from, "access")?.parts() == known.source
+            && self.disk.modified(from).at(from, "access")?.as_millis() == known.modified;
+        let copy = || -> std::io::Result<bool> {
+            let modified = self.disk.modified(to)?.as_millis();
+            Ok(modified == known.modified && self.disk.file_len(to)? == len)
+        };
+        Ok(Some(*known).filter(|_| same_source && copy().unwrap_or(false)))
+    }
+
+    /// Copies the front of a file that is not written any more, or of one that is.
+    fn copy_segment(
+        &mut self,
+        from: (&Path, &File),
+        len: u64,
+        to: &Path,
+        done: bool,
+    ) -> Result<()> {
+        let (path, file) = from;
+        let modified = self.disk.modified(path).at(path, "access")?;
+        let id = file.id().at(path, "access")?;
+        let linked = done && self.options.hard_links && self.link(path, id.parts(), to)?;
+        let copied = if linked {
+            0
+        } else {
+            let copied = self.disk.copy_front(file, len, to);
+            copied.at(to, "copy a segment to")?
+        };
+        self.report.segments_copied += u64::from(copied > 0);
+        self.report.bytes_copied += copied;
+        self.report.segments_linked += u64::from(linked);
+        if !done {
+            return Ok(());
+        }
+        if !linked {
+            // Retention may go by it, and the next run does.
+            self.disk
+                .set_modified(to, modified)
+                .at(to, "set the time of")?;
+        }
+        let settled = modified.plus(RACY) <= self.began_at;
+        if settled {
+            let source = id.parts();
+            let modified = modified.as_millis();
+            let copied = CopiedFile {
+                len,
+                source,
+                modified,
+            };
+            self.note.files.insert(self.name_of(to), copied);
+        }
+        Ok(())
+    }
+
+    /// Makes the copy a second name of the source; false where that cannot be.
+    fn link(&self, from: &Path, source: (u64, u64, i64), to: &Path) -> Result<bool> {
+        match self.disk.file_id(to) {
+            Ok(there) if there.parts() == source => return Ok(true),
+            Ok(_) => self.disk.remove_file(to).at(to, "remove")?,
+            Err(_) => {}
+        }
+        Ok(self.disk.hard_link(from, to).is_ok()
+            && self.disk.file_id(to).is_ok_and(|new| new.parts() == source))
+    }
+}
+
+/// Refuses a place inside of what is copied, and inside of any other root: to a broker, and to
+/// retention, it would be a part of that.
+fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
+    let real = |path: &Path| disk.real_path(path).at(path, "resolve the path of");
+    let (source, dest) = (real(source)?, real(dest)?);
+    let refused = |root: &Path| Error::Unsupported {
+        what: format!(
+            "a backup into {}, which is inside of {}: choose a directory outside of it",
+            dest.display(),
+            root.display(),
+        ),
+    };
+    if dest.starts_with(&source) {
+        return Err(refused(&source));
+    }
+    for above in dest.ancestors().skip(1) {
+        if place::is_root(disk, above)? {
+            return Err(refused(above));
+        }
+    }
+    Ok(())
+}
+
+/// What the place of a backup says; `None` where there is nothing yet.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] where something else is there.
+fn read_dest(disk: &Disk, dest: &Path, source: &str) -> Result<Option<BackupNote>> {
+    if !disk.exists(dest).at(dest, "access")? {
+        return Ok(None);
+    }
+    let there = disk.list(dest).at(dest, "list")?;
+    match read_note(disk, dest)? {
+        Some(note) if note.source == source => Ok(Some(note)),
+        Some(note) => Err(Error::Unsupported {
+            what: format!(
+                "{} holds a backup of another directory ({}): choose a directory for each",
+                dest.display(),
+                note.source,
+            ),
+        }),
+        None => {
+            let other = there
+                .iter()
+                .find(|entry| !NOTHING.contains(&entry.name.as_str()));
+            other.map_or(Ok(None), |other| {
+                Err(Error::Unsupported {
+                    what: format!(
+                        "a backup into {}, which is not empty (it holds {}) and no backup: choose \
+                         an empty directory, or one that is not there",
+                        dest.display(),
+                        other.name,
+                    ),
+                })
+            })
+        }
+    }
+}
+
+fn read_note(disk: &Disk, dest: &Path) -> Result<Option<BackupNote>> {
+    let path = dest.join(file_name::BACKUP);
+    let bytes = disk
+        .read_small(&path, backup_note::SIZE_MAX)
+        .at(&path, "read")?;
+    let note = bytes.map(|bytes| BackupNote::decode(&bytes)).transpose();
+    note.map_err(|reason| Error::corrupt(&path, 0, reason))
+}
+
+/// Refuses a directory that is a backup which was not finished (1).
+pub(crate) fn refuse_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
+    let path = dir.join(file_name::BACKUP);
+    if !disk.exists(&path).at(&path, "access")? {
+        return Ok(());
+    }
+    match read_note(disk, dir)? {
+        Some(note) if !note.whole => Err(Error::Unsupported {
+            what: format!(
+                "{} is a backup that was not finished: make it again, into the same place",
+                dir.display(),
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl Log {
+    /// Copies the log, as readers see it at one moment, into a directory that is then a closed log
+    /// of its own: [`Log::open`] opens it. Appends and reads go on meanwhile.
+    ///
+    /// The directory must be missing, empty, or an earlier backup of the log in the same place:
+    /// then only what is new is copied, and what has been forgotten or compacted since is in the
+    /// copy as well. A backup that was interrupted is not opened by anybody; making it again into
+    /// the same place finishes it. What the copy of a bit of damage would be is not made: damage is
+    /// an error. [`Broker::backup`](crate::Broker::backup) copies all topics and groups.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Unsupported`]: the directory holds something else, or lies inside of the log's.
+    /// - [`Error::Locked`]: somebody has the directory open.
+    /// - [`Error::NoSpace`], [`Error::Io`]: the backup is not finished.
+    /// - [`Error::Corrupt`], [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Log, LogConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let log = Log::open(scratch.path().join("events"), LogConfig::default())?;
+    /// log.append("before")?;
+    /// let report = log.backup(scratch.path().join("backup"))?;
+    /// assert_eq!(report.segments, 1);
+    ///
+    /// log.append("after")?;
+    /// let copy = Log::open(scratch.path().join("backup"), LogConfig::default())?;
+    /// assert_eq!(copy.end_offset(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_with(dest, BackupOptions::default())
+    }
+
+    /// The same, made as the options say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::backup`].
+    pub fn backup_with(
+        &self,
+        dest: impl AsRef<Path>,
+        options: BackupOptions,
+    ) -> Result<BackupReport> {
+        let shared = self.here()?;
+        let host = &shared.host;
+        let source = Source {
+            disk: &host.disk,
+            clock: &host.clock,
+            dir: &shared.dir,
+            name: format!("log {}", shared.dir.display()).replace('\n', " "),
+            run: run_id(),
+        };
+        let mut backup = Backup::begin(source, dest.as_ref(), options)?;
+        let dest = backup.dest.clone();
+        let copied = shared.back_up(&dest, &mut backup)?;
+        backup
+            .new_marks()?
+            .write_both(copied.mark(MarkKey::default()), host.clock.instant())?;
+        backup.disk.sync_dir(&dest).at(&dest, "sync")?;
+        let lock = backup.take_lock()?;
+        let config = shared.config().as_ref().clone();
+        let copy = place::open_locked(&backup.disk, &host.clock, &dest, config, lock)?;
+        copied.check(&copy)?;
+        copy.close()?;
+        backup.finish()
+    }
+}
+
+/// Tells a run from others.
+pub(crate) fn run_id() -> uuid::Uuid {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let random = || {
+        let state = std::collections::hash_map::RandomState::new();
+        state.build_hasher().finish().to_be_bytes()
+    };
+    let mut id = [0; 16];
+    let (front, back) = id.split_at_mut(8);
+    front.copy_from_slice(&random());
+    back.copy_from_slice(&random());
+    id
+}

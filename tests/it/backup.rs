@@ -1,0 +1,328 @@
+//! Backups of a root and of a log that are in use, and the places where none may go.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ottla::{
+    BackupOptions, Broker, BrokerConfig, CleanupPolicy, Compression, Durability, Error, Log,
+    LogConfig, PartitionId, Record, TopicConfig, verify,
+};
+
+const PARTITIONS: PartitionId = 3;
+
+fn manual() -> BrokerConfig {
+    BrokerConfig::default().manual_upkeep(true)
+}
+
+/// A root with a topic that forgets, one that is compacted, and one that comes and goes.
+fn busy_root(dir: &Path) -> Broker {
+    let broker = Broker::open_with(dir, manual()).unwrap();
+    let small = TopicConfig::default()
+        .partitions(PARTITIONS)
+        .segment_bytes(16 << 10);
+    let forgets = small.clone().retention_bytes(64 << 10);
+    let compacts = small
+        .cleanup_policy(CleanupPolicy::Compact)
+        .durability(Durability::Always);
+    broker.create_topic("forgets", forgets).unwrap();
+    broker.create_topic("compacts", compacts).unwrap();
+    broker
+}
+
+/// Record N of a partition says so: what a copy holds tells whether it is a prefix.
+fn work(broker: &Broker, over: &AtomicBool) {
+    let forgets = broker.topic("forgets").unwrap();
+    let compacts = broker.topic("compacts").unwrap();
+    let group = broker.group("readers").unwrap();
+    let mut reader = group.join(["forgets", "compacts"]).unwrap();
+    let mut round = 0_u64;
+    while !over.load(Ordering::Relaxed) {
+        for partition in 0..PARTITIONS {
+            for _ in 0..20 {
+                let offset = forgets.partition(partition).unwrap().end_offset();
+                let value = format!("{offset} {}", "x".repeat(200));
+                forgets
+                    .append_to(partition, Record::new(value.as_bytes()))
+                    .unwrap();
+            }
+            let offset = compacts.partition(partition).unwrap().end_offset();
+            let key = format!("{}", round % 7);
+            let value = format!("{offset} {}", "y".repeat(900));
+            let record = Record::keyed(key.as_bytes(), value.as_bytes());
+            compacts.append_to(partition, record).unwrap();
+        }
+        drop(reader.poll(Duration::ZERO).unwrap());
+        reader.commit().unwrap();
+        if round.is_multiple_of(5) {
+            broker.upkeep().unwrap();
+        }
+        if round.is_multiple_of(9) {
+            let name = format!("passing-{round}");
+            broker.create_topic(&name, TopicConfig::default()).unwrap();
+            broker.topic(&name).unwrap().append("soon gone").unwrap();
+            broker.delete_topic(&name).unwrap();
+        }
+        round += 1;
+    }
+}
+
+/// Ends the work when it goes, also when a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Opens a copy; everything in it is as the public documentation says.
+fn check(dir: &Path) {
+    let found = verify(dir).unwrap();
+    assert!(found.is_sound(), "{found:?}");
+    let meta = fs::read_to_string(dir.join("meta.properties")).unwrap();
+    assert!(
+        meta.contains("version=1"),
+        "a Kafka broker is kept away: {meta}"
+    );
+    assert!(dir.join(".kafka_cleanshutdown").exists());
+    let copy = Broker::open_with(dir, manual()).unwrap();
+    assert!(copy.open_report().clean, "{:?}", copy.open_report());
+    let group = copy.group("readers").unwrap();
+    for name in ["forgets", "compacts"] {
+        let topic = copy.topic(name).unwrap();
+        for partition in 0..PARTITIONS {
+            let log = topic.partition(partition).unwrap();
+            let (start, end) = (log.start_offset(), log.end_offset());
+            let mut next = start;
+            for record in topic.reader(ottla::Start::Earliest).unwrap() {
+                let record = record.unwrap();
+                if record.partition != partition {
+                    continue;
+                }
+                let value = String::from_utf8(record.value().unwrap().to_vec()).unwrap();
+                assert!(value.starts_with(&format!("{} ", record.offset)), "{value}");
+                assert!(record.offset >= next, "{} before {next}", record.offset);
+                if name == "forgets" {
+                    assert_eq!(record.offset, next, "a gap");
+                }
+                next = record.offset + 1;
+            }
+            assert_eq!(next, end, "{name}-{partition} ends with its newest record");
+            if let Some(committed) = group.committed(name, partition).unwrap() {
+                assert!(committed <= end, "{name}-{partition}: {committed} of {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn backups_beside_a_writer_are_whole_and_none_has_a_position_past_its_records() {
+    let count = match std::env::var("OTTLA_PROOF") {
+        Ok(_) => 100,
+        Err(_) => 6,
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = busy_root(&scratch.path().join("data"));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _over = Over(&over);
+        scope.spawn(|| work(&broker, &over));
+        for number in 0..count {
+            // Some places are new, and some are used again.
+            let dest = scratch.path().join(format!("backup-{}", number % 3));
+            let options = BackupOptions::default().hard_links(number % 3 == 2);
+            let made = broker.backup_with(&dest, options);
+            let report = made.unwrap();
+            assert!(report.bytes_copied <= report.bytes, "{report:?}");
+            check(&dest);
+        }
+    });
+    broker.close().unwrap();
+    assert!(verify(scratch.path().join("data")).unwrap().is_sound());
+}
+
+#[test]
+fn a_second_backup_into_the_same_place_copies_only_what_is_new() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::open_with(scratch.path().join("data"), manual()).unwrap();
+    let small = TopicConfig::default().segment_bytes(16 << 10);
+    let topic = broker.create_topic("t", small).unwrap();
+    for number in 0..1000 {
+        topic
+            .append(format!("{number} {}", "x".repeat(100)).as_bytes())
+            .unwrap();
+    }
+    let dest = scratch.path().join("backup");
+    let first = broker.backup(&dest).unwrap();
+    assert_eq!(first.bytes_copied, first.bytes);
+    assert!(first.segments > 5, "{first:?}");
+    let again = broker.backup(&dest).unwrap();
+    assert_eq!(
+        (again.bytes_copied, again.segments_copied),
+        (0, 0),
+        "{again:?}"
+    );
+
+    topic.append("new").unwrap();
+    let third = broker.backup(&dest).unwrap();
+    assert!(
+        third.bytes_copied > 0 && third.bytes_copied < 200,
+        "{third:?}"
+    );
+    assert_eq!(third.segments_copied, 1);
+
+    // What is forgotten and deleted leaves the copy too.
+    topic.partition(0).unwrap().truncate_prefix(900).unwrap();
+    broker
+        .create_topic("other", TopicConfig::default())
+        .unwrap();
+    broker.backup(&dest).unwrap();
+    broker.delete_topic("other").unwrap();
+    let last = broker.backup(&dest).unwrap();
+    assert!(last.segments < first.segments, "{last:?}");
+    let copy = Broker::open_with(&dest, manual()).unwrap();
+    assert_eq!(copy.topic_names(), ["t"]);
+    let copied = copy.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!((copied.start_offset(), copied.end_offset()), (900, 1001));
+    assert!(!dest.join("other-0").exists());
+}
+
+#[test]
+fn a_log_alone_is_copied_and_a_truncated_one_is_copied_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = LogConfig::default()
+        .segment_bytes(8 << 10)
+        .compression_type(Compression::None);
+    let log = Log::open(scratch.path().join("log"), config.clone()).unwrap();
+    let write = |from: u64, what: &str| {
+        for number in from..from + 200 {
+            log.append(format!("{number} {what} {}", "z".repeat(50)).as_bytes())
+                .unwrap();
+        }
+    };
+    write(0, "old");
+    let dest = scratch.path().join("copy");
+    log.backup(&dest).unwrap();
+    log.truncate(70).unwrap();
+    write(70, "new");
+    log.truncate_prefix(10).unwrap();
+    let report = log.backup(&dest).unwrap();
+    assert!(report.bytes_copied < report.bytes, "{report:?}");
+    let copy = Log::open(&dest, config).unwrap();
+    let values = |log: &Log| -> Vec<_> {
+        let records = log.reader(10).unwrap().map(Result::unwrap);
+        records
+            .map(|record| (record.offset, record.value().unwrap().to_vec()))
+            .collect()
+    };
+    assert_eq!(values(&copy), values(&log));
+    assert_eq!((copy.start_offset(), copy.end_offset()), (10, 270));
+}
+
+#[test]
+fn a_hard_linked_backup_keeps_what_it_has_when_the_log_is_cut() {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = LogConfig::default().segment_bytes(8 << 10);
+    let log = Log::open(scratch.path().join("log"), config.clone()).unwrap();
+    for number in 0..300 {
+        log.append(format!("{number} {}", "z".repeat(50)).as_bytes())
+            .unwrap();
+    }
+    let dest = scratch.path().join("copy");
+    let report = log
+        .backup_with(&dest, BackupOptions::default().hard_links(true))
+        .unwrap();
+    assert!(report.segments_linked > 1, "{report:?}");
+    let mut reader = log.reader(0).unwrap();
+    assert!(reader.next().unwrap().is_ok());
+    log.truncate(20).unwrap();
+    for number in 20..300 {
+        log.append(format!("{number} other {}", "z".repeat(50)).as_bytes())
+            .unwrap();
+    }
+    assert!(verify(&dest).unwrap().is_sound());
+    let copy = Log::open(&dest, config.clone()).unwrap();
+    for (offset, record) in (0..).zip(copy.reader(0).unwrap()) {
+        let value = record.unwrap().value().unwrap().to_vec();
+        assert_eq!(value, format!("{offset} {}", "z".repeat(50)).as_bytes());
+    }
+    // The other way round, too.
+    copy.truncate(5).unwrap();
+    copy.append("mine").unwrap();
+    copy.close().unwrap();
+    let values: Vec<_> = log.reader(0).unwrap().map(Result::unwrap).collect();
+    assert_eq!(values.len(), 300);
+    log.close().unwrap();
+    assert!(verify(scratch.path().join("log")).unwrap().is_sound());
+}
+
+#[test]
+fn a_backup_goes_into_no_place_that_is_something_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    let broker = Broker::open_with(&data, manual()).unwrap();
+    broker.create_topic("t", TopicConfig::default()).unwrap();
+    let refused = |dest: &Path| {
+        let error = broker.backup(dest).unwrap_err();
+        assert!(
+            matches!(error, Error::Unsupported { .. }),
+            "{dest:?}: {error}"
+        );
+    };
+    refused(&data);
+    refused(&data.join("backup"));
+    refused(&data.join("t-0"));
+    refused(&data.join("../data/backup"));
+    refused(scratch.path());
+    #[cfg(unix)]
+    {
+        let link = scratch.path().join("link");
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        refused(&link.join("inside"));
+    }
+    let foreign = scratch.path().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("thesis.txt"), "years of work").unwrap();
+    refused(&foreign);
+    let names: Vec<_> = fs::read_dir(&foreign).unwrap().collect();
+    assert_eq!(names.len(), 1, "nothing was left there");
+    let file = scratch.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(broker.backup(&file).is_err());
+    assert!(broker.backup("").is_err());
+
+    let other = Broker::open_with(scratch.path().join("other"), manual()).unwrap();
+    let place = scratch.path().join("place");
+    other.backup(&place).unwrap();
+    refused(&place);
+    refused(&place.join("inside"));
+    refused(&scratch.path().join("other"));
+    let mine = scratch.path().join("mine");
+    broker.backup(&mine).unwrap();
+    let in_use = Broker::open_with(&mine, manual()).unwrap();
+    assert!(matches!(broker.backup(&mine), Err(Error::Locked { .. })));
+    in_use.close().unwrap();
+    broker.backup(&mine).unwrap();
+    broker.close().unwrap();
+    assert!(matches!(broker.backup(&mine), Err(Error::Closed)));
+}
+
+#[test]
+fn a_root_that_another_handle_writes_is_backed_up_by_one_that_only_reads() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    let broker = busy_root(&data);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _over = Over(&over);
+        scope.spawn(|| work(&broker, &over));
+        for _ in 0..3 {
+            let dest = scratch.path().join("backup");
+            let made = Broker::open_read_only(&data).and_then(|outside| outside.backup(&dest));
+            made.unwrap();
+            check(&dest);
+        }
+    });
+}
