@@ -17,6 +17,8 @@
 //! | `verify.rs`, `repair/` | a directory gone over, and put right |
 
 mod backup;
+#[cfg(test)]
+mod budget_tests;
 mod catalog;
 mod config;
 mod core;

@@ -80,6 +80,9 @@ fn open_with(
     let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
     let (manual, max_open_files) = (config.manual_upkeep, config.max_open_files);
     let host = Host::with_open_files(disk, clock, marks, manual, max_open_files);
+    if let Some(limit) = config.max_total_bytes {
+        host.budget.limit_to(limit);
+    }
     let (mut catalog, events) = Catalog::open(&host, path)?;
     rest::leave_rest(&host, path, &found, &mut catalog, &config)?;
     let clean = (found.fresh || found.clean) && events.is_empty();

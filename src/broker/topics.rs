@@ -108,11 +108,19 @@ impl Core {
             catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }])?;
             entry
         };
-        if let Some(topic) = self.root.directory.remove(name.as_str()) {
+        let topic = self.root.directory.remove(name.as_str());
+        if let Some(topic) = &topic {
             topic.delete();
         }
         let finished = self.finish_deletion(&entry);
         drop(deletions);
+        for log in topic.iter().flat_map(|topic| topic.open_logs()) {
+            log.uncharge();
+        }
+        if finished.is_err() {
+            // What could not be removed is counted as files of nobody.
+            self.root.keep_budget();
+        }
         finished
     }
 

@@ -95,6 +95,8 @@ struct Look {
     usage: DiskUsage,
     /// The files of segments, by partition: what a log is charged for while it is open.
     segments: BTreeMap<(String, PartitionId), u64>,
+    /// The files of the root itself, each of which may be replaced by another one.
+    of_root: u64,
 }
 
 impl Look {
@@ -103,7 +105,13 @@ impl Look {
         for entry in disk.list(root).at(root, "list")? {
             let path = root.join(&entry.name);
             match (entry.kind, DirName::parse(&entry.name)) {
-                (EntryKind::File, _) => look.add(None, kind_in_root(&entry.name), len(disk, &path)),
+                (EntryKind::File, _) => {
+                    let (kind, bytes) = (kind_in_root(&entry.name), len(disk, &path));
+                    look.add(None, kind, bytes);
+                    if kind == Kind::Internal && entry.name != file_name::BALLAST {
+                        look.of_root = look.of_root.saturating_add(bytes);
+                    }
+                }
                 (EntryKind::Dir, DirName::Partition { topic, partition }) => {
                     look.add_partition(disk, &path, topic, partition);
                 }
@@ -129,7 +137,7 @@ impl Look {
                 EntryKind::Other => 0,
             };
             let kind = kind_in_partition(&entry.name);
-            if matches!(kind, Kind::Records | Kind::Indexes) {
+            if is_charged(&entry.name) {
                 let of_partition = self.segments.entry((topic.to_owned(), partition));
                 let sum = of_partition.or_default();
                 *sum = sum.saturating_add(bytes);
@@ -177,6 +185,17 @@ fn kind_in_partition(name: &str) -> Kind {
     }
 }
 
+/// Whether a log that is open is charged for a file of its directory: all that is written by
+/// appending, and by compaction. What brokers keep of producers is not.
+fn is_charged(name: &str) -> bool {
+    let file = match FileName::parse(name) {
+        FileName::Segment { kind, .. } => Some(kind),
+        _ => None,
+    };
+    let of_brokers = [FileKind::Snapshot, FileKind::TxnIndex];
+    name == file_name::NEXT_SEGMENT || file.is_some_and(|kind| !of_brokers.contains(&kind))
+}
+
 fn kind_in_root(name: &str) -> Kind {
     let ours = name.starts_with("ottla.") || name.starts_with("__") || name.starts_with('.');
     let of_kafka = name.ends_with("checkpoint") || name == file_name::META_PROPERTIES;
@@ -220,11 +239,11 @@ impl Root {
     /// Opens all logs, so that each is charged for its segments, and keeps to the limit from now
     /// on. A log that cannot be opened counts as it is.
     pub(super) fn begin_budget(self: &Arc<Self>) {
-        let Some(limit) = self.config.max_total_bytes else {
+        if self.config.max_total_bytes.is_none() {
             return;
-        };
+        }
         let root: Weak<Self> = Arc::downgrade(self);
-        self.host.budget.limit_to(limit, root);
+        self.host.budget.evict_by(root);
         let mut all = Vec::new();
         for topic in self.directory.all() {
             let partitions = (0..topic.partition_count()).filter(|id| topic.has_dir(*id));
@@ -235,9 +254,7 @@ impl Root {
             &all,
             |(topic, partition)| {
                 // Opening charges the log. Who uses one that cannot be opened gets the error.
-                if let Ok(log) = topic.log(*partition) {
-                    log.recharge();
-                }
+                drop(topic.log(*partition));
             },
         );
         self.keep_budget();
@@ -249,7 +266,7 @@ impl Root {
             return;
         }
         if let Ok(look) = Look::at(&self.host.disk, &self.path) {
-            let mut beside = look.usage.total();
+            let mut beside = look.usage.total().saturating_add(look.of_root);
             for ((name, partition), bytes) in look.segments {
                 let topic = self.directory.find(&name);
                 if topic.is_some_and(|t| t.shared().opened_log(partition).is_some()) {

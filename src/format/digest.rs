@@ -32,7 +32,9 @@
 //! base offset <= next offset; the whole, if and only if in addition the body is as long as the
 //! counts say and its CRC fits, and intervals begin at 0 and rise.
 
-use crate::types::{Compression, Offset, Position, Timestamp, read_varint, read_varlong, to_usize};
+use crate::types::{
+    Compression, Offset, Position, Timestamp, read_varint, read_varlong, to_u64, to_usize,
+};
 
 use super::MarkKey;
 use super::batch::{BatchHeader, HEADER_LEN};
@@ -231,6 +233,16 @@ impl DigestSummary {
 }
 
 impl Digest {
+    /// How long the digest of a segment of so many bytes is at most.
+    pub(crate) fn len_at_most(bytes: u64) -> u64 {
+        let whole = |step: u64| bytes.div_ceil(step).saturating_add(1);
+        let intervals = whole(INTERVAL_BYTES).saturating_mul(to_u64(INTERVAL_LEN));
+        let blocks = whole(BLOCK_BYTES).saturating_mul(to_u64(BLOCK_LEN));
+        intervals
+            .saturating_add(blocks)
+            .saturating_add(to_u64(SUMMARY_LEN))
+    }
+
     /// The digest as its file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.summary.file_len());

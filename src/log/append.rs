@@ -26,6 +26,7 @@ use crate::types::{
     TimestampType, to_u64, to_usize,
 };
 
+use super::budget::full_at;
 use super::{LogConfig, Shared};
 
 /// Scratch memory that a thread keeps between appends, at most.
@@ -59,7 +60,8 @@ pub(super) struct HotSettings {
 const ALWAYS: u64 = u64::MAX;
 
 impl HotSettings {
-    pub(super) fn set(&self, config: &LogConfig) {
+    /// `limited`: the log belongs to a root that is to take up no more than it was told.
+    pub(super) fn set(&self, config: &LogConfig, limited: bool) {
         let durability = match config.durability {
             Durability::Os => 0,
             Durability::Always => ALWAYS,
@@ -75,8 +77,12 @@ impl HotSettings {
         // After what the high watermark is made of under `Always` (`Shared::reconfigure`).
         self.durability.store(durability, Ordering::Release);
         self.special.store(u64::from(special), Ordering::Relaxed);
-        self.segment_bytes
-            .store(config.segment_bytes, Ordering::Relaxed);
+        let segment_bytes = if limited {
+            full_at(config)
+        } else {
+            config.segment_bytes
+        };
+        self.segment_bytes.store(segment_bytes, Ordering::Relaxed);
         self.segment_ms.store(config.roll_ms(), Ordering::Relaxed);
         self.segment_index_bytes
             .store(config.segment_index_bytes, Ordering::Relaxed);
@@ -435,7 +441,7 @@ impl Shared {
 
     fn appender(&self, file: Arc<crate::disk::File>, end: Position) -> Appender {
         let config = self.config();
-        Appender::new(file, config.write_mode, end.0, config.segment_bytes)
+        Appender::new(file, config.write_mode, end.0, self.hot.segment_bytes())
     }
 
     /// What is left to do once the lock is given back: wake readers, and see to durability.
@@ -561,7 +567,12 @@ impl Shared {
         let writer = self.appender(file, Position::ZERO);
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));
         sealed.add_final_entry(&state.progress);
-        if let Some(writer) = state.writer.replace(writer) {
+        if let Some(mut writer) = state.writer.replace(writer) {
+            // Nobody is charged for what was reserved.
+            if self.host.budget.is_limited() && writer.trim().is_err() {
+                let most = self.hot.segment_bytes();
+                self.charge_reserved(most.saturating_sub(writer.end()));
+            }
             state.sealing.push(Sealing {
                 segment: sealed,
                 writer,

@@ -3,27 +3,86 @@
 //! Knows nothing about topics: whose records may be forgotten is for the [`Evict`] of the root to
 //! say. Without a limit nothing is counted.
 //!
-//! 1. Sealed segments are charged, active ones are not: so the limit is kept but for one segment a
-//!    partition, at the price of a few instructions a roll and of none an append.
-//! 2. A roll takes its charge before it happens, with the append lock held. What is charged is
-//!    never below what the sealed segments hold.
-//! 3. Room is made with no lock of the log held that rolls: it takes those of others.
+//! At every moment the files hold at most the limit and `segment.bytes` for each partition. That is
+//! derived, not left to a margin:
+//!
+//! 1. An active segment is not charged. With a limit it rolls early enough ([`full_at`]) that its
+//!    `.log`, reserved space included, its indexes, its digest and the other small files of a
+//!    partition fit `segment.bytes` together, and a roll gives back what was reserved. Where
+//!    `segment.bytes` is too small for that, the log is charged for the rest. So a roll costs a few
+//!    instructions more, and an append none.
+//! 2. A roll takes its charge before it happens, with the append lock held: what the sealed segment
+//!    and its small files can hold at most ([`cost`]), before they are made.
+//! 3. What is removed is charged until its names are gone durably: a power cut brings nothing back
+//!    whose room is in use again. What compaction writes is charged before its first byte, until
+//!    the sources are gone.
+//! 4. Everything else is charged by its length when it was looked at last, the files of the root
+//!    itself twice: each may be replaced by another one.
+//! 5. Room is made with no lock of the log held that rolls: it takes those of others.
+//!
+//! Beside the limit remain a batch that alone is larger than a segment, the logs of the root itself,
+//! which always roll (they are charged, and others make room), the batch that a truncation puts
+//! back, and what an opening sets aside before the limit is looked at.
 
 use std::sync::{Arc, Weak};
 
 use crate::error::{Error, Result};
+use crate::format::index::{Entry as _, OffsetEntry, TimeEntry};
+use crate::format::{Digest, HEADER_LEN};
 use crate::segment::Segment;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, OnceLock, Ordering};
-use crate::types::{ReadIsolation, Timestamp};
+use crate::types::{Offset, ReadIsolation, Timestamp, to_u64};
 
 use super::append::AppendState;
-use super::{Log, Shared};
+use super::{Log, LogConfig, Shared};
 
-/// What the small files of a segment may hold beside an entry for every interval.
-const SMALL_FILES_BYTES: u64 = 512;
+/// What a partition has beside its segments: its metadata and epochs, its marks, and its lines in
+/// the files that a close writes, each of which may be there twice for a moment.
+const PARTITION_BYTES: u64 = 2048;
 
-/// The bytes of an entry in both indexes.
-const ENTRY_BYTES: u64 = 20;
+/// The recovery scan makes an index of this interval, whatever the setting is.
+const SCAN_INTERVAL_BYTES: u64 = 4096;
+
+/// What the indexes and the digest of a segment of so many bytes hold at most.
+fn small_files(bytes: u64, config: &LogConfig) -> u64 {
+    let batch = to_u64(HEADER_LEN);
+    let interval = config
+        .index_interval_bytes
+        .clamp(batch, SCAN_INTERVAL_BYTES);
+    // One at the beginning, and in the time index one at the end.
+    let entries = bytes
+        .checked_div(interval)
+        .unwrap_or(bytes)
+        .saturating_add(2);
+    let file = |entry: usize| {
+        let bytes = entries.saturating_mul(to_u64(entry));
+        bytes.min(config.segment_index_bytes.max(to_u64(entry)))
+    };
+    let indexes = file(OffsetEntry::LEN).saturating_add(file(TimeEntry::LEN));
+    indexes.saturating_add(Digest::len_at_most(bytes))
+}
+
+/// What a sealed segment of so many bytes is charged (I2).
+fn cost(bytes: u64, config: &LogConfig) -> u64 {
+    bytes.saturating_add(small_files(bytes, config))
+}
+
+/// What the files of a partition hold beside the `.log` of its active segment and what is sealed.
+fn beside_active(config: &LogConfig) -> u64 {
+    small_files(config.segment_bytes, config).saturating_add(PARTITION_BYTES)
+}
+
+/// How many bytes an active segment may have in a root with a limit (I1).
+pub(super) fn full_at(config: &LogConfig) -> u64 {
+    let all = config.segment_bytes;
+    all.saturating_sub(beside_active(config)).max(all / 2)
+}
+
+/// What a log is charged for its active segment, where that does not fit `segment.bytes` (I1).
+fn overhang(config: &LogConfig) -> u64 {
+    let spared = config.segment_bytes.saturating_sub(full_at(config));
+    beside_active(config).saturating_sub(spared)
+}
 
 /// Makes room.
 pub(crate) trait Evict: Send + Sync {
@@ -34,8 +93,9 @@ pub(crate) trait Evict: Send + Sync {
 /// The bytes of one root.
 #[derive(Default)]
 pub(crate) struct Budget {
-    limit: OnceLock<(u64, Weak<dyn Evict>)>,
-    /// Of the sealed segments of open logs.
+    limit: OnceLock<u64>,
+    evict: OnceLock<Weak<dyn Evict>>,
+    /// Of open logs.
     charged: AtomicU64,
     /// Of everything else that is not an active segment, when it was last looked at.
     beside: AtomicU64,
@@ -51,21 +111,62 @@ impl std::fmt::Debug for Budget {
 /// What one log has to do with the budget.
 #[derive(Debug, Default)]
 pub(super) struct Charge {
-    bytes: Mutex<u64>,
+    held: Mutex<Held>,
     /// A segment was rolled, and retention has not looked at the log since.
     rolled: AtomicBool,
 }
 
+/// What a log is charged.
+#[derive(Debug, Default)]
+struct Held {
+    /// For its sealed segments.
+    sealed: u64,
+    /// For segments that are being removed, and for those that compaction writes (I3).
+    passing: u64,
+}
+
+/// A charge for segments that come or go. Given back when dropped.
+pub(super) struct Passing<'a> {
+    log: &'a Shared,
+    bytes: u64,
+}
+
+impl Passing<'_> {
+    /// The files may still be there: they stay charged as long as the log is open.
+    pub(super) fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        // A log that was halted half-way has both what came and what was to go.
+        if self.bytes == 0 || self.log.life.poison().is_some() {
+            return;
+        }
+        let mut held = self.log.charge.held.lock();
+        held.passing = held.passing.saturating_sub(self.bytes);
+        self.log.host.budget.change(self.bytes, 0);
+    }
+}
+
 impl Budget {
-    /// Sets the limit, once. A sixteenth of it is kept free, for what is not charged: the indexes
-    /// of active segments, small files, and segments that are being removed while others roll.
-    pub(crate) fn limit_to(&self, bytes: u64, evict: Weak<dyn Evict>) {
-        let charged = bytes.saturating_sub(bytes / 16);
-        self.limit.get_or_init(|| (charged, evict));
+    /// Sets the limit, once, before a log is opened.
+    pub(crate) fn limit_to(&self, bytes: u64) {
+        self.limit.get_or_init(|| bytes);
     }
 
-    fn is_limited(&self) -> bool {
+    /// Says who makes room.
+    pub(crate) fn evict_by(&self, evict: Weak<dyn Evict>) {
+        self.evict.get_or_init(|| evict);
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
         self.limit.get().is_some()
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.get().copied().unwrap_or(u64::MAX)
     }
 
     /// Says what the files hold that no open log is charged for.
@@ -73,27 +174,16 @@ impl Budget {
         self.beside.store(bytes, Ordering::Release);
     }
 
-    /// How many bytes there still are.
-    fn room(&self) -> u64 {
-        let limit = self.limit.get().map_or(u64::MAX, |(limit, _)| *limit);
-        let used = self.charged.load(Ordering::Acquire);
-        limit.saturating_sub(used.saturating_add(self.beside.load(Ordering::Acquire)))
-    }
-
-    fn is_over(&self) -> bool {
-        let Some((limit, _)) = self.limit.get() else {
-            return false;
-        };
-        let used = self.charged.load(Ordering::Acquire);
-        used.saturating_add(self.beside.load(Ordering::Acquire)) > *limit
+    fn used(&self) -> u64 {
+        let charged = self.charged.load(Ordering::Acquire);
+        charged.saturating_add(self.beside.load(Ordering::Acquire))
     }
 
     /// Charges so many bytes if they are there.
     fn take(&self, bytes: u64) -> bool {
         let before = self.charged.fetch_add(bytes, Ordering::AcqRel);
         let used = before.saturating_add(self.beside.load(Ordering::Acquire));
-        let limit = self.limit.get().map_or(u64::MAX, |(limit, _)| *limit);
-        let fits = used.saturating_add(bytes) <= limit;
+        let fits = used.saturating_add(bytes) <= self.limit();
         if !fits {
             self.charged.fetch_sub(bytes, Ordering::AcqRel);
         }
@@ -110,58 +200,104 @@ impl Budget {
 
     /// Forgets until there is room for so many bytes; false when nothing more can be forgotten.
     fn make_room(&self, bytes: u64) -> bool {
-        let Some((_, evict)) = self.limit.get() else {
-            return true;
-        };
         // One at a time, or each would forget a segment for the same bytes.
         let _one = self.making_room.lock();
-        while self.room() < bytes {
-            if !evict.upgrade().is_some_and(|evict| evict.forget_oldest()) {
+        while self.used().saturating_add(bytes) > self.limit() {
+            if !self.forget_oldest() {
                 return false;
             }
         }
         true
     }
 
+    fn forget_oldest(&self) -> bool {
+        let evict = self.evict.get().and_then(Weak::upgrade);
+        evict.is_some_and(|evict| evict.forget_oldest())
+    }
+
     /// Forgets what is over the limit, where it can: after the limit was lowered, or something else
     /// has grown.
     pub(crate) fn keep(&self) {
-        let Some((_, evict)) = self.limit.get() else {
-            return;
-        };
         let _one = self.making_room.lock();
-        while self.is_over() && evict.upgrade().is_some_and(|evict| evict.forget_oldest()) {}
+        while self.used() > self.limit() && self.forget_oldest() {}
     }
 }
 
 impl Shared {
-    /// What a sealed segment of so many bytes is charged, its small files included.
-    fn cost(&self, bytes: u64) -> u64 {
-        let interval = self.hot.index_interval_bytes.load(Ordering::Relaxed);
-        let most = self.hot.segment_index_bytes.load(Ordering::Relaxed);
-        let entries = bytes.checked_div(interval).unwrap_or(bytes);
-        let indexes = entries.saturating_mul(ENTRY_BYTES);
-        bytes
-            .saturating_add(indexes.min(most.saturating_mul(2)))
-            .saturating_add(bytes / 1024)
-            .saturating_add(SMALL_FILES_BYTES)
-    }
-
-    /// Counts again what the sealed segments of this log are charged, after any change of them.
+    /// Counts again what the sealed segments of this log are charged, after any change of them. A
+    /// log that is closed keeps its charge, as it keeps its files.
     pub(super) fn recharge(&self) {
-        if !self.host.budget.is_limited() {
+        if !self.host.budget.is_limited() || self.life.can_read().is_err() {
             return;
         }
-        let mut charged = self.charge.bytes.lock();
-        let now = if self.life.can_read().is_ok() {
+        let config = self.config();
+        let mut held = self.charge.held.lock();
+        let now = {
             let segments = self.segments.read();
-            let costs = segments.sealed().iter().map(|s| self.cost(s.end().0));
-            costs.fold(0, u64::saturating_add)
-        } else {
-            0
+            let costs = segments.sealed().iter().map(|s| cost(s.end().0, &config));
+            costs.fold(overhang(&config), u64::saturating_add)
         };
-        self.host.budget.change(*charged, now);
-        *charged = now;
+        self.host.budget.change(held.sealed, now);
+        held.sealed = now;
+    }
+
+    /// Says that the files of this log are gone.
+    fn uncharge(&self) {
+        let mut held = self.charge.held.lock();
+        let all = held.sealed.saturating_add(held.passing);
+        self.host.budget.change(all, 0);
+        *held = Held::default();
+    }
+
+    /// What was reserved for a segment that is sealed could not be given back.
+    pub(super) fn charge_reserved(&self, bytes: u64) {
+        let mut held = self.charge.held.lock();
+        held.passing = held.passing.saturating_add(bytes);
+        self.host.budget.change(0, bytes);
+    }
+
+    /// Takes the segments below an offset out of the log, charged until their files are gone (I3).
+    /// Called with the append lock held.
+    pub(super) fn remove_below(&self, offset: Offset) -> (Vec<Arc<Segment>>, Passing<'_>) {
+        let config = self.config();
+        // From here on, or somebody who recharges meanwhile would give them back.
+        let mut held = self.charge.held.lock();
+        let gone = self.segments.write().remove_below(offset);
+        let mut bytes = 0;
+        if self.host.budget.is_limited() {
+            let costs = gone.iter().map(|s| cost(s.end().0, &config));
+            bytes = costs.fold(0, u64::saturating_add);
+            held.sealed = held.sealed.saturating_sub(bytes);
+            held.passing = held.passing.saturating_add(bytes);
+        }
+        drop(held);
+        (gone, Passing { log: self, bytes })
+    }
+
+    /// Takes room for what compaction writes in the place of these segments (I3); with no lock held
+    /// but that of compaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`].
+    pub(super) fn room_to_compact(&self, sources: &[Arc<Segment>]) -> Result<Passing<'_>> {
+        let budget = &self.host.budget;
+        let mut bytes = 0;
+        if budget.is_limited() {
+            let config = self.config();
+            let costs = sources.iter().map(|s| cost(s.end().0, &config));
+            bytes = costs.fold(0, u64::saturating_add);
+            if self.is_internal() {
+                budget.change(0, bytes);
+            } else {
+                while !budget.take(bytes) {
+                    self.make_room_for(bytes)?;
+                }
+            }
+            let mut held = self.charge.held.lock();
+            held.passing = held.passing.saturating_add(bytes);
+        }
+        Ok(Passing { log: self, bytes })
     }
 
     /// Rolls if the budget has room for the segment that is sealed by it (I2); false, and nothing
@@ -170,12 +306,12 @@ impl Shared {
     #[cold]
     pub(super) fn roll_within_budget(&self, state: &mut AppendState) -> Result<bool> {
         if self.host.budget.is_limited() && !self.is_internal() {
-            let mut charged = self.charge.bytes.lock();
-            let cost = self.cost(state.active.end().0);
+            let mut held = self.charge.held.lock();
+            let cost = cost(state.active.end().0, &self.config());
             if !self.host.budget.take(cost) {
                 return Ok(false);
             }
-            *charged = charged.saturating_add(cost);
+            held.sealed = held.sealed.saturating_add(cost);
         }
         let rolled = self.roll(state);
         self.recharge();
@@ -191,11 +327,15 @@ impl Shared {
     #[cold]
     pub(super) fn make_room(&self) -> Result<()> {
         let active = Arc::clone(self.segments.read().active());
-        if self.host.budget.make_room(self.cost(active.end().0)) {
+        self.make_room_for(cost(active.end().0, &self.config()))
+    }
+
+    fn make_room_for(&self, bytes: u64) -> Result<()> {
+        if self.host.budget.make_room(bytes) {
             return Ok(());
         }
         Err(Error::NoSpace {
-            path: active.log_path(),
+            path: self.dir.to_path_buf(),
         })
     }
 
@@ -249,14 +389,35 @@ impl Log {
         }))
     }
 
-    /// Counts again what the log is charged: it may have been opened before the limit was set.
-    pub(crate) fn recharge(&self) {
-        self.shared.recharge();
+    /// Says that the files of this log, which is closed, are gone.
+    pub(crate) fn uncharge(&self) {
+        self.shared.uncharge();
     }
 
     /// Forgets the oldest sealed segment, unless it reaches above the last stable offset; whether
     /// it is gone.
     pub(crate) fn forget_oldest(&self) -> Result<bool> {
         self.here()?.forget_oldest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_active_segment_and_what_is_beside_it_fit_the_bytes_of_a_segment() {
+        for segment in [1024, 4096, 64 << 10, 1 << 20, 1 << 30, 2_147_483_647] {
+            for interval in [0, 100, 4096, 1 << 20] {
+                let config = LogConfig::default().segment_bytes(segment);
+                let config = config.index_interval_bytes(interval);
+                let all = full_at(&config) + beside_active(&config);
+                assert!(all <= segment + overhang(&config), "{segment} {interval}");
+                if segment >= 64 << 10 && interval >= 4096 {
+                    assert_eq!(overhang(&config), 0, "{segment} {interval}");
+                    assert!(full_at(&config) >= segment - segment / 16);
+                }
+            }
+        }
     }
 }

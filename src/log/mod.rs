@@ -654,9 +654,7 @@ impl Log {
 
     /// Closes a log of a broker.
     pub(crate) fn close_managed(&self) -> Result<()> {
-        let closed = self.shared.close();
-        self.shared.recharge();
-        closed
+        self.shared.close()
     }
 
     /// The partition that this log is, where it belongs to a topic.

@@ -172,8 +172,8 @@ impl Shared {
         if state.active.end().0 == 0 || state.end != judged_end {
             return Ok(false);
         }
-        self.roll(&mut state)?;
-        Ok(true)
+        // Without room it stays, until what goes now has made some.
+        self.roll_within_budget(&mut state)
     }
 
     /// Whether the newest record of a segment is before a time.

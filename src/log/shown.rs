@@ -65,11 +65,12 @@ impl Shared {
                 // Others may have appended since the flush, and readers have seen it.
                 self.shown.store(state.end, Ordering::Release);
             }
-            self.hot.set(&config);
+            self.hot.set(&config, self.host.budget.is_limited());
             *self.config.write() = Arc::new(config);
             state.end
         };
         let flushed = flushed.and_then(|()| flush(shown));
+        self.recharge();
         // A log that was `Always` shows everything now.
         self.raise();
         flushed

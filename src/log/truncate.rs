@@ -62,9 +62,9 @@ impl Shared {
         // The mark must not speak of a segment that is gone: one that was rolled just now waits for
         // the next time.
         let below = new_start.min(self.marked_base());
-        let gone = {
+        let (gone, passing) = {
             let _end_stands_still = self.append.lock();
-            self.segments.write().remove_below(below)
+            self.remove_below(below)
         };
         // Before anybody has the turn who would write a digest for one of them.
         for segment in &gone {
@@ -73,9 +73,17 @@ impl Shared {
         drop(turn);
         // One that cannot be deleted is no reason to leave the others.
         let deleted = gone.iter().map(|segment| self.delete_segment(segment));
-        let deleted = deleted.fold(Ok(()), Result::and);
-        // Their bytes are room only now.
-        self.recharge();
+        let mut deleted = deleted.fold(Ok(()), Result::and);
+        if self.host.budget.is_limited() && !gone.is_empty() {
+            let synced = self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync");
+            deleted = deleted.and(synced);
+        }
+        // Their bytes are room only now, and only if they are gone.
+        if deleted.is_err() {
+            passing.keep();
+        } else {
+            drop(passing);
+        }
         self.host.marks.keep_ballast();
         deleted
     }

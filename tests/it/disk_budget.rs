@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ottla::{Broker, BrokerConfig, Error, Start, TopicConfig};
 use tempfile::tempdir;
@@ -41,17 +42,30 @@ fn four_topics_at_full_speed_stay_below_the_limit_and_one_segment_a_partition() 
         broker.create_topic(&name, retained()).unwrap()
     });
     let done = AtomicBool::new(false);
+    // Files that are counted one after the other are counted at one moment when nothing rolls
+    // meanwhile: then files only go, and what is made has been charged before.
+    let looking = RwLock::new(());
+    let appended = AtomicU64::new(0);
     let most = std::thread::scope(|scope| {
         let sampling = scope.spawn(|| {
-            let mut most = 0;
+            let (mut most, mut next) = (0, 0);
             while !done.load(Ordering::Acquire) {
+                if appended.load(Ordering::Acquire) < next {
+                    std::thread::yield_now();
+                    continue;
+                }
+                next = appended.load(Ordering::Acquire) + 40;
+                let _nobody_appends = looking.write().unwrap();
                 most = most.max(bytes_below(scratch.path()));
             }
             most
         });
         let writing = topics.each_ref().map(|topic| {
+            let (looking, appended) = (&looking, &appended);
             scope.spawn(move || {
                 for _ in 0..4_000 {
+                    let _append = looking.read().unwrap();
+                    appended.fetch_add(1, Ordering::AcqRel);
                     topic.append(&[b'v'; 1000]).unwrap();
                 }
             })

@@ -92,12 +92,16 @@ impl Shared {
         if active.next_offset() > active.base_offset() {
             self.make_next();
         }
-        let mut state = self.append.lock();
-        self.life.can_append()?;
-        if state.active.next_offset() > state.active.base_offset() {
-            self.roll(&mut state)?;
+        loop {
+            let mut state = self.append.lock();
+            self.life.can_append()?;
+            let is_empty = state.active.next_offset() <= state.active.base_offset();
+            if is_empty || self.roll_within_budget(&mut state)? {
+                return Ok(());
+            }
+            drop(state);
+            self.make_room()?;
         }
-        Ok(())
     }
 
     /// Compacts the sealed segments, in as many rounds as the map of keys needs.

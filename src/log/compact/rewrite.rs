@@ -63,6 +63,7 @@ impl Shared {
         while !rest.is_empty() {
             let (sources, after) = rest.split_at(self.group_len(rest));
             rest = after;
+            let _room = self.room_to_compact(sources)?;
             let ends = sources.last().map_or(0, |last| last.next_offset());
             let mut group = Group {
                 log: self,

@@ -549,7 +549,7 @@ impl Opening<'_> {
         active.set_index(scanned.index, scanned.newest);
         active.set_grows(true);
         let settings = HotSettings::default();
-        settings.set(&config);
+        settings.set(&config, host.budget.is_limited());
         let read_only = self.mode == OpenMode::Read;
         let state = AppendState {
             progress: scanned.progress,
