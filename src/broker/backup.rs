@@ -167,7 +167,7 @@ impl Core {
     /// Copies the catalog and all logs (1), (2).
     fn copy_topics(&self, backup: &mut Backup) -> Result<Copied> {
         for tried in 0.. {
-            backup.start_over(BackupReport::default());
+            backup.start_over(&BackupReport::default());
             // The last time nobody can delete one.
             let held = (tried >= TRIES).then(|| self.root.catalog.lock());
             match self.copy_topics_once(backup, held.as_deref()) {

@@ -23,7 +23,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a test fails by panicking and has a clock of its own"
 )]

@@ -171,7 +171,7 @@ impl Member<'_> {
         for skipped in records.skipped() {
             ledger.fault(format!("{} skipped {skipped:?}", self.group));
         }
-        for record in records.iter() {
+        for record in records {
             let of = (record.topic.to_string(), record.partition);
             let Some(said) = record.value().and_then(Said::read) else {
                 ledger.fault(format!("{of:?} {} is torn", record.offset));

@@ -75,7 +75,7 @@ pub(crate) fn write(storm: &Storm, writer: u64, thread: usize, mut dice: Dice) {
             thread::park_timeout(Duration::from_millis(1));
             continue;
         }
-        for _ in 0..1 + dice.below(100) {
+        for _ in 0..=dice.below(100) {
             sequence += 1;
             let said = |topic, life| Said {
                 topic,

@@ -111,7 +111,7 @@ impl Shared {
                 Ok(_) if tried >= TRIES_OUTSIDE => break,
                 _ => {}
             }
-            backup.start_over(report);
+            backup.start_over(&report);
         }
         let busy = std::io::Error::other("another process changed it all the time");
         Err(Error::io(&self.dir, "copy", busy))

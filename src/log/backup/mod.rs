@@ -148,12 +148,12 @@ impl Backup {
 
     /// What is copied from now on stands for what was copied since `before`, of which only how much
     /// was written still counts.
-    pub(crate) fn start_over(&mut self, before: BackupReport) {
+    pub(crate) fn start_over(&mut self, before: &BackupReport) {
         self.report = BackupReport {
             segments_copied: self.report.segments_copied,
             bytes_copied: self.report.bytes_copied,
             segments_linked: self.report.segments_linked,
-            ..before
+            ..before.clone()
         };
     }
 

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_settled_delivery_takes_no_lock() {
-        let batch = Arc::new(Batch::new(Weak::new(), 3, Instant::now()));
+        let batch = Arc::new(Batch::new(Weak::new(), 3, &Clock::System, Duration::ZERO));
         let delivery = Delivery::new(Arc::clone(&batch), 2);
         assert!(!delivery.is_settled());
         Promise::new(Arc::clone(&batch)).keep(Ok(40..50));
