@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla::{Assignor, Consumer, ConsumerConfig, ConsumerRecords, Error, PartitionId, Start};
 
@@ -157,17 +157,26 @@ impl Member<'_> {
             ledger.release(self.group, self.number);
             ledger.floors(self.group)
         };
+        let began = Instant::now();
         match self.consumer.poll(timeout) {
-            Ok(records) => self.take(&records, &floors),
+            Ok(records) => self.take(&records, &floors, began),
             Err(error) => fault(self.storm, self.group, self.number, "poll", &error),
         }
     }
 
-    fn take(&mut self, records: &ConsumerRecords, floors: &Floors) {
+    fn take(&mut self, records: &ConsumerRecords, floors: &Floors, began: Instant) {
         for gone in records.lost().iter().chain(records.gained()) {
             self.places.remove(gone);
         }
+        if self.group == "auto" {
+            // The poll may have committed what the polls before it returned, and then let go of it.
+            for place in self.places.values_mut() {
+                place.uncommitted = false;
+            }
+        }
         let mut ledger = self.storm.ledger.lock().unwrap();
+        // A loose member that the system kept waiting until here may be one no longer.
+        let is_timely = began.elapsed() < SHORT;
         for skipped in records.skipped() {
             ledger.fault(format!("{} skipped {skipped:?}", self.group));
         }
@@ -183,7 +192,7 @@ impl Member<'_> {
             let floor = floors.get(&(of.clone(), said.life)).copied().unwrap_or(0);
             let place = self.places.get(&of);
             ledger.deliver(self.group, &of, place, record.offset, said, floor);
-            if self.loose {
+            if self.loose && is_timely {
                 ledger.check_free(self.group, &of, said.life);
             }
             let next = Place {
