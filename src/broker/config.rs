@@ -54,15 +54,16 @@ config! {
         max_open_files: Option<u64> [impl Into<Option<u64>>] = "max.open.files", None,
         |v| v.is_none_or(|max| max >= 1), "at least 1, or -1 for half of the process's limit";
 
-        /// How many bytes the directory holds at most, but for one segment of each partition, the
-        /// active one, which may have [`segment_bytes`](crate::TopicConfig::segment_bytes) with
-        /// everything that belongs to it (so it rolls up to 4 % earlier than without a limit): where a roll would go above it, the oldest sealed segments are forgotten
-        /// first, of all topics whose `cleanup.policy` has `delete` and that set `retention.ms` or
-        /// `retention.bytes`, whether these are exceeded or not. Where none is left the append is
-        /// refused with [`Error::NoSpace`](crate::Error::NoSpace), and nothing is lost; so is a
-        /// compaction that finds no room for what it writes. A single batch that is larger than a
-        /// segment, and the commits of groups, may go above it. With a limit all logs are opened
-        /// with the broker. Default: none.
+        /// How many bytes the directory holds at most, beside one segment of each partition, the
+        /// active one. That one may have [`segment_bytes`](crate::TopicConfig::segment_bytes) with
+        /// all that belongs to it, so it rolls up to 4 % earlier than without a limit. Where a roll
+        /// would go above the limit, the oldest sealed segments are forgotten first, of all topics
+        /// whose `cleanup.policy` has `delete` and that set `retention.ms` or `retention.bytes`,
+        /// whether these are exceeded or not. Where none is left the append is refused with
+        /// [`Error::NoSpace`](crate::Error::NoSpace), and nothing is lost; so is a compaction that
+        /// finds no room for what it writes. A single batch that is larger than a segment, and the
+        /// commits of groups, may go above it. With a limit all logs are opened with the broker.
+        /// Default: none.
         max_total_bytes: Option<u64> [impl Into<Option<u64>>] = "max.total.bytes", None,
         |v| v.is_none_or(|max| max >= 1), "at least 1, or -1 for no limit";
 

@@ -20,9 +20,9 @@
 //!    itself twice: each may be replaced by another one.
 //! 5. Room is made with no lock of the log held that rolls: it takes those of others.
 //!
-//! Beside the limit remain a batch that alone is larger than a segment, the logs of the root itself,
-//! which always roll (they are charged, and others make room), the batch that a truncation puts
-//! back, and what an opening sets aside before the limit is looked at.
+//! What may go above it: a batch that alone is larger than a segment; the logs of the root itself,
+//! which always roll (they are charged, and others make room); the batch that a truncation puts
+//! back; and what an opening sets aside before the limit is looked at.
 
 use std::sync::{Arc, Weak};
 

@@ -34,6 +34,7 @@ fn a_member_that_hangs_is_removed_while_the_others_wait_in_one_long_poll() {
         begun.wait();
         assert!(hangs.poll(Duration::from_millis(20)).unwrap().is_empty());
         fill_partition(&topic, 1);
+        root.clock.advance(Duration::from_millis(50));
         let records = waiting.join().unwrap();
         assert_eq!(
             places(records),
