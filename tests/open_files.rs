@@ -216,6 +216,7 @@ fn readers_of_handles_that_only_look_keep_to_the_bound_and_go_on() {
         check_open_files("with a reader in every unused partition");
         for partition in (0..PARTITIONS).step_by(2) {
             topic.partition(partition).unwrap().compact().unwrap();
+            check_open_files("while all is compacted");
         }
         for (reader, partition) in readers.iter_mut().zip(0..PARTITIONS) {
             let offsets: Vec<_> = reader.map(|record| record.unwrap().offset).collect();

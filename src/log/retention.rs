@@ -108,6 +108,10 @@ impl Shared {
         if expired == 0 {
             return Ok(report);
         }
+        if expired == segments.len() {
+            // Before a lock is taken: the active one is sealed, and the next is open to append to.
+            self.host.files.make_room();
+        }
         let layout = self.lock_layout()?;
         let mut gone = expired;
         if gone == segments.len() && !self.seal_expired(judged_end)? {

@@ -88,6 +88,8 @@ impl Shared {
     /// Rolls the active segment when it holds something. The file of the next one is made before
     /// appends are held up.
     pub(super) fn seal_active(&self) -> Result<()> {
+        // The next segment is open to append to, and may be the one file too many.
+        self.host.files.make_room();
         let active = Arc::clone(self.segments.read().active());
         if active.next_offset() > active.base_offset() {
             self.make_next();
