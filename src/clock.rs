@@ -152,6 +152,11 @@ impl Clock {
         }
     }
 
+    /// Whether the time of a call is over.
+    pub(crate) fn is_over(&self, until: Until) -> bool {
+        until.is_over(self.instant(), Instant::now())
+    }
+
     /// The deadline for a thread that waits for the clock alone (1): none under a clock that a test
     /// moves, which [calls](Self::follow).
     pub(crate) fn deadline(&self, at: Instant) -> Option<Instant> {
@@ -173,6 +178,15 @@ impl Until {
     /// The same time by the clock, for a wait that another one goes on with.
     pub(crate) fn shown(self) -> Option<Instant> {
         self.shown
+    }
+
+    /// Whichever of two times comes first.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        let first = |one: Option<Instant>, other| one.into_iter().chain(other).min();
+        Self {
+            shown: first(self.shown, other.shown),
+            real: first(self.real, other.real),
+        }
     }
 
     fn is_over(self, shown: Instant, real: Instant) -> bool {

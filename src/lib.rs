@@ -52,13 +52,13 @@ pub use group::{
     GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
 };
 pub use log::{
-    BackupOptions, BackupReport, CompactionReport, Log, LogCondition, LogConfig, OpenEvent,
-    OpenReport, Problem, ProblemKind, Reader, RepairReport, RetentionReport, SegmentInfo, SetAside,
-    Severity, VerifyReport,
+    BackupOptions, BackupReport, CompactionReport, Delivery, Log, LogCondition, LogConfig,
+    OpenEvent, OpenReport, Problem, ProblemKind, Reader, RepairReport, RetentionReport,
+    SegmentInfo, SetAside, Severity, VerifyReport,
 };
 pub use topic::{
-    ConsumerRecord, Delivery, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic,
-    TopicConfig, TopicInfo, TopicReader,
+    ConsumerRecord, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic, TopicConfig,
+    TopicInfo, TopicReader,
 };
 pub use types::{
     Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Epoch, Header, HeaderIter,

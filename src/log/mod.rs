@@ -22,6 +22,7 @@ mod budget;
 mod checkpoints;
 mod compact;
 mod config;
+mod delivery;
 mod digest;
 mod epochs;
 mod flush;
@@ -63,6 +64,8 @@ pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};
 pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::log_settings;
+pub use delivery::Delivery;
+pub(crate) use delivery::{Batch, Lingering, Promise};
 pub(crate) use epochs::Followers;
 pub(crate) use host::{Chore, Host, Worker};
 pub(crate) use marks::Marks;
@@ -683,12 +686,6 @@ impl Log {
     #[cfg(test)]
     pub(crate) fn abandon(self) {
         self.shared.life.end();
-    }
-
-    /// How many signals are raised by this log.
-    #[cfg(test)]
-    pub(crate) fn watcher_count(&self) -> usize {
-        self.shared.watchers.len()
     }
 
     /// Applies other settings from now on.

@@ -44,3 +44,11 @@ impl Drop for LogWatch {
         }
     }
 }
+
+#[cfg(test)]
+impl Log {
+    /// How many signals are raised by this log.
+    pub(crate) fn watcher_count(&self) -> usize {
+        self.shared.watchers.len()
+    }
+}

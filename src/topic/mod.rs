@@ -33,7 +33,7 @@ pub(crate) use directory::{Keep, TopicDirectory};
 pub use info::{PartitionInfo, TopicInfo};
 pub(crate) use partition_dir::PartitionDir;
 pub use partitioner::Partitioner;
-pub use producer::{Delivery, Producer, ProducerConfig};
+pub use producer::{Producer, ProducerConfig};
 pub(crate) use random::random_topic_id;
 pub use reader::TopicReader;
 pub(crate) use shared::{TopicShared, TopicSource};

@@ -11,26 +11,22 @@
 //!    whose topic needs no sync never waits for one.
 //! 4. A batch that left its lane is settled, whatever happens: see [`Promise`].
 
-mod delivery;
 mod registry;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-pub use delivery::Delivery;
 pub(super) use registry::Producers;
 
 use crate::error::{Error, Result};
-use crate::log::{Chore, Filling, Log, SyncJob, Wish};
+use crate::log::{Batch, Chore, Delivery, Filling, Lingering, Log, Promise, SyncJob, Wish};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Compression, Offset, PartitionId, Record, config};
 
 use super::Topic;
 use super::partitioner::Sticky;
 use super::partitions::Partitions;
-
-use delivery::{Batch, Promise};
 
 use std::ops::Range;
 
@@ -297,7 +293,8 @@ impl Shared {
     fn begin_batch(&self, partition: PartitionId) -> Arc<Batch> {
         let clock = &self.topic.shared().host().clock;
         let linger = self.config.linger_ms;
-        let batch = Batch::new(self.me.clone(), partition, clock, linger);
+        let me: Weak<Self> = Weak::clone(&self.me);
+        let batch = Batch::new(me, partition, clock, linger);
         if !linger.is_zero() {
             self.schedule(batch.until());
         }
@@ -435,8 +432,9 @@ impl Shared {
             drop(batch.wait());
         }
     }
+}
 
-    /// Appends one batch, unless somebody has.
+impl Lingering for Shared {
     fn append_now(&self, batch: &Arc<Batch>) {
         let partition = batch.partition();
         let (Ok(log), Ok(lane)) = (self.topic.shared().log(partition), self.lane(partition)) else {
