@@ -30,5 +30,8 @@ pub mod performance {}
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
+
 #[doc = include_str!("../docs/testing_with_ottla.md")]
 pub mod testing_with_ottla {}

@@ -41,19 +41,19 @@ mod topic;
 mod types;
 
 pub use broker::{
-    AlterOptions, Broker, BrokerConfig, DamagedCommits, DiskUsage, Ensured, SettingChange,
-    TopicUsage, UpkeepProblem, UpkeepReport, repair, verify,
+    AlterOptions, Broker, BrokerConfig, BrokerMetrics, DamagedCommits, DiskUsage, Ensured,
+    SettingChange, TopicUsage, UpkeepProblem, UpkeepReport, repair, verify,
 };
 pub use clock::TestClock;
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
-    Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecords, GroupInfo, GroupPartition,
-    GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
+    Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecords, GroupInfo, GroupMetrics,
+    GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
 };
 pub use log::{
     BackupOptions, BackupReport, CompactionReport, Delivery, Log, LogCondition, LogConfig,
-    OpenEvent, OpenReport, Problem, ProblemKind, Reader, RepairReport, RetentionReport,
+    LogMetrics, OpenEvent, OpenReport, Problem, ProblemKind, Reader, RepairReport, RetentionReport,
     SegmentInfo, SetAside, Severity, VerifyReport,
 };
 pub use topic::{
@@ -62,8 +62,8 @@ pub use topic::{
 };
 pub use types::{
     Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Epoch, Header, HeaderIter,
-    Offset, OwnedRecord, PartitionId, ReadIsolation, Record, Start, Timestamp, TimestampError,
-    TimestampType, TopicPartition, WriteMode,
+    Histogram, Offset, OwnedRecord, PartitionId, ReadIsolation, Record, Start, Timestamp,
+    TimestampError, TimestampType, TopicPartition, WriteMode,
 };
 
 /// What the fuzz targets call. Not part of the public API.

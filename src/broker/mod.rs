@@ -13,6 +13,7 @@
 //! | `upkeep.rs` `upkeeper.rs` | one round of what is done by the way, and the thread that does it
 //! |
 //! | `rest.rs` | what tells a root at rest from one in use |
+//! | `metrics.rs` | what was done since the opening, in figures |
 //! | `temporary.rs` | brokers for tests |
 //! | `verify.rs`, `repair/` | a directory gone over, and put right |
 
@@ -27,6 +28,7 @@ mod ensure;
 mod keyless_tests;
 #[cfg(test)]
 mod listing_tests;
+mod metrics;
 mod offsets;
 mod open;
 #[cfg(test)]
@@ -50,6 +52,7 @@ use std::sync::Arc;
 
 pub use config::BrokerConfig;
 pub use ensure::{Ensured, SettingChange};
+pub use metrics::BrokerMetrics;
 pub use offsets::DamagedCommits;
 pub use repair::repair;
 pub use topics::AlterOptions;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::log::{Host, Log, OpenMode};
+use crate::log::{Host, Log, LogMetrics, OpenMode};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::topic::{
     PartitionDir, TopicConfig, TopicDirectory, TopicShared, TopicSource, random_topic_id,
@@ -44,6 +44,8 @@ pub(super) struct Root {
     /// The partitions of commits that upkeep found damaged after their groups were read: the groups
     /// go on with what is in memory, but nobody who reads the log again can.
     pub(super) damaged_commits: Mutex<BTreeMap<PartitionId, Error>>,
+    /// What the logs of deleted topics counted.
+    pub(super) deleted: Mutex<LogMetrics>,
     closed: AtomicBool,
 }
 
@@ -73,6 +75,7 @@ impl Root {
             directory: TopicDirectory::new(),
             catalog: Mutex::new(catalog),
             damaged_commits: Mutex::default(),
+            deleted: Mutex::default(),
             closed: AtomicBool::new(false),
         };
         root.ask_the_catalog();

@@ -111,6 +111,7 @@ impl Core {
         let topic = self.root.directory.remove(name.as_str());
         if let Some(topic) = &topic {
             topic.delete();
+            self.root.keep_figures_of(topic);
         }
         let finished = self.finish_deletion(&entry);
         drop(deletions);

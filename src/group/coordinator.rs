@@ -15,6 +15,7 @@ use crate::types::{GroupId, PartitionId, ReadIsolation};
 use super::group::{Group, Shared};
 use super::info::{GroupInfo, GroupPartition, MemberInfo};
 use super::membership::{MemberId, Membership};
+use super::metrics::GroupMetrics;
 use super::offset_store::{Commit, OffsetLogs, OffsetStore, cannot_be_read};
 use super::partition::PartitionKey;
 use super::roster::Roster;
@@ -202,6 +203,11 @@ impl Coordinator {
             store.forget_topic(&topic, None)?;
         }
         Ok(events)
+    }
+
+    /// What the groups have done so far.
+    pub(crate) fn metrics(&self) -> GroupMetrics {
+        self.shared.tally.so_far()
     }
 
     /// Ends everything: waiting polls and later calls get [`Error::Closed`]. Leaves behind what a

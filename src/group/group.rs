@@ -20,6 +20,7 @@ use crate::types::{GroupId, Offset, PartitionId, Timestamp};
 
 use super::fetch::unknown_partition;
 use super::membership::{Joining, MemberId, Membership, Turn, Willing};
+use super::metrics::Tally;
 use super::offset_store::{Commit, OffsetStore};
 use super::partition::{PartitionKey, TopicKey};
 use super::topics::{Topics, unknown_topic};
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     resting: Mutex<Vec<(Option<Instant>, Arc<Group>)>>,
     /// When the last member of a group went, since the broker was opened.
     emptied: Mutex<BTreeMap<GroupId, Timestamp>>,
+    pub(super) tally: Tally,
 }
 
 impl Shared {
@@ -54,6 +56,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             resting: Mutex::default(),
             emptied: Mutex::default(),
+            tally: Tally::default(),
         })
     }
 
@@ -387,6 +390,7 @@ impl Group {
     }
 
     pub(super) fn fenced(&self, seat: &Seat) -> Error {
+        self.shared.tally.fenced();
         let id = seat.static_id.as_deref();
         let reason = if self.knows(seat.id) {
             "the partition was given to another member meanwhile".to_owned()
@@ -414,7 +418,11 @@ impl Group {
     fn change<T>(&self, by: Option<MemberId>, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let before = state.membership.moves();
+        let turnover = state.membership.turnover();
         let result = change(&mut state);
+        self.shared
+            .tally
+            .moved(turnover, state.membership.turnover());
         if state.membership.moves() != before {
             if state.membership.is_empty() {
                 let now = self.shared.host.clock.now();

@@ -21,6 +21,7 @@ mod fetch;
 mod group;
 mod info;
 mod membership;
+mod metrics;
 mod offset_store;
 mod partition;
 mod records;
@@ -39,6 +40,7 @@ pub use consumer::{Consumer, RebalanceListener, WakeupHandle};
 pub(crate) use coordinator::{Coordinator, CoordinatorSource};
 pub use info::{GroupInfo, GroupPartition, MemberInfo};
 pub use membership::GroupState;
+pub use metrics::GroupMetrics;
 pub(crate) use offset_store::OffsetLogs;
 pub use records::{ConsumerRecords, Skipped};
 

@@ -27,6 +27,7 @@ use crate::types::{
 };
 
 use super::budget::full_at;
+use super::metrics::Appends;
 use super::{LogConfig, Shared};
 
 /// Scratch memory that a thread keeps between appends, at most.
@@ -155,6 +156,7 @@ pub(super) struct AppendState {
     /// The log is known to have a file open for writing.
     pub(super) listed: bool,
     pub(super) next: NextFile,
+    pub(super) appends: Appends,
 }
 
 impl AppendState {
@@ -178,6 +180,7 @@ impl AppendState {
             used: false,
             listed: false,
             next: NextFile::Absent,
+            appends: Appends::default(),
         }
     }
 }
@@ -337,6 +340,7 @@ impl Shared {
         let state = &mut *guard;
         stamp(batch, offsets.start, state.leader_epoch);
         self.write(state, batch, summary, offsets.end)?;
+        state.appends.batch(summary.count, size);
         let unsynced = state.unsynced_bytes;
         let backlog = state.sealing.len();
         drop(guard);
@@ -584,6 +588,7 @@ impl Shared {
         state.first_timestamp = None;
         state.made_at = self.host.clock.now();
         state.names_unsynced = true;
+        state.appends.roll();
         self.segments.write().roll(next);
         Ok(())
     }

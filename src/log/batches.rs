@@ -59,6 +59,11 @@ impl Filling {
         self.batch.is_none()
     }
 
+    /// How many records are in it.
+    pub(crate) fn records(&self) -> u32 {
+        self.batch.as_ref().map_or(0, |begun| begun.batch.count())
+    }
+
     /// Whether no other record would be taken.
     pub(crate) fn is_full(&self) -> bool {
         let begun = self.batch.as_ref();

@@ -90,6 +90,8 @@ struct Work {
     end: Offset,
     position: Position,
     index_written: IndexWritten,
+    /// Batches that no earlier sync has taken over.
+    batches: u64,
 }
 
 impl Shared {
@@ -216,6 +218,7 @@ impl Shared {
     }
 
     fn sync_work(&self, turn: &Turn<'_>, mut work: Work, dir: Option<&Dir>) -> Result<Offset> {
+        let began = self.host.clock.instant();
         self.seal(&mut work)?;
         debug_assert!(
             !work.names || dir.is_some(),
@@ -232,6 +235,10 @@ impl Shared {
         {
             file.sync_data()
                 .map_err(|cause| self.poisoned(work.active.log_path(), cause))?;
+        }
+        if work.batches > 0 {
+            let took = self.host.clock.instant().saturating_duration_since(began);
+            self.tally.synced(work.batches, took);
         }
         work.index_written = self.extend_index(&work);
         let marked = self.move_mark(turn, &work);
@@ -586,6 +593,7 @@ fn gather(state: &mut AppendState) -> Work {
         end: state.end,
         position: state.active.end(),
         index_written: state.index_written,
+        batches: state.appends.take_unsynced(),
     };
     state.unsynced_bytes = 0;
     work

@@ -20,7 +20,7 @@ use crate::clock::{Clock, Moved};
 use crate::disk::{Disk, Owner};
 use crate::error::{Error, Result};
 use crate::format::MarkKey;
-use crate::segment::OpenFiles;
+use crate::segment::{OpenFiles, Segment, SegmentFile};
 use crate::sync::{AtomicBool, Condvar, Mutex, OnceLock, Ordering};
 use crate::types::TopicId;
 
@@ -122,6 +122,15 @@ impl Host {
             Ok(())
         } else {
             Err(Error::Forked)
+        }
+    }
+
+    /// The file of a segment, to be read piece by piece.
+    pub(super) fn segment_file<'a>(&'a self, segment: &'a Arc<Segment>) -> SegmentFile<'a> {
+        SegmentFile {
+            segment,
+            disk: &self.disk,
+            files: &self.files,
         }
     }
 

@@ -31,6 +31,7 @@ mod isolation;
 mod keys;
 mod life;
 mod marks;
+mod metrics;
 mod open;
 mod outside;
 mod parking;
@@ -69,6 +70,7 @@ pub(crate) use delivery::{Batch, Lingering, Promise};
 pub(crate) use epochs::Followers;
 pub(crate) use host::{Chore, Host, Worker};
 pub(crate) use marks::Marks;
+pub use metrics::LogMetrics;
 pub(crate) use open::{LogSource, OpenMode};
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
 pub(crate) use outside::{RootSigns, look_until_it_counts};
@@ -177,6 +179,8 @@ pub(crate) struct Shared {
     /// Who waits for this log among others.
     watchers: Watchers,
     charge: budget::Charge,
+    /// Apart from what appends read, for readers write it.
+    tally: Box<metrics::Tally>,
     /// One compaction at a time; held while segments are written anew, which no append waits for.
     cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
@@ -185,17 +189,6 @@ pub(crate) struct Shared {
     /// Of a log that is only looked at: what is known of its directory.
     outside: OnceLock<Outside>,
     report: OpenReport,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log")
-            .field("dir", &self.dir)
-            .field("start", &self.start_offset())
-            .field("flushed", &self.flushed_offset())
-            .field("end", &self.end_offset())
-            .finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug)]

@@ -20,10 +20,11 @@ use bytes::Bytes;
 use crate::disk::{File, Owner};
 use crate::error::{Error, Result};
 use crate::format::{DecodeError, DirName, LogRecord, OwnedRecords, RecordBatch, record_at};
-use crate::segment::{BatchCursor, RawBatch, Segment, SegmentFile, Stop};
+use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
 use crate::types::{Compression, Epoch, Offset, Position, Start, TopicPartition, to_usize};
 
 use super::isolation::Filter;
+use super::metrics::CountedReads;
 use super::{Log, Shared};
 
 /// What a thread keeps of the memory that it read into, at most.
@@ -296,12 +297,8 @@ impl Place {
             }
             let end = self.segment.end();
             let before = self.cursor.position();
-            let file = SegmentFile {
-                segment: &self.segment,
-                disk: &shared.host.disk,
-                files: &shared.host.files,
-            };
-            match self.cursor.next(&file, end) {
+            let (file, tally) = (shared.host.segment_file(&self.segment), &shared.tally);
+            match self.cursor.next(&CountedReads { file, tally }, end) {
                 Ok(Some(raw)) => {
                     if shared.is_truncated_since(self.truncations) {
                         continue;

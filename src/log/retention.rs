@@ -130,7 +130,9 @@ impl Shared {
             self.raise_start(&layout, new_start)?;
             report.segments_deleted = to_u64(gone);
             report.bytes_deleted = now.iter().take(gone).map(|segment| segment.end().0).sum();
+            let records = new_start.saturating_sub(report.start_offset);
             report.start_offset = new_start;
+            self.tally.retained(&report, records);
         }
         Ok(report)
     }

@@ -15,6 +15,17 @@ use crate::types::{Durability, Offset, Sabotage};
 
 use super::{Log, LogConfig, SegmentInfo, Shared};
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("dir", &self.dir)
+            .field("start", &self.start_offset())
+            .field("flushed", &self.flushed_offset())
+            .field("end", &self.end_offset())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     pub(crate) fn start_offset(&self) -> Offset {
         self.start.load(Ordering::Acquire)

@@ -7,6 +7,7 @@
 
 mod appended;
 mod choice;
+mod histogram;
 mod names;
 mod offset;
 mod owned_record;
@@ -22,6 +23,7 @@ pub use appended::{Appended, AppendedBatch};
 pub use choice::{
     CleanupPolicy, Compression, Durability, ReadIsolation, Start, TimestampType, WriteMode,
 };
+pub use histogram::Histogram;
 pub(crate) use names::{GroupId, TopicId, TopicName};
 pub(crate) use offset::{END_OFFSET_MAX, Position, to_u64, to_usize};
 pub use offset::{Epoch, Offset, PartitionId};

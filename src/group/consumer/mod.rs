@@ -24,7 +24,7 @@ use crate::clock::Waited;
 use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, Ordering, Signal};
 use crate::topic::Keep;
-use crate::types::{Start, TopicPartition, to_usize};
+use crate::types::{Start, TopicPartition, to_u64, to_usize};
 
 use super::ConsumerConfig;
 use super::fetch::{Claim, Context, Fetcher, Limits};
@@ -93,6 +93,8 @@ pub struct Consumer {
     /// When `auto_commit` last committed.
     committed_at: Instant,
     has_polled: bool,
+    /// When the last poll ended.
+    polled_at: Option<Instant>,
     left: bool,
     _keeper: Option<Arc<dyn Keep>>,
 }
@@ -176,6 +178,7 @@ impl Consumer {
             news: News::default(),
             failed: None,
             has_polled: false,
+            polled_at: None,
             left: false,
             _keeper: keeper,
         })
@@ -211,17 +214,30 @@ impl Consumer {
     ///   [`commit`](Self::commit), except `Fenced`.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.group.shared.check_owner()?;
-        let polled = self.poll_and_wait(timeout);
+        let began = self.group.shared.now();
+        let polled = self.poll_and_wait(began, timeout);
         let held = self.fetcher.changed_holds();
         self.group.polled(self.seat.id, &held);
+        self.count(began, polled.as_ref().ok());
         polled
     }
 
-    fn poll_and_wait(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+    /// Counts a poll that returns now.
+    fn count(&mut self, began: Instant, polled: Option<&ConsumerRecords>) {
+        let last = self.polled_at.replace(self.group.shared.now());
+        let lag = last.map(|last| began.saturating_duration_since(last));
+        let (records, unread) = polled.map_or((0, 0), |polled| {
+            let gone = polled.skipped().iter();
+            let gone = gone.map(|gap| gap.to.saturating_sub(gap.from));
+            (to_u64(polled.len()), gone.fold(0, u64::saturating_add))
+        });
+        self.group.shared.tally.polled(lag, records, unread);
+    }
+
+    fn poll_and_wait(&mut self, began: Instant, timeout: Duration) -> Result<ConsumerRecords> {
         self.group.shared.check_open()?;
         self.wakeup.check()?;
         self.take_failure()?;
-        let began = self.group.shared.now();
         if self.config.auto_commit && self.auto_commit_is_due(began) {
             self.commit_unless_fenced()?;
         }

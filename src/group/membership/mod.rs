@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::types::ReadIsolation;
+use crate::types::{ReadIsolation, to_u64};
 
 use super::assignor::{Assignor, Candidate, assign};
 use super::partition::{PartitionKey, TopicKey, TopicShape};
@@ -152,6 +152,7 @@ pub(crate) struct Membership {
     generation: u64,
     joins: u64,
     moves: u64,
+    evicted: u64,
     members: BTreeMap<MemberId, Member>,
     topics: Vec<TopicShape>,
     owners: BTreeMap<PartitionKey, MemberId>,
@@ -168,6 +169,11 @@ impl Membership {
     /// Counts the changes of the targets.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// How often partitions were shared out, and how many members were removed for being late.
+    pub(crate) fn turnover(&self) -> (u64, u64) {
+        (self.generation, self.evicted)
     }
 
     /// Counts everything that may give another member something to do.
@@ -316,6 +322,7 @@ impl Membership {
             .map(|(id, _)| *id)
             .collect();
         if !late.is_empty() {
+            self.evicted = self.evicted.saturating_add(to_u64(late.len()));
             for id in late {
                 self.remove(id);
             }

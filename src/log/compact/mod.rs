@@ -115,7 +115,10 @@ impl Shared {
             self.sync_sealed()?;
             let view = self.cleanable();
             match self.go_over(&view, &mut target, &mut report) {
-                Ok(true) => return Ok(report),
+                Ok(true) => {
+                    self.tally.compacted(&report);
+                    return Ok(report);
+                }
                 Ok(false) => {}
                 // What could not be read was taken away (I5).
                 Err(error) => self.doubt(error, self.is_changed_since(&view))?,

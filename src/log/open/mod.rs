@@ -588,6 +588,7 @@ impl Opening<'_> {
             survey: Mutex::new(None),
             watchers: Watchers::default(),
             charge: Charge::default(),
+            tally: Box::default(),
             cleaning: Mutex::new(()),
             layout: Mutex::new(()),
             lock: Mutex::new(source.lock),
@@ -597,13 +598,20 @@ impl Opening<'_> {
         if !read_only && !clean {
             log.settle_opening(scanned.digest, untrue)?;
         }
-        for segment in self.undigested.into_iter().filter(|_| !read_only) {
-            let active = log.append.lock().active.base_offset();
-            if segment.base_offset() < active && !segment.is_gone() {
-                log.digest_later(segment, None);
-            }
+        if !read_only {
+            digest_later(&log, self.undigested);
         }
         Ok(log)
+    }
+}
+
+/// Has the digests made of sealed segments that have none.
+fn digest_later(log: &Shared, undigested: Vec<Arc<Segment>>) {
+    for segment in undigested {
+        let active = log.append.lock().active.base_offset();
+        if segment.base_offset() < active && !segment.is_gone() {
+            log.digest_later(segment, None);
+        }
     }
 }
 

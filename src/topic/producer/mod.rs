@@ -301,6 +301,13 @@ impl Shared {
         Arc::new(batch)
     }
 
+    /// How many records wait to be appended.
+    fn queued(&self) -> u64 {
+        let lanes = self.lanes.iter();
+        let queued = lanes.map(|(_, lane)| u64::from(lane.pending.lock().filling.records()));
+        queued.fold(0, u64::saturating_add)
+    }
+
     fn schedule(&self, at: Instant) {
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             let topic = self.topic.shared();

@@ -40,6 +40,12 @@ impl Producers {
         self.all.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// How many records the producers hold.
+    pub(crate) fn queued(&self) -> u64 {
+        let alive = self.alive().into_iter();
+        alive.fold(0, |sum, producer| sum.saturating_add(producer.queued()))
+    }
+
     /// Appends the batches whose time is over, of one partition or of all. What goes wrong, the
     /// producers' own flushes return.
     #[cold]

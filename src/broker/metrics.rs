@@ -1,0 +1,101 @@
+//! What a broker has done since it was opened, in figures.
+//!
+//! Knows nothing about how they are counted: each floor counts its own.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::group::GroupMetrics;
+use crate::log::LogMetrics;
+use crate::topic::TopicShared;
+use crate::types::to_u64;
+
+use super::Broker;
+use super::root::Root;
+
+/// What a broker has done since it was opened: see [`Broker::metrics`]. Counters begin at 0 with
+/// every opening and never go back, but for those of a topic that is deleted and made again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BrokerMetrics {
+    /// All logs together, with those of the groups' commits and of topics that were deleted.
+    pub logs: LogMetrics,
+    /// The part of each topic.
+    pub topics: BTreeMap<String, LogMetrics>,
+    /// The groups together.
+    pub groups: GroupMetrics,
+    /// Logs that are open: those that were used.
+    pub open_logs: u64,
+    /// Files that the broker has open.
+    pub open_files: u64,
+    /// Records that were sent to producers and are not appended yet.
+    pub producer_queue_records: u64,
+}
+
+impl Root {
+    fn metrics(&self) -> BrokerMetrics {
+        let mut metrics = BrokerMetrics {
+            logs: self.deleted.lock().clone(),
+            open_files: to_u64(self.host.disk.open_files()),
+            ..BrokerMetrics::default()
+        };
+        for topic in self.directory.all() {
+            let mut sum = LogMetrics::default();
+            for log in topic.open_logs() {
+                sum.add(&log.metrics());
+                metrics.open_logs = metrics.open_logs.saturating_add(1);
+            }
+            let queued = topic.producers().queued();
+            metrics.producer_queue_records = metrics.producer_queue_records.saturating_add(queued);
+            metrics.logs.add(&sum);
+            metrics.topics.insert(topic.name().to_string(), sum);
+        }
+        metrics
+    }
+
+    /// Keeps what a topic that is deleted now has counted, so that the sums of all logs never go
+    /// back.
+    pub(super) fn keep_figures_of(&self, topic: &TopicShared) {
+        let mut deleted = self.deleted.lock();
+        for log in topic.open_logs() {
+            let mut metrics = log.metrics();
+            // That is a state and no count: it ends with the log.
+            metrics.poisoned = 0;
+            deleted.add(&metrics);
+        }
+    }
+}
+
+impl Broker {
+    /// What the broker has done since it was opened, in figures: for a health check, a dashboard, a
+    /// test. [`docs/observability.md`](crate::docs::observability) says what each means and when to
+    /// worry. Takes the append lock of every open log for a moment, and neither opens nor reads a
+    /// file. A closed broker keeps its last figures; in a process that was forked from the broker's
+    /// all are zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, TopicConfig};
+    ///
+    /// let broker = Broker::temporary()?;
+    /// broker.create_topic("flights", TopicConfig::default())?.append("departed EWR")?;
+    /// let metrics = broker.metrics();
+    /// assert_eq!(metrics.topics["flights"].records, 1);
+    /// assert_eq!(metrics.logs.poisoned, 0);
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> BrokerMetrics {
+        let root = &self.core.root;
+        // A lock that another thread held at the fork is never released here.
+        if root.host.check_owner().is_err() {
+            return BrokerMetrics::default();
+        }
+        BrokerMetrics {
+            groups: self.core.groups.metrics(),
+            ..root.metrics()
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What a log has done since it was opened, in figures.
+//!
+//! Knows nothing about where they are sent.
+//!
+//! 1. What appends count is counted under the append lock, by plain additions: no append pays for
+//!    an atomic. Reads count once for each piece of a file, not for each record.
+//! 2. Everything else is rare, and stands behind one lock that no append takes.
+
+use std::io;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::segment::{ReadAt, SegmentFile};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::types::{Histogram, to_u64};
+
+use super::retention::RetentionReport;
+use super::{CompactionReport, Log, Shared};
+
+/// What a log has done since it was opened: see [`Log::metrics`]. Counters begin at 0 with every
+/// opening and never go back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LogMetrics {
+    /// Batches that were appended; a record that is appended alone is one.
+    pub appends: u64,
+    /// Records that were appended.
+    pub records: u64,
+    /// Bytes of batches that were appended, as they lie in the files.
+    pub bytes: u64,
+    /// Segments that were begun behind another one.
+    pub rolls: u64,
+    /// How long it took to make appended batches durable, in microseconds: the sync of the file
+    /// and, where a segment was begun, of the one before it and of the directory.
+    pub sync_micros: Histogram,
+    /// How many batches each of these syncs made durable: under `Always`, how many appends shared
+    /// it.
+    pub batches_per_sync: Histogram,
+    /// Reads of files for readers; one read is for many records, and none where a reader still
+    /// holds what it needs.
+    pub reads: u64,
+    /// Bytes that these reads returned.
+    pub read_bytes: u64,
+    /// Segments that retention deleted.
+    pub segments_deleted: u64,
+    /// Bytes of batches in these segments.
+    pub bytes_deleted: u64,
+    /// Offsets that retention made unreadable.
+    pub records_deleted: u64,
+    /// Compactions that ended.
+    pub compactions: u64,
+    /// Bytes that compactions read.
+    pub compaction_read_bytes: u64,
+    /// Bytes that compactions wrote.
+    pub compaction_written_bytes: u64,
+    /// Records that compactions dropped.
+    pub compaction_records_dropped: u64,
+    /// How many logs take no more appends since a sync failed ([`Error::Poisoned`]): 0 or 1 for one
+    /// log.
+    ///
+    /// [`Error::Poisoned`]: crate::Error::Poisoned
+    pub poisoned: u64,
+}
+
+impl LogMetrics {
+    /// Adds the figures of another log.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let both = [
+            (&mut self.appends, other.appends),
+            (&mut self.records, other.records),
+            (&mut self.bytes, other.bytes),
+            (&mut self.rolls, other.rolls),
+            (&mut self.reads, other.reads),
+            (&mut self.read_bytes, other.read_bytes),
+            (&mut self.segments_deleted, other.segments_deleted),
+            (&mut self.bytes_deleted, other.bytes_deleted),
+            (&mut self.records_deleted, other.records_deleted),
+            (&mut self.compactions, other.compactions),
+            (&mut self.compaction_read_bytes, other.compaction_read_bytes),
+            (
+                &mut self.compaction_written_bytes,
+                other.compaction_written_bytes,
+            ),
+            (
+                &mut self.compaction_records_dropped,
+                other.compaction_records_dropped,
+            ),
+            (&mut self.poisoned, other.poisoned),
+        ];
+        for (sum, more) in both {
+            *sum = sum.saturating_add(more);
+        }
+        self.sync_micros.add(&other.sync_micros);
+        self.batches_per_sync.add(&other.batches_per_sync);
+    }
+}
+
+/// What appends count (1).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Appends {
+    batches: u64,
+    records: u64,
+    bytes: u64,
+    rolls: u64,
+    /// Batches that a sync has taken over.
+    synced: u64,
+}
+
+impl Appends {
+    #[inline]
+    pub(super) fn batch(&mut self, records: u32, bytes: u64) {
+        self.batches = self.batches.wrapping_add(1);
+        self.records = self.records.wrapping_add(u64::from(records));
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+
+    pub(super) fn roll(&mut self) {
+        self.rolls = self.rolls.wrapping_add(1);
+    }
+
+    /// How many batches no sync has taken over yet; the one that asks does.
+    pub(super) fn take_unsynced(&mut self) -> u64 {
+        let unsynced = self.batches.wrapping_sub(self.synced);
+        self.synced = self.batches;
+        unsynced
+    }
+}
+
+/// What is counted without the append lock (2).
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    rare: Mutex<LogMetrics>,
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn synced(&self, batches: u64, took: Duration) {
+        let mut rare = self.rare.lock();
+        rare.sync_micros.record_micros(took);
+        rare.batches_per_sync.record(batches);
+    }
+
+    pub(super) fn retained(&self, report: &RetentionReport, records: u64) {
+        let mut rare = self.rare.lock();
+        rare.segments_deleted = rare
+            .segments_deleted
+            .saturating_add(report.segments_deleted);
+        rare.bytes_deleted = rare.bytes_deleted.saturating_add(report.bytes_deleted);
+        rare.records_deleted = rare.records_deleted.saturating_add(records);
+    }
+
+    pub(super) fn compacted(&self, report: &CompactionReport) {
+        let mut rare = self.rare.lock();
+        rare.add(&LogMetrics {
+            compactions: 1,
+            compaction_read_bytes: report.read_bytes,
+            compaction_written_bytes: report.written_bytes,
+            compaction_records_dropped: report.records_dropped,
+            ..LogMetrics::default()
+        });
+    }
+}
+
+/// A segment's file whose reads are counted.
+pub(super) struct CountedReads<'a> {
+    pub(super) file: SegmentFile<'a>,
+    pub(super) tally: &'a Tally,
+}
+
+impl ReadAt for CountedReads<'_> {
+    fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(position, buf)?;
+        self.tally.reads.fetch_add(1, Ordering::Relaxed);
+        self.tally
+            .read_bytes
+            .fetch_add(to_u64(read), Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+impl Shared {
+    pub(super) fn metrics(&self) -> LogMetrics {
+        let mut metrics = self.tally.rare.lock().clone();
+        let appends = self.append.lock().appends;
+        metrics.appends = appends.batches;
+        metrics.records = appends.records;
+        metrics.bytes = appends.bytes;
+        metrics.rolls = appends.rolls;
+        metrics.reads = self.tally.reads.load(Ordering::Relaxed);
+        metrics.read_bytes = self.tally.read_bytes.load(Ordering::Relaxed);
+        metrics.poisoned = u64::from(self.life.poison().is_some());
+        metrics
+    }
+}
+
+impl Log {
+    /// What the log has done since it was opened, in figures: zeros in a process that was forked
+    /// from the log's. They cost an append three additions, and this call takes the append lock for
+    /// a moment. A closed log keeps its last figures.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Log, LogConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("events");
+    /// let log = Log::open(dir, LogConfig::default())?;
+    /// log.append("departed EWR")?;
+    /// log.append_batch(["landed LAX", "departed LAX"])?;
+    /// let metrics = log.metrics();
+    /// assert_eq!((metrics.appends, metrics.records), (2, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> LogMetrics {
+        let metrics = self.here().map(Shared::metrics);
+        metrics.unwrap_or_default()
+    }
+}

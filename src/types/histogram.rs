@@ -1,0 +1,145 @@
+//! A distribution of whole numbers: how many fell between two powers of two.
+//!
+//! Knows nothing about what is measured, nor in which unit.
+
+use serde::{Deserialize, Serialize};
+
+use super::to_u64;
+
+/// How a figure is distributed, in buckets that double: what [`Histogram::quantile`] returns is
+/// at most twice what was measured. Two of them can be [added](Histogram::add).
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Broker, Durability, TopicConfig};
+///
+/// let broker = Broker::temporary()?;
+/// let config = TopicConfig::default().durability(Durability::Always);
+/// let topic = broker.create_topic("flights", config)?;
+/// topic.append("departed EWR")?;
+/// let batches = broker.metrics().logs.batches_per_sync;
+/// assert_eq!((batches.count(), batches.sum(), batches.max()), (1, 1, 1));
+/// assert_eq!(batches.quantile(990), 1);
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Histogram {
+    count: u64,
+    sum: u64,
+    max: u64,
+    /// The first counts zeros, the next ones, then 2 and 3, 4 to 7, and so on; what is above the
+    /// last was not met.
+    buckets: Vec<u64>,
+}
+
+impl Histogram {
+    /// How many figures there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Their sum.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The largest of them; 0 when there are none.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// A number that so many thousandths of the figures do not exceed, less than twice as large as
+    /// the largest of these: `quantile(500)` is the median, `quantile(999)` one that only one in a
+    /// thousand exceeds. 0 when there are no figures.
+    #[must_use]
+    pub fn quantile(&self, thousandths: u64) -> u64 {
+        let wanted = u128::from(self.count).saturating_mul(u128::from(thousandths.min(1000)));
+        let mut seen = 0_u128;
+        for (bucket, count) in (0_u32..).zip(&self.buckets) {
+            seen = seen.saturating_add(u128::from(*count));
+            if seen > 0 && seen.saturating_mul(1000) >= wanted {
+                let above = 1_u64.checked_shl(bucket);
+                let most = above.map_or(u64::MAX, |above| above.saturating_sub(1));
+                return most.min(self.max);
+            }
+        }
+        self.max
+    }
+
+    /// Adds the figures of another one.
+    pub fn add(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.max = self.max.max(other.max);
+        if self.buckets.len() < other.buckets.len() {
+            self.buckets.resize(other.buckets.len(), 0);
+        }
+        for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *bucket = bucket.saturating_add(*more);
+        }
+    }
+
+    /// Counts a figure.
+    pub(crate) fn record(&mut self, figure: u64) {
+        let bucket = u64::BITS.saturating_sub(figure.leading_zeros());
+        let bucket = usize::try_from(bucket).unwrap_or_default();
+        if self.buckets.len() <= bucket {
+            self.buckets.resize(bucket.saturating_add(1), 0);
+        }
+        if let Some(count) = self.buckets.get_mut(bucket) {
+            *count = count.saturating_add(1);
+        }
+        self.count = self.count.saturating_add(1);
+        self.sum = self.sum.saturating_add(figure);
+        self.max = self.max.max(figure);
+        debug_assert!(to_u64(self.buckets.len()) <= 65, "a figure has 64 bits");
+    }
+
+    /// Counts a time in microseconds.
+    pub(crate) fn record_micros(&mut self, time: std::time::Duration) {
+        self.record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_at_most_twice_the_figure_and_never_below_it() {
+        let mut histogram = Histogram::default();
+        assert_eq!((histogram.quantile(500), histogram.max()), (0, 0));
+        let figures = [0, 1, 3, 4, 5, 100, 1_000, 70_000, u64::MAX / 2, u64::MAX];
+        for (at, figure) in figures.into_iter().enumerate() {
+            histogram.record(figure);
+            let last = histogram.quantile(1000);
+            assert!(last >= figure && last / 2 <= figure, "{figure}: {last}");
+            assert_eq!(histogram.count(), to_u64(at) + 1);
+        }
+        let median = histogram.quantile(500);
+        assert!((5..10).contains(&median), "{median}");
+        assert_eq!(histogram.quantile(0), 0);
+        assert_eq!(histogram.quantile(5000), u64::MAX);
+    }
+
+    #[test]
+    fn two_histograms_add_up_to_one_of_all_figures() {
+        let (mut low, mut high, mut all) = (
+            Histogram::default(),
+            Histogram::default(),
+            Histogram::default(),
+        );
+        for figure in 0..1000 {
+            let part = if figure % 3 == 0 { &mut low } else { &mut high };
+            part.record(figure * figure);
+            all.record(figure * figure);
+        }
+        low.add(&high);
+        assert_eq!(low, all);
+    }
+}
