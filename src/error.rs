@@ -173,6 +173,31 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// A codec cannot encode a value ([`TypedTopic`](crate::TypedTopic)). Nothing was appended.
+    #[error("a value for topic {topic} cannot be encoded: {source}")]
+    #[non_exhaustive]
+    Unencodable {
+        /// The topic that it was for.
+        topic: String,
+        /// What the codec says.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A codec cannot decode a record ([`TypedTopic`](crate::TypedTopic)). Reading goes on behind
+    /// it: skip it, or append it to a topic of dead letters.
+    #[error("the record at offset {offset} of {topic}-{partition} cannot be decoded: {source}")]
+    #[non_exhaustive]
+    Undecodable {
+        /// Its topic.
+        topic: String,
+        /// Its partition.
+        partition: PartitionId,
+        /// Its offset.
+        offset: Offset,
+        /// What the codec says.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+
     /// A setting is unknown or out of its bounds.
     #[error("setting {name} cannot be {value}: expected {expected}")]
     #[non_exhaustive]
@@ -325,6 +350,10 @@ pub enum ErrorKind {
     EndMoved,
     /// [`Error::InvalidRecord`].
     InvalidRecord,
+    /// [`Error::Unencodable`].
+    Unencodable,
+    /// [`Error::Undecodable`].
+    Undecodable,
     /// [`Error::InvalidConfig`].
     InvalidConfig,
     /// [`Error::InvalidName`].
@@ -383,6 +412,8 @@ impl Error {
             Self::PartlyAppended { .. } => ErrorKind::PartlyAppended,
             Self::EndMoved { .. } => ErrorKind::EndMoved,
             Self::InvalidRecord { .. } => ErrorKind::InvalidRecord,
+            Self::Unencodable { .. } => ErrorKind::Unencodable,
+            Self::Undecodable { .. } => ErrorKind::Undecodable,
             Self::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Self::InvalidName { .. } => ErrorKind::InvalidName,
             Self::TopicExists { .. } => ErrorKind::TopicExists,

@@ -49,7 +49,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
     Assignor, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecords, GroupInfo, GroupMetrics,
-    GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, WakeupHandle,
+    GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, TypedConsumer,
+    WakeupHandle,
 };
 pub use log::{
     BackupOptions, BackupReport, CompactionReport, Delivery, Log, LogCondition, LogConfig,
@@ -57,9 +58,11 @@ pub use log::{
     SegmentInfo, SetAside, Severity, VerifyReport,
 };
 pub use topic::{
-    ConsumerRecord, PartitionInfo, Partitioner, Producer, ProducerConfig, Topic, TopicConfig,
-    TopicInfo, TopicReader,
+    Codec, CodecError, ConsumerRecord, Keyed, KeysBy, OwnKeys, PartitionInfo, Partitioner,
+    Producer, ProducerConfig, Topic, TopicConfig, TopicInfo, TopicReader, TypedReader, TypedTopic,
 };
+#[cfg(feature = "json")]
+pub use topic::{Json, NamedJson};
 pub use types::{
     Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Epoch, Header, HeaderIter,
     Histogram, Offset, OwnedRecord, PartitionId, ReadIsolation, Record, Start, Timestamp,

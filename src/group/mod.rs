@@ -29,6 +29,7 @@ mod roster;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod typed;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -43,6 +44,7 @@ pub use membership::GroupState;
 pub use metrics::GroupMetrics;
 pub(crate) use offset_store::OffsetLogs;
 pub use records::{ConsumerRecords, Skipped};
+pub use typed::TypedConsumer;
 
 use crate::error::{Error, Result};
 use crate::log::Log;

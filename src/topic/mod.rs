@@ -8,6 +8,7 @@
 //! 2. A topic's life ends once: whoever ends it first sets the state, then closes the logs; what
 //!    a log answers after that is told in the topic's words.
 
+mod codec;
 mod config;
 mod consumer_record;
 mod directory;
@@ -21,11 +22,16 @@ mod reader;
 mod scatter;
 mod shared;
 mod shares;
+mod typed;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use codec::Typing;
+pub use codec::{Codec, CodecError, Keyed};
+#[cfg(feature = "json")]
+pub use codec::{Json, NamedJson};
 pub(crate) use config::PARTITIONS_MAX;
 pub use config::TopicConfig;
 pub use consumer_record::ConsumerRecord;
@@ -37,6 +43,8 @@ pub use producer::{Producer, ProducerConfig};
 pub(crate) use random::random_topic_id;
 pub use reader::TopicReader;
 pub(crate) use shared::{TopicShared, TopicSource};
+pub(crate) use typed::decode;
+pub use typed::{KeysBy, OwnKeys, TypedReader, TypedTopic};
 
 use crate::error::{Error, Result};
 use crate::log::Log;

@@ -33,5 +33,6 @@ mod serde;
 mod stress;
 mod temporary;
 mod topics;
+mod typed;
 mod upkeep;
 mod verify;
