@@ -27,6 +27,7 @@ mod append;
 mod commit;
 mod compact;
 mod flow;
+mod groups;
 mod open;
 mod read;
 mod rows;
@@ -52,11 +53,12 @@ fn main() {
         .map(String::as_str)
         .filter(|argument| !argument.starts_with("--"))
         .collect();
-    let groups: [(&str, Group); 8] = [
+    let groups: [(&str, Group); 9] = [
         ("append", append::rows),
         ("read", read::rows),
         ("commit", commit::rows),
         ("topic", flow::rows),
+        ("groups", groups::rows),
         ("open", open::rows),
         ("idle", open::idle_rows),
         ("stall", compact::stall_rows),
