@@ -126,6 +126,8 @@ pub(crate) enum Verb {
     Verify(verbs::keep::Verify),
     /// Set damage aside, and keep every other record
     Repair(verbs::keep::Repair),
+    /// Copy everything into another directory, also beside a program that has it open
+    Backup(verbs::backup::Backup),
     /// Keep the newest record of every key, now
     Compact(verbs::keep::Compact),
     /// Delete what the settings for retention say, now

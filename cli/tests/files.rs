@@ -243,3 +243,33 @@ fn a_closed_directory_is_ready_for_a_broker_and_a_written_one_is_not() {
     assert_eq!(root.ok("stats --json").json()["written"], true);
     writer.end();
 }
+
+#[test]
+fn a_backup_is_made_and_made_again_and_is_a_directory_like_the_first() {
+    let root = Root::new();
+    root.ok("topics --create --topic t");
+    root.feed("produce --topic t", "one\n");
+    let dest = root.scratch().join("backup");
+    let dest = dest.display();
+    let first = root.ok(&format!("backup {dest} --json")).json();
+    assert_eq!(first["bytes"], first["bytesCopied"], "{first}");
+    root.feed("produce --topic t", "two\n");
+    let second = root.ok(&format!("backup {dest} --json")).json();
+    assert!(
+        second["bytesCopied"].as_u64() < second["bytes"].as_u64(),
+        "{second}"
+    );
+    let third = root.ok(&format!("backup {dest}"));
+    assert!(
+        third.out.starts_with("1 partitions, 1 segments, "),
+        "{}",
+        third.out
+    );
+    root.ok(&format!(
+        "consume --dir {dest} --topic t --from-beginning --exit-at-end"
+    ))
+    .says("one\ntwo\n");
+    let inside = root.dir().join("inside");
+    root.run(&format!("backup {}", inside.display()))
+        .fails(1, "choose a directory outside of it");
+}

@@ -3,6 +3,7 @@
 //! This file sends a command line to its verb. Invariant: a verb prints through
 //! [`Out`](crate::out::Out) alone, so that a closed pipe ends every one of them in the same way.
 
+pub(crate) mod backup;
 pub(crate) mod complete;
 pub(crate) mod configs;
 pub(crate) mod consume;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8> {
         Verb::Dump(verb) => verb.run(place, &mut out),
         Verb::Verify(verb) => verb.run(&place?, &mut out),
         Verb::Repair(verb) => verb.run(&place?, &mut out),
+        Verb::Backup(verb) => verb.run(&place?, &mut out),
         Verb::Compact(verb) => verb.run(&place?, &mut out),
         Verb::Retain(verb) => verb.run(&place?, &mut out),
         Verb::Stats(verb) => verb.run(&place?, &mut out),
