@@ -11,6 +11,7 @@
 //!   a second one in the middle of the recovery.
 //! - `faults`: every operation fails, once and for ever, in every way.
 //! - `full`: a broker whose disk is full.
+//! - `backup`: a power cut, and a failing call, at every operation of a backup.
 //! - `regressions`: what they found, with its story.
 //! - `schedules`: every thread stops anywhere, under a model checker.
 //! - `sabotage`: each safeguard is left out once, and a suite must fail.
@@ -27,6 +28,7 @@
     reason = "numbers of a test, small by the way they are made"
 )]
 
+mod backup;
 mod compaction;
 mod crash;
 mod damage;

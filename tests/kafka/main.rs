@@ -16,6 +16,7 @@
     reason = "a test fails by panicking; a broker in another process is waited for by the clock"
 )]
 
+mod backup;
 mod broker;
 mod by_kafka;
 mod driver;
