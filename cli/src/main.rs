@@ -11,6 +11,7 @@ mod interrupt;
 mod names;
 mod out;
 mod place;
+mod progress;
 mod props;
 mod table;
 mod time;

@@ -176,7 +176,11 @@ fn a_group_reads_on_where_it_was_and_is_moved() {
         let shown = root.ok("groups --describe --group g");
         assert_eq!(shown.fields(2)[3], place, "{target}");
     }
-    root.ok("groups --delete-offsets --group g --topic t");
+    root.ok("groups --delete-offsets --group g --topic t:1");
+    root.ok("groups --list").says("g\n");
+    let deleted = root.ok("groups --delete-offsets --group g --topic t:0");
+    assert_eq!(deleted.fields(1), ["TOPIC", "PARTITION", "STATUS"]);
+    assert_eq!(deleted.fields(2), ["t", "0", "Successful"]);
     root.ok("groups --list").says("");
     root.ok(&format!("{plan} --to-earliest --execute"));
     root.ok("groups --delete --group g")

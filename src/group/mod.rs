@@ -321,7 +321,41 @@ impl ConsumerGroup {
         shared.check_writable()?;
         shared.store.prepare(self.id())?;
         self.group
-            .while_empty(|| shared.store.forget_commits(self.id(), topic))
+            .while_empty(|| shared.store.forget_commits(self.id(), topic, None))
+    }
+
+    /// Deletes the group's commit on one partition; the others of the topic stay. A partition
+    /// without one is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete_commits`](Self::delete_commits).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, Start, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// broker.create_topic("flights", TopicConfig::default().partitions(2))?;
+    /// let group = broker.group("departure-board")?;
+    /// group.reset_partition("flights", 0, Start::Earliest)?;
+    /// group.reset_partition("flights", 1, Start::Earliest)?;
+    ///
+    /// group.delete_partition_commit("flights", 0)?;
+    /// assert_eq!(group.committed("flights", 0)?, None);
+    /// assert_eq!(group.committed("flights", 1)?, Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delete_partition_commit(&self, topic: &str, partition: PartitionId) -> Result<()> {
+        let shared = &self.group.shared;
+        shared.check_writable()?;
+        shared.store.prepare(self.id())?;
+        self.group.while_empty(|| {
+            let one = Some(partition);
+            shared.store.forget_commits(self.id(), topic, one)
+        })
     }
 
     fn commit_while_empty(&self, choose: impl FnOnce() -> Result<Vec<Commit>>) -> Result<()> {

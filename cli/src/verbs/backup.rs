@@ -12,6 +12,9 @@ use crate::bytes::size;
 use crate::failure::Result;
 use crate::out::Out;
 use crate::place::Place;
+use crate::progress::{self, Done};
+
+use super::log_dirs::on_disk;
 
 /// The flags of `backup`.
 #[derive(Args, Debug)]
@@ -29,7 +32,15 @@ impl Backup {
     pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
         let options = BackupOptions::default().hard_links(self.hard_links);
         // Beside a writer, for it may run; nothing of the directory is changed.
-        let report = place.read()?.backup_with(&self.dest, options)?;
+        let broker = place.read()?;
+        let total = on_disk(place.dir());
+        // What an earlier backup has left there counts: it need not be copied again.
+        let measure = || {
+            let bytes = on_disk(&self.dest);
+            Some(Done { bytes, of: total })
+        };
+        let copy = || broker.backup_with(&self.dest, options);
+        let report = progress::beside("backup", measure, copy)?;
         if out.is_json() {
             out.json(&json!({
                 "partitions": report.partitions,

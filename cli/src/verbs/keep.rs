@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::failure::{DAMAGED, Result};
 use crate::out::Out;
 use crate::place::Place;
+use crate::progress;
 
+use super::log_dirs::on_disk;
 use super::select;
 
 /// The flags of `verify`.
@@ -25,7 +27,8 @@ impl Verify {
     /// Reads everything and prints what was found.
     pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
         place.check_is_there()?;
-        let report = ottla::verify(place.dir())?;
+        let measure = progress::reading(on_disk(place.dir()));
+        let report = progress::beside("verify", measure, || ottla::verify(place.dir()))?;
         if out.is_json() {
             out.json(&as_json(&report))?;
         } else if self.quiet {
@@ -53,7 +56,8 @@ impl Repair {
     #[expect(clippy::unused_self, reason = "verbs are called in one way")]
     pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
         place.check_is_there()?;
-        let report = ottla::repair(place.dir())?;
+        let measure = progress::reading(on_disk(place.dir()));
+        let report = progress::beside("repair", measure, || ottla::repair(place.dir()))?;
         if out.is_json() {
             let aside = |aside: &SetAside| {
                 json!({
@@ -125,7 +129,8 @@ impl Compact {
     /// Compacts, and prints what came of it.
     pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
         for_each(place, out, self.topic.as_deref(), |log| {
-            let done = log.compact()?;
+            let measure = progress::reading(log.segments().iter().map(|one| one.size_bytes).sum());
+            let done = progress::beside("compact", measure, || log.compact())?;
             let text = format!(
                 "{} records dropped, {} bytes read, {} written, {} segments became {}",
                 done.records_dropped,

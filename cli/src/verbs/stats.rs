@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ottla::PartitionId;
+use ottla::{Broker, PartitionId};
 use serde_json::{Value, json};
 
 use crate::bytes::{self, float};
@@ -35,6 +35,14 @@ pub(crate) struct Stats {
     count: Option<u64>,
 }
 
+/// What was seen before, to tell what is new.
+#[derive(Debug, Default)]
+struct Seen {
+    records: BTreeMap<(String, PartitionId), Line>,
+    bytes: BTreeMap<(String, PartitionId), Line>,
+    lags: BTreeMap<String, Line>,
+}
+
 /// What one partition or group did.
 #[derive(Debug, Default)]
 struct Line {
@@ -50,11 +58,16 @@ impl Line {
         });
         self.last = now;
         if seconds.is_some() {
-            self.rates.push(rate);
-            let surplus = self.rates.len().saturating_sub(HISTORY);
-            self.rates.drain(..surplus);
+            self.remember(rate);
         }
         rate
+    }
+
+    /// Takes in a figure that the sparkline is to show.
+    fn remember(&mut self, figure: f64) {
+        self.rates.push(figure);
+        let surplus = self.rates.len().saturating_sub(HISTORY);
+        self.rates.drain(..surplus);
     }
 
     fn sparkline(&self) -> String {
@@ -76,7 +89,7 @@ impl Stats {
         let live = out.is_terminal() && !out.is_json();
         let looks = self.count.unwrap_or(if live { u64::MAX } else { 1 });
         interrupt::watch()?;
-        let mut partitions = BTreeMap::new();
+        let mut seen = Seen::default();
         let mut before = None;
         for look in 0..looks {
             if look > 0 && !interrupt::sleep(interval) {
@@ -89,50 +102,16 @@ impl Stats {
                 // Home, and nothing below it.
                 out.buffer().extend_from_slice(b"\x1b[H\x1b[J");
             }
-            show(place, &mut partitions, seconds, out)?;
+            show(place, &mut seen, seconds, out)?;
             out.flush()?;
         }
         Ok(0)
     }
 }
 
-fn show(
-    place: &Place,
-    partitions: &mut BTreeMap<(String, PartitionId), Line>,
-    seconds: Option<f64>,
-    out: &mut Out,
-) -> Result<()> {
+fn show(place: &Place, seen: &mut Seen, seconds: Option<f64>, out: &mut Out) -> Result<()> {
     let broker = place.read()?;
-    let mut table = Table::with_widths(&[
-        ("TOPIC", 15),
-        ("PARTITION", 9),
-        ("START", 10),
-        ("END", 10),
-        ("BYTES", 10),
-        ("RECORDS/S", 10),
-        ("", 0),
-    ]);
-    let mut shown = Vec::new();
-    for name in broker.topic_names() {
-        for partition in broker.topic(&name)?.describe()?.partitions {
-            let line = partitions.entry((name.clone(), partition.id)).or_default();
-            let rate = line.advance(partition.end_offset, seconds);
-            shown.push(json!({
-                "topic": name, "partition": partition.id, "startOffset": partition.start_offset,
-                "endOffset": partition.end_offset, "bytes": partition.size_bytes,
-                "recordsPerSecond": rate,
-            }));
-            table.row(vec![
-                name.clone(),
-                partition.id.to_string(),
-                partition.start_offset.to_string(),
-                partition.end_offset.to_string(),
-                bytes::size(partition.size_bytes),
-                format!("{rate:.0}"),
-                line.sparkline(),
-            ]);
-        }
-    }
+    let (table, partitions) = partitions(&broker, seen, seconds)?;
     let groups = broker.groups()?;
     if out.is_json() {
         let groups: Vec<_> = groups
@@ -140,7 +119,7 @@ fn show(
             .map(|group| json!({ "group": group.id, "lag": group.lag() }))
             .collect();
         return out.json(&json!({
-            "partitions": Value::Array(shown), "groups": groups,
+            "partitions": partitions, "groups": groups,
             "bytesOnDisk": on_disk(place.dir()), "written": place.is_written(),
         }));
     }
@@ -156,14 +135,64 @@ fn show(
     ))?;
     out.table(&table)?;
     if !groups.is_empty() {
-        let mut table = Table::with_widths(&[("GROUP", 15), ("LAG", 10)]);
+        let mut table = Table::with_widths(&[("GROUP", 15), ("LAG", 10), ("", 0)]);
         for group in groups {
-            table.row(vec![group.id.clone(), group.lag().to_string()]);
+            let line = seen.lags.entry(group.id.clone()).or_default();
+            line.remember(float(group.lag()));
+            table.row(vec![
+                group.id.clone(),
+                group.lag().to_string(),
+                line.sparkline(),
+            ]);
         }
         out.line("")?;
         out.table(&table)?;
     }
     Ok(())
+}
+
+/// The partitions as a table, and the same as JSON.
+fn partitions(
+    broker: &Broker,
+    seen: &mut Seen,
+    seconds: Option<f64>,
+) -> Result<(Table, Vec<Value>)> {
+    let mut table = Table::with_widths(&[
+        ("TOPIC", 15),
+        ("PARTITION", 9),
+        ("START", 10),
+        ("END", 10),
+        ("BYTES", 10),
+        ("RECORDS/S", 10),
+        ("BYTES/S", 10),
+        ("", 0),
+    ]);
+    let mut shown = Vec::new();
+    for name in broker.topic_names() {
+        for partition in broker.topic(&name)?.describe()?.partitions {
+            let key = (name.clone(), partition.id);
+            let bytes = seen.bytes.entry(key.clone()).or_default();
+            let byte_rate = bytes.advance(partition.size_bytes, seconds);
+            let line = seen.records.entry(key).or_default();
+            let rate = line.advance(partition.end_offset, seconds);
+            shown.push(json!({
+                "topic": name, "partition": partition.id, "startOffset": partition.start_offset,
+                "endOffset": partition.end_offset, "bytes": partition.size_bytes,
+                "recordsPerSecond": rate, "bytesPerSecond": byte_rate,
+            }));
+            table.row(vec![
+                name.clone(),
+                partition.id.to_string(),
+                partition.start_offset.to_string(),
+                partition.end_offset.to_string(),
+                bytes::size(partition.size_bytes),
+                format!("{rate:.0}"),
+                format!("{byte_rate:.0}"),
+                line.sparkline(),
+            ]);
+        }
+    }
+    Ok((table, shown))
 }
 
 #[cfg(test)]

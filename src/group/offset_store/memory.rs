@@ -340,12 +340,18 @@ impl Groups {
     }
 
     /// The keys of a group's commits on a topic.
-    pub(super) fn keys_on_topic(&self, id: &str, topic: &str) -> Vec<Vec<u8>> {
+    pub(super) fn keys_on_topic(
+        &self,
+        id: &str,
+        topic: &str,
+        one: Option<PartitionId>,
+    ) -> Vec<Vec<u8>> {
         let Some(group) = self.groups.get(id) else {
             return Vec::new();
         };
         let entries = group.topics.get(topic).into_iter().flatten();
         entries
+            .filter(|(partition, _)| one.is_none_or(|one| **partition == one))
             .filter_map(|(partition, entry)| Some((offset_key(id, topic, *partition)?, entry)))
             .filter(|(key, entry)| entry.place.is_some() || group.later.contains_key(key))
             .map(|(key, _)| key)

@@ -376,10 +376,15 @@ impl OffsetStore {
         Ok(!keys.is_empty())
     }
 
-    /// Forgets what one group has committed for a topic.
-    pub(crate) fn forget_commits(&self, group: &str, topic: &str) -> Result<()> {
+    /// Forgets what one group has committed for a topic, or for `one` partition of it.
+    pub(crate) fn forget_commits(
+        &self,
+        group: &str,
+        topic: &str,
+        one: Option<PartitionId>,
+    ) -> Result<()> {
         let partition = self.partition_of(group);
-        let keys = self.with_groups(partition, |groups| groups.keys_on_topic(group, topic))?;
+        let keys = self.with_groups(partition, |groups| groups.keys_on_topic(group, topic, one))?;
         self.bury(partition, &keys)
     }
 

@@ -10,7 +10,7 @@ mod reset;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use ottla::{Broker, GroupState};
+use ottla::{Broker, GroupState, PartitionId};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
@@ -45,7 +45,7 @@ pub(crate) struct Groups {
     /// Move a group to other offsets
     #[arg(long, group = "action", requires = "target")]
     reset_offsets: bool,
-    /// Forget what a group has committed on topics
+    /// Forget what a group has committed on topics or partitions
     #[arg(long, group = "action", requires = "topic")]
     delete_offsets: bool,
 
@@ -195,29 +195,39 @@ impl Groups {
             return Err(Failure::usage("say which group: --group GROUP, once"));
         };
         self.chosen(&broker)?;
-        let mut topics = Vec::new();
+        let known = broker.group(group)?;
+        let mut deleted = Vec::new();
         for text in &self.topic {
             let (topic, partitions) = select::topic_and_partitions(text)?;
-            if partitions.is_some() {
-                return Err(Failure::usage(format!(
-                    "--delete-offsets forgets whole topics: say --topic {topic}"
-                )));
+            match partitions {
+                None => known.delete_commits(&topic)?,
+                Some(_) => partitions
+                    .iter()
+                    .flatten()
+                    .try_for_each(|one| known.delete_partition_commit(&topic, *one))?,
             }
-            topics.push(topic);
-        }
-        for topic in &topics {
-            broker.group(group)?.delete_commits(topic)?;
+            deleted.push((topic, partitions));
         }
         broker.close()?;
         if out.is_json() {
-            return out.json(&json!({ "group": group, "deleted": topics }));
+            let shown = deleted
+                .iter()
+                .map(|(topic, partitions)| json!({ "topic": topic, "partitions": partitions }));
+            let shown: Vec<_> = shown.collect();
+            return out.json(&json!({ "group": group, "deleted": shown }));
         }
         out.line(format!(
             "Request succeed for deleting offsets from group {group}."
         ))?;
-        let mut table = Table::with_widths(&[("TOPIC", 30), ("STATUS", 0)]);
-        for topic in topics {
-            table.row(vec![topic, "Successful".to_owned()]);
+        let mut table = Table::with_widths(&[("TOPIC", 30), ("PARTITION", 15), ("STATUS", 0)]);
+        for (topic, partitions) in deleted {
+            let partitions = partitions.map_or_else(
+                || vec!["Not Provided".to_owned()],
+                |some| some.iter().map(PartitionId::to_string).collect(),
+            );
+            for partition in partitions {
+                table.row(vec![topic.clone(), partition, "Successful".to_owned()]);
+            }
         }
         out.table(&table)
     }
