@@ -149,7 +149,7 @@ fn commits_per_second(groups: u64, lasting: Duration) -> f64 {
             .into_iter()
             .map(|mut member| {
                 scope.spawn(move || {
-                    let own = member.assignment().first().unwrap().partition;
+                    let own = member.assignment().first().unwrap().1;
                     let mut count = 0;
                     while began.elapsed() < lasting {
                         member.commit_to("flights", own, count % 2 + 1).unwrap();
