@@ -50,13 +50,17 @@ fn watch(sim: &Sim) -> Arc<Watch> {
     let watch = Arc::new(Watch::default());
     let noted = Arc::clone(&watch);
     sim.on_change(move |sim| {
-        let (total, bound) = (total(sim), bound(sim));
+        let total = total(sim);
+        noted.most.fetch_max(total, Ordering::Relaxed);
+        if total <= LIMIT {
+            return;
+        }
+        let bound = bound(sim);
         if total > bound && noted.over.load(Ordering::Relaxed) == 0 {
             let mut files = sim.files();
             files.retain(|(_, len)| *len > 512);
             eprintln!("{total} {bound} {files:?}");
         }
-        noted.most.fetch_max(total, Ordering::Relaxed);
         let over = total.saturating_sub(bound);
         noted.over.fetch_max(over, Ordering::Relaxed);
     });
@@ -118,7 +122,7 @@ fn at_no_moment_do_the_files_hold_more_than_the_limit_and_a_segment_a_partition(
         let watch = watch(&sim);
         let broker = open_limited(&sim, manual);
         make_topics(&broker);
-        use_it(&broker, 90);
+        use_it(&broker, 60);
         for name in TOPICS {
             let log = broker.topic(name).unwrap().partition(0).unwrap();
             assert!(log.start_offset() > 0, "the oldest are gone");
@@ -209,7 +213,8 @@ fn a_power_cut_brings_nothing_back_whose_room_was_in_use_again() {
         let states = std::mem::take(&mut *states.lock());
         for (number, sim) in states.into_iter().enumerate() {
             assert!(total(&sim) <= bound(&sim), "state {number}");
-            if number % 12 > 1 {
+            // Both choices of one change in 24: what is looked at above is each of them.
+            if number % 48 > 1 {
                 continue;
             }
             cuts += 1;

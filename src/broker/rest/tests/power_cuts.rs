@@ -106,15 +106,17 @@ fn a_power_cut_while_a_root_is_taken_over_loses_nothing() {
         let states = Arc::clone(&states);
         rest.sim.on_change(move |sim| {
             for crashed in crash_states(sim) {
-                states.fetch_add(1, Ordering::Relaxed);
-                heal(&crashed);
+                // One of three, in turn: healing opens, closes and reads the whole root.
+                if states.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+                    heal(&crashed);
+                }
             }
         });
     }
     let broker = open(&rest.sim).unwrap();
     rest.sim.stop_watching();
     check_whole(&broker);
-    let states = states.load(Ordering::Relaxed);
+    let states = states.load(Ordering::Relaxed) / 3;
     println!("{states} crash states while a root is taken over");
-    assert!(states >= 100, "{states}");
+    assert!(states >= 300, "{states}");
 }
