@@ -69,7 +69,10 @@ fn a_power_cut_while_a_root_comes_to_rest_leaves_brokers_kept_away_or_everything
                     // The ids are new in each root, the rest is the same.
                     assert_eq!(lengths(&found), lengths(&finished));
                 }
-                heal(&crashed);
+                // One of eight, in turn: healing opens, closes and reads the whole root.
+                if states.load(Ordering::Relaxed).is_multiple_of(8) {
+                    heal(&crashed);
+                }
             }
         });
     }
@@ -80,7 +83,7 @@ fn a_power_cut_while_a_root_comes_to_rest_leaves_brokers_kept_away_or_everything
         "{states} crash states while a root comes to rest, {} of them at rest",
         formatted.load(Ordering::Relaxed)
     );
-    assert!(states >= 300, "{states}");
+    assert!(states >= 8 * 300, "{states}");
     assert!(is_formatted(&sim));
     heal(&sim.process_crash());
 }
@@ -107,7 +110,7 @@ fn a_power_cut_while_a_root_is_taken_over_loses_nothing() {
         rest.sim.on_change(move |sim| {
             for crashed in crash_states(sim) {
                 // One of three, in turn: healing opens, closes and reads the whole root.
-                if states.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+                if states.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
                     heal(&crashed);
                 }
             }
