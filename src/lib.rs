@@ -52,11 +52,15 @@ pub use group::{
     GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, TypedConsumer,
     WakeupHandle,
 };
+#[cfg(feature = "async")]
+pub use log::RecordStream;
 pub use log::{
     BackupOptions, BackupReport, CompactionReport, Delivery, Log, LogCondition, LogConfig,
     LogMetrics, OpenEvent, OpenReport, Problem, ProblemKind, Reader, RepairReport, RetentionReport,
     SegmentInfo, SetAside, Severity, VerifyReport,
 };
+#[cfg(feature = "async")]
+pub use topic::TopicStream;
 pub use topic::{
     Codec, CodecError, ConsumerRecord, Keyed, KeysBy, OwnKeys, PartitionInfo, Partitioner,
     Producer, ProducerConfig, Topic, TopicConfig, TopicInfo, TopicReader, TypedReader, TypedTopic,

@@ -19,9 +19,17 @@ mod real {
 mod real;
 
 mod threads;
+#[cfg(not(any(test, feature = "async")))]
+#[path = "sync/no_wakers.rs"]
+mod wakers;
+#[cfg(any(test, feature = "async"))]
+mod wakers;
 mod watchers;
 
 pub(crate) use threads::for_each_on;
+#[cfg(any(feature = "async", all(test, ottla_shuttle)))]
+pub(crate) use wakers::WakerKey;
+pub(crate) use wakers::{WakeLater, Wakers};
 pub(crate) use watchers::Watchers;
 
 pub(crate) use real::{
@@ -37,12 +45,20 @@ pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::Barrier;
 
 /// A wake-up that cannot be missed: take a ticket, look whether there is something to do, and
-/// wait on the ticket; a raise between the two ends the wait at once.
+/// wait on the ticket; a raise between the two ends the wait at once. A task enters its waker in
+/// the place of a ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
+    /// Tickets and wakers.
     waiting: AtomicUsize,
-    raised: Mutex<u64>,
+    raised: Mutex<Raised>,
     wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Raised {
+    count: u64,
+    wakers: Wakers,
 }
 
 /// What [`Signal::ticket`] gives: the number of raises seen so far, and a place among the waiting.
@@ -53,7 +69,7 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Signal {
-    /// Wakes everybody who holds a ticket. One load when nobody does.
+    /// Wakes everybody who holds a ticket or has entered. One load when nobody does.
     ///
     /// What the waiters look at must have been stored before, by this thread.
     #[inline]
@@ -76,12 +92,18 @@ impl Signal {
 
     #[cold]
     fn raise_slowly(&self) {
-        {
+        let woken = {
             let mut raised = self.raised.lock();
-            *raised = raised.wrapping_add(1);
-        }
+            raised.count = raised.count.wrapping_add(1);
+            let woken = raised.wakers.take();
+            if woken.len() > 0 {
+                self.waiting.fetch_sub(woken.len(), Ordering::SeqCst);
+            }
+            woken
+        };
         // With the lock given back, or whoever wakes would have to wait for it.
         self.wake.notify_all();
+        woken.wake();
     }
 
     /// A place among the waiting. Take it first, look for something to do, then wait.
@@ -90,7 +112,7 @@ impl Signal {
         fence(Ordering::SeqCst);
         Ticket {
             signal: self,
-            seen: *self.raised.lock(),
+            seen: self.raised.lock().count,
         }
     }
 }
@@ -99,7 +121,7 @@ impl Ticket<'_> {
     /// Waits until the signal is raised (true) or the time is over (false).
     pub(crate) fn wait_until(&mut self, deadline: Option<Instant>) -> bool {
         let mut raised = self.signal.raised.lock();
-        while *raised == self.seen {
+        while raised.count == self.seen {
             match deadline {
                 None => self.signal.wake.wait(&mut raised),
                 Some(deadline) => {
@@ -109,12 +131,12 @@ impl Ticket<'_> {
                         .wait_until(&mut raised, deadline)
                         .timed_out()
                     {
-                        return *raised != self.seen;
+                        return raised.count != self.seen;
                     }
                 }
             }
         }
-        self.seen = *raised;
+        self.seen = raised.count;
         true
     }
 }

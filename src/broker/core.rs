@@ -14,7 +14,7 @@ use crate::disk::{Lock, TemporaryDir};
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
 use crate::log::{OpenMode, OpenReport};
-use crate::sync::{Mutex, OnceLock, for_each_on};
+use crate::sync::{Mutex, OnceLock, WakeLater, for_each_on};
 use crate::topic::{Keep, TopicShared};
 
 use super::offsets::{DamagedCommits, is_reserved};
@@ -155,6 +155,7 @@ impl Core {
         if *self.closer.lock() == Some(me) {
             return Ok(());
         }
+        let _later = WakeLater::begin();
         // Held until the directory is free.
         let _one_at_a_time = self.closing.lock();
         *self.closer.lock() = Some(me);

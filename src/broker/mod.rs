@@ -15,8 +15,11 @@
 //! | `rest.rs` | what tells a root at rest from one in use |
 //! | `metrics.rs` | what was done since the opening, in figures |
 //! | `temporary.rs` | brokers for tests |
+//! | `asynchronous.rs` | flushing and closing as a task |
 //! | `verify.rs`, `repair/` | a directory gone over, and put right |
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod backup;
 #[cfg(test)]
 mod budget_tests;

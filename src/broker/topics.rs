@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::MarkKey;
 use crate::format::metadata::MetadataRecord;
+use crate::sync::WakeLater;
 use crate::topic::{PartitionDir, TopicConfig, TopicShared};
 use crate::types::{Offset, PartitionId, Settings as _, TopicName};
 
@@ -28,6 +29,7 @@ use super::state::{CatalogState, Owing, TopicEntry};
 impl Core {
     /// Makes a topic for a user.
     pub(super) fn create(&self, name: &str, config: TopicConfig) -> Result<Arc<TopicShared>> {
+        let _later = WakeLater::begin();
         self.root.check_writable()?;
         let name = user_name(name)?;
         config.check()?;
@@ -95,6 +97,7 @@ impl Core {
 
     /// Deletes a topic.
     pub(super) fn delete(&self, name: &str) -> Result<()> {
+        let _later = WakeLater::begin();
         self.root.check_writable()?;
         let name = user_name(name)?;
         let deletions = self.deletions.lock();

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::log::Host;
-use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Signal};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Signal, WakeLater};
 use crate::types::{GroupId, Offset, PartitionId, Timestamp};
 
 use super::fetch::unknown_partition;
 use super::membership::{Joining, MemberId, Membership, Turn, Willing};
 use super::metrics::Tally;
-use super::offset_store::{Commit, OffsetStore};
+use super::offset_store::{Commit, OffsetStore, Pending};
 use super::partition::{PartitionKey, TopicKey};
 use super::topics::{Topics, unknown_topic};
 
@@ -301,14 +301,24 @@ impl Group {
         seat: &Seat,
         choose: impl FnOnce(&OffsetStore) -> Result<Vec<Commit>>,
     ) -> Result<()> {
+        self.write_commit(seat, choose)?.settle()
+    }
+
+    /// The same for a caller that settles the commits itself.
+    pub(super) fn write_commit(
+        &self,
+        seat: &Seat,
+        choose: impl FnOnce(&OffsetStore) -> Result<Vec<Commit>>,
+    ) -> Result<Pending> {
+        let _later = WakeLater::begin();
         // Made before the lock is taken: whoever makes it may wait for commits to end.
         self.shared.store.prepare(self.id.as_str())?;
         let turn = self.commits.lock();
         self.check_member(seat)?;
         let commits = choose(&self.shared.store)?;
-        let pending = self.shared.store.commit(self.id.as_str(), &commits)?;
+        let pending = self.shared.store.commit(self.id.as_str(), &commits);
         drop(turn);
-        pending.settle()
+        pending
     }
 
     /// The offset that the group has committed for a partition.
@@ -386,6 +396,7 @@ impl Group {
 
     /// Wakes every member that waits in a poll.
     pub(super) fn wake_all(&self) {
+        let _later = WakeLater::begin();
         self.state.lock().wake(None);
     }
 
@@ -416,6 +427,7 @@ impl Group {
 
     /// Changes the state, and wakes everybody but `by` when that may concern others (I3).
     fn change<T>(&self, by: Option<MemberId>, change: impl FnOnce(&mut State) -> T) -> T {
+        let _later = WakeLater::begin();
         let mut state = self.state.lock();
         let before = state.membership.moves();
         let turnover = state.membership.turnover();

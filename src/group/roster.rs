@@ -108,6 +108,10 @@ impl Roster {
 
 impl Followers for Roster {
     fn upkeep(&self) -> Result<u64> {
+        // Members that are late are removed, which wakes those that take over.
+        for group in self.live() {
+            group.look(|_| ());
+        }
         let Some(retention) = self.retention else {
             return Ok(0);
         };

@@ -339,7 +339,12 @@ impl Shared {
         };
         let state = &mut *guard;
         stamp(batch, offsets.start, state.leader_epoch);
-        self.write(state, batch, summary, offsets.end)?;
+        if let Err(error) = self.write(state, batch, summary, offsets.end) {
+            // It may have been latched, and what is woken now may want the lock.
+            drop(guard);
+            self.raise();
+            return Err(error);
+        }
         state.appends.batch(summary.count, size);
         let unsynced = state.unsynced_bytes;
         let backlog = state.sealing.len();
@@ -406,7 +411,7 @@ impl Shared {
         if let Some(writer) = &mut state.writer
             && let Err(cut) = writer.cut(end)
         {
-            return self.poisoned(path, cut);
+            return self.latch(path, cut);
         }
         Error::io(&path, "write", error)
     }

@@ -6,27 +6,59 @@
 //! 2. A batch that was promised to be settled is, whatever happens: see [`Promise`].
 
 use std::fmt;
+#[cfg(feature = "async")]
+use std::future::Future;
 use std::ops::Range;
+#[cfg(feature = "async")]
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+#[cfg(feature = "async")]
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Until};
 use crate::disk::Owner;
 use crate::error::{Error, Result};
-use crate::sync::{Condvar, Mutex, OnceLock};
+#[cfg(feature = "async")]
+use crate::sync::WakerKey;
+use crate::sync::{Condvar, Mutex, OnceLock, Wakers};
 use crate::types::{Appended, Offset, PartitionId};
 
-/// A record on its way; got from [`Producer::send`](crate::Producer::send). Dropping it changes
-/// nothing about the record.
+/// A record on its way: got from [`Producer::send`](crate::Producer::send) and, with the feature
+/// `async`, from `Topic::append_async`, `Log::append_async` and `Log::flushed`.
+///
+/// Whoever has a thread to spare [waits](Self::wait); with the feature `async` it is a future as
+/// well, which any runtime may poll. Both may be done, more than once: the answer stays the same.
+/// Dropping it changes nothing about the record, and leaves no waker behind. As with any future,
+/// the task that polled it last is the one that is woken.
+///
+/// Where no thread ends the lingers of producers (with
+/// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep), for example) the first poll appends the
+/// record, in line.
 #[must_use = "only the delivery tells whether the record was appended"]
 pub struct Delivery<T = Appended> {
-    batch: Arc<Batch>,
-    place: u32,
+    source: Source,
     make: fn(PartitionId, Offset) -> T,
+    #[cfg(feature = "async")]
+    key: WakerKey,
+}
+
+/// Where the answer comes from.
+#[derive(Debug)]
+enum Source {
+    /// It was known at once.
+    #[cfg(feature = "async")]
+    Known(PartitionId, Offset),
+    /// It becomes known with a batch; the record has this place in it.
+    Batch(Arc<Batch>, u32),
 }
 
 /// Who appends a batch when its time is over.
 pub(crate) trait Lingering: Send + Sync {
+    /// Whether no thread does that by itself.
+    #[cfg(feature = "async")]
+    fn in_line(&self) -> bool;
+
     /// Appends the batch, unless that was done already.
     fn append_now(&self, batch: &Arc<Batch>);
 }
@@ -43,8 +75,8 @@ pub(crate) struct Batch {
     over: Until,
     /// Set once, and read without a lock from then on.
     outcome: OnceLock<Result<Offset>>,
-    /// Those wait on it who have found no outcome while they held it.
-    waiting: Mutex<()>,
+    /// Those wait on it who have found no outcome while they held it; tasks leave their wakers.
+    waiting: Mutex<Wakers>,
     settled: Condvar,
 }
 
@@ -58,8 +90,7 @@ pub(crate) struct Promise {
 impl<T> fmt::Debug for Delivery<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("batch", &self.batch)
-            .field("place", &self.place)
+            .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }
@@ -67,15 +98,20 @@ impl<T> fmt::Debug for Delivery<T> {
 impl Delivery {
     /// Of the record at a place in a batch.
     pub(crate) fn new(batch: Arc<Batch>, place: u32) -> Self {
-        Self {
-            batch,
-            place,
-            make: Appended::new,
-        }
+        Self::of(Source::Batch(batch, place), Appended::new)
     }
 }
 
 impl<T> Delivery<T> {
+    fn of(source: Source, make: fn(PartitionId, Offset) -> T) -> Self {
+        Self {
+            source,
+            make,
+            #[cfg(feature = "async")]
+            key: WakerKey::default(),
+        }
+    }
+
     /// Waits until the record is appended, and tells where. It takes no longer than the producer's
     /// `linger_ms` and the append itself.
     ///
@@ -84,13 +120,17 @@ impl<T> Delivery<T> {
     /// What the append of the batch answered (see [`Topic::append`](crate::Topic::append)): every
     /// record of the batch gets the same error, and none of them was appended.
     pub fn wait(&self) -> Result<T> {
-        let batch = &self.batch;
+        let (batch, place) = match &self.source {
+            #[cfg(feature = "async")]
+            Source::Known(partition, offset) => return Ok((self.make)(*partition, *offset)),
+            Source::Batch(batch, place) => (batch, *place),
+        };
         batch.check_owner()?;
         if !batch.wait_until(batch.over) {
             batch.append_now();
         }
         // Its producer, if it is gone, has appended everything before it went.
-        self.of(batch.wait())
+        batch.answer(batch.wait(), place, self.make)
     }
 
     /// The same, for at most so long: `None` when the record is not settled by then. It goes on its
@@ -117,14 +157,18 @@ impl<T> Delivery<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>> {
-        let batch = &self.batch;
+        let batch = match &self.source {
+            #[cfg(feature = "async")]
+            Source::Known(..) => return self.wait().map(Some),
+            Source::Batch(batch, _) => batch,
+        };
         batch.check_owner()?;
         let until = batch.clock.until(timeout);
         if !batch.wait_until(until.earlier(batch.over)) && batch.is_due() {
             batch.append_now();
         }
         if batch.wait_until(until) {
-            return self.of(batch.wait()).map(Some);
+            return self.wait().map(Some);
         }
         Ok(None)
     }
@@ -132,13 +176,77 @@ impl<T> Delivery<T> {
     /// Whether [`Delivery::wait`] would answer at once.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        // In a process that was forked from the producer's, it answers an error at once.
-        !self.batch.owner.is_here() || self.batch.is_settled()
+        match &self.source {
+            #[cfg(feature = "async")]
+            Source::Known(..) => true,
+            // In a process that was forked from the producer's, it answers an error at once.
+            Source::Batch(batch, _) => !batch.owner.is_here() || batch.is_settled(),
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T> Delivery<T> {
+    /// One that is done.
+    pub(crate) fn known(
+        partition: PartitionId,
+        offset: Offset,
+        make: fn(PartitionId, Offset) -> T,
+    ) -> Self {
+        Self::of(Source::Known(partition, offset), make)
     }
 
-    fn of(&self, first: Result<Offset>) -> Result<T> {
-        let offset = first?.saturating_add(u64::from(self.place));
-        Ok((self.make)(self.batch.partition, offset))
+    /// One that is done when the promise is kept.
+    pub(crate) fn promised(
+        clock: &Clock,
+        partition: PartitionId,
+        make: fn(PartitionId, Offset) -> T,
+    ) -> (Self, Promise) {
+        let nobody: Weak<Nobody> = Weak::new();
+        let batch = Arc::new(Batch::new(nobody, partition, clock, Duration::ZERO));
+        let promise = Promise::new(Arc::clone(&batch));
+        (Self::of(Source::Batch(batch, 0), make), promise)
+    }
+}
+
+/// Appends nothing: the batch is appended already.
+#[cfg(feature = "async")]
+struct Nobody;
+
+#[cfg(feature = "async")]
+impl Lingering for Nobody {
+    fn in_line(&self) -> bool {
+        false
+    }
+
+    fn append_now(&self, _: &Arc<Batch>) {}
+}
+
+#[cfg(feature = "async")]
+impl<T> Future for Delivery<T> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Source::Batch(batch, _) = &this.source
+            && batch.owner.is_here()
+            && !batch.is_settled()
+        {
+            batch.hurry();
+            if !batch.enter(&mut this.key, cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(this.wait())
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T> Drop for Delivery<T> {
+    fn drop(&mut self) {
+        if let Source::Batch(batch, _) = &self.source {
+            batch.leave(&mut self.key);
+        }
     }
 }
 
@@ -173,7 +281,7 @@ impl Batch {
             clock: clock.clone(),
             over,
             outcome: OnceLock::new(),
-            waiting: Mutex::new(()),
+            waiting: Mutex::default(),
             settled: Condvar::new(),
         }
     }
@@ -206,6 +314,53 @@ impl Batch {
     fn append_now(self: &Arc<Self>) {
         if let Some(producer) = self.producer.upgrade() {
             producer.append_now(self);
+        }
+    }
+
+    /// What a record of the batch is told.
+    fn answer<T>(
+        &self,
+        first: Result<Offset>,
+        place: u32,
+        make: fn(PartitionId, Offset) -> T,
+    ) -> Result<T> {
+        let offset = first?.saturating_add(u64::from(place));
+        Ok(make(self.partition, offset))
+    }
+
+    /// Has it appended where no thread will.
+    #[cfg(feature = "async")]
+    fn hurry(self: &Arc<Self>) {
+        if let Some(producer) = self.producer.upgrade()
+            && producer.in_line()
+        {
+            producer.append_now(self);
+        }
+    }
+
+    /// Enters a task to be woken when the batch is settled, or returns true when it is.
+    #[cfg(feature = "async")]
+    fn enter(&self, key: &mut WakerKey, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        let mut waiting = self.waiting.lock();
+        if self.is_settled() {
+            // The waker, which is a user's, is dropped with the lock given back.
+            drop(waiting);
+            return true;
+        }
+        let replaced = waiting.enter(key, waker);
+        drop(waiting);
+        drop(replaced);
+        false
+    }
+
+    /// Takes a task out again.
+    #[cfg(feature = "async")]
+    fn leave(&self, key: &mut WakerKey) {
+        // In a forked process nobody waits.
+        if key.is_entered() && self.owner.is_here() && !self.is_settled() {
+            let left = self.waiting.lock().leave(key);
+            drop(left);
         }
     }
 
@@ -260,8 +415,9 @@ impl Drop for Promise {
         // Without an outcome the append panicked.
         self.batch.outcome.get_or_init(|| Err(Error::Closed));
         // Whoever has found no outcome waits by now, and is woken.
-        drop(self.batch.waiting.lock());
+        let woken = self.batch.waiting.lock().take();
         self.batch.settled.notify_all();
+        woken.wake();
     }
 }
 
@@ -272,6 +428,11 @@ mod tests {
     struct Gone;
 
     impl Lingering for Gone {
+        #[cfg(feature = "async")]
+        fn in_line(&self) -> bool {
+            false
+        }
+
         fn append_now(&self, _: &Arc<Batch>) {}
     }
 

@@ -18,7 +18,7 @@ use crate::disk::{Dir, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, Mark, MarkKey, file_name};
 use crate::segment::Segment;
-use crate::sync::{MutexGuard, Ordering};
+use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Durability, Offset, Position, Sabotage};
 
 use super::Shared;
@@ -65,6 +65,8 @@ pub(super) struct Turn<'a> {
     log: &'a Shared,
     /// What [`TurnState::rested`] was when the turn was taken.
     rested: bool,
+    /// Last, so that tasks are woken when the turn is given back: what they run may take it.
+    _later: WakeLater,
 }
 
 impl Turn<'_> {
@@ -98,12 +100,19 @@ impl Shared {
     /// Latches the log, for a sync failed (I2): nothing is confirmed from here on.
     #[cold]
     pub(super) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
+        let error = self.latch(path, cause);
+        self.raise();
+        error
+    }
+
+    /// The same for a caller that holds the append lock, and raises when it has given that back.
+    #[cold]
+    pub(super) fn latch(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let error = self.life.fail(path, cause);
         // Under the lock under which they look, or one that has looked and does not wait yet would
         // miss it.
         drop(self.turn.lock());
         self.turn_over.notify_all();
-        self.raise();
         error
     }
 
@@ -138,7 +147,11 @@ impl Shared {
         self.life.can_confirm()?;
         state.busy = true;
         let rested = std::mem::take(&mut state.rested);
-        Ok(Turn { log: self, rested })
+        Ok(Turn {
+            log: self,
+            rested,
+            _later: WakeLater::begin(),
+        })
     }
 
     /// The turn, for an operation that changes what is there.
@@ -433,6 +446,7 @@ impl Shared {
     /// Syncs everything, trims the files, and gives up the lock. Of two that close at the same
     /// time the later one waits for the first.
     pub(super) fn close(&self) -> Result<()> {
+        let _later = WakeLater::begin();
         self.begin_closing();
         let _no_compaction = self.cleaning.lock();
         let _nothing_half_done = self.layout.lock();

@@ -15,6 +15,8 @@
 //! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod append;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod at_rest;
 mod backup;
 mod batches;
@@ -79,6 +81,8 @@ pub(crate) use place::open_alone_on;
 pub(crate) use place::{make_dir, seems_root, take_lock};
 pub(crate) use producers::Producers;
 pub use read::Reader;
+#[cfg(feature = "async")]
+pub use read::RecordStream;
 pub use repair::{RepairReport, SetAside};
 pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub use retention::RetentionReport;
@@ -661,18 +665,6 @@ impl Log {
     /// The error for an offset that cannot be read.
     pub(crate) fn out_of_range(&self, requested: Offset) -> Error {
         self.shared.out_of_range(requested)
-    }
-
-    /// Does what the flusher does when it is due.
-    #[cfg(test)]
-    pub(crate) fn run_flusher(&self) {
-        host::Chore::run(&*self.shared);
-    }
-
-    /// Does what the flusher does last when a segment is half full.
-    #[cfg(test)]
-    pub(crate) fn make_next_ahead(&self) {
-        self.shared.make_next();
     }
 
     /// Ends all use of the log without closing it, as the end of the process does.

@@ -10,6 +10,9 @@
 //! 3. An index is a hint: when no batch stands where it points, or one that is too far on, the
 //!    segment is read from its start and the index built anew.
 
+#[cfg(feature = "async")]
+mod stream;
+
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +29,9 @@ use crate::types::{Compression, Epoch, Offset, Position, Start, TopicPartition, 
 use super::isolation::Filter;
 use super::metrics::CountedReads;
 use super::{Log, Shared};
+
+#[cfg(feature = "async")]
+pub use stream::RecordStream;
 
 /// What a thread keeps of the memory that it read into, at most.
 const PAGE_BYTES_MAX: usize = 64 << 10;
@@ -173,14 +179,7 @@ impl Reader {
             return Err(error.clone());
         }
         let shared = self.log.here()?;
-        let end = shared.high_watermark().min(self.filter.end());
-        let lost = self.position < shared.start_offset()
-            || shared.check_epoch(self.position, self.place.epoch).is_err();
-        if self.position < end || lost {
-            return Ok(true);
-        }
-        shared.life.can_confirm()?;
-        Ok(false)
+        shared.has_news(self.position, self.place.epoch, self.filter.end())
     }
 
     /// The batch that holds [`Reader::position`], or the next one; `None` at the high watermark.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::clock::Waited;
 use crate::error::{Error, Result};
-use crate::sync::Ordering;
-use crate::types::{Durability, Offset, Sabotage};
+use crate::sync::{Ordering, WakeLater};
+use crate::types::{Durability, Epoch, Offset, Sabotage};
 
 use super::{Log, LogConfig, SegmentInfo, Shared};
 
@@ -60,6 +60,7 @@ impl Shared {
     /// the flushed end from then on, and must not go back.
     pub(super) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         let always = |durability| durability == Durability::Always;
+        let _later = WakeLater::begin();
         let becomes_always = always(config.durability) && !always(self.hot.durability());
         let flush = |to| {
             if becomes_always && !self.life.is_read_only() {
@@ -108,6 +109,22 @@ impl Shared {
                 return Ok(self.high_watermark() > offset || is_over());
             }
         }
+    }
+
+    /// Whether a reader at a position has something to return, where nothing is read from an end
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing will come.
+    pub(super) fn has_news(&self, position: Offset, epoch: Epoch, end: Offset) -> Result<bool> {
+        let end = self.high_watermark().min(end);
+        let is_lost = position < self.start_offset() || self.check_epoch(position, epoch).is_err();
+        if position < end || is_lost {
+            return Ok(true);
+        }
+        self.life.can_confirm()?;
+        Ok(false)
     }
 
     /// Wakes everybody who waits for this log.

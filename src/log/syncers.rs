@@ -33,6 +33,8 @@ pub(crate) struct SyncJob {
     pub(crate) log: Log,
     /// Everything below is to be synced.
     pub(crate) end: Offset,
+    /// Also where the log's durability does not ask for it.
+    pub(crate) in_any_case: bool,
     /// Told how it went; dropped untold only by a panic.
     pub(crate) done: Box<dyn FnOnce(Result<()>) + Send>,
 }
@@ -230,7 +232,11 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
         return;
     };
     let began = clock.instant();
-    let synced = log.settle(end);
+    let synced = if jobs.iter().any(|job| job.in_any_case) {
+        log.shared.flush_to(end).map(drop)
+    } else {
+        log.settle(end)
+    };
     let took = clock.instant().saturating_duration_since(began);
     let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     cost.store(nanos, Ordering::Relaxed);

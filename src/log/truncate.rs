@@ -18,7 +18,7 @@ use crate::disk::{Access, Dir, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
 use crate::segment::{Guard, IndexProgress, Segment};
-use crate::sync::{MutexGuard, Ordering};
+use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::AppendState;
@@ -30,6 +30,8 @@ use super::{Log, Shared};
 /// Held by whoever removes or replaces segments.
 pub(super) struct Layout<'a> {
     _held: MutexGuard<'a, ()>,
+    /// Last, so that tasks are woken when the lock is given back: what they run may take it.
+    _later: WakeLater,
 }
 
 impl Shared {
@@ -98,6 +100,7 @@ impl Shared {
     pub(super) fn lock_layout(&self) -> Result<Layout<'_>> {
         self.life.can_append()?;
         let layout = Layout {
+            _later: WakeLater::begin(),
             _held: self.layout.lock(),
         };
         self.life.can_append()?;

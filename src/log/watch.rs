@@ -47,6 +47,16 @@ impl Drop for LogWatch {
 
 #[cfg(test)]
 impl Log {
+    /// Does what the flusher does when it is due.
+    pub(crate) fn run_flusher(&self) {
+        super::host::Chore::run(&*self.shared);
+    }
+
+    /// Does what the flusher does last when a segment is half full.
+    pub(crate) fn make_next_ahead(&self) {
+        self.shared.make_next();
+    }
+
     /// How many signals are raised by this log.
     pub(crate) fn watcher_count(&self) -> usize {
         self.shared.watchers.len()

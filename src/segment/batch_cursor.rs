@@ -128,6 +128,17 @@ impl BatchCursor {
         self.position
     }
 
+    /// The place of the next batch alone: [`land`](Self::land) goes on there.
+    #[cfg(feature = "async")]
+    pub(crate) fn into_landing(self) -> Landing {
+        Landing {
+            position: self.position,
+            floor: self.floor,
+            first_next: self.first_next,
+            guard: self.guard,
+        }
+    }
+
     /// The offset below which no further batch can begin.
     pub(crate) fn floor(&self) -> Offset {
         self.floor

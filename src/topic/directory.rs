@@ -111,7 +111,9 @@ impl TopicDirectory {
     /// Says that something about the topics changed.
     pub(crate) fn tell(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
-        for watcher in self.watchers.read().iter().filter_map(Weak::upgrade) {
+        let watchers = self.watchers.read();
+        let watchers: Vec<_> = watchers.iter().filter_map(Weak::upgrade).collect();
+        for watcher in watchers {
             watcher.raise();
         }
     }

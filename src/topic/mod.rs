@@ -8,6 +8,8 @@
 //! 2. A topic's life ends once: whoever ends it first sets the state, then closes the logs; what
 //!    a log answers after that is told in the topic's words.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod codec;
 mod config;
 mod consumer_record;
@@ -42,6 +44,8 @@ pub use partitioner::Partitioner;
 pub use producer::{Producer, ProducerConfig};
 pub(crate) use random::random_topic_id;
 pub use reader::TopicReader;
+#[cfg(feature = "async")]
+pub use reader::TopicStream;
 pub(crate) use shared::{TopicShared, TopicSource};
 pub(crate) use typed::decode;
 pub use typed::{KeysBy, OwnKeys, TypedReader, TypedTopic};

@@ -8,6 +8,9 @@
 //! 3. A partition that fails does not keep the others from being read; it reports its error once,
 //!    and the wait reports it again when there is nothing else.
 
+#[cfg(feature = "async")]
+mod stream;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,9 @@ use crate::sync::Signal;
 use crate::types::{Offset, PartitionId, ReadIsolation, Start, to_usize};
 
 use super::{ConsumerRecord, Topic, TopicShared};
+
+#[cfg(feature = "async")]
+pub use stream::TopicStream;
 
 /// How many records a partition returns before the next has its turn.
 const TURN_RECORDS: u32 = 32;
@@ -449,6 +455,7 @@ impl Lane {
 }
 
 /// What wakes a reader while it waits, and no longer.
+#[derive(Debug)]
 struct Waiting {
     topic: Arc<TopicShared>,
     signal: Arc<Signal>,
@@ -483,6 +490,9 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.topic.watchers().remove(&self.signal);
+        // In a forked process nobody waits.
+        if self.topic.host().check_owner().is_ok() {
+            self.topic.watchers().remove(&self.signal);
+        }
     }
 }

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::types::{Offset, PartitionId, Start, TopicPartition};
+use crate::types::{Epoch, Offset, PartitionId, Start, TopicPartition};
 
 use super::super::fetch::{Assigned, Claim, not_assigned};
-use super::super::offset_store::{Commit, OffsetStore};
+use super::super::offset_store::{Commit, OffsetStore, Pending};
 use super::super::partition::PartitionKey;
 use super::Consumer;
+
+/// What was written, by partition: the offset, and the epoch of the log in which it was.
+pub(super) type Done<'c> = BTreeMap<&'c PartitionKey, (Offset, Epoch)>;
 
 impl Consumer {
     /// Commits everything that polls have returned: after a restart, or when another member takes
@@ -118,9 +121,22 @@ impl Consumer {
             return group.check_member(&self.seat);
         }
         self.flush_claims(claims)?;
+        let (done, pending) = self.write_claims(claims, owned)?;
+        pending.settle()?;
+        self.note_committed(&done);
+        Ok(())
+    }
+
+    /// Writes commits for claims, which the caller settles and then notes.
+    pub(super) fn write_claims<'c>(
+        &self,
+        claims: &'c [Claim],
+        owned: usize,
+    ) -> Result<(Done<'c>, Pending)> {
+        let group = &self.group;
         let topics = &group.shared.topics;
         let mut done = BTreeMap::new();
-        group.commit(&self.seat, |store| {
+        let pending = group.write_commit(&self.seat, |store| {
             let mut commits = Vec::with_capacity(claims.len());
             for (at, claim) in claims.iter().enumerate() {
                 let PartitionKey { topic, partition } = &claim.partition;
@@ -139,13 +155,17 @@ impl Consumer {
             }
             Ok(commits)
         })?;
+        Ok((done, pending))
+    }
+
+    /// Notes what is committed.
+    pub(super) fn note_committed(&mut self, done: &Done<'_>) {
         for assigned in self.fetcher.iter_mut() {
             if let Some((offset, epoch)) = done.get(&assigned.partition) {
                 assigned.set_committed(*offset, *epoch);
             }
         }
         self.group.hold(self.seat.id, &self.fetcher.changed_holds());
-        Ok(())
     }
 
     /// Flushes what the claims refer to where the commits are to survive a power cut: a commit must

@@ -11,6 +11,8 @@
 //!    changes of topics, a wakeup handle and the closing of the broker raise it.
 //! 4. User code (a listener, a pattern) runs with no lock held.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod commits;
 mod listener;
 mod places;
@@ -31,7 +33,7 @@ use super::fetch::{Claim, Context, Fetcher, Limits};
 use super::group::{Group, Seat};
 use super::membership::{Joining, Willing};
 use super::partition::PartitionKey;
-use super::records::ConsumerRecords;
+use super::records::{ConsumerRecords, Skipped};
 
 use listener::Listener;
 pub use listener::RebalanceListener;
@@ -79,6 +81,9 @@ pub struct Consumer {
     /// Whether a poll waits: only then do appends raise the signal.
     waits: bool,
     wakeup: Arc<Wakeup>,
+    /// Wakes a poll that waits as a task when a time comes.
+    #[cfg(feature = "async")]
+    alarm: Option<Arc<asynchronous::Alarm>>,
     pattern: Option<Pattern>,
     listener: Option<Listener>,
     fetcher: Fetcher,
@@ -103,6 +108,8 @@ pub struct Consumer {
 struct News {
     gained: Vec<PartitionKey>,
     lost: Vec<PartitionKey>,
+    /// By a poll that was dropped.
+    skipped: Vec<Skipped>,
 }
 
 /// An error to report, and the partition that met it.
@@ -170,6 +177,8 @@ impl Consumer {
             signal,
             waits: false,
             wakeup,
+            #[cfg(feature = "async")]
+            alarm: None,
             pattern: None,
             listener: listener.map(Listener),
             fetcher: Fetcher::default(),
@@ -235,14 +244,8 @@ impl Consumer {
     }
 
     fn poll_and_wait(&mut self, began: Instant, timeout: Duration) -> Result<ConsumerRecords> {
-        self.group.shared.check_open()?;
-        self.wakeup.check()?;
-        self.take_failure()?;
-        if self.config.auto_commit && self.auto_commit_is_due(began) {
-            self.commit_unless_fenced()?;
-        }
         let mut records = ConsumerRecords::default();
-        self.look(began, &mut records)?;
+        self.begin_poll(began, &mut records)?;
         if !records.is_empty() || timeout.is_zero() {
             return Ok(self.tell(records));
         }
@@ -251,6 +254,17 @@ impl Consumer {
         self.waits = false;
         self.fetcher.stop_watching();
         polled
+    }
+
+    /// What a poll does before it waits.
+    fn begin_poll(&mut self, began: Instant, records: &mut ConsumerRecords) -> Result<()> {
+        self.group.shared.check_open()?;
+        self.wakeup.check()?;
+        self.take_failure()?;
+        if self.config.auto_commit && self.auto_commit_is_due(began) {
+            self.commit_unless_fenced()?;
+        }
+        self.look(began, records)
     }
 
     fn wait_and_look(
@@ -412,7 +426,13 @@ impl Consumer {
     }
 
     fn tell(&mut self, mut records: ConsumerRecords) -> ConsumerRecords {
-        let News { gained, lost } = std::mem::take(&mut self.news);
+        let News {
+            gained,
+            lost,
+            mut skipped,
+        } = std::mem::take(&mut self.news);
+        skipped.append(&mut records.skipped);
+        records.skipped = skipped;
         records.gained = gained.iter().map(PartitionKey::named).collect();
         records.lost = lost.iter().map(PartitionKey::named).collect();
         records

@@ -140,11 +140,34 @@ impl Pending {
             return Ok(());
         };
         written.log.settle(written.end)?;
+        written.tidy();
+        Ok(())
+    }
+
+    /// The same as a task.
+    ///
+    /// # Errors
+    ///
+    /// As [`settle`](Self::settle).
+    #[cfg(feature = "async")]
+    pub(crate) async fn settle_async(self) -> Result<()> {
+        let Some(written) = self.0 else {
+            return Ok(());
+        };
+        let (log, end) = (&written.log, written.end);
+        let settled = log.settled(0, end..end, |_, _| (), |error| error);
+        settled.await?;
+        written.tidy();
+        Ok(())
+    }
+}
+
+impl Written {
+    fn tidy(&self) {
         // Last, for it may be done here and now: the commit itself is safe.
-        if let Some((host, shard)) = &written.untidy {
+        if let Some((host, shard)) = &self.untidy {
             shard::tidy_soon(host, shard);
         }
-        Ok(())
     }
 }
 

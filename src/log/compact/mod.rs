@@ -108,6 +108,7 @@ impl Shared {
 
     /// Compacts the sealed segments, in as many rounds as the map of keys needs.
     fn compact_sealed(&self) -> Result<CompactionReport> {
+        let _later = crate::sync::WakeLater::begin();
         let _one_at_a_time = self.cleaning.lock();
         let mut report = CompactionReport::default();
         let mut target = None;

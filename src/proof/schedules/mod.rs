@@ -27,6 +27,7 @@
 
 mod marks;
 mod pairs;
+mod tasks;
 mod truncation;
 mod waiting;
 

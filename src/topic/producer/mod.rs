@@ -411,7 +411,12 @@ impl Shared {
         let me = self.me.upgrade()?;
         let end = offsets.end;
         let done = Box::new(move |synced: Result<()>| me.done(promise, synced.map(|()| offsets)));
-        Some(SyncJob { log, end, done })
+        Some(SyncJob {
+            log,
+            end,
+            in_any_case: false,
+            done,
+        })
     }
 
     /// Settles a batch, and keeps what went wrong for the next flush.
@@ -442,6 +447,11 @@ impl Shared {
 }
 
 impl Lingering for Shared {
+    #[cfg(feature = "async")]
+    fn in_line(&self) -> bool {
+        self.topic.shared().producers().in_line()
+    }
+
     fn append_now(&self, batch: &Arc<Batch>) {
         let partition = batch.partition();
         let (Ok(log), Ok(lane)) = (self.topic.shared().log(partition), self.lane(partition)) else {

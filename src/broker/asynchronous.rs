@@ -1,0 +1,87 @@
+//! Flushing and closing a broker as a task.
+//!
+//! Knows nothing about how that is done: a thread that lives as long as it takes calls the core.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::log::{Delivery, Worker};
+use crate::sync::Mutex;
+
+use super::Broker;
+use super::core::Core;
+
+impl Broker {
+    /// [`flush`](Self::flush) as a task: a thread that lives as long as it takes does it, and with
+    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) this one does, in line.
+    ///
+    /// It begins when it is first polled. Dropped after that, the flush goes on to its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let topic = broker.create_topic("flights", TopicConfig::default())?;
+    /// topic.append("departed EWR")?;
+    /// # pollster::block_on(async {
+    /// broker.flush_async().await?;
+    /// assert_eq!(topic.partition(0)?.flushed_offset(), 1);
+    /// broker.close_async().await
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn flush_async(&self) -> Result<()> {
+        self.core.on_a_thread("ottla-flush", Core::flush).await
+    }
+
+    /// [`close`](Self::close) as a task, by a thread that lives as long as it takes; with
+    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) in line.
+    ///
+    /// Everything that waits for the broker is woken: streams are over, polls return
+    /// [`Error::Closed`], deliveries are done.
+    ///
+    /// It begins when it is first polled. Dropped after that, the broker is closed all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    ///
+    /// # Examples
+    ///
+    /// See [`flush_async`](Self::flush_async).
+    pub async fn close_async(&self) -> Result<()> {
+        self.core.on_a_thread("ottla-close", Core::close).await
+    }
+}
+
+impl Core {
+    /// What a call returns that another thread makes.
+    fn on_a_thread(self: &Arc<Self>, name: &str, run: fn(&Self) -> Result<()>) -> Delivery<()> {
+        let host = &self.root.host;
+        let (delivery, promise) = Delivery::promised(&host.clock, 0, |_, _| ());
+        let call = Arc::new(Mutex::new(Some((Arc::clone(self), promise))));
+        let answer = move |call: &Mutex<Option<(Arc<Self>, _)>>| {
+            let taken = call.lock().take();
+            if let Some((core, promise)) = taken {
+                let done: Result<(), Error> = run(&core);
+                // Given back first: whoever has the answer may want to be the last one.
+                drop(core);
+                crate::log::Promise::keep(promise, done.map(|()| 0..0));
+            }
+        };
+        let there = Arc::clone(&call);
+        let started =
+            !host.flusher.is_manual() && Worker::start(name, move || answer(&there)).is_some();
+        if !started {
+            answer(&call);
+        }
+        delivery
+    }
+}

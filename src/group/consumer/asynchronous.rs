@@ -1,0 +1,267 @@
+//! Polling and committing as a task.
+//!
+//! Knows nothing about who runs the task. It is the poll of `mod.rs`, which waits on the same
+//! signal, and the commit of `commits.rs`, whose syncs are asked for instead of done.
+//!
+//! 1. The waker is entered before the look that decides to wait.
+//! 2. Nothing lies between the look that finds records and their return: a poll that is dropped
+//!    loses none.
+//! 3. A poll that is dropped ends as one that returns: the member is not in a poll any more,
+//!    watches nothing and leaves no waker.
+//! 4. What a waiting member must look at when a time comes (another member may be late) is seen to
+//!    by the thread that ends lingers; without threads, by the test that moves its clock, and by
+//!    upkeep, which removes late members itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use super::super::fetch::{Assigned, Claim};
+use super::super::group::Group;
+use super::super::records::ConsumerRecords;
+use super::Consumer;
+use crate::clock::Moved;
+use crate::error::Result;
+use crate::log::Chore;
+use crate::sync::{Mutex, Signal, WakerKey};
+
+/// Wakes a member at a time.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    signal: Arc<Signal>,
+    /// The time for which a thread was asked, until it has come.
+    asked: Mutex<Option<Instant>>,
+}
+
+impl Chore for Alarm {
+    fn run(&self) {
+        *self.asked.lock() = None;
+        self.signal.raise();
+    }
+}
+
+impl Moved for Alarm {
+    fn moved(&self) {
+        self.signal.raise();
+    }
+}
+
+/// A poll that goes on until there is something to return.
+struct Polling<'a> {
+    consumer: &'a mut Consumer,
+    records: ConsumerRecords,
+    key: WakerKey,
+    /// When it was polled first: since then the member is in a poll.
+    began: Option<Instant>,
+    /// It returned.
+    done: bool,
+}
+
+impl Consumer {
+    /// Returns the records that are there, as [`poll`](Self::poll) does, and waits for the first
+    /// one as a task: without a thread, and without a timeout. A timeout is the runtime's, which
+    /// drops the future; that is safe.
+    ///
+    /// A poll that is dropped loses no record, and what it gained, lost or skipped is reported by
+    /// the next one. It ends the poll: until the next one the member is not in a poll, and must
+    /// poll again within [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval).
+    /// A [`WakeupHandle`](crate::WakeupHandle) ends it as it ends a poll.
+    ///
+    /// It reads in line, and so it does what else a poll does now and then: commits of
+    /// [`auto_commit`](crate::ConsumerConfig::auto_commit), the durable note of where the group
+    /// begins a partition, a listener.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll). When the broker is closed while it waits, [`Error::Closed`].
+    ///
+    /// [`Error::Closed`]: crate::Error::Closed
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, Consumer, TopicConfig};
+    ///
+    /// async fn run(mut consumer: Consumer) -> ottla::Result<usize> {
+    ///     let records = consumer.poll_async().await?;
+    ///     consumer.commit_async().await?;
+    ///     Ok(records.len())
+    /// }
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let topic = broker.create_topic("flights", TopicConfig::default())?;
+    /// let consumer = broker.group("departure-board")?.join(["flights"])?;
+    /// topic.append("departed EWR")?;
+    /// # let done = pollster::block_on(run(consumer))?;
+    /// # assert_eq!(done, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn poll_async(&mut self) -> Result<ConsumerRecords> {
+        self.group.shared.check_owner()?;
+        let polling = Polling {
+            consumer: self,
+            records: ConsumerRecords::default(),
+            key: WakerKey::default(),
+            began: None,
+            done: false,
+        };
+        polling.await
+    }
+
+    /// Commits everything that polls have returned, as [`commit`](Self::commit) does, and waits for
+    /// the syncs that this needs as a task: those of the records are asked for together, and the
+    /// commits of all tasks share the sync of theirs.
+    ///
+    /// Dropped before it is done it may have committed or not; the next commit does it in any case.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    ///
+    /// # Examples
+    ///
+    /// See [`poll_async`](Self::poll_async).
+    pub async fn commit_async(&mut self) -> Result<()> {
+        self.group.shared.check_owner()?;
+        let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
+        let owned = claims.len();
+        claims.append(&mut self.let_go.clone());
+        if claims.is_empty() {
+            self.group.check_member(&self.seat)?;
+        } else {
+            let group = Arc::clone(&self.group);
+            flush_claims(&group, &claims).await?;
+            let (done, pending) = self.write_claims(&claims, owned)?;
+            pending.settle_async().await?;
+            self.note_committed(&done);
+        }
+        self.let_go.clear();
+        self.committed_at = self.group.shared.now();
+        Ok(())
+    }
+
+    /// Has the member woken at a time, once.
+    fn wake_at(&mut self, at: Option<Instant>) {
+        let Some(at) = at else { return };
+        let host = &self.group.shared.host;
+        let alarm = self.alarm.get_or_insert_with(|| {
+            let alarm = Arc::new(Alarm {
+                signal: Arc::clone(&self.signal),
+                asked: Mutex::new(None),
+            });
+            let follower: Weak<Alarm> = Arc::downgrade(&alarm);
+            host.clock.follow(follower);
+            alarm
+        });
+        {
+            // An earlier one does as well: the member looks, and asks again.
+            let mut asked = alarm.asked.lock();
+            if asked.is_some_and(|asked| asked <= at) {
+                return;
+            }
+            *asked = Some(at);
+        }
+        let chore: Weak<Alarm> = Arc::downgrade(alarm);
+        if !host.lingers.schedule(at, chore) {
+            *alarm.asked.lock() = None;
+        }
+    }
+}
+
+/// As [`Consumer::flush_claims`]; all of them are asked for before the first is waited for. It
+/// borrows no consumer, which only one thread at a time may look at.
+async fn flush_claims(group: &Group, claims: &[Claim]) -> Result<()> {
+    let shared = &group.shared;
+    if !shared.store.outlives_power(group.id.as_str())? {
+        return Ok(());
+    }
+    let unflushed = claims
+        .iter()
+        .filter(|claim| claim.log.flushed_offset() < claim.offset);
+    let asked: Vec<_> = unflushed
+        .map(|claim| (claim, claim.log.flushed(claim.offset.saturating_sub(1))))
+        .collect();
+    for (claim, flushed) in asked {
+        let flushed = flushed.await;
+        if shared.topics.lives(&claim.partition.topic) {
+            flushed?;
+        }
+    }
+    Ok(())
+}
+
+impl Polling<'_> {
+    /// What a poll does first; whether there are records.
+    fn begin(&mut self) -> Result<bool> {
+        let consumer = &mut *self.consumer;
+        let began = *self.began.insert(consumer.group.shared.now());
+        consumer.begin_poll(began, &mut self.records)?;
+        consumer.waits = self.records.is_empty();
+        Ok(!consumer.waits)
+    }
+
+    fn go_on(&mut self, cx: &Context<'_>) -> Poll<Result<ConsumerRecords>> {
+        if self.began.is_some() || !self.begin()? {
+            ready!(self.look(cx))?;
+        }
+        let records = std::mem::take(&mut self.records);
+        Poll::Ready(Ok(self.consumer.tell(records)))
+    }
+
+    /// Looks whether there are records, with everything watched.
+    fn look(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
+        let consumer = &mut *self.consumer;
+        let signal = Arc::clone(&consumer.signal);
+        signal.enter(&mut self.key, cx.waker());
+        let now = consumer.group.shared.now();
+        consumer.look(now, &mut self.records)?;
+        if !self.records.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // After the look: a poll that has records returns them, and the next one is ended.
+        consumer.wakeup.check()?;
+        consumer.wake_at(consumer.group.next_look(now));
+        Poll::Pending
+    }
+}
+
+impl Future for Polling<'_> {
+    type Output = Result<ConsumerRecords>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let polled = ready!(this.go_on(cx));
+        this.done = true;
+        let began = this
+            .began
+            .unwrap_or_else(|| this.consumer.group.shared.now());
+        this.consumer.count(began, polled.as_ref().ok());
+        Poll::Ready(polled)
+    }
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        let consumer = &mut *self.consumer;
+        let Some(began) = self.began else { return };
+        if consumer.group.shared.check_owner().is_err() {
+            return;
+        }
+        if !self.done {
+            consumer.count(began, None);
+        }
+        debug_assert!(
+            self.records.is_empty() || std::thread::panicking(),
+            "records were found and not returned"
+        );
+        consumer.news.skipped.append(&mut self.records.skipped);
+        consumer.signal.leave(&mut self.key);
+        consumer.waits = false;
+        consumer.fetcher.stop_watching();
+        let held = consumer.fetcher.changed_holds();
+        consumer.group.polled(consumer.seat.id, &held);
+    }
+}

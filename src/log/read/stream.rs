@@ -1,0 +1,266 @@
+//! A reader as a stream: it waits as a task, and small.
+//!
+//! Knows nothing about who runs the task.
+//!
+//! 1. The waker is entered before the look at the log's end that decides to wait, as with
+//!    [`Ticket`](crate::sync::Ticket).
+//! 2. A stream that waits holds a place and no memory that was read into.
+
+use std::mem::{replace, take};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::{BatchCursor, Filter, Log, Place, Reader};
+use crate::error::{Error, Result};
+use crate::format::LogRecord;
+use crate::segment::{Landing, Segment};
+use crate::sync::WakerKey;
+use crate::types::{Epoch, Offset};
+
+use std::sync::Arc;
+
+/// A [`Reader`] as a stream of records; got from [`Reader::into_stream`].
+///
+/// At the end of the log it waits, as a task and without a thread, and goes on with what is
+/// appended. An error is returned once, and then the stream is over; it is over without an error
+/// when the log is closed. Polled after that it returns `None`.
+///
+/// It reads in line, as the reader does: a poll reads the file, mostly from the page cache. Where
+/// that is too slow for the thread of an executor (a cold disk), read on a thread of your own: see
+/// the recipe in [`docs::recipes`](crate::docs). It never yields while there is something to read.
+///
+/// While it waits it costs less than 300 bytes, whatever it has read; it keeps its log open. As
+/// with any future, the task that polled it last is the one that is woken. Dropped, it leaves
+/// nothing behind, and [`position`](Self::position) says where another one goes on: a record that
+/// was returned is below it.
+///
+/// # Examples
+///
+/// ```
+/// use std::pin::Pin;
+/// use ottla::{Log, LogConfig, RecordStream};
+///
+/// // `StreamExt::next` of the crate `futures`, in two lines.
+/// async fn next(stream: &mut RecordStream) -> Option<ottla::Result<ottla::LogRecord>> {
+///     std::future::poll_fn(|cx| futures_core::Stream::poll_next(Pin::new(&mut *stream), cx)).await
+/// }
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("events");
+/// let log = Log::open(dir, LogConfig::default())?;
+/// let mut stream = log.reader(0)?.into_stream();
+/// let appending = log.clone();
+/// let thread = std::thread::spawn(move || appending.append("hello").map(|_| ()));
+/// # pollster::block_on(async {
+/// let record = next(&mut stream).await.expect("the log is open")?;
+/// assert_eq!(record.value(), Some(&b"hello"[..]));
+/// log.close()?;
+/// assert!(next(&mut stream).await.is_none());
+/// # Ok::<(), ottla::Error>(())
+/// # })?;
+/// # thread.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct RecordStream {
+    state: State,
+    key: WakerKey,
+    position: Offset,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    Reading(Box<Reader>),
+    Waiting(Parked),
+    #[default]
+    Over,
+}
+
+/// A reader at the end of its log, without what it needs for reading (2).
+#[derive(Debug)]
+struct Parked {
+    log: Log,
+    filter: Filter,
+    segment: Arc<Segment>,
+    landing: Landing,
+    truncations: u64,
+    guessed: Option<Offset>,
+    position: Offset,
+    epoch: Epoch,
+}
+
+impl Reader {
+    /// The reader as a stream that waits for what is appended: from the position on, where the
+    /// reader stands.
+    ///
+    /// A reader that has failed makes a stream that returns its error first.
+    pub fn into_stream(self) -> RecordStream {
+        RecordStream {
+            position: self.position,
+            state: State::Reading(Box::new(self)),
+            key: WakerKey::default(),
+        }
+    }
+
+    /// Whether it has failed, and returns nothing before a seek.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    fn park(self) -> Parked {
+        let Place {
+            segment,
+            cursor,
+            truncations,
+            epoch,
+            guessed,
+        } = self.place;
+        Parked {
+            log: self.log,
+            filter: self.filter,
+            segment,
+            landing: cursor.into_landing(),
+            truncations,
+            guessed,
+            position: self.position,
+            epoch,
+        }
+    }
+}
+
+impl Parked {
+    fn go_on(self) -> Reader {
+        Reader {
+            owner: self.log.shared.host.owner(),
+            log: self.log,
+            place: Place {
+                segment: self.segment,
+                cursor: BatchCursor::land(self.landing),
+                truncations: self.truncations,
+                epoch: self.epoch,
+                guessed: self.guessed,
+            },
+            current: None,
+            position: self.position,
+            filter: self.filter,
+            failed: None,
+        }
+    }
+
+    fn has_news(&self) -> Result<bool> {
+        let shared = self.log.here()?;
+        shared.has_news(self.position, self.epoch, self.filter.end())
+    }
+}
+
+impl RecordStream {
+    /// The offset of the next record to come (or of the first one after it, where compaction left
+    /// a gap).
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// Enters a task before the look at the log, so that an append that the look does not see
+    /// wakes it.
+    fn enter(&mut self, cx: &Context<'_>) -> Result<()> {
+        if let State::Waiting(parked) = &self.state {
+            let shared = parked.log.here()?;
+            shared.signal.enter(&mut self.key, cx.waker());
+            shared.let_appends_see();
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        let log = match &self.state {
+            State::Reading(reader) => &reader.log,
+            State::Waiting(parked) => &parked.log,
+            State::Over => return,
+        };
+        // In a forked process nobody waits.
+        if let Ok(shared) = log.here() {
+            shared.signal.leave(&mut self.key);
+        }
+    }
+
+    fn end(&mut self, error: Error) -> Poll<Option<Result<LogRecord>>> {
+        self.leave();
+        self.state = State::Over;
+        Poll::Ready(match error {
+            Error::Closed => None,
+            error => Some(Err(error)),
+        })
+    }
+
+    /// Reads on what is there; `None` at the end of the log, where it parks.
+    fn read(&mut self) -> Option<Result<LogRecord>> {
+        let State::Reading(reader) = &mut self.state else {
+            return None;
+        };
+        // An iterator that has failed returns nothing more.
+        let failed = reader.failed.clone();
+        let next = failed.map_or_else(|| reader.next(), |error| Some(Err(error)));
+        self.position = reader.position;
+        if next.is_none()
+            && let State::Reading(reader) = take(&mut self.state)
+        {
+            self.state = State::Waiting(reader.park());
+        }
+        next
+    }
+
+    /// Whether there is something to read, for a stream that waits.
+    fn has_news(&self) -> Result<bool> {
+        match &self.state {
+            State::Waiting(parked) => parked.has_news(),
+            State::Reading(_) => Ok(true),
+            State::Over => Err(Error::Closed),
+        }
+    }
+
+    fn go_on(&mut self) {
+        self.leave();
+        self.state = match replace(&mut self.state, State::Over) {
+            State::Waiting(parked) => State::Reading(Box::new(parked.go_on())),
+            other => other,
+        };
+    }
+}
+
+impl Stream for RecordStream {
+    type Item = Result<LogRecord>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if matches!(this.state, State::Over) {
+                return Poll::Ready(None);
+            }
+            match this.read() {
+                Some(Ok(record)) => return Poll::Ready(Some(Ok(record))),
+                Some(Err(error)) => return this.end(error),
+                None => {}
+            }
+            // Most polls of a stream that waits come after an append: the first look sees it.
+            let news = match this.has_news() {
+                Ok(false) => this.enter(cx).and_then(|()| this.has_news()),
+                looked => looked,
+            };
+            match news {
+                Ok(true) => this.go_on(),
+                Ok(false) => return Poll::Pending,
+                Err(error) => return this.end(error),
+            }
+        }
+    }
+}
+
+impl Drop for RecordStream {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

@@ -1,0 +1,38 @@
+//! Without the feature `async` no task waits, and all of this is nothing.
+//!
+//! Knows nothing: see `wakers.rs`, which has the same names.
+
+/// No wakers.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers;
+
+/// Nobody to wake.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Woken;
+
+/// Nothing is put off.
+#[derive(Debug)]
+pub(crate) struct WakeLater;
+
+#[expect(clippy::unused_self, reason = "those of `wakers.rs` look at it")]
+impl Wakers {
+    pub(crate) const fn take(&mut self) -> Woken {
+        Woken
+    }
+}
+
+#[expect(clippy::unused_self, reason = "those of `wakers.rs` look at it")]
+impl Woken {
+    pub(crate) const fn len(&self) -> usize {
+        0
+    }
+
+    pub(crate) const fn wake(self) {}
+}
+
+impl WakeLater {
+    pub(crate) const fn begin() -> Self {
+        Self
+    }
+}

@@ -1,0 +1,65 @@
+//! Appending to a topic without a thread that waits for the sync.
+//!
+//! Knows nothing about tasks: a [`Delivery`] wakes its own.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::log::Delivery;
+use crate::types::{Appended, Record};
+
+use super::Topic;
+
+impl Topic {
+    /// Appends one record and returns before it is safe; the [`Delivery`] is done when the record
+    /// survives what the durability of the topic says, and resolves to its place.
+    ///
+    /// The record is appended within this call, to the partition that [`Topic::append`] would
+    /// choose: appends to a partition have the order of their calls, whether and whenever their
+    /// deliveries are awaited. A delivery that is dropped changes nothing about the record. Under
+    /// [`Durability::Always`](crate::Durability::Always) threads of the broker sync, one partition
+    /// beside the other and each once for all records that wait by then; with any other durability
+    /// the delivery is done at once. With
+    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there are no such threads, and this
+    /// call syncs.
+    ///
+    /// The delivery does not keep the broker open; closing it syncs what waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topic::append`], but for the sync: the record was not appended. The delivery resolves
+    /// to [`Error::Poisoned`](crate::Error::Poisoned) or [`Error::Io`](crate::Error::Io) when the
+    /// sync failed: whether the record is there after a crash is not known then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, Durability, Record, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let config = TopicConfig::default().durability(Durability::Always);
+    /// let topic = broker.create_topic("flights", config)?;
+    /// # pollster::block_on(async {
+    /// let departed = topic.append_async(Record::keyed("N14228", "departed EWR"))?;
+    /// let landed = topic.append_async(Record::keyed("N14228", "landed IAH"))?;
+    /// // One sync is enough for both.
+    /// assert_eq!((departed.await?.offset, landed.await?.offset), (0, 1));
+    /// # Ok::<(), ottla::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_async<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery<Appended>> {
+        self.may_append()?;
+        let record = record.into();
+        let partition = self.place(&record);
+        let topic = &self.shared;
+        let appended = topic.log_to_append(partition).and_then(|log| {
+            let offsets = log.append_unsynced(&record)?;
+            let topic = Arc::clone(topic);
+            let explain = move |error| topic.explain(error);
+            Ok(log.settled(partition, offsets, Appended::new, explain))
+        });
+        appended.map_err(|error| topic.explain(error))
+    }
+}

@@ -1,0 +1,169 @@
+//! A reader of a topic as a stream.
+//!
+//! Knows nothing about who runs the task.
+//!
+//! 1. The waker is entered, and everything is watched, before the look that decides to wait.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::{ConsumerRecord, Lane, TopicReader, Waiting};
+use crate::error::{Error, Result};
+use crate::sync::WakerKey;
+use crate::types::{Offset, PartitionId};
+
+use std::collections::BTreeMap;
+
+/// A [`TopicReader`] as a stream of the records of all partitions; got from
+/// [`TopicReader::into_stream`].
+///
+/// Where nothing more is there it waits, as a task and without a thread, for all partitions at
+/// once, those that are added meanwhile included. An error of one partition is returned once, and
+/// the others are read on; when none is left the stream is over. It is over as well, after the
+/// error, when the topic is deleted, and without one when the broker is closed. Polled after that
+/// it returns `None`.
+///
+/// It reads in line, as [`RecordStream`](crate::RecordStream) does. The task that polled it last is
+/// the one that is woken. Dropped, it leaves nothing behind.
+///
+/// # Examples
+///
+/// ```
+/// use std::pin::Pin;
+/// use ottla::{Broker, Start, TopicConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// let broker = Broker::open(scratch.path().join("data"))?;
+/// let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+/// let mut stream = topic.reader(Start::Latest)?.into_stream();
+/// topic.append("departed EWR")?;
+/// # pollster::block_on(async {
+/// // `StreamExt::next` of the crate `futures`.
+/// let next = std::future::poll_fn(|cx| {
+///     futures_core::Stream::poll_next(Pin::new(&mut stream), cx)
+/// });
+/// assert_eq!(next.await.expect("it is open")?.value(), Some(&b"departed EWR"[..]));
+/// # Ok::<(), ottla::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct TopicStream {
+    reader: TopicReader,
+    waiting: Option<Waiting>,
+    key: WakerKey,
+    over: bool,
+}
+
+/// What a look finds.
+enum News {
+    /// Something to read.
+    Some,
+    /// Nothing yet.
+    None,
+    /// Nothing, and nothing will come.
+    Over,
+}
+
+impl TopicReader {
+    /// The reader as a stream that waits for what is appended, from the positions on.
+    pub fn into_stream(self) -> TopicStream {
+        TopicStream {
+            reader: self,
+            waiting: None,
+            key: WakerKey::default(),
+            over: false,
+        }
+    }
+
+    fn news(&mut self) -> Result<News> {
+        if let Some(error) = &self.ended {
+            return Err(error.clone());
+        }
+        self.topic.shared.check_alive()?;
+        self.add_lanes();
+        let (mut untold, mut going_on) = (None, false);
+        for lane in &self.lanes {
+            match lane.has_news() {
+                Ok(true) => return Ok(News::Some),
+                Ok(false) => going_on = true,
+                Err(_) if lane.has_told() => {}
+                Err(error) => untold = untold.or(Some(error)),
+            }
+        }
+        match untold {
+            Some(error) => Err(self.topic.shared.explain(error)),
+            None if going_on => Ok(News::None),
+            None => Ok(News::Over),
+        }
+    }
+}
+
+impl Lane {
+    /// Whether the error that it has failed with was returned.
+    fn has_told(&self) -> bool {
+        match self {
+            Self::Reading(reader) => reader.has_failed(),
+            Self::Failed { told, .. } => *told,
+        }
+    }
+}
+
+impl TopicStream {
+    /// The offset of the next record to come, of each partition: as [`TopicReader::positions`].
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<PartitionId, Offset> {
+        self.reader.positions()
+    }
+
+    fn look(&mut self, cx: &Context<'_>) -> Result<News> {
+        let signal = Arc::clone(&self.reader.signal);
+        signal.enter(&mut self.key, cx.waker());
+        let topic = &self.reader.topic.shared;
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Waiting::new(topic, &signal));
+        waiting.watch_topic();
+        self.reader.add_lanes();
+        waiting.watch_lanes(&self.reader.lanes);
+        self.reader.news()
+    }
+
+    fn end(&mut self, error: Option<Error>) -> Poll<Option<Result<ConsumerRecord>>> {
+        self.over = true;
+        self.waiting = None;
+        self.reader.signal.leave(&mut self.key);
+        Poll::Ready(match error {
+            None | Some(Error::Closed) => None,
+            Some(error) => Some(Err(error)),
+        })
+    }
+}
+
+impl Stream for TopicStream {
+    type Item = Result<ConsumerRecord>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        loop {
+            match this.reader.next() {
+                Some(Err(error)) if this.reader.ended.is_some() => return this.end(Some(error)),
+                Some(found) => return Poll::Ready(Some(found)),
+                None => {}
+            }
+            match this.look(cx) {
+                Ok(News::Some) => {}
+                Ok(News::None) => return Poll::Pending,
+                Ok(News::Over) => return this.end(None),
+                Err(error) => return this.end(Some(error)),
+            }
+        }
+    }
+}
