@@ -13,6 +13,7 @@ use std::thread::ThreadId;
 use crate::disk::{Lock, TemporaryDir};
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
+use crate::log::trace::Span;
 use crate::log::{OpenMode, OpenReport};
 use crate::sync::{Mutex, OnceLock, WakeLater, for_each_on};
 use crate::topic::{Keep, TopicShared};
@@ -73,6 +74,7 @@ impl Core {
         report: OpenReport,
         lock: Option<Lock>,
     ) -> Arc<Self> {
+        root.groups.get_or_init(|| groups.tally());
         let core = Arc::new(Self {
             root,
             groups,
@@ -144,6 +146,7 @@ impl Core {
         let logs = self.root.open_logs();
         let threads = self.root.host.disk.calls_at_once();
         let flushed = for_each_on(threads, &logs, |log| log.flush().map(drop));
+        self.root.host.events.pass_on();
         flushed.into_iter().fold(handed_over, Result::and)
     }
 
@@ -155,13 +158,24 @@ impl Core {
         if *self.closer.lock() == Some(me) {
             return Ok(());
         }
+        let is_open = self.root.check_open().is_ok();
+        let _span = is_open.then(|| Span::close(&self.root.path));
         let _later = WakeLater::begin();
         // Held until the directory is free.
-        let _one_at_a_time = self.closing.lock();
+        let one_at_a_time = self.closing.lock();
         *self.closer.lock() = Some(me);
         let closed = self.close_now();
         *self.closer.lock() = None;
+        drop(one_at_a_time);
+        self.root.show();
         closed
+    }
+
+    /// Passes on what opening noted.
+    pub(super) fn pass_on_opening(&self) {
+        let host = &self.root.host;
+        host.note_opening(&self.root.path, &self.report);
+        host.events.pass_on();
     }
 
     /// Ends a broker whose directory is removed now: nobody has a handle any more, so what is left
@@ -220,7 +234,9 @@ impl Core {
         drop(catalog);
         *self.lock.lock() = None;
         // Last, for it is no reason to leave the directory as a crash would.
-        closed.and(handed_over)
+        closed = closed.and(handed_over);
+        host.note_close(&self.root.path, &closed);
+        closed
     }
 }
 

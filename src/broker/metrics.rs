@@ -3,6 +3,8 @@
 //! Knows nothing about how they are counted: each floor counts its own.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "metrics")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +36,37 @@ pub struct BrokerMetrics {
 }
 
 impl Root {
+    /// Passes on the events that were noted and, with the feature `metrics`, the figures: to be
+    /// called with nothing locked.
+    pub(super) fn show(&self) {
+        self.host.events.pass_on();
+        // A recorder that panics must not end the thread of upkeep, nor the process in a drop.
+        #[cfg(feature = "metrics")]
+        drop(catch_unwind(AssertUnwindSafe(|| self.figures())));
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    fn figures(&self) -> BrokerMetrics {
+        self.metrics()
+    }
+
+    /// Hands the figures to the recorder, and returns them.
+    #[cfg(feature = "metrics")]
+    fn figures(&self) -> BrokerMetrics {
+        let (before, now) = {
+            // Held while they are gathered: what two threads hand over follows one another.
+            let mut handed_over = self.handed_over.lock();
+            let now = self.metrics();
+            (std::mem::replace(&mut *handed_over, now.clone()), now)
+        };
+        super::facade::hand_over(&before, &now);
+        now
+    }
+
     fn metrics(&self) -> BrokerMetrics {
+        let groups = self.groups.get().map(|tally| tally.so_far());
         let mut metrics = BrokerMetrics {
+            groups: groups.unwrap_or_default(),
             logs: self.deleted.lock().clone(),
             open_files: to_u64(self.host.disk.open_files()),
             ..BrokerMetrics::default()
@@ -93,9 +124,6 @@ impl Broker {
         if root.host.check_owner().is_err() {
             return BrokerMetrics::default();
         }
-        BrokerMetrics {
-            groups: self.core.groups.metrics(),
-            ..root.metrics()
-        }
+        root.figures()
     }
 }

@@ -27,6 +27,8 @@ mod catalog;
 mod config;
 mod core;
 mod ensure;
+#[cfg(feature = "metrics")]
+mod facade;
 #[cfg(test)]
 mod keyless_tests;
 #[cfg(test)]
@@ -45,6 +47,9 @@ mod temporary;
 #[cfg(test)]
 mod tests;
 mod topics;
+#[cfg(feature = "tracing")]
+#[cfg(test)]
+mod trace_tests;
 mod upkeep;
 mod upkeeper;
 mod usage;
@@ -68,6 +73,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, GroupInfo};
 use crate::log::OpenReport;
+use crate::log::trace::Span;
 use crate::topic::{Topic, TopicConfig, TopicInfo, TopicShared};
 
 use self::core::Core;
@@ -158,9 +164,10 @@ impl Broker {
         dir: &Path,
         config: BrokerConfig,
     ) -> Result<Self> {
-        Ok(Self {
-            core: open::open(disk, clock, dir, config)?,
-        })
+        let _span = Span::open(dir);
+        let core = open::open(disk, clock, dir, config)?;
+        core.pass_on_opening();
+        Ok(Self { core })
     }
 
     /// Makes a topic. When this returns it is there after any crash; an error leaves nothing of it.
@@ -430,7 +437,9 @@ impl Broker {
     /// [`Error::ReadOnly`], [`Error::Closed`]. What goes wrong with a log stands in the report, and
     /// keeps nobody from the others.
     pub fn upkeep(&self) -> Result<UpkeepReport> {
-        self.core.root.upkeep()
+        let report = self.core.root.upkeep();
+        self.core.root.show();
+        report
     }
 
     /// What the files of the directory take up, by topic and kind, what is in quarantine included.

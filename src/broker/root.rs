@@ -1,6 +1,7 @@
 //! The directory of a broker while it is open: its catalog, and its topics by name.
 //!
-//! Knows nothing about groups, which is why those can ask it for the topic of their commits.
+//! Knows nothing about groups but where they count, which is why those can ask it for the topic of
+//! their commits.
 //!
 //! 1. A topic is made in this order: the directories first, their names synced; then the catalog
 //!    has the topic, and it is there. A crash before that leaves directories without records,
@@ -13,8 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::group::Tally;
 use crate::log::{Host, Log, LogMetrics, OpenMode};
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, OnceLock, Ordering};
 use crate::topic::{
     PartitionDir, TopicConfig, TopicDirectory, TopicShared, TopicSource, random_topic_id,
 };
@@ -46,6 +48,11 @@ pub(super) struct Root {
     pub(super) damaged_commits: Mutex<BTreeMap<PartitionId, Error>>,
     /// What the logs of deleted topics counted.
     pub(super) deleted: Mutex<LogMetrics>,
+    /// What the groups count, once they are there.
+    pub(super) groups: OnceLock<Arc<Tally>>,
+    /// What the recorder was given.
+    #[cfg(feature = "metrics")]
+    pub(super) handed_over: Mutex<super::BrokerMetrics>,
     closed: AtomicBool,
 }
 
@@ -76,6 +83,9 @@ impl Root {
             catalog: Mutex::new(catalog),
             damaged_commits: Mutex::default(),
             deleted: Mutex::default(),
+            groups: OnceLock::new(),
+            #[cfg(feature = "metrics")]
+            handed_over: Mutex::default(),
             closed: AtomicBool::new(false),
         };
         root.ask_the_catalog();

@@ -92,6 +92,7 @@ impl Shared {
             if let Ok(Ok(report)) = round {
                 *self.last.lock() = Some(report);
             }
+            root.show();
             next = clock.instant().checked_add(interval);
         }
     }

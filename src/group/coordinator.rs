@@ -15,7 +15,7 @@ use crate::types::{GroupId, PartitionId, ReadIsolation};
 use super::group::{Group, Shared};
 use super::info::{GroupInfo, GroupPartition, MemberInfo};
 use super::membership::{MemberId, Membership};
-use super::metrics::GroupMetrics;
+use super::metrics::Tally;
 use super::offset_store::{Commit, OffsetLogs, OffsetStore, cannot_be_read};
 use super::partition::PartitionKey;
 use super::roster::Roster;
@@ -205,9 +205,9 @@ impl Coordinator {
         Ok(events)
     }
 
-    /// What the groups have done so far.
-    pub(crate) fn metrics(&self) -> GroupMetrics {
-        self.shared.tally.so_far()
+    /// Where it is counted what the groups do.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.shared.tally)
     }
 
     /// Ends everything: waiting polls and later calls get [`Error::Closed`]. Leaves behind what a

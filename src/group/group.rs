@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::log::Host;
+use crate::log::trace::Event;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Signal, WakeLater};
 use crate::types::{GroupId, Offset, PartitionId, Timestamp};
 
@@ -38,7 +39,7 @@ pub(super) struct Shared {
     resting: Mutex<Vec<(Option<Instant>, Arc<Group>)>>,
     /// When the last member of a group went, since the broker was opened.
     emptied: Mutex<BTreeMap<GroupId, Timestamp>>,
-    pub(super) tally: Tally,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Shared {
@@ -56,7 +57,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             resting: Mutex::default(),
             emptied: Mutex::default(),
-            tally: Tally::default(),
+            tally: Arc::default(),
         })
     }
 
@@ -411,6 +412,11 @@ impl Group {
             let millis = seat.max_poll_interval.as_millis();
             format!("it did not poll within max.poll.interval.ms ({millis} ms)")
         };
+        self.shared.host.events.note(|| Event::Fenced {
+            group: self.id.to_string(),
+            member: seat.id.to_string(),
+            reason: reason.clone(),
+        });
         Error::Fenced {
             reason,
             group: self.id.to_string(),
@@ -421,8 +427,23 @@ impl Group {
 
     fn lock_current(&self, now: Instant) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
+        let turnover = state.membership.turnover();
         state.membership.remove_late(now);
+        self.moved(turnover, &state);
         state
+    }
+
+    /// Counts the rebalances and evictions since a turnover.
+    fn moved(&self, before: (u64, u64), state: &State) {
+        let now = state.membership.turnover();
+        if now != before {
+            self.shared.tally.moved(before, now);
+            self.shared.host.events.note(|| Event::Rebalanced {
+                group: self.id.to_string(),
+                generation: now.0,
+                evicted: now.1.saturating_sub(before.1),
+            });
+        }
     }
 
     /// Changes the state, and wakes everybody but `by` when that may concern others (I3).
@@ -432,9 +453,7 @@ impl Group {
         let before = state.membership.moves();
         let turnover = state.membership.turnover();
         let result = change(&mut state);
-        self.shared
-            .tally
-            .moved(turnover, state.membership.turnover());
+        self.moved(turnover, &state);
         if state.membership.moves() != before {
             if state.membership.is_empty() {
                 let now = self.shared.host.clock.now();

@@ -34,10 +34,10 @@ pub struct GroupMetrics {
 
 /// Where they are counted.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<GroupMetrics>);
+pub(crate) struct Tally(Mutex<GroupMetrics>);
 
 impl Tally {
-    pub(super) fn so_far(&self) -> GroupMetrics {
+    pub(crate) fn so_far(&self) -> GroupMetrics {
         self.0.lock().clone()
     }
 
@@ -54,13 +54,11 @@ impl Tally {
 
     /// The rebalances and evictions of a group, before and after a change of it.
     pub(super) fn moved(&self, before: (u64, u64), now: (u64, u64)) {
-        if before != now {
-            let rebalances = now.0.saturating_sub(before.0);
-            let evictions = now.1.saturating_sub(before.1);
-            let mut all = self.0.lock();
-            all.rebalances = all.rebalances.saturating_add(rebalances);
-            all.evictions = all.evictions.saturating_add(evictions);
-        }
+        let rebalances = now.0.saturating_sub(before.0);
+        let evictions = now.1.saturating_sub(before.1);
+        let mut all = self.0.lock();
+        all.rebalances = all.rebalances.saturating_add(rebalances);
+        all.evictions = all.evictions.saturating_add(evictions);
     }
 
     pub(super) fn fenced(&self) {

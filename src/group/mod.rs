@@ -42,6 +42,7 @@ pub(crate) use coordinator::{Coordinator, CoordinatorSource};
 pub use info::{GroupInfo, GroupPartition, MemberInfo};
 pub use membership::GroupState;
 pub use metrics::GroupMetrics;
+pub(crate) use metrics::Tally;
 pub(crate) use offset_store::OffsetLogs;
 pub use records::{ConsumerRecords, Skipped};
 pub use typed::TypedConsumer;

@@ -594,6 +594,7 @@ impl Shared {
         state.made_at = self.host.clock.now();
         state.names_unsynced = true;
         state.appends.roll();
+        self.note_roll(state.end);
         self.segments.write().roll(next);
         Ok(())
     }

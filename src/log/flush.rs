@@ -108,7 +108,11 @@ impl Shared {
     /// The same for a caller that holds the append lock, and raises when it has given that back.
     #[cold]
     pub(super) fn latch(&self, path: PathBuf, cause: std::io::Error) -> Error {
+        let first = self.life.poison().is_none();
         let error = self.life.fail(path, cause);
+        if first {
+            self.note_poison(&error);
+        }
         // Under the lock under which they look, or one that has looked and does not wait yet would
         // miss it.
         drop(self.turn.lock());
@@ -252,6 +256,7 @@ impl Shared {
         if work.batches > 0 {
             let took = self.host.clock.instant().saturating_duration_since(began);
             self.tally.synced(work.batches, took);
+            self.note_sync(work.batches, took);
         }
         work.index_written = self.extend_index(&work);
         let marked = self.move_mark(turn, &work);
@@ -462,6 +467,9 @@ impl Shared {
         self.close_files();
         self.raise();
         self.turn_over.notify_all();
+        if !self.managed {
+            self.host.note_close(&self.dir, &result);
+        }
         // Only now may another process open the directory: no thread writes to it any more.
         *self.lock.lock() = None;
         result
@@ -550,6 +558,7 @@ impl Shared {
         drop(self.flush_to(self.end_offset()));
         self.prepare_next();
         self.retain_after_roll();
+        self.host.events.pass_on();
     }
 
     /// Makes the file of the next segment ahead, so that a roll only has to name it.

@@ -28,6 +28,7 @@ use super::budget::Budget;
 use super::epochs::Followers;
 use super::marks::Marks;
 use super::syncers::Syncers;
+use super::trace::Events;
 
 /// What the logs of one root share.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(crate) struct Host {
     pub(crate) lingers: Flusher,
     pub(crate) syncers: Syncers,
     pub(crate) budget: Budget,
+    pub(crate) events: Events,
     owner: Owner,
     /// Of a root that is only looked at.
     listing: OnceLock<Listing>,
@@ -77,6 +79,7 @@ impl Host {
             lingers,
             syncers,
             budget: Budget::default(),
+            events: Events::default(),
             owner: Owner::here(),
             listing: OnceLock::new(),
             followers: OnceLock::new(),

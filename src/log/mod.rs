@@ -49,6 +49,7 @@ mod shown;
 mod survey;
 mod syncers;
 mod time;
+pub(crate) mod trace;
 mod truncate;
 mod verify;
 mod view;
@@ -112,6 +113,7 @@ use life::LifeCell;
 use marks::MarkPlace;
 use outside::{Outside, open_outside};
 use segments::Segments;
+use trace::Span;
 
 use std::ops::Range;
 
@@ -210,6 +212,7 @@ impl Drop for Keeper {
         // Whoever wants to know how closing went calls `close`.
         drop(self.0.close());
         self.0.host.stop_threads();
+        self.0.host.events.pass_on();
     }
 }
 
@@ -262,6 +265,7 @@ impl Log {
             _ => open::open(host, source, config, mode)?,
         };
         shared.recharge();
+        shared.note_opening();
         Ok(Self::unkept(shared))
     }
 
@@ -468,7 +472,7 @@ impl Log {
     ///   log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
-        self.here()?.flush()
+        self.told(self.here()?.flush())
     }
 
     /// The first offset that can be read. Retention and [`Log::truncate_prefix`] raise it.
@@ -560,7 +564,7 @@ impl Log {
     /// [`Error::Corrupt`]: what was not deleted is still there.
     pub fn apply_retention(&self) -> Result<RetentionReport> {
         self.may_change()?;
-        self.here()?.apply_retention()
+        self.told(self.here()?.apply_retention())
     }
 
     /// Compacts a log whose `cleanup_policy` says so: of every key the newest record stays, at its
@@ -583,10 +587,11 @@ impl Log {
     pub fn compact(&self) -> Result<CompactionReport> {
         self.may_change()?;
         let shared = self.here()?;
+        let _span = (!shared.managed).then(|| Span::compaction(&shared.dir));
         if !shared.managed && shared.config().cleanup_policy.compacts() {
             shared.check_keys()?;
         }
-        shared.compact()
+        self.told(shared.compact())
     }
 
     /// The same, also where records without keys are there: they are dropped.
@@ -642,9 +647,10 @@ impl Log {
         if self.here()?.managed {
             return self.shared.flush().map(drop);
         }
+        let _span = Span::close(&self.shared.dir);
         let closed = self.shared.close();
         self.shared.host.stop_threads();
-        closed
+        self.told(closed)
     }
 
     /// Says that a log of a broker is about to be closed: what takes long in it gives up.

@@ -19,6 +19,7 @@ use super::backup::refuse_unfinished;
 use super::checkpoints::mark_alone;
 use super::outside::{RootSigns, look_until_it_counts, open_outside};
 use super::root::{RootFacts, keep_brokers_away};
+use super::trace::Span;
 use super::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open};
 
 /// The largest small text file that is read, in bytes.
@@ -39,6 +40,7 @@ pub(crate) fn open_alone_on(
     manual: bool,
 ) -> Result<Log> {
     let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
+    let _span = Span::open(dir);
     if mode == OpenMode::Write {
         make_dir(disk, dir)?;
     }
@@ -80,6 +82,8 @@ pub(crate) fn open_alone_on(
         OpenMode::Write => open::open(&host, source, config, mode)?,
         OpenMode::Read => open_outside(&host, &home, &source, &config)?,
     };
+    shared.note_opening();
+    host.events.pass_on();
     Ok(Log::kept(shared))
 }
 

@@ -19,6 +19,7 @@ use crate::segment::Segment;
 use crate::types::{Offset, Timestamp, to_u64};
 
 use super::Shared;
+use super::trace::Span;
 
 /// What retention did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,7 @@ impl Shared {
             let expired = self.expired_count(&view.segments)?;
             Ok((view.segments.clone(), expired, judged_end))
         })?;
+        let _span = (expired > 0).then(|| Span::retention(&self.dir));
         self.forget_segments(&segments, expired, judged_end)
     }
 
@@ -133,6 +135,7 @@ impl Shared {
             let records = new_start.saturating_sub(report.start_offset);
             report.start_offset = new_start;
             self.tally.retained(&report, records);
+            self.note_retention(&report);
         }
         Ok(report)
     }

@@ -220,7 +220,10 @@ impl TopicShared {
     pub(super) fn append(&self, partition: PartitionId, record: Record<'_>) -> Result<Offset> {
         let log = self.log_to_append(partition);
         let appended = log.and_then(|log| log.append(record));
-        appended.map_err(|error| self.explain(error))
+        appended.map_err(|error| {
+            self.host.events.pass_on();
+            self.explain(error)
+        })
     }
 
     /// The log of a partition, for whoever is about to append to it: what producers hold for it and

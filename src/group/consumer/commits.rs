@@ -43,7 +43,9 @@ impl Consumer {
         let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
         let owned = claims.len();
         claims.append(&mut self.let_go.clone());
-        self.commit_claims(&claims, owned)?;
+        let committed = self.commit_claims(&claims, owned);
+        self.group.shared.host.events.pass_on();
+        committed?;
         self.let_go.clear();
         self.committed_at = self.group.shared.now();
         Ok(())

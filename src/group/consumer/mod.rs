@@ -228,6 +228,7 @@ impl Consumer {
         let held = self.fetcher.changed_holds();
         self.group.polled(self.seat.id, &held);
         self.count(began, polled.as_ref().ok());
+        self.group.shared.host.events.pass_on();
         polled
     }
 
@@ -460,6 +461,7 @@ impl Consumer {
         };
         self.left = true;
         self.group.leave(self.seat.id);
+        self.group.shared.host.events.pass_on();
         committed
     }
 
@@ -489,6 +491,7 @@ impl Drop for Consumer {
         // Only in its own process is it this member's to leave.
         if !self.left && self.group.shared.check_owner().is_ok() {
             self.group.drop_out(&self.seat, &self.joining);
+            self.group.shared.host.events.pass_on();
         }
     }
 }

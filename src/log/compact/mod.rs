@@ -32,6 +32,7 @@ use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Timestamp};
 
 use super::Shared;
+use super::trace::Span;
 use super::view::View;
 
 use key_map::{KeyMap, Seeker};
@@ -118,6 +119,7 @@ impl Shared {
             match self.go_over(&view, &mut target, &mut report) {
                 Ok(true) => {
                     self.tally.compacted(&report);
+                    self.note_compaction(&report);
                     return Ok(report);
                 }
                 Ok(false) => {}
@@ -391,6 +393,7 @@ impl Shared {
             found => found?,
         };
         if share > config.min_cleanable_dirty_ratio || overdue {
+            let _span = Span::compaction(&self.dir);
             self.compact_sealed().map(Some)
         } else {
             Ok(None)

@@ -1,0 +1,532 @@
+//! What happens in a root, as spans and events of the `tracing` crate: with the feature `tracing`;
+//! without it nothing is noted, and nothing is compiled for it.
+//!
+//! Knows nothing about who listens.
+//!
+//! 1. A subscriber is code of the user's, which may call us back, so it never runs while a lock or
+//!    a turn is held: an event is noted where it happens, and passed on where the call that caused
+//!    it, the flusher, or the next call holds nothing any more.
+//! 2. Appends neither note nor pass on anything, unless they begin a segment or fail.
+//! 3. The logs of a broker are opened and closed without a line, unless something had to be put
+//!    right: the root has one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::types::Offset;
+
+use super::{CompactionReport, Host, Log, OpenEvent, OpenReport, RetentionReport, Shared};
+
+/// Something worth a line.
+#[derive(Debug)]
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(dead_code, reason = "events are passed on by the feature alone")
+)]
+pub(crate) enum Event {
+    /// A log or a root was opened.
+    Opened { dir: PathBuf, clean: bool },
+    /// Opening it was no matter of course: something had to be read again, or put right.
+    Recovered {
+        dir: PathBuf,
+        scanned_bytes: u64,
+        quarantined_bytes: u64,
+        remarks: usize,
+    },
+    /// Bytes were set aside.
+    Quarantined {
+        path: PathBuf,
+        position: u64,
+        bytes: u64,
+        quarantine: PathBuf,
+    },
+    /// A segment was begun behind another one.
+    Rolled { dir: PathBuf, base_offset: Offset },
+    /// A sync took longer than [`SLOW_SYNC`].
+    SlowSync {
+        dir: PathBuf,
+        micros: u64,
+        batches: u64,
+    },
+    /// Retention deleted segments.
+    Retained {
+        dir: PathBuf,
+        segments: u64,
+        bytes: u64,
+        start_offset: Offset,
+    },
+    /// A compaction ended.
+    Compacted {
+        dir: PathBuf,
+        read_bytes: u64,
+        written_bytes: u64,
+        records_dropped: u64,
+    },
+    /// The partitions of a group were assigned again.
+    Rebalanced {
+        group: String,
+        generation: u64,
+        evicted: u64,
+    },
+    /// A member was refused.
+    Fenced {
+        group: String,
+        member: String,
+        reason: String,
+    },
+    /// A log takes no appends any more.
+    Poisoned { dir: PathBuf, error: String },
+    /// A log or a root was closed.
+    Closed { dir: PathBuf, went_well: bool },
+}
+
+/// A sync that takes longer than this is an event.
+const SLOW_SYNC: Duration = Duration::from_millis(500);
+
+pub(crate) use with_or_without::{Events, Span};
+
+#[cfg(feature = "tracing")]
+mod with_or_without {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+
+    use tracing::level_filters::LevelFilter;
+    use tracing::{debug, error, info, info_span, warn};
+
+    use crate::sync::{AtomicBool, Mutex, Ordering};
+
+    use super::Event;
+
+    /// A span that ends with this value. Nothing may be locked where it begins and ends (1).
+    #[derive(Debug)]
+    pub(crate) struct Span(#[expect(dead_code, reason = "its end is its drop")] Entered);
+
+    type Entered = tracing::span::EnteredSpan;
+
+    impl Span {
+        pub(crate) fn open(dir: &Path) -> Self {
+            Self(info_span!(target: "ottla", "open", dir = %dir.display()).entered())
+        }
+
+        pub(crate) fn retention(dir: &Path) -> Self {
+            Self(info_span!(target: "ottla", "retention", dir = %dir.display()).entered())
+        }
+
+        pub(crate) fn compaction(dir: &Path) -> Self {
+            Self(info_span!(target: "ottla", "compaction", dir = %dir.display()).entered())
+        }
+
+        pub(crate) fn close(dir: &Path) -> Self {
+            Self(info_span!(target: "ottla", "close", dir = %dir.display()).entered())
+        }
+    }
+
+    /// What was noted and not passed on yet.
+    #[derive(Debug, Default)]
+    pub(crate) struct Events {
+        noted: Mutex<Vec<Event>>,
+        any: AtomicBool,
+    }
+
+    impl Events {
+        /// Notes an event; under any lock.
+        pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
+            if LevelFilter::current() == LevelFilter::OFF {
+                return;
+            }
+            let mut noted = self.noted.lock();
+            noted.push(event());
+            self.any.store(true, Ordering::Relaxed);
+        }
+
+        /// Passes on what was noted (1).
+        pub(crate) fn pass_on(&self) {
+            if !self.any.load(Ordering::Relaxed) {
+                return;
+            }
+            let noted = {
+                let mut noted = self.noted.lock();
+                self.any.store(false, Ordering::Relaxed);
+                std::mem::take(&mut *noted)
+            };
+            for event in noted {
+                // A subscriber that panics must not end the flusher, nor the process in a drop.
+                drop(catch_unwind(AssertUnwindSafe(|| pass_on(event))));
+            }
+        }
+    }
+
+    fn pass_on(event: Event) {
+        match event {
+            Event::Opened { dir, clean } => {
+                info!(target: "ottla", dir = %dir.display(), clean, "open");
+            }
+            Event::Recovered {
+                dir,
+                scanned_bytes,
+                quarantined_bytes,
+                remarks,
+            } => {
+                let dir = dir.display();
+                warn!(target: "ottla", %dir, scanned_bytes, quarantined_bytes, remarks, "recovery");
+            }
+            Event::Quarantined {
+                path,
+                position,
+                bytes,
+                quarantine,
+            } => {
+                let (path, quarantine) = (path.display(), quarantine.display());
+                warn!(target: "ottla", %path, position, bytes, %quarantine, "quarantine");
+            }
+            Event::Rolled { dir, base_offset } => {
+                debug!(target: "ottla", dir = %dir.display(), base_offset, "roll");
+            }
+            Event::SlowSync {
+                dir,
+                micros,
+                batches,
+            } => {
+                warn!(target: "ottla", dir = %dir.display(), micros, batches, "slow sync");
+            }
+            Event::Poisoned { dir, error } => {
+                error!(target: "ottla", dir = %dir.display(), error, "poison");
+            }
+            Event::Closed { dir, went_well } => {
+                info!(target: "ottla", dir = %dir.display(), went_well, "close");
+            }
+            of_work => pass_on_work(of_work),
+        }
+    }
+
+    fn pass_on_work(event: Event) {
+        match event {
+            Event::Retained {
+                dir,
+                segments,
+                bytes,
+                start_offset,
+            } => {
+                let dir = dir.display();
+                info!(target: "ottla", %dir, segments, bytes, start_offset, "retention");
+            }
+            Event::Compacted {
+                dir,
+                read_bytes,
+                written_bytes,
+                records_dropped,
+            } => {
+                let dir = dir.display();
+                info!(
+                    target: "ottla",
+                    %dir, read_bytes, written_bytes, records_dropped,
+                    "compaction"
+                );
+            }
+            Event::Rebalanced {
+                group,
+                generation,
+                evicted,
+            } => {
+                info!(target: "ottla", group, generation, evicted, "rebalance");
+            }
+            Event::Fenced {
+                group,
+                member,
+                reason,
+            } => {
+                warn!(target: "ottla", group, member, reason, "fence");
+            }
+            _ => debug_assert!(false, "an event of the other function"),
+        }
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod with_or_without {
+    use std::path::Path;
+
+    use super::Event;
+
+    #[derive(Debug)]
+    pub(crate) struct Span;
+
+    impl Span {
+        #[inline]
+        pub(crate) fn open(_: &Path) -> Self {
+            Self
+        }
+
+        #[inline]
+        pub(crate) fn retention(_: &Path) -> Self {
+            Self
+        }
+
+        #[inline]
+        pub(crate) fn compaction(_: &Path) -> Self {
+            Self
+        }
+
+        #[inline]
+        pub(crate) fn close(_: &Path) -> Self {
+            Self
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Events {}
+
+    #[expect(clippy::unused_self, reason = "the other one has something in it")]
+    impl Events {
+        #[inline]
+        pub(crate) fn note(&self, _: impl FnOnce() -> Event) {}
+
+        #[inline]
+        pub(crate) fn pass_on(&self) {}
+    }
+}
+
+impl Host {
+    /// Notes that a root or a log was opened.
+    pub(crate) fn note_opening(&self, dir: &Path, report: &OpenReport) {
+        if !report.clean {
+            self.note_recovery(dir, report);
+        }
+        self.events.note(|| Event::Opened {
+            dir: dir.to_path_buf(),
+            clean: report.clean,
+        });
+    }
+
+    fn note_recovery(&self, dir: &Path, report: &OpenReport) {
+        self.events.note(|| Event::Recovered {
+            dir: dir.to_path_buf(),
+            scanned_bytes: report.scanned_bytes,
+            quarantined_bytes: report.quarantined_bytes,
+            remarks: report.events.len(),
+        });
+    }
+
+    /// Notes how closing a directory went.
+    pub(crate) fn note_close(&self, dir: &Path, closed: &Result<()>) {
+        self.events.note(|| Event::Closed {
+            dir: dir.to_path_buf(),
+            went_well: closed.is_ok(),
+        });
+    }
+}
+
+impl Shared {
+    pub(super) fn note_opening(&self) {
+        for event in &self.report.events {
+            if let OpenEvent::TailSetAside {
+                path,
+                position,
+                bytes,
+                quarantine,
+                ..
+            } = event
+            {
+                self.host.events.note(|| Event::Quarantined {
+                    path: path.clone(),
+                    position: *position,
+                    bytes: *bytes,
+                    quarantine: quarantine.clone(),
+                });
+            }
+        }
+        if !self.managed {
+            self.host.note_opening(&self.dir, &self.report);
+        } else if !self.report.clean {
+            self.host.note_recovery(&self.dir, &self.report);
+        }
+    }
+
+    pub(super) fn note_roll(&self, base_offset: Offset) {
+        self.host.events.note(|| Event::Rolled {
+            dir: self.dir.to_path_buf(),
+            base_offset,
+        });
+    }
+
+    pub(super) fn note_sync(&self, batches: u64, took: Duration) {
+        if took > SLOW_SYNC {
+            self.host.events.note(|| Event::SlowSync {
+                dir: self.dir.to_path_buf(),
+                micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                batches,
+            });
+        }
+    }
+
+    pub(super) fn note_retention(&self, report: &RetentionReport) {
+        self.host.events.note(|| Event::Retained {
+            dir: self.dir.to_path_buf(),
+            segments: report.segments_deleted,
+            bytes: report.bytes_deleted,
+            start_offset: report.start_offset,
+        });
+    }
+
+    pub(super) fn note_compaction(&self, report: &CompactionReport) {
+        self.host.events.note(|| Event::Compacted {
+            dir: self.dir.to_path_buf(),
+            read_bytes: report.read_bytes,
+            written_bytes: report.written_bytes,
+            records_dropped: report.records_dropped,
+        });
+    }
+
+    pub(super) fn note_poison(&self, error: &Error) {
+        self.host.events.note(|| Event::Poisoned {
+            dir: self.dir.to_path_buf(),
+            error: error.to_string(),
+        });
+    }
+}
+
+impl Log {
+    /// Passes on what a call has noted. In a log of a broker the broker does that, since it calls
+    /// this under locks of its own.
+    pub(super) fn told<T>(&self, done: T) -> T {
+        if !self.shared.managed {
+            self.shared.host.events.pass_on();
+        }
+        done
+    }
+}
+
+/// A subscriber that keeps what it hears, for tests.
+#[cfg(feature = "tracing")]
+#[cfg(test)]
+pub(crate) mod listener {
+    use std::fmt::{Debug, Write as _};
+    use std::sync::Arc;
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use crate::sync::Mutex;
+
+    /// What was heard, a line each: `open dir=/log clean=true`, and `[open dir=/log]` for a span.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Listener(Arc<Mutex<Vec<String>>>);
+
+    impl Listener {
+        /// Runs something while this listens, and returns what was heard.
+        pub(crate) fn hear(run: impl FnOnce()) -> Vec<String> {
+            let listener = Self::default();
+            tracing::subscriber::with_default(listener.clone(), run);
+            std::mem::take(&mut *listener.0.lock())
+        }
+    }
+
+    impl Subscriber for Listener {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "ottla"
+        }
+
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            let mut fields = Fields::default();
+            span.record(&mut fields);
+            let line = format!("[{}{}]", span.metadata().name(), fields.others);
+            self.0.lock().push(line);
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            let line = format!("{}{}", fields.message, fields.others);
+            self.0.lock().push(line);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[derive(Default)]
+    struct Fields {
+        message: String,
+        others: String,
+    }
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            if field.name() == "message" {
+                self.message = format!("{value:?}");
+            } else {
+                write!(self.others, " {}={value:?}", field.name()).unwrap();
+            }
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+#[cfg(test)]
+mod tests {
+    use super::listener::Listener;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::disk::Access;
+    use crate::disk::sim::Sim;
+    use crate::format::file_name;
+    use crate::log::{LogConfig, OpenMode, open_alone_on};
+
+    fn open(sim: &Sim) -> Log {
+        let (dir, config) = (Path::new("/log"), LogConfig::default());
+        let (clock, mode) = (Clock::default(), OpenMode::Write);
+        open_alone_on(&sim.disk(), &clock, dir, config, mode, true).unwrap()
+    }
+
+    #[test]
+    fn a_recovery_is_traced_with_what_was_set_aside() {
+        let sim = Sim::new();
+        let log = open(&sim);
+        log.append("a record").unwrap();
+        let end = log.segments()[0].size_bytes;
+        log.abandon();
+        let path = Path::new("/log").join(file_name::log(0));
+        let file = sim.disk().open(&path, Access::Write).unwrap();
+        file.write_at(end, &[7; 100]).unwrap();
+        drop(file);
+        let heard = Listener::hear(|| drop(open(&sim)));
+        let quarantine = format!("quarantine path={} position={end} bytes=", path.display());
+        let all = [
+            "[open dir=/log]",
+            quarantine.as_str(),
+            "recovery dir=/log scanned_bytes=",
+            "open dir=/log clean=false",
+            "close dir=/log went_well=true",
+        ];
+        assert_eq!(heard.len(), all.len(), "{heard:#?}");
+        for (line, expected) in heard.iter().zip(all) {
+            assert!(line.starts_with(expected), "{line}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_sync_that_takes_long_is_traced() {
+        let log = open(&Sim::new());
+        let heard = Listener::hear(|| {
+            log.shared.note_sync(3, SLOW_SYNC);
+            log.shared.note_sync(3, SLOW_SYNC * 2);
+            log.flush().unwrap();
+        });
+        assert_eq!(heard, ["slow sync dir=/log micros=1000000 batches=3"]);
+    }
+
+    #[test]
+    fn a_closing_log_is_traced_within_its_span() {
+        let log = open(&Sim::new());
+        let heard = Listener::hear(|| log.close().unwrap());
+        assert_eq!(heard, ["[close dir=/log]", "close dir=/log went_well=true"]);
+    }
+}
