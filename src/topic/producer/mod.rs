@@ -70,9 +70,14 @@ config! {
 
 /// Collects records into batches and appends those to a topic. Got from [`Topic::producer`].
 ///
-/// A batch costs little more than a record, so a producer that may wait a few milliseconds does
-/// several times as many records a second as [`Topic::append`], and packs them better. Any number
-/// of threads may send. Dropping it appends what still waits; so do
+/// It is for three things: records of many threads that are durable
+/// ([`Durability::Always`](crate::Durability::Always)) without a wait for a sync each, batches that
+/// pack well, and smaller files, for every batch has 61 bytes of its own. It saves little time of
+/// the processor: a `send`, with the [`Delivery`] that each record gets, costs about two thirds of
+/// a [`Topic::append`]. Where the records are at hand together,
+/// [`Topic::append_batch`] costs a third of that.
+///
+/// Any number of threads may send. Dropping it appends what still waits; so do
 /// [`Broker::flush`](crate::Broker::flush) and [`Broker::close`](crate::Broker::close).
 ///
 /// # Examples
