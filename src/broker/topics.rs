@@ -56,6 +56,7 @@ impl Core {
             // Here, without the lock, for it may take long.
             check_keys(present.shared(), &mut checked)?;
         }
+        let _later = WakeLater::begin();
         let mut catalog = self.root.catalog.lock();
         self.root.check_writable()?;
         let topic = self.root.directory.get(name.as_str())?;

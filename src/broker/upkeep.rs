@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::sync::WakeLater;
 use crate::topic::TopicShared;
 use crate::types::{Durability, PartitionId};
 
@@ -57,7 +56,6 @@ impl Root {
     /// One round over all logs.
     pub(super) fn upkeep(&self) -> Result<UpkeepReport> {
         self.check_writable()?;
-        let _later = WakeLater::begin();
         self.keep_budget();
         let mut report = UpkeepReport::default();
         for topic in self.directory.all() {
