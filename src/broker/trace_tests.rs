@@ -110,6 +110,30 @@ fn a_member_that_a_reset_of_its_group_finds_late_is_counted_and_traced() {
     drop(late);
 }
 
+#[cfg(feature = "async")]
+#[test]
+fn a_poll_of_a_task_counts_and_traces_as_any_other() {
+    let (sim, clock) = (Sim::new(), TestClock::new());
+    let broker = open(&sim, &clock);
+    let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
+    topic.append_batch(["a", "b"]).unwrap();
+    let group = broker.group("g").unwrap();
+    let mut consumer = None;
+    let heard = Listener::hear(|| {
+        let consumer = consumer.insert(group.join(["t"]).unwrap());
+        let polled = pollster::block_on(consumer.poll_async()).unwrap();
+        assert_eq!(polled.len(), 2);
+    });
+    clock.advance(HOUR / 60);
+    topic.append("c").unwrap();
+    assert_eq!(consumer.unwrap().poll(NOW).unwrap().len(), 1);
+    let groups = broker.metrics().groups;
+    assert_eq!((groups.polls, groups.records), (2, 3));
+    let minute = u64::try_from((HOUR / 60).as_micros()).unwrap();
+    assert_eq!(groups.poll_lag_micros.max(), minute);
+    assert_eq!(count(&heard, "rebalance"), 1, "{heard:#?}");
+}
+
 #[test]
 fn a_log_whose_sync_fails_is_traced_once() {
     let (sim, clock) = (Sim::new(), TestClock::new());

@@ -102,13 +102,15 @@ impl Consumer {
     pub async fn poll_async(&mut self) -> Result<ConsumerRecords> {
         self.group.shared.check_owner()?;
         let polling = Polling {
-            consumer: self,
+            consumer: &mut *self,
             records: ConsumerRecords::default(),
             key: WakerKey::default(),
             began: None,
             done: false,
         };
-        polling.await
+        let polled = polling.await;
+        self.group.shared.host.events.pass_on();
+        polled
     }
 
     /// Commits everything that polls have returned, as [`commit`](Self::commit) does, and waits for
