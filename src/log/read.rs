@@ -559,6 +559,19 @@ impl Shared {
 
     /// The record at an offset.
     pub(super) fn read_one(&self, offset: Offset) -> Result<Option<LogRecord>> {
+        loop {
+            // Before the look: a record that was cut off and appended again is no gap.
+            let truncations = self.truncation_count();
+            let found = self.look_for(offset)?;
+            if found.is_some() || !self.is_truncated_since(truncations) {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// One look for the record at an offset; `None` where there is none, or where a truncation came
+    /// between.
+    fn look_for(&self, offset: Offset) -> Result<Option<LogRecord>> {
         self.life.can_read()?;
         if offset < self.start_offset() || offset >= self.high_watermark() {
             return Err(self.out_of_range(offset));

@@ -270,7 +270,7 @@ fn run(scenario: &Scenario, seed: u64, counts: &Arc<Mutex<Counts>>) {
         log: log.clone(),
         counts: Arc::clone(counts),
         rng: Rng(seed),
-        one_of: scale.of(40, 3, 1),
+        one_of: scale.of(40, 5, 1),
         random: scale.of(4, 8, 200),
     };
     sim.on_change(move |sim| watch.look(sim));
