@@ -647,7 +647,7 @@ fn nothing_is_lost_or_invented_wherever_the_power_is_cut() {
         one_of: scale.of(4, 2, 1),
         random: scale.of(6, 12, 100),
         exhaustive: 6,
-        interrupt_one_of: scale.of(60, 320, 40),
+        interrupt_one_of: scale.of(60, 240, 40),
     };
     let counts = Arc::new(Mutex::new(Counts::default()));
     for (number, scenario) in scenarios().iter().enumerate() {
