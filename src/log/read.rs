@@ -8,7 +8,7 @@
 //! 1. A batch is given out when all of it lies below the high watermark.
 //! 2. What was read before a truncation is not given out after it.
 //! 3. An index is a hint: when no batch stands where it points, or one that is too far on, the
-//!    segment is read from its start and the index built anew.
+//!    segment is read from its start and the index rebuilt.
 
 #[cfg(feature = "async")]
 mod stream;
@@ -152,7 +152,7 @@ impl Reader {
             return Err(error.clone());
         }
         if self.position >= self.filter.end() {
-            // Nothing comes any more, but whoever waits is told when the log closes.
+            // Nothing comes any more, but a waiter is woken when the log closes.
             return self.log.wait_for(Offset::MAX, timeout);
         }
         let shared = self.log.here()?;
@@ -321,7 +321,7 @@ impl Place {
         }
     }
 
-    /// Moves to the segment after this one; false when there is none yet.
+    /// Moves to the segment after this one; false when it does not exist yet.
     fn go_on(&mut self, shared: &Shared, position: Offset) -> Result<bool> {
         let next = {
             let segments = shared.segments.read();
@@ -364,7 +364,7 @@ impl Place {
         Ok(())
     }
 
-    /// A batch that is none: an index pointed wrong (I3), what it stood in was replaced, or damage.
+    /// Bytes that are no batch: an index pointed wrong (I3), the file was replaced, or damage.
     #[cold]
     fn stopped(
         &mut self,
@@ -559,37 +559,38 @@ impl Shared {
 
     /// The record at an offset.
     pub(super) fn read_one(&self, offset: Offset) -> Result<Option<LogRecord>> {
+        self.life.can_read()?;
         loop {
-            // Before the look: a record that was cut off and appended again is no gap.
             let truncations = self.truncation_count();
+            self.check_readable(offset)?;
             let found = self.look_for(offset)?;
-            if found.is_some() || !self.is_truncated_since(truncations) {
-                return Ok(found);
+            if found.is_none() {
+                // What was cut off (and appended again) or forgotten meanwhile is no gap of a
+                // compaction.
+                if self.is_truncated_since(truncations) {
+                    continue;
+                }
+                self.check_readable(offset)?;
             }
+            return Ok(found);
         }
     }
 
-    /// One look for the record at an offset; `None` where there is none, or where a truncation came
-    /// between.
-    fn look_for(&self, offset: Offset) -> Result<Option<LogRecord>> {
-        self.life.can_read()?;
+    fn check_readable(&self, offset: Offset) -> Result<()> {
         if offset < self.start_offset() || offset >= self.high_watermark() {
             return Err(self.out_of_range(offset));
         }
+        Ok(())
+    }
+
+    /// One look for the record at an offset.
+    fn look_for(&self, offset: Offset) -> Result<Option<LogRecord>> {
         let found = self.read_directly(offset)?;
         if found.is_some() {
             return Ok(found);
         }
         let mut place = self.locate(offset)?;
-        loop {
-            let Some(raw) = place.next(self, offset, Offset::MAX)? else {
-                // A truncation since the first look is no gap of a compaction.
-                return if offset < self.high_watermark() {
-                    Ok(None)
-                } else {
-                    Err(self.out_of_range(offset))
-                };
-            };
+        while let Some(raw) = place.next(self, offset, Offset::MAX)? {
             if raw.header.next_offset() <= offset {
                 continue;
             }
@@ -603,6 +604,7 @@ impl Shared {
             records.skip_to(offset);
             return Ok(records.next().filter(|record| record.offset == offset));
         }
+        Ok(None)
     }
 
     /// The record at an offset that is there, by one read where the index names its batch or one a

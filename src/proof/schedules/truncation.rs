@@ -1,4 +1,4 @@
-//! A truncation takes the batch that somebody is reading.
+//! A truncation, or a start that rises, takes the batch that somebody is reading.
 //!
 //! Knows nothing about the log's inside. In every order a look-up finds the record, or that it is
 //! gone; it never finds damage, and never a record that was replaced.
@@ -12,26 +12,35 @@ use crate::error::Error;
 use crate::log::Log;
 use crate::types::{Durability, Offset, Start, Timestamp};
 
-/// Truncates at an offset while somebody looks.
-fn truncate_beside(new_end: Offset, look: impl Fn(&Log) + Send + Sync + 'static) {
-    let look = Arc::new(look);
+/// Changes a log of a few records while somebody looks.
+fn change_beside(
+    change: impl Fn(&Log) + Send + Sync + 'static,
+    look: impl Fn(&Log) + Send + Sync + 'static,
+) {
+    let (change, look) = (Arc::new(change), Arc::new(look));
     check(move || {
         let (_, log) = new_log(Durability::Os);
         append_some(&log, 1);
-        let truncater = {
-            let log = log.clone();
-            thread::spawn(move || {
-                log.truncate(new_end).unwrap();
-                log.append(&value(2, 0)).unwrap();
-            })
+        let changer = {
+            let (log, change) = (log.clone(), Arc::clone(&change));
+            thread::spawn(move || change(&log))
         };
         let reader = {
             let (log, look) = (log.clone(), Arc::clone(&look));
             thread::spawn(move || look(&log))
         };
-        truncater.join().unwrap();
+        changer.join().unwrap();
         reader.join().unwrap();
     });
+}
+
+/// Truncates at an offset while somebody looks.
+fn truncate_beside(new_end: Offset, look: impl Fn(&Log) + Send + Sync + 'static) {
+    let truncate = move |log: &Log| {
+        log.truncate(new_end).unwrap();
+        log.append(&value(2, 0)).unwrap();
+    };
+    change_beside(truncate, look);
 }
 
 #[test]
@@ -61,6 +70,16 @@ fn a_look_up_whose_batch_goes_sees_no_damage() {
                 other => panic!("{other:?}"),
             }
         }
+    });
+}
+
+#[test]
+fn a_look_up_of_what_is_forgotten_finds_it_or_is_out_of_range() {
+    let forget = |log: &Log| log.truncate_prefix(2).unwrap();
+    change_beside(forget, |log| match log.read(1) {
+        Ok(Some(record)) => assert_eq!(record.offset, 1),
+        Err(Error::OffsetOutOfRange { .. }) => {}
+        other => panic!("{other:?}"),
     });
 }
 
