@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::super::fetch::{Assigned, Claim};
+use super::super::fetch::Claim;
 use super::super::group::Group;
 use super::super::records::ConsumerRecords;
 use super::Consumer;
@@ -128,20 +128,20 @@ impl Consumer {
     /// See [`poll_async`](Self::poll_async).
     pub async fn commit_async(&mut self) -> Result<()> {
         self.group.shared.check_owner()?;
-        let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
-        let owned = claims.len();
-        claims.append(&mut self.let_go.clone());
+        let (claims, owned) = self.all_claims();
+        let committed = self.commit_claims_async(&claims, owned).await;
+        self.end_commit(committed)
+    }
+
+    async fn commit_claims_async(&mut self, claims: &[Claim], owned: usize) -> Result<()> {
         if claims.is_empty() {
-            self.group.check_member(&self.seat)?;
-        } else {
-            let group = Arc::clone(&self.group);
-            flush_claims(&group, &claims).await?;
-            let (done, pending) = self.write_claims(&claims, owned)?;
-            pending.settle_async().await?;
-            self.note_committed(&done);
+            return self.group.check_member(&self.seat);
         }
-        self.let_go.clear();
-        self.committed_at = self.group.shared.now();
+        let group = Arc::clone(&self.group);
+        flush_claims(&group, claims).await?;
+        let (done, pending) = self.write_claims(claims, owned)?;
+        pending.settle_async().await?;
+        self.note_committed(&done);
         Ok(())
     }
 

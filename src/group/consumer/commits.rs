@@ -40,10 +40,22 @@ impl Consumer {
     ///   certain that anything was committed; the records are not touched.
     pub fn commit(&mut self) -> Result<()> {
         self.group.shared.check_owner()?;
+        let (claims, owned) = self.all_claims();
+        let committed = self.commit_claims(&claims, owned);
+        self.end_commit(committed)
+    }
+
+    /// What there is to commit, first of the partitions that the member owns, and how many those
+    /// are.
+    pub(super) fn all_claims(&self) -> (Vec<Claim>, usize) {
         let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
         let owned = claims.len();
-        claims.append(&mut self.let_go.clone());
-        let committed = self.commit_claims(&claims, owned);
+        claims.extend(self.let_go.iter().cloned());
+        (claims, owned)
+    }
+
+    /// Ends a commit of [everything](Self::all_claims).
+    pub(super) fn end_commit(&mut self, committed: Result<()>) -> Result<()> {
         self.group.shared.host.events.pass_on();
         committed?;
         self.let_go.clear();
