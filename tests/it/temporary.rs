@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ottla::{
-    Broker, BrokerConfig, CleanupPolicy, ConsumerConfig, Durability, Error, ProducerConfig, Record,
-    TestClock, Timestamp, TopicConfig,
+    Broker, BrokerConfig, CleanupPolicy, Consumer, ConsumerConfig, Durability, Error,
+    ProducerConfig, Record, TestClock, Timestamp, TopicConfig,
 };
 
 use crate::helpers::{PATIENCE, scratch};
@@ -152,17 +152,22 @@ fn retention_goes_by_the_test_clock() {
     assert_eq!((log.start_offset(), log.end_offset()), (1, 2));
 }
 
+/// Two members of a group, of which the first has polled the only record.
+fn one_that_holds_a_record_and_another(broker: &Broker) -> (Consumer, Consumer) {
+    let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
+    let config = ConsumerConfig::default().max_poll_interval(HOUR);
+    let group = broker.group("g").unwrap();
+    let mut first = group.join_with(["t"], config.clone()).unwrap();
+    topic.append("x").unwrap();
+    assert_eq!(first.poll(NOW).unwrap().len(), 1);
+    (first, group.join_with(["t"], config).unwrap())
+}
+
 #[test]
 fn a_member_that_does_not_poll_is_removed_when_the_test_clock_says_so() {
     let clock = TestClock::new();
     let broker = by_hand(&clock);
-    let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
-    let config = ConsumerConfig::default().max_poll_interval(HOUR);
-    let group = broker.group("g").unwrap();
-    let mut slow = group.join_with(["t"], config.clone()).unwrap();
-    topic.append("x").unwrap();
-    assert_eq!(slow.poll(NOW).unwrap().len(), 1);
-    let mut other = group.join_with(["t"], config).unwrap();
+    let (mut slow, mut other) = one_that_holds_a_record_and_another(&broker);
     assert!(other.poll(NOW).unwrap().is_empty());
     clock.advance(Duration::from_millis(3_599_999));
     assert!(other.poll(NOW).unwrap().is_empty());
@@ -179,13 +184,7 @@ fn a_member_that_does_not_poll_is_removed_when_the_test_clock_says_so() {
 fn a_waiting_poll_goes_on_when_the_clock_is_moved_and_ends_with_its_own_time() {
     let clock = TestClock::new();
     let broker = by_hand(&clock);
-    let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
-    let config = ConsumerConfig::default().max_poll_interval(HOUR);
-    let group = broker.group("g").unwrap();
-    let mut slow = group.join_with(["t"], config.clone()).unwrap();
-    topic.append("x").unwrap();
-    assert_eq!(slow.poll(NOW).unwrap().len(), 1);
-    let mut other = group.join_with(["t"], config).unwrap();
+    let (_slow, mut other) = one_that_holds_a_record_and_another(&broker);
     let waiting = std::thread::spawn(move || other.poll(Duration::MAX).map(|got| got.len()));
     clock.advance(HOUR);
     assert_eq!(waiting.join().unwrap().unwrap(), 1);
@@ -202,7 +201,7 @@ fn a_waiting_poll_goes_on_when_the_clock_is_moved_and_ends_with_its_own_time() {
     assert_eq!(waiting.join().unwrap().unwrap(), 0);
     assert!(moved >= 1);
     // In one thread nobody moves the clock: the wait ends all the same.
-    let log = topic.partition(0).unwrap();
+    let log = broker.topic("t").unwrap().partition(0).unwrap();
     assert!(!log.wait_for(5, Duration::from_millis(2)).unwrap());
 }
 

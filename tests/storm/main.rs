@@ -27,6 +27,8 @@
     reason = "a test fails by panicking and has a clock of its own"
 )]
 
+#[path = "../stress/dice.rs"]
+mod dice;
 mod ledger;
 mod members;
 mod payload;
@@ -39,8 +41,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ottla::{Broker, BrokerConfig, Topic, TopicConfig};
 
+use dice::Dice;
 use ledger::Ledger;
-use payload::Dice;
 
 const STEADY: &str = "steady";
 const AGAIN: &str = "again";

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use ottla::{Assignor, Consumer, ConsumerConfig, ConsumerRecords, Error, PartitionId, Start};
 
+use crate::dice::Dice;
 use crate::ledger::{Floors, Place};
-use crate::payload::{Dice, Said};
+use crate::payload::Said;
 use crate::{AGAIN, STEADY, Storm};
 
 /// What a loose member has between two polls.

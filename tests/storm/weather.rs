@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ottla::{Error, Producer, ProducerConfig, Record, Topic, TopicConfig};
 
-use crate::payload::{Dice, Said};
+use crate::dice::Dice;
+use crate::payload::Said;
 use crate::{AGAIN, GROUPS, STEADY, Storm};
 
 /// With so many deliveries to come, writers wait.
