@@ -266,7 +266,7 @@ pub enum Error {
     },
 
     /// This member was thrown out of its group (it did not poll in time, or another took its static
-    /// id), and others may have its partitions. Nothing was committed; its next poll joins anew.
+    /// id), and others may have its partitions. Nothing was committed; its next poll joins again.
     #[error(
         "member {member} was thrown out of group {group} after generation {generation}: {reason}"
     )]

@@ -1,8 +1,8 @@
 //! Beside floor 2: the only locks, condition variables and atomics, so that a model checker can
 //! take their place in one file.
 //!
-//! Knows nothing about what is guarded. [`Signal`] is the one wake-up of the crate: whoever makes
-//! progress raises it, at the price of one load when nobody waits.
+//! Knows nothing about what is guarded. [`Signal`] is the one wake-up of the crate: a thread that
+//! makes progress raises it, at the price of one load when nobody waits.
 
 use std::time::{Duration, Instant};
 
@@ -78,11 +78,11 @@ impl Signal {
         self.raise_after_lock();
     }
 
-    /// The same without a fence, for whoever published under a lock: everybody who waits has held
-    /// that lock between taking the ticket and looking.
+    /// The same without a fence, for a thread that published under a lock: everybody who waits has
+    /// held that lock between taking the ticket and looking.
     ///
-    /// Whoever held it before this thread was counted before, and whoever holds it after sees what
-    /// was published.
+    /// A thread that held it before this one was counted before, and one that holds it after sees
+    /// what was published.
     #[inline]
     pub(crate) fn raise_after_lock(&self) {
         if self.waiting.load(Ordering::Relaxed) > 0 {
@@ -101,7 +101,7 @@ impl Signal {
             }
             woken
         };
-        // With the lock given back, or whoever wakes would have to wait for it.
+        // With the lock given back, or those that wake would have to wait for it.
         self.wake.notify_all();
         woken.wake();
     }

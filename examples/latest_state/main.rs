@@ -118,7 +118,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     );
     let again = build(log)?;
     if table.rows().map(row).ne(again.rows().map(row)) {
-        return Err("the table that was built anew is another one".into());
+        return Err("the rebuilt table is another one".into());
     }
     print(&again, options.key.as_deref());
     broker.close()?;

@@ -31,7 +31,7 @@ impl Table {
         Ok(Self { log, rows })
     }
 
-    /// Sets the value of a key. The log has it first: what is in the table can be built anew.
+    /// Sets the value of a key. The log has it first: the table can be rebuilt.
     pub(crate) fn put(&mut self, key: &str, value: &str, headers: &[Header<'_>]) -> Result<Offset> {
         let record = Record::keyed(key, value).with_headers(headers);
         let offset = self.log.append(record)?;

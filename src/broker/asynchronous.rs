@@ -71,7 +71,7 @@ impl Core {
             let taken = call.lock().take();
             if let Some((core, promise)) = taken {
                 let done: Result<(), Error> = run(&core);
-                // Given back first: whoever has the answer may want to be the last one.
+                // Given back first: the task that has the answer may want to be the last one.
                 drop(core);
                 crate::log::Promise::keep(promise, done.map(|()| 0..0));
             }

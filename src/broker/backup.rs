@@ -5,7 +5,7 @@
 //! 1. What groups have committed comes first, records later: so no commit is past the records of
 //!    its partition. Where a log was truncated in between, opening the copy sets commits back, as
 //!    after a crash.
-//! 2. The catalog comes in between: it has every topic that the commits speak of, but for those
+//! 2. The catalog comes in between: it has every topic that the commits name, but for those
 //!    that were deleted. A topic that is deleted while it is copied makes the copy take the catalog
 //!    again, and what is copied already stays copied.
 //! 3. What Kafka left in the root (its metadata, what is known of producers) does not change while

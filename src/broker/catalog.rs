@@ -9,7 +9,7 @@
 //!    refused, and above it what a power cut left of a change that nobody was told of, which is set
 //!    aside.
 //! 3. A change is appended and the file never read again: the ten-thousandth topic costs what the
-//!    first did. When more than half of the file no longer counts, the next change writes it anew,
+//!    first did. When more than half of the file no longer counts, the next change rewrites it,
 //!    after it was made: so its size is bounded by what is there, and each record is written again
 //!    at most once for every record that went.
 //! 4. After a failed sync nobody knows what is on the disk: there are no more changes until the
@@ -36,7 +36,7 @@ use super::state::CatalogState;
 /// The largest catalog that is read, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
-/// A file with fewer dead records than this is not written anew. Few in tests, so that the proofs
+/// A file with fewer dead records than this is not rewritten. Few in tests, so that the proofs
 /// on the simulated disk meet it.
 const DEAD_RECORDS_MIN: u64 = if cfg!(test) { 24 } else { 1024 };
 
@@ -59,7 +59,7 @@ pub(super) struct Catalog {
     /// The last mark that was written.
     mark: Mark,
     poison: Option<Arc<io::Error>>,
-    /// With more dead records than this the file is written anew, if they outweigh the others.
+    /// With more dead records than this the file is rewritten, if they outweigh the others.
     pub(super) dead_allowed: u64,
 }
 
@@ -145,7 +145,7 @@ impl Catalog {
         })
     }
 
-    /// Writes the catalog anew, whatever was there.
+    /// Rewrites the catalog, whatever was there.
     pub(super) fn rebuild(host: &Arc<Host>, root: &Path, state: CatalogState) -> Result<()> {
         let scan = Scan {
             state,
@@ -169,7 +169,7 @@ impl Catalog {
         Ok(Self::new(host, root.join(file_name::CATALOG), None, scan))
     }
 
-    /// Opens the catalog of a root, making it when there is none, and says what a crash left.
+    /// Opens the catalog of a root, making it when it is not there, and says what a crash left.
     ///
     /// # Errors
     ///
@@ -273,7 +273,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Writes the file anew where it is time to (3). The change that was just made is durable
+    /// Rewrites the file where it is time to (3). The change that was just made is durable
     /// whatever becomes of this.
     fn shrink_by_the_way(&mut self) {
         if !self.is_mostly_dead() {
@@ -396,7 +396,7 @@ impl Catalog {
         for records in self.state.snapshot() {
             next_offset = self.encode(&records, next_offset, &mut bytes)?;
         }
-        // The mark speaks of the old file: it must be gone before the new one is there.
+        // The mark describes the old file: it must be gone before the new one is there.
         self.mark(Position::ZERO);
         self.host.marks.sync(self.host.clock.instant())?;
         self.host

@@ -10,13 +10,12 @@
 //! | `topics.rs` | topics come, change and go |
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
 //! | `offsets.rs` | the topic of the groups' commits |
-//! | `upkeep.rs` `upkeeper.rs` | one round of what is done by the way, and the thread that does it
-//! |
+//! | `upkeep.rs` `upkeeper.rs` | one round of upkeep, and the thread that does it |
 //! | `rest.rs` | what tells a root at rest from one in use |
 //! | `metrics.rs` | what was done since the opening, in figures |
 //! | `temporary.rs` | brokers for tests |
 //! | `asynchronous.rs` | flushing and closing as a task |
-//! | `verify.rs`, `repair/` | a directory gone over, and put right |
+//! | `verify.rs`, `repair/` | a directory examined, and put right |
 
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -426,7 +425,7 @@ impl Broker {
         self.core.delete_group(id)
     }
 
-    /// One round of what otherwise a thread does by the way, every
+    /// One round of what otherwise a thread does in the background, every
     /// [`upkeep_interval_ms`](crate::BrokerConfig::upkeep_interval_ms): retention, compaction of
     /// the logs in which enough was not compacted yet, syncs of logs with
     /// [`Durability::Interval`](crate::Durability::Interval) that are behind, and closing the files

@@ -4,7 +4,7 @@
 //! Knows nothing about what a commit is.
 //!
 //! A partition whose directory is gone, though something was committed in it, is *lost*: to make it
-//! anew would let its groups begin at the start of everything, in silence. So nothing is made in
+//! again would let its groups begin at the start of everything, in silence. So nothing is made in
 //! its place before the user has said so.
 
 use std::collections::BTreeSet;
@@ -155,7 +155,7 @@ impl OffsetLogs for Offsets {
         let topic = self.make_topic()?;
         let dir = topic.dir(partition);
         if self.lost.contains(&partition) && !dir.exists(&self.root.host.disk)? {
-            // The user has said to go on without it. What the mark speaks of is gone.
+            // The user has said to go on without it. What the mark describes is gone.
             self.root.host.marks.forget(MarkKey {
                 topic: topic.id(),
                 partition,

@@ -3,7 +3,7 @@
 //! Knows nothing about files. The records are Kafka's metadata records, with one custom of our own:
 //!
 //! 1. The first REMOVE TOPIC of a topic says that it is gone; the second, that nothing is left of
-//!    it. In between the topic is *leaving*, and whoever opens the root finishes what was begun.
+//!    it. In between the topic is *leaving*, and the next opening finishes what was begun.
 //!    A topic that is gone but for commits in partitions of `__consumer_offsets` that cannot be
 //!    read is *owing* in between: its name is free, and what is owed is done when they can be.
 //! 2. The partitions of a topic are numbered without gaps.
@@ -288,7 +288,7 @@ impl CatalogState {
 
     fn owe(&mut self, id: &str, partitions: &str) -> Result<(), &'static str> {
         let id = uuid::decode(id).map(TopicId);
-        let id = id.ok_or("the id of a topic that owes something is none")?;
+        let id = id.ok_or("the id of a topic that owes something is no id")?;
         let partitions: Result<BTreeSet<PartitionId>, _> =
             partitions.split(',').map(str::parse).collect();
         let partitions = partitions.map_err(|_| "what a topic owes is no list of partitions")?;

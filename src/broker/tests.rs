@@ -185,7 +185,7 @@ impl Allowed {
         }
         assert!(
             *found == self.before || *found == self.after,
-            "{found:?}\nis none of {self:?}"
+            "{found:?}\nis not among {self:?}"
         );
     }
 }
@@ -429,7 +429,7 @@ fn let_it_grow(broker: &Broker) {
 }
 
 #[test]
-fn a_catalog_that_is_mostly_dead_is_written_anew_when_it_is_opened() {
+fn a_catalog_that_is_mostly_dead_is_rewritten_when_it_is_opened() {
     let sim = Sim::new();
     let broker = open(sim.disk()).unwrap();
     let_it_grow(&broker);
@@ -456,7 +456,7 @@ fn a_catalog_that_is_mostly_dead_is_written_anew_when_it_is_opened() {
 }
 
 #[test]
-fn a_catalog_is_written_anew_or_not_when_the_power_goes_meanwhile() {
+fn a_catalog_is_rewritten_or_not_when_the_power_goes_meanwhile() {
     let sim = Sim::new();
     let broker = open(sim.disk()).unwrap();
     let_it_grow(&broker);

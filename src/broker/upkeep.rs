@@ -1,4 +1,4 @@
-//! What is done by the way, for all logs of a broker: forgetting, compacting, syncing what is due,
+//! Upkeep, for all logs of a broker: forgetting, compacting, syncing what is due,
 //! closing the files of idle logs.
 //!
 //! Knows nothing about threads: `upkeeper.rs` or the user calls it.

@@ -1,7 +1,7 @@
 //! The write side of one growing file: plain writes, or stores into a mapped window over space
 //! that was reserved ahead. The choice is made here and nowhere above.
 //!
-//! Knows nothing about batches, and nothing about syncing: whoever shares the file syncs it, and
+//! Knows nothing about batches, and nothing about syncing: the owner of the file syncs it, and
 //! `fdatasync` covers stores through a shared map as it covers writes.
 //!
 //! ```text
@@ -182,7 +182,7 @@ impl Appender {
     }
 
     /// Gives back what was reserved: the file is exactly [`end`](Self::end) bytes long. For a file
-    /// that is being sealed or closed; an append after it reserves anew.
+    /// that is being sealed or closed; an append after it reserves again.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         self.window = None; // (I4)
         self.reserved = self.end;

@@ -3,8 +3,8 @@
 //! Knows nothing about what the bytes mean.
 //!
 //! 1. A copy that ends short is an error.
-//! 2. What of a copy is there already is not written again, and is synced all the same: whoever
-//!    wrote it may not have come so far.
+//! 2. What of a copy is there already is not written again, and is synced all the same: the process
+//!    that wrote it may not have come so far.
 
 use std::io;
 use std::path::{Path, PathBuf};

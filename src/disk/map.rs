@@ -1,7 +1,7 @@
 //! A window: bytes of a file that are stored by a plain copy instead of a system call.
 //!
 //! Knows nothing about when a window is worth it; `appender` does. A store can only fail by a
-//! signal, so whoever makes a window has reserved the space under it first.
+//! signal, so the space under a window is reserved before the window is made.
 
 use std::io;
 

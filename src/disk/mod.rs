@@ -193,7 +193,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// `NotFound` when there is none; `InvalidInput` when the name stands for anything but a
+    /// `NotFound` when it is not there; `InvalidInput` when the name stands for anything but a
     /// regular file (a link is refused by the system with an error of its own).
     pub(crate) fn open(&self, path: &Path, access: Access) -> io::Result<File> {
         match self {
@@ -346,14 +346,14 @@ impl Disk {
         }
     }
 
-    /// Whether somebody has the lock that a file stands for, as far as the system tells whoever
-    /// does not want to take it: on Linux it does, elsewhere the answer is no.
+    /// Whether somebody has the lock that a file stands for, as far as the system tells a process
+    /// that does not want to take it: on Linux it does, elsewhere the answer is no.
     pub(crate) fn is_locked(&self, path: &Path) -> io::Result<bool> {
         either!(self, disk => disk.is_locked(path))
     }
 
-    /// The first bytes of a file, as many as there are and `buf` takes, for whoever checks them:
-    /// what it is that they come from is not looked at.
+    /// The first bytes of a file, as many as there are and `buf` takes, for a caller that checks
+    /// them: what it is that they come from is not looked at.
     pub(crate) fn read_front(&self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Os(disk) => {
@@ -365,7 +365,7 @@ impl Disk {
         }
     }
 
-    /// A whole small file; `None` when there is none.
+    /// A whole small file; `None` when it is not there.
     ///
     /// # Errors
     ///
@@ -458,7 +458,7 @@ impl Disk {
         reserved
     }
 
-    /// Gives up the space that was set aside in a directory; false when there is none.
+    /// Gives up the space that was set aside in a directory; false when nothing was.
     fn spend_ballast(&self, dir: &Path) -> bool {
         ballasts_of(dir).any(|path| self.remove_file(&path).is_ok())
     }

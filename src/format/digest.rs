@@ -13,8 +13,7 @@
 //! | 32 | 8 | newest timestamp, -1 for none |
 //! | 40 | 4 | lowest leader epoch of its batches |
 //! | 44 | 4 | highest one |
-//! | 48 | 4 | bits: 1 when the batches follow each other without a gap, the first at the base; 2 when
-//! every record has a key, 4 when one has none, neither when that is not known |
+//! | 48 | 4 | bits: 1 no gap from the base on; 2 all records have keys; 4 not all; else unknown |
 //! | 52 | 4 | CRC-32 of the `.index` |
 //! | 56 | 4 | CRC-32 of the `.timeindex` |
 //! | 60 | 4 | how many intervals there are |
@@ -336,7 +335,7 @@ pub(crate) struct DigestBuilder {
     prefixes: Vec<u8>,
     blocks: Vec<u32>,
     block: crc32fast::Hasher,
-    /// Up to where blocks are hashed: ahead of the batches while what was known is gone over again.
+    /// Up to where blocks are hashed: ahead of the batches while what was known is read again.
     hashed: Position,
 }
 
@@ -422,7 +421,7 @@ impl DigestBuilder {
         self.hash(batch);
         let summary = &mut self.summary;
         let next_offset = header.next_offset();
-        // What is gone over again was counted already.
+        // What is read again was counted already.
         if next_offset > summary.next_offset {
             summary.dense &= header.base_offset == summary.next_offset;
             summary.next_offset = next_offset;
@@ -616,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn going_on_after_any_front_is_the_same_as_beginning_anew() {
+    fn going_on_after_any_front_is_the_same_as_beginning_again() {
         for (count, size) in [(40, 100), (300, 900), (20, 20_000)] {
             let batches = segment(count, 7, size);
             let whole = digest(&batches).encode();

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about files, paths, locks or time. Every decoder takes bytes that may be anything:
 //! it answers with a typed error, never panics, and never allocates by a length that it has not
-//! held against the bytes at hand.
+//! compared with the bytes at hand.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -22,7 +22,7 @@ const CRC_LEN: usize = 4;
 /// What must be read to know how long a message is, in bytes.
 pub(crate) const OLD_HEADER_LEN: usize = PREFIX_LEN;
 
-/// The length of the message that may begin here, in bytes; `None` when there is none.
+/// The length of the message that may begin here, in bytes; `None` when none begins there.
 pub(crate) fn old_message_len(header: &[u8]) -> Option<usize> {
     let mut fields = Cursor::new(header);
     fields.i64().ok()?;

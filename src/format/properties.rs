@@ -119,7 +119,7 @@ impl MetaProperties {
         let directory_id = match properties.get("directory.id")? {
             None => None,
             Some(id) => Some(uuid::decode(&id).ok_or(Corruption::malformed(
-                "the directory id of the meta properties is none",
+                "the directory id of the meta properties is no id",
             ))?),
         };
         let no_node = "the meta properties have no node id";

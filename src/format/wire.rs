@@ -9,7 +9,7 @@
 //! | array | i32 count, -1 for null | unsigned varint count + 1, 0 for null |
 //! | end of a struct | nothing | unsigned varint count of tags, each tag, size, bytes |
 //!
-//! A count of an array is held against the bytes that are left before anybody makes room for it:
+//! A count of an array is compared with the bytes that are left before room is made for it:
 //! an element takes a byte at least.
 
 use crate::types::to_usize;

@@ -312,7 +312,7 @@ impl Group {
         choose: impl FnOnce(&OffsetStore) -> Result<Vec<Commit>>,
     ) -> Result<Pending> {
         let _later = WakeLater::begin();
-        // Made before the lock is taken: whoever makes it may wait for commits to end.
+        // Made before the lock is taken: making it may wait for commits to end.
         self.shared.store.prepare(self.id.as_str())?;
         let turn = self.commits.lock();
         self.check_member(seat)?;
@@ -379,7 +379,7 @@ impl Group {
         done
     }
 
-    /// Waits until whoever commits now is done.
+    /// Waits until the commits that are under way are done.
     pub(super) fn between_commits<T>(&self, run: impl FnOnce() -> T) -> T {
         let _turn = self.commits.lock();
         run()

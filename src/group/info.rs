@@ -15,7 +15,7 @@ pub struct GroupInfo {
     pub id: String,
     /// Where it is in its life.
     pub state: GroupState,
-    /// Rises whenever it changes who is to have what. It starts anew with every opening of the
+    /// Rises whenever it changes who is to have what. It starts again with every opening of the
     /// broker.
     pub generation: u64,
     /// Its members, oldest first.

@@ -479,8 +479,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Has the flusher sync and seal what is behind, or does it when there is none, or when it
-    /// cannot keep up.
+    /// Has the flusher sync and seal what is behind, or does it itself without a flusher, or when
+    /// it cannot keep up.
     #[cold]
     fn sync_behind(&self, end: Offset, backlog: usize) {
         // A segment that waits to be sealed keeps its file open.
@@ -520,7 +520,7 @@ impl Shared {
     }
 
     /// Whether the first batch of the active segment is `segment.ms` older than this one, both
-    /// by their largest timestamps, or by the clock where there are none.
+    /// by their largest timestamps, or by the clock where no record has one.
     fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
         let limit_ms = self.hot.segment_ms.load(Ordering::Relaxed);
         let first = match state.first_timestamp {

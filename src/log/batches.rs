@@ -1,7 +1,7 @@
 //! Batches that are built before the log is asked: as many as a partition's share needs, and one
 //! that is filled record by record while its producer waits for more.
 //!
-//! Knows nothing about who builds them, nor about syncing: whoever appends here syncs afterwards
+//! Knows nothing about who builds them, nor about syncing: the caller of an append syncs afterwards
 //! ([`Log::settle`]), so that many logs can be written before the first of their syncs is waited
 //! for.
 //!

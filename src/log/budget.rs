@@ -86,7 +86,7 @@ fn overhang(config: &LogConfig) -> u64 {
 
 /// Makes room.
 pub(crate) trait Evict: Send + Sync {
-    /// Forgets the oldest sealed segment of all that may be forgotten. False when there is none.
+    /// Forgets the oldest sealed segment of all that may be forgotten. False when nothing may.
     fn forget_oldest(&self) -> bool;
 }
 

@@ -125,11 +125,11 @@ config! {
         write_mode: WriteMode [WriteMode] = "write.mode", WriteMode::Auto,
         |_v| true, "auto, mapped or pwrite";
 
-        /// What opening does after a crash when valid batches follow bytes that are none, above
+        /// What opening does after a crash when valid batches follow bytes that are no batch, above
         /// what was flushed: a power cut may lose an earlier page and keep a later one, so by
         /// default they are set aside with the rest. `true` refuses with
-        /// [`Error::Corrupt`](crate::Error::Corrupt) and changes nothing, for whoever wants to look
-        /// first. Default `false`.
+        /// [`Error::Corrupt`](crate::Error::Corrupt) and changes nothing, for those who want to
+        /// look first. Default `false`.
         strict_recovery: bool [bool] = "strict.recovery", false,
         |_v| true, "true or false";
 

@@ -267,7 +267,7 @@ impl Batch {
         clock: &Clock,
         linger: Duration,
     ) -> Self {
-        // A time past all time is none to wait for.
+        // A time past all time never comes.
         let over = clock.until(linger);
         let over = match over.shown() {
             Some(_) => over,

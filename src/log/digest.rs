@@ -5,7 +5,7 @@
 //!
 //! 1. A digest is made of synced bytes alone.
 //! 2. It is written with the turn held and only if the segment is still the one that was read: a
-//!    digest never speaks of bytes that a truncation or a compaction took away.
+//!    digest never covers bytes that a truncation or a compaction took away.
 //! 3. It is a hint: nothing waits for it, and a failure to make one is no failure.
 //! 4. What is known of a segment holds while its digest is made: damage is never vouched for.
 
@@ -23,7 +23,7 @@ use super::Shared;
 use super::flush::Turn;
 use super::host::Chore;
 
-/// How much of a segment is gone over at a time, in bytes: about 2 ms of work, so that syncs that
+/// How much of a segment is hashed at a time, in bytes: about 2 ms of work, so that syncs that
 /// are due meanwhile do not wait for long.
 const SLICE_BYTES: u64 = 8 << 20;
 
@@ -44,7 +44,7 @@ struct State {
     /// What was done so far for the first of them.
     current: Option<Work>,
     scheduled: bool,
-    /// No thread could be started for them: whoever flushes asks again, or makes them.
+    /// No thread could be started for them: a flush asks again, or makes them.
     unserved: bool,
     /// A close has taken everything over.
     closing: bool,
@@ -156,7 +156,7 @@ impl Shared {
     }
 
     /// Goes over so many bytes for digests that wait; true when there is more to do. Nothing is
-    /// locked meanwhile: whoever seals a segment must not wait.
+    /// locked meanwhile: the thread that seals a segment must not wait.
     fn digest_slice(&self, bytes: u64) -> bool {
         let (current, first) = {
             let mut state = self.digesting.state.lock();
@@ -212,7 +212,7 @@ impl Shared {
 
     fn finish_digest(&self, work: Work) {
         let segment = Arc::clone(&work.of.segment);
-        // An index that nobody looked at is built anew, from the batches.
+        // An index that nobody looked at is rebuilt from the batches.
         let rebuilt = match work.of.index_crcs {
             Some(_) => Ok(None),
             None => segment
@@ -335,7 +335,7 @@ impl Shared {
 enum Progress {
     More(Work),
     Done(Work),
-    /// A batch is none: whoever reads it finds out, and a digest would vouch for it.
+    /// A batch is not valid: reading it finds that out, and a digest would vouch for it.
     Damaged,
 }
 

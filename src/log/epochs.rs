@@ -1,5 +1,5 @@
-//! The epochs of a log: by them a reader, and whoever keeps an offset elsewhere, finds out that
-//! what the offset was learnt from was cut off.
+//! The epochs of a log: by them a reader, and a program that keeps an offset elsewhere, finds out
+//! that what the offset was learnt from was cut off.
 //!
 //! Knows nothing about why the end of a log went back. Kafka's leader epochs: every batch carries
 //! the newest one, and `leader-epoch-checkpoint` lists where each begins.
@@ -33,7 +33,7 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    /// What the file of a log says; `None` where there is none, or none that can be read.
+    /// What the file of a log says; `None` without a file that can be read.
     pub(super) fn read(disk: &Disk, dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(file_name::LEADER_EPOCHS);
         let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {

@@ -339,7 +339,7 @@ impl Shared {
         self.write_mark(turn, |_| {})
     }
 
-    /// Sees to it that no slot speaks of a segment at or below one that is about to be replaced.
+    /// Makes sure that no slot names a segment at or below one that is about to be replaced.
     pub(super) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
         if self.turn.lock().mark_before > last {
             return Ok(());
@@ -491,8 +491,8 @@ impl Shared {
             state.sealing.clear();
             state.active.close_file();
         }
-        // Before the turn is given back: whoever waits for it must not sync, move the mark or make
-        // a file, for the directory belongs to somebody else soon.
+        // Before the turn is given back: a thread that waits for it must not sync, move the mark or
+        // make a file, for the directory belongs to somebody else soon.
         self.life.end();
         turn.map(drop).and(result)
     }

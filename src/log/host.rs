@@ -4,8 +4,8 @@
 //! Knows nothing about single logs: the flusher runs [`Chore`]s when they are due.
 //!
 //! 1. The flusher's thread starts when the first chore is scheduled and is named `ottla-flusher`.
-//! 2. With manual upkeep there is no thread: chores are dropped, and whoever scheduled one does
-//!    the work in line.
+//! 2. With manual upkeep there is no thread: chores are dropped, and the caller that scheduled one
+//!    does the work in line.
 //! 3. No lock is held while a chore runs.
 //! 4. A chore is taken only when a thread will run it: one that is refused is the caller's to do,
 //!    or to offer again.
@@ -144,7 +144,7 @@ impl Host {
         self.syncers.stop();
     }
 
-    /// The process that opened the root, for whoever asks very often.
+    /// The process that opened the root, for callers that ask very often.
     pub(crate) fn owner(&self) -> Owner {
         self.owner
     }
@@ -342,7 +342,7 @@ impl Flusher {
         true
     }
 
-    /// Starts the thread if there is none: the process may have been at its limit when that was
+    /// Starts the thread if it does not run: the process may have been at its limit when that was
     /// tried last. Whether there is one.
     fn ensure_thread(&self) -> bool {
         let mut thread = self.thread.lock();

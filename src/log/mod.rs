@@ -187,7 +187,7 @@ pub(crate) struct Shared {
     charge: budget::Charge,
     /// Apart from what appends read, for readers write it.
     tally: Box<metrics::Tally>,
-    /// One compaction at a time; held while segments are written anew, which no append waits for.
+    /// One compaction at a time; held while segments are rewritten, which no append waits for.
     cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
     layout: Mutex<()>,
@@ -453,8 +453,8 @@ impl Log {
         self.here()?.read_one(offset)
     }
 
-    /// The first record whose timestamp is at or after a time; `None` when there is none (yet).
-    /// Costs one index look-up and a read of what lies between two index entries.
+    /// The first record whose timestamp is at or after a time; `None` when no record is that late
+    /// (yet). Costs one index look-up and a read of what lies between two index entries.
     ///
     /// # Errors
     ///
@@ -555,7 +555,7 @@ impl Log {
     /// A broker's upkeep does this by itself.
     ///
     /// The time of a segment is its newest timestamp. Where that lies in the future of the clock,
-    /// or there is none, the time of the last write to its file counts, so that one wrong
+    /// or it has no timestamp, the time of the last write to its file counts, so that one wrong
     /// timestamp does not keep a log from forgetting.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 //! 3. A parked log is trimmed: it holds no descriptor, no map, and no space that it does not use.
 //!    Its next append opens the file again.
 //! 4. The turn is held meanwhile, so that no truncation and no close is under way; it is never
-//!    waited for, because whoever needs a descriptor may be what its holder waits for.
+//!    waited for, because the thread that needs a descriptor may be what its holder waits for.
 
 use std::sync::Arc;
 

@@ -61,7 +61,7 @@ pub(crate) fn open_alone_on(
             }
             (Some(lock), Marks::open(disk, &marks_path)?)
         }
-        // Marks from before a broker ran speak of files that may be others now.
+        // Marks from before a broker ran may describe files that are gone.
         OpenMode::Read if in_root && is_newer(disk, clock, &home)? => {
             let marks = Marks::none(&home);
             if let Some(mark) = mark_alone(disk, &home, dir, mark_key)? {
@@ -132,8 +132,8 @@ fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
 
 /// Makes the directory of a log, durably, when it is not there.
 ///
-/// The lock file is made after the name of the directory is durable: without one, whoever made the
-/// directory may have failed or been killed before, and the name is synced again.
+/// The lock file is made after the name of the directory is durable: without one, the process that
+/// made the directory may have failed or been killed before, and the name is synced again.
 pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
     let missing = !disk.exists(dir).at(dir, "access")?;
     if missing {

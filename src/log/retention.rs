@@ -120,7 +120,7 @@ impl Shared {
             gone = gone.saturating_sub(1);
         }
         let now: Vec<_> = self.segments.read().iter().cloned().collect();
-        // Whatever was truncated or compacted meanwhile is judged anew by the next round.
+        // What was truncated or compacted meanwhile is judged again by the next round.
         let same = segments
             .iter()
             .zip(&now)

@@ -193,7 +193,7 @@ impl Queue {
             if let Some(key) = work.ready.pop_front() {
                 let jobs = work.jobs.get_mut(&key).map(std::mem::take);
                 drop(work);
-                // A panic of whoever is told is his; the others' syncs go on.
+                // A panic of one that is told concerns no other; the others' syncs go on.
                 drop(catch_unwind(AssertUnwindSafe(|| {
                     sync(clock, cost, jobs.unwrap_or_default());
                 })));

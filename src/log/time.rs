@@ -53,7 +53,8 @@ impl Shared {
         })
     }
 
-    /// From which offset on to look, by an entry of the time index that was held against its batch.
+    /// From which offset on to look, by an entry of the time index that was compared with its
+    /// batch.
     fn place_for_time(&self, segment: &Arc<Segment>, at: Timestamp) -> Result<Offset> {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let before = |index: &SparseIndex| index.time_entry_before(at);

@@ -27,7 +27,7 @@ use super::flush::Turn;
 use super::producers::remove_snapshots_above;
 use super::{Log, Shared};
 
-/// Held by whoever removes or replaces segments.
+/// Held while segments are removed or replaced.
 pub(super) struct Layout<'a> {
     _held: MutexGuard<'a, ()>,
     /// Last, so that tasks are woken when the lock is given back: what they run may take it.
@@ -61,7 +61,7 @@ impl Shared {
             self.settle_mark(&turn)?;
         }
         self.start.store(new_start, Ordering::Release);
-        // The mark must not speak of a segment that is gone: one that was rolled just now waits for
+        // The mark must not name a segment that is gone: one that was rolled just now waits for
         // the next time.
         let below = new_start.min(self.marked_base());
         let (gone, passing) = {
@@ -130,7 +130,7 @@ impl Shared {
         if !self.cut_off(&turn, new_end)? {
             return Ok(());
         }
-        // Without the turn: whoever commits now may wait for it.
+        // Without the turn: a commit may be waiting for it.
         drop(turn);
         drop(spare);
         if let Err(error) = self.conclude(new_end, followers.as_deref(), &dir) {

@@ -1,5 +1,5 @@
 //! What a log owes: the records that were appended, how far they were promised to survive, and the
-//! call that is under way. A log that was opened after a crash is held against it.
+//! call that is under way. A log that was opened after a crash is compared with it.
 //!
 //! Knows nothing about files. The rules, by what their breach is called:
 //!

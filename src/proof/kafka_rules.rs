@@ -1,7 +1,7 @@
 //! What Kafka wants of the files of a partition that is closed.
 //!
 //! Knows nothing about our code that wrote them: batches are walked here once more, and the index
-//! entries are held against them.
+//! entries are compared with them.
 //!
 //! 1. A `.log` is whole batches and nothing else; offsets are dense from one file to the next.
 //! 2. An `.index` entry names the last offset and the position of a batch, and entries rise.
@@ -23,7 +23,7 @@ pub(super) fn check(sim: &Sim) -> Result<(), Breach> {
 }
 
 /// The same where index files could not be written: those of a sealed segment are then removed,
-/// and whoever opens the segment, a broker too, builds them anew.
+/// and an opening of the segment, also by a broker, rebuilds them.
 pub(super) fn check_after_faults(sim: &Sim) -> Result<(), Breach> {
     check_but_for(sim, true)
 }

@@ -25,7 +25,7 @@
     clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::too_many_lines,
-    reason = "numbers of a test, small by the way they are made"
+    reason = "numbers of a test, which are made small"
 )]
 
 mod backup;

@@ -1,4 +1,4 @@
-//! The model: random operations, kills and power cuts on a log, held against its history after
+//! The model: random operations, kills and power cuts on a log, compared with its history after
 //! every one.
 //!
 //! Knows nothing about the log's inside. The steps come from proptest, so a failure shrinks to the
@@ -82,7 +82,7 @@ fn codecs() -> Vec<Compression> {
     codecs
 }
 
-/// Every operation is held against the history by the rig; so is every opening.
+/// Every operation is compared with the history by the rig; so is every opening.
 #[test]
 fn random_operations_do_what_their_history_says() {
     let done = AtomicUsize::new(0);

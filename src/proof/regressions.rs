@@ -70,7 +70,7 @@ fn a_start_is_never_above_what_is_flushed() {
 /// The offset index had arrived and the end of the time index had not: the newest timestamp of the
 /// segment was too old, and a search by time passed it over. Torn entries were gone by, too.
 #[test]
-pub(super) fn an_index_that_is_not_what_was_written_is_built_anew() {
+pub(super) fn an_index_that_is_not_what_was_written_is_rebuilt() {
     let few = append(2, 20);
     let steps = [
         few,

@@ -32,8 +32,8 @@ fn catcher(wrong: Sabotage) -> Catcher {
     match wrong {
         Sabotage::PublishBeforeWrite | Sabotage::LatchCleared | Sabotage::SuspectBelieved => FAULTS,
         Sabotage::IndexTrusted => Catcher {
-            name: "an_index_that_is_not_what_was_written_is_built_anew",
-            run: regressions::an_index_that_is_not_what_was_written_is_built_anew,
+            name: "an_index_that_is_not_what_was_written_is_rebuilt",
+            run: regressions::an_index_that_is_not_what_was_written_is_rebuilt,
         },
         Sabotage::IntentComesBack => Catcher {
             name: "a_truncation_that_an_opening_finished_does_not_come_back",

@@ -106,7 +106,8 @@ impl BatchCursor {
         self
     }
 
-    /// The same cursor, whose first read is of so many bytes: for whoever knows what he wants.
+    /// The same cursor, whose first read is of so many bytes: for a caller that knows what it
+    /// wants.
     pub(crate) fn reading(mut self, bytes: usize) -> Self {
         self.next_read = bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
         self
@@ -193,7 +194,7 @@ impl BatchCursor {
     }
 
     /// The batch that holds an offset or begins above it, of a segment without gaps. Of those
-    /// before it only the headers are looked at: each is held against the one before it, so that
+    /// before it only the headers are looked at: each is compared with the one before it, so that
     /// none can lead astray, and their records are not handed out.
     pub(crate) fn find(
         &mut self,

@@ -35,7 +35,7 @@ impl Segment {
         self.own(DigestSummary::decode(&front)?)
     }
 
-    /// The digest, if there is one of this segment. It may speak of an earlier, shorter state.
+    /// The digest, if there is one of this segment. It may describe an earlier, shorter state.
     pub(crate) fn digest(&self, disk: &Disk) -> Option<Digest> {
         let limit = self.digest_summary(disk)?.file_len();
         let bytes = disk.read_small(&self.digest_path(), limit).ok()??;
@@ -68,7 +68,7 @@ impl Segment {
         drop(self.write_digest(disk, &digest));
     }
 
-    /// What the batches are held against, by the digest where nobody has said.
+    /// What the batches are checked against, by the digest where nobody has said.
     pub(crate) fn guard(&self, disk: &Disk) -> Guard {
         let mut slot = self.guard.lock();
         if let Some(guard) = &*slot {
@@ -93,7 +93,7 @@ impl Segment {
         digest.map_or(Guard::Rising, Guard::sealed)
     }
 
-    /// Says what the batches are to be held against.
+    /// Says what the batches are to be checked against.
     pub(crate) fn set_guard(&self, guard: Guard) {
         *self.guard.lock() = Some(guard);
     }
@@ -141,7 +141,7 @@ impl Segment {
         }
     }
 
-    /// The place to read from for whoever looks for an offset: every batch that ends above it lies
+    /// The place to read from to find an offset: every batch that ends above it lies
     /// there or behind it.
     pub(crate) fn landing(
         self: &Arc<Self>,
@@ -219,12 +219,12 @@ impl Segment {
         (crc32fast::hash(&offsets), crc32fast::hash(&times))
     }
 
-    /// The same for indexes that are in memory; `None` where there are none.
+    /// The same for indexes that are in memory; `None` where they are not loaded.
     pub(crate) fn index_crcs_known(&self) -> Option<(u32, u32)> {
         self.index.read().as_ref().map(Self::index_crcs)
     }
 
-    /// Removes the digest, durably once the directory is synced: what it speaks of is about to
+    /// Removes the digest, durably once the directory is synced: what it describes is about to
     /// change.
     pub(crate) fn remove_digest(&self, disk: &Disk) -> Result<()> {
         let path = self.digest_path();

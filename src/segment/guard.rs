@@ -10,16 +10,16 @@ use crate::types::{Offset, Position, to_usize};
 
 use super::{ReadAt, Stop};
 
-/// What the offsets of a segment's batches are held against.
+/// What the offsets of a segment's batches are checked against.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Guard {
-    /// Nothing: for whoever looks at what is there, and judges by himself.
+    /// Nothing: for a caller that looks at what is there, and judges by itself.
     Nothing,
     /// They rise: all that is known of a segment that somebody else wrote.
     #[default]
     Rising,
     /// They follow each other without a gap, the first one at the segment's base: so every batch
-    /// is held against the one before it.
+    /// is checked against the one before it.
     Dense,
     /// They have gaps, and the digest has checksums of the bytes that hold them.
     Sealed(Arc<SealedDigest>),
@@ -41,7 +41,7 @@ pub(crate) struct Landing {
     pub(crate) floor: Offset,
     /// An index says that the first batch ends before this offset.
     pub(crate) first_next: Option<Offset>,
-    /// What its segment is held against.
+    /// What its segment is checked against.
     pub(crate) guard: Guard,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about files of indexes. A search by offset sees for itself when an entry led it
 //! astray; a search by time does not, because a segment or a batch that was passed over is never
-//! read. So the last entries are held against the batches once, when the indexes are loaded:
+//! read. So the last entries are compared with the batches once, when the indexes are loaded:
 //!
 //! 1. The last time entry names a batch whose largest timestamp is the entry's.
 //! 2. The last offset entry names a batch that begins at its position and ends with its offset.
@@ -18,7 +18,7 @@ use crate::types::{Offset, Position, Timestamp};
 use super::batch_cursor::{BatchCursor, RawBatch, Stop};
 use super::sparse_index::SparseIndex;
 
-/// Where the batches are that an index speaks of.
+/// Where the batches are that an index points to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batches<'a> {
     pub(crate) file: &'a File,
@@ -28,7 +28,7 @@ pub(crate) struct Batches<'a> {
 
 impl Batches<'_> {
     /// Whether the last entries of an index are true of these batches. Damage of a batch makes the
-    /// answer no: building the index anew is what finds out more.
+    /// answer no: rebuilding the index finds out more.
     pub(crate) fn agree_with(&self, index: &SparseIndex) -> std::io::Result<bool> {
         answer(self.compare(index))
     }

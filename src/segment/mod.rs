@@ -39,7 +39,7 @@ use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
 use crate::types::{Offset, Position, Timestamp, to_u64, to_usize};
 
-/// What a file holds, `None` where there is none.
+/// What a file holds, `None` where it is not there.
 type FileBytes = Option<Vec<u8>>;
 
 /// No log holds records of this time: it stands for "not looked up yet".
@@ -49,7 +49,7 @@ const NEWEST_UNKNOWN: i64 = i64::MIN;
 #[derive(Debug, Default)]
 struct FileSlot {
     file: Option<Arc<File>>,
-    /// It is open for writing, or has another name for now: whoever keeps it closes it.
+    /// It is open for writing, or has another name for now: its keeper closes it.
     kept: bool,
 }
 
@@ -58,7 +58,7 @@ struct FileSlot {
 pub(crate) struct Segment {
     dir: Arc<Path>,
     base_offset: Offset,
-    /// Which file it is, for whoever only looks: another one under its name is another segment.
+    /// Which file it is, for handles that only read: another one under its name is another segment.
     id: Option<FileId>,
     /// A file that is read in its place, where it has none and only is looked at.
     stand_in: Option<Box<Path>>,
@@ -74,7 +74,7 @@ pub(crate) struct Segment {
     /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until somebody asks.
     newest_ms: AtomicI64,
     file: Mutex<FileSlot>,
-    /// What its batches are held against; looked up when first asked for.
+    /// What its batches are checked against; looked up when first asked for.
     guard: Mutex<Option<Guard>>,
     used: AtomicBool,
     /// It is to have no digest any more.
@@ -401,7 +401,7 @@ impl Segment {
             .fetch_max(newest.as_millis(), Ordering::AcqRel);
     }
 
-    /// The index files as they stand, or built anew from the batches when they are missing or
+    /// The index files as they stand, or rebuilt from the batches when they are missing or
     /// cannot be right (I2). Files that were wrong are written again; a failure to do so is no
     /// reason to fail.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
@@ -421,7 +421,7 @@ impl Segment {
         Ok(self.rebuild_index(disk, pool)?.index)
     }
 
-    /// The batches, for whoever wants to hold the indexes against them.
+    /// The batches, to compare the indexes with.
     pub(crate) fn batches<'a>(&self, file: &'a File) -> Batches<'a> {
         Batches {
             file,
@@ -490,7 +490,7 @@ impl Segment {
     }
 
     /// Writes both index files whole, or removes them where that fails: a missing index is built
-    /// anew, and a stale one would lead astray whoever believes it. Gives what is in the files.
+    /// again, and a stale one would mislead those who believe it. Gives what is in the files.
     pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
         self.write_index_files(disk).unwrap_or_else(|_| {
             self.remove_index_files(disk);
@@ -509,12 +509,12 @@ impl Segment {
 
     fn remove_index_files(&self, disk: &Disk) {
         for path in [self.index_path(), self.time_index_path()] {
-            // Where even that fails, whoever loads the index holds it against the batches.
+            // Where even that fails, loading the index compares it with the batches.
             disk.remove_file(&path).ok();
         }
     }
 
-    /// Syncs both index files: whoever opens the log next is spared the rebuild.
+    /// Syncs both index files: the next opening of the log is spared the rebuild.
     pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
         for path in [self.index_path(), self.time_index_path()] {
             let file = disk.open(&path, Access::Write).at(&path, "open")?;

@@ -243,7 +243,7 @@ impl Roots {
     fn in_turn() -> Vec<Arc<OpenFiles>> {
         let mut roots = ROOTS.get_or_init(Mutex::default).lock();
         let open = roots.all.iter().filter_map(Weak::upgrade);
-        // Behind a fork, the roots of the process that was forked are none of this one's business.
+        // Behind a fork, the roots of the process that was forked do not concern this one.
         let mut open: Vec<_> = open.filter(|root| root.owner.is_here()).collect();
         roots.next = roots.next.wrapping_add(1);
         let first = roots.next.checked_rem(open.len()).unwrap_or_default();

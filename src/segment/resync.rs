@@ -1,4 +1,4 @@
-//! Finding batches again behind bytes that are none.
+//! Finding batches again behind bytes that are no batch.
 //!
 //! Knows nothing about what becomes of the bytes in between.
 //!

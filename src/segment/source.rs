@@ -27,8 +27,8 @@ impl<R: ReadAt> ReadAt for Arc<R> {
     }
 }
 
-/// The file of a segment for whoever reads it piece by piece, over however long a time: it is held
-/// for the length of one read and opened again when it was closed in between.
+/// The file of a segment for a caller that reads it piece by piece, over however long a time: it is
+/// held for the length of one read and opened again when it was closed in between.
 ///
 /// Its caller holds no lock of any log, for another log's file may have to be synced and closed
 /// first.

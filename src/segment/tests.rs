@@ -1,4 +1,4 @@
-//! The indexes in memory beside whoever changes the segment.
+//! The indexes in memory while another thread changes the segment.
 
 use std::path::Path;
 use std::sync::Arc;

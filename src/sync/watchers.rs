@@ -5,7 +5,7 @@
 //!
 //! 1. A raise takes every entry out. So many waiters are woken in one pass by the first change, and
 //!    the next change meets only those that have looked and wait again.
-//! 2. So whoever waits enters its signal before each look: a change that the look does not see
+//! 2. So a waiter enters its signal before each look: a change that the look does not see
 //!    finds the entry.
 
 use std::collections::BTreeMap;

@@ -49,7 +49,7 @@ impl TopicDirectory {
         self.keeper.get().and_then(Weak::upgrade)
     }
 
-    /// A topic, internal ones included. The handle keeps nothing alive: for whoever belongs to the
+    /// A topic, internal ones included. The handle keeps nothing alive: for what belongs to the
     /// broker himself.
     pub(crate) fn find(&self, name: &str) -> Option<Topic> {
         self.topics

@@ -5,7 +5,7 @@
 //! who reads them.
 //!
 //! 1. An append takes no lock of this floor: partitions are only ever added.
-//! 2. A topic's life ends once: whoever ends it first sets the state, then closes the logs; what
+//! 2. A topic's life ends once: its end first sets the state, then closes the logs; what
 //!    a log answers after that is told in the topic's words.
 
 #[cfg(feature = "async")]
@@ -101,7 +101,7 @@ impl fmt::Debug for Topic {
 }
 
 impl Topic {
-    /// A handle that keeps nothing open: for whoever belongs to the broker.
+    /// A handle that keeps nothing open: for what belongs to the broker.
     pub(crate) fn new(shared: Arc<TopicShared>) -> Self {
         Self {
             shared,

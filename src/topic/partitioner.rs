@@ -87,7 +87,7 @@ pub(super) struct Sticky {
     random: Random,
 }
 
-/// More than is ever sent to one partition: the next record chooses anew.
+/// More than is ever sent to one partition: the next record chooses again.
 const MOVE_ON: u64 = 0xffff_ffff;
 
 /// So that a sum below the limit and one more record stay below [`MOVE_ON`].
@@ -129,7 +129,7 @@ impl Sticky {
         next
     }
 
-    /// Has the next record choose anew: a batch is over.
+    /// Has the next record choose again: a batch is over.
     pub(super) fn move_on(&self) {
         let place = self.place.load(Ordering::Relaxed);
         self.place.store(place | MOVE_ON, Ordering::Relaxed);

@@ -5,7 +5,7 @@
 //!
 //! 1. A slot never moves and a log in it is never replaced.
 //! 2. Whoever opens or closes a log holds the slot's lock, and looks at the topic's life after
-//!    taking it: so no log is opened behind the back of whoever closes all of them.
+//!    taking it: so no log is opened behind the back of a close of all of them.
 
 use crate::error::{Error, Result};
 use crate::format::Corruption;

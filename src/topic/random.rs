@@ -45,7 +45,7 @@ impl Random {
         }
     }
 
-    /// One of `0..bound`, each as likely; 0 when there is none.
+    /// One of `0..bound`, each as likely; 0 for an empty range.
     pub(super) fn below(&self, bound: u32) -> u32 {
         let step = 0x9e37_79b9_7f4a_7c15;
         let mut z = self

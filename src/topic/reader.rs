@@ -1,6 +1,6 @@
 //! Reading all partitions of a topic without a group: one iterator, one wait, a position each.
 //!
-//! Knows nothing about groups and commits: whoever reads keeps the positions.
+//! Knows nothing about groups and commits: the program that reads keeps the positions.
 //!
 //! 1. Each partition is read from one place on, in the order of its offsets, and none of it is
 //!    passed over in silence.

@@ -185,8 +185,8 @@ impl TopicShared {
         })
     }
 
-    /// The error of a log that cannot be opened, unless whoever writes the directory has deleted
-    /// the topic.
+    /// The error of a log that cannot be opened, unless the process that writes the directory has
+    /// deleted the topic.
     #[cold]
     fn unless_deleted(&self, error: Error) -> Error {
         if self.mode == OpenMode::Write || self.host.is_listed(self.id) {
@@ -226,8 +226,8 @@ impl TopicShared {
         })
     }
 
-    /// The log of a partition, for whoever is about to append to it: what producers hold for it and
-    /// is due goes first where no thread sees to that.
+    /// The log of a partition, for a caller that is about to append to it: what producers hold for
+    /// it and is due goes first where no thread sees to that.
     #[inline]
     pub(super) fn log_to_append(&self, partition: PartitionId) -> Result<&Log> {
         if self.producers.in_line() {
@@ -279,7 +279,7 @@ impl TopicShared {
     }
 
     /// Opens the log of a partition and gives what that found; a log that cannot be opened is
-    /// reported, and answers the error to whoever uses it.
+    /// reported, and returns the error to those who use it.
     pub(crate) fn open_partition(&self, partition: PartitionId) -> OpenReport {
         let mut report = OpenReport {
             clean: true,
@@ -349,7 +349,7 @@ impl TopicShared {
         let ends = life.compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire);
         if ends.is_ok() && how == CLOSED {
             // From here on nobody hands anything to a producer, and the logs still take appends.
-            // What goes wrong is kept for whoever asks the producers. A deleted topic's records
+            // What goes wrong is kept for those who ask the producers. A deleted topic's records
             // are not worth it; their deliveries are told when their time is over.
             self.producers.flush().ok();
         }

@@ -47,7 +47,7 @@ impl Histogram {
         self.sum
     }
 
-    /// The largest of them; 0 when there are none.
+    /// The largest of them; 0 when nothing was recorded.
     #[must_use]
     pub fn max(&self) -> u64 {
         self.max

@@ -1,5 +1,5 @@
 //! Repairing a broker's directory: first the files of the root, then every log, then once opened
-//! and closed, which writes anew what can be derived.
+//! and closed, which rewrites what can be derived.
 //!
 //! Knows nothing about what is in a log; `log/repair` repairs each.
 //!
@@ -36,7 +36,7 @@ use super::open;
 use super::rest;
 use super::verify::{Look, owner_of, verify_on};
 
-/// Files of a root that are written anew when they are not there.
+/// Files of a root that are written again when they are not there.
 const SMALL_FILES: [&str; 8] = [
     file_name::MARKS,
     file_name::CATALOG,
@@ -383,7 +383,7 @@ impl Mend<'_> {
     fn logs_of_a_broker(&mut self) -> Result<()> {
         let look = Look::at(self.disk, self.clock, self.root);
         let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
-        // What marks and digests speak of may be something else now.
+        // What marks and digests describe may have changed.
         let marks = marks.distrusting();
         for key in marks.keys() {
             marks.forget(key)?;

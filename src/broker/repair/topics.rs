@@ -36,7 +36,7 @@ struct Told {
 }
 
 impl Mend<'_> {
-    /// The topics; a catalog that is damaged, or lacks one that has records, is written anew.
+    /// The topics; a catalog that is damaged, or lacks one that has records, is rewritten.
     pub(super) fn catalog(&mut self, host: &Arc<Host>) -> Result<CatalogState> {
         let Salvage {
             mut state,

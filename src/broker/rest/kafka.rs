@@ -401,7 +401,7 @@ fn open(host: &Arc<Host>, dir: &Path, mode: OpenMode) -> Result<Log> {
     Log::open_in(host, source, config, mode)
 }
 
-/// What a snapshot says; nothing where there is none.
+/// What a snapshot says; nothing without one.
 fn snapshot(host: &Host, path: &Path) -> Result<Snapshot> {
     let bytes = host
         .disk

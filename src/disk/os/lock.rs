@@ -4,7 +4,8 @@
 //! layer ends with the process that holds it.
 //!
 //! - (L1) `flock` on the directory (Unix): holds when the lock file is unlinked or replaced.
-//! - (L2) `flock` on the lock file (`LockFileEx` on Windows): keeps out whoever uses that call.
+//! - (L2) `flock` on the lock file (`LockFileEx` on Windows): keeps out every process that uses
+//!   that call.
 //! - (L3) An open-file-description lock on it (Linux): a JVM takes POSIX record locks, which
 //!   `flock` neither sees nor stops.
 //!
@@ -25,7 +26,7 @@ use crate::disk::open_count::{OpenCount, Opened};
 #[derive(Debug)]
 #[cfg_attr(not(test), expect(dead_code, reason = "held for what their drop does"))]
 pub(crate) struct OsLock {
-    // In this order: whoever finds the directory free finds the file free too.
+    // In this order: a process that finds the directory free finds the file free too.
     file: Held,
     directory: Option<Held>,
 }

@@ -385,7 +385,7 @@ impl OsFile {
         })
     }
 
-    /// Makes space by giving up what was set aside for this file; false when there is none.
+    /// Makes space by giving up what was set aside for this file; false when nothing was.
     fn spend_ballast(&self) -> bool {
         let ballasts = self.ballast.iter().flat_map(|dir| super::ballasts_of(dir));
         ballasts

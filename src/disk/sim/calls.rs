@@ -377,7 +377,7 @@ impl SimFile {
         Err(failure.error())
     }
 
-    /// It does not know: whoever asks reads.
+    /// It does not know: the caller has to read.
     #[expect(
         clippy::unnecessary_wraps,
         reason = "the same call as where it can fail"

@@ -102,7 +102,7 @@ impl State {
         };
         let slots = (bytes.chunks(SLOT_LEN)).zip((position..).step_by(SLOT_LEN));
         for (_, at) in slots.filter(|(new, _)| new.iter().all(|byte| *byte == 0)) {
-            // The log is forgotten, and whoever does that needs the promise no more.
+            // The log is forgotten: nobody needs the promise any more.
             promise.kept.write(at, &[0; SLOT_LEN]);
         }
         let mark_at = |at: u64| {

@@ -48,7 +48,7 @@ pub(crate) enum BatchKind {
 /// How a batch is encoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchOptions {
-    /// The epoch to write; it can be stamped anew.
+    /// The epoch to write; it can be stamped again.
     pub(crate) leader_epoch: i32,
     /// Whose time the records carry.
     pub(crate) timestamp_type: TimestampType,
@@ -200,8 +200,8 @@ fn batch_size(payload: usize) -> Result<usize, EncodeError> {
     }
 }
 
-/// A batch that grows behind what a buffer holds; the buffer is lent to each call, so that whoever
-/// keeps both can put a batch down and go on with it later.
+/// A batch that grows behind what a buffer holds; the buffer is lent to each call, so that the
+/// caller that keeps both can put a batch down and go on with it later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GrowingBatch {
     options: BatchOptions,

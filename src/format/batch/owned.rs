@@ -144,8 +144,8 @@ impl<'a> From<&'a LogRecord> for Record<'a> {
     }
 }
 
-/// The record at an offset of a batch that is not packed, `None` where there is none. Of records
-/// before it only the front is looked at, of those behind it nothing.
+/// The record at an offset of a batch that is not packed, `None` where the batch has no such
+/// record. Of records before it only the front is looked at, of those behind it nothing.
 ///
 /// # Errors
 ///

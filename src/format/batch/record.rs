@@ -76,8 +76,8 @@ pub(super) fn read_record(bytes: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Defect
     Ok((record, after))
 }
 
-/// The offset delta of the record at the front of `bytes`, and what follows it: for whoever wants
-/// another one. From its key on nothing is looked at.
+/// The offset delta of the record at the front of `bytes`, and what follows it: for a caller that
+/// wants another one. From its key on nothing is looked at.
 #[inline]
 pub(super) fn pass_record(bytes: &[u8]) -> Result<(i32, &[u8]), Defect> {
     let front = Front::read(bytes)?;

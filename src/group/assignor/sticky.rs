@@ -85,7 +85,7 @@ fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
     fullest.sort_by_key(|member| Reverse(kept.get(*member).map_or(0, BTreeSet::len)));
     let mut room = vec![each; kept.len()];
     for member in fullest.iter().take(extra) {
-        // Only who keeps one more this way; the rest is dealt below to whoever comes first.
+        // Only who keeps one more this way; the rest is dealt below to those who come first.
         if let (Some(room), Some(had)) = (room.get_mut(*member), kept.get(*member)) {
             *room += usize::from(had.len() > each);
         }

@@ -204,9 +204,9 @@ impl Consumer {
     /// removed joins again here. Within a poll the member is never too late.
     ///
     /// Where the group first begins a partition, that place is noted durably, so that
-    /// [`Start::Latest`] loses nothing that comes later, whoever reads it. Partitions and topics
-    /// that are added while the group lives are read from their start, and so is a topic that is
-    /// made again after the group had begun the one of that name that was deleted.
+    /// [`Start::Latest`] loses nothing that comes later, whichever member reads it. Partitions and
+    /// topics that are added while the group lives are read from their start, and so is a topic
+    /// that is made again after the group had begun the one of that name that was deleted.
     ///
     /// Partitions take turns in being first. An error of one partition is returned when no other
     /// has records, else by the next poll; it costs no record, and the partition is tried again.

@@ -8,8 +8,8 @@
 //!    commit in a later version, or of an unknown shape, is such a record: to pass over it would
 //!    take its group back to an older one, so that group says so, and all others go on.
 //! 3. A record whose kind of key nobody here knows belongs to no group.
-//! 4. What was forgotten is remembered as gone only until no older record can come in (1): whoever
-//!    knows that says so, and nothing is left of it then.
+//! 4. What was forgotten is remembered as gone only until no older record can come in (1): the
+//!    shard says when that is, and nothing is left of it then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -114,7 +114,7 @@ pub(crate) struct OffsetStore {
     settled: bool,
 }
 
-/// What was appended to a partition and need not be synced yet: whoever appended it
+/// What was appended to a partition and need not be synced yet: the caller
 /// [settles](Pending::settle) it once no lock is held, so that many share a sync.
 #[derive(Debug, Default)]
 #[must_use]
@@ -343,8 +343,8 @@ impl OffsetStore {
         self.make(self.partition_of(group)).map(drop)
     }
 
-    /// Whether a commit of this group is to survive a power cut when it returns. The records that
-    /// it speaks of must be flushed before, or it could outlive them.
+    /// Whether a commit of this group is to survive a power cut when it returns. The records
+    /// below it must be flushed before, or it could outlive them.
     pub(crate) fn outlives_power(&self, group: &str) -> Result<bool> {
         let log = self.make(self.partition_of(group))?;
         Ok(log.config().durability == Durability::Always)

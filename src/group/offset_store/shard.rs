@@ -6,8 +6,8 @@
 //!    many records as its last compaction left (or as it has keys, where none was seen), and
 //!    [`SLACK`] more, the log is compacted, its active segment included. So a commit pays for a few
 //!    records that are read and written again, however many commits there were before.
-//! 2. The flusher compacts; without one, whoever has written does, once no lock is held. A close
-//!    does what is still due.
+//! 2. The flusher compacts; without one, the thread that has written does, once no lock is held. A
+//!    close does what is still due.
 //! 3. Tombstones count among the keys: compaction keeps them for a day, and they must not be read
 //!    again for every few commits.
 

@@ -201,7 +201,7 @@ fn a_static_member_keeps_its_share_when_no_handle_on_its_group_is_left() {
 }
 
 #[test]
-fn latest_is_where_the_group_began_whoever_reads_on() {
+fn latest_is_where_the_group_began_whichever_member_reads_on() {
     let root = Root::new();
     let topic = root.topic("t", 2);
     fill(&topic, 2);

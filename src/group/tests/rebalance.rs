@@ -109,7 +109,7 @@ fn a_consumer_that_a_panic_drops_leaves_and_its_records_come_again() {
 }
 
 #[test]
-fn who_polls_too_late_is_thrown_out_fenced_and_joins_anew() {
+fn who_polls_too_late_is_thrown_out_fenced_and_joins_again() {
     let root = Root::new();
     let topic = root.topic("t", 2);
     fill(&topic, 2);

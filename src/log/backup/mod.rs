@@ -176,7 +176,7 @@ impl Backup {
         Marks::open(&self.disk, &path)
     }
 
-    /// The lock of the copy, for whoever opens it.
+    /// The lock of the copy, for the opening of it.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl Backup {
 
     /// Says, durably, that the copy, which was opened and closed, is whole.
     pub(crate) fn finish(mut self) -> Result<BackupReport> {
-        // Given up by whoever closed it: another run may have begun since.
+        // Given up by the close: another run may have begun since.
         let _lock = take_lock(&self.disk, &self.dest, Duration::ZERO)?;
         if read_note(&self.disk, &self.dest)?.map(|note| note.id) != Some(self.note.id) {
             return Err(Error::Unsupported {

@@ -1,7 +1,7 @@
 //! The newest offset of every key, in bounded memory.
 //!
 //! Knows nothing about batches. Keys are kept as 128 bits of keyed hash (two `SipHash`es whose keys
-//! are drawn anew for every map), so that no two keys of a log meet, not even chosen ones; an
+//! are drawn afresh for every map), so that no two keys of a log meet, not even chosen ones; an
 //! entry takes 24 bytes whatever the key's length.
 //!
 //! A large map lies in no cache, so a look-up is one wait for memory. Keys are therefore sought
@@ -41,7 +41,7 @@ const FREE_SLOT: Slot = Slot {
 /// So many keys are sought at once: enough to hide the waits, few enough to lie in a cache.
 const AHEAD: usize = 256;
 
-/// The keys of a batch, sought ahead of whoever takes them.
+/// The keys of a batch, looked up ahead of the loop that takes them.
 #[derive(Debug)]
 pub(super) struct Seeker<K> {
     keys: K,

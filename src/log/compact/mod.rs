@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about when it is worth it; upkeep asks [`Shared::dirty_share`]. Kafka's two passes
 //! (`LogCleaner`): the first notes the newest offset of every key in the part that was not
-//! compacted yet, the second writes the sealed segments anew without what is superseded.
+//! compacted yet, the second rewrites the sealed segments without what is superseded.
 //!
 //! 1. Offsets never change, order is kept, and the newest record of every key below the end of the
 //!    round stays.
@@ -47,7 +47,7 @@ pub struct CompactionReport {
     /// Every key has one record below this offset, its newest one (tombstones apart, which stay
     /// for `delete.retention.ms`).
     pub cleaned_to: Offset,
-    /// How many times the log was gone over.
+    /// How many passes over the log were made.
     pub rounds: u64,
     /// Bytes of segments that were read.
     pub read_bytes: u64,
@@ -181,7 +181,7 @@ impl Shared {
     }
 
     /// The sealed segments below the flushed mark. What lies above it may be synced too, but the
-    /// mark speaks of it.
+    /// mark names it.
     fn cleanable(&self) -> View {
         let truncations = self.truncation_count();
         let marked = self.marked_base();

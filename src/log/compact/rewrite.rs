@@ -46,7 +46,7 @@ struct Group<'a, 'j> {
 }
 
 impl Shared {
-    /// Writes every group of segments below the end of a round anew and puts it in its place;
+    /// Rewrites every group of segments below the end of a round and puts it in its place;
     /// false when the log was changed under it.
     pub(super) fn clean_below(
         &self,
@@ -276,7 +276,7 @@ impl Group<'_, '_> {
         Ok(())
     }
 
-    /// From here on the group is written anew: first what has passed as it is.
+    /// From here on the group is rewritten: first what has passed as it is.
     fn change(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.changed, true) {
             return Ok(());

@@ -85,7 +85,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Sees to it that nothing speaks of the sources any more that outlives them: no mark, and no
+    /// Makes sure that nothing that outlives the sources still names them: no mark, and no
     /// digest, which a broker that finishes the swap would leave in place.
     fn forget(&self, sources: &[Arc<Segment>]) -> Result<()> {
         let turn = self.take_turn_to_change()?;
@@ -204,7 +204,7 @@ fn rename_if_there(disk: &Disk, from: &Path, to: &Path) -> Result<bool> {
 pub(in crate::log) struct SettledSwaps {
     /// Files that count for nothing: of a swap that was not complete.
     void: Vec<String>,
-    /// `.swap` files that are none.
+    /// `.swap` names that are no files.
     broken: Vec<(String, Offset)>,
     /// The other `.swap` files: they take their place.
     taking_place: Vec<(String, Offset, FileKind)>,
@@ -304,7 +304,7 @@ pub(in crate::log) fn settle_swaps(
         }
     }
     // Of a source that is gone already the digest may be left. It is gone for good before another
-    // file takes the name: held against it, that one would be called damaged.
+    // file takes the name: checked by it, that one would be called damaged.
     for base in plan.outputs.keys() {
         let digest = FileName::segment(*base, FileKind::Digest).to_string();
         remove_if_there(step.disk, &step.dir.join(digest))?;

@@ -3,7 +3,8 @@
 //! Knows nothing about how a log recovers; it keeps one small fact a log: up to where everything
 //! is safely on disk, and where the log starts.
 //!
-//! 1. A mark is written only after the sync it speaks of succeeded, so it is always a lower bound.
+//! 1. A mark is written only after the sync it reports has succeeded, so it is always a lower
+//!    bound.
 //! 2. Each log has two slots. Only the one that is not known to be durable is written, however
 //!    often, until a sync makes it the durable one: a torn write leaves the other.
 //!    When the disk is full at an opening, none is known to be durable: all of them are written
@@ -47,7 +48,8 @@ const _: () = assert!(SLOT_LEN == 128);
 pub(crate) struct Marks {
     path: PathBuf,
     file: Option<File>,
-    /// What is known of the root's logs speaks of files that somebody else may have changed.
+    /// What is known of the root's logs may be out of date: somebody else may have changed the
+    /// files.
     distrusted: bool,
     table: Mutex<Table>,
     /// Held during a sync (I4): every write up to this number is durable.
@@ -334,8 +336,8 @@ impl Marks {
         self.table.lock().newest.get(&key).map(|(_, mark)| *mark)
     }
 
-    /// The newest mark of a log, taken from the file again: for whoever only reads, beside somebody
-    /// who writes it.
+    /// The newest mark of a log, taken from the file again: for a handle that only reads, beside
+    /// one that writes it.
     pub(crate) fn look_again(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
         if self.distrusted || self.file.is_some() {
             return Ok(self.find(key));

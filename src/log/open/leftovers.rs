@@ -186,7 +186,7 @@ impl Opening<'_> {
     }
 
     /// Only `repair` replaces the segment of the mark, and it leaves gaps. The mark says so before
-    /// the new file takes its place: held against a mark that rules gaps out, good batches would
+    /// the new file takes its place: checked by a mark that rules gaps out, good batches would
     /// count as damaged. And not before that file is whole, for the mark may be what the damage in
     /// the old one is found by.
     fn expect_gaps(&mut self, swaps: &SettledSwaps) -> Result<()> {
@@ -208,7 +208,7 @@ impl Opening<'_> {
         bases: &mut BTreeSet<Offset>,
     ) -> Result<()> {
         if !self.writes() {
-            // Half-way the mark may speak of what is gone.
+            // Half-way the mark may name what is gone.
             self.mark = None;
             return Ok(());
         }

@@ -230,7 +230,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The segment that holds the flushed mark; the first one where there is none.
+    /// The segment that holds the flushed mark; the first one without a mark.
     fn first_unflushed(&mut self, segments: &[Arc<Segment>]) -> usize {
         let Some(mark) = self.mark else {
             self.report.clean = segments

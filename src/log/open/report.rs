@@ -65,7 +65,7 @@ pub enum OpenEvent {
         /// What is wrong with the first of them.
         reason: Corruption,
     },
-    /// An index did not fit its segment and was built anew.
+    /// An index did not fit its segment and was rebuilt.
     #[non_exhaustive]
     IndexRebuilt {
         /// The segment file it belongs to.

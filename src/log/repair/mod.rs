@@ -69,7 +69,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     }
     let mut marks = Marks::open(disk, &path)?;
     if newer {
-        // A broker has run since: what marks and digests speak of may be something else now.
+        // A broker has run since: what marks and digests describe may have changed.
         marks = marks.distrusting();
         for key in marks.keys() {
             marks.forget(key)?;
@@ -87,7 +87,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     Ok(report)
 }
 
-/// Repairs one log; whoever calls has the lock.
+/// Repairs one log; the caller has the lock.
 pub(crate) fn repair_log(
     host: &Arc<Host>,
     dir: &Path,
@@ -295,7 +295,7 @@ impl Work<'_> {
         Ok((base, Position::ZERO, base))
     }
 
-    /// Removes what can be made anew and is wrong, and writes what can be written at once.
+    /// Removes what is wrong and can be rebuilt, and writes what can be written at once.
     fn forget_hints(&self, findings: &LogFindings, report: &mut RepairReport) -> Result<()> {
         let disk = &self.host.disk;
         for segment in &findings.segments {

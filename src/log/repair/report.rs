@@ -22,7 +22,7 @@ pub struct RepairReport {
     pub found: VerifyReport,
     /// Bytes that were taken out of their segments, and where they are now.
     pub set_aside: Vec<SetAside>,
-    /// Files that were written anew, for something else than records: a catalog, a checkpoint.
+    /// Files that were rewritten and hold no records: a catalog, a checkpoint.
     pub rebuilt: Vec<PathBuf>,
     /// Directories of partitions that had changed places: from where to where each was moved.
     pub put_back: Vec<(PathBuf, PathBuf)>,
@@ -83,7 +83,7 @@ impl fmt::Display for RepairReport {
             writeln!(f, "{aside}")?;
         }
         for path in &self.rebuilt {
-            writeln!(f, "built anew: {}", path.display())?;
+            writeln!(f, "rebuilt: {}", path.display())?;
         }
         for (from, to) in &self.put_back {
             writeln!(f, "put back: {} is {}", from.display(), to.display())?;

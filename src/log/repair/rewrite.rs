@@ -1,4 +1,4 @@
-//! Writing segments anew: what is set aside is copied first, then the new files are written, then
+//! Rewriting segments: what is set aside is copied first, then the new files are written, then
 //! they take the places of the old ones, as after a compaction.
 //!
 //! Knows nothing about why.
@@ -218,8 +218,8 @@ fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
     outputs.chunks(1).filter(changed).collect()
 }
 
-/// Sets aside what stands in the place of a file and is none: a directory, a link, or something far
-/// too long. What it leads to is not looked at.
+/// Sets aside what stands in the place of a file and is no file: a directory, a link, or something
+/// far too long. What it leads to is not looked at.
 pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>> {
     let odd = match disk.read_small(path, SMALL_BYTES_MAX) {
         Ok(_) => false,

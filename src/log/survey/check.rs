@@ -1,4 +1,4 @@
-//! A segment held against its digest and its indexes.
+//! A segment compared with its digest and its indexes.
 //!
 //! Knows nothing about batches that are no batches: those were found before.
 
@@ -237,7 +237,7 @@ pub(in crate::log) enum Verdict {
     Disagrees,
 }
 
-/// Both indexes of a segment, held against batch after batch.
+/// Both indexes of a segment, compared with batch after batch.
 #[derive(Debug)]
 pub(in crate::log) struct IndexCheck {
     base_offset: Offset,
@@ -294,7 +294,7 @@ impl IndexCheck {
         !self.agrees
     }
 
-    /// Whether an entry speaks of what is no more there, behind the last batch.
+    /// Whether an entry points behind the last batch, where nothing is any more.
     pub(in crate::log) fn reaches_beyond(&self, end: Position, next_offset: Offset) -> bool {
         let last = next_offset.checked_sub(1);
         let last = last.and_then(|last| relative(self.base_offset, last));

@@ -1,4 +1,4 @@
-//! One segment gone over from its first byte to its last, whatever its bytes are: which stretches
+//! One segment examined from its first byte to its last, whatever its bytes are: which stretches
 //! of it are batches in their place, and which are damaged.
 //!
 //! Knows nothing about what is done about it: `verify` reports it.
@@ -30,7 +30,7 @@ pub(super) use stretch::{Condition, Stretch, Stretches};
 /// The most that a packed batch may unpack to when it is looked at, in bytes.
 const BUDGET_BYTES: usize = 64 << 20;
 
-/// A segment to be gone over, and what is known of it.
+/// A segment to be examined, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Subject<'a> {
     pub(super) segment: &'a Arc<Segment>,

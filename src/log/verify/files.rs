@@ -132,7 +132,7 @@ fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyRepo
     }
 }
 
-/// A text file that can be written anew from what the logs hold.
+/// A text file that can be rewritten from what the logs hold.
 fn check_text(
     host: &Host,
     path: &Path,

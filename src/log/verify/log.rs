@@ -1,4 +1,4 @@
-//! One log gone over: its segments, what the flushed mark says of them, its indexes and digests.
+//! One log examined: its segments, what the flushed mark says of them, its indexes and digests.
 //!
 //! Knows nothing about roots. The rules are those of opening (`open/rules.rs`), but that nothing
 //! ends at the first violation.
@@ -280,7 +280,7 @@ impl LogCheck<'_> {
         of_mark.or(next.map(|next| next.base_offset()))
     }
 
-    /// The digest, if it can be held against the segment; and what is wrong with it if not.
+    /// The digest, if it can be compared with the segment; and what is wrong with it if not.
     fn digest(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Option<Digest> {
         if self.host.marks.are_distrusted() {
             return None;

@@ -127,7 +127,7 @@ pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
 /// A host that only reads; reports what of its marks cannot be read.
 fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
     let path = home.join(file_name::MARKS);
-    // Marks from before a broker ran speak of files that may be others now. What is wrong with the
+    // Marks from before a broker ran may describe files that are gone. What is wrong with the
     // files that tell is reported with them.
     let newer = is_root(disk, home).unwrap_or(false)
         && RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());

@@ -27,7 +27,7 @@ pub struct VerifyReport {
 
 impl VerifyReport {
     /// Whether nothing is damaged. Things that a crash leaves and that opening settles, or that
-    /// are built anew from what is there, are no damage.
+    /// are rebuilt from what is there, are no damage.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.worst() < Some(Severity::Damage)
@@ -110,7 +110,7 @@ impl fmt::Display for LogCondition {
             if self.indexes_agree {
                 "indexes agree"
             } else {
-                "indexes are to be built anew"
+                "indexes are to be rebuilt"
             }
         )
     }
@@ -122,7 +122,7 @@ impl fmt::Display for LogCondition {
 pub enum Severity {
     /// Worth knowing, and no harm.
     Note,
-    /// Nothing is lost: what is wrong is derived from what is there, and built anew by opening or
+    /// Nothing is lost: what is wrong is derived from what is there, and rebuilt by opening or
     /// when it is needed.
     Derivable,
     /// What a crash or a power cut leaves: the next opening settles it by itself. Nothing that was

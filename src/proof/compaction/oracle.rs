@@ -1,6 +1,6 @@
 //! What a log owes that forgets and compacts, from what its calls answered.
 //!
-//! Knows nothing about segments. A view of a log (everything that a reader finds) is held against
+//! Knows nothing about segments. A view of a log (everything that a reader finds) is compared with
 //! everything that was ever appended, by these rules:
 //!
 //! 1. *Invented*: every record found was appended, at this offset, with these bytes and this time.

@@ -174,7 +174,7 @@ fn after_a_roll_the_mark_is_in_the_new_segment_and_the_old_ones_are_below_it() {
         .collect();
     assert!(bases.len() > 2);
     log.close().unwrap();
-    // Segments below the mark are held against their digests.
+    // Segments below the mark are compared with their digests.
     let gone = sim.process_crash();
     gone.disk().remove_file(&log_file(bases[1])).unwrap();
     refused(&gone, &config, &log_file(bases[1]));

@@ -182,7 +182,7 @@ fn a_close_among_a_compaction_a_flush_the_flusher_and_a_reader_in_any_order() {
         for thread in [compactor, flusher, syncer, reader, closer] {
             thread.join().unwrap();
         }
-        // Readers may still find out; whoever had the turn in mind did nothing.
+        // Readers may still find out; a thread that wanted the turn did nothing.
         let mut wrote = sim.trace().into_iter();
         let wrote = wrote.find(|made| made.number >= over && made.kind.changes());
         assert_eq!(wrote, None, "after the close");

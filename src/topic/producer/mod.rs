@@ -2,11 +2,11 @@
 //!
 //! Knows nothing about partitioning, which its topic does, nor about the bytes of a batch.
 //!
-//! 1. Records of one partition are appended in the order in which they were sent: whoever appends
-//!    a batch holds the lane's lock. No sync is waited for under it.
-//! 2. No thread is needed for a record to get through: whoever waits for a delivery appends the
-//!    batch himself when its time is over. A thread of the broker does it for records that nobody
-//!    waits for; where there is none, `upkeep` and the next send or append to the partition do.
+//! 1. Records of one partition are appended in the order in which they were sent: the thread that
+//!    appends a batch holds the lane's lock. No sync is waited for under it.
+//! 2. No thread is needed for a record to get through: a wait for a delivery appends the
+//!    batch itself when the time is over. A thread of the broker does it for records that nobody
+//!    waits for; without such a thread, `upkeep` and the next send or append to the partition do.
 //! 3. Batches are written first, all that are due, and synced afterwards, side by side: a lane
 //!    whose topic needs no sync never waits for one.
 //! 4. A batch that left its lane is settled, whatever happens: see [`Promise`].
@@ -208,10 +208,10 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The first error that a batch met since the last flush, whoever appended it: this call, a
-    /// `send` whose batch was full, or a thread of the broker when the time was over. Each error is
-    /// returned once; the records of a failed batch are not appended, and their deliveries return
-    /// the error as well.
+    /// The first error that a batch met since the last flush, wherever it was appended: by this
+    /// call, a `send` whose batch was full, or a thread of the broker when the time was over. Each
+    /// error is returned once; the records of a failed batch are not appended, and their deliveries
+    /// return the error as well.
     pub fn flush(&self) -> Result<()> {
         self.shared.check_owner()?;
         self.shared.flush();

@@ -1,4 +1,4 @@
-//! The producers of one topic, for whoever must not leave out what they hold: a flush or a close
+//! The producers of one topic, for what must not leave out what they hold: a flush or a close
 //! of the broker, its upkeep, and appends where no thread ends a linger.
 //!
 //! Knows nothing about lanes and batches.
@@ -14,7 +14,7 @@ use super::Shared;
 /// The producers of one topic.
 #[derive(Debug, Default)]
 pub(crate) struct Producers {
-    /// No thread ends lingers: whoever comes by does.
+    /// No thread ends lingers: the next send, append or upkeep does.
     in_line: AtomicBool,
     all: Mutex<Vec<Weak<Shared>>>,
 }
@@ -26,7 +26,7 @@ impl Producers {
         all.push(Arc::downgrade(producer));
     }
 
-    /// Whether lingers are ended by whoever comes by. One load, for every append asks.
+    /// Whether the next send or append ends lingers. One load, for every append asks.
     #[inline]
     pub(in super::super) fn in_line(&self) -> bool {
         self.in_line.load(Ordering::Relaxed)

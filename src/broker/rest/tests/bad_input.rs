@@ -397,7 +397,7 @@ fn a_broker_that_was_killed_at_its_first_start_has_said_nothing() {
 }
 
 #[test]
-fn a_bootstrap_of_garbage_is_written_anew() {
+fn a_bootstrap_of_garbage_is_rewritten() {
     let rest = Rest::new();
     let good = rest.sim.read(path(file_name::BOOTSTRAP)).unwrap();
     rest.write(file_name::BOOTSTRAP, &[0x5a; 500]);

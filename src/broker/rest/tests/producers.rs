@@ -213,7 +213,7 @@ fn after_a_pass_through_ottla_a_broker_finds_the_state_of_every_producer() {
 }
 
 #[test]
-fn what_ottla_appends_moves_the_snapshot_and_a_truncation_makes_it_anew() {
+fn what_ottla_appends_moves_the_snapshot_and_a_truncation_rebuilds_it() {
     let rest = with_producers(false);
     pass_through(&rest, |_| {});
     pass_through(&rest, |broker| {

@@ -139,7 +139,7 @@ fn the_segment_of_the_flushed_mark_is_never_replaced() {
     let mut bench = rolled();
     bench.log().flush().unwrap();
     bench.log().truncate_prefix(5).unwrap();
-    // A roll without a sync after it: the mark speaks of the segment that was active before.
+    // A roll without a sync after it: the mark names the segment that was active before.
     bench.log().shared.seal_active().unwrap();
     bench.log().compact_if_worth_it().unwrap().unwrap();
     let next = bench.sim.process_crash();
