@@ -285,10 +285,12 @@ impl Evict for Root {
         for topic in self.directory.all() {
             if may_forget(&topic) {
                 let logs = topic.open_logs().into_iter();
-                oldest.extend(logs.filter_map(|log| Some((log.oldest_sealed()?, log))));
+                oldest.extend(logs.map(|log| (log.oldest_sealed(), log)));
             }
         }
-        oldest.sort_by_key(|(newest, _)| *newest);
+        // Those without a sealed segment last: all that is done there is to wait for a thread that
+        // forgets the segments that it had, whose bytes are in use until then.
+        oldest.sort_by_key(|(newest, _)| (newest.is_none(), *newest));
         // One whose oldest segment must stay, or that cannot be written, does not keep the others.
         oldest
             .iter()

@@ -86,7 +86,8 @@ fn overhang(config: &LogConfig) -> u64 {
 
 /// Makes room.
 pub(crate) trait Evict: Send + Sync {
-    /// Forgets the oldest sealed segment of all that may be forgotten. False when nothing may.
+    /// Forgets the oldest sealed segment of all that may be forgotten. False when nothing may; what
+    /// other threads were forgetting is gone by then.
     fn forget_oldest(&self) -> bool;
 }
 
@@ -202,9 +203,11 @@ impl Budget {
     fn make_room(&self, bytes: u64) -> bool {
         // One at a time, or each would forget a segment for the same bytes.
         let _one = self.making_room.lock();
-        while self.used().saturating_add(bytes) > self.limit() {
+        let fits = || self.used().saturating_add(bytes) <= self.limit();
+        // Once more after the last: another thread may have forgotten what was to go.
+        while !fits() {
             if !self.forget_oldest() {
-                return false;
+                return fits();
             }
         }
         true
@@ -358,7 +361,7 @@ impl Shared {
         let decided = self.filter(ReadIsolation::ReadCommitted)?.end();
         let stable = self.high_watermark().min(decided);
         let layout = self.lock_layout()?;
-        let (before, new_start) = {
+        let (oldest, new_start) = {
             let segments = self.segments.read();
             let Some(first) = segments.sealed().first() else {
                 return Ok(false);
@@ -366,13 +369,16 @@ impl Shared {
             let Some(next) = segments.after(first.base_offset()) else {
                 return Ok(false);
             };
-            (segments.sealed().len(), next.base_offset())
+            (first.base_offset(), next.base_offset())
         };
         if new_start > stable {
             return Ok(false);
         }
         self.raise_start(&layout, new_start.max(self.start_offset()))?;
-        Ok(self.segments.read().sealed().len() < before)
+        // By its offset, not by how many there are: an append may have sealed one meanwhile.
+        let segments = self.segments.read();
+        let first = segments.sealed().first();
+        Ok(first.is_none_or(|first| first.base_offset() > oldest))
     }
 }
 
@@ -395,7 +401,7 @@ impl Log {
     }
 
     /// Forgets the oldest sealed segment, unless it reaches above the last stable offset; whether
-    /// it is gone.
+    /// it is gone. Waits for a thread that forgets segments of this log already.
     pub(crate) fn forget_oldest(&self) -> Result<bool> {
         self.here()?.forget_oldest()
     }

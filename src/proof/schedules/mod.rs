@@ -21,12 +21,14 @@
 //! | marks of another log | marks 2 | marks 2 | marks 2 | marks 2 | marks 4 | pairs 8 | marks 1 |
 //! | reader | mod 1 | mod 1 | mod 1 | truncation | pairs 1 | pairs 4 | marks 4 |
 //!
-//! `pairs` 3 and 4 have the flusher too, which seals and makes the next segment ahead.
+//! `pairs` 3 and 4 have the flusher too, which seals and makes the next segment ahead. `room` has
+//! logs that roll where the bytes of their root are limited.
 //!
 //! Run by `RUSTFLAGS="--cfg ottla_shuttle" cargo test --lib proof::schedules`.
 
 mod marks;
 mod pairs;
+mod room;
 mod tasks;
 mod truncation;
 mod waiting;
