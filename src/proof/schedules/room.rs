@@ -1,7 +1,7 @@
 //! The logs of a root with a limit: threads that need room at the same time.
 //!
-//! Knows nothing about what a segment is charged. As long as anything may be forgotten, no append is
-//! refused, whatever the others do.
+//! Knows nothing about what a segment is charged. As long as anything may be forgotten, no append
+//! is refused, whatever the others do.
 
 use std::path::Path;
 
