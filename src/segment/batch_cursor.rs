@@ -4,7 +4,8 @@
 //! hands out whole batches whose checksum is right. Readers and recovery walk with the same legs.
 //!
 //! 1. A slice is handed out only after its CRC was checked on the very bytes of the slice.
-//! 2. A chunk is read again into the same memory when nobody holds a slice of it.
+//! 2. A chunk is read into the memory of the one before when nobody holds a slice of that, and what
+//!    that has of the next batch is kept: a walk reads no byte twice.
 //! 3. Nothing is allocated beyond what is left of the file.
 //! 4. Offsets only rise: a batch that begins below the end of the one before it is damage. Where
 //!    more is known of them ([`Guard`]), a batch that does not keep to it is damage too, and is
@@ -313,21 +314,28 @@ impl BatchCursor {
         }
         let ahead = to_usize(self.read_to.since(self.position));
         let wanted = self.next_read.min(ahead).max(needed).min(left);
+        // A batch may begin at the end of one chunk and end in the next: what is held of it is kept,
+        // so that no byte is read twice.
+        let passed = to_usize(self.position.since(self.chunk_at)).min(self.chunk.len());
+        let held = self.chunk.len().saturating_sub(passed);
+        let keep = passed..passed.saturating_add(held);
         let mut memory = std::mem::take(&mut self.chunk);
         if memory.is_empty() {
             memory = std::mem::take(&mut self.spare);
         }
+        let capacity = wanted.max(self.next_read.min(left));
         let mut memory = match memory.try_into_mut() {
-            Ok(memory) => memory,
-            Err(_still_held) => BytesMut::new(),
+            Ok(mut memory) if memory.capacity() >= wanted => {
+                memory.copy_within(keep, 0);
+                memory
+            }
+            Ok(memory) => kept(memory.get(keep), capacity),
+            Err(still_held) => kept(still_held.get(keep), capacity),
         };
-        if memory.capacity() < wanted {
-            memory = BytesMut::with_capacity(wanted.max(self.next_read.min(left)));
-        }
         memory.resize(wanted, 0);
-        let read = file
-            .read_at(self.position.0, &mut memory)
-            .map_err(Stop::Io)?;
+        let rest = memory.get_mut(held..).unwrap_or_default();
+        let at = self.position.plus(held);
+        let read = held.saturating_add(file.read_at(at.0, rest).map_err(Stop::Io)?);
         memory.truncate(read);
         self.chunk = memory.freeze();
         self.chunk_at = self.position;
@@ -339,5 +347,77 @@ impl BatchCursor {
             return Err(Stop::Corrupt(Corruption::truncated(needed, read)));
         }
         Ok(())
+    }
+}
+
+/// Memory of so many bytes that begins with these.
+fn kept(bytes: Option<&[u8]>, capacity: usize) -> BytesMut {
+    let mut memory = BytesMut::with_capacity(capacity);
+    memory.extend_from_slice(bytes.unwrap_or_default());
+    memory
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::format::{BatchBuilder, BatchOptions, stamp};
+    use crate::types::{Record, to_u64};
+
+    /// Bytes that count how many of them were read.
+    struct Counted {
+        bytes: Vec<u8>,
+        read: Cell<usize>,
+    }
+
+    impl ReadAt for Counted {
+        fn read_at(&self, position: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+            let from = self.bytes.get(to_usize(position)..).unwrap_or_default();
+            let count = from.len().min(buf.len());
+            buf[..count].copy_from_slice(&from[..count]);
+            self.read.set(self.read.get() + count);
+            Ok(count)
+        }
+    }
+
+    /// So many batches of one value of so many bytes.
+    fn file(count: u64, value_bytes: usize) -> Counted {
+        let mut bytes = Vec::new();
+        for offset in 0..count {
+            let mut batch = Vec::new();
+            let mut builder = BatchBuilder::new(&mut batch, BatchOptions::default());
+            let byte = u8::try_from(offset % 251).unwrap();
+            builder
+                .push(&Record::new(&vec![byte; value_bytes]))
+                .unwrap();
+            builder.finish().unwrap();
+            stamp(&mut batch, offset, 0);
+            bytes.extend(batch);
+        }
+        let read = Cell::new(0);
+        Counted { bytes, read }
+    }
+
+    #[test]
+    fn a_walk_reads_no_byte_twice_whether_its_batches_are_held_or_not() {
+        for value_bytes in [1, 100, 3_000, 65_600, 300_000] {
+            for hold in [false, true] {
+                let file = file(40, value_bytes);
+                let mut cursor = BatchCursor::new(Position::ZERO, 0);
+                let (end, mut held) = (Position(to_u64(file.bytes.len())), Vec::new());
+                while let Some(batch) = cursor.next(&file, end).unwrap() {
+                    let at = to_usize(batch.position.0);
+                    assert!(file.bytes[at..].starts_with(&batch.bytes));
+                    held.extend(hold.then_some(batch));
+                }
+                assert_eq!(file.read.get(), file.bytes.len(), "{value_bytes} {hold}");
+                // What was handed out stays as it was.
+                for batch in held {
+                    let at = to_usize(batch.position.0);
+                    assert!(file.bytes[at..].starts_with(&batch.bytes));
+                }
+            }
+        }
     }
 }
