@@ -48,7 +48,7 @@ impl OneAtATime {
     }
 }
 
-/// The plain loop of a leader and its followers: whoever finds no sync on its way makes one.
+/// The plain loop of a leader and its followers: a thread that finds no sync under way makes one.
 struct LeaderAndFollowers {
     file: File,
     end: Mutex<u64>,

@@ -10,7 +10,7 @@
 //! Ours and its floor take turns in one process, on the same file system, and the median of the
 //! rounds is shown with the fastest and the slowest one: an absolute figure is worth little on a
 //! shared machine, a ratio of neighbours a lot. Values are random bytes, data sets are larger than
-//! the last-level cache where the row speaks of memory, and results are consumed.
+//! the last-level cache where the row is about memory, and results are consumed.
 
 #![expect(
     clippy::disallowed_methods,

@@ -20,8 +20,8 @@ use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
 
 use super::Shared;
-use super::flush::Turn;
 use super::host::Chore;
+use super::turn::Turn;
 
 /// How much of a segment is hashed at a time, in bytes: about 2 ms of work, so that syncs that
 /// are due meanwhile do not wait for long.
@@ -439,7 +439,7 @@ mod tests {
                     shared.digest_for_close(&turn);
                 }
             }
-            // Whoever opens the directory next may have removed it, for a reason of his own.
+            // The next opening may have removed it, for a reason of its own.
             sealed[0].remove_digest(&shared.host.disk).unwrap();
             shared.finish_digest(begun);
             assert!(sealed[0].digest_summary(&shared.host.disk).is_none());

@@ -21,7 +21,7 @@ use crate::format::{LeaderEpoch, checkpoint, file_name};
 use crate::segment::{BatchCursor, Segment};
 use crate::types::{Epoch, Offset, Position};
 
-use super::flush::Turn;
+use super::turn::Turn;
 use super::{Host, Log, Reader, Shared};
 
 /// The epochs of a log, oldest first.

@@ -1,5 +1,5 @@
-//! Syncing: one thread at a time has the *turn*, and whatever it syncs counts for everybody who
-//! waits. That is group commit: appends under `Always` wait here and share one sync.
+//! Syncing: one thread at a time has the *turn* (`turn.rs`), and whatever it syncs counts for
+//! everybody who waits. That is group commit: appends under `Always` wait here and share one sync.
 //!
 //! Knows nothing about encoding or reading.
 //!
@@ -7,8 +7,7 @@
 //!    then names, then the active segment.
 //! 2. A failed sync latches the log: the flushed end stands still, every waiting and later append
 //!    and flush gets `Poisoned`. A sync is never tried again and believed.
-//! 3. The turn is taken before the append lock, never while holding it; no lock is held during a
-//!    sync.
+//! 3. No lock is held during a sync.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,15 +15,16 @@ use std::time::Duration;
 
 use crate::disk::{Dir, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{IndexWritten, Mark, MarkKey, file_name};
+use crate::format::{IndexWritten, Mark, file_name};
 use crate::segment::Segment;
-use crate::sync::{MutexGuard, Ordering, WakeLater};
+use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, Offset, Position, Sabotage};
 
 use super::Shared;
 use super::append::{AppendState, NextFile, Sealing};
 use super::host::Chore;
 use super::truncate::remove_if_there;
+use super::turn::Turn;
 
 /// How many new entries are worth opening the index files for between two durable appends.
 const INDEX_ENTRIES_MIN: usize = 64;
@@ -33,55 +33,6 @@ const INDEX_ENTRIES_MIN: usize = 64;
 /// there is one chore, so there are never more than two.
 const FLUSH_LATER: u32 = 1;
 const FLUSH_NOW: u32 = 2;
-
-/// What the turn guards.
-#[derive(Debug)]
-pub(super) struct TurnState {
-    busy: bool,
-    /// The newest mark that was written.
-    pub(super) mark: Mark,
-    /// The segment that the mark before it names. That mark stands in the other slot.
-    mark_before: Offset,
-    /// The files are as a close leaves them. Appends do not ask: they show by the end of the log.
-    /// Everything else that changes files takes the turn, which ends it.
-    rested: bool,
-}
-
-impl TurnState {
-    /// Of a log that was just opened. After a clean close its files are as that left them,
-    /// if its index files were read as the mark says.
-    pub(super) fn opened(mark: Mark, clean: bool, index: IndexWritten) -> Self {
-        Self {
-            busy: false,
-            mark,
-            mark_before: 0,
-            rested: clean && mark.closed && index == mark.index,
-        }
-    }
-}
-
-/// The turn. Given back when dropped, whatever happened.
-pub(super) struct Turn<'a> {
-    log: &'a Shared,
-    /// What [`TurnState::rested`] was when the turn was taken.
-    rested: bool,
-    /// Last, so that tasks are woken when the turn is given back: what they run may take it.
-    _later: WakeLater,
-}
-
-impl Turn<'_> {
-    /// What the log is called among the marks.
-    pub(super) fn mark_key(&self) -> MarkKey {
-        self.log.turn.lock().mark.key
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.log.turn.lock().busy = false;
-        self.log.turn_over.notify_all();
-    }
-}
 
 /// What one turn syncs, gathered under the append lock.
 struct Work {
@@ -127,45 +78,6 @@ impl Shared {
         self.poisoned(path, std::io::Error::other(error.to_string()))
     }
 
-    /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end
-    /// of a close, it returns an error, and the caller must change nothing.
-    pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
-        let mut state = self.turn.lock();
-        while state.busy {
-            self.turn_over.wait(&mut state);
-        }
-        self.take_free_turn(state)
-    }
-
-    /// Takes the turn if nobody has it.
-    pub(super) fn try_turn(&self) -> Result<Option<Turn<'_>>> {
-        let state = self.turn.lock();
-        if state.busy {
-            return Ok(None);
-        }
-        self.take_free_turn(state).map(Some)
-    }
-
-    fn take_free_turn<'a>(&'a self, mut state: MutexGuard<'_, TurnState>) -> Result<Turn<'a>> {
-        // With the turn free and its lock held: a close ends before it gives the turn back.
-        self.life.can_confirm()?;
-        state.busy = true;
-        let rested = std::mem::take(&mut state.rested);
-        Ok(Turn {
-            log: self,
-            rested,
-            _later: WakeLater::begin(),
-        })
-    }
-
-    /// The turn, for an operation that changes what is there.
-    pub(super) fn take_turn_to_change(&self) -> Result<Turn<'_>> {
-        self.life.can_append()?;
-        let turn = self.take_turn()?;
-        self.life.can_append()?;
-        Ok(turn)
-    }
-
     /// Makes everything that was appended so far survive power loss.
     pub(super) fn flush(&self) -> Result<Offset> {
         self.life.can_confirm()?;
@@ -184,13 +96,16 @@ impl Shared {
             if self.flushed_offset() >= target {
                 return Ok(self.flushed_offset());
             }
-            if !state.busy {
+            if state.is_free() {
                 break;
             }
-            self.turn_over.wait(&mut state);
+            self.wait_for_turn(&mut state);
         }
-        let turn = self.take_free_turn(state)?;
+        let mut turn = self.take_free_turn(state)?;
+        self.wait_for_company(&turn);
+        let began = self.host.clock.instant();
         let synced = self.sync_all(&turn);
+        turn.synced_since(began);
         drop(turn);
         self.digest_unserved();
         match synced {
@@ -424,7 +339,7 @@ impl Shared {
         let asked = self.flush_asked.load(Ordering::Relaxed) & FLUSH_NOW != 0;
         let runs = asked || self.ask_for_flush(FLUSH_NOW, Duration::ZERO);
         if !runs {
-            // Whoever comes next asks again.
+            // The next caller asks again.
             self.flush_asked.fetch_and(!FLUSH_NOW, Ordering::AcqRel);
         }
         runs

@@ -51,6 +51,7 @@ mod syncers;
 mod time;
 pub(crate) mod trace;
 mod truncate;
+mod turn;
 mod verify;
 mod view;
 mod watch;
@@ -107,13 +108,13 @@ use crate::types::{
 use append::{AppendState, HotSettings, How};
 use digest::Digesting;
 use epochs::Epochs;
-use flush::TurnState;
 use isolation::Filter;
 use life::LifeCell;
 use marks::MarkPlace;
 use outside::{Outside, open_outside};
 use segments::Segments;
 use trace::Span;
+use turn::TurnState;
 
 use std::ops::Range;
 
@@ -174,6 +175,7 @@ pub(crate) struct Shared {
     epochs: RwLock<Epochs>,
     turn: Mutex<TurnState>,
     turn_over: Condvar,
+    company_came: Condvar,
     /// What the flusher was asked for and has not begun.
     flush_asked: AtomicU32,
     /// When a flush is due that no thread could be started for.
@@ -209,7 +211,7 @@ impl Drop for Keeper {
             }
             return;
         }
-        // Whoever wants to know how closing went calls `close`.
+        // A caller that wants to know how closing went calls `close`.
         drop(self.0.close());
         self.0.host.stop_threads();
         self.0.host.events.pass_on();

@@ -19,7 +19,7 @@ use crate::sync::MutexGuard;
 
 use super::Shared;
 use super::append::AppendState;
-use super::flush::Turn;
+use super::turn::Turn;
 
 impl Shared {
     /// The append lock of a log that takes appends. Where the next one must open the file, others

@@ -23,8 +23,8 @@ use crate::types::{Offset, Position, Sabotage};
 
 use super::append::AppendState;
 use super::epochs::Followers;
-use super::flush::Turn;
 use super::producers::remove_snapshots_above;
+use super::turn::Turn;
 use super::{Log, Shared};
 
 /// Held while segments are removed or replaced.

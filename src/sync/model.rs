@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use shuttle::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, fence,
@@ -104,12 +104,14 @@ impl fmt::Debug for Condvar {
     }
 }
 
-/// `parking_lot::WaitTimeoutResult`: in a model no time passes.
-pub(crate) struct Woken;
+/// `parking_lot::WaitTimeoutResult`.
+pub(crate) struct Woken {
+    timed_out: bool,
+}
 
 impl Woken {
     pub(crate) fn timed_out(&self) -> bool {
-        false
+        self.timed_out
     }
 }
 
@@ -133,6 +135,11 @@ impl Condvar {
 
     pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> Woken {
         self.wait(guard);
-        Woken
+        Woken { timed_out: false }
+    }
+
+    /// A wait for a moment is over at once: in a model no time passes.
+    pub(crate) fn wait_for<T>(&self, _: &mut MutexGuard<'_, T>, _: Duration) -> Woken {
+        Woken { timed_out: true }
     }
 }

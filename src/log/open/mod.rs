@@ -35,11 +35,11 @@ use super::append::{AppendState, HotSettings};
 use super::budget::Charge;
 use super::digest::Digesting;
 use super::epochs::Epochs;
-use super::flush::TurnState;
 use super::life::LifeCell;
 use super::quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::remove_segment_files;
+use super::turn::TurnState;
 use super::{Host, LogConfig, Shared};
 
 pub(in crate::log) use leftovers::{Found, OpenStep};
@@ -581,6 +581,7 @@ impl Opening<'_> {
             epochs: RwLock::new(epochs),
             turn: Mutex::new(TurnState::opened(mark, clean, index_written)),
             turn_over: Condvar::new(),
+            company_came: Condvar::new(),
             flush_asked: AtomicU32::new(0),
             flush_due: Mutex::new(None),
             digesting: Digesting::new(me.clone()),

@@ -10,8 +10,8 @@ use crate::format::{DigestBuilder, file_name};
 use crate::types::Sabotage;
 
 use super::super::Shared;
-use super::super::flush::Turn;
 use super::super::truncate::remove_if_there;
+use super::super::turn::Turn;
 
 impl Shared {
     /// After anything but a clean close: brings the files to what a close leaves, so that a close

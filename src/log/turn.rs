@@ -1,0 +1,214 @@
+//! The turn: a thread that syncs, or changes what a sync would cover, is alone.
+//!
+//! Knows nothing about what is done in a turn.
+//!
+//! 1. The turn is taken before the append lock, never while holding it.
+//! 2. After a failed sync, and after the end of a close, nobody gets it.
+//! 3. Threads that wait for a sync come back together when it is over, each with its next record.
+//!    The next one to sync waits for them, for a small part of what a sync takes: one sync for all
+//!    of them, where there were two for half of them each.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::format::{IndexWritten, Mark, MarkKey};
+use crate::sync::{MutexGuard, WakeLater};
+use crate::types::Offset;
+
+use super::Shared;
+
+/// The part of a sync that the next one waits for company (3), and the longest that can be.
+const COMPANY_PART: u32 = 8;
+const COMPANY_MAX: Duration = Duration::from_millis(2);
+
+/// What the turn guards.
+#[derive(Debug)]
+pub(super) struct TurnState {
+    busy: bool,
+    company: Company,
+    /// The newest mark that was written.
+    pub(super) mark: Mark,
+    /// The segment that the mark before it names. That mark stands in the other slot.
+    pub(super) mark_before: Offset,
+    /// The files are as a close leaves them. Appends do not ask: they show by the end of the log.
+    /// Everything else that changes files takes the turn, which ends it.
+    pub(super) rested: bool,
+}
+
+/// The threads that want something synced.
+#[derive(Debug, Default)]
+struct Company {
+    /// How many have come to wait since the turn was last given back.
+    waiting: usize,
+    /// How many there were when the last sync was over, with the one that synced.
+    expected: usize,
+    /// How long the next sync may wait for as many.
+    until: Option<Instant>,
+}
+
+impl TurnState {
+    /// Of a log that was just opened. After a clean close its files are as that left them,
+    /// if its index files were read as the mark says.
+    pub(super) fn opened(mark: Mark, clean: bool, index: IndexWritten) -> Self {
+        Self {
+            busy: false,
+            company: Company::default(),
+            mark,
+            mark_before: 0,
+            rested: clean && mark.closed && index == mark.index,
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        !self.busy
+    }
+}
+
+impl Company {
+    fn is_complete(&self) -> bool {
+        self.waiting.saturating_add(1) >= self.expected
+    }
+}
+
+/// The turn. Given back when dropped, whatever happened.
+pub(super) struct Turn<'a> {
+    log: &'a Shared,
+    /// What [`TurnState::rested`] was when the turn was taken.
+    pub(super) rested: bool,
+    /// How long a sync took that others were waiting for.
+    synced: Option<Duration>,
+    /// Last, so that tasks are woken when the turn is given back: what they run may take it.
+    _later: WakeLater,
+}
+
+impl Turn<'_> {
+    /// What the log is called among the marks.
+    pub(super) fn mark_key(&self) -> MarkKey {
+        self.log.turn.lock().mark.key
+    }
+
+    /// Notes that a sync is over which began then.
+    pub(super) fn synced_since(&mut self, began: Instant) {
+        let now = self.log.host.clock.instant();
+        self.synced = Some(now.saturating_duration_since(began));
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.log.turn.lock();
+        state.busy = false;
+        let company = &mut state.company;
+        if let Some(took) = self.synced {
+            company.expected = company.waiting.saturating_add(1);
+            let part = (took / COMPANY_PART).min(COMPANY_MAX);
+            company.until = self.log.host.clock.instant().checked_add(part);
+        }
+        company.waiting = 0;
+        drop(state);
+        self.log.turn_over.notify_all();
+    }
+}
+
+impl Shared {
+    /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end
+    /// of a close, it returns an error, and the caller must change nothing.
+    pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
+        let mut state = self.turn.lock();
+        while state.busy {
+            self.turn_over.wait(&mut state);
+        }
+        self.take_free_turn(state)
+    }
+
+    /// Takes the turn if nobody has it.
+    pub(super) fn try_turn(&self) -> Result<Option<Turn<'_>>> {
+        let state = self.turn.lock();
+        if state.busy {
+            return Ok(None);
+        }
+        self.take_free_turn(state).map(Some)
+    }
+
+    pub(super) fn take_free_turn<'a>(
+        &'a self,
+        mut state: MutexGuard<'_, TurnState>,
+    ) -> Result<Turn<'a>> {
+        // With the turn free and its lock held: a close ends before it gives the turn back.
+        self.life.can_confirm()?;
+        state.busy = true;
+        let rested = std::mem::take(&mut state.rested);
+        Ok(Turn {
+            log: self,
+            rested,
+            synced: None,
+            _later: WakeLater::begin(),
+        })
+    }
+
+    /// The turn, for an operation that changes what is there.
+    pub(super) fn take_turn_to_change(&self) -> Result<Turn<'_>> {
+        self.life.can_append()?;
+        let turn = self.take_turn()?;
+        self.life.can_append()?;
+        Ok(turn)
+    }
+
+    /// Waits until the turn is over that somebody else has, and says so to a thread that waits for
+    /// company.
+    pub(super) fn wait_for_turn(&self, state: &mut MutexGuard<'_, TurnState>) {
+        state.company.waiting = state.company.waiting.saturating_add(1);
+        if state.company.is_complete() {
+            self.company_came.notify_one();
+        }
+        self.turn_over.wait(state);
+    }
+
+    /// Waits for those who waited for the last sync, for a part of what it took (3).
+    pub(super) fn wait_for_company(&self, _turn: &Turn<'_>) {
+        let mut state = self.turn.lock();
+        let Some(until) = state.company.until else {
+            return;
+        };
+        while !state.company.is_complete() {
+            let now = self.host.clock.instant();
+            // By the time of this machine, whatever a test's clock says.
+            let left = until.saturating_duration_since(now).min(COMPANY_MAX);
+            if left.is_zero() || self.company_came.wait_for(&mut state, left).timed_out() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::clock::Clock;
+    use crate::disk::sim::Sim;
+    use crate::log::{LogConfig, OpenMode, open_alone_on};
+
+    #[test]
+    fn who_waited_for_a_sync_is_waited_for_at_the_next_one_and_forgotten_when_they_do_not_come() {
+        let (disk, clock) = (Sim::new().disk(), Clock::default());
+        let (dir, config) = (Path::new("/log"), LogConfig::default());
+        let log = open_alone_on(&disk, &clock, dir, config, OpenMode::Write, false).unwrap();
+        log.append("one").unwrap();
+        let shared = &log.shared;
+        let began = clock.instant();
+        let mut turn = shared.take_turn().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| shared.flush());
+            while shared.turn.lock().company.waiting == 0 {
+                std::thread::yield_now();
+            }
+            turn.synced_since(began);
+            drop(turn);
+            // It takes the turn, and this thread does not come again.
+            assert_eq!(waiting.join().unwrap().unwrap(), 1);
+        });
+        let company = &shared.turn.lock().company;
+        assert_eq!((company.expected, company.waiting), (1, 0));
+    }
+}
