@@ -59,8 +59,10 @@ impl SettingValue for Assignor {
 pub(super) struct Candidate<'a> {
     /// The topics it subscribed to.
     pub(super) topics: &'a BTreeSet<Arc<str>>,
-    /// The partitions it has, or was promised. Where two claim one, neither keeps it.
+    /// The partitions it has. Where two claim one, neither keeps it.
     pub(super) previous: &'a BTreeSet<PartitionKey>,
+    /// Those that it was to have and nobody has yet: they count as its own.
+    pub(super) promised: &'a [&'a PartitionKey],
 }
 
 /// A partition by the place of its topic in the list: what the rules work on.

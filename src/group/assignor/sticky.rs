@@ -26,7 +26,11 @@ pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
     for (place, member) in members.iter().enumerate() {
         // What it had stands topic by topic: each is looked up once.
         let mut last = None;
-        for had in member.previous {
+        for had in member
+            .previous
+            .iter()
+            .chain(member.promised.iter().copied())
+        {
             let (_, found) = match last {
                 Some((topic, found)) if topic == &had.topic => (topic, found),
                 _ => {

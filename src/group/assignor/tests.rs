@@ -52,7 +52,11 @@ impl Case {
         let candidates: Vec<_> = self
             .members
             .iter()
-            .map(|(topics, previous)| Candidate { topics, previous })
+            .map(|(topics, previous)| Candidate {
+                topics,
+                previous,
+                promised: &[],
+            })
             .collect();
         assign(assignor, &candidates, &self.topics)
     }
@@ -193,7 +197,11 @@ fn looking_for_moves_costs_by_topics_and_members_and_passes_over_those_that_have
     let candidates: Vec<_> = case
         .members
         .iter()
-        .map(|(topics, previous)| Candidate { topics, previous })
+        .map(|(topics, previous)| Candidate {
+            topics,
+            previous,
+            promised: &[],
+        })
         .collect();
     let table = Table::new(&candidates, &case.topics);
     let kept = sticky::kept(&candidates, &case.topics);

@@ -532,19 +532,19 @@ impl Membership {
             .iter()
             .filter(|(_, member)| member.has_share())
             .map(|(id, member)| {
-                let unclaimed = member.target.iter().filter(promised);
-                let previous: BTreeSet<_> = member.owned.iter().chain(unclaimed).cloned().collect();
-                (*id, &member.joined, previous)
+                let unclaimed = member.target.difference(&member.owned).filter(promised);
+                (*id, member, unclaimed.collect::<Vec<_>>())
             })
             .collect();
-        ordered.sort_by_key(|(id, joined, _)| {
+        ordered.sort_by_key(|(id, Member { joined, .. }, _)| {
             (joined.static_id.is_none(), joined.static_id.clone(), *id)
         });
         let candidates: Vec<_> = ordered
             .iter()
-            .map(|(_, joined, previous)| Candidate {
-                topics: &joined.topics,
-                previous,
+            .map(|(_, member, promised)| Candidate {
+                topics: &member.joined.topics,
+                previous: &member.owned,
+                promised,
             })
             .collect();
         let targets = assign(assignor, &candidates, &self.topics);
