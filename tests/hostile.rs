@@ -1,5 +1,5 @@
-//! Files that lie: decompression bombs, and huge numbers wherever a number stands. Whoever opens,
-//! reads or verifies them uses little memory.
+//! Files that lie: decompression bombs, and huge numbers wherever there is a number. A program that
+//! opens, reads or verifies them uses little memory.
 //!
 //! Knows nothing about formats: the files are ones that the crate wrote, with bytes put in place of
 //! others. An allocator counts what the whole program holds, so this is a test program of its own,

@@ -1,8 +1,9 @@
-//! One writer: whoever opens a directory second is refused, whoever it is and however they race.
+//! One writer: the second to open a directory is refused, whichever process it is and however they
+//! race.
 //!
 //! Knows nothing about how a lock is made. Eight contenders, threads and processes, race again and
 //! again; exactly one wins each time. The lock file may be unlinked or replaced meanwhile, and a
-//! JVM holds its kind of lock where there is one (the test says so where there is none).
+//! JVM holds its kind of lock where Java is installed (the test says so where it is not).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

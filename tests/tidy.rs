@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[path = "tidy/floors.rs"]
@@ -39,6 +40,7 @@ const FILE_RULES: &[Rule] = &[
     rules::long_files,
     rules::idle_matches,
     rules::left_for_later,
+    rules::worst_phrases,
 ];
 
 #[test]
@@ -48,9 +50,57 @@ fn the_source_keeps_the_house_rules() {
 
 #[test]
 fn everything_around_the_source_is_tidy_too() {
-    for around in ["tests", "examples", "benches", "fuzz"] {
+    for around in ["tests", "examples", "benches", "fuzz", "cli"] {
         check(around, FILE_RULES);
     }
+}
+
+#[test]
+fn the_pages_are_in_plain_english() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![top.join("README.md"), top.join("CHANGELOG.md")];
+    for entry in std::fs::read_dir(top.join("docs")).unwrap() {
+        pages.push(entry.unwrap().path());
+    }
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    assert!(pages.len() > 5, "the pages moved");
+    let mut complaints = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for finding in rules::worst_phrases("", &text) {
+            let (page, line) = (page.display(), finding.line);
+            complaints.push(format!("{page}:{line}: {}", finding.says));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// What a dashboard and the page about it name is what the crate hands out.
+#[test]
+fn the_dashboard_and_its_page_name_figures_that_there_are() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named_in = |file: &str| {
+        let text = std::fs::read_to_string(top.join(file)).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        let figures = words.filter(|word| word.starts_with("ottla_"));
+        figures.map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    let figures = named_in("src/broker/facade.rs");
+    let (page, board) = (
+        named_in("docs/observability.md"),
+        named_in("docs/grafana.json"),
+    );
+    assert!(board.len() > 10, "the dashboard shows nothing");
+    let unknown: Vec<_> = page
+        .union(&board)
+        .filter(|name| !figures.contains(*name))
+        .collect();
+    assert!(unknown.is_empty(), "no such figure: {unknown:?}");
+    let untold: Vec<_> = figures.difference(&page).collect();
+    assert!(
+        untold.is_empty(),
+        "the page does not say what these are: {untold:?}"
+    );
 }
 
 fn check(folder: &str, rules: &[Rule]) {

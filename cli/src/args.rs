@@ -14,7 +14,7 @@ Kafka's scripts are other names of the verbs: `ottla kafka-topics.sh --list` is 
 --list`. Verbs that only read work beside a program that has the directory open.
 
 Exit codes:
-    0  done (also when whoever read the output went away)
+    0  done (also when the reader of the output went away)
     1  it could not be done: no such topic, no permission, ...
     2  the command line makes no sense
     3  another process has the directory open for writing

@@ -52,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// Whoever read the output has gone: `ottla consume ... | head`.
+    /// The reader of the output has gone: `ottla consume ... | head`.
     pub(crate) fn closed_pipe() -> Self {
         Self::with_code(0, "")
     }

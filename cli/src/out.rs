@@ -86,7 +86,7 @@ impl Out {
         Ok(())
     }
 
-    /// The buffer, for whoever prints many records; [`Self::written`] afterwards.
+    /// The buffer, for a verb that prints many records; [`Self::written`] afterwards.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }

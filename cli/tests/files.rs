@@ -27,9 +27,9 @@ fn a_log_is_dumped_in_kafkas_words() {
     let lines: Vec<_> = shown.lines().collect();
     assert_eq!(lines[0], format!("Dumping {log}"));
     assert_eq!(lines[1], "Log starting offset: 0");
-    let head = "baseOffset: 0 lastOffset: 1 count: 2 baseSequence: -1 lastSequence: -1 producerId: -1 \
-                producerEpoch: -1 partitionLeaderEpoch: 0 isTransactional: false isControl: false \
-                deleteHorizonMs: OptionalLong.empty position: 0 CreateTime: 2000 size: ";
+    let head = "baseOffset: 0 lastOffset: 1 count: 2 baseSequence: -1 lastSequence: -1 \
+                producerId: -1 producerEpoch: -1 partitionLeaderEpoch: 0 isTransactional: false \
+                isControl: false deleteHorizonMs: OptionalLong.empty position: 0 CreateTime: 2000 size: ";
     assert!(lines[2].starts_with(head), "{}", lines[2]);
     assert!(lines[2].ends_with("isvalid: true"), "{}", lines[2]);
     assert_eq!(

@@ -1,8 +1,8 @@
 //! The tutorial of `docs/cli.md`, typed into a terminal line by line.
 //!
 //! Knows nothing about the verbs: what a person reads on the page is what a person sees. A line
-//! that begins with `$ ` is typed at the shell's prompt, one that begins with `>` at the producer's;
-//! `^D` and `^C` are the keys.
+//! that begins with `$ ` is typed at the shell's prompt, one that begins with `>` at the
+//! producer's; `^D` and `^C` are the keys.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

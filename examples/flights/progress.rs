@@ -37,7 +37,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the line to whoever prints next.
+    /// Leaves the line to the next print.
     pub(crate) fn finish(&self) {
         if self.shown {
             eprint!("\r{:width$}\r", "", width = 70);

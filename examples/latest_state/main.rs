@@ -1,5 +1,5 @@
 //! The last known flight of every aircraft: a compacted topic as a key-value table that is built
-//! anew at every start.
+//! again at every start.
 //!
 //! ```text
 //! cargo run --release --example latest_state                     the slice in examples/data

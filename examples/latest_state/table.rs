@@ -1,5 +1,5 @@
 //! A table of keys and values in memory, whose every change is a record of a compacted log: to
-//! build it anew is to read the log.
+//! rebuild it is to read the log.
 //!
 //! Knows nothing about flights.
 

@@ -61,7 +61,7 @@ impl Drop for Core {
             self.abandon();
             return;
         }
-        // Whoever wants to know how closing went calls `close`. In a forked process it does
+        // A caller that wants to know how closing went calls `close`. In a forked process it does
         // nothing.
         drop(self.close());
     }

@@ -125,7 +125,7 @@ impl Broker {
     ///
     /// After a clean close this takes time by the number of topics, and each log is opened when it
     /// is first used. After a crash all logs are opened now, and [`Broker::open_report`] tells what
-    /// was found. A damaged log keeps nobody from the others: it is reported, and its own calls
+    /// was found. A damaged log does not affect the others: it is reported, and its own calls
     /// answer the error.
     ///
     /// # Errors
@@ -434,7 +434,7 @@ impl Broker {
     /// # Errors
     ///
     /// [`Error::ReadOnly`], [`Error::Closed`]. What goes wrong with a log stands in the report, and
-    /// keeps nobody from the others.
+    /// does not affect the others.
     pub fn upkeep(&self) -> Result<UpkeepReport> {
         let report = self.core.root.upkeep();
         self.core.root.show();

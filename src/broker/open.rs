@@ -5,7 +5,7 @@
 //! 1. Everything that can refuse comes before anything is changed.
 //! 2. After a clean close nothing is looked at but names; logs are opened when they are used.
 //!    Otherwise all logs are opened here, so that the report says what was recovered.
-//! 3. A log, or a directory, that is not as it should be keeps nobody from the others.
+//! 3. A log, or a directory, that is not as it should be does not affect the others.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -5,8 +5,8 @@
 //!
 //! 1. Made and extended: see `root.rs`.
 //! 2. Deleted: the catalog first, and the topic is gone; then its files, its marks and the groups'
-//!    commits; then the catalog hears that nothing is left. Whoever opens the root, or makes a
-//!    topic of the same name, finishes a deletion that was begun. Where a partition of
+//!    commits; then the catalog hears that nothing is left. The next opening of the root, or the
+//!    next topic of the same name, finishes a deletion that was begun. Where a partition of
 //!    `__consumer_offsets` cannot be read, the catalog keeps what is owed there, and the name is
 //!    free: the first opening that can read it forgets these commits before a group can use them.
 //! 3. User code runs with no lock held.

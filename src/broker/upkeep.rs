@@ -3,7 +3,7 @@
 //!
 //! Knows nothing about threads: `upkeeper.rs` or the user calls it.
 //!
-//! 1. A problem with one log keeps nobody from the others; it is reported and tried again by the
+//! 1. A problem with one log does not affect the others; it is reported and tried again by the
 //!    next round.
 //! 2. A log that has something to forget or to compact is opened for it; others are left alone.
 

@@ -33,7 +33,7 @@ impl Disk {
         }
     }
 
-    /// Gives a file a second name. Whoever [opens](Self::open) either for writing gets a copy in
+    /// Gives a file a second name. [Opening](Self::open) either for writing makes a copy in
     /// its place first.
     ///
     /// # Errors

@@ -243,7 +243,7 @@ impl Disk {
         either!(self, disk => disk.rename(from, to))
     }
 
-    /// Removes a file's name. Whoever has it open goes on reading it.
+    /// Removes a file's name. A process that has it open goes on reading it.
     pub(crate) fn remove_file(&self, path: &Path) -> io::Result<()> {
         either!(self, disk => disk.remove_file(path))
     }

@@ -143,7 +143,7 @@ impl From<Corruption> for DecodeError {
     }
 }
 
-/// Why records could not be encoded. Whoever gets it has written nothing that counts.
+/// Why records could not be encoded. Nothing that counts was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EncodeError {
     /// What is wrong with the record.

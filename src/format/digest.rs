@@ -479,7 +479,7 @@ impl DigestBuilder {
         }
         let summary = DigestSummary {
             next_offset: self.summary.next_offset.max(next_offset),
-            // Whoever goes on behind a gap is not dense.
+            // A segment that goes on behind a gap is not dense.
             dense: self.summary.dense && next_offset <= self.summary.next_offset,
             index_crcs,
             intervals: u32::try_from(self.intervals.len()).unwrap_or(u32::MAX),

@@ -118,7 +118,7 @@ fn contents(sim: &Sim) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// Whoever only looks changes nothing.
+/// A read-only opening changes nothing.
 fn look(sim: &Sim) {
     let before = contents(sim);
     if let Ok(log) = open(sim, OpenMode::Read) {

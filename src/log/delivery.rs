@@ -27,7 +27,7 @@ use crate::types::{Appended, Offset, PartitionId};
 /// A record on its way: got from [`Producer::send`](crate::Producer::send) and, with the feature
 /// `async`, from `Topic::append_async`, `Log::append_async` and `Log::flushed`.
 ///
-/// Whoever has a thread to spare [waits](Self::wait); with the feature `async` it is a future as
+/// A caller with a thread to spare [waits](Self::wait); with the feature `async` it is a future as
 /// well, which any runtime may poll. Both may be done, more than once: the answer stays the same.
 /// Dropping it changes nothing about the record, and leaves no waker behind. As with any future,
 /// the task that polled it last is the one that is woken.
@@ -414,7 +414,7 @@ impl Drop for Promise {
     fn drop(&mut self) {
         // Without an outcome the append panicked.
         self.batch.outcome.get_or_init(|| Err(Error::Closed));
-        // Whoever has found no outcome waits by now, and is woken.
+        // A thread that has found no outcome waits by now, and is woken.
         let woken = self.batch.waiting.lock().take();
         self.batch.settled.notify_all();
         woken.wake();

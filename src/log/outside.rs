@@ -1,7 +1,7 @@
 //! Looking at a log that another handle, maybe of another process, is writing: what of a look
 //! counts, and when to look again.
 //!
-//! Knows nothing about batches. Whoever opens a log read-only takes no lock, so its files are
+//! Knows nothing about batches. A read-only opening takes no lock, so its files are
 //! removed, replaced and cut under it at any moment. An error about them counts only when nothing
 //! shows that the writer had its hands in them meanwhile.
 //!

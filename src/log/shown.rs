@@ -143,7 +143,7 @@ impl Shared {
         self.watchers.raise_after_lock();
     }
 
-    /// Whoever waits calls this before looking at the end of the log: an append that it does not
+    /// A waiter calls this before looking at the end of the log: an append that it does not
     /// see there sees that somebody waits.
     pub(super) fn let_appends_see(&self) {
         drop(self.append.lock());

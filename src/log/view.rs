@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about what is looked up.
 //!
-//! Segments are removed and replaced, and the last one is cut, while others read. Whoever reads
+//! Segments are removed and replaced, and the last one is cut, while others read. A reader
 //! holds no lock; what it read counts if nothing it went by was changed meanwhile, and an error
 //! counts only then.
 //!
@@ -50,7 +50,7 @@ impl Shared {
             if count.is_multiple_of(2) {
                 return count;
             }
-            // Whoever cuts holds it.
+            // The thread that cuts holds it.
             drop(self.append.lock());
         }
     }

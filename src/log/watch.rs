@@ -26,8 +26,8 @@ impl LogWatch {
         watch
     }
 
-    /// A change ends a watch. Whoever goes on waiting renews it before looking at the log: a change
-    /// that the look does not see raises the signal.
+    /// A change ends a watch. A caller that goes on waiting renews it before looking at the log: a
+    /// change that the look does not see raises the signal.
     pub(crate) fn renew(&self) {
         // In a forked process nobody waits.
         if let Ok(shared) = self.log.here() {

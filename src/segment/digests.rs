@@ -241,8 +241,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Removes the digest for good: another segment is about to take its name. Whoever makes
-    /// digests must be kept out meanwhile.
+    /// Removes the digest for good: another segment is about to take its name. The thread that
+    /// makes digests must be kept out meanwhile.
     pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
         self.retired.store(true, Ordering::Release);
         self.remove_digest(disk)

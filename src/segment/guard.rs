@@ -26,7 +26,7 @@ pub(crate) enum Guard {
 }
 
 impl Guard {
-    /// Held against a digest.
+    /// Compared with a digest.
     pub(crate) fn sealed(digest: Digest) -> Self {
         Self::Sealed(Arc::new(SealedDigest(digest)))
     }

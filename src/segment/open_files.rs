@@ -1,7 +1,7 @@
 //! Which files of the logs of one root stay open: a bounded number, those that were unused for
 //! longest closed first. One set for segments that are appended to and for those that are read.
 //!
-//! Knows nothing about what is read or written. Whoever works on a file holds it for the length of
+//! Knows nothing about what is read or written. A caller holds a file for the length of
 //! one call; between calls nobody holds one, so a file that is closed here is closed.
 //!
 //! 1. A root has at most `max` files open, and all roots of a process together at most half of the

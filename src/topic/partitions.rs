@@ -4,8 +4,8 @@
 //! append find its log without a lock:
 //!
 //! 1. A slot never moves and a log in it is never replaced.
-//! 2. Whoever opens or closes a log holds the slot's lock, and looks at the topic's life after
-//!    taking it: so no log is opened behind the back of a close of all of them.
+//! 2. A thread that opens or closes a log holds the slot's lock, and looks at the topic's life
+//!    after taking it: so no log is opened while a close of all of them is under way.
 
 use crate::error::{Error, Result};
 use crate::format::Corruption;

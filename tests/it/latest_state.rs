@@ -1,4 +1,4 @@
-//! The table of the example of that name, held against the CSV itself.
+//! The table of the example of that name, compared with the CSV itself.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Upkeep: what a broker does by the way, by its thread or by hand.
+//! Upkeep: background work, by the broker's thread or by hand.
 
 use std::time::{Duration, Instant};
 

@@ -239,7 +239,7 @@ fn a_repair_tells_of_the_torn_tails_that_it_set_aside() {
     assert_told(root.path(), &root.path().join("ottla.catalog"));
 }
 
-/// Has a file end in bytes that are none of it, and repairs the directory.
+/// Has a file end in bytes that do not belong to it, and repairs the directory.
 fn assert_told(dir: &Path, file: &Path) {
     let torn = b"not what follows".repeat(8);
     let before = fs::metadata(file).unwrap().len();

@@ -55,7 +55,7 @@ import org.apache.kafka.common.utils.Exit;
  *
  * <p>A request is a line of fields separated by tabs. The answer is any number of lines that begin
  * with "> ", then "ok" or "error" and what went wrong. Bytes are written as hexadecimal digits, a
- * null as "-". The end of the input ends the process, so it never outlives whoever started it.
+ * null as "-". The end of the input ends the process, so it never outlives the process that started it.
  */
 public final class Driver {
   private static final long PATIENCE_MS = 60_000;

@@ -1,7 +1,7 @@
 //! (b), (d), (f), (g): the life of one root. All flights go in through Ottla; three times a broker
 //! starts in place, sees every record and goes on where the groups were; in between Ottla does the
 //! same. Then Ottla is killed, and the broker keeps away until the root is healed; and Kafka's
-//! metadata is lost, and made anew.
+//! metadata is lost, and made again.
 //!
 //! Knows nothing about how a root comes to rest.
 
@@ -425,7 +425,7 @@ impl Life<'_> {
         ));
     }
 
-    /// (f) Metadata made anew hands out no producer id a second time, and keeps leader epochs.
+    /// (f) Metadata made again hands out no producer id a second time, and keeps leader epochs.
     fn lose_the_metadata(&mut self) {
         fs::remove_dir_all(self.root.join("__cluster_metadata-0")).unwrap();
         let broker = self.open();

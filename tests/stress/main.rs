@@ -68,7 +68,7 @@ fn everything_at_once_and_nothing_goes_wrong() {
         });
     });
     if stage.has_failed() {
-        // For whoever wants to know why.
+        // To show why.
         println!(
             "stress: what is there stays in {}",
             scratch.keep().display()

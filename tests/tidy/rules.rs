@@ -42,6 +42,21 @@ const WORDS: &[&str] = &[
 ];
 const STUBS: &[&str] = &[concat!("to", "do!("), concat!("unimple", "mented!(")];
 
+/// Phrases that read like a translation, put together as above.
+const PHRASES: &[&str] = &[
+    concat!("by the", " way"),
+    concat!("held", " against"),
+    concat!("is", " none"),
+    concat!("are", " none"),
+    concat!("speak", " of"),
+    concat!("speaks", " of"),
+    concat!("who", "ever"),
+    concat!("an", "ew"),
+    concat!("gone", " over"),
+    concat!("looked at", " by"),
+    concat!("keeps", " nobody"),
+];
+
 /// What of `std::sync` is neither a lock nor an atomic.
 const NOT_A_LOCK: &[&str] = &["Arc", "Weak"];
 
@@ -183,6 +198,25 @@ pub(crate) fn left_for_later(_path: &str, text: &str) -> Vec<Finding> {
         .filter(|(_, line)| line.split(word).any(|word| WORDS.contains(&word)) || stub(line))
         .map(|(index, _)| at(index + 1, "left for later"))
         .collect()
+}
+
+/// Plain English: none of the worst phrases.
+pub(crate) fn worst_phrases(_path: &str, text: &str) -> Vec<Finding> {
+    let has = |line: &str, phrase: &str| {
+        let line = line.to_lowercase();
+        let inside = |at: usize| {
+            let (before, after) = (&line[..at], &line[at + phrase.len()..]);
+            let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+            before.ends_with(goes_on) || after.starts_with(goes_on)
+        };
+        line.match_indices(phrase).any(|(at, _)| !inside(at))
+    };
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let phrases = PHRASES.iter().filter(|phrase| has(line, phrase));
+        found.extend(phrases.map(|phrase| at(index + 1, &format!("say it plainly: {phrase}"))));
+    }
+    found
 }
 
 fn at(line: usize, says: &str) -> Finding {
@@ -410,6 +444,21 @@ mod tests {
         check(
             left_for_later,
             ("a.rs", "// The next thing to do is done."),
+            0,
+        );
+    }
+
+    #[test]
+    fn the_worst_phrases_are_found() {
+        check(worst_phrases, ("a.rs", concat!("/// Who", "ever reads")), 1);
+        check(
+            worst_phrases,
+            ("a.rs", concat!("// held", " against it, by the", " way")),
+            2,
+        );
+        check(
+            worst_phrases,
+            ("a.rs", "if it.is_none() || it.is none_of(these)"),
             0,
         );
     }

@@ -1,4 +1,4 @@
-//! `to-kafka` and `from-kafka`: how a directory becomes a broker's, and what a broker's will be here.
+//! `to-kafka` and `from-kafka`: how a directory becomes a broker's, and what a broker's becomes.
 //!
 //! Knows nothing about how either is done: the files are Kafka's already. Both change nothing.
 

@@ -54,7 +54,7 @@ pub(crate) fn no_topic(broker: &Broker, name: &str) -> Failure {
     let names = broker.topic_names();
     let shown = names.iter().take(5).map(String::as_str).collect::<Vec<_>>();
     let hint = match names.len() {
-        0 => "there is none yet".to_owned(),
+        0 => "there are no topics yet".to_owned(),
         1..=5 => format!("there is {}", shown.join(", ")),
         _ => format!(
             "there is {}, and {} more",

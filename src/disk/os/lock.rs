@@ -84,7 +84,7 @@ impl OsLock {
             if !calls::lock_description(&file.file)? {
                 return Ok(None);
             }
-            // Whoever opened the file before somebody replaced it has locked nothing of worth.
+            // A process that opened the file before it was replaced has locked nothing of worth.
             if is_at(&file.file, path)? {
                 name_holder(&file.file);
                 return Ok(Some(Self { file, directory }));

@@ -151,7 +151,7 @@ fn remove_leftovers(disk: &OsDisk, parent: &Path) -> io::Result<()> {
             continue;
         }
         let path = entry.path();
-        // Whoever gets the lock removes it; in use, or removed by somebody else, it is left alone.
+        // The process that gets the lock removes it; in use, or removed already, it is left alone.
         if let Ok(Some(lock)) = OsLock::take(&path.join(file_name::LOCK), &disk.open) {
             fs::remove_dir_all(&path).ok();
             drop(lock);

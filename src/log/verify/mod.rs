@@ -83,7 +83,7 @@ pub(crate) fn verify_partitions(
     Ok(())
 }
 
-/// Adds what is found in a log. One that cannot be looked at keeps nobody from the others.
+/// Adds what is found in a log. One that cannot be read does not affect the others.
 fn check_one(
     host: &Host,
     (home, beside): (&Path, Beside),

@@ -210,7 +210,7 @@ impl Watch {
         log.abandon();
     }
 
-    /// Whoever opens it only to look sees one of the states too, and writes nothing.
+    /// A read-only opening sees one of the states too, and writes nothing.
     fn look_only(&self, found: &Sim, allowed: &[State], told: &str) {
         self.counts.lock().looked_at += 1;
         let before: Vec<_> = found.files();

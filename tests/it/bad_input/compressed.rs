@@ -76,7 +76,7 @@ fn repacked(batch: &[u8], codec: u8, payload: &[u8]) -> Vec<u8> {
 /// be readable, and a compaction must lose nothing.
 fn read_first(dir: &Path, path: &Path, batch: &[u8]) -> Result<Vec<String>, Error> {
     fs::write(path, batch).unwrap();
-    // What stands beside it speaks of the batch that was there.
+    // What stands beside it is about the batch that was there.
     for kind in ["index", "digest"] {
         for beside in files_with(dir, kind) {
             if beside.file_stem() == path.file_stem() {

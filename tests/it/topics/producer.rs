@@ -219,7 +219,7 @@ fn a_second_close_returns_only_when_the_directory_is_free() {
         for partition in 0..8 {
             topic.append_to(partition, "x").unwrap();
         }
-        // Whoever comes back first, from whichever call, opens; the other waits for that.
+        // The first to come back, from whichever call, opens; the other waits for that.
         let opening = std::sync::Mutex::new(());
         std::thread::scope(|scope| {
             for _ in 0..2 {

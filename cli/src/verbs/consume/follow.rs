@@ -77,7 +77,7 @@ pub(super) fn run(
     }
 }
 
-/// Prints the next batch of a partition; false when there is none.
+/// Prints the next batch of a partition; false at the end.
 fn read_on(part: &mut Part, reading: &mut Reading, format: &Format, out: &mut Out) -> Result<bool> {
     let from = part.reader.position();
     let Some(batch) = part.reader.next_batch()? else {

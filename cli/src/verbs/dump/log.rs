@@ -1,7 +1,7 @@
 //! A `.log` in the words of Kafka's `DumpLogSegments`, field by field.
 //!
-//! Knows nothing about other files. Beyond Kafka's tool it goes on where a batch cannot be unpacked,
-//! and says so.
+//! Knows nothing about other files. Beyond Kafka's tool it goes on where a batch cannot be
+//! unpacked, and says so.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _};
@@ -60,7 +60,7 @@ impl Batches {
         })
     }
 
-    /// Reads the bytes of the next batch; false where there is none.
+    /// Reads the bytes of the next batch; false at the end.
     fn advance(&mut self, path: &Path) -> Result<bool> {
         self.buffer.clear();
         if self.left < u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX) {

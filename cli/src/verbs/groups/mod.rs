@@ -159,7 +159,10 @@ impl Groups {
             groups.retain(|group| wanted(group.state));
         }
         if out.is_json() {
-            let group = |group: &ottla::GroupInfo| json!({ "group": group.id, "state": state_name(group.state) });
+            let group = |group: &ottla::GroupInfo| {
+                let state = state_name(group.state);
+                json!({ "group": group.id, "state": state })
+            };
             return out.json(&json!(groups.iter().map(group).collect::<Vec<_>>()));
         }
         if self.state.is_none() {

@@ -33,7 +33,7 @@ pub(crate) struct Produce {
     /// The topic
     #[arg(long, value_name = "NAME")]
     topic: String,
-    /// Files to read in turn; standard input when there is none
+    /// Files to read in turn; standard input if none is named
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The partition of every record; otherwise the key's, or one after the other

@@ -268,7 +268,10 @@ impl Sink {
 
     /// What was appended, for `--json`.
     pub(super) fn summary(&self, topic: &str) -> Value {
-        let partition = |(partition, (start, end)): (&PartitionId, &(u64, u64))| json!({ "partition": partition, "firstOffset": start, "nextOffset": end });
+        let partition = |(partition, (first, next)): (&PartitionId, &(u64, u64))| {
+            let partition = json!(partition);
+            json!({ "partition": partition, "firstOffset": first, "nextOffset": next })
+        };
         json!({
             "topic": topic,
             "records": self.records,
