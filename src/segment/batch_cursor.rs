@@ -314,8 +314,8 @@ impl BatchCursor {
         }
         let ahead = to_usize(self.read_to.since(self.position));
         let wanted = self.next_read.min(ahead).max(needed).min(left);
-        // A batch may begin at the end of one chunk and end in the next: what is held of it is kept,
-        // so that no byte is read twice.
+        // A batch may begin at the end of one chunk and end in the next: what is held of it is
+        // kept, so that no byte is read twice.
         let passed = to_usize(self.position.since(self.chunk_at)).min(self.chunk.len());
         let held = self.chunk.len().saturating_sub(passed);
         let keep = passed..passed.saturating_add(held);
