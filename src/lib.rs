@@ -29,6 +29,7 @@ mod clock;
 mod disk;
 #[cfg(any(doc, doctest))]
 pub mod docs;
+mod doctor;
 mod error;
 mod format;
 mod group;
@@ -45,6 +46,9 @@ pub use broker::{
     SettingChange, TopicUsage, UpkeepProblem, UpkeepReport, repair, verify,
 };
 pub use clock::TestClock;
+pub use doctor::{
+    LogCondition, Problem, ProblemKind, RepairReport, SetAside, Severity, VerifyReport,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Corruption, LogRecord, RecordBatch, RecordView, Records};
 pub use group::{
@@ -55,9 +59,8 @@ pub use group::{
 #[cfg(feature = "async")]
 pub use log::RecordStream;
 pub use log::{
-    BackupOptions, BackupReport, CompactionReport, Delivery, Log, LogCondition, LogConfig,
-    LogMetrics, OpenEvent, OpenReport, Problem, ProblemKind, Reader, RepairReport, RetentionReport,
-    SegmentInfo, SetAside, Severity, VerifyReport,
+    BackupOptions, BackupReport, CompactionReport, Delivery, Log, LogConfig, LogMetrics, OpenEvent,
+    OpenReport, Reader, RetentionReport, SegmentInfo,
 };
 #[cfg(feature = "async")]
 pub use topic::TopicStream;

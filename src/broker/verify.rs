@@ -1,7 +1,7 @@
 //! Looking at a broker's directory as a whole: whether the topics of the catalog have their
 //! directories, and the directories their topics.
 //!
-//! Knows nothing about what is in a log; `log/verify` looks at each. Takes no lock, makes no file,
+//! Knows nothing about what is in a log; `doctor/verify` looks at each. Takes no lock, makes no file,
 //! writes nothing.
 
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::{Disk, EntryKind};
+use crate::doctor::{
+    Beside, Problem, ProblemKind, Severity, VerifyReport, Watch, look_for_damage, problem,
+    verify_alone, verify_partitions, verify_root_files,
+};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, Mark, MarkKey, file_name, properties};
-use crate::log::{
-    Beside, Host, Marks, OpenMode, Problem, ProblemKind, RootFacts, RootSigns, Severity,
-    VerifyReport, Watch, look_for_damage, problem, refuse_unfinished, seems_root, verify_alone,
-    verify_partitions, verify_root_files,
-};
+use crate::log::{Host, Marks, OpenMode, RootFacts, RootSigns, refuse_unfinished, seems_root};
 use crate::types::TopicId;
 
 use super::BrokerConfig;

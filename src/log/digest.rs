@@ -19,9 +19,9 @@ use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
 
-use super::Shared;
 use super::host::Chore;
 use super::turn::Turn;
+use super::{Log, Shared};
 
 /// How much of a segment is hashed at a time, in bytes: about 2 ms of work, so that syncs that
 /// are due meanwhile do not wait for long.
@@ -258,8 +258,7 @@ impl Shared {
         next.map_or(segment.next_offset(), |next| next.base_offset())
     }
 
-    /// Makes every index and digest that is missing, for a log that was just repaired.
-    pub(super) fn rebuild_hints(&self) -> Result<()> {
+    fn rebuild_hints(&self) -> Result<()> {
         let segments: Vec<_> = self.segments.read().iter().cloned().collect();
         for segment in segments {
             segment.with_index(&self.host.disk, &self.host.files, |_| ())?;
@@ -370,6 +369,17 @@ impl Work {
             }
         }
         Progress::More(self)
+    }
+}
+
+impl Log {
+    /// Makes every index and digest that is missing, for a log that was just repaired.
+    ///
+    /// # Errors
+    ///
+    /// What reading a segment answers.
+    pub(crate) fn rebuild_hints(&self) -> Result<()> {
+        self.shared.rebuild_hints()
     }
 }
 

@@ -41,18 +41,15 @@ mod place;
 mod producers;
 mod quarantine;
 mod read;
-mod repair;
 mod retention;
 mod root;
 mod segments;
 mod shown;
-mod survey;
 mod syncers;
 mod time;
 pub(crate) mod trace;
 mod truncate;
 mod turn;
-mod verify;
 mod view;
 mod watch;
 
@@ -65,7 +62,7 @@ pub(crate) use backup::{Backup, CopiedLog, Source, refuse_unfinished, run_id};
 pub use backup::{BackupOptions, BackupReport};
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use budget::Evict;
-pub(crate) use checkpoints::{Checkpoints, LogFiles, read_offsets};
+pub(crate) use checkpoints::{Checkpoints, LogFiles, mark_alone, read_offsets};
 pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::log_settings;
@@ -75,26 +72,24 @@ pub(crate) use epochs::Followers;
 pub(crate) use host::{Chore, Host, Worker};
 pub(crate) use marks::Marks;
 pub use metrics::LogMetrics;
-pub(crate) use open::{LogSource, OpenMode};
+pub(crate) use open::{
+    Found, Landed, LogSource, OpenMode, Opening, SegmentFacts, Violation, applicable, at_mark,
+    has_own, is_flushed, lost_between, refuse_old_format, rewrite_range, violations,
+};
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
-pub(crate) use outside::{RootSigns, look_until_it_counts};
+pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
 #[cfg(any(test, feature = "__sim"))]
 pub(crate) use place::open_alone_on;
-pub(crate) use place::{make_dir, seems_root, take_lock};
+pub(crate) use place::{home_of, is_root, key_of, make_dir, seems_root, take_lock};
 pub(crate) use producers::Producers;
+pub(crate) use quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
 pub use read::Reader;
 #[cfg(feature = "async")]
 pub use read::RecordStream;
-pub use repair::{RepairReport, SetAside};
-pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub use retention::RetentionReport;
 pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other, write_rest};
 pub(crate) use syncers::SyncJob;
-pub(crate) use verify::{
-    Beside, Watch, fits_mark, look_for_damage, partitions, problem, verify_alone,
-    verify_partitions, verify_root_files,
-};
-pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
+pub(crate) use truncate::remove_if_there;
 pub(crate) use watch::LogWatch;
 
 use crate::disk::Lock;

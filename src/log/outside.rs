@@ -47,7 +47,7 @@ pub(crate) trait Signs: PartialEq {
 
 /// The signs of one log (1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct LogSigns {
+pub(crate) struct LogSigns {
     /// A directory of the same name may be another topic's.
     dir: Option<FileId>,
     /// The `.log` files under whatever name, and the note of a truncation; of one that went
@@ -71,7 +71,7 @@ impl Signs for LogSigns {
 }
 
 impl LogSigns {
-    pub(super) fn of(host: &Host, home: &Path, dir: &Path, key: MarkKey) -> Result<Self> {
+    pub(crate) fn of(host: &Host, home: &Path, dir: &Path, key: MarkKey) -> Result<Self> {
         let disk = &host.disk;
         let mut signs = Self {
             dir: disk.file_id(dir).ok(),

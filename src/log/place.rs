@@ -244,7 +244,7 @@ pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
 }
 
 /// The directory with the lock and the marks of a log, and the key of its marks.
-pub(super) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
+pub(crate) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     let alone = MarkKey {
         topic: TopicId::default(),
         partition: 0,
@@ -263,7 +263,7 @@ pub(super) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
 }
 
 /// The key of the marks of a partition.
-pub(super) fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
+pub(crate) fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = disk.read_small(&path, TEXT_BYTES_MAX).at(&path, "read")?;
     let topic = text.as_deref().and_then(topic_id_of).unwrap_or_default();

@@ -23,7 +23,7 @@ const COPY_BYTES: usize = 256 << 10;
 ///
 /// When the source ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`. The
 /// quarantine file is removed again: a short copy must not pass for the whole.
-pub(super) fn copy_aside(
+pub(crate) fn copy_aside(
     disk: &Disk,
     dir: &Path,
     segment: &Segment,
@@ -53,7 +53,7 @@ pub(super) fn copy_aside(
 /// # Errors
 ///
 /// When the file ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`.
-pub(super) fn for_each_chunk(
+pub(crate) fn for_each_chunk(
     file: &File,
     path: &Path,
     range: Range<Position>,
@@ -76,7 +76,7 @@ pub(super) fn for_each_chunk(
 }
 
 /// Renames the whole `.log` of a segment into quarantine and removes its indexes.
-pub(super) fn move_aside(disk: &Disk, dir: &Path, segment: &Arc<Segment>) -> Result<PathBuf> {
+pub(crate) fn move_aside(disk: &Disk, dir: &Path, segment: &Arc<Segment>) -> Result<PathBuf> {
     let path = rename_aside(disk, dir, &segment.log_path(), segment.base_offset())?;
     remove_indexes(disk, segment)?;
     disk.sync_dir(dir).at(dir, "sync")?;
@@ -135,7 +135,7 @@ fn name(dir: &Path, base: Offset, position: Position, number: u32) -> PathBuf {
 }
 
 /// Whether a range of a file holds only zeros: space that was reserved and never written.
-pub(super) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Result<bool> {
+pub(crate) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Result<bool> {
     // What was reserved and never written, behind all data, is found without being read.
     let end = Position(file.data_end(range.start.0).at(path, "access")?).min(range.end);
     let mut buffer = vec![0; COPY_BYTES.min(to_usize(end.since(range.start)))];

@@ -381,7 +381,7 @@ pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()>
 }
 
 /// Removes a file that may be gone already; tells whether it was there.
-pub(super) fn remove_if_there(disk: &Disk, path: &Path) -> Result<bool> {
+pub(crate) fn remove_if_there(disk: &Disk, path: &Path) -> Result<bool> {
     match disk.remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

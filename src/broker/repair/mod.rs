@@ -1,7 +1,7 @@
 //! Repairing a broker's directory: first the files of the root, then every log, then once opened
 //! and closed, which rewrites what can be derived.
 //!
-//! Knows nothing about what is in a log; `log/repair` repairs each.
+//! Knows nothing about what is in a log; `doctor/repair` repairs each.
 //!
 //! 1. What cannot be read is set aside before something else takes its place.
 //! 2. A topic that the catalog has lost is taken back from its directories: its name, its id and
@@ -19,12 +19,14 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::disk::{Disk, EntryKind, Lock, is_no_such_file};
+use crate::doctor::{
+    Beside, RepairReport, partitions, rename_whole, repair_alone, repair_log, set_odd_aside,
+};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
 use crate::log::{
-    Beside, Host, Marks, RepairReport, RootFacts, keep_brokers_away, metadata_files, partitions,
-    refuse_unfinished, rename_whole, repair_alone, repair_log, seems_root, set_odd_aside,
+    Host, Marks, RootFacts, keep_brokers_away, metadata_files, refuse_unfinished, seems_root,
     take_lock,
 };
 use crate::topic::PartitionDir;

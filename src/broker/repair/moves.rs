@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::EntryKind;
+use crate::doctor::{ProblemKind, Severity, fits_mark};
 use crate::error::{IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
-use crate::log::{Host, ProblemKind, Severity, fits_mark};
+use crate::log::Host;
 
 use super::super::state::CatalogState;
 use super::Mend;

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::disk::{Disk, EntryKind};
+use crate::doctor::SetAside;
 use crate::error::{IoContext, Result};
 use crate::format::metadata::{MetadataRecord, decode_snapshot};
 use crate::format::{Corruption, DirName, file_name};
-use crate::log::{Host, SetAside};
+use crate::log::Host;
 use crate::topic::{PARTITIONS_MAX, PartitionDir, random_topic_id};
 use crate::types::{PartitionId, TopicId, TopicName, to_u64};
 

@@ -81,7 +81,7 @@ impl Opening<'_> {
     }
 
     /// What the rules need to know of the segments: their digests are all that is read.
-    pub(in crate::log) fn facts(&self, segments: &[Arc<Segment>]) -> Vec<SegmentFacts> {
+    pub(crate) fn facts(&self, segments: &[Arc<Segment>]) -> Vec<SegmentFacts> {
         let (disk, swapped) = (&self.host.disk, &self.swapped);
         let believed = !self.host.marks.are_distrusted();
         ask_each(segments, |segment| {

@@ -29,22 +29,22 @@ use super::report::{OpenEvent, OpenReport};
 const INTENT_BYTES_MAX: usize = 1 << 30;
 
 /// What a directory holds.
-pub(in crate::log) struct Found {
-    pub(in crate::log) bases: BTreeSet<Offset>,
-    pub(in crate::log) others: Vec<(String, FileName)>,
+pub(crate) struct Found {
+    pub(crate) bases: BTreeSet<Offset>,
+    pub(crate) others: Vec<(String, FileName)>,
     /// Names of ours that stand for something that is no file.
-    pub(in crate::log) odd: Vec<(String, FileName)>,
+    pub(crate) odd: Vec<(String, FileName)>,
     intent: Option<TruncateIntent>,
 }
 
 impl Found {
     /// Whether a truncation was interrupted.
-    pub(in crate::log) fn truncates(&self) -> bool {
+    pub(crate) fn truncates(&self) -> bool {
         self.intent.is_some()
     }
 
     /// Whether something was interrupted that changes which segments there are.
-    pub(in crate::log) fn is_unsettled(&self) -> bool {
+    pub(crate) fn is_unsettled(&self) -> bool {
         let swapped = |(_, name): &(String, FileName)| match name {
             FileName::Segment { stage, .. } => *stage == Stage::Swap,
             _ => false,
@@ -54,15 +54,15 @@ impl Found {
 }
 
 /// What the steps of opening need to settle what was left behind.
-pub(in crate::log) struct OpenStep<'a> {
-    pub(in crate::log) disk: &'a Disk,
-    pub(in crate::log) dir: &'a Path,
-    pub(in crate::log) report: &'a mut OpenReport,
+pub(crate) struct OpenStep<'a> {
+    pub(crate) disk: &'a Disk,
+    pub(crate) dir: &'a Path,
+    pub(crate) report: &'a mut OpenReport,
 }
 
 impl OpenStep<'_> {
     /// Removes a leftover.
-    pub(in crate::log) fn remove(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
         remove_if_there(self.disk, &path)?;
         self.settled(path);
@@ -70,12 +70,12 @@ impl OpenStep<'_> {
     }
 
     /// Reports a leftover that was removed or finished.
-    pub(in crate::log) fn settled(&mut self, path: PathBuf) {
+    pub(crate) fn settled(&mut self, path: PathBuf) {
         self.report.events.push(OpenEvent::LeftoverSettled { path });
     }
 
     /// Keeps a file that is not what its name says, out of the way.
-    pub(in crate::log) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
+    pub(crate) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
         let path = self.dir.join(name);
         if self.disk.file_len(&path).at(&path, "access")? == 0 {
             return self.remove(name);
@@ -107,7 +107,7 @@ impl Opening<'_> {
     }
 
     /// What is in the directory. Changes nothing.
-    pub(in crate::log) fn look(&self) -> Result<Found> {
+    pub(crate) fn look(&self) -> Result<Found> {
         let intent_path = self.dir.join(file_name::TRUNCATE);
         let intent = self
             .disk()
@@ -148,7 +148,7 @@ impl Opening<'_> {
 
     /// Finishes or undoes what an interrupted operation left; gives the base offsets of the
     /// segments that are there then.
-    pub(in crate::log) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
+    pub(crate) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
         let Found {
             mut bases,
             others,
@@ -241,10 +241,7 @@ impl Opening<'_> {
     }
 
     /// The segments in order, with their sizes. Changes nothing.
-    pub(in crate::log) fn list_segments(
-        &self,
-        bases: &BTreeSet<Offset>,
-    ) -> Result<Vec<Arc<Segment>>> {
+    pub(crate) fn list_segments(&self, bases: &BTreeSet<Offset>) -> Result<Vec<Arc<Segment>>> {
         let bases: Vec<Offset> = bases.iter().copied().collect();
         let (disk, dir, swapped) = (self.disk(), &self.dir, &self.swapped);
         let lengths = ask_each(&bases, |base| {

@@ -42,10 +42,10 @@ use super::truncate::remove_segment_files;
 use super::turn::TurnState;
 use super::{Host, LogConfig, Shared};
 
-pub(in crate::log) use leftovers::{Found, OpenStep};
-pub(in crate::log) use old_format::refuse_old_format;
+pub(crate) use leftovers::{Found, OpenStep};
+pub(crate) use old_format::refuse_old_format;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
-pub(in crate::log) use rules::{
+pub(crate) use rules::{
     Landed, SegmentFacts, Violation, applicable, at_mark, has_own, is_flushed, lost_between,
     violations,
 };
@@ -80,12 +80,12 @@ impl LogSource {
 }
 
 /// A log being opened.
-pub(super) struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     pub(super) host: &'a Host,
     pub(super) dir: Arc<Path>,
     pub(super) mode: OpenMode,
     pub(super) key: MarkKey,
-    pub(super) mark: Option<Mark>,
+    pub(crate) mark: Option<Mark>,
     /// The segment of the mark as far as it was checked, so that it is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
     /// Sealed segments that have no digest yet.
@@ -132,7 +132,7 @@ pub(super) fn open(
 
 impl<'a> Opening<'a> {
     /// An opening that has not looked at anything but the marks.
-    pub(super) fn begin(host: &'a Host, dir: &Path, key: MarkKey, mode: OpenMode) -> Result<Self> {
+    pub(crate) fn begin(host: &'a Host, dir: &Path, key: MarkKey, mode: OpenMode) -> Result<Self> {
         Ok(Self {
             host,
             dir: Arc::from(dir),
@@ -617,7 +617,7 @@ fn digest_later(log: &Shared, undigested: Vec<Arc<Segment>>) {
 }
 
 /// Writes bytes over themselves, so that what the page cache holds is what a sync writes.
-pub(super) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
+pub(crate) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
     for_each_chunk(file, path, range, |at, chunk| {
         match file.write_at(at.0, chunk).at(path, "write") {
             // Where overwriting takes new space, a sync gives back what the chunks before took.

@@ -15,7 +15,7 @@ use crate::types::{Position, to_usize};
 /// # Errors
 ///
 /// [`Error::Unsupported`] with the place; nothing was changed.
-pub(in crate::log) fn refuse_old_format(
+pub(crate) fn refuse_old_format(
     segment: &Segment,
     file: &File,
     at: Position,

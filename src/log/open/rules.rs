@@ -26,17 +26,17 @@ use crate::types::{Offset, Position, to_usize};
 
 /// What is known of a segment without reading its batches.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::log) struct SegmentFacts {
-    pub(in crate::log) base: Offset,
+pub(crate) struct SegmentFacts {
+    pub(crate) base: Offset,
     /// Bytes of the file.
-    pub(in crate::log) length: Position,
+    pub(crate) length: Position,
     /// `None` also where digests are not believed.
-    pub(in crate::log) digest: Option<DigestSummary>,
+    pub(crate) digest: Option<DigestSummary>,
 }
 
 /// Something that no crash leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::log) enum Violation {
+pub(crate) enum Violation {
     /// The log begins above its start.
     StartsLate { start: Offset, first: Offset },
     /// The segment of the mark is not there.
@@ -64,21 +64,21 @@ pub(in crate::log) enum Violation {
 
 /// Where the valid batches of the mark's segment end.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::log) struct Landed {
+pub(crate) struct Landed {
     /// One past the last byte of the run of valid batches.
-    pub(in crate::log) end: Position,
+    pub(crate) end: Position,
     /// One past the last offset below the mark; `None` when no batch ends at its position.
-    pub(in crate::log) at_mark: Option<Offset>,
+    pub(crate) at_mark: Option<Offset>,
 }
 
 /// The mark as far as it applies to a listing: one that was made while no segment was there says
 /// nothing of segments that were put back since.
-pub(in crate::log) fn applicable(mark: Option<Mark>, segments: usize) -> Option<Mark> {
+pub(crate) fn applicable(mark: Option<Mark>, segments: usize) -> Option<Mark> {
     mark.filter(|mark| segments == 0 || mark.position != Mark::NOTHING_FOUND)
 }
 
 /// Everything that a listing contradicts, in the order of the log.
-pub(in crate::log) fn violations(
+pub(crate) fn violations(
     key: MarkKey,
     mark: Option<&Mark>,
     segments: &[SegmentFacts],
@@ -112,7 +112,7 @@ pub(in crate::log) fn violations(
 /// A segment whose index is there and whose batches are not, between others. After a clean end of a
 /// Kafka broker nothing but a loss leaves that; of a log of our own a power cut may, until its
 /// first mark is durable.
-pub(in crate::log) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Option<Violation> {
+pub(crate) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Option<Violation> {
     let behind = bases.range(..base).next_back();
     let found = bases.range(base..).next().filter(|next| **next > base);
     behind.and(found).map(|found| Violation::Gap {
@@ -122,7 +122,7 @@ pub(in crate::log) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Op
 }
 
 /// What the batches of the mark's segment contradict.
-pub(in crate::log) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
+pub(crate) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
     let (base, position) = (mark.segment_base, mark.position);
     if landed.end < position {
         return Some(Violation::Shorter {
@@ -151,7 +151,7 @@ pub(in crate::log) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> 
 
 /// Whether bytes from a place on were synced, as far as the mark says. Without one nothing is
 /// known, and a crash is not blamed for anything.
-pub(in crate::log) fn is_flushed(mark: Option<&Mark>, base: Offset, at: Position) -> bool {
+pub(crate) fn is_flushed(mark: Option<&Mark>, base: Offset, at: Position) -> bool {
     mark.is_none_or(|mark| (base, at) < (mark.segment_base, mark.position))
 }
 
@@ -173,12 +173,7 @@ impl SegmentFacts {
     }
 
     /// Whether this segment is left out of the log: it is another's, and the log has its own.
-    pub(in crate::log) fn is_left_out(
-        &self,
-        key: MarkKey,
-        mark: Option<&Mark>,
-        has_own: bool,
-    ) -> bool {
+    pub(crate) fn is_left_out(&self, key: MarkKey, mark: Option<&Mark>, has_own: bool) -> bool {
         mark.is_some() && has_own && self.owner(key) == Owner::Another
     }
 
@@ -219,7 +214,7 @@ fn starts_late(mark: &Mark, first: Offset) -> Option<Violation> {
 }
 
 /// Whether one of these segments is known to be the log's own.
-pub(in crate::log) fn has_own(key: MarkKey, segments: &[SegmentFacts]) -> bool {
+pub(crate) fn has_own(key: MarkKey, segments: &[SegmentFacts]) -> bool {
     segments.iter().any(|facts| facts.owner(key) == Owner::This)
 }
 
@@ -241,7 +236,7 @@ fn missing(mark: &Mark, bases: &[Offset]) -> Option<Violation> {
 
 impl Violation {
     /// The base offset that names the file concerned.
-    pub(in crate::log) fn file(&self) -> Offset {
+    pub(crate) fn file(&self) -> Offset {
         match *self {
             Self::StartsLate { start, .. } => start,
             Self::Gap { expected, .. } => expected,
@@ -254,7 +249,7 @@ impl Violation {
     }
 
     /// Where in that file it begins.
-    pub(in crate::log) fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         match *self {
             Self::Shorter { end, .. } => end,
             Self::InsideBatch { position, .. } | Self::WrongOffset { position, .. } => position,
@@ -263,7 +258,7 @@ impl Violation {
     }
 
     /// What is wrong.
-    pub(in crate::log) fn reason(&self) -> Corruption {
+    pub(crate) fn reason(&self) -> Corruption {
         match *self {
             Self::StartsLate { start, first } => Corruption::offset(start, first),
             Self::Missing { .. } => Corruption::malformed("a segment that was flushed is missing"),
@@ -280,7 +275,7 @@ impl Violation {
     }
 
     /// The offsets that are lost with a file that is not there.
-    pub(in crate::log) fn offsets(&self, mark: Option<&Mark>) -> Range<Offset> {
+    pub(crate) fn offsets(&self, mark: Option<&Mark>) -> Range<Offset> {
         match *self {
             Self::StartsLate { start, first } => start..first,
             Self::Gap { expected, found } => expected..found.max(expected),
@@ -295,7 +290,7 @@ impl Violation {
 }
 
 /// Bytes that are not there.
-pub(in crate::log) fn truncated(needed: Position, there: Position) -> Corruption {
+pub(crate) fn truncated(needed: Position, there: Position) -> Corruption {
     Corruption::truncated(to_usize(needed.0), to_usize(there.0))
 }
 

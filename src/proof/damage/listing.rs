@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use super::subjects::{DIR, open, read_all};
 use crate::clock::Clock;
 use crate::disk::sim::Sim;
+use crate::doctor::{Beside, ProblemKind, Severity, VerifyReport, repair_alone, verify_alone};
 use crate::error::Error;
 use crate::format::{BatchHeader, Digest, FileKind, FileName, MarkKey, file_name, log_hash};
-use crate::log::{
-    Beside, LogConfig, OpenMode, ProblemKind, Severity, VerifyReport, repair_alone, verify_alone,
-};
+use crate::log::{LogConfig, OpenMode};
 use crate::types::{Offset, Record, TopicId, WriteMode};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@
 use super::*;
 use crate::broker::repair::repair_on;
 use crate::broker::verify::verify_on;
+use crate::doctor::Beside;
+use crate::doctor::{ProblemKind, Severity, VerifyReport};
 use crate::error::Error;
 use crate::format::{BatchHeader, old_message};
-use crate::log::Beside;
-use crate::log::{LogConfig, OpenMode, ProblemKind, Severity, VerifyReport, open_alone_on};
+use crate::log::{LogConfig, OpenMode, open_alone_on};
 
 /// The segments of the first partition, oldest first.
 fn segments(rest: &Rest) -> Vec<PathBuf> {
@@ -41,7 +42,7 @@ fn verify(rest: &Rest) -> VerifyReport {
 fn is_damaged(what: &str, rest: &Rest) {
     let before = rest.partition_files();
     let report = verify(rest);
-    let named = |problem: &crate::log::Problem| problem.path.starts_with(path("t-0"));
+    let named = |problem: &crate::doctor::Problem| problem.path.starts_with(path("t-0"));
     assert!(report.damage().any(named), "{what}: {report}");
     let alone = open_alone_on(
         &rest.sim.disk(),
@@ -186,7 +187,7 @@ fn a_log_that_begins_above_the_start_that_the_broker_noted_is_damage() {
     rest.sim.disk().remove_file(&first).unwrap();
     rest.sync_all();
     let report = verify(&rest);
-    let missing = |problem: &crate::log::Problem| {
+    let missing = |problem: &crate::doctor::Problem| {
         problem.kind == ProblemKind::Missing && problem.severity == Severity::Damage
     };
     assert!(report.problems.iter().any(missing), "{report}");
@@ -264,7 +265,7 @@ fn partitions_whose_replicas_are_elsewhere_are_noted_and_a_node_of_a_cluster_is_
     ]);
     let report = verify(&rest);
     assert!(report.is_sound(), "{report}");
-    let elsewhere = |problem: &&crate::log::Problem| {
+    let elsewhere = |problem: &&crate::doctor::Problem| {
         problem.kind == ProblemKind::Missing && problem.severity == Severity::Note
     };
     assert_eq!(

@@ -30,10 +30,10 @@ fn offsets() -> Vec<Offset> {
 /// Closes, verifies and opens again.
 fn check(bench: &mut Bench, expected: &[Offset]) {
     bench.log.take().unwrap().close().unwrap();
-    let report = crate::log::verify_alone(
+    let report = crate::doctor::verify_alone(
         &bench.sim.disk(),
         Path::new(DIR),
-        crate::log::Beside::Anybody,
+        crate::doctor::Beside::Anybody,
     )
     .unwrap();
     assert!(report.is_sound(), "{report}");
@@ -161,7 +161,7 @@ fn a_repair_of_a_log_with_gaps_leaves_one_that_opens() {
     bytes[70] ^= 1;
     bench.sim.write_raw(&path, &bytes).unwrap();
     let disk = bench.sim.disk();
-    let report = crate::log::repair_alone(&disk, &Clock::default(), Path::new(DIR)).unwrap();
+    let report = crate::doctor::repair_alone(&disk, &Clock::default(), Path::new(DIR)).unwrap();
     assert!(report.is_sound(), "{report}");
     bench.open();
     let kept = offsets().split_off(1);

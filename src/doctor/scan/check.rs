@@ -228,7 +228,7 @@ fn flip(fronts: &mut [Front], index: usize, bit: usize) {
 
 /// What an index is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::log) enum Verdict {
+pub(in crate::doctor) enum Verdict {
     /// It is not there, or its bytes are no index.
     Missing,
     /// Every entry is true.
@@ -239,7 +239,7 @@ pub(in crate::log) enum Verdict {
 
 /// Both indexes of a segment, compared with batch after batch.
 #[derive(Debug)]
-pub(in crate::log) struct IndexCheck {
+pub(in crate::doctor) struct IndexCheck {
     base_offset: Offset,
     offsets: std::vec::IntoIter<OffsetEntry>,
     times: std::vec::IntoIter<TimeEntry>,
@@ -250,7 +250,7 @@ pub(in crate::log) struct IndexCheck {
 }
 
 impl IndexCheck {
-    pub(in crate::log) fn new(base_offset: Offset, index: &SparseIndex) -> Self {
+    pub(in crate::doctor) fn new(base_offset: Offset, index: &SparseIndex) -> Self {
         let mut offsets = index.offset_entries().to_vec().into_iter();
         let mut times = index.time_entries().to_vec().into_iter();
         Self {
@@ -265,7 +265,7 @@ impl IndexCheck {
     }
 
     /// The next batch of the segment.
-    pub(in crate::log) fn batch(&mut self, raw: &RawBatch) {
+    pub(in crate::doctor) fn batch(&mut self, raw: &RawBatch) {
         let last = raw.header.next_offset().saturating_sub(1);
         let Some(last) = relative(self.base_offset, last) else {
             return;
@@ -290,12 +290,12 @@ impl IndexCheck {
     }
 
     /// Whether an entry is wrong about a batch that is there.
-    pub(in crate::log) fn contradicts(&self) -> bool {
+    pub(in crate::doctor) fn contradicts(&self) -> bool {
         !self.agrees
     }
 
     /// Whether an entry points behind the last batch, where nothing is any more.
-    pub(in crate::log) fn reaches_beyond(&self, end: Position, next_offset: Offset) -> bool {
+    pub(in crate::doctor) fn reaches_beyond(&self, end: Position, next_offset: Offset) -> bool {
         let last = next_offset.checked_sub(1);
         let last = last.and_then(|last| relative(self.base_offset, last));
         let offsets = self.next_offset.iter().chain(self.offsets.as_slice());
@@ -307,7 +307,7 @@ impl IndexCheck {
     }
 
     /// What the indexes are worth, after the last batch.
-    pub(in crate::log) fn verdict(self) -> Verdict {
+    pub(in crate::doctor) fn verdict(self) -> Verdict {
         let times_left = self.next_time.into_iter().chain(self.times);
         let mut times_agree = true;
         let mut named = false;

@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::format::Corruption;
+use crate::log::{OpenEvent, OpenReport};
 use crate::types::Offset;
 
-use super::super::verify::VerifyReport;
-use super::super::{OpenEvent, OpenReport};
+use crate::doctor::verify::VerifyReport;
 
 /// What [`repair`](crate::repair) found, did and left.
 #[derive(Clone, Debug, Default)]

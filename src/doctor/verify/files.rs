@@ -10,9 +10,9 @@ use crate::format::{
     BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc,
     checkpoint, file_name, properties, txn,
 };
+use crate::log::Host;
 use crate::types::{PartitionId, TopicId, to_u64};
 
-use super::super::Host;
 use super::problem;
 use super::report::{Problem, ProblemKind, Severity, VerifyReport};
 

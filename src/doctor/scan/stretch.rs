@@ -9,16 +9,16 @@ use crate::types::{Offset, Position};
 
 /// Bytes of a segment file that are of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::log) struct Stretch {
-    pub(in crate::log) bytes: Range<Position>,
+pub(in crate::doctor) struct Stretch {
+    pub(in crate::doctor) bytes: Range<Position>,
     /// The offsets that it holds, or that are missing because of it as far as that is known.
-    pub(in crate::log) offsets: Range<Offset>,
-    pub(in crate::log) condition: Condition,
+    pub(in crate::doctor) offsets: Range<Offset>,
+    pub(in crate::doctor) condition: Condition,
 }
 
 /// What kind of bytes they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::log) enum Condition {
+pub(in crate::doctor) enum Condition {
     /// Whole batches.
     Good,
     /// One batch whose first bytes are damaged, and what they must have been.
@@ -28,36 +28,36 @@ pub(in crate::log) enum Condition {
 }
 
 impl Stretch {
-    pub(in crate::log) fn is_good(&self) -> bool {
+    pub(in crate::doctor) fn is_good(&self) -> bool {
         self.condition == Condition::Good
     }
 
     /// Whether its records can be kept.
-    pub(in crate::log) fn is_kept(&self) -> bool {
+    pub(in crate::doctor) fn is_kept(&self) -> bool {
         !matches!(self.condition, Condition::Damaged(_))
     }
 
-    pub(in crate::log) fn len(&self) -> u64 {
+    pub(in crate::doctor) fn len(&self) -> u64 {
         self.bytes.end.since(self.bytes.start)
     }
 }
 
 /// Stretches that follow each other.
 #[derive(Clone, Debug, Default)]
-pub(in crate::log) struct Stretches(Vec<Stretch>);
+pub(in crate::doctor) struct Stretches(Vec<Stretch>);
 
 impl Stretches {
-    pub(in crate::log) fn iter(&self) -> impl Iterator<Item = &Stretch> {
+    pub(in crate::doctor) fn iter(&self) -> impl Iterator<Item = &Stretch> {
         self.0.iter()
     }
 
     /// Those whose records can be kept.
-    pub(in crate::log) fn kept(&self) -> impl Iterator<Item = &Stretch> {
+    pub(in crate::doctor) fn kept(&self) -> impl Iterator<Item = &Stretch> {
         self.0.iter().filter(|stretch| stretch.is_kept())
     }
 
     /// Whether every byte is good.
-    pub(in crate::log) fn all_good(&self) -> bool {
+    pub(in crate::doctor) fn all_good(&self) -> bool {
         self.0.iter().all(Stretch::is_good)
     }
 
@@ -122,7 +122,7 @@ impl Stretches {
     }
 
     /// Takes everything for damaged.
-    pub(in crate::log) fn refuse_all(&mut self, reason: &Corruption) {
+    pub(in crate::doctor) fn refuse_all(&mut self, reason: &Corruption) {
         for stretch in &mut self.0 {
             stretch.condition = Condition::Damaged(reason.clone());
         }

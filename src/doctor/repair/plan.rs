@@ -14,8 +14,8 @@ use std::ops::Range;
 use crate::format::{Corruption, Mark, PREFIX_LEN};
 use crate::types::{Offset, Position};
 
-use super::super::open::is_flushed;
-use super::super::survey::{Condition, Stretch, Survey};
+use crate::doctor::scan::{Condition, Stretch, Survey};
+use crate::log::is_flushed;
 
 /// A segment as the plan sees it.
 #[derive(Debug)]

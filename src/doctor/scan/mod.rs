@@ -19,10 +19,9 @@ use crate::error::{IoContext, Result};
 use crate::format::{
     BatchHeader, Corruption, DecodeError, Digest, HEADER_LEN, PREFIX_LEN, RecordBatch,
 };
+use crate::log::is_zero;
 use crate::segment::{BatchCursor, Guard, Landing, RawBatch, Search, Segment, Stop, batch_behind};
 use crate::types::{Offset, Position, Timestamp, to_usize};
-
-use super::quarantine::is_zero;
 
 pub(super) use check::{IndexCheck, Verdict};
 pub(super) use stretch::{Condition, Stretch, Stretches};

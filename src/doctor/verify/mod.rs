@@ -17,13 +17,8 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::{IoContext, Result};
 use crate::format::{Mark, MarkKey, file_name};
+use crate::log::{Host, LogSigns, Marks, RootFacts, home_of, is_root, key_of, mark_alone};
 use crate::types::{Offset, TopicId};
-
-use super::checkpoints::mark_alone;
-use super::outside::LogSigns;
-use super::place::{home_of, is_root, key_of};
-use super::root::RootFacts;
-use super::{Host, Marks};
 
 pub(crate) use live::{Beside, Watch, look_for_damage};
 pub(super) use log::{LogFindings, check_log};

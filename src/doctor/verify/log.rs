@@ -11,47 +11,46 @@ use crate::error::{Error, Result};
 use crate::format::{
     Corruption, Digest, FileKind, FileName, LeaderEpoch, Mark, MarkKey, Stage, file_name,
 };
+use crate::log::{
+    Found, Host, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable,
+    at_mark as rules_at_mark, has_own, is_flushed, lost_between, refuse_old_format, violations,
+};
 use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Position};
 
-use super::super::Host;
-use super::super::open::{
-    Found, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable,
-    at_mark as rules_at_mark, has_own, is_flushed, lost_between, refuse_old_format, violations,
-};
-use super::super::survey::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
 use super::report::{LogCondition, Problem, ProblemKind, Severity};
 use super::{files, problem};
+use crate::doctor::scan::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
 
 /// Everything that was found out about a log.
 #[derive(Debug)]
-pub(in crate::log) struct LogFindings {
-    pub(in crate::log) condition: LogCondition,
-    pub(in crate::log) problems: Vec<Problem>,
-    pub(in crate::log) mark: Option<Mark>,
+pub(in crate::doctor) struct LogFindings {
+    pub(in crate::doctor) condition: LogCondition,
+    pub(in crate::doctor) problems: Vec<Problem>,
+    pub(in crate::doctor) mark: Option<Mark>,
     /// Of each segment, in order.
-    pub(in crate::log) segments: Vec<SegmentFindings>,
+    pub(in crate::doctor) segments: Vec<SegmentFindings>,
     /// The segments of another log, and which offsets are missing in the place of each.
-    pub(in crate::log) foreign: Vec<(Arc<Segment>, Range<Offset>)>,
+    pub(in crate::doctor) foreign: Vec<(Arc<Segment>, Range<Offset>)>,
     /// The leader epochs that the batches carry, and where each begins.
-    pub(in crate::log) epochs: Vec<LeaderEpoch>,
+    pub(in crate::doctor) epochs: Vec<LeaderEpoch>,
     /// It holds messages from before Kafka 0.11: why it cannot be opened, nor be repaired.
-    pub(in crate::log) old_format: Option<String>,
+    pub(in crate::doctor) old_format: Option<String>,
 }
 
 /// What was found out about a segment.
 #[derive(Debug)]
-pub(in crate::log) struct SegmentFindings {
-    pub(in crate::log) segment: Arc<Segment>,
+pub(in crate::doctor) struct SegmentFindings {
+    pub(in crate::doctor) segment: Arc<Segment>,
     /// `None` when the system did not give its bytes.
-    pub(in crate::log) survey: Option<Survey>,
-    pub(in crate::log) index: Verdict,
+    pub(in crate::doctor) survey: Option<Survey>,
+    pub(in crate::doctor) index: Verdict,
     /// It has a digest, which fits.
-    pub(in crate::log) digest_fits: bool,
+    pub(in crate::doctor) digest_fits: bool,
 }
 
 /// Looks at the log in a directory.
-pub(in crate::log) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result<LogFindings> {
+pub(in crate::doctor) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result<LogFindings> {
     let opening = Opening::begin(host, dir, key, OpenMode::Read)?;
     let found = opening.look()?;
     let segments = opening.list_segments(&found.bases)?;

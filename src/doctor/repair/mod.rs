@@ -22,18 +22,15 @@ use crate::clock::Clock;
 use crate::disk::{Access, Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
+use crate::log::{
+    Host, Log, LogConfig, LogSource, Marks, OpenMode, Opening, RootFacts, home_of,
+    keep_brokers_away, mark_alone, move_aside, remove_if_there, rewrite_range, take_lock,
+};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
-use super::checkpoints::mark_alone;
-use super::open::{OpenMode, Opening, open, rewrite_range};
-use super::place::{home_of, take_lock};
-use super::quarantine::move_aside;
-use super::root::{RootFacts, keep_brokers_away};
-use super::survey::Verdict;
-use super::truncate::remove_if_there;
-use super::verify::{Beside, LogFindings, ProblemKind, Severity, check_log, verify_alone};
-use super::{Host, LogConfig, LogSource, Marks};
+use crate::doctor::scan::Verdict;
+use crate::doctor::verify::{Beside, LogFindings, ProblemKind, Severity, check_log, verify_alone};
 
 use plan::{Found, plan};
 pub use report::{RepairReport, SetAside};
@@ -336,10 +333,10 @@ impl Work<'_> {
             lock: None,
             managed: true,
         };
-        let log = open(self.host, source, LogConfig::default(), OpenMode::Write)?;
-        report.add_tails(&log.report);
+        let log = Log::open_in(self.host, source, LogConfig::default(), OpenMode::Write)?;
+        report.add_tails(log.open_report());
         log.rebuild_hints()?;
-        log.close()
+        log.close_managed()
     }
 }
 

@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::format::file_name;
+use crate::log::{Signs, is_live, pause};
 
-use super::super::outside::{Signs, is_live, pause};
 use super::report::{Problem, Severity};
 
 /// Who may write a directory while it is verified.

@@ -14,12 +14,10 @@ use std::sync::Arc;
 use crate::disk::{Disk, File, is_no_such_file};
 use crate::error::{IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Stage};
+use crate::log::{OpenMode, Opening, copy_aside, for_each_chunk, move_aside, remove_if_there};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
-use super::super::open::{OpenMode, Opening};
-use super::super::quarantine::{copy_aside, for_each_chunk, move_aside};
-use super::super::truncate::remove_if_there;
 use super::Work;
 use super::plan::{Aside, Output, Plan};
 use super::report::SetAside;
@@ -262,9 +260,9 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
+    use crate::doctor::repair::plan::Piece;
     use crate::error::Error;
     use crate::format::{MarkKey, file_name};
-    use crate::log::repair::plan::Piece;
     use crate::log::{Host, Marks};
 
     #[test]
