@@ -1,8 +1,8 @@
 //! Looking at a broker's directory as a whole: whether the topics of the catalog have their
 //! directories, and the directories their topics.
 //!
-//! Knows nothing about what is in a log; `doctor/verify` looks at each. Takes no lock, makes no file,
-//! writes nothing.
+//! Knows nothing about what is in a log; `doctor/verify` looks at each. Takes no lock, makes no
+//! file, writes nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

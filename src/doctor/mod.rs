@@ -1,5 +1,5 @@
-//! Floor 5: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs a
-//! log, and looks at the files of a root.
+//! Floor 5: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs
+//! a log, and looks at the files of a root.
 //!
 //! Knows nothing about topics: a root is a directory of logs with one lock and one file of marks.
 //! The rules of what is damage are those of opening (`log/open/rules.rs`).
