@@ -29,6 +29,7 @@ mod watchers;
 pub(crate) use threads::for_each_on;
 #[cfg(any(feature = "async", all(test, ottla_shuttle)))]
 pub(crate) use wakers::WakerKey;
+use wakers::{Crowd, Woken};
 pub(crate) use wakers::{WakeLater, Wakers};
 pub(crate) use watchers::Watchers;
 
@@ -58,7 +59,7 @@ pub(crate) struct Signal {
 #[derive(Debug, Default)]
 struct Raised {
     count: u64,
-    wakers: Wakers,
+    crowd: Crowd,
 }
 
 /// What [`Signal::ticket`] gives: the number of raises seen so far, and a place among the waiting.
@@ -86,24 +87,33 @@ impl Signal {
     #[inline]
     pub(crate) fn raise_after_lock(&self) {
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.raise_slowly();
+            self.raise_slowly(|crowd| (crowd.take(), false));
         }
     }
 
+    /// The same as [`Signal::raise`]; of very many tasks it wakes some, and each wakes the next.
+    /// True when somebody is to [`hasten`](Signal::hasten) the others.
+    #[must_use]
+    pub(crate) fn raise_in_turns(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.waiting.load(Ordering::Relaxed) > 0 && self.raise_slowly(Crowd::take_in_turns)
+    }
+
     #[cold]
-    fn raise_slowly(&self) {
-        let woken = {
+    fn raise_slowly(&self, take: impl FnOnce(&mut Crowd) -> (Woken, bool)) -> bool {
+        let (woken, rest) = {
             let mut raised = self.raised.lock();
             raised.count = raised.count.wrapping_add(1);
-            let woken = raised.wakers.take();
+            let (woken, rest) = take(&mut raised.crowd);
             if woken.len() > 0 {
                 self.waiting.fetch_sub(woken.len(), Ordering::SeqCst);
             }
-            woken
+            (woken, rest)
         };
         // With the lock given back, or those that wake would have to wait for it.
         self.wake.notify_all();
         woken.wake();
+        rest
     }
 
     /// A place among the waiting. Take it first, look for something to do, then wait.

@@ -176,7 +176,7 @@ impl Shared {
         work.index_written = self.extend_index(&work);
         let marked = self.move_mark(turn, &work);
         self.flushed.store(work.end, Ordering::Release);
-        self.raise();
+        self.raise_in_turns();
         marked.map(|()| work.end)
     }
 

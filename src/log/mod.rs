@@ -50,6 +50,7 @@ mod time;
 pub(crate) mod trace;
 mod truncate;
 mod turn;
+mod usher;
 mod view;
 mod watch;
 
@@ -177,6 +178,7 @@ pub(crate) struct Shared {
     flush_due: Mutex<Option<Instant>>,
     digesting: Arc<Digesting>,
     signal: Signal,
+    usher: Arc<usher::Usher>,
     /// What there is of transactions, and the count of truncations at which that was found out.
     survey: Mutex<Option<(u64, Arc<compact::Survey>)>>,
     /// Who waits for this log among others.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::disk::Owner;
 use crate::error::Result;
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, WakeLater};
 use crate::types::Offset;
 
 use super::Log;
@@ -231,6 +231,9 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     else {
         return;
     };
+    // The sync wakes everybody who follows the log. Put off until those that asked for it are told,
+    // who are woken first: see `WakeLater`.
+    let _later = WakeLater::begin();
     let began = clock.instant();
     let synced = if jobs.iter().any(|job| job.in_any_case) {
         log.shared.flush_to(end).map(drop)

@@ -2,9 +2,15 @@
 //!
 //! Knows nothing: see `wakers.rs`, which has the same names.
 
+use super::Signal;
+
 /// No wakers.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers;
+
+/// No tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd;
 
 /// Nobody to wake.
 #[derive(Debug)]
@@ -20,6 +26,26 @@ impl Wakers {
     pub(crate) const fn take(&mut self) -> Woken {
         Woken
     }
+}
+
+#[expect(clippy::unused_self, reason = "those of `wakers.rs` look at it")]
+impl Crowd {
+    pub(super) const fn take(&mut self) -> Woken {
+        Woken
+    }
+
+    pub(super) const fn take_in_turns(&mut self) -> (Woken, bool) {
+        (Woken, false)
+    }
+}
+
+#[expect(clippy::unused_self, reason = "those of `wakers.rs` look at it")]
+impl Signal {
+    pub(crate) const fn hasten(&self) -> bool {
+        false
+    }
+
+    pub(crate) const fn wake_due(&self) {}
 }
 
 #[expect(clippy::unused_self, reason = "those of `wakers.rs` look at it")]

@@ -8,6 +8,14 @@
 //!    the user, which may poll a task, drop it, and close a log with it. [`WakeLater`] puts that
 //!    off where locks are held.
 //! 3. A task that is dropped takes its waker out.
+//! 4. Of the sets that were put off, the smaller ones are woken first: an executor runs its tasks
+//!    in the order in which they were woken, and the one that waits for its own append should not
+//!    run behind thousands that follow the log.
+//!
+//! 5. Of a crowd that is woken in turns a few are under way at a time, and each that comes back to
+//!    wait again or to leave passes the wake on. Woken at once, thousands of tasks would stand in
+//!    an executor's queue in front of everything else. A task may be slow to come back, or stuck:
+//!    where tasks are left, somebody [hastens](Signal::hasten) them now and then.
 //!
 //! A model checker's threads share one [`WakeLater`], which then ends with the last of them.
 
@@ -24,7 +32,7 @@ thread_local! {
     /// How many [`WakeLater`] there are on this thread.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// What they have put off.
-    static LATER: Cell<Vec<Waker>> = const { Cell::new(Vec::new()) };
+    static LATER: Cell<Vec<Woken>> = const { Cell::new(Vec::new()) };
 }
 
 /// The wakers of tasks that wait for one thing. Somebody else's lock guards it.
@@ -34,12 +42,35 @@ pub(crate) struct Wakers {
     waiting: BTreeMap<u64, Waker>,
 }
 
+/// How many tasks of a crowd are under way at a time: more than an executor has threads, and few in
+/// a queue.
+const UNDER_WAY_MAX: usize = if cfg!(ottla_shuttle) { 1 } else { 64 };
+
+/// The tasks that wait on a signal.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    wakers: Wakers,
+    /// A task whose key is not above this one is due: it was raised for, and waits for its turn.
+    due_to: u64,
+    /// How many are due.
+    due: usize,
+    /// How many were woken and have not come back, as far as is known.
+    under_way: usize,
+    /// How many came back, ever; and at the last look whether they do.
+    came_back: u64,
+    came_back_before: u64,
+    /// How many such looks in a row found that none did.
+    stuck: u32,
+    /// Somebody looks now and then.
+    hastened: bool,
+}
+
 /// The place of a task among those that wait; none before it has waited.
 #[derive(Debug, Default)]
 pub(crate) struct WakerKey(Option<NonZeroU64>);
 
 /// Wakers that were taken out, to be woken once the lock is given back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Woken(BTreeMap<u64, Waker>);
 
@@ -77,6 +108,103 @@ impl Wakers {
     }
 }
 
+impl Crowd {
+    /// How many wait for a raise or for their turn.
+    pub(super) fn len(&self) -> usize {
+        self.wakers.len()
+    }
+
+    /// Enters a task: the waker that it had before, and those that it passes its own wake on to.
+    fn enter(&mut self, key: &mut WakerKey, waker: Waker) -> (Option<Waker>, Woken) {
+        // One that is due stays so, and looks again after every raise before its turn.
+        let woken = self.was_woken(key);
+        let replaced = self.wakers.enter(key, waker);
+        (replaced, self.come_back(woken))
+    }
+
+    /// Takes a task out, with the same answer.
+    fn leave(&mut self, key: &mut WakerKey) -> (Option<Waker>, Woken) {
+        let woken = self.was_woken(key);
+        let was_due = key.0.is_some_and(|key| key.get() <= self.due_to);
+        let left = self.wakers.leave(key);
+        if left.is_some() && was_due {
+            self.due = self.due.saturating_sub(1);
+        }
+        (left, self.come_back(woken))
+    }
+
+    fn was_woken(&self, key: &WakerKey) -> bool {
+        key.0
+            .is_some_and(|key| !self.wakers.waiting.contains_key(&key.get()))
+    }
+
+    fn come_back(&mut self, woken: bool) -> Woken {
+        if !woken {
+            return Woken::default();
+        }
+        self.came_back = self.came_back.wrapping_add(1);
+        self.under_way = self.under_way.saturating_sub(1);
+        self.wake_due(1)
+    }
+
+    /// Takes so many out that are due.
+    fn wake_due(&mut self, count: usize) -> Woken {
+        let count = count.min(self.due);
+        let first = |_| self.wakers.waiting.pop_first();
+        let woken = Woken((0..count).map_while(first).collect());
+        self.due = self.due.saturating_sub(count);
+        self.under_way = self.under_way.saturating_add(woken.len());
+        woken
+    }
+
+    /// Takes all of them out.
+    pub(super) fn take(&mut self) -> Woken {
+        let woken = self.wakers.take();
+        self.due = 0;
+        self.under_way = self.under_way.saturating_add(woken.len());
+        woken
+    }
+
+    /// Takes out as many as may be under way, and makes the others due; a few are all taken out.
+    /// True when somebody is to hasten them who does not yet.
+    pub(super) fn take_in_turns(&mut self) -> (Woken, bool) {
+        self.due_to = self.wakers.last;
+        self.due = self.wakers.len();
+        let woken = if self.due <= UNDER_WAY_MAX {
+            self.take()
+        } else {
+            self.wake_due(UNDER_WAY_MAX.saturating_sub(self.under_way))
+        };
+        let calls = self.due > 0 && !self.hastened;
+        self.hastened |= calls;
+        (woken, calls)
+    }
+
+    /// See [`Signal::hasten`].
+    fn hasten(&mut self) -> (Woken, bool) {
+        if self.due == 0 {
+            (self.hastened, self.stuck) = (false, 0);
+            return (Woken::default(), false);
+        }
+        if self.came_back != self.came_back_before {
+            (self.came_back_before, self.stuck) = (self.came_back, 0);
+            return (Woken::default(), true);
+        }
+        // Those under way may never come back. Each time more of the others are woken, so that a
+        // crowd of any size is woken soon.
+        let count = UNDER_WAY_MAX.checked_shl(self.stuck).unwrap_or(usize::MAX);
+        self.stuck = self.stuck.saturating_add(1);
+        self.under_way = 0;
+        (self.wake_due(count), true)
+    }
+
+    /// Takes out all that are due, since nobody hastens them.
+    fn take_due(&mut self) -> Woken {
+        self.hastened = false;
+        self.wake_due(self.due)
+    }
+}
+
 impl WakerKey {
     /// Whether there may be a waker under it.
     pub(crate) fn is_entered(&self) -> bool {
@@ -98,13 +226,17 @@ impl Woken {
         // At the end of a thread there is no memory of its own any more.
         if put_off && LATER.try_with(|_| ()).is_ok() {
             LATER.with(|later| {
-                let mut wakers = later.take();
-                wakers.extend(self.0.into_values());
-                later.set(wakers);
+                let mut sets = later.take();
+                sets.push(self);
+                later.set(sets);
             });
         } else {
-            self.0.into_values().for_each(wake);
+            self.wake_now();
         }
+    }
+
+    fn wake_now(self) {
+        self.0.into_values().for_each(wake);
     }
 }
 
@@ -130,8 +262,9 @@ impl Drop for WakeLater {
             depth.get()
         });
         if left == Ok(0) {
-            let due = LATER.try_with(Cell::take).unwrap_or_default();
-            due.into_iter().for_each(wake);
+            let mut due = LATER.try_with(Cell::take).unwrap_or_default();
+            due.sort_by_key(Woken::len);
+            due.into_iter().for_each(Woken::wake_now);
         }
     }
 }
@@ -141,16 +274,9 @@ impl Signal {
     /// `Pending`: a raise between the two wakes it.
     pub(crate) fn enter(&self, key: &mut WakerKey, waker: &Waker) {
         let waker = waker.clone();
-        let replaced = {
-            let mut raised = self.raised.lock();
-            let before = raised.wakers.len();
-            let replaced = raised.wakers.enter(key, waker);
-            if raised.wakers.len() > before {
-                self.waiting.fetch_add(1, Ordering::SeqCst);
-            }
-            replaced
-        };
+        let (replaced, next) = self.among_crowd(|crowd| crowd.enter(key, waker));
         drop(replaced);
+        next.wake();
         // The look must not be done before the entry is seen.
         fence(Ordering::SeqCst);
     }
@@ -163,18 +289,39 @@ impl Signal {
 
     /// Takes a task out again.
     pub(crate) fn leave(&self, key: &mut WakerKey) {
-        if !key.is_entered() {
-            return;
+        if key.is_entered() {
+            let (left, next) = self.among_crowd(|crowd| crowd.leave(key));
+            drop(left);
+            next.wake();
         }
-        let left = {
-            let mut raised = self.raised.lock();
-            let left = raised.wakers.leave(key);
-            if left.is_some() {
-                self.waiting.fetch_sub(1, Ordering::SeqCst);
-            }
-            left
-        };
-        drop(left);
+    }
+
+    /// Looks whether the tasks that a raise in turns has woken come back. Where none did since the
+    /// last look, more of those that are due are woken. True when there are some left: it is to be
+    /// called again after a while.
+    pub(crate) fn hasten(&self) -> bool {
+        let (woken, again) = self.among_crowd(Crowd::hasten);
+        woken.wake();
+        again
+    }
+
+    /// Wakes all tasks that are due, where nobody can hasten them.
+    pub(crate) fn wake_due(&self) {
+        self.among_crowd(Crowd::take_due).wake();
+    }
+
+    /// Changes the crowd, and counts it.
+    fn among_crowd<T>(&self, change: impl FnOnce(&mut Crowd) -> T) -> T {
+        let mut raised = self.raised.lock();
+        let before = raised.crowd.len();
+        let changed = change(&mut raised.crowd);
+        let after = raised.crowd.len();
+        if after > before {
+            self.waiting.fetch_add(after - before, Ordering::SeqCst);
+        } else if after < before {
+            self.waiting.fetch_sub(before - after, Ordering::SeqCst);
+        }
+        changed
     }
 }
 
@@ -287,6 +434,130 @@ mod tests {
         assert_eq!((count.get(), waiting(&signal)), (0, 0));
         drop(outer);
         assert_eq!(count.get(), 1);
+    }
+
+    /// As many tasks as say, of which each counts its wakes.
+    fn crowd(signal: &Signal, count: usize) -> Vec<(Arc<Count>, Waker, WakerKey)> {
+        let task = |_| {
+            let ((count, waker), mut key) = (Count::new(), WakerKey::default());
+            signal.enter(&mut key, &waker);
+            (count, waker, key)
+        };
+        (0..count).map(task).collect()
+    }
+
+    fn woken(tasks: &[(Arc<Count>, Waker, WakerKey)]) -> usize {
+        tasks.iter().filter(|(count, ..)| count.get() > 0).count()
+    }
+
+    #[test]
+    fn a_crowd_is_woken_in_turns_in_which_each_that_comes_back_wakes_the_next() {
+        let signal = Signal::default();
+        let mut tasks = crowd(&signal, 1_000);
+        assert!(signal.raise_in_turns(), "somebody is to hasten them");
+        let left = 1_000 - UNDER_WAY_MAX;
+        assert_eq!((woken(&tasks), waiting(&signal)), (UNDER_WAY_MAX, left));
+        assert!(
+            !signal.raise_in_turns(),
+            "all are under way or due, and hastened"
+        );
+        assert_eq!(woken(&tasks), UNDER_WAY_MAX);
+        for at in 0..1_000 {
+            let (count, waker, key) = &mut tasks[at];
+            assert_eq!(count.get(), 1, "it is its turn");
+            // Some leave, some wait again.
+            match at % 2 {
+                0 => signal.leave(key),
+                _ => signal.enter(key, waker),
+            }
+            assert_eq!(woken(&tasks), (UNDER_WAY_MAX + at + 1).min(1_000));
+        }
+        assert!(!signal.hasten());
+        assert_eq!(waiting(&signal), 500);
+        // Those that wait again are woken by the next raise alone.
+        assert!(signal.raise_in_turns());
+        let again = tasks.iter().filter(|(count, ..)| count.get() == 2).count();
+        assert_eq!(again, UNDER_WAY_MAX);
+    }
+
+    #[test]
+    fn tasks_that_were_woken_and_do_not_come_back_keep_a_crowd_waiting_for_a_few_looks_alone() {
+        let signal = Signal::default();
+        let tasks = crowd(&signal, 1_000);
+        assert!(signal.raise_in_turns());
+        let mut looks = 0;
+        while signal.hasten() {
+            looks += 1;
+        }
+        assert_eq!(
+            (woken(&tasks), looks),
+            (1_000, 4),
+            "64 + 64 + 128 + 256 + 512"
+        );
+        assert!(tasks.iter().all(|(count, ..)| count.get() == 1));
+    }
+
+    #[test]
+    fn while_tasks_come_back_nobody_is_hastened() {
+        let signal = Signal::default();
+        let mut tasks = crowd(&signal, 1_000);
+        assert!(signal.raise_in_turns());
+        for at in 0..100 {
+            signal.leave(&mut tasks[at].2);
+            assert!(signal.hasten());
+            assert_eq!(woken(&tasks), UNDER_WAY_MAX + at + 1);
+        }
+        signal.wake_due();
+        assert_eq!(woken(&tasks), 1_000);
+    }
+
+    #[test]
+    fn a_plain_raise_wakes_those_that_are_due_as_well() {
+        let signal = Signal::default();
+        let mut tasks = crowd(&signal, 1_000);
+        assert!(signal.raise_in_turns());
+        // One of those that are due leaves; a new one comes.
+        signal.leave(&mut tasks[999].2);
+        tasks.extend(crowd(&signal, 1));
+        signal.raise();
+        assert_eq!((woken(&tasks), waiting(&signal)), (1_000, 0));
+        assert!(!signal.hasten());
+    }
+
+    #[test]
+    fn a_few_tasks_are_woken_at_once_also_beside_many_that_are_stuck() {
+        let signal = Signal::default();
+        let stuck = crowd(&signal, UNDER_WAY_MAX);
+        assert!(!signal.raise_in_turns());
+        let few = crowd(&signal, UNDER_WAY_MAX);
+        assert!(!signal.raise_in_turns());
+        assert_eq!((woken(&stuck), woken(&few)), (UNDER_WAY_MAX, UNDER_WAY_MAX));
+    }
+
+    #[test]
+    fn where_wakes_are_put_off_the_task_that_waits_alone_is_woken_before_the_many() {
+        /// Notes who is woken.
+        struct Note(&'static str, Arc<crate::sync::Mutex<Vec<&'static str>>>);
+
+        impl Wake for Note {
+            fn wake(self: Arc<Self>) {
+                self.1.lock().push(self.0);
+            }
+        }
+
+        let woken = Arc::default();
+        let waker = |name| Waker::from(Arc::new(Note(name, Arc::clone(&woken))));
+        let (many, alone) = (Signal::default(), Signal::default());
+        for _ in 0..3 {
+            many.enter(&mut WakerKey::default(), &waker("one of many"));
+        }
+        alone.enter(&mut WakerKey::default(), &waker("alone"));
+        let later = WakeLater::begin();
+        many.raise();
+        alone.raise();
+        drop(later);
+        assert_eq!(woken.lock()[..2], ["alone", "one of many"]);
+        assert_eq!(woken.lock().len(), 4);
     }
 
     #[test]

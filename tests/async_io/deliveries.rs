@@ -130,3 +130,45 @@ fn where_no_thread_ends_lingers_the_first_poll_does() {
     let wakes = Arc::new(Wakes::default());
     assert!(matches!(wakes.poll(pin!(delivery)), Poll::Ready(Ok(_))));
 }
+
+/// Notes that it was woken.
+struct Named(&'static str, Arc<Mutex<Vec<&'static str>>>);
+
+impl Wake for Named {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().unwrap().push(self.0);
+    }
+}
+
+/// With the many first, a client that appends would wait until an executor has served all of them.
+#[test]
+fn the_task_that_waits_for_its_append_is_woken_before_the_many_that_follow_the_log() {
+    let (_scratch, log) = log(Durability::Always);
+    let woken = Arc::default();
+    let waker = |name| Waker::from(Arc::new(Named(name, Arc::clone(&woken))));
+    let (follows, waits) = (waker("follows"), waker("waits"));
+    let await_wakes = |wanted| {
+        let began = Instant::now();
+        while woken.lock().unwrap().len() < wanted {
+            assert!(began.elapsed() < MINUTE, "a wake never came");
+            std::thread::yield_now();
+        }
+    };
+    let mut streams = [(); 100].map(|()| log.reader(0).unwrap().into_stream());
+    for round in 0.. {
+        assert!(round < 1_000, "every sync was over before the first poll");
+        for stream in &mut streams {
+            let mut cx = Context::from_waker(&follows);
+            while Pin::new(&mut *stream).poll_next(&mut cx).is_ready() {}
+        }
+        let mut delivery = log.append_async("a record").unwrap();
+        let polled = Pin::new(&mut delivery).poll(&mut Context::from_waker(&waits));
+        if polled.is_pending() {
+            await_wakes(101);
+            break;
+        }
+        await_wakes(100);
+        woken.lock().unwrap().clear();
+    }
+    assert_eq!(woken.lock().unwrap()[0], "waits");
+}

@@ -140,6 +140,60 @@ fn a_stream_that_waits_costs_less_than_300_bytes() {
     assert_eq!(wakes.count(), STREAMS);
 }
 
+/// After a sync a crowd is woken in turns: each that is polled again wakes the next. These are not
+/// polled, as if their executor was stuck.
+#[test]
+fn every_stream_of_a_crowd_is_woken_by_a_sync_also_when_none_of_them_comes_back() {
+    const STREAMS: usize = 1_000;
+    let (_scratch, on_disk, _topic) = always(1);
+    let clock = TestClock::new();
+    let manual = BrokerConfig::default()
+        .durability(Durability::Always)
+        .manual_upkeep(true);
+    let brokers = [
+        on_disk,
+        Broker::temporary_with(manual.clone(), None).unwrap(),
+        Broker::temporary_with(manual.manual_upkeep(false), Some(clock)).unwrap(),
+    ];
+    for broker in brokers {
+        let topic = broker.create_topic_if_absent("t", TopicConfig::default());
+        let log = topic.unwrap().partition(0).unwrap();
+        let wakes = Arc::new(Wakes::default());
+        let mut streams: Vec<_> = (0..STREAMS)
+            .map(|_| log.reader(0).unwrap().into_stream())
+            .collect();
+        for stream in &mut streams {
+            assert!(wakes.next(stream).is_pending());
+        }
+        assert_eq!(block_on(log.append_async("a record").unwrap()).unwrap(), 0);
+        await_wake(&wakes, STREAMS);
+        for stream in &mut streams {
+            assert!(matches!(wakes.next(stream), Poll::Ready(Some(Ok(_)))));
+        }
+        assert_eq!(wakes.count(), STREAMS);
+    }
+}
+
+#[test]
+fn a_crowd_that_waits_for_its_turn_ends_with_the_log() {
+    let (_scratch, log) = log(Durability::Always);
+    let wakes = Arc::new(Wakes::default());
+    let mut streams = [(); 200].map(|()| log.reader(0).unwrap().into_stream());
+    for stream in &mut streams {
+        assert!(wakes.next(stream).is_pending());
+    }
+    log.append("a record").unwrap();
+    log.close().unwrap();
+    assert_eq!(wakes.count(), 200);
+    for mut stream in streams {
+        while let Poll::Ready(Some(record)) = wakes.next(&mut stream) {
+            record.unwrap();
+        }
+        assert!(matches!(wakes.next(&mut stream), Poll::Ready(None)));
+    }
+    assert!(wakes.is_left());
+}
+
 #[test]
 fn a_stream_of_a_topic_reads_every_partition_and_those_that_are_added() {
     let (broker, topic) = in_memory(3);

@@ -40,6 +40,7 @@ use super::quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::remove_segment_files;
 use super::turn::TurnState;
+use super::usher::Usher;
 use super::{Host, LogConfig, Shared};
 
 pub(crate) use leftovers::{Found, OpenStep};
@@ -586,6 +587,7 @@ impl Opening<'_> {
             flush_due: Mutex::new(None),
             digesting: Digesting::new(me.clone()),
             signal: Signal::default(),
+            usher: Usher::new(me.clone()),
             survey: Mutex::new(None),
             watchers: Watchers::default(),
             charge: Charge::default(),

@@ -95,3 +95,32 @@ fn a_task_that_is_dropped_beside_a_raise_leaves_nothing_in_any_order() {
         assert_eq!(signal.waiting_count(), 0, "nobody waits");
     });
 }
+
+#[test]
+fn a_crowd_that_is_woken_in_turns_misses_no_raise_in_any_order() {
+    check(|| {
+        let shared = Arc::new((Signal::default(), AtomicU64::new(0)));
+        let waiters = [1, 2, 2].map(|wanted| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (signal, number) = &*shared;
+                await_look(signal, || number.load(Ordering::Acquire) >= wanted);
+            })
+        });
+        // It does not come back.
+        let (signal, number) = &*shared;
+        signal.enter(&mut WakerKey::default(), std::task::Waker::noop());
+        for next in [1, 2] {
+            number.store(next, Ordering::Release);
+            let mut left = signal.raise_in_turns();
+            while left {
+                thread::yield_now();
+                left = signal.hasten();
+            }
+        }
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+        assert_eq!(signal.waiting_count(), 0, "nobody waits");
+    });
+}

@@ -1,0 +1,64 @@
+//! Seeing to it that a crowd of tasks that is woken in turns gets on.
+//!
+//! Knows nothing about what they wait for. Each of those tasks wakes the next when it comes back
+//! (`Signal::raise_in_turns`); one whose executor is busy, or whose client reads slowly, does not
+//! come back soon, and must not keep the others waiting.
+//!
+//! 1. While tasks are due a thread looks after them: the one that ends lingers, which never waits
+//!    for a disk. Without that thread all of them are woken at once.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+use super::Shared;
+use super::host::Chore;
+
+/// How long tasks that are due wait for one that does not come back.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Looks after the tasks that wait for a log.
+#[derive(Debug)]
+pub(super) struct Usher {
+    log: Weak<Shared>,
+}
+
+impl Usher {
+    pub(super) fn new(log: Weak<Shared>) -> Arc<Self> {
+        Arc::new(Self { log })
+    }
+}
+
+impl Chore for Usher {
+    fn run(&self) {
+        if let Some(log) = self.log.upgrade()
+            && log.signal.hasten()
+        {
+            log.usher_later();
+        }
+    }
+}
+
+impl Shared {
+    /// Wakes everybody who waits for this log after a sync, a crowd in turns.
+    pub(super) fn raise_in_turns(&self) {
+        if self.signal.raise_in_turns() {
+            self.usher_later();
+        }
+        // The fence of the first raise is in front of both.
+        self.watchers.raise_after_lock();
+    }
+
+    fn usher_later(&self) {
+        let host = &self.host;
+        let at = host.clock.instant().checked_add(PATIENCE);
+        let chore: Arc<dyn Chore> = Arc::<Usher>::clone(&self.usher);
+        // A clock that a test moves may never get there.
+        let is_real = matches!(host.clock, Clock::System);
+        let looks = |at| is_real && host.lingers.schedule(at, Arc::downgrade(&chore));
+        if !at.is_some_and(looks) {
+            self.signal.wake_due();
+        }
+    }
+}
