@@ -375,10 +375,12 @@ fn every_verb_works_on_a_directory_that_a_broker_wrote() {
     assert!(root.ok("plot").out.contains(">theirs-0</text>"));
     root.ok("perf consume --topic theirs --messages 203");
     let dest = root.scratch().join("backup");
-    root.ok(&format!("backup {}", dest.display()));
-    // The verbs that write.
+    let backup = format!("backup {}", dest.display());
+    root.run(&backup).fails(1, "a Kafka broker has used");
+    // The verbs that write: the first takes over what the broker left.
     root.ok("repair").says("There was nothing to repair.\n");
     root.feed("produce --topic theirs", "four\n");
+    root.ok(&backup);
     root.ok("consume --topic theirs --group g --timeout-ms 1000 --max-messages 500");
     root.ok("groups --reset-offsets --to-earliest --all-topics --group g --execute");
     root.ok("groups --delete-offsets --group g --topic theirs");

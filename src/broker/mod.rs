@@ -7,7 +7,7 @@
 //! | `core.rs` | what all handles share; how it ends |
 //! | `root.rs` | the directory: its catalog, its topics by name |
 //! | `open.rs` | from a directory to a broker, whatever the last use left |
-//! | `topics.rs` | topics come, change and go |
+//! | `administration.rs`, `topics.rs` | topics come, change and go: the calls, and the order of effects |
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
 //! | `offsets.rs` | the topic of the groups' commits |
 //! | `upkeep.rs` `upkeeper.rs` | one round of upkeep, and the thread that does it |
@@ -17,6 +17,7 @@
 //! | `asynchronous.rs` | flushing and closing as a task |
 //! | `verify.rs`, `repair/` | a directory examined, and put right |
 
+mod administration;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod backup;
@@ -69,14 +70,14 @@ pub use verify::verify;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::group::{ConsumerGroup, GroupInfo};
 use crate::log::OpenReport;
 use crate::log::trace::Span;
-use crate::topic::{Topic, TopicConfig, TopicInfo, TopicShared};
 
 use self::core::Core;
-use self::offsets::is_reserved;
 
 /// One directory with its topics and consumer groups.
 ///
@@ -116,6 +117,19 @@ impl Broker {
     /// # Errors
     ///
     /// As [`Broker::open_with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// let broker = Broker::open(&dir)?;
+    /// assert!(broker.topics().is_empty());
+    /// broker.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(dir, BrokerConfig::default())
     }
@@ -137,6 +151,19 @@ impl Broker {
     ///   [`among_other_files`](crate::BrokerConfig::among_other_files) is not set.
     /// - [`Error::Corrupt`]: the catalog of topics is damaged; nothing was changed.
     /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// let config = BrokerConfig::default().max_total_bytes(10 << 30);
+    /// let broker = Broker::open_with(&dir, config)?;
+    /// broker.create_topic("flights", TopicConfig::default())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open_with(dir: impl AsRef<Path>, config: BrokerConfig) -> Result<Self> {
         Self::open_on(Disk::os(), Clock::System, dir.as_ref(), config)
     }
@@ -151,6 +178,23 @@ impl Broker {
     ///
     /// As [`Broker::open_with`], but for [`Error::Locked`]. Every method that writes answers
     /// [`Error::ReadOnly`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// broker.create_topic("flights", TopicConfig::default())?.append("EWR")?;
+    ///
+    /// // In the same process or in another one, beside the writer:
+    /// let looking = Broker::open_read_only(&dir)?;
+    /// let record = looking.topic("flights")?.partition(0)?.read(0)?;
+    /// assert_eq!(record.unwrap().value(), Some(&b"EWR"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
         let core = open::open_read_only(&Disk::os(), &Clock::System, dir.as_ref())?;
         Ok(Self { core })
@@ -169,213 +213,26 @@ impl Broker {
         Ok(Self { core })
     }
 
-    /// Makes a topic. When this returns it is there after any crash; an error leaves nothing of it.
-    /// Costs two syncs, however many partitions it has and however many topics there are.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::TopicExists`].
-    /// - [`Error::InvalidName`]: a name is 1 to 249 characters of `a-z A-Z 0-9 . _ -`, does not
-    ///   belong to Kafka itself, and differs from all others in more than `.` and `_` or capitals.
-    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, 0 partitions for example.
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
-    ///   there shows when the broker is opened again.
-    /// - [`Error::NoSpace`], [`Error::Io`], [`Error::ReadOnly`], [`Error::Closed`].
-    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
-        self.core
-            .create(name, config)
-            .map(|topic| self.topic_of(topic))
-    }
-
-    /// The topic of a name, made when it is not there. One that is there is given as it is,
-    /// whatever its settings.
-    ///
-    /// # Errors
-    ///
-    /// As [`Broker::create_topic`], but for [`Error::TopicExists`].
-    pub fn create_topic_if_absent(&self, name: &str, config: TopicConfig) -> Result<Topic> {
-        match self.topic(name) {
-            Err(Error::UnknownTopic { .. }) => {}
-            found => return found,
-        }
-        match self.create_topic(name, config) {
-            // Somebody was faster.
-            Err(Error::TopicExists { .. }) => self.topic(name),
-            made => made,
-        }
-    }
-
-    /// Sees to it that a topic is there with these settings: makes it, or alters it where it is
-    /// there with others, and says which. What a program calls when it starts. Settings that
-    /// `config` leaves at their defaults are set back to them; partitions can only be added.
-    ///
-    /// # Errors
-    ///
-    /// As [`Broker::create_topic`] and [`Broker::alter_topic`]; [`Error::InvalidConfig`] when the
-    /// topic has more partitions than `config` says.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ottla::{Broker, Ensured, TopicConfig};
-    ///
-    /// # let scratch = tempfile::tempdir()?;
-    /// let broker = Broker::open(scratch.path().join("data"))?;
-    /// let config = TopicConfig::default().partitions(4);
-    /// assert_eq!(broker.ensure_topic("flights", config.clone())?, Ensured::Made);
-    /// assert_eq!(broker.ensure_topic("flights", config.clone())?, Ensured::AsItWas);
-    ///
-    /// let more = broker.ensure_topic("flights", config.partitions(8))?;
-    /// let Ensured::Altered(changes) = more else { panic!("{more:?}") };
-    /// assert_eq!((changes[0].name.as_str(), changes[0].to.as_str()), ("partitions", "8"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "taken as `create_topic` takes it"
-    )]
-    pub fn ensure_topic(&self, name: &str, config: TopicConfig) -> Result<Ensured> {
-        self.core.ensure(name, &config)
-    }
-
-    /// A topic that is there. Kafka's own topics (`__consumer_offsets`, `__transaction_state`,
-    /// `__share_group_state`) can be read through their handle; whatever would change them is
-    /// [`Error::InternalTopic`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownTopic`], [`Error::Closed`].
-    pub fn topic(&self, name: &str) -> Result<Topic> {
-        self.core.root.check_open()?;
-        let unknown = || Error::UnknownTopic {
-            name: name.to_owned(),
-        };
-        let topic = self.core.root.directory.find(name).ok_or_else(unknown)?;
-        Ok(self.topic_of(Arc::clone(topic.shared())))
-    }
-
-    fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
-        self.core.start_upkeep();
-        let keeper: Arc<Core> = Arc::clone(&self.core);
-        let internal = is_reserved(topic.name().as_str());
-        let topic = Topic::new(topic).kept_by(keeper);
-        if internal { topic.for_reading() } else { topic }
-    }
-
-    /// All topics with their partitions and settings, by name; none after [`Broker::close`].
-    ///
-    /// Reads what is known: the logs that are open are asked, and of the others it takes what was
-    /// noted when they were closed, and the lengths of their files. No log is opened for it, except
-    /// where that is not to be had (a log that was damaged, or a broker that only reads): so damage
-    /// that nobody has come across yet is not in [`PartitionInfo::problem`](crate::PartitionInfo),
-    /// and [`Topic::describe`](crate::Topic::describe), which opens them all, is for that.
-    /// [`Broker::topic_names`] costs less.
-    #[must_use]
-    pub fn topics(&self) -> Vec<TopicInfo> {
-        if self.core.root.check_open().is_err() {
-            return Vec::new();
-        }
-        self.core
-            .topics()
-            .iter()
-            .map(|topic| topic.known_info())
-            .collect()
-    }
-
-    /// The names of all topics, sorted; none after [`Broker::close`].
-    #[must_use]
-    pub fn topic_names(&self) -> Vec<String> {
-        if self.core.root.check_open().is_err() {
-            return Vec::new();
-        }
-        self.core
-            .topics()
-            .iter()
-            .map(|topic| topic.name().to_string())
-            .collect()
-    }
-
-    /// Deletes a topic with all its records, and what groups have committed for it. When this
-    /// returns it is gone after any crash. Its handles answer [`Error::UnknownTopic`] from now on,
-    /// and readers of its logs [`Error::Closed`].
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
-    ///   there shows when the broker is opened again.
-    /// - [`Error::Io`], [`Error::NoSpace`]: when the catalog could not be written, nothing
-    ///   changed. When [`Broker::topic`] no longer finds the topic, it is gone, and what could not
-    ///   be removed of it is removed by the next opening.
-    pub fn delete_topic(&self, name: &str) -> Result<()> {
-        self.core.delete(name)
-    }
-
-    /// Changes the settings of a topic, or adds partitions: `change` is given what they are and
-    /// says what they shall be. It is durable when this returns, and applies to the running logs
-    /// from now on. Records stay where they are: with more partitions a key may get another one.
-    ///
-    /// Settings that somebody else changes at the same time are kept, unless `change` changes the
-    /// same ones.
-    ///
-    /// A topic that becomes [`Durability::Always`](crate::Durability::Always) is flushed first, so
-    /// the high watermarks of its partitions do not go back.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, or there would be fewer
-    ///   partitions; or the topic is to be compacted and holds records without keys, which
-    ///   compaction drops ([`Broker::alter_topic_with`] can ask for that).
-    /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or one of a log that
-    ///   was to be flushed, and the settings are changed all the same.
-    /// - [`Error::Io`], [`Error::NoSpace`]: nothing changed.
-    pub fn alter_topic(
-        &self,
-        name: &str,
-        change: impl FnOnce(TopicConfig) -> TopicConfig,
-    ) -> Result<()> {
-        self.alter_topic_with(name, AlterOptions::default(), change)
-    }
-
-    /// The same with options: [`AlterOptions::drop_keyless`] allows a topic that holds records
-    /// without keys to become one that is compacted, which drops them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Broker::alter_topic`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ottla::{AlterOptions, Broker, CleanupPolicy, TopicConfig};
-    ///
-    /// # let scratch = tempfile::tempdir()?;
-    /// let broker = Broker::open(scratch.path().join("data"))?;
-    /// broker.create_topic("prices", TopicConfig::default())?.append("a value without a key")?;
-    ///
-    /// let compacted = |config: TopicConfig| config.cleanup_policy(CleanupPolicy::Compact);
-    /// assert!(broker.alter_topic("prices", compacted).is_err());
-    ///
-    /// let options = AlterOptions::default().drop_keyless(true);
-    /// broker.alter_topic_with("prices", options, compacted)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn alter_topic_with(
-        &self,
-        name: &str,
-        options: AlterOptions,
-        change: impl FnOnce(TopicConfig) -> TopicConfig,
-    ) -> Result<()> {
-        self.core.alter(name, options, change)
-    }
-
     /// A consumer group: its members share the partitions of their topics. It is there as soon as
     /// somebody asks for it, and remembered once it has committed something.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidName`]: an id is 1 to 32,767 bytes. [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// let mut consumer = broker.group("departure-board")?.join(["flights"])?;
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group(&self, id: &str) -> Result<ConsumerGroup> {
         self.core.group(id)
     }
@@ -389,6 +246,25 @@ impl Broker {
     /// # Errors
     ///
     /// [`Error::Closed`], and what reading the log of the commits answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// consumer.poll(Duration::ZERO)?;
+    /// for group in broker.groups()? {
+    ///     println!("{}: {:?}, {} members", group.id, group.state, group.members.len());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn groups(&self) -> Result<Vec<GroupInfo>> {
         self.core.list_groups()
     }
@@ -421,6 +297,23 @@ impl Broker {
     ///
     /// - [`Error::GroupNotEmpty`] while it has members, [`Error::UnknownGroup`].
     /// - [`Error::ReadOnly`], [`Error::Closed`], and what writing the log of the commits answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// consumer.leave()?;
+    /// broker.delete_group("board")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delete_group(&self, id: &str) -> Result<()> {
         self.core.delete_group(id)
     }
@@ -435,6 +328,20 @@ impl Broker {
     ///
     /// [`Error::ReadOnly`], [`Error::Closed`]. What goes wrong with a log stands in the report, and
     /// does not affect the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// let broker = Broker::open_with(&dir, BrokerConfig::default().manual_upkeep(true))?;
+    /// // Where a thread of the broker is not wanted: once in a while, by the program.
+    /// let report = broker.upkeep()?;
+    /// assert!(report.problems.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn upkeep(&self) -> Result<UpkeepReport> {
         let report = self.core.root.upkeep();
         self.core.root.show();
@@ -474,6 +381,21 @@ impl Broker {
     }
 
     /// What opening the directory found and did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// let report = broker.open_report();
+    /// if !report.clean {
+    ///     eprintln!("{report}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {
         &self.core.report
@@ -487,6 +409,20 @@ impl Broker {
     /// The first error that a producer or a log met, after all were tried: see
     /// [`Producer::flush`](crate::Producer::flush), which still returns it as well, and
     /// [`Log::flush`](crate::Log::flush).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// topic.append("departed EWR")?;
+    /// broker.flush()?; // survives a power cut from here on
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&self) -> Result<()> {
         self.core.flush()
     }
@@ -502,6 +438,20 @@ impl Broker {
     /// The first error that was met, after all producers and logs were tried; also one that a
     /// producer met earlier and whose [`flush`](crate::Producer::flush) has not returned it: the
     /// lock is given up all the same, and the next opening recovers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// topic.append("departed EWR")?;
+    /// broker.close()?; // reports what a drop would hide
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) -> Result<()> {
         self.core.close()
     }

@@ -129,6 +129,25 @@ impl ConsumerGroup {
     ///   [`reset`](Self::reset) where the group goes on.
     /// - [`Error::InvalidName`]: no topic can have such a name.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// let mut consumer = group.join(["flights"])?;
+    /// for record in &consumer.poll(Duration::from_secs(1))? {
+    ///     println!("{}-{} at {}", record.topic, record.partition, record.offset);
+    /// }
+    /// consumer.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn join<S: AsRef<str>>(&self, topics: impl IntoIterator<Item = S>) -> Result<Consumer> {
         self.join_with(topics, ConsumerConfig::default())
     }
@@ -139,6 +158,23 @@ impl ConsumerGroup {
     /// # Errors
     ///
     /// As [`join`](Self::join); [`Error::InvalidConfig`] for a setting out of its bounds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// let config = ConsumerConfig::default().start(Start::Latest).max_poll_records(100);
+    /// let mut consumer = group.join_with(["flights"], config)?;
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn join_with<S: AsRef<str>>(
         &self,
         topics: impl IntoIterator<Item = S>,
@@ -220,6 +256,24 @@ impl ConsumerGroup {
     ///
     /// What reading the group's commits answers; [`Error::Closed`]. A partition whose own log
     /// cannot be looked at says so in [`GroupPartition::problem`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// consumer.poll(Duration::ZERO)?;
+    /// let info = group.describe()?;
+    /// assert_eq!(info.members.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn describe(&self) -> Result<GroupInfo> {
         coordinator::describe(&self.group)
     }
@@ -230,6 +284,25 @@ impl ConsumerGroup {
     ///
     /// - [`Error::UnknownTopic`], [`Error::UnknownPartition`].
     /// - What reading the group's commits answers; [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// consumer.poll(Duration::from_secs(1))?;
+    /// consumer.commit()?;
+    /// let partition = topic.partition_for_key(b"N14228");
+    /// assert_eq!(group.committed("flights", partition)?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Offset>> {
         self.group.committed(topic, partition)
     }
@@ -245,6 +318,26 @@ impl ConsumerGroup {
     /// - [`Error::OffsetOutOfRange`]: a partition has no such offset.
     /// - What reading the topic and writing the commits answers; [`Error::ReadOnly`],
     ///   [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// consumer.poll(Duration::from_secs(1))?;
+    /// consumer.commit()?;
+    /// consumer.leave()?;
+    /// // Read everything once more.
+    /// group.reset("flights", Start::Earliest)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reset(&self, topic: &str, to: Start) -> Result<()> {
         self.commit_while_empty(|| {
             let shape = self.group.shared.topics.shape(topic);

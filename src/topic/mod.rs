@@ -187,6 +187,21 @@ impl Topic {
     ///
     /// [`Error::UnknownTopic`] after the topic was deleted, [`Error::Closed`] after its broker was
     /// closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// for partition in topic.describe()?.partitions {
+    ///     println!("{}: {}..{}", partition.partition, partition.start_offset, partition.end_offset);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn describe(&self) -> Result<TopicInfo> {
         self.shared.check_alive()?;
         Ok(self.shared.info())
@@ -202,6 +217,22 @@ impl Topic {
     /// - [`Error::UnknownPartition`]: a [`Partitioner`] chose a number that is too large.
     /// - [`Error::InternalTopic`]: the topic is one of Kafka's own.
     /// - Everything that [`Log::append`] answers: nothing of the record was appended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// let first = topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// let second = topic.append(Record::keyed("N14228", "landed IAH"))?;
+    /// // The same key, the same partition, in order.
+    /// assert_eq!((second.partition, second.offset), (first.partition, first.offset + 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Appended> {
         self.may_append()?;
@@ -216,6 +247,20 @@ impl Topic {
     /// # Errors
     ///
     /// As [`Topic::append`]; [`Error::UnknownPartition`] when there is no such partition.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// assert_eq!(topic.append_to(3, "departed EWR")?, 0);
+    /// assert_eq!(topic.partition(3)?.end_offset(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn append_to<'a>(
         &self,
@@ -358,6 +403,21 @@ impl Topic {
     /// - [`Error::UnknownPartition`]: there is no such partition.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - What opening a log answers ([`Log::open`]), when it was not used before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// let log = topic.partition(0)?;
+    /// log.append("straight into partition 0")?;
+    /// assert_eq!(log.end_offset(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn partition(&self, id: PartitionId) -> Result<Log> {
         self.shared.check_alive()?;
         let log = self.shared.log(id)?;

@@ -165,6 +165,15 @@ impl<'a> Record<'a> {
     }
 
     /// A record with a key: records with the same key go to the same partition, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::Record;
+    ///
+    /// let record = Record::keyed("N14228", "departed EWR");
+    /// assert_eq!(record.key(), Some(&b"N14228"[..]));
+    /// ```
     #[must_use]
     pub fn keyed(
         key: &'a (impl AsRef<[u8]> + ?Sized),
@@ -178,6 +187,15 @@ impl<'a> Record<'a> {
     }
 
     /// A record that says that its key is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::Record;
+    ///
+    /// // Compaction removes the key, and after a day this record too.
+    /// assert_eq!(Record::tombstone("N14228").value(), None);
+    /// ```
     #[must_use]
     pub fn tombstone(key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self {
@@ -198,6 +216,16 @@ impl<'a> Record<'a> {
     }
 
     /// The same record with the time that it is about.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Record, Timestamp};
+    ///
+    /// let departed = Timestamp::from_millis(1_370_044_800_000);
+    /// let record = Record::new("departed EWR").with_timestamp(departed);
+    /// assert_eq!(record.timestamp(), Some(departed));
+    /// ```
     #[must_use]
     pub const fn with_timestamp(mut self, timestamp: Timestamp) -> Self {
         self.time = RecordTime::Chosen(timestamp);

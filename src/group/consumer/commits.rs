@@ -38,6 +38,29 @@ impl Consumer {
     ///   partitions, and the next poll joins again.
     /// - [`Error::NoSpace`], [`Error::Io`], [`Error::Poisoned`], [`Error::Closed`]: it is not
     ///   certain that anything was committed; the records are not touched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// loop {
+    ///     let records = consumer.poll(Duration::ZERO)?;
+    ///     if records.is_empty() {
+    ///         break;
+    ///     }
+    ///     // ... handle them ...
+    ///     consumer.commit()?; // what was polled is not delivered again
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn commit(&mut self) -> Result<()> {
         self.group.shared.check_owner()?;
         let (claims, owned) = self.all_claims();
@@ -77,6 +100,25 @@ impl Consumer {
     /// - [`Error::Fenced`]: another member has taken the partition since this member's last poll,
     ///   which had returned nothing from it.
     /// - As [`commit`](Self::commit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// for record in &consumer.poll(Duration::from_secs(1))? {
+    ///     // ... handle one ...
+    ///     consumer.commit_to(&record.topic, record.partition, record.offset + 1)?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn commit_to(&mut self, topic: &str, partition: PartitionId, next: Offset) -> Result<()> {
         self.commit_to_with(topic, partition, next, "")
     }

@@ -221,6 +221,26 @@ impl Consumer {
     /// - [`Error::Closed`]: the broker was closed.
     /// - With [`auto_commit`](ConsumerConfig::auto_commit), the errors of
     ///   [`commit`](Self::commit), except `Fenced`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// let records = consumer.poll(Duration::from_secs(1))?;
+    /// for record in &records {
+    ///     assert_eq!(record.value(), Some(&b"departed EWR"[..]));
+    /// }
+    /// consumer.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.group.shared.check_owner()?;
         let began = self.group.shared.now();
@@ -448,6 +468,24 @@ impl Consumer {
     /// # Errors
     ///
     /// With `auto_commit` the errors of [`commit`](Self::commit); the member has left all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// consumer.poll(Duration::from_secs(1))?;
+    /// consumer.commit()?;
+    /// consumer.leave()?; // its partitions are free at once
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn leave(mut self) -> Result<()> {
         self.group.shared.check_owner()?;
         let revoked = self.owned_names();

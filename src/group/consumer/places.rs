@@ -12,6 +12,23 @@ use super::{Consumer, Failed, named};
 impl Consumer {
     /// The partitions that this member has, by topic and number: those of its last poll that no
     /// other member has taken since, or none when it was removed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// consumer.poll(Duration::ZERO)?;
+    /// assert_eq!(consumer.assignment().len(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn assignment(&self) -> Vec<(String, PartitionId)> {
         self.owned().iter().map(PartitionKey::named).collect()
@@ -65,6 +82,25 @@ impl Consumer {
     /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange): there is no such place. The
     ///   member stays where it was.
     /// - What reading the partition's log answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// let partition = topic.partition_for_key(b"N14228");
+    /// assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 1);
+    /// consumer.seek("flights", partition, 0)?;
+    /// assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn seek(
         &mut self,
         topic: &str,
@@ -153,6 +189,28 @@ impl Consumer {
     ///
     /// [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
     /// partition.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// let partition = topic.partition_for_key(b"N14228");
+    /// consumer.poll(Duration::ZERO)?;
+    /// consumer.pause("flights", partition)?;
+    /// topic.append(Record::keyed("N14228", "landed IAH"))?;
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// consumer.resume("flights", partition)?;
+    /// assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pause(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
         self.group.shared.check_owner()?;
         self.fetcher.find(topic, partition)?.pause(true);
@@ -185,6 +243,25 @@ impl Consumer {
     /// # Errors
     ///
     /// As [`position`](Self::position).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
+    /// # let group = broker.group("board")?;
+    /// # let mut consumer = group.join(["flights"])?;
+    /// let partition = topic.partition_for_key(b"N14228");
+    /// consumer.poll(Duration::from_secs(1))?;
+    /// consumer.commit()?;
+    /// assert_eq!(consumer.lag("flights", partition)?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lag(&self) -> Result<u64> {
         self.group.shared.check_owner()?;
         let context = self.context();

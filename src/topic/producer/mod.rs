@@ -199,6 +199,23 @@ impl Producer {
     ///
     /// The record was not taken then. What goes wrong later, [`Delivery::wait`] and
     /// [`Producer::flush`] return.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// let producer = topic.producer(ottla::ProducerConfig::default())?;
+    /// let delivery = producer.send(Record::keyed("N14228", "departed EWR"))?;
+    /// // Now or later, or not at all:
+    /// let appended = delivery.wait()?;
+    /// assert_eq!(appended.offset, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery> {
         self.shared.send(&record.into())
     }
@@ -212,6 +229,23 @@ impl Producer {
     /// call, a `send` whose batch was full, or a thread of the broker when the time was over. Each
     /// error is returned once; the records of a failed batch are not appended, and their deliveries
     /// return the error as well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// let producer = topic.producer(ottla::ProducerConfig::default())?;
+    /// for number in 0..1_000 {
+    ///     drop(producer.send(format!("event {number}").as_bytes())?);
+    /// }
+    /// producer.flush()?; // the first error since the last flush, if there was one
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&self) -> Result<()> {
         self.shared.check_owner()?;
         self.shared.flush();

@@ -1,0 +1,304 @@
+//! What a broker does with topics, for its callers: makes them, lists them, alters and deletes them.
+//!
+//! Knows nothing about how that is made safe (`topics.rs`, `catalog.rs`).
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::topic::{Topic, TopicConfig, TopicInfo, TopicShared};
+
+use super::core::Core;
+use super::offsets::is_reserved;
+use super::{AlterOptions, Broker, Ensured};
+
+impl Broker {
+    /// Makes a topic. When this returns it is there after any crash; an error leaves nothing of it.
+    /// Costs two syncs, however many partitions it has and however many topics there are.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::TopicExists`].
+    /// - [`Error::InvalidName`]: a name is 1 to 249 characters of `a-z A-Z 0-9 . _ -`, does not
+    ///   belong to Kafka itself, and differs from all others in more than `.` and `_` or capitals.
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, 0 partitions for example.
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
+    ///   there shows when the broker is opened again.
+    /// - [`Error::NoSpace`], [`Error::Io`], [`Error::ReadOnly`], [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// let config = TopicConfig::default()
+    ///     .partitions(4)
+    ///     .retention_ms(Duration::from_secs(7 * 24 * 60 * 60));
+    /// let flights = broker.create_topic("flights", config)?;
+    /// assert_eq!(flights.partition_count(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        self.core
+            .create(name, config)
+            .map(|topic| self.topic_of(topic))
+    }
+
+    /// The topic of a name, made when it is not there. One that is there is given as it is,
+    /// whatever its settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::create_topic`], but for [`Error::TopicExists`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// for _ in 0..2 {
+    ///     let flights = broker.create_topic_if_absent("flights", TopicConfig::default())?;
+    ///     assert_eq!(flights.name(), "flights");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create_topic_if_absent(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        match self.topic(name) {
+            Err(Error::UnknownTopic { .. }) => {}
+            found => return found,
+        }
+        match self.create_topic(name, config) {
+            // Somebody was faster.
+            Err(Error::TopicExists { .. }) => self.topic(name),
+            made => made,
+        }
+    }
+
+    /// Sees to it that a topic is there with these settings: makes it, or alters it where it is
+    /// there with others, and says which. What a program calls when it starts. Settings that
+    /// `config` leaves at their defaults are set back to them; partitions can only be added.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::create_topic`] and [`Broker::alter_topic`]; [`Error::InvalidConfig`] when the
+    /// topic has more partitions than `config` says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Broker, Ensured, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let config = TopicConfig::default().partitions(4);
+    /// assert_eq!(broker.ensure_topic("flights", config.clone())?, Ensured::Made);
+    /// assert_eq!(broker.ensure_topic("flights", config.clone())?, Ensured::AsItWas);
+    ///
+    /// let more = broker.ensure_topic("flights", config.partitions(8))?;
+    /// let Ensured::Altered(changes) = more else { panic!("{more:?}") };
+    /// assert_eq!((changes[0].name.as_str(), changes[0].to.as_str()), ("partitions", "8"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "taken as `create_topic` takes it"
+    )]
+    pub fn ensure_topic(&self, name: &str, config: TopicConfig) -> Result<Ensured> {
+        self.core.ensure(name, &config)
+    }
+
+    /// A topic that is there. Kafka's own topics (`__consumer_offsets`, `__transaction_state`,
+    /// `__share_group_state`) can be read through their handle; whatever would change them is
+    /// [`Error::InternalTopic`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTopic`], [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// let flights = broker.topic("flights")?;
+    /// flights.append("departed EWR")?;
+    /// assert!(broker.topic("trains").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.core.root.check_open()?;
+        let unknown = || Error::UnknownTopic {
+            name: name.to_owned(),
+        };
+        let topic = self.core.root.directory.find(name).ok_or_else(unknown)?;
+        Ok(self.topic_of(Arc::clone(topic.shared())))
+    }
+
+    fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
+        self.core.start_upkeep();
+        let keeper: Arc<Core> = Arc::clone(&self.core);
+        let internal = is_reserved(topic.name().as_str());
+        let topic = Topic::new(topic).kept_by(keeper);
+        if internal { topic.for_reading() } else { topic }
+    }
+
+    /// All topics with their partitions and settings, by name; none after [`Broker::close`].
+    ///
+    /// Reads what is known: the logs that are open are asked, and of the others it takes what was
+    /// noted when they were closed, and the lengths of their files. No log is opened for it, except
+    /// where that is not to be had (a log that was damaged, or a broker that only reads): so damage
+    /// that nobody has come across yet is not in [`PartitionInfo::problem`](crate::PartitionInfo),
+    /// and [`Topic::describe`](crate::Topic::describe), which opens them all, is for that.
+    /// [`Broker::topic_names`] costs less.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// for topic in broker.topics() {
+    ///     println!("{} has {} partitions", topic.name, topic.partitions.len());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        if self.core.root.check_open().is_err() {
+            return Vec::new();
+        }
+        self.core
+            .topics()
+            .iter()
+            .map(|topic| topic.known_info())
+            .collect()
+    }
+
+    /// The names of all topics, sorted; none after [`Broker::close`].
+    #[must_use]
+    pub fn topic_names(&self) -> Vec<String> {
+        if self.core.root.check_open().is_err() {
+            return Vec::new();
+        }
+        self.core
+            .topics()
+            .iter()
+            .map(|topic| topic.name().to_string())
+            .collect()
+    }
+
+    /// Deletes a topic with all its records, and what groups have committed for it. When this
+    /// returns it is gone after any crash. Its handles answer [`Error::UnknownTopic`] from now on,
+    /// and readers of its logs [`Error::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
+    ///   there shows when the broker is opened again.
+    /// - [`Error::Io`], [`Error::NoSpace`]: when the catalog could not be written, nothing
+    ///   changed. When [`Broker::topic`] no longer finds the topic, it is gone, and what could not
+    ///   be removed of it is removed by the next opening.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// broker.delete_topic("flights")?;
+    /// assert!(broker.topic("flights").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        self.core.delete(name)
+    }
+
+    /// Changes the settings of a topic, or adds partitions: `change` is given what they are and
+    /// says what they shall be. It is durable when this returns, and applies to the running logs
+    /// from now on. Records stay where they are: with more partitions a key may get another one.
+    ///
+    /// Settings that somebody else changes at the same time are kept, unless `change` changes the
+    /// same ones.
+    ///
+    /// A topic that becomes [`Durability::Always`](crate::Durability::Always) is flushed first, so
+    /// the high watermarks of its partitions do not go back.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, or there would be fewer
+    ///   partitions; or the topic is to be compacted and holds records without keys, which
+    ///   compaction drops ([`Broker::alter_topic_with`] can ask for that).
+    /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or one of a log that
+    ///   was to be flushed, and the settings are changed all the same.
+    /// - [`Error::Io`], [`Error::NoSpace`]: nothing changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
+    /// # use std::time::Duration;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
+    /// broker.alter_topic("flights", |config| config.partitions(8).retention_bytes(1 << 30))?;
+    /// assert_eq!(topic.partition_count(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alter_topic(
+        &self,
+        name: &str,
+        change: impl FnOnce(TopicConfig) -> TopicConfig,
+    ) -> Result<()> {
+        self.alter_topic_with(name, AlterOptions::default(), change)
+    }
+
+    /// The same with options: [`AlterOptions::drop_keyless`] allows a topic that holds records
+    /// without keys to become one that is compacted, which drops them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::alter_topic`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{AlterOptions, Broker, CleanupPolicy, TopicConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// broker.create_topic("prices", TopicConfig::default())?.append("a value without a key")?;
+    ///
+    /// let compacted = |config: TopicConfig| config.cleanup_policy(CleanupPolicy::Compact);
+    /// assert!(broker.alter_topic("prices", compacted).is_err());
+    ///
+    /// let options = AlterOptions::default().drop_keyless(true);
+    /// broker.alter_topic_with("prices", options, compacted)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alter_topic_with(
+        &self,
+        name: &str,
+        options: AlterOptions,
+        change: impl FnOnce(TopicConfig) -> TopicConfig,
+    ) -> Result<()> {
+        self.core.alter(name, options, change)
+    }
+}
