@@ -1,4 +1,5 @@
-//! What a broker does with topics, for its callers: makes them, lists them, alters and deletes them.
+//! What a broker does with topics for its callers: it makes them, lists them, alters and deletes
+//! them.
 //!
 //! Knows nothing about how that is made safe (`topics.rs`, `catalog.rs`).
 
