@@ -116,6 +116,13 @@ impl Signal {
         rest
     }
 
+    /// Whether somebody holds a ticket or has entered. Ordered like [`Self::ticket`]: what a thread
+    /// stored before it asked is seen by a ticket that this does not see.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
     /// A place among the waiting. Take it first, look for something to do, then wait.
     pub(crate) fn ticket(&self) -> Ticket<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);

@@ -137,6 +137,7 @@ impl Broker {
     /// ```
     pub fn topic(&self, name: &str) -> Result<Topic> {
         self.core.root.check_open()?;
+        self.core.root.follow()?;
         let unknown = || Error::UnknownTopic {
             name: name.to_owned(),
         };
@@ -180,6 +181,8 @@ impl Broker {
         if self.core.root.check_open().is_err() {
             return Vec::new();
         }
+        // A look that fails leaves what was seen before.
+        self.core.root.follow().ok();
         self.core
             .topics()
             .iter()
@@ -193,6 +196,8 @@ impl Broker {
         if self.core.root.check_open().is_err() {
             return Vec::new();
         }
+        // A look that fails leaves what was seen before.
+        self.core.root.follow().ok();
         self.core
             .topics()
             .iter()

@@ -108,11 +108,18 @@ impl Catalog {
     /// What a catalog says that somebody else is writing; `None` when it cannot be read.
     pub(super) fn look_again(host: &Host, root: &Path) -> Option<CatalogState> {
         let signs = || RootSigns::of(&host.disk, root);
-        let looked = look_until_it_counts(&host.clock, signs, || {
-            host.marks.look_again(&host.disk, MARK_KEY)?;
-            Self::look(host, root)
-        });
+        let looked = look_until_it_counts(&host.clock, signs, || Self::look_now(host, root));
         looked.ok().map(|(state, _)| state)
+    }
+
+    /// One look at what a catalog says that somebody else is writing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::look`]; that somebody is changing it is an error, too.
+    pub(super) fn look_now(host: &Host, root: &Path) -> Result<CatalogState> {
+        host.marks.look_again(&host.disk, MARK_KEY)?;
+        Self::look(host, root)
     }
 
     /// Reads whatever can be read: of a damaged catalog every change that is whole and makes sense

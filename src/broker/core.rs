@@ -105,6 +105,7 @@ impl Core {
 
     pub(super) fn group(&self, id: &str) -> Result<ConsumerGroup> {
         self.root.check_open()?;
+        self.root.follow()?;
         self.start_upkeep();
         self.groups.group(id)
     }
@@ -118,6 +119,7 @@ impl Core {
 
     pub(super) fn list_groups(&self) -> Result<Vec<GroupInfo>> {
         self.root.check_open()?;
+        self.root.follow()?;
         self.groups.list()
     }
 

@@ -29,6 +29,7 @@ mod core;
 mod ensure;
 #[cfg(feature = "metrics")]
 mod facade;
+mod follow;
 #[cfg(test)]
 mod keyless_tests;
 #[cfg(test)]
@@ -168,11 +169,16 @@ impl Broker {
         Self::open_on(Disk::os(), Clock::System, dir.as_ref(), config)
     }
 
-    /// Opens the broker of a directory for reading: takes no lock, changes no byte, and may look at
-    /// a directory that somebody else is writing. It sees what was there when it (or the log that
-    /// is read) was opened, and looks again where the writer has removed or replaced something; see
-    /// [`Log::open_read_only`](crate::Log::open_read_only). A topic that the writer deletes answers
-    /// [`Error::UnknownTopic`], or [`Error::Closed`] from a log that was open already.
+    /// Opens the broker of a directory for reading: takes no lock, changes no byte, and needs no
+    /// more than permission to read. It follows a writer, in this process or another one, a Kafka
+    /// broker too: topics and partitions come, change and go, what groups have committed and their
+    /// lag are those of the moment, and each log is followed as by
+    /// [`Log::open_read_only`](crate::Log::open_read_only).
+    ///
+    /// A topic that the writer deletes answers [`Error::UnknownTopic`], and its logs
+    /// [`Error::Closed`], also when there is another one of the same name by then. The members of
+    /// groups are in the memory of the writer, and are not seen. [`Broker::is_live`] says whether
+    /// there is a writer.
     ///
     /// # Errors
     ///

@@ -24,6 +24,7 @@ use crate::types::{PartitionId, TopicName};
 
 use super::BrokerConfig;
 use super::catalog::Catalog;
+use super::follow::CatalogSigns;
 use super::offsets::OFFSETS_TOPIC;
 use super::state::TopicEntry;
 
@@ -53,6 +54,8 @@ pub(super) struct Root {
     /// What the recorder was given.
     #[cfg(feature = "metrics")]
     pub(super) handed_over: Mutex<super::BrokerMetrics>,
+    /// In a root that is only looked at: what the files of the topics were like at the last look.
+    pub(super) signs: Mutex<CatalogSigns>,
     closed: AtomicBool,
 }
 
@@ -86,6 +89,7 @@ impl Root {
             groups: OnceLock::new(),
             #[cfg(feature = "metrics")]
             handed_over: Mutex::default(),
+            signs: Mutex::default(),
             closed: AtomicBool::new(false),
         };
         root.ask_the_catalog();
@@ -93,21 +97,22 @@ impl Root {
             root.directory
                 .insert(root.topic_of(entry, entry.config().0));
         }
-        Arc::new(root)
+        let root = Arc::new(root);
+        root.look_when_asked();
+        root
     }
 
     /// In a root that is only looked at, the logs ask the catalog, as it is then, whether their
     /// topics are still there.
     fn ask_the_catalog(&self) {
-        // Of a broker's own topics our catalog does not know.
-        if self.mode == OpenMode::Write || self.host.marks.are_distrusted() {
+        if self.mode == OpenMode::Write {
             return;
         }
         let (host, root) = (Arc::downgrade(&self.host), Arc::clone(&self.path));
         self.host.ask_for_topics(move |id| {
-            let state = host
-                .upgrade()
-                .and_then(|host| Catalog::look_again(&host, &root));
+            // Of a broker's own topics our catalog does not know.
+            let host = host.upgrade().filter(|host| !host.marks.are_distrusted());
+            let state = host.and_then(|host| Catalog::look_again(&host, &root));
             // A catalog that cannot be read does not say that the topic is gone.
             state.is_none_or(|state| state.has(id))
         });
@@ -145,7 +150,7 @@ impl Root {
     }
 
     /// The topic of an entry of the catalog.
-    fn topic_of(&self, entry: &TopicEntry, config: TopicConfig) -> Arc<TopicShared> {
+    pub(super) fn topic_of(&self, entry: &TopicEntry, config: TopicConfig) -> Arc<TopicShared> {
         TopicShared::new(TopicSource {
             host: Arc::clone(&self.host),
             root: Arc::clone(&self.path),

@@ -21,7 +21,8 @@
 //! | 92 | 4 | CRC-32 of those bytes of the `.timeindex` |
 //! | 96 | 4 | 1 when the batches of the segment are known to follow each other without a gap |
 //! | 100 | 4 | 1 when a Kafka broker's checkpoint is all that is known: see [`Mark::by_broker`] |
-//! | 104 | 24 | zeros |
+//! | 104 | 4 | 1 when the log was `Always`: readers see nothing above the flushed offset |
+//! | 108 | 20 | zeros |
 //!
 //! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
 //! is an empty one.
@@ -48,6 +49,10 @@ pub(crate) struct MarkKey {
 
 /// What is safely on disk of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that are true or not, and not each other's business"
+)]
 pub(crate) struct Mark {
     /// The log.
     pub(crate) key: MarkKey,
@@ -74,6 +79,9 @@ pub(crate) struct Mark {
     /// the length that the file was found with, so the batches below it must reach the flushed
     /// offset: that they end at the position proves nothing.
     pub(crate) by_broker: bool,
+    /// The log was [`Always`](crate::types::Durability::Always) when the mark was written: its own
+    /// readers see nothing above the flushed offset, so those in other processes must not either.
+    pub(crate) always: bool,
 }
 
 /// How much of the indexes of a segment stands in their files, and the CRC-32 of it.
@@ -163,6 +171,7 @@ impl Mark {
         }
         body.put_u32(u32::from(self.dense));
         body.put_u32(u32::from(self.by_broker));
+        body.put_u32(u32::from(self.always));
         body.resize(SLOT_LEN.saturating_sub(CRC_LEN), 0);
         let mut slot = [0; SLOT_LEN];
         let (crc, rest) = slot.split_at_mut(CRC_LEN);
@@ -193,6 +202,7 @@ impl Mark {
             index: IndexWritten::default(),
             closed: false,
             by_broker: false,
+            always: false,
         };
         let letters = cursor.array::<4>().ok()?;
         mark.closed = cursor.u32().ok()? == 1;
@@ -204,6 +214,7 @@ impl Mark {
         };
         mark.dense = cursor.u32().ok()? == 1;
         mark.by_broker = cursor.u32().ok()? == 1;
+        mark.always = cursor.u32().ok()? == 1;
         (letters == LETTERS).then_some(mark)
     }
 }
@@ -228,6 +239,7 @@ mod tests {
             index: IndexWritten::default().and(b"12345678", b""),
             closed: true,
             by_broker: true,
+            always: true,
         }
     }
 

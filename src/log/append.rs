@@ -48,7 +48,7 @@ thread_local! {
 pub(super) struct HotSettings {
     max_message_bytes: AtomicU64,
     /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
-    durability: AtomicU64,
+    pub(super) durability: AtomicU64,
     segment_bytes: AtomicU64,
     segment_ms: AtomicU64,
     pub(super) segment_index_bytes: AtomicU64,
@@ -58,7 +58,7 @@ pub(super) struct HotSettings {
     special: AtomicU64,
 }
 
-const ALWAYS: u64 = u64::MAX;
+pub(super) const ALWAYS: u64 = u64::MAX;
 
 impl HotSettings {
     /// `limited`: the log belongs to a root that is to take up no more than it was told.

@@ -89,12 +89,17 @@ impl Epochs {
 
     /// Where an epoch ends: at the first offset of a later one. `None` for an epoch that the log
     /// has not had.
-    fn end_of(&self, epoch: Epoch, log_end: Offset) -> Option<Offset> {
+    pub(super) fn end_of(&self, epoch: Epoch, log_end: Offset) -> Option<Offset> {
         if epoch > self.newest() {
             return None;
         }
         let later = self.entries.iter().find(|entry| entry.epoch > epoch);
         Some(later.map_or(log_end, |later| later.start_offset))
+    }
+
+    /// Whether another list says the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.entries == other.entries
     }
 
     /// Begins the next epoch at the end of a log that starts at `start` (I1).
@@ -145,7 +150,7 @@ impl Log {
     #[must_use]
     #[doc(alias = "leader_epoch")]
     pub fn epoch(&self) -> Epoch {
-        self.shared.epochs.read().newest()
+        self.current().epochs.read().newest()
     }
 
     /// A reader that begins at an offset that was learnt in an epoch: kept beside a snapshot, say,

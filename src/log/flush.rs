@@ -271,6 +271,7 @@ impl Shared {
     ) -> Result<()> {
         let mut mark = self.turn.lock().mark;
         mark.closed = false;
+        mark.always = self.is_always();
         change(&mut mark);
         mark.sequence = mark.sequence.saturating_add(1);
         self.host.marks.write(self.mark_place, &mark)?;

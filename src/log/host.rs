@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Moved};
 use crate::disk::{Disk, Owner};
@@ -41,11 +41,15 @@ pub(crate) struct Host {
     /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
     pub(crate) lingers: Flusher,
     pub(crate) syncers: Syncers,
+    /// Looks at logs that somebody else writes, while somebody here waits for them.
+    pub(super) looker: Flusher,
     pub(crate) budget: Budget,
     pub(crate) events: Events,
     owner: Owner,
     /// Of a root that is only looked at.
     listing: OnceLock<Listing>,
+    topics: OnceLock<LookAtTopics>,
+    topics_looked_at: Mutex<Option<Instant>>,
     followers: OnceLock<Weak<dyn Followers>>,
     /// The files of the logs are as a Kafka broker left them.
     left_by_broker: AtomicBool,
@@ -70,6 +74,8 @@ impl Host {
         let flusher = Flusher::new("ottla-flusher", clock.clone(), manual);
         let lingers = Flusher::new("ottla-linger", clock.clone(), manual);
         let syncers = Syncers::new(clock.clone(), manual);
+        // No work of ours: without it nobody would notice what is appended.
+        let looker = Flusher::new("ottla-follower", clock.clone(), false);
         Arc::new(Self {
             files: OpenFiles::new(&disk, max_open_files),
             disk,
@@ -78,10 +84,13 @@ impl Host {
             flusher,
             lingers,
             syncers,
+            looker,
             budget: Budget::default(),
             events: Events::default(),
             owner: Owner::here(),
             listing: OnceLock::new(),
+            topics: OnceLock::new(),
+            topics_looked_at: Mutex::new(None),
             followers: OnceLock::new(),
             left_by_broker: AtomicBool::new(false),
             plain: Mutex::default(),
@@ -141,6 +150,7 @@ impl Host {
     pub(crate) fn stop_threads(&self) {
         self.lingers.stop();
         self.flusher.stop();
+        self.looker.stop();
         self.syncers.stop();
     }
 
@@ -153,6 +163,32 @@ impl Host {
     /// opened.
     pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
         self.listing.get_or_init(|| Listing(Box::new(ask)));
+    }
+
+    /// Has somebody look at the topics from now on, whenever they may have changed.
+    pub(crate) fn look_at_topics_by(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.topics.get_or_init(|| LookAtTopics(Box::new(look)));
+    }
+
+    /// Has the topics looked at, in a root that somebody else writes. Not to be called with a lock
+    /// of a log held: logs of topics that are gone are closed.
+    pub(crate) fn look_at_topics(&self) {
+        if let Some(LookAtTopics(look)) = self.topics.get() {
+            look();
+        }
+    }
+
+    /// The same for callers that look again and again: at most once in so long.
+    pub(super) fn look_at_topics_every(&self, time: Duration) {
+        let now = self.clock.instant();
+        {
+            let mut at = self.topics_looked_at.lock();
+            if at.is_some_and(|at| now.saturating_duration_since(at) < time) {
+                return;
+            }
+            *at = Some(now);
+        }
+        self.look_at_topics();
     }
 
     /// Has somebody set offsets back from now on whenever the end of a log goes back.
@@ -177,6 +213,15 @@ struct Listing(Box<dyn Fn(TopicId) -> bool + Send + Sync>);
 impl std::fmt::Debug for Listing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Listing")
+    }
+}
+
+/// Takes in what became of the topics of a root.
+struct LookAtTopics(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for LookAtTopics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LookAtTopics")
     }
 }
 
@@ -300,7 +345,6 @@ impl Flusher {
     }
 
     /// How many chores wait.
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.shared.chores.lock().due.len()
     }
@@ -415,7 +459,6 @@ impl Moved for Queue {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use super::*;
     use crate::clock::ManualClock;

@@ -1,7 +1,9 @@
 //! Reading only what is decided: records of aborted and of open transactions are left out.
 //!
 //! Knows nothing about groups. Transactions are what Kafka's producers write; nobody here does. So
-//! what one walk over the log found holds for as long as nothing is truncated.
+//! what one walk over the log found holds for as long as nothing is truncated. Only a log that
+//! somebody else writes may get more of them: there a filter says how far the walk went, nothing is
+//! given out above, and what was appended since is walked over when a reader comes there.
 //!
 //! The walk reads every batch's header, once a log, when the first reader asks: Kafka's
 //! `.txnindex` would save it, but a copied directory may lack them, and what they leave out would
@@ -23,10 +25,10 @@ pub(super) enum Filter {
     #[default]
     Uncommitted,
     /// Nothing is given out from the first open transaction on, and nothing that was aborted.
-    Committed(Arc<Survey>),
+    Committed(Arc<Survey>, Offset),
     /// Neither aborted nor open transactions are given out, but what follows them is: for state
     /// that is made of records, where a later one counts whatever becomes of an open one.
-    Decided(Arc<Survey>),
+    Decided(Arc<Survey>, Offset),
 }
 
 impl Filter {
@@ -34,8 +36,18 @@ impl Filter {
     #[inline]
     pub(super) fn end(&self) -> Offset {
         match self {
-            Self::Committed(survey) => survey.first_open().unwrap_or(Offset::MAX),
-            Self::Uncommitted | Self::Decided(_) => Offset::MAX,
+            Self::Committed(survey, to) => survey.first_open().map_or(*to, |open| open.min(*to)),
+            Self::Decided(_, to) => *to,
+            Self::Uncommitted => Offset::MAX,
+        }
+    }
+
+    /// How far is known what is decided: everywhere in a log that nobody else writes.
+    #[inline]
+    pub(super) fn known_to(&self) -> Offset {
+        match self {
+            Self::Committed(_, to) | Self::Decided(_, to) => *to,
+            Self::Uncommitted => Offset::MAX,
         }
     }
 
@@ -44,8 +56,8 @@ impl Filter {
     pub(super) fn hides(&self, header: &BatchHeader) -> bool {
         match self {
             Self::Uncommitted => false,
-            Self::Committed(survey) => survey.is_aborted(header),
-            Self::Decided(survey) => survey.is_aborted(header) || survey.is_open(header),
+            Self::Committed(survey, _) => survey.is_aborted(header),
+            Self::Decided(survey, _) => survey.is_aborted(header) || survey.is_open(header),
         }
     }
 }
@@ -53,7 +65,7 @@ impl Filter {
 impl Log {
     /// The offset below which a reader of this isolation is given records.
     pub(crate) fn readable_end(&self, isolation: ReadIsolation) -> Result<Offset> {
-        let filter = self.shared.filter(isolation)?;
+        let filter = self.here_now()?.filter(isolation)?;
         Ok(self.high_watermark().min(filter.end()))
     }
 }
@@ -63,26 +75,72 @@ impl Shared {
     pub(super) fn filter(&self, isolation: ReadIsolation) -> Result<Filter> {
         match isolation {
             ReadIsolation::ReadUncommitted => Ok(Filter::Uncommitted),
-            ReadIsolation::ReadCommitted => self.transactions().map(Filter::Committed),
+            ReadIsolation::ReadCommitted => {
+                let (survey, to) = self.transactions()?;
+                Ok(Filter::Committed(survey, to))
+            }
         }
     }
 
-    /// What there is of transactions in the log.
-    pub(super) fn transactions(&self) -> Result<Arc<Survey>> {
-        let truncations = self.truncation_count();
-        let mut known = self.survey.lock();
-        if let Some((at, survey)) = &*known
-            && *at == truncations
-        {
-            return Ok(Arc::clone(survey));
-        }
-        let (at, survey) = self.look(|view| {
-            let survey = self.survey(&view.segments)?;
-            Ok((view.truncations, Arc::new(survey)))
-        })?;
-        *known = Some((at, Arc::clone(&survey)));
-        Ok(survey)
+    /// What a reader leaves out that wants everything but what aborted and open transactions hold.
+    pub(super) fn decided(&self) -> Result<Filter> {
+        let (survey, to) = self.transactions()?;
+        Ok(Filter::Decided(survey, to))
     }
+
+    /// The same filter, with what is known by now.
+    pub(super) fn renewed(&self, filter: &Filter) -> Result<Filter> {
+        match filter {
+            Filter::Uncommitted => Ok(Filter::Uncommitted),
+            Filter::Committed(..) => self.filter(ReadIsolation::ReadCommitted),
+            Filter::Decided(..) => self.decided(),
+        }
+    }
+
+    /// What there is of transactions in the log, and up to which offset that is known.
+    fn transactions(&self) -> Result<(Arc<Survey>, Offset)> {
+        let truncations = self.truncation_count();
+        let to = match self.outside.get() {
+            Some(_) => self.high_watermark(),
+            None => Offset::MAX,
+        };
+        let mut known = self.survey.lock();
+        let earlier = known
+            .take()
+            .filter(|known| known.truncations == truncations);
+        let earlier = match earlier {
+            Some(earlier) if earlier.to >= to => {
+                let found = (Arc::clone(&earlier.survey), earlier.to);
+                *known = Some(earlier);
+                return Ok(found);
+            }
+            earlier => earlier,
+        };
+        let begun = earlier.map(|earlier| (earlier.survey.as_ref().clone(), earlier.to));
+        let surveyed = self.look(|view| {
+            let begun = begun.clone().filter(|_| view.truncations == truncations);
+            let (mut survey, from) = begun.unwrap_or_default();
+            self.survey_between(&view.segments, from..to, &mut survey)?;
+            Ok(Surveyed {
+                truncations: view.truncations,
+                to,
+                survey: Arc::new(survey),
+            })
+        })?;
+        let found = (Arc::clone(&surveyed.survey), to);
+        *known = Some(surveyed);
+        Ok(found)
+    }
+}
+
+/// What a walk over the log has found of transactions.
+#[derive(Debug)]
+pub(super) struct Surveyed {
+    /// The count of truncations at which it was found out.
+    truncations: u64,
+    /// How far the walk went.
+    to: Offset,
+    survey: Arc<Survey>,
 }
 
 impl Log {

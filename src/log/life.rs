@@ -152,6 +152,16 @@ impl LifeCell {
         }
     }
 
+    /// Whether there is any use in waiting for more records: a log that is only looked at grows by
+    /// what somebody else appends.
+    pub(super) fn can_grow(&self) -> Result<()> {
+        if self.is_read_only() {
+            self.can_read()
+        } else {
+            self.can_confirm()
+        }
+    }
+
     /// The error of the sync that failed, if one did (I2).
     pub(super) fn poison(&self) -> Option<Error> {
         self.poison.get().map(Poison::error)

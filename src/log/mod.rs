@@ -28,6 +28,7 @@ mod delivery;
 mod digest;
 mod epochs;
 mod flush;
+mod follow;
 mod host;
 mod isolation;
 mod keys;
@@ -179,8 +180,8 @@ pub(crate) struct Shared {
     digesting: Arc<Digesting>,
     signal: Signal,
     usher: Arc<usher::Usher>,
-    /// What there is of transactions, and the count of truncations at which that was found out.
-    survey: Mutex<Option<(u64, Arc<compact::Survey>)>>,
+    /// What there is of transactions.
+    survey: Mutex<Option<isolation::Surveyed>>,
     /// Who waits for this log among others.
     watchers: Watchers,
     charge: budget::Charge,
@@ -235,14 +236,17 @@ impl Log {
         place::open_alone(dir.as_ref(), config, OpenMode::Write)
     }
 
-    /// Opens the log in a directory for reading: takes no lock, changes no byte, and may look at a
-    /// log that somebody else is writing. It sees what was there when it was opened. Where the
-    /// writer has removed, replaced or cut some of that since (by retention, compaction or
-    /// truncation), it looks at the directory again and goes on with what is there now; a log that
-    /// the writer deletes answers [`Error::Closed`].
+    /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs no more
+    /// than permission to read. It follows a writer, in this process or another one, a Kafka broker
+    /// too: the ends move, readers go on with what is appended, and what waits is woken within
+    /// about 50 ms. It sees no record that the writer's own readers may not see.
+    ///
+    /// What the writer forgets or compacts meanwhile is read as by its own readers, and a reader
+    /// behind a truncation gets [`Error::Truncated`]. It outlives the writer, and follows the next
+    /// one. A directory that is removed, or becomes another log's, answers [`Error::Closed`].
     ///
     /// Beside a writer, damage is reported after about a second: only then it cannot be something
-    /// that the writer has half done.
+    /// that the writer has half done. [`Log::is_live`] says whether there is a writer.
     ///
     /// # Errors
     ///
@@ -430,13 +434,13 @@ impl Log {
     ///
     /// As [`Log::reader`], and [`Error::Unsupported`].
     pub fn reader_with(&self, from: impl Into<Start>, isolation: ReadIsolation) -> Result<Reader> {
-        let filter = self.here()?.filter(isolation)?;
+        let filter = self.here_now()?.filter(isolation)?;
         Reader::new(self.clone(), from.into(), filter)
     }
 
     /// A reader of everything but what aborted and open transactions hold.
     pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
-        let filter = self.here()?.transactions().map(Filter::Decided)?;
+        let filter = self.here_now()?.decided()?;
         Reader::new(self.clone(), from.into(), filter)
     }
 
@@ -449,7 +453,7 @@ impl Log {
     ///   watermark.
     /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`], [`Error::Unsupported`].
     pub fn read(&self, offset: Offset) -> Result<Option<LogRecord>> {
-        self.here()?.read_one(offset)
+        self.here_now()?.read_one(offset)
     }
 
     /// The first record whose timestamp is at or after a time; `None` when no record is that late
@@ -459,7 +463,7 @@ impl Log {
     ///
     /// [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`], [`Error::Unsupported`].
     pub fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
-        self.here()?.offset_for_time(at)
+        self.here_now()?.offset_for_time(at)
     }
 
     /// Makes everything that was appended before the call survive power loss, and gives the new
@@ -477,21 +481,21 @@ impl Log {
     /// The first offset that can be read. Retention and [`Log::truncate_prefix`] raise it.
     #[must_use]
     pub fn start_offset(&self) -> Offset {
-        self.shared.start_offset()
+        self.current().start_offset()
     }
 
     /// Every record below this offset survives power loss. Kafka's recovery point.
     #[must_use]
     #[doc(alias = "recovery_point")]
     pub fn flushed_offset(&self) -> Offset {
-        self.shared.flushed_offset()
+        self.current().flushed_offset()
     }
 
     /// The offset that the next record will get.
     #[must_use]
     #[doc(alias = "LEO")]
     pub fn end_offset(&self) -> Offset {
-        self.shared.end_offset()
+        self.current().end_offset()
     }
 
     /// Readers see the records below this offset: the flushed ones under
@@ -499,7 +503,7 @@ impl Log {
     /// power cut could take back, and all of them otherwise.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
-        self.shared.high_watermark()
+        self.current().high_watermark()
     }
 
     /// Waits until readers see the record at an offset (true) or the time is over (false). Wakes
@@ -507,7 +511,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::ReadOnly`]: it will not come.
+    /// [`Error::Closed`], [`Error::Poisoned`]: it will not come. A log that was opened for reading
+    /// waits for what its writer appends, also while there is no writer.
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
         // What is there already is answered without a lock, or a consumer that is behind would
         // take one for every batch.
@@ -617,7 +622,7 @@ impl Log {
     /// The segments, oldest first; none in a process that was forked from the log's.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        self.here()
+        self.here_now()
             .map_or_else(|_| Vec::new(), Shared::segment_infos)
     }
 

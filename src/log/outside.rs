@@ -23,9 +23,9 @@ use crate::clock::Clock;
 use crate::disk::{Disk, FileId};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, FileName, MarkKey, file_name};
-use crate::sync::{Mutex, Ordering, Signal};
+use crate::sync::{Mutex, Signal};
 
-use super::segments::Segments;
+use super::follow::{Looks, Seen};
 use super::{Host, LogConfig, LogSource, OpenMode, Shared, open};
 
 /// How often the same error comes before it counts (2): with the pauses, within about a second.
@@ -207,8 +207,18 @@ fn is_about_files(error: &Error) -> bool {
 /// What a log that was opened read-only knows of its directory.
 #[derive(Debug)]
 pub(super) struct Outside {
-    home: PathBuf,
-    known: Mutex<(LogSigns, Doubts)>,
+    pub(super) home: PathBuf,
+    pub(super) known: Mutex<Known>,
+    pub(super) looks: Arc<Looks>,
+}
+
+/// The same, for the thread that looks.
+#[derive(Debug)]
+pub(super) struct Known {
+    signs: LogSigns,
+    doubts: Doubts,
+    /// What tells a follower whether it must look at the whole directory again.
+    pub(super) seen: Seen,
 }
 
 /// Opens a log read-only. `home` is the directory with its lock and its marks.
@@ -218,15 +228,25 @@ pub(super) fn open_outside(
     source: &LogSource,
     config: &LogConfig,
 ) -> Result<Arc<Shared>> {
-    let (shared, signs) = look_until_it_counts(
-        &host.clock,
-        || LogSigns::of(host, home, &source.dir, source.mark_key),
-        || open::open(host, source.for_reading(), config.clone(), OpenMode::Read),
-    )
-    .map_err(|error| unless_gone(host, source, error))?;
+    let look = || {
+        // Before the look: what changes meanwhile is looked at again.
+        let seen = Seen::of(host, home, &source.dir, source.mark_key)?;
+        let shared = open::open(host, source.for_reading(), config.clone(), OpenMode::Read)?;
+        Ok((shared, seen))
+    };
+    let signs = || LogSigns::of(host, home, &source.dir, source.mark_key);
+    let looked = look_until_it_counts(&host.clock, signs, look);
+    let ((shared, seen), signs) = looked.map_err(|error| unless_gone(host, source, error))?;
+    shared.begin_to_follow(host.marks.find(source.mark_key), signs.live);
+    let known = Known {
+        signs,
+        doubts: Doubts::default(),
+        seen,
+    };
     let outside = Outside {
         home: home.to_path_buf(),
-        known: Mutex::new((signs, Doubts::default())),
+        known: Mutex::new(known),
+        looks: Looks::at(&shared),
     };
     // Nobody else has it yet.
     shared.outside.get_or_init(|| outside);
@@ -243,6 +263,16 @@ fn unless_gone(host: &Host, source: &LogSource, error: Error) -> Error {
 }
 
 impl Shared {
+    /// The log for one more look at it.
+    fn source(&self) -> LogSource {
+        LogSource {
+            dir: self.dir.to_path_buf(),
+            mark_key: self.mark_key(),
+            lock: None,
+            managed: self.managed,
+        }
+    }
+
     /// What an error means in a log that is only looked at: `Ok` when the writer has changed its
     /// files meanwhile, and the log has looked at the directory again; else the error.
     #[cold]
@@ -251,57 +281,45 @@ impl Shared {
             return Err(error);
         }
         self.life.can_read()?;
-        let host = &self.host;
-        let source = LogSource {
-            dir: self.dir.to_path_buf(),
-            mark_key: self.turn.lock().mark.key,
-            lock: None,
-            managed: self.managed,
-        };
+        let (host, source) = (&self.host, self.source());
         let mut known = outside.known.lock();
-        let (known_signs, doubts) = &mut *known;
-        let signs = || LogSigns::of(host, &outside.home, &self.dir, source.mark_key);
-        let now = signs().map_err(|error| unless_gone(host, &source, error))?;
-        if now.dir != known_signs.dir {
+        let signs = LogSigns::of(host, &outside.home, &self.dir, source.mark_key);
+        let now = signs.map_err(|error| unless_gone(host, &source, error))?;
+        if now.dir != known.signs.dir {
             return Err(Error::Closed);
         }
-        let stands = now == *known_signs && !now.live;
-        if stands || !doubts.dismiss(&host.clock, &error) {
+        if !known.signs.hold_in(&now) {
+            // What was said before was of other files.
+            known.doubts = Doubts::default();
+        }
+        let stands = now == known.signs && !now.live;
+        if stands || !known.doubts.dismiss(&host.clock, &error) {
             return Err(unless_gone(host, &source, error));
         }
-        let config = self.config();
-        let looked = look_until_it_counts(&host.clock, signs, || {
-            open::open(
-                host,
-                source.for_reading(),
-                config.as_ref().clone(),
-                OpenMode::Read,
-            )
-        });
-        let (found, signs) = looked.map_err(|error| unless_gone(host, &source, error))?;
-        *known_signs = signs;
-        self.go_on_as(&found);
-        Ok(())
+        self.look_again(outside, &mut known)
     }
 
-    /// Goes on with what was found. Readers finish the files that they have open.
-    fn go_on_as(&self, found: &Self) {
-        let (active, end) = {
-            let state = found.append.lock();
-            (Arc::clone(&state.active), state.end)
-        };
-        let sealed = found.segments.read().sealed().to_vec();
-        std::mem::swap(&mut *self.epochs.write(), &mut *found.epochs.write());
-        let mut state = self.append.lock();
-        state.active = Arc::clone(&active);
-        state.end = end;
-        let mut segments = self.segments.write();
-        for segment in segments.iter() {
-            segment.mark_gone();
+    /// Looks at the whole directory again, and goes on with what is there now.
+    pub(super) fn look_again(&self, outside: &Outside, known: &mut Known) -> Result<()> {
+        let (host, source, config) = (&self.host, self.source(), self.config());
+        let signs = || LogSigns::of(host, &outside.home, &self.dir, source.mark_key);
+        let looked = look_until_it_counts(&host.clock, signs, || {
+            let seen = Seen::of(host, &outside.home, &self.dir, source.mark_key)?;
+            let config = config.as_ref().clone();
+            let found = open::open(host, source.for_reading(), config, OpenMode::Read)?;
+            Ok((found, seen))
+        });
+        let ((found, seen), signs) = looked.map_err(|error| unless_gone(host, &source, error))?;
+        if found.end_offset() < self.end_offset() && !host.is_listed(source.mark_key.topic) {
+            // Half of the files of a topic that is being deleted.
+            return Err(Error::Closed);
         }
-        *segments = Segments::new(sealed, active);
-        self.start.store(found.start_offset(), Ordering::Release);
-        self.end.store(end, Ordering::Release);
-        self.flushed.store(end, Ordering::Release);
+        if !seen.is_same_log(&known.seen) {
+            return Err(Error::Closed);
+        }
+        known.signs = signs;
+        known.seen = seen;
+        self.go_on_as(&found);
+        Ok(())
     }
 }

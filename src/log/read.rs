@@ -10,6 +10,7 @@
 //! 3. An index is a hint: when no batch stands where it points, or one that is too far on, the
 //!    segment is read from its start and the index rebuilt.
 
+mod place;
 #[cfg(feature = "async")]
 mod stream;
 
@@ -27,8 +28,9 @@ use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
 use crate::types::{Compression, Epoch, Offset, Position, Start, TopicPartition, to_usize};
 
 use super::isolation::Filter;
-use super::metrics::CountedReads;
 use super::{Log, Shared};
+
+use place::Place;
 
 #[cfg(feature = "async")]
 pub use stream::RecordStream;
@@ -81,18 +83,6 @@ pub struct Reader {
     owner: Owner,
     /// What went wrong, until a seek.
     failed: Option<Error>,
-}
-
-/// Where the next batch is read from.
-#[derive(Debug)]
-struct Place {
-    segment: Arc<Segment>,
-    cursor: BatchCursor,
-    truncations: u64,
-    /// The newest epoch of that time: what was read until then is what stands below the place.
-    epoch: Epoch,
-    /// The place comes from an index, for this offset, and no batch was read from it yet.
-    guessed: Option<Offset>,
 }
 
 impl Reader {
@@ -151,6 +141,9 @@ impl Reader {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        if self.filter.known_to() < Offset::MAX {
+            return self.wait_decided(timeout);
+        }
         if self.position >= self.filter.end() {
             // Nothing comes any more, but a waiter is woken when the log closes.
             return self.log.wait_for(Offset::MAX, timeout);
@@ -162,6 +155,27 @@ impl Reader {
         // What was cut off below the position is reported by the next read.
         let is_cut = || shared.check_epoch(self.position, self.place.epoch).is_err();
         shared.wait_for(self.position, timeout, is_cut)
+    }
+
+    /// The same where what is appended may hold the ends of transactions.
+    fn wait_decided(&mut self, timeout: Duration) -> Result<bool> {
+        let shared = self.log.here()?;
+        let clock = shared.host.clock.clone();
+        let began = clock.instant();
+        loop {
+            let shared = self.log.here()?;
+            let is_cut = || shared.check_epoch(self.position, self.place.epoch).is_err();
+            let end = self.filter.end().min(shared.high_watermark());
+            if self.position < end || is_cut() {
+                return Ok(true);
+            }
+            let passed = clock.instant().saturating_duration_since(began);
+            let left = timeout.saturating_sub(passed);
+            if !shared.wait_for(self.filter.known_to(), left, is_cut)? {
+                return Ok(false);
+            }
+            self.renew_filter()?;
+        }
     }
 
     /// What it reads.
@@ -179,7 +193,7 @@ impl Reader {
             return Err(error.clone());
         }
         let shared = self.log.here()?;
-        shared.has_news(self.position, self.place.epoch, self.filter.end())
+        shared.has_news(self.position, self.place.epoch, &self.filter)
     }
 
     /// The batch that holds [`Reader::position`], or the next one; `None` at the high watermark.
@@ -217,9 +231,12 @@ impl Reader {
 
     #[inline]
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
-        let shared = &self.log.shared;
         loop {
-            let Some(raw) = self.place.next(shared, self.position, self.filter.end())? else {
+            let (shared, end) = (&self.log.shared, self.filter.end());
+            let Some(raw) = self.place.next(shared, self.position, end)? else {
+                if self.filter.known_to() < Offset::MAX && self.renew_filter()? {
+                    continue;
+                }
                 return Ok(None);
             };
             let next_offset = raw.header.next_offset();
@@ -238,6 +255,17 @@ impl Reader {
             self.position = next_offset;
             return Ok(Some(batch));
         }
+    }
+
+    /// Finds out what was decided of what somebody else has appended since, if there is something.
+    #[cold]
+    fn renew_filter(&mut self) -> Result<bool> {
+        let shared = self.log.here_now()?;
+        let more = shared.high_watermark() > self.filter.known_to();
+        if more {
+            self.filter = shared.renewed(&self.filter)?;
+        }
+        Ok(more)
     }
 
     /// The next record that is not below the position.
@@ -275,127 +303,6 @@ impl Iterator for Reader {
     }
 }
 
-impl Place {
-    /// The next batch below the high watermark and another end, from this segment or a later one.
-    #[inline]
-    fn next(
-        &mut self,
-        shared: &Shared,
-        position: Offset,
-        end_offset: Offset,
-    ) -> Result<Option<RawBatch>> {
-        loop {
-            shared.life.can_read()?;
-            if shared.is_truncated_since(self.truncations) {
-                *self = shared.locate_again(position, self.epoch)?;
-            }
-            let high_watermark = shared.high_watermark().min(end_offset);
-            if position >= high_watermark {
-                shared.check_not_past_end(position)?;
-                return Ok(None);
-            }
-            let end = self.segment.end();
-            let before = self.cursor.position();
-            let (file, tally) = (shared.host.segment_file(&self.segment), &shared.tally);
-            match self.cursor.next(&CountedReads { file, tally }, end) {
-                Ok(Some(raw)) => {
-                    if shared.is_truncated_since(self.truncations) {
-                        continue;
-                    }
-                    if raw.header.next_offset() > high_watermark {
-                        self.cursor.seek(before, raw.header.base_offset);
-                        return Ok(None);
-                    }
-                    if self.guessed.take().is_none_or(|wanted| fits(&raw, wanted)) {
-                        return Ok(Some(raw));
-                    }
-                    self.start_over(shared, position)?;
-                }
-                Ok(None) => {
-                    if !self.go_on(shared, position)? {
-                        return Ok(None);
-                    }
-                }
-                Err(stop) => self.stopped(shared, position, stop, before)?,
-            }
-        }
-    }
-
-    /// Moves to the segment after this one; false when it does not exist yet.
-    fn go_on(&mut self, shared: &Shared, position: Offset) -> Result<bool> {
-        let next = {
-            let segments = shared.segments.read();
-            segments.after(self.segment.base_offset()).cloned()
-        };
-        let Some(next) = next else {
-            // Half-way through a truncation the end is not where it will be.
-            return Ok(shared.is_truncated_since(self.truncations));
-        };
-        // The end that was read may be older than the roll.
-        if self.cursor.position() < self.segment.end() {
-            return Ok(true);
-        }
-        if self.segment.is_gone() {
-            // Segments were dropped or merged meanwhile.
-            *self = shared.locate_again(position.max(self.cursor.floor()), self.epoch)?;
-            return Ok(true);
-        }
-        shared.host.files.make_room();
-        if let Err(error) = next.file(&shared.host.disk, &shared.host.files) {
-            shared.doubt(error, next.is_gone())?;
-            return Ok(true);
-        }
-        self.cursor.enter(next.start(&shared.host.disk));
-        self.segment = next;
-        Ok(true)
-    }
-
-    /// Reads the segment from its start, for its index pointed wrong (I3).
-    #[cold]
-    fn start_over(&mut self, shared: &Shared, position: Offset) -> Result<()> {
-        let (disk, files) = (&shared.host.disk, &shared.host.files);
-        // Nobody looks into the index of a segment that was dropped or replaced.
-        if !self.segment.is_gone()
-            && let Err(error) = self.segment.rebuild_index(disk, files)
-        {
-            return self.look_again(shared, position, error);
-        }
-        self.cursor.seek(Position::ZERO, self.segment.base_offset());
-        Ok(())
-    }
-
-    /// Bytes that are no batch: an index pointed wrong (I3), the file was replaced, or damage.
-    #[cold]
-    fn stopped(
-        &mut self,
-        shared: &Shared,
-        position: Offset,
-        stop: Stop,
-        at: Position,
-    ) -> Result<()> {
-        let path = self.segment.log_path();
-        let error = match stop {
-            Stop::Corrupt(_) if self.guessed.take().is_some() => {
-                return self.start_over(shared, position);
-            }
-            Stop::Corrupt(reason) => Error::corrupt(&path, at.0, reason),
-            // Also where it was dropped or merged, and its file closed since.
-            Stop::Io(error) => Error::io(&path, "read", error),
-        };
-        self.look_again(shared, position, error)
-    }
-
-    /// Begins again at an offset, if what is read from here was replaced or cut; an error about
-    /// what still stands is returned.
-    #[cold]
-    fn look_again(&mut self, shared: &Shared, position: Offset, error: Error) -> Result<()> {
-        let replaced = self.segment.is_gone() || shared.is_truncated_since(self.truncations);
-        shared.doubt(error, replaced)?;
-        *self = shared.locate_again(position, self.epoch)?;
-        Ok(())
-    }
-}
-
 #[cold]
 fn undecoded(error: DecodeError, segment: &Segment, at: Position) -> Error {
     match error {
@@ -416,6 +323,7 @@ impl Shared {
     /// Where a reader begins.
     fn begin(&self, from: Start, filter: &Filter) -> Result<(Offset, Place)> {
         let named = matches!(from, Start::Offset(_) | Start::InEpoch { .. });
+        self.follow()?;
         loop {
             let truncations = self.truncation_count();
             let position = self.resolve(from, filter)?;

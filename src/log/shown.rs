@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, Epoch, Offset, Sabotage};
 
+use super::isolation::Filter;
 use super::{Log, LogConfig, SegmentInfo, Shared};
 
 impl std::fmt::Debug for Shared {
@@ -44,11 +45,39 @@ impl Shared {
         // The end first: read after the look at the durability, it might count what was appended
         // since the log became `Always`, and the next answer would be a smaller one.
         let end = self.end_offset();
-        if self.hot.durability() == Durability::Always && !Sabotage::ShownBeforeSync.is_on() {
+        if self.is_always() && !Sabotage::ShownBeforeSync.is_on() {
             self.flushed_offset()
                 .max(self.shown.load(Ordering::Acquire))
         } else {
             end
+        }
+    }
+
+    /// Whether readers see nothing that is not flushed.
+    #[inline]
+    pub(super) fn is_always(&self) -> bool {
+        self.hot.durability() == Durability::Always
+    }
+
+    /// Has the mark say whether the log is `Always`, before anything is appended: by it, those who
+    /// read in other processes know where to stop. A mark that cannot be written says it later.
+    pub(super) fn note_durability(&self) {
+        if self.turn.lock().mark.always == self.is_always() {
+            return;
+        }
+        let Ok(_turn) = self.take_turn() else {
+            return;
+        };
+        let mut mark = self.turn.lock().mark;
+        if mark.sequence == 0 {
+            // There is nothing else to be said yet.
+            return;
+        }
+        // All the rest stays true, so a log that was closed still counts as closed.
+        mark.always = self.is_always();
+        mark.sequence = mark.sequence.saturating_add(1);
+        if self.host.marks.write(self.mark_place, &mark).is_ok() {
+            self.turn.lock().mark = mark;
         }
     }
 
@@ -58,12 +87,16 @@ impl Shared {
 
     /// Applies other settings. A log that becomes `Always` is flushed first: its high watermark is
     /// the flushed end from then on, and must not go back.
-    pub(super) fn reconfigure(&self, config: LogConfig) -> Result<()> {
+    pub(super) fn reconfigure(&self, mut config: LogConfig) -> Result<()> {
+        if self.life.is_read_only() {
+            // The mark says it, which the writer writes.
+            config.durability = self.hot.durability();
+        }
         let always = |durability| durability == Durability::Always;
         let _later = WakeLater::begin();
         let becomes_always = always(config.durability) && !always(self.hot.durability());
         let flush = |to| {
-            if becomes_always && !self.life.is_read_only() {
+            if becomes_always {
                 self.flush_to(to).map(drop)
             } else {
                 Ok(())
@@ -83,6 +116,9 @@ impl Shared {
         };
         let flushed = flushed.and_then(|()| flush(shown));
         self.recharge();
+        if !self.life.is_read_only() {
+            self.note_durability();
+        }
         // A log that was `Always` shows everything now.
         self.raise();
         flushed
@@ -98,33 +134,43 @@ impl Shared {
     ) -> Result<bool> {
         let clock = &self.host.clock;
         let until = clock.until(timeout);
+        let is_there = || self.high_watermark() > offset || is_over();
         let mut ticket = self.signal.ticket();
         self.let_appends_see();
         loop {
-            if self.high_watermark() > offset || is_over() {
+            if is_there() {
                 return Ok(true);
             }
-            self.life.can_confirm()?;
-            if clock.wait(&mut ticket, until, None) == Waited::Over {
-                return Ok(self.high_watermark() > offset || is_over());
+            self.life.can_grow()?;
+            if self.follow()? {
+                continue;
+            }
+            let waited = clock.wait(&mut ticket, until, self.next_look());
+            if waited == Waited::Over {
+                self.follow()?;
+                return Ok(is_there());
             }
         }
     }
 
-    /// Whether a reader at a position has something to return, where nothing is read from an end
-    /// on.
+    /// Whether a reader at a position has something to return.
     ///
     /// # Errors
     ///
     /// Why nothing will come.
-    pub(super) fn has_news(&self, position: Offset, epoch: Epoch, end: Offset) -> Result<bool> {
-        let end = self.high_watermark().min(end);
-        let is_lost = position < self.start_offset() || self.check_epoch(position, epoch).is_err();
-        if position < end || is_lost {
-            return Ok(true);
+    pub(super) fn has_news(&self, at: Offset, epoch: Epoch, filter: &Filter) -> Result<bool> {
+        loop {
+            let shown = self.high_watermark();
+            let is_lost = at < self.start_offset() || self.check_epoch(at, epoch).is_err();
+            // What is not known to be decided, a read finds out.
+            if at < shown.min(filter.end()) || shown > filter.known_to() || is_lost {
+                return Ok(true);
+            }
+            self.life.can_grow()?;
+            if !self.follow()? {
+                return Ok(false);
+            }
         }
-        self.life.can_confirm()?;
-        Ok(false)
     }
 
     /// Wakes everybody who waits for this log.
@@ -147,6 +193,7 @@ impl Shared {
     /// see there sees that somebody waits.
     pub(super) fn let_appends_see(&self) {
         drop(self.append.lock());
+        self.ask_for_looks();
     }
 
     pub(super) fn segment_infos(&self) -> Vec<SegmentInfo> {

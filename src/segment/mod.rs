@@ -29,7 +29,7 @@ pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
 pub(crate) use open_files::{OpenFiles, Writes};
 pub(crate) use resync::{Search, batch_behind, count_batches};
-pub(crate) use scan::{TailScan, Walk, scan};
+pub(crate) use scan::{TailScan, Walk, indexed, scan};
 pub(crate) use source::{ReadAt, SegmentFile};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 
@@ -129,6 +129,20 @@ impl Segment {
     fn is_replaced(&self, disk: &Disk) -> bool {
         self.id
             .is_some_and(|id| disk.file_id(&self.log_path()).ok() != Some(id))
+    }
+
+    /// Whether the file is still the one that the segment was found with, for handles that only
+    /// read. One without a file is still as it was while there is no file of its name.
+    pub(crate) fn is_as_found(&self, disk: &Disk) -> bool {
+        match self.stand_in {
+            Some(_) => disk.file_id(&self.log_path()).is_err(),
+            None => !self.is_replaced(disk),
+        }
+    }
+
+    /// Which file it is, where that is known.
+    pub(crate) fn file_id(&self) -> Option<FileId> {
+        self.id
     }
 
     /// The first offset that the segment may hold; it names the files.

@@ -230,7 +230,7 @@ fn data_end(file: &File, walk: &Walk) -> Position {
 }
 
 /// A batch as the indexes of its segment see it, `None` when they cannot.
-fn indexed(
+pub(crate) fn indexed(
     segment: &Segment,
     header: &crate::format::BatchHeader,
     position: Position,

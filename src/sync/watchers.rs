@@ -52,6 +52,12 @@ impl Watchers {
         }
     }
 
+    /// Whether there is an entry; ordered as [`Signal::is_waited_for`].
+    pub(crate) fn is_watched(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.watched.load(Ordering::SeqCst)
+    }
+
     /// Has a signal raised by the next change, once.
     pub(crate) fn add(&self, signal: &Arc<Signal>) {
         {

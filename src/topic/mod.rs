@@ -95,7 +95,7 @@ impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Topic")
             .field("name", &self.name())
-            .field("partitions", &self.partition_count())
+            .field("partitions", &self.shared.partition_count())
             .finish_non_exhaustive()
     }
 }
@@ -149,6 +149,7 @@ impl Topic {
     /// add some.
     #[must_use]
     pub fn partition_count(&self) -> u32 {
+        self.shared.follow();
         self.shared.partition_count()
     }
 
@@ -177,6 +178,7 @@ impl Topic {
         if self.shared.host().check_owner().is_err() {
             return TopicConfig::default();
         }
+        self.shared.follow();
         self.shared.config().as_ref().clone()
     }
 
@@ -203,6 +205,7 @@ impl Topic {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn describe(&self) -> Result<TopicInfo> {
+        self.shared.follow();
         self.shared.check_alive()?;
         Ok(self.shared.info())
     }
@@ -419,6 +422,7 @@ impl Topic {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn partition(&self, id: PartitionId) -> Result<Log> {
+        self.shared.follow();
         self.shared.check_alive()?;
         let log = self.shared.log(id)?;
         Ok(if self.only_reads {

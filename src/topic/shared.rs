@@ -106,6 +106,14 @@ impl TopicShared {
         &self.host
     }
 
+    /// Takes in what became of the topic, where somebody else writes the root.
+    #[inline]
+    pub(super) fn follow(&self) {
+        if self.mode == OpenMode::Read {
+            self.host.look_at_topics();
+        }
+    }
+
     pub(crate) fn config(&self) -> Arc<TopicConfig> {
         Arc::clone(&self.config.read())
     }

@@ -177,14 +177,109 @@ fn a_log_without_a_segment_is_empty_for_whoever_looks() {
 }
 
 #[test]
-fn waiting_for_what_cannot_come_is_an_error_at_once() {
+fn what_its_writer_appends_is_waited_for() {
     let dir = scratch();
-    let (_writer, looking) = written_and_looked_at(dir.path(), LogConfig::default());
+    let (writer, looking) = written_and_looked_at(dir.path(), LogConfig::default());
     let hour = Duration::from_secs(3600);
     assert!(looking.wait_for(199, hour).unwrap());
-    assert!(matches!(looking.wait_for(200, hour), Err(Error::ReadOnly)));
+    assert!(!looking.wait_for(200, Duration::from_millis(5)).unwrap());
     let mut reader = looking.reader(Start::Latest).unwrap();
-    assert!(matches!(reader.wait(hour), Err(Error::ReadOnly)));
+    assert!(!reader.wait(Duration::ZERO).unwrap());
+    let appending = std::thread::spawn(move || writer.append("more").map(drop));
+    assert!(reader.wait(hour).unwrap());
+    assert!(looking.wait_for(200, hour).unwrap());
+    appending.join().unwrap().unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().value(), Some(&b"more"[..]));
+    // The handle may be closed by another one while it waits.
+    let closing = looking.clone();
+    let waiting = std::thread::spawn(move || looking.wait_for(1000, hour));
+    closing.close().unwrap();
+    assert!(matches!(waiting.join().unwrap(), Err(Error::Closed)));
+}
+
+#[test]
+fn topics_and_partitions_come_change_and_go_as_their_writer_says() {
+    let dir = scratch();
+    let root = dir.path().join("root");
+    let broker = Broker::open(&root).unwrap();
+    let looking = Broker::open_read_only(&root).unwrap();
+    assert!(looking.is_live());
+    assert_eq!(looking.topic_names(), [""; 0]);
+    let topic = broker
+        .create_topic("flights", TopicConfig::default())
+        .unwrap();
+    topic.append("departed EWR").unwrap();
+    let flights = looking.topic("flights").unwrap();
+    let mut all = flights.reader(Start::Earliest).unwrap();
+    assert_eq!(all.by_ref().count(), 1);
+    assert_eq!(looking.topics()[0].partitions[0].end_offset, 1);
+    // More partitions, while a reader waits for all of them.
+    let hour = Duration::from_secs(3600);
+    let waiting = std::thread::spawn(move || {
+        let came = all.wait(hour);
+        (came, all.next().unwrap().unwrap().partition, all)
+    });
+    broker
+        .alter_topic("flights", |config| config.partitions(3).segment_bytes(4096))
+        .unwrap();
+    topic.append_to(2, "landed LAX").unwrap();
+    let (came, partition, mut all) = waiting.join().unwrap();
+    assert!(came.unwrap());
+    assert_eq!((partition, flights.partition_count()), (2, 3));
+    assert_eq!(flights.config().segment_bytes, 4096);
+    // The same name, and another topic.
+    let before = flights.partition(0).unwrap();
+    broker.delete_topic("flights").unwrap();
+    let topic = broker
+        .create_topic("flights", TopicConfig::default())
+        .unwrap();
+    topic.append("another topic").unwrap();
+    assert!(matches!(before.read(0), Err(Error::Closed)));
+    let gone = flights.partition(0);
+    assert!(matches!(gone, Err(Error::UnknownTopic { .. })), "{gone:?}");
+    assert!(matches!(all.wait(hour), Err(Error::UnknownTopic { .. })));
+    let now = looking.topic("flights").unwrap().partition(0).unwrap();
+    assert_eq!(values(&now), ["another topic"]);
+    broker.delete_topic("flights").unwrap();
+    assert_eq!(looking.topic_names(), [""; 0]);
+    broker.close().unwrap();
+    assert!(!looking.is_live());
+    assert!(matches!(
+        looking.create_topic("t", TopicConfig::default()),
+        Err(Error::ReadOnly)
+    ));
+}
+
+#[test]
+fn what_groups_have_committed_and_their_lag_are_those_of_the_moment() {
+    let dir = scratch();
+    let root = dir.path().join("root");
+    let broker = Broker::open(&root).unwrap();
+    let looking = Broker::open_read_only(&root).unwrap();
+    let topic = broker
+        .create_topic("flights", TopicConfig::default())
+        .unwrap();
+    for number in numbers(10) {
+        topic.append(&number).unwrap();
+    }
+    let seen = looking.group("billing").unwrap();
+    assert_eq!(seen.committed("flights", 0).unwrap(), None);
+    assert_eq!(looking.groups().unwrap().len(), 0);
+    let mut consumer = broker.group("billing").unwrap().join(["flights"]).unwrap();
+    for (committed, more) in [(10, 3), (13, 5), (18, 0)] {
+        while !consumer.poll(Duration::ZERO).unwrap().is_empty() {}
+        consumer.commit().unwrap();
+        for number in numbers(usize::try_from(more).unwrap()) {
+            topic.append(&number).unwrap();
+        }
+        assert_eq!(seen.committed("flights", 0).unwrap(), Some(committed));
+        assert_eq!(seen.describe().unwrap().lag(), more);
+        assert_eq!(looking.groups().unwrap()[0].lag(), more);
+    }
+    drop(consumer);
+    broker.delete_group("billing").unwrap();
+    assert_eq!(looking.groups().unwrap().len(), 0);
+    assert_eq!(seen.committed("flights", 0).unwrap(), None);
 }
 
 #[test]
@@ -212,4 +307,48 @@ fn after_an_error_a_reader_answers_it_again_until_a_seek() {
     reader.seek(base - 1).unwrap();
     assert!(reader.wait(Duration::ZERO).unwrap());
     assert_eq!(reader.next().unwrap().unwrap().offset, base - 1);
+}
+
+#[test]
+fn a_directory_that_is_gone_or_is_another_logs_is_closed() {
+    for emptied in [false, true] {
+        let dir = scratch();
+        let path = dir.path().join("log");
+        let writer = Log::open(&path, LogConfig::default()).unwrap();
+        for number in 0..5 {
+            writer.append(&format!("record {number}")).unwrap();
+        }
+        let follower = Log::open_read_only(&path).unwrap();
+        let mut reader = follower.reader(2).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().offset, 2);
+        writer.close().unwrap();
+        if emptied {
+            for entry in fs::read_dir(&path).unwrap() {
+                fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+        } else {
+            fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+        }
+        let another = Log::open(&path, LogConfig::default()).unwrap();
+        for _ in 0..20 {
+            another.append("another log's").unwrap();
+        }
+        let answers: Vec<_> = reader.by_ref().collect();
+        let (last, read) = answers.split_last().unwrap();
+        assert!(matches!(last, Err(Error::Closed)), "{last:?}");
+        for record in read {
+            assert!(
+                record
+                    .as_ref()
+                    .unwrap()
+                    .value()
+                    .unwrap()
+                    .starts_with(b"record")
+            );
+        }
+        assert!(matches!(
+            reader.wait(Duration::from_secs(3600)),
+            Err(Error::Closed)
+        ));
+    }
 }

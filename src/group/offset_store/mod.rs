@@ -556,11 +556,17 @@ impl OffsetStore {
     fn with_groups<T>(&self, partition: PartitionId, look: impl FnOnce(&Groups) -> T) -> Result<T> {
         let shard = self.shard(partition);
         let mut shard = shard.lock();
-        if let Some(groups) = &shard.groups {
+        if let Some(groups) = shard.groups.as_ref().filter(|_| !self.read_only) {
             return Ok(look(groups));
         }
         self.check_damage(partition)?;
-        match self.logs.find(partition) {
+        let found = self.logs.find(partition);
+        if let Ok(Some(log)) = &found
+            && let Some(groups) = shard.current(log)
+        {
+            return Ok(look(groups));
+        }
+        match found {
             // Not remembered: the log may be made by another call.
             Ok(None) => Ok(look(&Groups::default())),
             Ok(Some(log)) => self.noting(partition, shard.load(log)).map(look),

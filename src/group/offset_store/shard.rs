@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use crate::error::Result;
 use crate::log::{Chore, Host, Log};
 use crate::sync::Mutex;
-use crate::types::{Start, to_u64};
+use crate::types::{Epoch, Offset, Start, to_u64};
 
 use super::memory::{Found, Groups};
 
@@ -29,6 +29,8 @@ pub(super) struct Shard {
     pub(super) log: Option<Log>,
     /// What was read from the log; `None` until it was.
     pub(super) groups: Option<Groups>,
+    /// How far the log went when it was read.
+    read_to: (Offset, Epoch),
     /// How many appends to the log were not taken into memory yet: while there are any, an older
     /// record may come in after a newer one.
     under_way: u64,
@@ -45,6 +47,8 @@ impl Shard {
     pub(super) fn load(&mut self, log: Log) -> Result<&Groups> {
         let mut groups = Groups::default();
         let mut records: u64 = 0;
+        // Before the reader: what it misses is read again.
+        self.read_to = reach_of(&log);
         let mut reader = log.reader_of_decided(Start::Earliest)?;
         while let Some(batch) = reader.next_batch()? {
             for record in batch.records() {
@@ -63,6 +67,12 @@ impl Shard {
         self.kept = to_u64(groups.key_count());
         self.log = Some(log);
         Ok(self.groups.insert(groups))
+    }
+
+    /// What was read from a log that somebody else writes, if there is nothing new in it.
+    pub(super) fn current(&self, log: &Log) -> Option<&Groups> {
+        let groups = self.groups.as_ref()?;
+        (reach_of(log) == self.read_to).then_some(groups)
     }
 
     /// Notes that records are about to be appended; [`Shard::end_append`] must follow.
@@ -97,6 +107,10 @@ impl Shard {
         self.asked |= asks;
         asks
     }
+}
+
+fn reach_of(log: &Log) -> (Offset, Epoch) {
+    (log.high_watermark(), log.epoch())
 }
 
 /// Has a partition compacted that asked for it (2).

@@ -221,13 +221,32 @@ impl Shared {
     /// Walks over everything for what there is of transactions and producers.
     pub(super) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
         let mut survey = Survey::default();
+        self.survey_between(segments, 0..Offset::MAX, &mut survey)?;
+        Ok(survey)
+    }
+
+    /// The same between two offsets at which batches end, below the high watermark.
+    pub(super) fn survey_between(
+        &self,
+        segments: &[Arc<Segment>],
+        range: Range<Offset>,
+        survey: &mut Survey,
+    ) -> Result<()> {
         for segment in segments {
-            self.for_each_batch(segment, segment.base_offset(), |shared, raw| {
-                shared.note(raw, segment, &mut survey)?;
-                Ok(true)
+            let end = range.end.min(self.high_watermark());
+            let from = range.start.max(segment.base_offset());
+            if from >= end || segment.next_offset() <= from {
+                continue;
+            }
+            self.find_below(segment, from..end, |shared, raw| {
+                shared.life.can_read()?;
+                if raw.header.base_offset >= from {
+                    shared.note(raw, segment, survey)?;
+                }
+                Ok(None::<()>)
             })?;
         }
-        Ok(survey)
+        Ok(())
     }
 
     /// Takes note of one batch.

@@ -22,7 +22,7 @@ use crate::types::{Offset, Timestamp};
 const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a walk over the whole log found out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::log) struct Survey {
     /// Producers with an open transaction, and where it began.
     open: BTreeMap<i64, Offset>,

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use crate::disk::{Access, Disk, File, LiesOn};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Sabotage, to_u64, to_usize};
 
 use super::OpenEvent;
@@ -50,7 +50,7 @@ pub(crate) struct Marks {
     file: Option<File>,
     /// What is known of the root's logs may be out of date: somebody else may have changed the
     /// files.
-    distrusted: bool,
+    distrusted: AtomicBool,
     table: Mutex<Table>,
     /// Held during a sync (I4): every write up to this number is durable.
     covered: Mutex<u64>,
@@ -267,20 +267,45 @@ impl Marks {
     /// The marks of a root whose own are not to be believed: none.
     pub(crate) fn none(root: &Path) -> Self {
         Self {
-            distrusted: true,
+            distrusted: AtomicBool::new(true),
             ..Self::with(&root.join(file_name::MARKS), None, &[])
         }
     }
 
     /// Whether nothing is to be believed that was noted of the logs: neither marks nor digests.
     pub(crate) fn are_distrusted(&self) -> bool {
-        self.distrusted
+        self.distrusted.load(Ordering::Acquire)
+    }
+
+    /// Whether they are believed, and those of another handle, which writes them.
+    pub(crate) fn are_anothers(&self) -> bool {
+        self.file.is_none() && !self.are_distrusted()
+    }
+
+    /// Says, of a root that somebody else writes, whether its marks are to be believed from now on.
+    ///
+    /// # Errors
+    ///
+    /// What reading them returns.
+    pub(crate) fn believe(&self, disk: &Disk, believed: bool) -> Result<()> {
+        if self.file.is_some() || self.are_distrusted() != believed {
+            return Ok(());
+        }
+        let found = if believed {
+            read_pairs(disk, &self.path)?.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let fresh = Self::with(&self.path, None, &found);
+        *self.table.lock() = fresh.table.into_inner();
+        self.distrusted.store(!believed, Ordering::Release);
+        Ok(())
     }
 
     /// The same marks, with nothing believed that was noted beside them.
     pub(crate) fn distrusting(self) -> Self {
         Self {
-            distrusted: true,
+            distrusted: AtomicBool::new(true),
             ..self
         }
     }
@@ -308,7 +333,7 @@ impl Marks {
         Self {
             path: path.to_path_buf(),
             file,
-            distrusted: false,
+            distrusted: AtomicBool::new(false),
             table: Mutex::new(table),
             covered: Mutex::new(0),
             unconfirmed: Mutex::new(None),
@@ -339,7 +364,7 @@ impl Marks {
     /// The newest mark of a log, taken from the file again: for a handle that only reads, beside
     /// one that writes it.
     pub(crate) fn look_again(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
-        if self.distrusted || self.file.is_some() {
+        if self.are_distrusted() || self.file.is_some() {
             return Ok(self.find(key));
         }
         let pair = self.table.lock().newest.get(&key).map(|(pair, _)| *pair);

@@ -602,14 +602,16 @@ impl Opening<'_> {
             log.settle_opening(scanned.digest, untrue)?;
         }
         if !read_only {
-            digest_later(&log, self.undigested);
+            begin_to_write(&log, self.undigested);
         }
         Ok(log)
     }
 }
 
-/// Has the digests made of sealed segments that have none.
-fn digest_later(log: &Shared, undigested: Vec<Arc<Segment>>) {
+/// Has the mark say what followers must know before the first append, and the digests made of
+/// sealed segments that have none.
+fn begin_to_write(log: &Shared, undigested: Vec<Arc<Segment>>) {
+    log.note_durability();
     for segment in undigested {
         let active = log.append.lock().active.base_offset();
         if segment.base_offset() < active && !segment.is_gone() {

@@ -152,7 +152,7 @@ impl Parked {
 
     fn has_news(&self) -> Result<bool> {
         let shared = self.log.here()?;
-        shared.has_news(self.position, self.epoch, self.filter.end())
+        shared.has_news(self.position, self.epoch, &self.filter)
     }
 }
 

@@ -1,0 +1,155 @@
+//! A root that somebody else writes: its topics, as they are now.
+//!
+//! Knows nothing about logs, which follow by themselves.
+//!
+//! 1. The files that say which topics there are are read again when one of them has changed, and
+//!    only then. They are looked at first, so a change meanwhile is found by the next look.
+//! 2. A topic is known by its id: one of the same name that has another id is another topic, and
+//!    the handles of the first say that it is gone.
+//! 3. A root may pass from us to a Kafka broker and back while it is followed. What was noted of
+//!    logs is believed only while the root is ours.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, FileId};
+use crate::error::Result;
+use crate::format::file_name;
+use crate::log::{OpenMode, RootSigns, is_live, look_until_it_counts};
+use crate::sync::WakeLater;
+
+use super::catalog::Catalog;
+use super::root::Root;
+use super::state::CatalogState;
+use super::{Broker, rest};
+
+/// What the files of the topics looked like.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct CatalogSigns(BTreeMap<PathBuf, Option<(FileId, u64)>>);
+
+impl CatalogSigns {
+    fn of(disk: &Disk, root: &Path) -> Self {
+        let own = [
+            file_name::CATALOG,
+            file_name::ROOT,
+            file_name::META_PROPERTIES,
+        ];
+        let metadata = root.join(file_name::CLUSTER_METADATA);
+        let theirs = disk.list(&metadata).unwrap_or_default();
+        let theirs = theirs.into_iter().map(|entry| metadata.join(entry.name));
+        let paths = own.iter().map(|name| root.join(name)).chain(theirs);
+        let seen = paths.map(|path| {
+            let seen = disk.file_id(&path).ok().zip(disk.file_len(&path).ok());
+            (path, seen)
+        });
+        Self(seen.collect())
+    }
+}
+
+impl Root {
+    /// Has the logs of a root that is only looked at ask for its topics when they may have changed.
+    pub(super) fn look_when_asked(self: &Arc<Self>) {
+        if self.mode == OpenMode::Write {
+            return;
+        }
+        let root = Arc::downgrade(self);
+        self.host.look_at_topics_by(move || {
+            if let Some(root) = root.upgrade() {
+                // A caller that asks for a topic gets the error.
+                root.follow().ok();
+            }
+        });
+    }
+
+    /// Takes in which topics there are, where somebody else writes the root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed), and what reading them returns, where that counts.
+    pub(super) fn follow(&self) -> Result<()> {
+        if self.mode == OpenMode::Write {
+            return Ok(());
+        }
+        self.check_open()?;
+        // Logs of topics that are gone are closed, which wakes the threads that wait for them.
+        let _later = WakeLater::begin();
+        let mut seen = self.signs.lock();
+        let signs = CatalogSigns::of(&self.host.disk, &self.path);
+        if signs == *seen {
+            return Ok(());
+        }
+        let state = self.look_at_catalog()?;
+        self.go_on_with(&state);
+        self.catalog.lock().replace(state)?;
+        *seen = signs;
+        Ok(())
+    }
+
+    /// What the root says of its topics now.
+    fn look_at_catalog(&self) -> Result<CatalogState> {
+        let (host, path, config) = (&self.host, &self.path, &self.config);
+        let signs = || RootSigns::of(&host.disk, path);
+        let look = || {
+            let found = rest::look_at(&host.disk, &host.clock, path, config, self.mode)?;
+            host.marks.believe(&host.disk, !found.is_newer())?;
+            let own = Catalog::look_now(host, path)?;
+            Ok(found.catalog(&own, config).unwrap_or(own))
+        };
+        look_until_it_counts(&host.clock, signs, look).map(|(state, _)| state)
+    }
+
+    /// Ends, begins and changes topics, so that they are those of the catalog.
+    fn go_on_with(&self, state: &CatalogState) {
+        for topic in self.directory.all() {
+            let entry = state.find(topic.name());
+            if entry.is_none_or(|entry| entry.id != topic.id())
+                && let Some(gone) = self.directory.remove(topic.name().as_str())
+            {
+                gone.delete();
+            }
+        }
+        for entry in state.topics() {
+            let config = entry.config().0;
+            match self.directory.find_shared(entry.name.as_str()) {
+                None => self.directory.insert(self.topic_of(entry, config)),
+                Some(topic) if *topic.config() == config => {}
+                Some(topic) => {
+                    // A log whose settings cannot be applied is read with the old ones.
+                    topic.reconfigure(config).ok();
+                    self.directory.tell();
+                }
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// Whether a writer has the directory open: this handle, or, for one that was opened for
+    /// reading, any other, in whatever process. A running Kafka broker is one.
+    ///
+    /// A writer holds a lock while it has the directory open, and the system releases it when the
+    /// process ends, however that happens. So this is about this moment, and says nothing of the
+    /// next one. Where the system cannot tell (some network file systems), it is false.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::Broker;
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("data");
+    /// let writer = Broker::open(&dir)?;
+    /// let follower = Broker::open_read_only(&dir)?;
+    /// assert!(writer.is_live() && follower.is_live());
+    /// writer.close()?;
+    /// assert!(!writer.is_live() && !follower.is_live());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        let root = &self.core.root;
+        let open = root.check_open().is_ok();
+        open && (root.mode == OpenMode::Write || is_live(&root.host.disk, &root.path))
+    }
+}

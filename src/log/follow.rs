@@ -1,0 +1,524 @@
+//! Following a log that another handle writes, mostly one of another process: how far it goes now.
+//!
+//! Knows nothing about what an error about its files means (`outside.rs`). Nothing is written and
+//! nothing is held back: a follower needs no more than permission to read.
+//!
+//! 1. New batches are taken in by their checksums, each where the last one ended. One that is torn
+//!    or not whole is not there yet, and never damage: it is looked at again.
+//! 2. A batch of an epoch that is not known is not taken in before the epochs were read again, for
+//!    it may stand where another one stood. Their file is durable before anything is appended in a
+//!    new one.
+//! 3. A segment is followed by the one that is named after its end. That name is made after the
+//!    last batch before it was written, so no batch is passed over.
+//! 4. One thread at a time looks, holding `known`. The append lock is held for the exchange alone.
+//! 5. What the writer's own readers may not see is not seen: where the mark says that the log is
+//!    `Always`, the high watermark is what the mark says. It never goes back but for a truncation,
+//!    and only the look that opens a log sees more: what a crash left, beside no writer.
+//! 6. While somebody waits, a thread looks, with longer and longer pauses; else none does. Every
+//!    log that is waited for makes them longer for all.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::disk::{FileId, is_no_such_file};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{Mark, MarkKey, checkpoint, file_name};
+use crate::segment::{BatchCursor, IndexProgress, RawBatch, Segment, SparseIndex, Stop, indexed};
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::types::{Durability, Offset, Position};
+
+use super::append::{ALWAYS, HotSettings};
+use super::host::Chore;
+use super::outside::{Known, Outside, is_live};
+use super::segments::Segments;
+use super::{Host, Log, Shared};
+
+/// How often one call looks at a directory that its writer changes all the time.
+const LOOKS_MAX: u32 = 3;
+
+/// The first pause between two looks of the thread, and the longest.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// The pause is longer by this for every other log that is waited for.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// The index interval of what is taken in: Kafka's default, whatever the writer's setting.
+const INTERVAL_BYTES: u64 = 4096;
+
+/// What a writer changes when it removes, replaces or cuts files that a follower knows of. Unlike
+/// the signs of `outside.rs` it costs the same however many segments there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// A directory of the same name may be another log's, or another topic's.
+    dir: Option<FileId>,
+    /// So may a directory that was emptied and filled again.
+    lock: Option<FileId>,
+    /// The file of the epochs: a truncation adds to it.
+    epochs: Option<Vec<u8>>,
+    /// A truncation is under way.
+    cuts: bool,
+    /// How far compaction has come.
+    cleaned: Offset,
+}
+
+impl Seen {
+    pub(super) fn of(host: &Host, home: &Path, dir: &Path, key: MarkKey) -> Result<Self> {
+        let disk = &host.disk;
+        let mark = host.marks.look_again(disk, key)?;
+        let epochs = dir.join(file_name::LEADER_EPOCHS);
+        let lock = home.join(file_name::LOCK);
+        Ok(Self {
+            dir: disk.file_id(dir).ok(),
+            lock: disk.file_id(&lock).ok().filter(|_| home == dir),
+            // Whatever keeps it from being read, opening reports.
+            epochs: disk
+                .read_small(&epochs, checkpoint::SIZE_MAX)
+                .ok()
+                .flatten(),
+            cuts: disk.exists(&dir.join(file_name::TRUNCATE)).unwrap_or(false),
+            cleaned: mark.map_or(0, |mark| mark.cleaned_offset),
+        })
+    }
+
+    /// Whether the directory is still the same log's.
+    pub(super) fn is_same_log(&self, earlier: &Self) -> bool {
+        let same_lock = earlier.lock.is_none() || self.lock.is_none() || self.lock == earlier.lock;
+        self.dir.is_some() && self.dir == earlier.dir && same_lock
+    }
+}
+
+/// When a log is looked at next, for those who wait.
+#[derive(Debug)]
+pub(super) struct Looks {
+    log: Weak<Shared>,
+    asked: AtomicBool,
+    /// How many looks have found nothing new, one after the other.
+    idle: AtomicU32,
+}
+
+impl Looks {
+    pub(super) fn at(log: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            log: Arc::downgrade(log),
+            asked: AtomicBool::new(false),
+            idle: AtomicU32::new(0),
+        })
+    }
+
+    fn pause(&self) -> Duration {
+        let doubled = self.idle.load(Ordering::Relaxed).min(16);
+        PAUSE.saturating_mul(1 << doubled).min(PAUSE_MAX)
+    }
+
+    fn note_idle(&self) {
+        self.idle.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has the log looked at, once.
+    fn ask(self: &Arc<Self>, host: &Host) {
+        if self.asked.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        let chore: Weak<dyn Chore> = weak;
+        // A look takes about 10 us: however many logs are waited for, the looks take no more than a
+        // tenth of a processor.
+        let others = u32::try_from(host.looker.waiting()).unwrap_or(u32::MAX);
+        let pause = self.pause().saturating_add(LOOK.saturating_mul(others));
+        let now = host.clock.instant();
+        let at = now.checked_add(pause).unwrap_or(now);
+        if !host.looker.schedule(at, chore) {
+            // A waiting thread looks by itself, if not as often.
+            self.asked.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Chore for Looks {
+    fn run(&self) {
+        let Some(log) = self.log.upgrade() else {
+            return;
+        };
+        // Before the look who waits: one that begins later asks again.
+        self.asked.store(false, Ordering::SeqCst);
+        log.host.look_at_topics_every(PAUSE_MAX);
+        match log.follow() {
+            Ok(true) => self.idle.store(0, Ordering::Relaxed),
+            Ok(false) => self.note_idle(),
+            Err(_) => {
+                self.note_idle();
+                // The waiting thread looks, and gets the error.
+                log.raise();
+            }
+        }
+        let waited_for = log.signal.is_waited_for() || log.watchers.is_watched();
+        if waited_for && log.life.can_read().is_ok() {
+            log.ask_for_looks();
+        } else {
+            self.idle.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl HotSettings {
+    /// Says whether the writer has the log as `Always`.
+    fn set_always(&self, always: bool) {
+        let durability = if always { ALWAYS } else { 0 };
+        self.durability.store(durability, Ordering::Release);
+    }
+}
+
+impl Log {
+    /// Whether a writer has the log open: this handle, or, for one that was opened for reading,
+    /// any other, in whatever process. Of a partition, whether a writer has its root open; a
+    /// running Kafka broker is one.
+    ///
+    /// A writer holds a lock while it has the directory open, and the system releases it when the
+    /// process ends, however that happens. So this is about this moment, and says nothing of the
+    /// next one. Where the system cannot tell (some network file systems), it is false.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ottla::{Log, LogConfig};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let dir = scratch.path().join("events");
+    /// let writer = Log::open(&dir, LogConfig::default())?;
+    /// let follower = Log::open_read_only(&dir)?;
+    /// assert!(writer.is_live() && follower.is_live());
+    /// writer.close()?;
+    /// assert!(!writer.is_live() && !follower.is_live());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        let Ok(shared) = self.here() else {
+            return false;
+        };
+        match shared.outside.get() {
+            Some(outside) => is_live(&shared.host.disk, &outside.home),
+            None => shared.life.can_read().is_ok(),
+        }
+    }
+
+    /// The same as `here`, after a look at what somebody else has appended.
+    pub(super) fn here_now(&self) -> Result<&Shared> {
+        self.here()?;
+        Ok(self.current())
+    }
+
+    /// What is behind the handle, after a look at what somebody else has appended.
+    #[inline]
+    pub(super) fn current(&self) -> &Shared {
+        if self.shared.outside.get().is_some() {
+            // What goes wrong is told to those who read.
+            self.shared.follow().ok();
+        }
+        &self.shared
+    }
+}
+
+impl Shared {
+    /// Takes in what the writer has done since the last look, where somebody else writes the log;
+    /// true when something has changed for readers.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Closed`]: the directory is gone, or is another log's.
+    /// - What reading the files returns, where that counts.
+    #[inline]
+    pub(super) fn follow(&self) -> Result<bool> {
+        match self.outside.get() {
+            None => Ok(false),
+            Some(outside) => self.follow_outside(outside),
+        }
+    }
+
+    #[cold]
+    fn follow_outside(&self, outside: &Outside) -> Result<bool> {
+        self.host.check_owner()?;
+        self.life.can_read()?;
+        let looked = {
+            let mut known = outside.known.lock();
+            let before = self.shows();
+            let looked = self.take_in(outside, &mut known);
+            looked.map(|()| self.shows() != before)
+        };
+        match looked {
+            Ok(true) => self.raise(),
+            // Its topic may be gone; then the logs of it are closed.
+            Err(Error::Closed) => self.host.look_at_topics(),
+            _ => {}
+        }
+        looked
+    }
+
+    /// What readers see of the log.
+    fn shows(&self) -> [u64; 4] {
+        let truncations = self.truncations.load(Ordering::Acquire);
+        let (start, end) = (self.start_offset(), self.end_offset());
+        [start, end, self.high_watermark(), truncations]
+    }
+
+    fn take_in(&self, outside: &Outside, known: &mut Known) -> Result<()> {
+        for _ in 0..LOOKS_MAX {
+            let now = Seen::of(&self.host, &outside.home, &self.dir, self.mark_key())?;
+            if !now.is_same_log(&known.seen) {
+                return Err(Error::Closed);
+            }
+            if now.cuts {
+                // It is as before until the note is gone.
+                return Ok(());
+            }
+            if now == known.seen && self.is_as_found() && self.walk()? {
+                return Ok(());
+            }
+            self.look_again(outside, known)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the first and the last segment are still the files that were found.
+    fn is_as_found(&self) -> bool {
+        let (first, active) = {
+            let segments = self.segments.read();
+            let first = segments.iter().next().map(Arc::clone);
+            (first, Arc::clone(segments.active()))
+        };
+        let disk = &self.host.disk;
+        active.is_as_found(disk) && first.is_none_or(|first| first.is_as_found(disk))
+    }
+
+    /// Takes in what was appended and rolled; false when that takes a look at the directory.
+    fn walk(&self) -> Result<bool> {
+        // Before the batches: they reach at least as far as it says.
+        let mark = self.host.marks.find(self.mark_key());
+        if mark.is_some_and(|mark| self.is_always_by(Some(&mark))) && !self.is_always() {
+            // What was seen before stays seen; what is taken in now is not seen yet.
+            self.shown.fetch_max(self.end_offset(), Ordering::AcqRel);
+            self.hot.set_always(true);
+        }
+        loop {
+            let active = Arc::clone(self.segments.read().active());
+            match self.walk_over(&active) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // The writer has removed it just now, or another descriptor is needed.
+                Err(_) if !active.is_as_found(&self.host.disk) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            if !self.roll_behind(&active)? {
+                break;
+            }
+        }
+        if let Some(mark) = mark {
+            self.take_mark(&mark);
+        }
+        Ok(true)
+    }
+
+    /// Takes in the batches that were appended to the last segment (I1); false when there is one of
+    /// an epoch that is not known (I2).
+    fn walk_over(&self, active: &Arc<Segment>) -> Result<bool> {
+        let file = active.file(&self.host.disk, &self.host.files)?;
+        let length = file.len().at(&active.log_path(), "access")?;
+        // What is reserved behind the end is not read: the system would make its pages.
+        let data_end = file.data_end(active.end().0).unwrap_or(length);
+        let length = Position(length.min(data_end));
+        let epoch = self.epochs.read().newest();
+        let mut cursor = BatchCursor::new(active.end(), self.end_offset());
+        loop {
+            match cursor.next(&*file, length) {
+                Ok(Some(raw)) if raw.header.leader_epoch > epoch => return Ok(false),
+                Ok(Some(raw)) if self.take_batch(active, &raw) => {}
+                Ok(_) | Err(Stop::Corrupt(_)) => return Ok(true),
+                // Cut meanwhile.
+                Err(Stop::Io(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return Ok(true);
+                }
+                Err(Stop::Io(error)) => return Err(Error::io(&active.log_path(), "read", error)),
+            }
+        }
+    }
+
+    /// Takes in one batch, if it follows the last one.
+    fn take_batch(&self, active: &Segment, raw: &RawBatch) -> bool {
+        let end = self.end_offset();
+        // Only a replica of a compacted log is appended to with gaps; there are no marks of one.
+        let follows = raw.header.base_offset == end
+            || raw.header.base_offset > end && self.host.marks.are_distrusted();
+        let Some(batch) = indexed(active, &raw.header, raw.position).filter(|_| follows) else {
+            return false;
+        };
+        let next = raw.header.next_offset();
+        let mut state = self.append.lock();
+        if state.progress.note(batch, INTERVAL_BYTES) {
+            active.add_entries(&state.progress, batch);
+        }
+        active.raise_newest(batch.max_timestamp);
+        active.publish(raw.end(), next);
+        state.end = next;
+        self.end.store(next, Ordering::Release);
+        true
+    }
+
+    /// Goes on with the segment that the writer has put behind the last one, if it has (I3).
+    fn roll_behind(&self, active: &Segment) -> Result<bool> {
+        let end = self.end_offset();
+        if end == active.base_offset() {
+            return Ok(false);
+        }
+        let path = self.dir.join(file_name::log(end));
+        let id = match self.host.disk.file_id(&path) {
+            Err(error) if is_no_such_file(&error) => return Ok(false),
+            id => id.at(&path, "access")?,
+        };
+        let next = Segment::sealed(Arc::clone(&self.dir), end, Position::ZERO, end);
+        let next = Arc::new(next.of_file(Some(id)));
+        next.set_index(SparseIndex::default(), None);
+        next.set_grows(true);
+        if self.host.marks.are_distrusted() {
+            next.distrust_digest();
+        }
+        let mut state = self.append.lock();
+        active.add_final_entry(&state.progress);
+        active.set_grows(false);
+        state.progress = IndexProgress::default();
+        state.active = Arc::clone(&next);
+        self.segments.write().roll(next);
+        Ok(true)
+    }
+
+    /// Takes in what the mark says of the log's two ends (I5).
+    fn take_mark(&self, mark: &Mark) {
+        let end = self.end_offset();
+        let start = mark.log_start_offset.min(end);
+        self.start.fetch_max(start, Ordering::AcqRel);
+        self.flushed
+            .fetch_max(mark.flushed_offset.min(end), Ordering::AcqRel);
+        self.hot.set_always(self.is_always_by(Some(mark)));
+    }
+
+    /// Whether the writer has the log as `Always`. A mark of an older version does not say it, and
+    /// nor does the first one, which is not there yet; the settings of a topic may.
+    fn is_always_by(&self, mark: Option<&Mark>) -> bool {
+        if !self.host.marks.are_anothers() {
+            // Nobody else writes it: its own broker looks at it.
+            return false;
+        }
+        let marked = mark.is_some_and(|mark| mark.always);
+        marked || self.config.read().durability == Durability::Always
+    }
+
+    /// Sees what the mark lets it see, in a log that was just opened for reading.
+    pub(super) fn begin_to_follow(&self, mark: Option<Mark>, live: bool) {
+        let always = self.is_always_by(mark.as_ref());
+        self.hot.set_always(always);
+        if always && live {
+            let flushed = mark.map_or(0, |mark| mark.flushed_offset);
+            let flushed = flushed.clamp(self.start_offset(), self.end_offset());
+            self.flushed.store(flushed, Ordering::Release);
+        }
+    }
+
+    /// Goes on with what a look at the directory has found. Segments that are still what they were
+    /// stay, with what is known of them; readers finish the other files, if they have them open,
+    /// unless something was cut.
+    pub(super) fn go_on_as(&self, found: &Self) {
+        let mark = self.host.marks.find(self.mark_key());
+        let mut state = self.append.lock();
+        let mut theirs = found.append.lock();
+        let before = state.end;
+        let cut = {
+            let epochs = found.epochs.read();
+            let shared = epochs.end_of(self.epochs.read().newest(), theirs.end);
+            // Of an epoch that the log has not had nothing is left.
+            let shared = shared.unwrap_or(found.start_offset()).min(theirs.end);
+            let same = epochs.is_same(&self.epochs.read());
+            (!same || shared < before).then_some(shared)
+        };
+        // The epochs change only with the count, and what was cut is not read on.
+        let cutting = cut.map(|_| self.begin_cutting());
+        if let Some(shared) = cut {
+            std::mem::swap(&mut *self.epochs.write(), &mut *found.epochs.write());
+            state.leader_epoch = theirs.leader_epoch;
+            self.shown.fetch_min(shared, Ordering::AcqRel);
+            self.flushed.fetch_min(shared, Ordering::AcqRel);
+        }
+        let keeps = cut.is_none_or(|shared| shared >= before);
+        let active = self.exchange_segments(&found.segments.read(), keeps);
+        if Arc::ptr_eq(&active, &theirs.active) {
+            std::mem::swap(&mut state.progress, &mut theirs.progress);
+        }
+        state.active = active;
+        state.end = theirs.end;
+        self.end.store(state.end, Ordering::Release);
+        let start = found.start_offset();
+        match cut {
+            None => drop(self.start.fetch_max(start, Ordering::AcqRel)),
+            Some(_) => self.start.store(start, Ordering::Release),
+        }
+        if !self.is_always_by(mark.as_ref()) {
+            self.flushed.store(state.end, Ordering::Release);
+        }
+        drop(cutting);
+    }
+
+    /// Puts the segments that were found in the place of those that are known, but for those that
+    /// are still the same, where those are to be kept; returns the last one.
+    fn exchange_segments(&self, found: &Segments, keeps: bool) -> Arc<Segment> {
+        let mut segments = self.segments.write();
+        let stays = |new: &Arc<Segment>| {
+            let old = Some(segments.floor(new.base_offset()));
+            let old = old.filter(|old| keeps && is_same(old, new));
+            Arc::clone(old.unwrap_or(new))
+        };
+        let mut sealed: Vec<_> = found.iter().map(stays).collect();
+        let active = sealed.pop().unwrap_or_else(|| stays(found.active()));
+        let now = Segments::new(sealed, active);
+        for old in segments.iter() {
+            let stays = Arc::ptr_eq(old, now.floor(old.base_offset()));
+            if !stays {
+                old.mark_gone();
+            } else if !Arc::ptr_eq(old, now.active()) {
+                old.set_grows(false);
+            }
+        }
+        *segments = now;
+        Arc::clone(segments.active())
+    }
+
+    /// What the log is called among the marks.
+    pub(super) fn mark_key(&self) -> MarkKey {
+        self.turn.lock().mark.key
+    }
+
+    /// When a thread that waits looks by itself, for the one that looks could perhaps not be
+    /// started; none in a log that this process writes.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.outside.get()?;
+        self.host.clock.instant().checked_add(PAUSE_MAX)
+    }
+
+    /// Has the log looked at for as long as somebody waits for it (I6).
+    pub(super) fn ask_for_looks(&self) {
+        if let Some(outside) = self.outside.get() {
+            outside.looks.ask(&self.host);
+        }
+    }
+}
+
+/// Whether a segment that was found is one that is known, all of it.
+fn is_same(old: &Segment, new: &Segment) -> bool {
+    old.file_id().is_some()
+        && old.file_id() == new.file_id()
+        && old.base_offset() == new.base_offset()
+        && (old.end(), old.next_offset()) == (new.end(), new.next_offset())
+        && !old.is_gone()
+}
+
+#[cfg(test)]
+mod tests;
