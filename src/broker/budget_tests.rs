@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim};
 use crate::sync::{AtomicU64, Ordering};
+use crate::topic::TopicConfig;
 use crate::types::{CleanupPolicy, Durability, Record, Start};
 
 const ROOT: &str = "/data";
