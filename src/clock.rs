@@ -275,7 +275,7 @@ impl ManualClock {
 /// let config = BrokerConfig::default().manual_upkeep(true);
 /// let broker = Broker::temporary_with(config, Some(clock.clone()))?;
 /// let hour = Duration::from_secs(3600);
-/// let config = TopicConfig::default().retention_ms(hour).segment_ms(hour / 2);
+/// let config = TopicConfig::default().retention(hour).segment_age(hour / 2);
 /// let topic = broker.create_topic("flights", config)?;
 /// topic.append("departed EWR")?;
 /// clock.advance(hour);

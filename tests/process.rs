@@ -311,7 +311,7 @@ fn a_forked_child_that_drops_a_broker_leaves_groups_and_producers_to_its_parent(
     let group = broker.group("g").unwrap();
     let mut consumer = group.join(["t"]).unwrap();
     assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
-    let config = ProducerConfig::default().linger_ms(Duration::from_secs(3000));
+    let config = ProducerConfig::default().linger(Duration::from_secs(3000));
     let producer = topic.producer(config).unwrap();
     let delivery = producer.send("waits").unwrap();
     broker.flush().unwrap();

@@ -36,7 +36,7 @@ impl Broker {
     /// # let broker = Broker::open(&dir)?;
     /// let config = TopicConfig::default()
     ///     .partitions(4)
-    ///     .retention_ms(Duration::from_secs(7 * 24 * 60 * 60));
+    ///     .retention(Duration::from_secs(7 * 24 * 60 * 60));
     /// let flights = broker.create_topic("flights", config)?;
     /// assert_eq!(flights.partition_count(), 4);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

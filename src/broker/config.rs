@@ -69,7 +69,7 @@ config! {
 
         /// How long upkeep waits between two rounds of retention and compaction. Default 10
         /// seconds (Kafka: 5 minutes and 15 seconds).
-        upkeep_interval_ms: Duration [Duration] =
+        upkeep_interval: Duration [Duration] =
         "log.retention.check.interval.ms", Duration::from_secs(10),
         |v| *v >= Duration::from_millis(1), "at least 1";
 

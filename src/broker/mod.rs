@@ -316,6 +316,8 @@ impl Broker {
     /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
     /// # let group = broker.group("board")?;
     /// # let mut consumer = group.join(["flights"])?;
+    /// # consumer.poll(Duration::from_secs(1))?;
+    /// consumer.commit()?;
     /// consumer.leave()?;
     /// broker.delete_group("board")?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -325,7 +327,7 @@ impl Broker {
     }
 
     /// One round of what otherwise a thread does in the background, every
-    /// [`upkeep_interval_ms`](crate::BrokerConfig::upkeep_interval_ms): retention, compaction of
+    /// [`upkeep_interval`](crate::BrokerConfig::upkeep_interval): retention, compaction of
     /// the logs in which enough was not compacted yet, syncs of logs with
     /// [`Durability::Interval`](crate::Durability::Interval) that are behind, and closing the files
     /// of logs that nothing was appended to since the last round. No append waits for it.
@@ -398,7 +400,7 @@ impl Broker {
     /// # let broker = Broker::open(&dir)?;
     /// let report = broker.open_report();
     /// if !report.clean {
-    ///     eprintln!("{report}");
+    ///     eprintln!("{report:?}");
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

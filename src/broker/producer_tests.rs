@@ -17,7 +17,7 @@ use super::{Broker, BrokerConfig};
 const LINGER: Duration = Duration::from_millis(20);
 
 fn producer_config() -> ProducerConfig {
-    ProducerConfig::default().linger_ms(LINGER)
+    ProducerConfig::default().linger(LINGER)
 }
 
 fn by_hand(sim: &Sim, clock: &Arc<ManualClock>) -> Broker {
@@ -149,7 +149,7 @@ fn a_lane_that_needs_no_sync_does_not_wait_for_those_that_do_and_they_sync_side_
         deliveries
     };
     // The first use of a partition opens its log, which syncs.
-    let linger = ProducerConfig::default().linger_ms(Duration::from_millis(200));
+    let linger = ProducerConfig::default().linger(Duration::from_millis(200));
     let producer = durable.producer(linger).unwrap();
     drop(each_of(&producer));
     producer.flush().unwrap();

@@ -548,7 +548,7 @@ fn with_a_clock_before_1970_records_are_sent_and_positions_committed() {
         let disk = Sim::new().disk();
         let clock = Clock::Manual(clock);
         let broker = Broker::open_on(disk, clock, Path::new(ROOT), config).unwrap();
-        let config = TopicConfig::default().retention_ms(Some(std::time::Duration::from_secs(1)));
+        let config = TopicConfig::default().retention(Some(std::time::Duration::from_secs(1)));
         let topic = broker.create_topic("t", config).unwrap();
         topic.append("alone").unwrap();
         topic.append_batch(["in", "a batch"]).unwrap();

@@ -31,9 +31,7 @@ fn opening_rolling_retention_compaction_and_closing_are_traced() {
     let (sim, clock) = (Sim::new(), TestClock::new());
     let heard = Listener::hear(|| {
         let broker = open(&sim, &clock);
-        let config = TopicConfig::default()
-            .segment_bytes(1024)
-            .retention_ms(HOUR);
+        let config = TopicConfig::default().segment_bytes(1024).retention(HOUR);
         let old = broker.create_topic("old", config).unwrap();
         for _ in 0..3 {
             old.append(&vec![7; 700]).unwrap();

@@ -106,7 +106,7 @@ impl Root {
 /// Looks after one log (1), if there is something to do (2).
 fn look_after(topic: &TopicShared, partition: PartitionId, report: &mut UpkeepReport) {
     let config = topic.config();
-    let limited = config.retention_ms.is_some() || config.retention_bytes.is_some();
+    let limited = config.retention.is_some() || config.retention_bytes.is_some();
     let wanted = config.cleanup_policy.compacts() || limited;
     let log = match topic.opened_log(partition) {
         Some(log) => Ok(log),

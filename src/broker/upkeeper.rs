@@ -35,7 +35,7 @@ struct Shared {
 impl Upkeeper {
     /// Starts the thread, if it does not run yet.
     pub(super) fn start(&self, root: &Arc<Root>) {
-        let interval = root.config.upkeep_interval_ms;
+        let interval = root.config.upkeep_interval;
         if root.config.manual_upkeep || self.started.swap(true, Ordering::AcqRel) {
             return;
         }

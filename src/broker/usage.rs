@@ -301,7 +301,7 @@ impl Evict for Root {
 /// Whether the records of a topic may go before their time is over.
 fn may_forget(topic: &TopicShared) -> bool {
     let config = topic.config();
-    let limited = config.retention_ms.is_some() || config.retention_bytes.is_some();
+    let limited = config.retention.is_some() || config.retention_bytes.is_some();
     config.cleanup_policy.deletes() && limited && !topic.name().as_str().starts_with("__")
 }
 

@@ -50,7 +50,7 @@ pub(super) struct HotSettings {
     /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
     pub(super) durability: AtomicU64,
     segment_bytes: AtomicU64,
-    segment_ms: AtomicU64,
+    segment_age: AtomicU64,
     pub(super) segment_index_bytes: AtomicU64,
     pub(super) index_interval_bytes: AtomicU64,
     max_decompressed_batch_bytes: AtomicU64,
@@ -84,7 +84,7 @@ impl HotSettings {
             config.segment_bytes
         };
         self.segment_bytes.store(segment_bytes, Ordering::Relaxed);
-        self.segment_ms.store(config.roll_ms(), Ordering::Relaxed);
+        self.segment_age.store(config.roll_ms(), Ordering::Relaxed);
         self.segment_index_bytes
             .store(config.segment_index_bytes, Ordering::Relaxed);
         self.index_interval_bytes
@@ -522,7 +522,7 @@ impl Shared {
     /// Whether the first batch of the active segment is `segment.ms` older than this one, both
     /// by their largest timestamps, or by the clock where no record has one.
     fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
-        let limit_ms = self.hot.segment_ms.load(Ordering::Relaxed);
+        let limit_ms = self.hot.segment_age.load(Ordering::Relaxed);
         let first = match state.first_timestamp {
             Some(first) => first,
             None => self.load_first_timestamp(state)?,
@@ -650,8 +650,8 @@ fn offsets_used_up() -> Error {
 /// Whether a log has rules for its records.
 pub(super) fn has_rules(config: &LogConfig) -> bool {
     config.cleanup_policy.compacts()
-        || config.message_timestamp_before_max_ms.is_some()
-        || config.message_timestamp_after_max_ms.is_some()
+        || config.timestamp_before_max.is_some()
+        || config.timestamp_after_max.is_some()
 }
 
 /// The rules for a record that some logs have.
@@ -667,13 +667,13 @@ pub(super) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timesta
     let Some(time) = record.timestamp().filter(|time| *time != Timestamp::NONE) else {
         return Ok(());
     };
-    let before = config.message_timestamp_before_max_ms;
+    let before = config.timestamp_before_max;
     if before.is_some_and(|most| time < now.minus(most)) {
         return Err(Error::InvalidRecord {
             reason: "the timestamp lies further back than message.timestamp.before.max.ms",
         });
     }
-    let after = config.message_timestamp_after_max_ms;
+    let after = config.timestamp_after_max;
     if after.is_some_and(|most| time > now.plus(most)) {
         return Err(Error::InvalidRecord {
             reason: "the timestamp lies further ahead than message.timestamp.after.max.ms",

@@ -35,7 +35,7 @@ config! {
 
         /// The time between the first record of a segment and one that opens the next, by the
         /// records' own timestamps. Default 7 days.
-        segment_ms: Duration [Duration] = "segment.ms", 7 * DAY,
+        segment_age: Duration [Duration] = "segment.ms", 7 * DAY,
         |v| *v >= Duration::from_millis(1), "at least 1";
 
         /// Bytes that each index of a segment holds at most; a full one opens the next segment.
@@ -60,7 +60,7 @@ config! {
 
         /// How long records are kept, by the newest timestamp of their segment; `None` is for
         /// ever. Default `None` (Kafka: 7 days).
-        retention_ms: Option<Duration> [impl Into<Option<Duration>>] = "retention.ms", None,
+        retention: Option<Duration> [impl Into<Option<Duration>>] = "retention.ms", None,
         |_v| true, "-1 or milliseconds";
 
         /// Bytes of segments that are kept at least; `None` is all. Default `None`.
@@ -72,7 +72,7 @@ config! {
         |_v| true, "delete, compact, or both with a comma";
 
         /// How long a tombstone stays after the compaction that first saw it. Default 1 day.
-        delete_retention_ms: Duration [Duration] = "delete.retention.ms", DAY,
+        delete_retention: Duration [Duration] = "delete.retention.ms", DAY,
         |_v| true, "milliseconds";
 
         /// The share of a log that must be uncompacted before upkeep compacts it. Default 0.5.
@@ -80,12 +80,12 @@ config! {
         |v| (0.0..=1.0).contains(v), "0 to 1";
 
         /// How long a record stays uncompacted at least. Default 0.
-        min_compaction_lag_ms: Duration [Duration] = "min.compaction.lag.ms", Duration::ZERO,
+        min_compaction_lag: Duration [Duration] = "min.compaction.lag.ms", Duration::ZERO,
         |_v| true, "milliseconds";
 
         /// How long a record stays uncompacted at most, whatever the share; `None` is no limit.
         /// Default `None`.
-        max_compaction_lag_ms: Option<Duration> [impl Into<Option<Duration>>] =
+        max_compaction_lag: Option<Duration> [impl Into<Option<Duration>>] =
         "max.compaction.lag.ms", None,
         |_v| true, "-1 or milliseconds";
 
@@ -96,13 +96,13 @@ config! {
 
         /// How far a record's time may lie before the clock's; older ones are refused. `None` is
         /// no limit. Default `None`.
-        message_timestamp_before_max_ms: Option<Duration> [impl Into<Option<Duration>>] =
+        timestamp_before_max: Option<Duration> [impl Into<Option<Duration>>] =
         "message.timestamp.before.max.ms", None,
         |_v| true, "-1 or milliseconds";
 
         /// How far a record's time may lie after the clock's; later ones are refused. `None` is
         /// no limit. Default `None` (Kafka 4: 1 hour).
-        message_timestamp_after_max_ms: Option<Duration> [impl Into<Option<Duration>>] =
+        timestamp_after_max: Option<Duration> [impl Into<Option<Duration>>] =
         "message.timestamp.after.max.ms", None,
         |_v| true, "-1 or milliseconds";
 
@@ -145,9 +145,9 @@ impl LogConfig {
     /// The largest age of a segment's first record in milliseconds; compaction that must not lag
     /// needs the segment sealed in time.
     pub(crate) fn roll_ms(&self) -> u64 {
-        let limit = match self.max_compaction_lag_ms {
-            Some(lag) if self.cleanup_policy.compacts() => self.segment_ms.min(lag),
-            _ => self.segment_ms,
+        let limit = match self.max_compaction_lag {
+            Some(lag) if self.cleanup_policy.compacts() => self.segment_age.min(lag),
+            _ => self.segment_age,
         };
         u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
     }
@@ -162,7 +162,7 @@ mod tests {
     fn a_config_comes_back_from_json_under_kafkas_names() {
         let config = LogConfig::default()
             .segment_bytes(2048)
-            .retention_ms(Duration::from_millis(5))
+            .retention(Duration::from_millis(5))
             .durability(Durability::Interval(Duration::from_millis(20)))
             .cleanup_policy(CleanupPolicy::CompactAndDelete);
         let json = serde_json::to_string(&config).unwrap();

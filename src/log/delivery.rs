@@ -113,7 +113,7 @@ impl<T> Delivery<T> {
     }
 
     /// Waits until the record is appended, and tells where. It takes no longer than the producer's
-    /// `linger_ms` and the append itself.
+    /// `linger` and the append itself.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl<T> Delivery<T> {
     /// # let scratch = tempfile::tempdir()?;
     /// # let broker = Broker::open(scratch.path().join("data"))?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default())?;
-    /// let slow = ProducerConfig::default().linger_ms(Duration::from_secs(60));
+    /// let slow = ProducerConfig::default().linger(Duration::from_secs(60));
     /// let producer = topic.producer(slow)?;
     /// let delivery = producer.send("departed EWR")?;
     /// assert!(delivery.wait_timeout(Duration::from_millis(1))?.is_none());

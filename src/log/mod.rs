@@ -554,7 +554,7 @@ impl Log {
         self.here()?.truncate(new_end)
     }
 
-    /// Forgets what `retention_ms` and `retention_bytes` say is to be forgotten: whole segments,
+    /// Forgets what `retention` and `retention_bytes` say is to be forgotten: whole segments,
     /// from the oldest on. The segment that is appended to is sealed first when it has expired too.
     /// A broker's upkeep does this by itself.
     ///
@@ -573,10 +573,10 @@ impl Log {
 
     /// Compacts a log whose `cleanup_policy` says so: of every key the newest record stays, at its
     /// own offset. Seals the segment that is appended to first, so that everything older than
-    /// `min_compaction_lag_ms` is compacted. Readers and appends go on meanwhile. A broker's upkeep
+    /// `min_compaction_lag` is compacted. Readers and appends go on meanwhile. A broker's upkeep
     /// does this by itself when it is worth it.
     ///
-    /// A tombstone stays for `delete_retention_ms` after the compaction that first saw it; a later
+    /// A tombstone stays for `delete_retention` after the compaction that first saw it; a later
     /// compaction drops it.
     ///
     /// # Errors

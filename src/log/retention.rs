@@ -161,7 +161,7 @@ impl Shared {
     fn limits(&self) -> Limits {
         let config = self.config();
         let deletes = config.cleanup_policy.deletes();
-        let age = config.retention_ms.filter(|_| deletes);
+        let age = config.retention.filter(|_| deletes);
         Limits {
             start: self.start_offset(),
             high_watermark: self.high_watermark(),

@@ -212,7 +212,7 @@ mod tests {
         let config = TopicConfig::default()
             .partitions(7)
             .segment_bytes(2048)
-            .retention_ms(Duration::from_millis(5))
+            .retention(Duration::from_millis(5))
             .durability(Durability::Always);
         let json = serde_json::to_string(&config).unwrap();
         for part in [

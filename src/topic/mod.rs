@@ -200,7 +200,7 @@ impl Topic {
     /// # let broker = Broker::open(&dir)?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// for partition in topic.describe()?.partitions {
-    ///     println!("{}: up to {}", partition.partition, partition.end_offset);
+    ///     println!("{}: up to {}", partition.id, partition.end_offset);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -32,7 +32,7 @@ pub(crate) use record::{EncodedHeaders, RecordTime, decode_header};
 pub use record::{Header, HeaderIter, Record};
 pub(crate) use sabotage::Sabotage;
 pub(crate) use setting::{
-    BadSetting, SettingValue, Settings, config, deserialize as deserialize_settings,
+    BadSetting, SettingValue, Settings, config, deserialize as deserialize_settings, is_old_name,
     serialize as serialize_settings,
 };
 pub use timestamp::{Timestamp, TimestampError};

@@ -262,6 +262,17 @@ pub(crate) trait Settings: Default {
     fn check(&self) -> Result<(), BadSetting>;
 }
 
+/// Whether a setting of Kafka's name was once called so in files: by that name with underscores, or
+/// by what its field was called.
+pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
+    let underscores = kafka.len() == name.len()
+        && kafka
+            .bytes()
+            .zip(name.bytes())
+            .all(|(kafka, old)| kafka == old || kafka == b'.' && old == b'_');
+    underscores || (kafka, name) == ("log.retention.check.interval.ms", "upkeep_interval_ms")
+}
+
 /// Serializes a config as a map of its settings: numbers as numbers, the rest as text.
 pub(crate) fn serialize<T: Settings, S: serde::Serializer>(
     config: &T,
@@ -445,10 +456,11 @@ macro_rules! config {
             }
 
             fn name_of(name: &str) -> Option<&'static str> {
-                match name {
-                    $($name | stringify!($field) => Some($name),)*
-                    _ => None,
-                }
+                let known = [$(($name, stringify!($field))),*];
+                let names = |(kafka, field): &(&str, &str)| {
+                    *kafka == name || *field == name || $crate::types::is_old_name(kafka, name)
+                };
+                known.into_iter().find(names).map(|(kafka, _)| kafka)
             }
 
             fn set(
@@ -457,9 +469,12 @@ macro_rules! config {
                 text: &str,
             ) -> Result<bool, $crate::types::BadSetting> {
                 use $crate::types::SettingValue as _;
+                let Some(name) = Self::name_of(name) else {
+                    return Ok(false);
+                };
                 match name {
                     $(
-                        $name | stringify!($field) => {
+                        $name => {
                             self.$field = <$type>::parse(text).ok_or_else(|| {
                                 $crate::types::BadSetting {
                                     name: $name.to_owned(),

@@ -112,7 +112,7 @@ fn a_delivery_outlives_its_log() {
 #[test]
 fn a_producers_delivery_is_a_future_too() {
     let (_scratch, _broker, topic) = always(1);
-    let linger = ProducerConfig::default().linger_ms(Duration::from_millis(1));
+    let linger = ProducerConfig::default().linger(Duration::from_millis(1));
     let producer = topic.producer(linger).unwrap();
     let sent = [(); 3].map(|()| producer.send("a record").unwrap());
     for (offset, delivery) in (0..).zip(sent) {

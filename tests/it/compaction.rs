@@ -87,7 +87,7 @@ fn more_keys_than_fit_in_memory_mean_more_rounds_and_the_same_result() {
 #[test]
 fn a_tombstone_stays_for_its_time_and_then_goes() {
     let dir = scratch();
-    let config = compacted().delete_retention_ms(Duration::ZERO);
+    let config = compacted().delete_retention(Duration::ZERO);
     let log = Log::open(dir.path().join("log"), config).unwrap();
     log.append(Record::keyed("a", "1")).unwrap();
     log.append(Record::keyed("b", "1")).unwrap();

@@ -50,9 +50,7 @@ fn a_broker_counts_what_retention_and_compaction_did() {
     let clock = TestClock::new();
     let config = BrokerConfig::default().manual_upkeep(true);
     let broker = Broker::temporary_with(config, Some(clock.clone())).unwrap();
-    let config = TopicConfig::default()
-        .retention_ms(HOUR)
-        .segment_ms(HOUR / 2);
+    let config = TopicConfig::default().retention(HOUR).segment_age(HOUR / 2);
     let old = broker.create_topic("old", config).unwrap();
     old.append_batch(["a", "b", "c"]).unwrap();
     let config = TopicConfig::default().cleanup_policy(CleanupPolicy::Compact);
@@ -121,7 +119,7 @@ fn records_that_producers_hold_are_counted_and_figures_can_be_sent_away() {
         .create_topic("t", TopicConfig::default().partitions(2))
         .unwrap();
     let producer = topic
-        .producer(ProducerConfig::default().linger_ms(HOUR))
+        .producer(ProducerConfig::default().linger(HOUR))
         .unwrap();
     for number in 0..7_u32 {
         let key = number.to_string();

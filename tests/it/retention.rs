@@ -12,7 +12,7 @@ fn retention_forgets_old_segments_and_seals_the_active_one_when_it_is_old_too() 
     let dir = scratch();
     let config = LogConfig::default()
         .segment_bytes(1024)
-        .retention_ms(Duration::from_secs(3600));
+        .retention(Duration::from_secs(3600));
     let log = Log::open(dir.path().join("log"), config).unwrap();
     let hours_ago =
         |hours: i64| Timestamp::from_millis(Timestamp::now().as_millis() - hours * 3_600_000);
@@ -28,7 +28,7 @@ fn retention_forgets_old_segments_and_seals_the_active_one_when_it_is_old_too() 
         Err(ottla::Error::OffsetOutOfRange { .. })
     ));
     assert_eq!(all(&log).last().unwrap().offset, 99);
-    let config = log.config().retention_ms(Duration::ZERO);
+    let config = log.config().retention(Duration::ZERO);
     drop(log);
     let log = Log::open(dir.path().join("log"), config).unwrap();
     // A record of a while ago: nothing that is left is younger than 0 milliseconds.
@@ -63,7 +63,7 @@ fn a_timestamp_from_the_future_does_not_keep_a_log_from_forgetting() {
     let dir = scratch();
     let config = LogConfig::default()
         .segment_bytes(1024)
-        .retention_ms(Duration::ZERO);
+        .retention(Duration::ZERO);
     let log = Log::open(dir.path().join("log"), config).unwrap();
     let future = Timestamp::from_millis(Timestamp::now().as_millis() + 1_000_000_000);
     for number in 0..60 {
@@ -87,7 +87,7 @@ fn the_largest_limits_forget_nothing_and_a_limit_of_nothing_forgets_all() {
     let dir = scratch();
     let config = LogConfig::default()
         .segment_bytes(1024)
-        .retention_ms(Duration::MAX)
+        .retention(Duration::MAX)
         .retention_bytes(u64::MAX);
     let log = Log::open(dir.path(), config).unwrap();
     for number in 0..50 {

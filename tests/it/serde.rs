@@ -28,14 +28,14 @@ fn every_config_is_plain_data() {
     check_plain(
         &LogConfig::default()
             .segment_bytes(4_096)
-            .retention_ms(Duration::from_secs(60))
+            .retention(Duration::from_secs(60))
             .retention_bytes(1 << 30)
             .cleanup_policy(CleanupPolicy::CompactAndDelete)
             .durability(Durability::Interval(Duration::from_millis(50))),
     );
     check_plain(&TopicConfig::default().partitions(8).segment_bytes(1 << 20));
     check_plain(&BrokerConfig::default().manual_upkeep(true));
-    check_plain(&ProducerConfig::default().linger_ms(Duration::from_millis(5)));
+    check_plain(&ProducerConfig::default().linger(Duration::from_millis(5)));
     check_plain(&ConsumerConfig::default().max_poll_records(10));
 }
 
@@ -56,7 +56,7 @@ fn a_topic_is_configured_in_a_services_own_file() {
     assert_eq!(service.listen, "localhost:80");
     let expected = TopicConfig::default()
         .partitions(12)
-        .retention_ms(Duration::from_secs(86_400))
+        .retention(Duration::from_secs(86_400))
         .segment_bytes(1 << 20);
     assert_eq!(service.flights, expected);
 }
@@ -88,10 +88,10 @@ fn sizes_and_times_have_units_beside_plain_numbers() {
     let expected = TopicConfig::default()
         .partitions(4)
         .segment_bytes(64 << 20)
-        .segment_ms(Duration::from_secs(3600))
-        .retention_ms(Duration::from_secs(7 * 24 * 3600))
+        .segment_age(Duration::from_secs(3600))
+        .retention(Duration::from_secs(7 * 24 * 3600))
         .retention_bytes(3 << 29)
-        .delete_retention_ms(Duration::from_secs(5))
+        .delete_retention(Duration::from_secs(5))
         .durability(Durability::Interval(Duration::from_millis(50)));
     assert_eq!(config, expected);
     for wrong in [

@@ -122,7 +122,7 @@ fn a_producer_of_a_temporary_broker_appends_what_it_holds_when_it_goes() {
     let scratch = scratch();
     let broker = Broker::temporary_in(scratch.path()).unwrap();
     let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
-    let lingers = ProducerConfig::default().linger_ms(HOUR);
+    let lingers = ProducerConfig::default().linger(HOUR);
     let producer = topic.producer(lingers).unwrap();
     let delivery = producer.send("x").unwrap();
     drop((broker, topic, producer));
@@ -134,9 +134,7 @@ fn a_producer_of_a_temporary_broker_appends_what_it_holds_when_it_goes() {
 fn retention_goes_by_the_test_clock() {
     let clock = TestClock::at(Timestamp::from_millis(1_700_000_000_000));
     let broker = by_hand(&clock);
-    let config = TopicConfig::default()
-        .retention_ms(HOUR)
-        .segment_ms(HOUR / 2);
+    let config = TopicConfig::default().retention(HOUR).segment_age(HOUR / 2);
     let log = broker
         .create_topic("t", config)
         .unwrap()
@@ -211,7 +209,7 @@ fn auto_commits_and_lingers_go_by_the_test_clock() {
     let broker = by_hand(&clock);
     let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
     let log = topic.partition(0).unwrap();
-    let lingers = ProducerConfig::default().linger_ms(HOUR);
+    let lingers = ProducerConfig::default().linger(HOUR);
     let producer = topic.producer(lingers).unwrap();
     let delivery = producer.send("x").unwrap();
     broker.upkeep().unwrap();
@@ -237,13 +235,13 @@ fn auto_commits_and_lingers_go_by_the_test_clock() {
 #[test]
 fn threads_of_a_broker_go_by_the_test_clock() {
     let clock = TestClock::new();
-    let config = BrokerConfig::default().upkeep_interval_ms(HOUR);
+    let config = BrokerConfig::default().upkeep_interval(HOUR);
     let broker = Broker::temporary_with(config, Some(clock.clone())).unwrap();
     let config = TopicConfig::default().durability(Durability::Interval(HOUR));
     let topic = broker.create_topic("t", config).unwrap();
     let log = topic.partition(0).unwrap();
     log.append("x").unwrap();
-    let lingers = ProducerConfig::default().linger_ms(HOUR);
+    let lingers = ProducerConfig::default().linger(HOUR);
     let producer = topic.producer(lingers).unwrap();
     let delivery = producer.send("y").unwrap();
     // However long this takes, none of them runs by itself.
@@ -266,7 +264,7 @@ fn a_test_clock_that_goes_back_stamps_older_records_and_stops_nothing() {
     let config = BrokerConfig::default().manual_upkeep(true);
     let broker = Broker::open_with_clock(dir.path(), config.clone(), clock.clone()).unwrap();
     let topic = broker
-        .create_topic("t", TopicConfig::default().retention_ms(HOUR))
+        .create_topic("t", TopicConfig::default().retention(HOUR))
         .unwrap();
     let log = topic.partition(0).unwrap();
     log.append("first").unwrap();

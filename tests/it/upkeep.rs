@@ -16,7 +16,7 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn often() -> BrokerConfig {
-    BrokerConfig::default().upkeep_interval_ms(Duration::from_millis(2))
+    BrokerConfig::default().upkeep_interval(Duration::from_millis(2))
 }
 
 fn small() -> TopicConfig {
@@ -27,7 +27,7 @@ fn small() -> TopicConfig {
 fn a_broker_forgets_and_compacts_by_itself() {
     let root = scratch();
     let broker = Broker::open_with(root.path(), often()).unwrap();
-    let forgets = small().retention_ms(Duration::from_secs(60));
+    let forgets = small().retention(Duration::from_secs(60));
     let events = broker.create_topic("events", forgets).unwrap();
     let keeps = small().cleanup_policy(CleanupPolicy::Compact);
     let table = broker.create_topic("table", keeps).unwrap();
@@ -104,7 +104,7 @@ fn a_log_that_cannot_be_looked_after_is_reported_and_the_others_are() {
 #[test]
 fn closing_does_not_wait_for_the_next_round() {
     let root = scratch();
-    let hourly = BrokerConfig::default().upkeep_interval_ms(Duration::from_secs(3600));
+    let hourly = BrokerConfig::default().upkeep_interval(Duration::from_secs(3600));
     let broker = Broker::open_with(root.path(), hourly).unwrap();
     broker
         .create_topic("events", small())

@@ -130,7 +130,7 @@ pub(crate) fn config(random: &mut Random) -> LogConfig {
     ];
     LogConfig::default()
         .segment_bytes(1024 + random.below(60_000))
-        .segment_ms(Duration::from_secs(60 + random.below(1_000_000)))
+        .segment_age(Duration::from_secs(60 + random.below(1_000_000)))
         .segment_index_bytes(24 + random.below(400))
         .index_interval_bytes(random.pick(&[0, 1, 300, 1000, 4096]))
         .compression_type(random.pick(&codecs))

@@ -40,7 +40,7 @@ enum Pen {
 
 impl Pen {
     fn of(topic: &Topic, writer: u64) -> Result<Self, Error> {
-        let config = ProducerConfig::default().linger_ms(Duration::from_millis(2));
+        let config = ProducerConfig::default().linger(Duration::from_millis(2));
         Ok(match writer % 2 {
             0 => Self::Topic(topic.clone()),
             _ => Self::Producer(topic.producer(config)?),

@@ -73,7 +73,7 @@ fn topic_config(dice: &mut Dice, name: &str) -> TopicConfig {
 
 fn live(actor: &mut Actor<'_>, dir: &Path, writers: &AtomicU64, life: u64) {
     let upkeep = Duration::from_millis(10 + actor.dice.below(40));
-    let config = BrokerConfig::default().upkeep_interval_ms(upkeep);
+    let config = BrokerConfig::default().upkeep_interval(upkeep);
     actor.does("open a broker");
     let Some(broker) = actor.check(Broker::open_with(dir, config)) else {
         return;

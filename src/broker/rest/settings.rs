@@ -137,8 +137,8 @@ fn in_bounds(name: &str, text: String, config: &TopicConfig) -> String {
         }
         "max.compaction.lag.ms" if text == "0" => "1".to_owned(),
         // It must not be above the other one.
-        "min.compaction.lag.ms" => match config.max_compaction_lag_ms {
-            Some(max) if max < config.min_compaction_lag_ms => max.as_millis().max(1).to_string(),
+        "min.compaction.lag.ms" => match config.max_compaction_lag {
+            Some(max) if max < config.min_compaction_lag => max.as_millis().max(1).to_string(),
             _ => text,
         },
         "retention.bytes" => text

@@ -141,7 +141,7 @@ fn check_text(
 ) {
     report
         .problems
-        .extend(check_small(&host.disk, path, Severity::Derivable, decode));
+        .extend(check_small(&host.disk, path, Severity::Rebuildable, decode));
 }
 
 /// What is wrong with a small file; `None` when nothing is, or when it is not there.
@@ -220,24 +220,24 @@ fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut Ve
 pub(super) fn check_partition_file(disk: &Disk, path: &Path, name: &FileName) -> Option<Problem> {
     let note = |kind| Some(problem(Severity::Note, path, kind));
     match name {
-        FileName::LeaderEpochs => check_small(disk, path, Severity::Derivable, |bytes| {
+        FileName::LeaderEpochs => check_small(disk, path, Severity::Rebuildable, |bytes| {
             checkpoint::decode_epochs(bytes).map(drop)
         }),
-        FileName::PartitionMetadata => check_small(disk, path, Severity::Derivable, |bytes| {
+        FileName::PartitionMetadata => check_small(disk, path, Severity::Rebuildable, |bytes| {
             properties::decode_partition(bytes).map(drop)
         }),
         FileName::Segment {
             kind: FileKind::Snapshot,
             stage: Stage::Live,
             ..
-        } => check_small(disk, path, Severity::Derivable, |bytes| {
+        } => check_small(disk, path, Severity::Rebuildable, |bytes| {
             txn::decode_snapshot(bytes).map(drop)
         }),
         FileName::Segment {
             kind: FileKind::TxnIndex,
             stage: Stage::Live,
             ..
-        } => check_small(disk, path, Severity::Derivable, |bytes| {
+        } => check_small(disk, path, Severity::Rebuildable, |bytes| {
             txn::AbortedTxn::decode_all(bytes).map(drop)
         }),
         FileName::Segment { stage, .. } if *stage != Stage::Live => {

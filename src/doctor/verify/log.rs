@@ -287,7 +287,7 @@ impl LogCheck<'_> {
         let path = segment.digest_path();
         let Some(digest) = segment.digest(&self.host.disk) else {
             if self.host.disk.exists(&path).unwrap_or(false) {
-                self.report(problem(Severity::Derivable, &path, ProblemKind::Digest));
+                self.report(problem(Severity::Rebuildable, &path, ProblemKind::Digest));
             }
             return None;
         };
@@ -299,7 +299,7 @@ impl LogCheck<'_> {
         }
         // Of the last segment that is how it is while the log is open.
         if summary.length < segment.end() && next.is_some() {
-            self.report(problem(Severity::Derivable, &path, ProblemKind::Digest));
+            self.report(problem(Severity::Rebuildable, &path, ProblemKind::Digest));
         }
         Some(digest)
     }
@@ -414,7 +414,7 @@ impl LogCheck<'_> {
         if verdict != Verdict::Agrees && subject.end > Position::ZERO {
             self.findings.condition.indexes_agree = false;
             let path = segment.index_path();
-            self.report(problem(Severity::Derivable, &path, ProblemKind::Index));
+            self.report(problem(Severity::Rebuildable, &path, ProblemKind::Index));
         }
         Ok((survey, verdict))
     }

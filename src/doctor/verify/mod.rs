@@ -140,7 +140,7 @@ fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
         report.problems.push(Problem {
             position,
             bytes: crate::format::SLOT_LEN.try_into().unwrap_or(u64::MAX),
-            ..problem(Severity::Derivable, &path, ProblemKind::Mark)
+            ..problem(Severity::Rebuildable, &path, ProblemKind::Mark)
         });
     }
     Host::new(disk.clone(), Clock::System, marks, true)

@@ -124,7 +124,7 @@ pub enum Severity {
     Note,
     /// Nothing is lost: what is wrong is derived from what is there, and rebuilt by opening or
     /// when it is needed.
-    Derivable,
+    Rebuildable,
     /// What a crash or a power cut leaves: the next opening settles it by itself. Nothing that was
     /// flushed is concerned.
     AfterCrash,
@@ -137,7 +137,7 @@ impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Note => "note",
-            Self::Derivable => "derivable",
+            Self::Rebuildable => "derivable",
             Self::AfterCrash => "after a crash",
             Self::Damage => "damage",
         })

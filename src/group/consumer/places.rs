@@ -256,10 +256,9 @@ impl Consumer {
     /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
     /// # let group = broker.group("board")?;
     /// # let mut consumer = group.join(["flights"])?;
-    /// let partition = topic.partition_for_key(b"N14228");
     /// consumer.poll(Duration::from_secs(1))?;
     /// consumer.commit()?;
-    /// assert_eq!(consumer.lag("flights", partition)?, 0);
+    /// assert_eq!(consumer.lag()?, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lag(&self) -> Result<u64> {

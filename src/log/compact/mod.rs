@@ -196,7 +196,7 @@ impl Shared {
 
     /// The first offset that must not be touched (I2).
     fn cleaning_limit(&self, segments: &[Arc<Segment>], survey: &Survey) -> Result<Offset> {
-        let lag = self.config().min_compaction_lag_ms;
+        let lag = self.config().min_compaction_lag;
         let youngest = self.host.clock.now().minus(lag);
         let mut limit = segments.last().map_or(0, |segment| segment.next_offset());
         if !lag.is_zero() {
@@ -394,7 +394,7 @@ impl Shared {
             return Ok(None);
         }
         let now = self.host.clock.now();
-        let oldest_allowed = config.max_compaction_lag_ms.map(|lag| now.minus(lag));
+        let oldest_allowed = config.max_compaction_lag.map(|lag| now.minus(lag));
         if let Some(oldest) = oldest_allowed {
             let overdue = self.look(|view| match view.segments.last() {
                 Some(active) => self.began_before(active, oldest),

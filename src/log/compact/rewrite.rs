@@ -258,7 +258,7 @@ impl Group<'_, '_> {
     }
 
     fn horizon(&self) -> Timestamp {
-        self.now.plus(self.log.config().delete_retention_ms)
+        self.now.plus(self.log.config().delete_retention)
     }
 
     /// A batch without records stays for its producer, or because it ends the round: the end of

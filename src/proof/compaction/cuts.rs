@@ -349,7 +349,7 @@ fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "groups of which nothing stays",
-            config: config().delete_retention_ms(Duration::ZERO),
+            config: config().delete_retention(Duration::ZERO),
             fill: |log, clock| {
                 append(log, clock, 3, 30, 80);
                 for key in ["key 0", "key 1", "key 2"] {
@@ -382,7 +382,7 @@ fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "retention by time",
-            config: forgetting().retention_ms(hour),
+            config: forgetting().retention(hour),
             fill: |log, clock| {
                 append(log, clock, 5, 60, 40);
                 clock.advance(Duration::from_secs(600));
@@ -391,7 +391,7 @@ fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "retention of everything",
-            config: forgetting().retention_ms(hour),
+            config: forgetting().retention(hour),
             fill: |log, clock| {
                 append(log, clock, 5, 30, 40);
                 clock.advance(Duration::from_secs(36_000));
@@ -414,7 +414,7 @@ fn scenarios() -> Vec<Scenario> {
             name: "compaction and retention",
             config: config()
                 .cleanup_policy(CleanupPolicy::CompactAndDelete)
-                .retention_ms(hour),
+                .retention(hour),
             fill: few,
             pass: |log| {
                 compact(log)?;

@@ -73,7 +73,7 @@ fn random_config(rng: &mut Rng) -> LogConfig {
         .write_mode(rng.pick(&[WriteMode::Pwrite, WriteMode::Auto]))
         .durability(rng.pick(&durability))
         .cleanup_policy(rng.pick(&policies))
-        .delete_retention_ms(rng.pick(&[Duration::ZERO, HOUR]))
+        .delete_retention(rng.pick(&[Duration::ZERO, HOUR]))
         .dedupe_buffer_bytes(rng.pick(&[1024, 1024, 1 << 20]))
         .compression_type(rng.pick(&codecs()))
         .message_timestamp_type(rng.pick(&[
@@ -81,10 +81,10 @@ fn random_config(rng: &mut Rng) -> LogConfig {
             TimestampType::CreateTime,
             TimestampType::LogAppendTime,
         ]))
-        .retention_ms(rng.pick(&[None, Some(2 * HOUR), Some(Duration::MAX)]))
+        .retention(rng.pick(&[None, Some(2 * HOUR), Some(Duration::MAX)]))
         .retention_bytes(rng.pick(&[None, None, Some(6000), Some(u64::MAX)]))
-        .min_compaction_lag_ms(rng.pick(&[Duration::ZERO, Duration::ZERO, HOUR / 2]))
-        .max_compaction_lag_ms(rng.pick(&[None, Some(HOUR)]))
+        .min_compaction_lag(rng.pick(&[Duration::ZERO, Duration::ZERO, HOUR / 2]))
+        .max_compaction_lag(rng.pick(&[None, Some(HOUR)]))
         .min_cleanable_dirty_ratio(rng.pick(&[0.0, 0.5]))
 }
 
@@ -214,7 +214,7 @@ impl History {
         self.counts.compactions += 1;
         self.counts.dropped += report.records_dropped;
         self.counts.rounds += report.rounds;
-        let retention = self.config.delete_retention_ms;
+        let retention = self.config.delete_retention;
         self.oracle.cleaned(report.cleaned_to, now, retention);
         if self.log.high_watermark() == self.log.end_offset() {
             self.oracle.check_compacted(&view(&self.log));
@@ -241,7 +241,7 @@ impl History {
             .config
             .retention_bytes
             .is_some_and(|bytes| bytes < u64::MAX);
-        if let (Some(age), false) = (self.config.retention_ms, by_size) {
+        if let (Some(age), false) = (self.config.retention, by_size) {
             let (now, oldest) = (self.now(), self.now().minus(age));
             // With a record of the future in it, a segment is judged by the time of its file.
             let by_file = |at: Offset| {
@@ -283,7 +283,7 @@ impl History {
         let now = self.now();
         let year = 365 * 24 * HOUR;
         let forward = self.rng.one_in(2);
-        if !self.config.cleanup_policy.deletes() || self.config.retention_ms.is_none() {
+        if !self.config.cleanup_policy.deletes() || self.config.retention.is_none() {
             let there = if forward {
                 now.plus(10 * year)
             } else {

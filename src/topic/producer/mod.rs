@@ -46,14 +46,14 @@ config! {
     /// use ottla::{Compression, ProducerConfig};
     ///
     /// let config = ProducerConfig::default()
-    ///     .linger_ms(Duration::from_millis(20))
+    ///     .linger(Duration::from_millis(20))
     ///     .compression_type(Compression::Zstd);
     /// assert_eq!(config.batch_size, 16_384);
     /// ```
     pub struct ProducerConfig("producer") {
         /// How long a record waits for others to share its batch. Default 5 ms, as Kafka's since
         /// 4.0; zero appends every record at once.
-        linger_ms: Duration [Duration] = "linger.ms", Duration::from_millis(5),
+        linger: Duration [Duration] = "linger.ms", Duration::from_millis(5),
         |v| *v <= Duration::from_secs(3600), "0 to 3600000";
 
         /// Bytes of records, before they are packed, that a batch holds at most; a larger record
@@ -185,7 +185,7 @@ impl Producer {
     /// where. Without a timestamp it gets the time of this call.
     ///
     /// This thread appends a batch that gets full, and waits while another appends one to the same
-    /// partition. It waits for a sync only when `linger_ms` is zero.
+    /// partition. It waits for a sync only when `linger` is zero.
     ///
     /// # Errors
     ///
@@ -286,7 +286,7 @@ impl Shared {
             self.take(log, &mut pending, partition, record, &mut written)
         };
         if !written.is_empty() {
-            self.settle(written, self.config.linger_ms.is_zero());
+            self.settle(written, self.config.linger.is_zero());
         }
         taken.map_err(|error| topic.explain(error))
     }
@@ -321,7 +321,7 @@ impl Shared {
             .batch
             .get_or_insert_with(|| self.begin_batch(partition));
         let delivery = Delivery::new(Arc::clone(batch), place);
-        if due || self.config.linger_ms.is_zero() || pending.filling.is_full() {
+        if due || self.config.linger.is_zero() || pending.filling.is_full() {
             written.extend(self.write(log, pending));
         }
         Ok(delivery)
@@ -331,7 +331,7 @@ impl Shared {
     #[cold]
     fn begin_batch(&self, partition: PartitionId) -> Arc<Batch> {
         let clock = &self.topic.shared().host().clock;
-        let linger = self.config.linger_ms;
+        let linger = self.config.linger;
         let me: Weak<Self> = Weak::clone(&self.me);
         let batch = Batch::new(me, partition, clock, linger);
         if !linger.is_zero() {

@@ -15,7 +15,7 @@ fn a_producer_collects_batches_and_tells_where_each_record_went() {
         .unwrap();
     let config = ProducerConfig::default()
         .compression_type(Compression::None)
-        .linger_ms(Duration::from_secs(3600))
+        .linger(Duration::from_secs(3600))
         .batch_size(2000);
     let producer = topic.producer(config).unwrap();
     let mut deliveries = Vec::new();
@@ -78,7 +78,7 @@ fn waiting_is_enough_without_any_thread() {
     assert_eq!(second.wait().unwrap().offset, 1);
     assert_eq!(first.wait().unwrap().offset, 0);
     let at_once = topic
-        .producer(ProducerConfig::default().linger_ms(Duration::ZERO))
+        .producer(ProducerConfig::default().linger(Duration::ZERO))
         .unwrap();
     assert!(at_once.send("z").unwrap().is_settled());
 }
@@ -89,7 +89,7 @@ fn a_record_that_can_never_fit_is_refused_at_once_and_the_others_go_on() {
     let broker = Broker::open(&dir).unwrap();
     let config = TopicConfig::default().max_message_bytes(300);
     let topic = broker.create_topic("t", config).unwrap();
-    let linger = ProducerConfig::default().linger_ms(Duration::from_secs(600));
+    let linger = ProducerConfig::default().linger(Duration::from_secs(600));
     let producer = topic.producer(linger).unwrap();
     let large = "x".repeat(400);
     let small = producer.send("x").unwrap();
@@ -140,7 +140,7 @@ fn the_largest_record_that_fits_is_sent_and_one_byte_more_is_refused() {
 fn flush_and_close_of_the_broker_append_what_every_producer_holds() {
     let (_scratch, dir) = scratch();
     let broker = Broker::open(&dir).unwrap();
-    let linger = || ProducerConfig::default().linger_ms(Duration::from_secs(3600));
+    let linger = || ProducerConfig::default().linger(Duration::from_secs(3600));
     let mut producers = Vec::new();
     for name in ["a", "b"] {
         let config = TopicConfig::default().partitions(4);

@@ -13,7 +13,7 @@ fn filler(base: Offset) -> Vec<u8> {
 fn a_tombstone_gets_its_horizon_in_the_first_pass_and_goes_in_one_after_it() {
     let mut bench = Bench::new();
     let hour = Duration::from_secs(3600);
-    bench.config = bench.config.clone().delete_retention_ms(hour);
+    bench.config = bench.config.clone().delete_retention(hour);
     bench.put(
         0,
         &[
@@ -76,7 +76,7 @@ fn the_end_of_a_group_stays_when_its_last_records_go() {
 #[test]
 fn a_log_of_which_nothing_stays_keeps_its_end() {
     let mut bench = Bench::new();
-    bench.config = bench.config.clone().delete_retention_ms(Duration::ZERO);
+    bench.config = bench.config.clone().delete_retention(Duration::ZERO);
     bench.put(0, &[data(0, ANYBODY, &[("a", Some("1"))]), filler(1)]);
     bench.put(2, &[data(2, ANYBODY, &[GONE, ("filler", None)])]);
     bench.put(4, &[]);
@@ -112,7 +112,7 @@ fn a_clock_that_jumps_back_a_year_keeps_tombstones_and_one_that_jumps_on_loses_n
     bench.clock.set_wall(now.minus(year));
     bench.log().compact().unwrap();
     assert_eq!(bench.offsets(), [1, 2, 3], "the tombstone lives on");
-    let lag = bench.config.clone().min_compaction_lag_ms(DAY);
+    let lag = bench.config.clone().min_compaction_lag(DAY);
     bench.log().reconfigure(lag).unwrap();
     let a = Record::keyed("a", "2").with_timestamp(now);
     bench.log().append(a).unwrap();
@@ -171,7 +171,7 @@ fn a_log_that_nobody_appends_to_is_compacted_within_its_largest_lag() {
         .config
         .clone()
         .min_cleanable_dirty_ratio(1.0)
-        .max_compaction_lag_ms(hour);
+        .max_compaction_lag(hour);
     bench.open();
     let now = Timestamp::from_millis(NOW_MS);
     for value in ["1", "2", "3"] {

@@ -164,8 +164,8 @@ fn a_time_too_far_before_or_after_the_clock_is_refused() {
     let mut bench = Bench::new();
     let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
     bench.config = config(false, 4096)
-        .message_timestamp_before_max_ms(hour)
-        .message_timestamp_after_max_ms(minute);
+        .timestamp_before_max(hour)
+        .timestamp_after_max(minute);
     bench.open();
     let now = Timestamp::from_millis(NOW_MS);
     let millisecond = Duration::from_millis(1);

@@ -145,7 +145,7 @@ fn a_marker_that_raised_the_epoch_is_kept_for_it() {
         ],
     );
     bench.put(4, &[]);
-    bench.config = bench.config.clone().delete_retention_ms(Duration::ZERO);
+    bench.config = bench.config.clone().delete_retention(Duration::ZERO);
     bench.open();
     for told in [
         // The data goes at once: the marker knows more of the producer.
@@ -168,7 +168,7 @@ fn a_marker_that_raised_the_epoch_is_kept_for_it() {
 #[test]
 fn control_batches_that_mark_no_transaction_are_left_alone() {
     let mut bench = Bench::new();
-    bench.config = bench.config.clone().delete_retention_ms(Duration::ZERO);
+    bench.config = bench.config.clone().delete_retention(Duration::ZERO);
     bench.put(
         0,
         &[
