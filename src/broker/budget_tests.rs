@@ -71,7 +71,7 @@ fn watch(sim: &Sim) -> Arc<Watch> {
 fn open_limited(sim: &Sim, manual: bool) -> Broker {
     let config = BrokerConfig::default().max_total_bytes(LIMIT);
     let config = config.manual_upkeep(manual);
-    let config = config.upkeep_interval_ms(Duration::from_millis(1));
+    let config = config.upkeep_interval(Duration::from_millis(1));
     Broker::open_on(sim.disk(), Clock::System, Path::new(ROOT), config).unwrap()
 }
 
