@@ -36,7 +36,7 @@ mod tests {
 
     fn check(target: &str, door: fn(&[u8]), seeds_min: usize) {
         let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fuzz/corpus")
+            .join("src/fuzz/corpus")
             .join(target);
         let mut replayed = 0;
         for entry in Disk::os().list(&seeds).unwrap() {
