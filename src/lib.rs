@@ -24,6 +24,8 @@
 //! What an append survives is said by [`Durability`], what every setting means and costs by
 //! [`LogConfig`] and [`TopicConfig`], how the crate is built by [`docs`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod broker;
 mod clock;
 mod disk;

@@ -1,6 +1,7 @@
 //! The README's first page is a program that runs.
 
 const README: &str = include_str!("../../README.md");
+const PAGES: &str = include_str!("../../src/docs.rs");
 const QUICKSTART: &str = include_str!("../../examples/quickstart.rs");
 
 #[test]
@@ -23,4 +24,37 @@ fn the_commands_name_what_is_there() {
     ] {
         assert!(README.contains(example), "{example}");
     }
+}
+
+/// crates.io shows it without the files beside it, and there is no repository to link to.
+#[test]
+fn its_links_lead_to_places_that_exist_wherever_it_is_shown() {
+    const PAGE: &str = "https://docs.rs/ottla/latest/ottla/docs/";
+    const SOURCE: &str = "https://docs.rs/crate/ottla/latest/source/";
+
+    let inline = README.split("](").skip(1);
+    let inline = inline.map(|rest| rest.split(')').next().unwrap());
+    let defined: Vec<(&str, &str)> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
+        .collect();
+    let mut count = 0;
+    for target in inline.chain(defined.iter().map(|(_, target)| *target)) {
+        count += 1;
+        if let Some(page) = target.strip_prefix(PAGE) {
+            let page = page.strip_suffix("/index.html").unwrap();
+            assert!(PAGES.contains(&format!("pub mod {page} ")), "{target}");
+        } else if let Some(file) = target.strip_prefix(SOURCE) {
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+            assert!(root.join(file).exists(), "{target}");
+        } else if !target.starts_with('#') {
+            panic!("{target} leads nowhere outside the repository");
+        }
+    }
+    assert!(count >= 12, "{count} links");
+    for label in README.split("][").skip(1) {
+        let label = label.split(']').next().unwrap();
+        assert!(defined.iter().any(|(name, _)| *name == label), "{label}");
+    }
+    assert!(!README.contains("!["), "a picture is not shown there");
 }
