@@ -56,7 +56,7 @@ impl Listeners {
         let mut lines = self.says.by_ref().map(Result::unwrap);
         // Behind what the test harness prints.
         let line = lines.find_map(|line| line.split_once(SAYS).map(|(_, said)| said.to_owned()));
-        line.expect("the process of the listeners failed")
+        line.unwrap_or_else(|| panic!("the process of the listeners failed"))
     }
 
     /// Waits until every stream has seen all records that were announced.
