@@ -79,7 +79,7 @@ pub use types::{
 };
 
 /// What the fuzz targets call. Not part of the public API.
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(any(test, ottla_sim))]
 #[doc(hidden)]
 #[path = "fuzz/mod.rs"]
 pub mod __fuzz;

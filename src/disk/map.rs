@@ -6,7 +6,7 @@
 use std::io;
 
 use super::os::OsFile;
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(any(test, ottla_sim))]
 use super::sim::SimMap;
 
 /// A shared, writable map of a part of a file.
@@ -19,7 +19,7 @@ pub(super) enum Map {
     #[cfg(not(target_os = "linux"))]
     Os(std::convert::Infallible),
     /// A window of the simulation.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(any(test, ottla_sim))]
     Sim(SimMap),
 }
 
@@ -57,7 +57,7 @@ impl Map {
             Self::Os(map) => map.len(),
             #[cfg(not(target_os = "linux"))]
             Self::Os(never) => match *never {},
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(map) => map.len(),
         }
     }
@@ -81,7 +81,7 @@ impl Map {
             }
             #[cfg(not(target_os = "linux"))]
             Self::Os(never) => match *never {},
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(map) => map.store(at, bytes),
         }
     }

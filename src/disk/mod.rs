@@ -24,7 +24,7 @@ mod open_count;
 mod os;
 mod pause;
 mod process;
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(any(test, ottla_sim))]
 pub(crate) mod sim;
 #[cfg(test)]
 mod tests;
@@ -45,7 +45,7 @@ use map::Map;
 use open_count::OpenCount;
 use os::{OsDir, OsDisk, OsFile, OsLock};
 use pause::pause;
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(any(test, ottla_sim))]
 use sim::{Sim, SimDir, SimFile, SimLock};
 
 /// Calls the same method of whichever variant is there.
@@ -56,7 +56,7 @@ macro_rules! either {
                 pause();
                 $call
             }
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim($variant) => $call,
         }
     };
@@ -68,7 +68,7 @@ pub(crate) enum Disk {
     /// The operating system.
     Os(OsDisk),
     /// A disk in memory, whose power a test can cut.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(any(test, ottla_sim))]
     Sim(Sim),
 }
 
@@ -78,12 +78,12 @@ pub(crate) enum File {
     /// A file of the operating system.
     Os(OsFile),
     /// A file of the simulation.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(any(test, ottla_sim))]
     Sim(SimFile),
 }
 
 // What the test variant costs a user's build: nothing.
-#[cfg(not(any(test, feature = "__sim")))]
+#[cfg(not(any(test, ottla_sim)))]
 const _: () = assert!(size_of::<File>() == size_of::<OsFile>());
 
 /// A held lock. Dropping it gives it back and leaves its file in place.
@@ -94,7 +94,7 @@ pub(crate) enum Lock {
     /// A lock of the operating system: the process's end gives it back too.
     Os(OsLock),
     /// A lock of the simulation.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(any(test, ottla_sim))]
     Sim(SimLock),
 }
 
@@ -104,7 +104,7 @@ pub(crate) enum Dir {
     /// A directory of the operating system.
     Os(OsDir),
     /// A directory of the simulation.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(any(test, ottla_sim))]
     Sim(SimDir),
 }
 
@@ -168,7 +168,7 @@ impl Disk {
     pub(crate) fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Os(_) => std::path::absolute(path),
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(_) => Ok(path.to_path_buf()),
         }
     }
@@ -206,7 +206,7 @@ impl Disk {
                 }
                 Ok(File::Os(file))
             }
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(sim) => sim.open(path, access).map(File::Sim),
         }
     }
@@ -223,7 +223,7 @@ impl Disk {
                 pause();
                 disk.create(path).map(File::Os)
             }
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(sim) => sim.create(path).map(File::Sim),
         }
     }
@@ -268,7 +268,7 @@ impl Disk {
                 pause();
                 disk.open_dir(dir).map(Dir::Os)
             }
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(sim) => Ok(Dir::Sim(sim.open_dir(dir))),
         }
     }
@@ -291,7 +291,7 @@ impl Disk {
             // Nothing waits for the disk.
             Self::Os(_) => 1,
             // What happens there is the same in every run, down to the order of the calls.
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(_) => 1,
         }
     }
@@ -299,7 +299,7 @@ impl Disk {
     fn open_count(&self) -> &OpenCount {
         match self {
             Self::Os(disk) => disk.open_count(),
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(sim) => sim.open_count(),
         }
     }
@@ -341,7 +341,7 @@ impl Disk {
                 pause();
                 Ok(disk.lock(path)?.map(Lock::Os))
             }
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(sim) => Ok(sim.lock(path)?.map(Lock::Sim)),
         }
     }
@@ -360,7 +360,7 @@ impl Disk {
                 pause();
                 disk.read_front(path, buf)
             }
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(sim) => sim.open(path, Access::Read)?.read_at(0, buf),
         }
     }
@@ -620,7 +620,7 @@ impl File {
     pub(crate) fn sync_begins(&self) {
         match self {
             Self::Os(_) => {}
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(file) => file.sync_begins(),
         }
     }
@@ -629,7 +629,7 @@ impl File {
     pub(crate) fn sync_ended(&self) {
         match self {
             Self::Os(_) => {}
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(file) => file.sync_ended(),
         }
     }
@@ -666,7 +666,7 @@ impl File {
                 pause();
                 Map::os(file, from, len)
             }
-            #[cfg(any(test, feature = "__sim"))]
+            #[cfg(any(test, ottla_sim))]
             Self::Sim(file) => file.map(from, len).map(Map::Sim),
         }
     }

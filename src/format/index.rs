@@ -120,7 +120,7 @@ impl OffsetEntry {
 
     /// As [`floor`](Self::floor), over the bytes of an index without a tail of zeros, decoding only
     /// what the search touches.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(any(test, ottla_sim))]
     pub(crate) fn floor_in(bytes: &[u8], relative_offset: u32) -> Option<Self> {
         last_before_in(bytes, |entry: &Self| {
             entry.relative_offset <= relative_offset
@@ -163,7 +163,7 @@ impl TimeEntry {
 
     /// As [`before`](Self::before), over the bytes of an index without a tail of zeros, decoding
     /// only what the search touches.
-    #[cfg(any(test, feature = "__sim"))]
+    #[cfg(any(test, ottla_sim))]
     pub(crate) fn before_in(bytes: &[u8], at: Timestamp) -> Option<Self> {
         last_before_in(bytes, |entry: &Self| entry.timestamp < at)
     }
@@ -246,7 +246,7 @@ fn last_before<E: Entry>(entries: &[E], is_before: impl Fn(&E) -> bool) -> Optio
     entries.get(after.checked_sub(1)?).copied()
 }
 
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(any(test, ottla_sim))]
 fn last_before_in<E: Entry>(bytes: &[u8], is_before: impl Fn(&E) -> bool) -> Option<E> {
     let at = |index: usize| E::decode(bytes.get(index.saturating_mul(E::LEN)..)?);
     let count = bytes.len().checked_div(E::LEN).unwrap_or(0);

@@ -41,7 +41,7 @@ pub(crate) use checkpoint::LeaderEpoch;
 pub(crate) use control::{ControlKind, EndTransaction};
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(any(test, ottla_sim))]
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
     BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, Keys, PREFIX_LEN, SUMMARY_LEN,

@@ -80,7 +80,7 @@ pub(crate) use open::{
 };
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
 pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
-#[cfg(any(test, feature = "__sim"))]
+#[cfg(any(test, ottla_sim))]
 pub(crate) use place::open_alone_on;
 pub(crate) use place::{home_of, is_root, key_of, make_dir, seems_root, take_lock};
 pub(crate) use producers::Producers;
