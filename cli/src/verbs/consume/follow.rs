@@ -2,15 +2,15 @@
 //!
 //! Knows nothing about how records are printed. Invariants:
 //!
-//! 1. A handle that only reads sees what was there when it was opened. At the end the directory is
-//!    opened again, and every partition goes on where it was.
+//! 1. A handle that only reads follows its writer. At the end of everything the topics are looked
+//!    up again: there may be more partitions, or another topic of the same name.
 //! 2. Looking again takes at most a small share of the time, whatever it costs here: the pause
 //!    before it grows with what the last look took.
 //! 3. Records that are gone before they were read, and a log that was cut, are told.
 
 use std::time::{Duration, Instant};
 
-use ottla::{Broker, Offset, PartitionId, Reader, RecordView, Start, TimestampType, Topic};
+use ottla::{Broker, Error, Offset, PartitionId, Reader, RecordView, Start, TimestampType, Topic};
 
 use crate::failure::{Failure, Result, note};
 use crate::interrupt;
@@ -43,8 +43,7 @@ pub(super) fn run(
     format: &Format,
     out: &mut Out,
 ) -> Result<()> {
-    // The readers last as long as their broker.
-    let mut broker = place.read()?;
+    let broker = place.read()?;
     let mut parts = begin(&broker, reading)?;
     let mut pause = PAUSE_MIN;
     let mut cost = Duration::ZERO;
@@ -70,9 +69,7 @@ pub(super) fn run(
         }
         pause = pause.saturating_mul(2).min(PAUSE_MAX);
         let began = Instant::now();
-        let seen_now = place.read()?;
-        look_again(&seen_now, &mut parts, reading)?;
-        drop(std::mem::replace(&mut broker, seen_now));
+        look_again(&broker, &mut parts, reading)?;
         cost = began.elapsed();
     }
 }
@@ -80,8 +77,15 @@ pub(super) fn run(
 /// Prints the next batch of a partition; false at the end.
 fn read_on(part: &mut Part, reading: &mut Reading, format: &Format, out: &mut Out) -> Result<bool> {
     let from = part.reader.position();
-    let Some(batch) = part.reader.next_batch()? else {
-        return Ok(false);
+    let batch = match part.reader.next_batch() {
+        Ok(Some(batch)) => batch,
+        // There may be another topic of the name by now.
+        Ok(None) | Err(Error::Closed | Error::UnknownTopic { .. }) => return Ok(false),
+        Err(Error::Truncated { end, .. }) => return Ok(skip(part, from, end)),
+        Err(Error::OffsetOutOfRange { start, .. }) if start > from => {
+            return Ok(skip(part, from, start));
+        }
+        Err(error) => return Err(error.into()),
     };
     for record in batch.records() {
         if record.offset < from {
@@ -95,6 +99,15 @@ fn read_on(part: &mut Part, reading: &mut Reading, format: &Format, out: &mut Ou
         }
     }
     Ok(true)
+}
+
+/// Goes on at another offset, and says so; false when that is not there any more either.
+fn skip(part: &mut Part, position: Offset, next: Offset) -> bool {
+    let goes_on = part.reader.seek(next).is_ok();
+    if goes_on {
+        tell(part, position, next);
+    }
+    goes_on
 }
 
 fn shown<'a>(part: &'a Part, record: &RecordView<'a>) -> Shown<'a> {
@@ -155,7 +168,7 @@ fn part(topic: &Topic, id: PartitionId, start: Start, reading: &Reading) -> Resu
     })
 }
 
-/// Goes on in the directory as it is now (1): new records, new partitions.
+/// Goes on in the directory as it is now (1): new partitions, other topics.
 fn look_again(broker: &Broker, parts: &mut Vec<Part>, reading: &Reading) -> Result<()> {
     for name in select::topics(broker, &reading.topics)? {
         let topic = broker.topic(&name)?;
