@@ -73,10 +73,30 @@ pub use topic::{
 #[cfg(feature = "json")]
 pub use topic::{Json, NamedJson};
 pub use types::{
-    Appended, AppendedBatch, CleanupPolicy, Compression, Durability, Epoch, Header, HeaderIter,
-    Histogram, Offset, OwnedRecord, PartitionId, ReadIsolation, Record, Start, Timestamp,
-    TimestampError, TimestampType, TopicPartition, WriteMode,
+    Appended, AppendedBatch, ChoiceError, CleanupPolicy, Compression, Durability, Epoch, Header,
+    HeaderIter, Histogram, Offset, OwnedRecord, PartitionId, ReadIsolation, Record, Start,
+    Timestamp, TimestampError, TimestampType, TopicPartition, WriteMode,
 };
+
+/// A panic in the caller's own code leaves a handle usable: nothing stays locked, and what a call
+/// changed is as an error would have left it (`tests/it/panics.rs`).
+macro_rules! survive_panics {
+    ($($handle:ty),*) => {$(
+        impl std::panic::UnwindSafe for $handle {}
+        impl std::panic::RefUnwindSafe for $handle {}
+    )*};
+}
+
+survive_panics!(
+    Broker,
+    Consumer,
+    ConsumerGroup,
+    Log,
+    Producer,
+    Reader,
+    Topic,
+    TopicReader
+);
 
 /// What the fuzz targets call. Not part of the public API.
 #[cfg(any(test, ottla_sim))]

@@ -390,8 +390,9 @@ fn every_verb_works_on_a_directory_that_a_broker_wrote() {
     root.ok("configs --alter --topic theirs --delete-config retention.ms");
     root.ok("delete-records --topic theirs --partition 0 --offset 1");
     root.ok("topics --alter --topic theirs --partitions 3");
-    root.ok("compact");
-    root.ok("retain");
+    root.ok("topics --create --topic latest --config cleanup.policy=compact");
+    root.ok("compact --topic latest");
+    root.ok("retain --topic theirs");
     root.ok("perf produce --topic theirs --num-records 10 --record-size 10 --throughput -1");
     root.ok("topics --delete --topic ours");
     root.ok("to-kafka");

@@ -39,7 +39,10 @@ const LOOKS_MAX: u32 = 3;
 
 /// The first pause between two looks of the thread, and the longest.
 const PAUSE: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+
+/// The pause between two looks at the topics of a root, which list a directory.
+const TOPICS_PAUSE: Duration = Duration::from_millis(50);
 
 /// The pause is longer by this for every other log that is waited for.
 const LOOK: Duration = Duration::from_micros(100);
@@ -143,7 +146,7 @@ impl Chore for Looks {
         };
         // Before the look who waits: one that begins later asks again.
         self.asked.store(false, Ordering::SeqCst);
-        log.host.look_at_topics_every(PAUSE_MAX);
+        log.host.look_at_topics_every(TOPICS_PAUSE);
         match log.follow() {
             Ok(true) => self.idle.store(0, Ordering::Relaxed),
             Ok(false) => self.note_idle(),

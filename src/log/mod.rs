@@ -239,7 +239,7 @@ impl Log {
     /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs no more
     /// than permission to read. It follows a writer, in this process or another one, a Kafka broker
     /// too: the ends move, readers go on with what is appended, and what waits is woken within
-    /// about 50 ms. It sees no record that the writer's own readers may not see.
+    /// about 15 ms. It sees no record that the writer's own readers may not see.
     ///
     /// What the writer forgets or compacts meanwhile is read as by its own readers, and a reader
     /// behind a truncation gets [`Error::Truncated`]. It outlives the writer, and follows the next

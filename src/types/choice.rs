@@ -10,6 +10,7 @@ use super::{Epoch, Offset, Timestamp};
 ///
 /// `From<Offset>`, so that `log.reader(0)` reads plainly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Start {
     /// The oldest record that is still there.
     Earliest,
@@ -60,6 +61,7 @@ impl From<Timestamp> for Start {
 ///
 /// [`Log::flush`](crate::Log::flush) makes everything so far survive, whatever the choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Durability {
     /// Appends reach the operating system. Kafka's default too.
     #[default]
@@ -73,6 +75,7 @@ pub enum Durability {
 /// How the records of a batch are packed. A decoder or encoder that was left out of the build
 /// answers [`Error::Unsupported`](crate::Error::Unsupported).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Compression {
     /// As they are.
     #[default]
@@ -124,12 +127,15 @@ pub enum TimestampType {
 
 /// How appends reach the file. Every mode keeps every promise, and all write the same bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum WriteMode {
     /// A mapped window where the file system is known to be safe for it (ext4, tmpfs), plain
     /// writes elsewhere.
     #[default]
     Auto,
-    /// A mapped window on any file system.
+    /// A mapped window on any file system. Where it cannot reserve blocks ahead (NFS, btrfs, ZFS),
+    /// a full disk ends the process by a signal (SIGBUS) at the next append: what was acknowledged
+    /// is as after a kill. [`Auto`](Self::Auto) writes plainly there.
     Mapped,
     /// One `pwrite` an append.
     Pwrite,

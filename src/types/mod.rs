@@ -31,9 +31,10 @@ pub use owned_record::OwnedRecord;
 pub(crate) use record::{EncodedHeaders, RecordTime, decode_header};
 pub use record::{Header, HeaderIter, Record};
 pub(crate) use sabotage::Sabotage;
+pub use setting::ChoiceError;
 pub(crate) use setting::{
-    BadSetting, SettingValue, Settings, config, deserialize as deserialize_settings, is_old_name,
-    serialize as serialize_settings,
+    BadSetting, SettingValue, Settings, choice_words, config, deserialize as deserialize_settings,
+    is_old_name, serialize as serialize_settings,
 };
 pub use timestamp::{Timestamp, TimestampError};
 pub use topic_partition::TopicPartition;

@@ -244,6 +244,77 @@ impl SettingValue for WriteMode {
     }
 }
 
+/// A text that stands for no choice, from `FromStr` of [`Durability`], [`Compression`] and the
+/// others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChoiceError {
+    text: String,
+    expected: &'static str,
+}
+
+impl ChoiceError {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
+        Self {
+            text: text.to_owned(),
+            expected,
+        }
+    }
+}
+
+impl fmt::Display for ChoiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is unknown: expected {}", self.text, self.expected)
+    }
+}
+
+impl std::error::Error for ChoiceError {}
+
+/// Prints and parses a choice by the words that configuration files have for it.
+macro_rules! choice_words {
+    ($choice:ty, $expected:literal) => {
+        impl std::fmt::Display for $choice {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(&$crate::types::SettingValue::print(self))
+            }
+        }
+
+        impl std::str::FromStr for $choice {
+            type Err = $crate::types::ChoiceError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let parsed = <Self as $crate::types::SettingValue>::parse(text);
+                parsed.ok_or_else(|| $crate::types::ChoiceError::new(text, $expected))
+            }
+        }
+    };
+}
+pub(crate) use choice_words;
+
+choice_words!(Durability, "os, always, or interval: and a time");
+choice_words!(CleanupPolicy, "delete, compact, or compact,delete");
+choice_words!(TimestampType, "CreateTime or LogAppendTime");
+choice_words!(WriteMode, "auto, mapped or pwrite");
+choice_words!(ReadIsolation, "read_uncommitted or read_committed");
+
+/// A setting of Kafka's has `producer` for what a client would call `none`; both are read.
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.pad("none"),
+            packed => f.pad(&packed.print()),
+        }
+    }
+}
+
+impl std::str::FromStr for Compression {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        let expected = "none, gzip, snappy, lz4 or zstd";
+        Self::parse(text).ok_or_else(|| ChoiceError::new(text, expected))
+    }
+}
+
 /// A config as a flat table of named texts: what serde, the catalog and Kafka's metadata see.
 pub(crate) trait Settings: Default {
     /// What the config is, for serde's messages.
@@ -519,3 +590,65 @@ macro_rules! config {
     };
 }
 pub(crate) use config;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is printed is read again as the same choice.
+    fn comes_back<T>(choices: &[T], words: &[&str])
+    where
+        T: fmt::Display + std::str::FromStr<Err = ChoiceError> + PartialEq + fmt::Debug,
+    {
+        for (choice, words) in choices.iter().zip(words) {
+            assert_eq!(choice.to_string(), *words);
+            assert_eq!(&words.parse::<T>().unwrap(), choice);
+        }
+        let error = "shredded".parse::<T>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("\"shredded\" is unknown: expected "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_choice_is_printed_and_read_by_its_word_in_configuration_files() {
+        let interval = Durability::Interval(Duration::from_millis(20));
+        comes_back(
+            &[Durability::Os, Durability::Always, interval],
+            &["os", "always", "interval:20"],
+        );
+        comes_back(
+            &[
+                CleanupPolicy::Delete,
+                CleanupPolicy::Compact,
+                CleanupPolicy::CompactAndDelete,
+            ],
+            &["delete", "compact", "compact,delete"],
+        );
+        comes_back(
+            &[TimestampType::CreateTime, TimestampType::LogAppendTime],
+            &["CreateTime", "LogAppendTime"],
+        );
+        comes_back(
+            &[WriteMode::Auto, WriteMode::Mapped, WriteMode::Pwrite],
+            &["auto", "mapped", "pwrite"],
+        );
+        comes_back(
+            &[ReadIsolation::ReadUncommitted, ReadIsolation::ReadCommitted],
+            &["read_uncommitted", "read_committed"],
+        );
+        comes_back(
+            &[
+                Compression::None,
+                Compression::Gzip,
+                Compression::Snappy,
+                Compression::Lz4,
+                Compression::Zstd,
+            ],
+            &["none", "gzip", "snappy", "lz4", "zstd"],
+        );
+        assert_eq!("producer".parse(), Ok(Compression::None));
+        assert_eq!(format!("{:>6}|", Durability::Os), "    os|");
+    }
+}

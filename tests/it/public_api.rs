@@ -28,6 +28,29 @@ use ottla::{
 fn shared<T: Send + Sync>() {}
 fn sent<T: Send>() {}
 fn cloned<T: Clone>() {}
+fn caught<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+fn worded<T: std::fmt::Display + std::str::FromStr<Err = ottla::ChoiceError>>() {}
+
+fn choices() {
+    worded::<CleanupPolicy>();
+    worded::<Compression>();
+    worded::<Durability>();
+    worded::<TimestampType>();
+    worded::<WriteMode>();
+    worded::<ottla::Assignor>();
+    worded::<ottla::ReadIsolation>();
+}
+
+fn panics() {
+    caught::<Broker>();
+    caught::<Consumer>();
+    caught::<ConsumerGroup>();
+    caught::<Log>();
+    caught::<Producer>();
+    caught::<Reader>();
+    caught::<Topic>();
+    caught::<TopicReader>();
+}
 
 fn threads() {
     shared::<Log>();

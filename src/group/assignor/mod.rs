@@ -16,7 +16,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::types::{PartitionId, SettingValue};
+use crate::types::{PartitionId, SettingValue, choice_words};
 
 use super::partition::{PartitionKey, TopicShape};
 
@@ -24,6 +24,7 @@ use super::partition::{PartitionKey, TopicShape};
 ///
 /// Moving partitions is incremental with every one of them: a member keeps reading what it keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Assignor {
     /// Topic by topic, each member a run of neighbouring partitions: partition 3 of two topics
     /// with equally many partitions goes to the same member.
@@ -53,6 +54,8 @@ impl SettingValue for Assignor {
         }
     }
 }
+
+choice_words!(Assignor, "range, roundrobin or sticky");
 
 /// A member as an assignor sees it.
 #[derive(Clone, Copy, Debug)]

@@ -82,12 +82,14 @@ impl Place {
     /// Takes note of an epoch that began since the place was found, in a log that somebody else
     /// writes: the end may have gone back meanwhile, and this batch be another than the one that
     /// stood here.
+    ///
+    /// What is noted is what the log says, never the batch: no checksum covers its epoch.
     #[cold]
     fn meet_epoch(&mut self, shared: &Shared, position: Offset, epoch: Epoch) -> Result<()> {
         if epoch > shared.epochs.read().newest() {
             shared.follow()?;
         }
-        self.epoch = shared.check_epoch(position, self.epoch)?.max(epoch);
+        self.epoch = shared.check_epoch(position, self.epoch)?;
         Ok(())
     }
 
