@@ -66,11 +66,13 @@ fn the_pages_are_in_plain_english() {
     assert!(pages.len() > 5, "the pages moved");
     let mut complaints = Vec::new();
     for page in pages {
-        let text = std::fs::read_to_string(&page).unwrap();
-        for finding in rules::worst_phrases("", &text) {
-            let (page, line) = (page.display(), finding.line);
-            complaints.push(format!("{page}:{line}: {}", finding.says));
-        }
+        let (text, shown) = (std::fs::read_to_string(&page).unwrap(), page.display());
+        complaints.extend(complaints_of(
+            &shown.to_string(),
+            "",
+            &text,
+            &[rules::worst_phrases],
+        ));
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -109,14 +111,21 @@ fn check(folder: &str, rules: &[Rule]) {
     for file in rust_files(&top) {
         let name = file.strip_prefix(&top).unwrap().to_str().unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
-        for finding in rules.iter().flat_map(|rule| rule(name, &text)) {
-            complaints.push(format!(
-                "{folder}/{name}:{}: {}",
-                finding.line, finding.says
-            ));
-        }
+        complaints.extend(complaints_of(
+            &format!("{folder}/{name}"),
+            name,
+            &text,
+            rules,
+        ));
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// What rules find in a file, which is `shown` by a longer name than they know.
+fn complaints_of(shown: &str, name: &str, text: &str, rules: &[Rule]) -> Vec<String> {
+    let findings = rules.iter().flat_map(|rule| rule(name, text));
+    let says = |finding: Finding| format!("{shown}:{}: {}", finding.line, finding.says);
+    findings.map(says).collect()
 }
 
 /// Every Rust file under `folder`, what a build leaves behind excepted.

@@ -55,6 +55,17 @@ fn dumped_by_kafka(class_path: &str, words: &str) -> String {
     panic!("Kafka's tool does not run: {words}");
 }
 
+/// Kafka's tool and ours print the same.
+fn dumps_agree(root: &Root, version: &str, class_path: &str, way: &str) {
+    let theirs = dumped_by_kafka(class_path, way);
+    let ours = root.ok(&format!("dump {way}")).out;
+    let differs = theirs.lines().zip(ours.lines()).find(|(a, b)| a != b);
+    assert_eq!(differs, None, "{version}: {way}");
+    assert_eq!(ours, theirs, "{version}: {way}");
+    let lines = ours.lines().count();
+    eprintln!("kafka: {version}: {lines} lines of dump agree");
+}
+
 #[test]
 fn dump_prints_what_kafkas_tool_prints() {
     let root = Root::new();
@@ -77,54 +88,18 @@ fn dump_prints_what_kafkas_tool_prints() {
         root.feed(&format!("produce --topic t --compression {codec}"), &many);
     }
     root.ok("consume --topic t --group g --from-beginning --exit-at-end");
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(root.dir()).unwrap() {
-        let dir = entry.unwrap().path();
-        let name = dir.file_name().unwrap().to_string_lossy().into_owned();
-        if !(name.starts_with("t-") || name.starts_with("__consumer_offsets-")) {
-            continue;
-        }
-        for file in std::fs::read_dir(&dir).unwrap() {
-            let path = file.unwrap().path();
-            let suffix = path
-                .extension()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if ["log", "index", "timeindex"].contains(&suffix.as_str()) {
-                files.push((suffix, path.display().to_string()));
-            }
-        }
-    }
-    files.sort();
-    let names = |wanted: &str| {
-        let chosen = files.iter().filter(|(_, path)| path.contains(wanted));
-        chosen
-            .map(|(_, path)| path.clone())
-            .collect::<Vec<_>>()
-            .join(",")
-    };
+    let suffixes = ["log", "index", "timeindex"];
+    let records = files_of(&root, "t", &suffixes);
+    let commits = files_of(&root, "__consumer_offsets", &suffixes);
     let ways = [
-        format!("--files {}", names("")),
-        format!("--files {} --print-data-log", names("/t-0/")),
-        format!("--files {} --offsets-decoder", names("__consumer_offsets")),
-        format!("--files {} --index-sanity-check", names("/t-0/")),
+        format!("--files {records},{commits}"),
+        format!("--files {records} --print-data-log"),
+        format!("--files {commits} --offsets-decoder"),
+        format!("--files {records} --index-sanity-check"),
     ];
     for (version, class_path) in &versions {
         for way in &ways {
-            let theirs = dumped_by_kafka(class_path, way);
-            let ours = root.ok(&format!("dump {way}")).out;
-            let differs = theirs.lines().zip(ours.lines()).find(|(a, b)| a != b);
-            assert_eq!(differs, None, "{version}: {way}");
-            assert_eq!(
-                theirs.lines().count(),
-                ours.lines().count(),
-                "{version}: {way}"
-            );
-            eprintln!(
-                "kafka: {version}: {} lines of dump agree",
-                ours.lines().count()
-            );
+            dumps_agree(&root, version, class_path, way);
         }
     }
 }
@@ -423,10 +398,6 @@ fn snapshots_of_producers_and_indexes_of_aborted_transactions_are_dumped_as_by_k
         format!("--files {}", aborted.display()),
         format!("--files {everything} --print-data-log"),
     ] {
-        let theirs = dumped_by_kafka(&class_path, &way);
-        let ours = root.ok(&format!("dump {way}")).out;
-        assert_eq!(ours, theirs, "{version}: {way}");
-        let lines = ours.lines().count();
-        eprintln!("kafka: {version}: {lines} lines of dump agree");
+        dumps_agree(&root, &version, &class_path, &way);
     }
 }

@@ -27,17 +27,20 @@ fn await_look(signal: &Signal, found: impl Fn() -> bool) {
     signal.leave(&mut key);
 }
 
+/// A thread that waits as a task for a number.
+fn await_number(shared: &Arc<(Signal, AtomicU64)>, wanted: u64) -> thread::JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        let (signal, number) = &*shared;
+        await_look(signal, || number.load(Ordering::Acquire) >= wanted);
+    })
+}
+
 #[test]
 fn a_task_that_enters_before_each_look_misses_no_raise_in_any_order() {
     check(|| {
         let shared = Arc::new((Signal::default(), AtomicU64::new(0)));
-        let waiters = [1, 2, 2].map(|wanted| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                let (signal, number) = &*shared;
-                await_look(signal, || number.load(Ordering::Acquire) >= wanted);
-            })
-        });
+        let waiters = [1, 2, 2].map(|wanted| await_number(&shared, wanted));
         let (signal, number) = &*shared;
         for next in [1, 2] {
             number.store(next, Ordering::Release);
@@ -100,13 +103,7 @@ fn a_task_that_is_dropped_beside_a_raise_leaves_nothing_in_any_order() {
 fn a_crowd_that_is_woken_in_turns_misses_no_raise_in_any_order() {
     check(|| {
         let shared = Arc::new((Signal::default(), AtomicU64::new(0)));
-        let waiters = [1, 2, 2].map(|wanted| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                let (signal, number) = &*shared;
-                await_look(signal, || number.load(Ordering::Acquire) >= wanted);
-            })
-        });
+        let waiters = [1, 2, 2].map(|wanted| await_number(&shared, wanted));
         // It does not come back.
         let (signal, number) = &*shared;
         signal.enter(&mut WakerKey::default(), std::task::Waker::noop());
