@@ -50,7 +50,7 @@ pub(super) struct HotSettings {
     /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
     pub(super) durability: AtomicU64,
     segment_bytes: AtomicU64,
-    segment_age: AtomicU64,
+    segment_age_ms: AtomicU64,
     pub(super) segment_index_bytes: AtomicU64,
     pub(super) index_interval_bytes: AtomicU64,
     max_decompressed_batch_bytes: AtomicU64,
@@ -84,7 +84,8 @@ impl HotSettings {
             config.segment_bytes
         };
         self.segment_bytes.store(segment_bytes, Ordering::Relaxed);
-        self.segment_age.store(config.roll_ms(), Ordering::Relaxed);
+        self.segment_age_ms
+            .store(config.roll_ms(), Ordering::Relaxed);
         self.segment_index_bytes
             .store(config.segment_index_bytes, Ordering::Relaxed);
         self.index_interval_bytes
@@ -522,7 +523,7 @@ impl Shared {
     /// Whether the first batch of the active segment is `segment.ms` older than this one, both
     /// by their largest timestamps, or by the clock where no record has one.
     fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
-        let limit_ms = self.hot.segment_age.load(Ordering::Relaxed);
+        let limit_ms = self.hot.segment_age_ms.load(Ordering::Relaxed);
         let first = match state.first_timestamp {
             Some(first) => first,
             None => self.load_first_timestamp(state)?,

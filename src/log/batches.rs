@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{BatchOptions, BatchSummary, GrowingBatch};
-use crate::types::{Compression, Durability, Offset, Record, TimestampType, to_u64, to_usize};
+use crate::types::{Compression, Offset, Record, TimestampType, to_u64, to_usize};
 
 use super::append::{How, check_record, has_rules, with_scratch};
 use super::{Log, LogConfig, Shared};
@@ -145,7 +145,7 @@ impl Log {
 
     /// Whether what was just appended must be [settled](Log::settle) before it is confirmed.
     pub(crate) fn must_settle(&self) -> bool {
-        self.shared.hot.durability() == Durability::Always
+        self.shared.is_always()
     }
 
     /// Sees to it that what was appended below an offset survives what the log's durability says.

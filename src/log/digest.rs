@@ -238,13 +238,13 @@ impl Shared {
         }
     }
 
-    fn write_digest(&self, turn: &Turn<'_>, work: Work, index_crcs: (u32, u32)) {
+    fn write_digest(&self, _turn: &Turn<'_>, work: Work, index_crcs: (u32, u32)) {
         if !self.is_as_it_was(&work.of) {
             return;
         }
         let segment = &work.of.segment;
         let mut digest = work.builder.finish(self.end_of(segment), index_crcs);
-        digest.summary.home = log_hash(turn.mark_key());
+        digest.summary.home = log_hash(self.mark_key());
         if segment.write_digest(&self.host.disk, &digest).is_ok() {
             segment.learn_from(&digest.summary);
         }

@@ -18,7 +18,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, Mark, file_name};
 use crate::segment::Segment;
 use crate::sync::{Ordering, WakeLater};
-use crate::types::{Durability, Offset, Position, Sabotage};
+use crate::types::{Offset, Position, Sabotage};
 
 use super::Shared;
 use super::append::{AppendState, NextFile, Sealing};
@@ -209,7 +209,7 @@ impl Shared {
         let (disk, before) = (&self.host.disk, work.index_written);
         // Under `Always` every group of appends comes by here, and others wait for it: a few
         // entries wait for more. A crash then has 256 KiB more to scan.
-        if self.hot.durability() == Durability::Always {
+        if self.is_always() {
             let (entries, _) = work.active.index_lens();
             if entries < before.entries().saturating_add(INDEX_ENTRIES_MIN) {
                 return before;

@@ -494,11 +494,6 @@ impl Shared {
         Arc::clone(segments.active())
     }
 
-    /// What the log is called among the marks.
-    pub(super) fn mark_key(&self) -> MarkKey {
-        self.turn.lock().mark.key
-    }
-
     /// When a thread that waits looks by itself, for the one that looks could perhaps not be
     /// started; none in a log that this process writes.
     pub(super) fn next_look(&self) -> Option<Instant> {

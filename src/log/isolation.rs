@@ -105,20 +105,16 @@ impl Shared {
             None => Offset::MAX,
         };
         let mut known = self.survey.lock();
-        let earlier = known
-            .take()
-            .filter(|known| known.truncations == truncations);
-        let earlier = match earlier {
-            Some(earlier) if earlier.to >= to => {
-                let found = (Arc::clone(&earlier.survey), earlier.to);
-                *known = Some(earlier);
-                return Ok(found);
-            }
-            earlier => earlier,
-        };
-        let begun = earlier.map(|earlier| (earlier.survey.as_ref().clone(), earlier.to));
+        if let Some(known) = &*known
+            && known.truncations == truncations
+            && known.to >= to
+        {
+            return Ok((Arc::clone(&known.survey), known.to));
+        }
         let surveyed = self.look(|view| {
-            let begun = begun.clone().filter(|_| view.truncations == truncations);
+            let earlier = known.as_ref();
+            let earlier = earlier.filter(|earlier| earlier.truncations == view.truncations);
+            let begun = earlier.map(|earlier| (earlier.survey.as_ref().clone(), earlier.to));
             let (mut survey, from) = begun.unwrap_or_default();
             self.survey_between(&view.segments, from..to, &mut survey)?;
             Ok(Surveyed {

@@ -221,6 +221,26 @@ pub(super) struct Known {
     pub(super) seen: Seen,
 }
 
+/// Looks at a whole directory until the look counts: the log as it is now, and by what it is seen
+/// that there is more.
+fn look(
+    host: &Arc<Host>,
+    home: &Path,
+    source: &LogSource,
+    config: &LogConfig,
+) -> Result<(Arc<Shared>, Seen, LogSigns)> {
+    let look = || {
+        // Before the look: what changes meanwhile is looked at again.
+        let seen = Seen::of(host, home, &source.dir, source.mark_key)?;
+        let found = open::open(host, source.for_reading(), config.clone(), OpenMode::Read)?;
+        Ok((found, seen))
+    };
+    let signs = || LogSigns::of(host, home, &source.dir, source.mark_key);
+    let looked = look_until_it_counts(&host.clock, signs, look);
+    let ((found, seen), signs) = looked.map_err(|error| unless_gone(host, source, error))?;
+    Ok((found, seen, signs))
+}
+
 /// Opens a log read-only. `home` is the directory with its lock and its marks.
 pub(super) fn open_outside(
     host: &Arc<Host>,
@@ -228,15 +248,7 @@ pub(super) fn open_outside(
     source: &LogSource,
     config: &LogConfig,
 ) -> Result<Arc<Shared>> {
-    let look = || {
-        // Before the look: what changes meanwhile is looked at again.
-        let seen = Seen::of(host, home, &source.dir, source.mark_key)?;
-        let shared = open::open(host, source.for_reading(), config.clone(), OpenMode::Read)?;
-        Ok((shared, seen))
-    };
-    let signs = || LogSigns::of(host, home, &source.dir, source.mark_key);
-    let looked = look_until_it_counts(&host.clock, signs, look);
-    let ((shared, seen), signs) = looked.map_err(|error| unless_gone(host, source, error))?;
+    let (shared, seen, signs) = look(host, home, source, config)?;
     shared.begin_to_follow(host.marks.find(source.mark_key), signs.live);
     let known = Known {
         signs,
@@ -301,15 +313,8 @@ impl Shared {
 
     /// Looks at the whole directory again, and goes on with what is there now.
     pub(super) fn look_again(&self, outside: &Outside, known: &mut Known) -> Result<()> {
-        let (host, source, config) = (&self.host, self.source(), self.config());
-        let signs = || LogSigns::of(host, &outside.home, &self.dir, source.mark_key);
-        let looked = look_until_it_counts(&host.clock, signs, || {
-            let seen = Seen::of(host, &outside.home, &self.dir, source.mark_key)?;
-            let config = config.as_ref().clone();
-            let found = open::open(host, source.for_reading(), config, OpenMode::Read)?;
-            Ok((found, seen))
-        });
-        let ((found, seen), signs) = looked.map_err(|error| unless_gone(host, &source, error))?;
+        let (host, source) = (&self.host, self.source());
+        let (found, seen, signs) = look(host, &outside.home, &source, &self.config())?;
         if found.end_offset() < self.end_offset() && !host.is_listed(source.mark_key.topic) {
             // Half of the files of a topic that is being deleted.
             return Err(Error::Closed);

@@ -75,22 +75,18 @@ pub(super) struct Turn<'a> {
     log: &'a Shared,
     /// What [`TurnState::rested`] was when the turn was taken.
     pub(super) rested: bool,
-    /// How long a sync took that others were waiting for.
-    synced: Option<Duration>,
+    /// How long the next sync may wait for those who waited for this one.
+    next_waits_until: Option<Instant>,
     /// Last, so that tasks are woken when the turn is given back: what they run may take it.
     _later: WakeLater,
 }
 
 impl Turn<'_> {
-    /// What the log is called among the marks.
-    pub(super) fn mark_key(&self) -> MarkKey {
-        self.log.turn.lock().mark.key
-    }
-
-    /// Notes that a sync is over which began then.
+    /// Notes that a sync is over which began then, and that others were waiting for.
     pub(super) fn synced_since(&mut self, began: Instant) {
         let now = self.log.host.clock.instant();
-        self.synced = Some(now.saturating_duration_since(began));
+        let took = now.saturating_duration_since(began);
+        self.next_waits_until = now.checked_add((took / COMPANY_PART).min(COMPANY_MAX));
     }
 }
 
@@ -99,10 +95,9 @@ impl Drop for Turn<'_> {
         let mut state = self.log.turn.lock();
         state.busy = false;
         let company = &mut state.company;
-        if let Some(took) = self.synced {
+        if self.next_waits_until.is_some() {
             company.expected = company.waiting.saturating_add(1);
-            let part = (took / COMPANY_PART).min(COMPANY_MAX);
-            company.until = self.log.host.clock.instant().checked_add(part);
+            company.until = self.next_waits_until;
         }
         company.waiting = 0;
         drop(state);
@@ -111,6 +106,11 @@ impl Drop for Turn<'_> {
 }
 
 impl Shared {
+    /// What the log is called among the marks.
+    pub(super) fn mark_key(&self) -> MarkKey {
+        self.turn.lock().mark.key
+    }
+
     /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end
     /// of a close, it returns an error, and the caller must change nothing.
     pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
@@ -141,7 +141,7 @@ impl Shared {
         Ok(Turn {
             log: self,
             rested,
-            synced: None,
+            next_waits_until: None,
             _later: WakeLater::begin(),
         })
     }

@@ -38,7 +38,7 @@ impl Shared {
         self.sync_all(&turn)?;
         // Not before the name of its segment is durable: a digest without one looks like a loss.
         if let Some(digest) = digest.filter(|digest| digest.position() == last.end()) {
-            last.write_scanned_digest(&self.host.disk, digest, turn.mark_key());
+            last.write_scanned_digest(&self.host.disk, digest, self.mark_key());
         }
         let intent = self.dir.join(file_name::TRUNCATE);
         let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
