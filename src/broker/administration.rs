@@ -29,8 +29,8 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
     /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -57,8 +57,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -124,8 +123,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -165,8 +163,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -221,8 +218,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -258,8 +254,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;

@@ -122,8 +122,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::Broker;
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// let broker = Broker::open(&dir)?;
@@ -156,8 +155,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, BrokerConfig, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// let config = BrokerConfig::default().max_total_bytes(10 << 30);
@@ -188,8 +186,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -229,8 +226,8 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
     /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -256,8 +253,8 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
     /// # use std::time::Duration;
+    /// # use ottla::{Broker, Record, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -307,8 +304,8 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
     /// # use std::time::Duration;
+    /// # use ottla::{Broker, Record, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -340,8 +337,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, BrokerConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// let broker = Broker::open_with(&dir, BrokerConfig::default().manual_upkeep(true))?;
@@ -393,8 +389,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::Broker;
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -421,8 +416,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -450,8 +444,7 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;

@@ -193,8 +193,7 @@ impl Topic {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -224,8 +223,7 @@ impl Topic {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, Record, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -254,8 +252,7 @@ impl Topic {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -410,8 +407,7 @@ impl Topic {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;

@@ -225,8 +225,8 @@ impl Consumer {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
     /// # use std::time::Duration;
+    /// # use ottla::{Broker, Record, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -472,8 +472,8 @@ impl Consumer {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
     /// # use std::time::Duration;
+    /// # use ottla::{Broker, Record, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;

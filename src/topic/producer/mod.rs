@@ -203,8 +203,7 @@ impl Producer {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, Record, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
@@ -233,8 +232,7 @@ impl Producer {
     /// # Examples
     ///
     /// ```
-    /// # use ottla::{Broker, BrokerConfig, ConsumerConfig, Record, Start, TopicConfig};
-    /// # use std::time::Duration;
+    /// # use ottla::{Broker, TopicConfig};
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// # let broker = Broker::open(&dir)?;
