@@ -28,6 +28,7 @@
 
 mod broker;
 mod clock;
+mod dir;
 mod disk;
 #[cfg(any(doc, doctest))]
 pub mod docs;

@@ -16,12 +16,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::dir::keep_brokers_away;
 use crate::disk::EntryKind;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, RootFile, file_name, properties, uuid};
-use crate::log::{
-    Backup, BackupOptions, BackupReport, CopiedLog, Host, Source, keep_brokers_away, run_id,
-};
+use crate::log::{Backup, BackupOptions, BackupReport, CopiedLog, Host, Source, run_id};
 use crate::topic::{PartitionDir, TopicShared};
 use crate::types::PartitionId;
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::dir::copy_bytes_aside;
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::metadata::MetadataRecord;
@@ -444,9 +445,7 @@ fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<
     else {
         return Ok(Vec::new());
     };
-    let name = format!("{}-{}.quarantine", file_name::CATALOG, scan.end.0);
-    let quarantine = path.with_file_name(name);
-    disk.replace(&quarantine, rest).at(&quarantine, "write")?;
+    let quarantine = copy_bytes_aside(disk, path, rest)?;
     Ok(vec![OpenEvent::TailSetAside {
         path: path.to_path_buf(),
         position: scan.end.0,

@@ -12,13 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::dir::{Marks, make_dir, take_lock};
 use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{
-    Host, Marks, OpenEvent, OpenMode, OpenReport, RootSigns, look_until_it_counts, make_dir,
-    refuse_unfinished, take_lock,
+    Host, OpenEvent, OpenMode, OpenReport, RootSigns, look_until_it_counts, refuse_unfinished,
+    unreadable_marks,
 };
 use crate::sync::for_each_on;
 use crate::topic::PartitionDir;
@@ -293,7 +294,7 @@ impl Opening {
     }
 
     fn report_bad_marks(&mut self) {
-        let events = self.root.host.marks.unreadable_events();
+        let events = unreadable_marks(&self.root.host.marks);
         self.report.events.extend(events);
     }
 

@@ -11,7 +11,7 @@ pub(crate) mod verify;
 pub use repair::{RepairReport, SetAside};
 pub(crate) use repair::{rename_whole, repair_alone, repair_log, set_odd_aside};
 pub(crate) use verify::{
-    Beside, Watch, fits_mark, look_for_damage, partitions, problem, verify_alone,
-    verify_partitions, verify_root_files,
+    Beside, Watch, fits_mark, look_for_damage, problem, verify_alone, verify_partitions,
+    verify_root_files,
 };
 pub use verify::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dir::remove_if_present;
 use crate::disk::{Dir, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, Mark, file_name};
@@ -23,7 +24,6 @@ use crate::types::{Offset, Position, Sabotage};
 use super::Shared;
 use super::append::{AppendState, NextFile, Sealing};
 use super::host::Chore;
-use super::truncate::remove_if_there;
 use super::turn::Turn;
 
 /// How many new entries are worth opening the index files for between two durable appends.
@@ -439,7 +439,7 @@ impl Shared {
             }
             if state.next != NextFile::Absent {
                 let prepared = self.dir.join(file_name::NEXT_SEGMENT);
-                remove_if_there(&self.host.disk, &prepared)?;
+                remove_if_present(&self.host.disk, &prepared)?;
                 state.next = NextFile::Absent;
             }
             state.active.add_final_entry(&state.progress);
@@ -506,7 +506,7 @@ impl Shared {
             std::mem::replace(&mut state.next, NextFile::Doubtful)
         };
         let path = self.dir.join(file_name::NEXT_SEGMENT);
-        if before == NextFile::Doubtful && remove_if_there(&self.host.disk, &path).is_err() {
+        if before == NextFile::Doubtful && remove_if_present(&self.host.disk, &path).is_err() {
             return;
         }
         // A roll that finds none makes one itself.

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Moved};
+use crate::dir::Marks;
 use crate::disk::{Disk, Owner};
 use crate::error::{Error, Result};
 use crate::format::MarkKey;
@@ -26,7 +27,6 @@ use crate::types::TopicId;
 
 use super::budget::Budget;
 use super::epochs::Followers;
-use super::marks::Marks;
 use super::syncers::Syncers;
 use super::trace::Events;
 

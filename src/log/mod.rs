@@ -21,7 +21,6 @@ mod at_rest;
 mod backup;
 mod batches;
 mod budget;
-mod checkpoints;
 mod compact;
 mod config;
 mod delivery;
@@ -33,17 +32,13 @@ mod host;
 mod isolation;
 mod keys;
 mod life;
-mod marks;
 mod metrics;
 mod open;
 mod outside;
 mod parking;
-mod place;
 mod producers;
-mod quarantine;
 mod read;
 mod retention;
-mod root;
 mod segments;
 mod shown;
 mod syncers;
@@ -64,7 +59,6 @@ pub(crate) use backup::{Backup, CopiedLog, Source, refuse_unfinished, run_id};
 pub use backup::{BackupOptions, BackupReport};
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use budget::Evict;
-pub(crate) use checkpoints::{Checkpoints, LogFiles, mark_alone, read_offsets};
 pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::log_settings;
@@ -72,28 +66,25 @@ pub use delivery::Delivery;
 pub(crate) use delivery::{Batch, Lingering, Promise};
 pub(crate) use epochs::Followers;
 pub(crate) use host::{Chore, Host, Worker};
-pub(crate) use marks::Marks;
 pub use metrics::LogMetrics;
+#[cfg(any(test, ottla_sim))]
+pub(crate) use open::open_alone_on;
 pub(crate) use open::{
     Found, Landed, LogSource, OpenMode, Opening, SegmentFacts, Violation, applicable, at_mark,
-    has_own, is_flushed, lost_between, refuse_old_format, rewrite_range, violations,
+    has_own, is_flushed, lost_between, refuse_old_format, rewrite_range, unreadable_marks,
+    violations,
 };
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
 pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
-#[cfg(any(test, ottla_sim))]
-pub(crate) use place::open_alone_on;
-pub(crate) use place::{home_of, is_root, key_of, make_dir, seems_root, take_lock};
 pub(crate) use producers::Producers;
-pub(crate) use quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
 pub use read::Reader;
 #[cfg(feature = "async")]
 pub use read::RecordStream;
 pub use retention::RetentionReport;
-pub(crate) use root::{RootFacts, keep_brokers_away, metadata_files, replace_if_other, write_rest};
 pub(crate) use syncers::SyncJob;
-pub(crate) use truncate::remove_if_there;
 pub(crate) use watch::LogWatch;
 
+use crate::dir::{MarkPlace, parent_of};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
@@ -107,7 +98,6 @@ use digest::Digesting;
 use epochs::Epochs;
 use isolation::Filter;
 use life::LifeCell;
-use marks::MarkPlace;
 use outside::{Outside, open_outside};
 use segments::Segments;
 use trace::Span;
@@ -233,7 +223,7 @@ impl Log {
     /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or made.
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Self> {
         config.check()?;
-        place::open_alone(dir.as_ref(), config, OpenMode::Write)
+        open::open_alone(dir.as_ref(), config, OpenMode::Write)
     }
 
     /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs no more
@@ -253,7 +243,7 @@ impl Log {
     /// As [`Log::open`], but for [`Error::Locked`]. Every method that writes answers
     /// [`Error::ReadOnly`].
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
-        place::open_alone(dir.as_ref(), LogConfig::default(), OpenMode::Read)
+        open::open_alone(dir.as_ref(), LogConfig::default(), OpenMode::Read)
     }
 
     /// Opens a log for a broker, which closes it.
@@ -263,7 +253,7 @@ impl Log {
         config: LogConfig,
         mode: OpenMode,
     ) -> Result<Self> {
-        let shared = match (mode, place::parent_of(&source.dir).map(Path::to_path_buf)) {
+        let shared = match (mode, parent_of(&source.dir).map(Path::to_path_buf)) {
             (OpenMode::Read, Some(root)) => open_outside(host, &root, &source, &config)?,
             _ => open::open(host, source, config, mode)?,
         };

@@ -148,11 +148,12 @@ mod tests {
     use std::sync::Arc;
 
     use crate::clock::Clock;
+    use crate::dir::Marks;
     use crate::disk::Disk;
     use crate::disk::sim::{At, Failure, Fault, Kind, Operation, Repeat, Sim};
     use crate::error::Error;
     use crate::format::MarkKey;
-    use crate::log::{Host, Log, LogConfig, LogSource, Marks, OpenMode, open_alone_on};
+    use crate::log::{Host, Log, LogConfig, LogSource, OpenMode, open_alone_on};
     use crate::types::{CleanupPolicy, Record, TopicId, to_u64};
 
     /// Logs of one host that may have a single file open, its marks.

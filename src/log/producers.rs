@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use crate::dir::remove_if_present;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::txn::{AbortedTxn, ProducerState};
@@ -13,7 +14,6 @@ use crate::format::{FileKind, FileName, Stage};
 use crate::types::Offset;
 
 use super::compact::Survey;
-use super::truncate::remove_if_there;
 use super::{Log, Shared};
 
 /// What one walk over a closed log found.
@@ -84,7 +84,7 @@ pub(super) fn remove_snapshots_above(disk: &Disk, dir: &Path, end: Offset) -> Re
             && base > end
             && entry.kind == EntryKind::File
         {
-            removed |= remove_if_there(disk, &dir.join(&entry.name))?;
+            removed |= remove_if_present(disk, &dir.join(&entry.name))?;
         }
     }
     if removed {

@@ -14,6 +14,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::dir::remove_if_present;
 use crate::disk::{Access, Dir, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
@@ -375,18 +376,9 @@ pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent
 /// Removes the files of a segment; ones that are gone already are fine.
 pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()> {
     for path in segment.paths() {
-        remove_if_there(disk, &path)?;
+        remove_if_present(disk, &path)?;
     }
     Ok(())
-}
-
-/// Removes a file that may be gone already; tells whether it was there.
-pub(crate) fn remove_if_there(disk: &Disk, path: &Path) -> Result<bool> {
-    match disk.remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io(path, "remove", error)),
-    }
 }
 
 /// The records of a batch below an offset, as a batch of their own (I3).

@@ -282,7 +282,7 @@ fn without_any_space_a_root_opens_with_marks_that_it_does_not_trust_and_loses_no
         fill_up(&sim);
         // What must be rewritten at an opening is refused, and is there at the next one.
         drop(open(&sim, Durability::Os));
-        let marks = crate::log::Marks::open(&sim.disk(), Path::new("/data/ottla.marks"));
+        let marks = crate::dir::Marks::open(&sim.disk(), Path::new("/data/ottla.marks"));
         let marks = marks.unwrap();
         assert!(
             is_full(&marks.sync(Clock::System.instant())),

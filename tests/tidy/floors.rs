@@ -20,33 +20,37 @@ const HOUSE: &[(&str, Sees)] = &[
         Sees::Only(&["types", "format", "clock", "sync", "disk", "error"]),
     ),
     (
+        "dir",
+        Sees::Only(&["types", "format", "clock", "sync", "disk", "error"]),
+    ),
+    (
         "log",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir",
         ]),
     ),
     (
         "topic",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "log",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log",
         ]),
     ),
     (
         "doctor",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "log",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log",
         ]),
     ),
     (
         "group",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "log", "topic",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log", "topic",
         ]),
     ),
     (
         "broker",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "log", "topic",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log", "topic",
             "doctor", "group",
         ]),
     ),

@@ -18,17 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::disk::{Disk, EntryKind, Lock, is_no_such_file};
-use crate::doctor::{
-    Beside, RepairReport, partitions, rename_whole, repair_alone, repair_log, set_odd_aside,
+use crate::dir::{
+    Marks, RootFacts, keep_brokers_away, metadata_files, partitions, seems_root, take_lock,
 };
+use crate::disk::{Disk, EntryKind, Lock, is_no_such_file};
+use crate::doctor::{Beside, RepairReport, rename_whole, repair_alone, repair_log, set_odd_aside};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
-use crate::log::{
-    Host, Marks, RootFacts, keep_brokers_away, metadata_files, refuse_unfinished, seems_root,
-    take_lock,
-};
+use crate::log::{Host, refuse_unfinished};
 use crate::topic::PartitionDir;
 use crate::types::TopicName;
 
@@ -238,19 +236,6 @@ impl Mend<'_> {
         let aside = rename_whole(self.disk, path, reason)?;
         self.report.set_aside.push(aside);
         Ok(())
-    }
-
-    /// A name beside a file that is not taken yet.
-    fn free_name(&self, path: &Path) -> Result<PathBuf> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut number = 0_u32;
-        loop {
-            let free = path.with_file_name(format!("{name}-{number}.quarantine"));
-            if !self.disk.exists(&free).at(&free, "access")? {
-                return Ok(free);
-            }
-            number = number.saturating_add(1);
-        }
     }
 
     fn write(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::dir::copy_bytes_aside;
 use crate::disk::{Disk, EntryKind};
 use crate::doctor::SetAside;
 use crate::error::{IoContext, Result};
@@ -86,10 +87,7 @@ impl Mend<'_> {
         position: u64,
         reason: Corruption,
     ) -> Result<()> {
-        let quarantine = self.free_name(path)?;
-        self.disk
-            .replace(&quarantine, bytes)
-            .at(&quarantine, "write")?;
+        let quarantine = copy_bytes_aside(self.disk, path, bytes)?;
         self.report.set_aside.push(SetAside {
             path: path.to_path_buf(),
             position,

@@ -15,10 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::dir::{Checkpoints, LogFiles, read_offsets};
 use crate::disk::Disk;
 use crate::error::{IoContext, Result};
 use crate::format::{Mark, MarkKey, file_name};
-use crate::log::{Checkpoints, Host, LogFiles, read_offsets};
+use crate::log::Host;
 use crate::types::{Durability, Offset, PartitionId, TopicId, TopicName};
 
 use super::super::BrokerConfig;

@@ -2,7 +2,7 @@
 //! a broker leaves is a root.
 //!
 //! Knows nothing about groups and their members. What says in which state a root is stands in
-//! `log/root.rs`; here is what goes with it:
+//! `dir/state.rs`; here is what goes with it:
 //!
 //! | file | what |
 //! | --- | --- |
@@ -35,14 +35,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::dir::{
+    Marks, RootFacts, keep_brokers_away, metadata_files, replace_if_other, write_rest,
+};
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties, RootIdentity};
 use crate::format::{FileKind, FileName, Mark, RootFile, file_name, uuid};
-use crate::log::{
-    Host, Marks, OpenMode, RootFacts, keep_brokers_away, metadata_files, replace_if_other,
-    write_rest,
-};
+use crate::log::{Host, OpenMode};
 use crate::topic::random_topic_id;
 use crate::types::{PartitionId, TopicId};
 

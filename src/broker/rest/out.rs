@@ -12,6 +12,7 @@
 
 use std::path::Path;
 
+use crate::dir::{metadata_files, replace_if_other};
 use crate::disk::Disk;
 use crate::error::{Error, IoContext, Result};
 use crate::format::checkpoint;
@@ -20,7 +21,6 @@ use crate::format::metadata::{
 };
 use crate::format::properties::RootIdentity;
 use crate::format::{EncodeError, Mark, MarkKey, file_name};
-use crate::log::{metadata_files, replace_if_other};
 use crate::types::{Durability, Offset, PartitionId, Timestamp};
 
 use super::super::offsets::OFFSETS_TOPIC;

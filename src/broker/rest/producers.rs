@@ -17,13 +17,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::dir::{metadata_files, read_offsets, replace_if_other};
 use crate::disk::{Disk, Entry, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::txn::{self, AbortedTxn, ProducerState};
 use crate::format::{FileKind, FileName, MarkKey, Stage, checkpoint, file_name};
-use crate::log::{
-    Log, LogConfig, LogSource, OpenMode, Producers, metadata_files, read_offsets, replace_if_other,
-};
+use crate::log::{Log, LogConfig, LogSource, OpenMode, Producers};
 use crate::sync::for_each_on;
 use crate::types::{Offset, PartitionId};
 

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::dir::{
+    Marks, RootFacts, home_of, keep_brokers_away, mark_alone, move_aside, remove_if_present,
+    take_lock,
+};
 use crate::disk::{Access, Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
-use crate::log::{
-    Host, Log, LogConfig, LogSource, Marks, OpenMode, Opening, RootFacts, home_of,
-    keep_brokers_away, mark_alone, move_aside, remove_if_there, rewrite_range, take_lock,
-};
+use crate::log::{Host, Log, LogConfig, LogSource, OpenMode, Opening, rewrite_range};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
@@ -167,7 +168,7 @@ impl Work<'_> {
         if let Some(mark) = opening.mark {
             self.write_mark(mark)?;
         }
-        remove_if_there(disk, &self.dir.join(file_name::TRUNCATE))?;
+        remove_if_present(disk, &self.dir.join(file_name::TRUNCATE))?;
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
@@ -216,7 +217,11 @@ impl Work<'_> {
             position: 0,
             bytes: segment.end().0,
             offsets: missing.clone(),
-            quarantine: move_aside(&self.host.disk, &self.dir, segment)?,
+            quarantine: move_aside(
+                &self.host.disk,
+                (&segment.log_path(), segment.base_offset()),
+                segment.paths(),
+            )?,
             reason: Corruption::malformed("the segment is one of another log"),
         })
     }
@@ -302,7 +307,7 @@ impl Work<'_> {
                     segment.segment.index_path(),
                     segment.segment.time_index_path(),
                 ] {
-                    if remove_if_there(disk, &path)? {
+                    if remove_if_present(disk, &path)? {
                         report.rebuilt.push(path);
                     }
                 }

@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::dir::{copy_aside, for_each_chunk, move_aside, remove_if_present, rename_whole_aside};
 use crate::disk::{Disk, File, is_no_such_file};
 use crate::error::{IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Stage};
-use crate::log::{OpenMode, Opening, copy_aside, for_each_chunk, move_aside, remove_if_there};
+use crate::log::{OpenMode, Opening};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
@@ -37,7 +38,7 @@ impl Work<'_> {
         let result = self.carry_out_steps(plan, sources, &mut done, &mut replaced);
         if result.is_err() && !replaced {
             for copied in &done {
-                remove_if_there(&self.host.disk, &copied.quarantine).ok();
+                remove_if_present(&self.host.disk, &copied.quarantine).ok();
             }
         }
         result.map(|()| done)
@@ -73,7 +74,11 @@ impl Work<'_> {
             if let Some(source) = sources.get(output.source)
                 && !plan.has(output.source_base)
             {
-                move_aside(&self.host.disk, &self.dir, source)?;
+                move_aside(
+                    &self.host.disk,
+                    (&source.log_path(), source.base_offset()),
+                    source.paths(),
+                )?;
             }
         }
         Ok(())
@@ -82,7 +87,12 @@ impl Work<'_> {
     fn copy(&self, source: &Arc<Segment>, aside: &Aside) -> Result<SetAside> {
         let disk = &self.host.disk;
         let file = source.file(disk, &self.host.files)?;
-        let quarantine = copy_aside(disk, &self.dir, source, &file, aside.bytes.clone())?;
+        let quarantine = copy_aside(
+            disk,
+            (&source.log_path(), source.base_offset()),
+            &file,
+            aside.bytes.clone(),
+        )?;
         Ok(set_aside(source, aside, quarantine))
     }
 
@@ -94,7 +104,11 @@ impl Work<'_> {
         source: &Arc<Segment>,
     ) -> Result<Vec<SetAside>> {
         source.close_file();
-        let quarantine = move_aside(&self.host.disk, &self.dir, source)?;
+        let quarantine = move_aside(
+            &self.host.disk,
+            (&source.log_path(), source.base_offset()),
+            source.paths(),
+        )?;
         let asides = plan.aside.iter().filter(|aside| aside.source == index);
         let told = asides.map(|aside| set_aside(source, aside, quarantine.clone()));
         Ok(told.collect())
@@ -112,7 +126,7 @@ impl Work<'_> {
             // None is whole, so none may take its source's place.
             for output in group {
                 let path = self.staged(output.base_offset, Stage::Cleaned);
-                remove_if_there(disk, &path).ok();
+                remove_if_present(disk, &path).ok();
             }
             return Err(error);
         }
@@ -138,7 +152,7 @@ impl Work<'_> {
                 continue;
             };
             let path = self.staged(output.base_offset, Stage::Cleaned);
-            remove_if_there(disk, &path)?;
+            remove_if_present(disk, &path)?;
             let file = disk.create(&path).at(&path, "create")?;
             self.copy_pieces(output, source, &file)?;
             file.sync_data().at(&path, "sync")?;
@@ -232,19 +246,8 @@ pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>
 
 /// Moves a whole file out of the way, under a name beside it.
 pub(crate) fn rename_whole(disk: &Disk, path: &Path, reason: Corruption) -> Result<SetAside> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut number = 0_u32;
-    let quarantine = loop {
-        let free = path.with_file_name(format!("{name}-{number}.quarantine"));
-        if !disk.exists(&free).at(&free, "access")? {
-            break free;
-        }
-        number = number.saturating_add(1);
-    };
     let bytes = disk.file_len(path).unwrap_or(0);
-    disk.rename(path, &quarantine).at(path, "rename")?;
-    let dir = path.parent().unwrap_or(path);
-    disk.sync_dir(dir).at(dir, "sync")?;
+    let quarantine = rename_whole_aside(disk, path)?;
     Ok(SetAside {
         path: path.to_path_buf(),
         position: 0,
@@ -259,11 +262,12 @@ pub(crate) fn rename_whole(disk: &Disk, path: &Path, reason: Corruption) -> Resu
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::dir::Marks;
     use crate::disk::sim::Sim;
     use crate::doctor::repair::plan::Piece;
     use crate::error::Error;
     use crate::format::{MarkKey, file_name};
-    use crate::log::{Host, Marks};
+    use crate::log::Host;
 
     #[test]
     fn a_repair_of_a_file_that_ends_early_is_an_error_and_changes_nothing() {

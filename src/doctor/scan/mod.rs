@@ -14,12 +14,12 @@ mod stretch;
 
 use std::sync::Arc;
 
+use crate::dir::is_zero;
 use crate::disk::File;
 use crate::error::{IoContext, Result};
 use crate::format::{
     BatchHeader, Corruption, DecodeError, Digest, HEADER_LEN, PREFIX_LEN, RecordBatch,
 };
-use crate::log::is_zero;
 use crate::segment::{BatchCursor, Guard, Landing, RawBatch, Search, Segment, Stop, batch_behind};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 

@@ -41,25 +41,6 @@ const ROOT_FILES: [&str; 12] = [
     file_name::LOCK,
 ];
 
-/// The names of the partitions in a root.
-pub(super) fn partition_names(
-    disk: &Disk,
-    root: &Path,
-) -> Result<Vec<(String, String, PartitionId)>> {
-    let entries = disk.list(root).at(root, "list")?;
-    let dirs = entries
-        .into_iter()
-        .filter(|entry| entry.kind == EntryKind::Dir);
-    let found = dirs.filter_map(|entry| match DirName::parse(&entry.name) {
-        DirName::Partition { topic, partition } => {
-            let topic = topic.to_owned();
-            Some((entry.name, topic, partition))
-        }
-        _ => None,
-    });
-    Ok(found.collect())
-}
-
 /// Looks at the files of a root.
 pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) -> Result<()> {
     for entry in host.disk.list(root).at(root, "list")? {

@@ -10,14 +10,15 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::dir::{Marks, RootFacts, home_of, is_root, mark_alone, partitions};
 use crate::disk::Disk;
 use crate::error::{IoContext, Result};
 use crate::format::{Mark, MarkKey, file_name};
-use crate::log::{Host, LogSigns, Marks, RootFacts, home_of, is_root, key_of, mark_alone};
+use crate::log::{Host, LogSigns};
 use crate::types::{Offset, TopicId};
 
 pub(crate) use live::{Beside, Watch, look_for_damage};
@@ -144,33 +145,6 @@ fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
         });
     }
     Host::new(disk.clone(), Clock::System, marks, true)
-}
-
-/// The partitions of a root, by name, with the keys of their marks: by the id of the topic where
-/// that is known, and else as the directory says.
-pub(crate) fn partitions(
-    disk: &Disk,
-    root: &Path,
-    ids: &BTreeMap<String, TopicId>,
-) -> Result<Vec<(PathBuf, MarkKey)>> {
-    let mut names = files::partition_names(disk, root)?;
-    names.sort();
-    let found = names.into_iter().map(|(name, topic, partition)| {
-        let dir = root.join(name);
-        let known = ids.get(&topic).map(|id| MarkKey {
-            topic: *id,
-            partition,
-        });
-        let key = known.unwrap_or_else(|| {
-            let told = key_of(disk, &dir, partition);
-            told.unwrap_or(MarkKey {
-                topic: TopicId::default(),
-                partition,
-            })
-        });
-        (dir, key)
-    });
-    Ok(found.collect())
 }
 
 /// A problem of a whole file.

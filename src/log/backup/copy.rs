@@ -12,15 +12,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::dir::{remove_if_present, replace_if_other};
 use crate::disk::{EntryKind, FileId};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, checkpoint, file_name};
 use crate::segment::{Segment, SparseIndex};
 use crate::types::{Offset, Position};
 
-use super::super::truncate::remove_if_there;
 use super::super::view::View;
-use super::super::{Log, Shared, replace_if_other};
+use super::super::{Log, Shared};
 use super::Backup;
 
 /// How often a copy begins again before it keeps others waiting.
@@ -198,7 +198,7 @@ impl Shared {
         let file = segment.file(disk, files)?;
         backup.copy_segment((&from, &file), end.0.0, &into, done)?;
         for name in file_name::of_segment(base).into_iter().skip(1) {
-            remove_if_there(disk, &to.join(name))?;
+            remove_if_present(disk, &to.join(name))?;
         }
         if done {
             let (offsets, times) = segment.with_index(disk, files, SparseIndex::encode)?;
@@ -254,7 +254,7 @@ impl Shared {
                 _ => entry.name != file_name::TRUNCATE,
             };
             if !stays && entry.kind == EntryKind::File {
-                remove_if_there(disk, &to.join(&entry.name))?;
+                remove_if_present(disk, &to.join(&entry.name))?;
             }
         }
         disk.sync_dir(to).at(to, "sync")

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::dir::{Marks, is_root, make_dir, remove_if_present, replace_if_other, take_lock};
 use crate::disk::{Disk, File, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BackupNote, CopiedFile, MarkKey, backup_note, file_name, uuid};
 use crate::types::Timestamp;
 
-use super::place::{self, make_dir, take_lock};
-use super::{Log, Marks};
+use super::Log;
+use super::open::open_locked;
 
 pub(crate) use copy::CopiedLog;
 
@@ -164,15 +165,15 @@ impl Backup {
             .read_small(from, SMALL_BYTES_MAX)
             .at(from, "read")?;
         match bytes {
-            Some(bytes) => super::replace_if_other(&self.disk, to, &bytes),
-            None => super::truncate::remove_if_there(&self.disk, to).map(drop),
+            Some(bytes) => replace_if_other(&self.disk, to, &bytes),
+            None => remove_if_present(&self.disk, to).map(drop),
         }
     }
 
     /// The marks of the copy, with none in them.
     pub(crate) fn new_marks(&self) -> Result<Marks> {
         let path = self.dest.join(file_name::MARKS);
-        super::truncate::remove_if_there(&self.disk, &path)?;
+        remove_if_present(&self.disk, &path)?;
         Marks::open(&self.disk, &path)
     }
 
@@ -307,7 +308,7 @@ fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
         return Err(refused(&source));
     }
     for above in dest.ancestors().skip(1) {
-        if place::is_root(disk, above)? {
+        if is_root(disk, above)? {
             return Err(refused(above));
         }
     }
@@ -442,7 +443,7 @@ impl Log {
         backup.disk.sync_dir(&dest).at(&dest, "sync")?;
         let lock = backup.take_lock()?;
         let config = shared.config().as_ref().clone();
-        let copy = place::open_locked(&backup.disk, &host.clock, &dest, config, lock)?;
+        let copy = open_locked(&backup.disk, &host.clock, &dest, config, lock)?;
         copied.check(&copy)?;
         copy.close()?;
         backup.finish()

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::dir::{remove_if_present, rename_if_present};
 use crate::disk::{Access, Dir, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Digest, FileKind, FileName, Stage, file_name};
@@ -26,7 +27,6 @@ use crate::types::{Offset, Position};
 
 use super::super::Shared;
 use super::super::open::OpenStep;
-use super::super::truncate::remove_if_there;
 use super::super::view::View;
 use super::output::Output;
 
@@ -103,7 +103,7 @@ impl Shared {
             for kind in KINDS {
                 let from = self.cleaned_path(*base, kind);
                 let to = self.staged_path(*base, kind, Stage::Swap);
-                if let Err(error) = rename_if_there(&self.host.disk, &from, &to) {
+                if let Err(error) = rename_if_present(&self.host.disk, &from, &to) {
                     return Err(self.take_back(bases, error));
                 }
             }
@@ -118,7 +118,7 @@ impl Shared {
         for base in bases {
             for kind in KINDS {
                 let path = self.staged_path(*base, kind, Stage::Swap);
-                if let Err(left) = remove_if_there(&self.host.disk, &path) {
+                if let Err(left) = remove_if_present(&self.host.disk, &path) {
                     return self.halted(self.dir.to_path_buf(), &left);
                 }
             }
@@ -175,27 +175,19 @@ impl Shared {
             .collect();
         for path in sources.iter().flat_map(|source| source.paths()) {
             if !staying.contains(&path) {
-                remove_if_there(&self.host.disk, &path)?;
+                remove_if_present(&self.host.disk, &path)?;
             }
         }
         for base in bases {
             for kind in KINDS {
                 let from = self.staged_path(*base, kind, Stage::Swap);
                 let to = self.staged_path(*base, kind, Stage::Live);
-                if !rename_if_there(&self.host.disk, &from, &to)? {
-                    remove_if_there(&self.host.disk, &to)?;
+                if !rename_if_present(&self.host.disk, &from, &to)? {
+                    remove_if_present(&self.host.disk, &to)?;
                 }
             }
         }
         dir.sync().at(&self.dir, "sync")
-    }
-}
-
-fn rename_if_there(disk: &Disk, from: &Path, to: &Path) -> Result<bool> {
-    match disk.rename(from, to) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io(from, "rename", error)),
     }
 }
 
@@ -300,14 +292,14 @@ pub(in crate::log) fn settle_swaps(
     }
     for base in plan.apply_to(bases) {
         for name in file_name::of_segment(base) {
-            remove_if_there(step.disk, &step.dir.join(name))?;
+            remove_if_present(step.disk, &step.dir.join(name))?;
         }
     }
     // Of a source that is gone already the digest may be left. It is gone for good before another
     // file takes the name: checked by it, that one would be called damaged.
     for base in plan.outputs.keys() {
         let digest = FileName::segment(*base, FileKind::Digest).to_string();
-        remove_if_there(step.disk, &step.dir.join(digest))?;
+        remove_if_present(step.disk, &step.dir.join(digest))?;
     }
     if !plan.outputs.is_empty() {
         step.disk.sync_dir(step.dir).at(step.dir, "sync")?;
@@ -316,7 +308,7 @@ pub(in crate::log) fn settle_swaps(
         let to = step.dir.join(FileName::segment(*base, *kind).to_string());
         let from = step.dir.join(name);
         // An index without its log is worth nothing.
-        if bases.contains(base) && rename_if_there(step.disk, &from, &to)? {
+        if bases.contains(base) && rename_if_present(step.disk, &from, &to)? {
             step.settled(from);
         } else {
             step.remove(name)?;

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::dir::{remove_if_present, rename_aside};
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
@@ -19,8 +20,7 @@ use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
 use super::super::compact::{SettledSwaps, settle_swaps};
-use super::super::quarantine::rename_aside;
-use super::super::truncate::{finish_truncation, remove_if_there, remove_segment_files};
+use super::super::truncate::{finish_truncation, remove_segment_files};
 use super::Opening;
 use super::parallel::ask_each;
 use super::report::{OpenEvent, OpenReport};
@@ -64,7 +64,7 @@ impl OpenStep<'_> {
     /// Removes a leftover.
     pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
-        remove_if_there(self.disk, &path)?;
+        remove_if_present(self.disk, &path)?;
         self.settled(path);
         Ok(())
     }
@@ -80,7 +80,7 @@ impl OpenStep<'_> {
         if self.disk.file_len(&path).at(&path, "access")? == 0 {
             return self.remove(name);
         }
-        let aside = rename_aside(self.disk, self.dir, &path, base)?;
+        let aside = rename_aside(self.disk, &path, base)?;
         self.settled(aside);
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Opening<'_> {
             let unknown = self.mark.is_none() && is_digest(&parsed);
             if (unknown || is_leftover(&parsed, &bases)) && self.writes() {
                 let path = self.dir.join(&name);
-                remove_if_there(self.disk(), &path)?;
+                remove_if_present(self.disk(), &path)?;
                 if parsed != FileName::NextSegment && !unknown {
                     self.report.events.push(OpenEvent::LeftoverSettled { path });
                 }

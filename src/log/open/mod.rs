@@ -1,6 +1,6 @@
 //! Opening: from a directory listing to a log that can be used, whatever the last use left.
 //!
-//! Knows nothing about locks and roots (`place.rs`) or about topics.
+//! Knows nothing about locks and roots (`alone.rs`, `dir/`) or about topics.
 //!
 //! 1. Up to the flushed mark everything was synced: what is wrong there is damage (`rules.rs`),
 //!    which is refused before anything is changed. From there on every pattern of bytes is a legal
@@ -11,6 +11,7 @@
 //! 3. After a clean close nothing is read but the tail behind the last index entry.
 //! 4. Opening twice gives the same.
 
+mod alone;
 mod damage;
 mod leftovers;
 mod old_format;
@@ -18,13 +19,15 @@ mod parallel;
 mod report;
 mod rules;
 mod settled;
+mod source;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File, Lock};
+use crate::dir::{copy_aside, for_each_chunk, is_zero, move_aside};
+use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey};
 use crate::segment::{Segment, TailScan, Walk, scan};
@@ -36,49 +39,24 @@ use super::budget::Charge;
 use super::digest::Digesting;
 use super::epochs::Epochs;
 use super::life::LifeCell;
-use super::quarantine::{copy_aside, for_each_chunk, is_zero, move_aside};
 use super::segments::Segments;
 use super::truncate::remove_segment_files;
 use super::turn::TurnState;
 use super::usher::Usher;
 use super::{Host, LogConfig, Shared};
 
+#[cfg(any(test, ottla_sim))]
+pub(crate) use alone::open_alone_on;
+pub(super) use alone::{open_alone, open_locked};
 pub(crate) use leftovers::{Found, OpenStep};
 pub(crate) use old_format::refuse_old_format;
+pub(crate) use report::unreadable_marks;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
 pub(crate) use rules::{
     Landed, SegmentFacts, Violation, applicable, at_mark, has_own, is_flushed, lost_between,
     violations,
 };
-
-/// Whether a log is opened to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OpenMode {
-    Write,
-    Read,
-}
-
-/// Which log is opened, and by whom.
-#[derive(Debug)]
-pub(crate) struct LogSource {
-    pub(crate) dir: PathBuf,
-    pub(crate) mark_key: MarkKey,
-    /// The lock that goes with the log; a broker's logs share the broker's.
-    pub(crate) lock: Option<Lock>,
-    pub(crate) managed: bool,
-}
-
-impl LogSource {
-    /// The same log, for one more look at it.
-    pub(super) fn for_reading(&self) -> Self {
-        Self {
-            dir: self.dir.clone(),
-            mark_key: self.mark_key,
-            lock: None,
-            managed: self.managed,
-        }
-    }
-}
+pub(crate) use source::{LogSource, OpenMode};
 
 /// A log being opened.
 pub(crate) struct Opening<'a> {
@@ -122,7 +100,7 @@ pub(super) fn open(
     opening.strict = config.strict_recovery;
     if !source.managed {
         // Of the marks of a root its broker reports.
-        let events = host.marks.unreadable_events();
+        let events = unreadable_marks(&host.marks);
         opening.report.events.extend(events);
     }
     let mut segments = opening.settle()?;
@@ -372,7 +350,12 @@ impl Opening<'_> {
         }
         if !reserved {
             let bytes = rest.end.since(rest.start);
-            let quarantine = copy_aside(self.disk(), &self.dir, segment, &file, rest.clone())?;
+            let quarantine = copy_aside(
+                self.disk(),
+                (&segment.log_path(), segment.base_offset()),
+                &file,
+                rest.clone(),
+            )?;
             self.set_aside(
                 segment,
                 rest,
@@ -433,7 +416,11 @@ impl Opening<'_> {
                 remove_segment_files(self.disk(), &segment)?;
                 continue;
             }
-            let path = move_aside(self.disk(), &self.dir, &segment)?;
+            let path = move_aside(
+                self.disk(),
+                (&segment.log_path(), segment.base_offset()),
+                segment.paths(),
+            )?;
             let whole = Position::ZERO..segment.end();
             self.set_aside(&segment, whole, kept_to, path, reason.clone());
             self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);

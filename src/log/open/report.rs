@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::dir::Marks;
 use crate::format::Corruption;
 use crate::types::{Offset, Timestamp};
 
@@ -138,6 +139,15 @@ pub enum OpenEvent {
         /// The end of the partition.
         end: Offset,
     },
+}
+
+/// The marks of a directory that cannot be read, for the report of an opening.
+pub(crate) fn unreadable_marks(marks: &Marks) -> impl Iterator<Item = OpenEvent> + '_ {
+    let places = marks.unreadable().into_iter();
+    places.map(|position| OpenEvent::MarkUnreadable {
+        path: marks.path().to_path_buf(),
+        position,
+    })
 }
 
 /// A segment of a log.

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
+use crate::dir::remove_if_present;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DigestBuilder, file_name};
 use crate::types::Sabotage;
 
 use super::super::Shared;
-use super::super::truncate::remove_if_there;
 use super::super::turn::Turn;
 
 impl Shared {
@@ -49,7 +49,7 @@ impl Shared {
             settled => settled?,
         }
         // A truncation that comes back would take what is appended from now on.
-        if remove_if_there(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
+        if remove_if_present(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
             self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
         // Hints: where they cannot be synced, the close writes them again.

@@ -12,9 +12,10 @@ use super::super::crash::config;
 use super::pairs::{append_keyed, compacted, read_compacted};
 use super::{check, check_long, still_clock, value};
 use crate::clock::Clock;
+use crate::dir::Marks;
 use crate::disk::sim::{Choice, Sim};
 use crate::format::{Mark, MarkKey};
-use crate::log::{Host, Log, LogConfig, LogSource, Marks, OpenMode};
+use crate::log::{Host, Log, LogConfig, LogSource, OpenMode};
 use crate::types::{Durability, TopicId, WriteMode};
 
 const ROOT: &str = "/root";

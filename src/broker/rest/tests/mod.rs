@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Clock;
+use crate::dir::Marks;
 use crate::disk::sim::{Kind, Sim};
 use crate::error::Result;
 use crate::format::file_name;
@@ -26,7 +27,7 @@ use crate::format::metadata::{
     MetadataRecord, PartitionRecord, Voter, decode_snapshot, encode_quorum,
 };
 use crate::format::{BatchHeader, stamp};
-use crate::log::{Host, Marks};
+use crate::log::Host;
 use crate::topic::TopicConfig;
 use crate::types::{ReadIsolation, Record, Start, Timestamp};
 

@@ -19,8 +19,8 @@ use crate::format::checkpoint::{self, PartitionOffset};
 use crate::format::{DirName, FileKind, FileName, Mark, MarkKey, Stage, file_name};
 use crate::types::{Offset, PartitionId, Position};
 
-use super::place::parent_of;
-use super::root::RootFacts;
+use super::RootFacts;
+use super::files::parent_of;
 
 /// What checkpoints call a partition.
 type Name = (String, PartitionId);

@@ -19,6 +19,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties, RootIdentity};
 use crate::format::{MetadataFile, RootFile, file_name};
 
+use super::files::replace_if_other;
+
 /// What a broker prints when it is started on a root that is in use, behind `version=`.
 pub(crate) const SENTENCE: &str = "Ottla has this directory open, or was not closed. Close the program that uses it, or open it with Ottla and close it again; then start the broker. Do not format it.";
 
@@ -186,13 +188,4 @@ pub(crate) fn write_rest(
     };
     let path = root.join(file_name::META_PROPERTIES);
     replace_if_other(disk, &path, meta.encode().as_bytes())
-}
-
-/// Puts some bytes in place of a small file, durably, unless it holds them already.
-pub(crate) fn replace_if_other(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let there = disk.read_small(path, bytes.len()).ok().flatten();
-    if there.as_deref() == Some(bytes) {
-        return Ok(());
-    }
-    disk.replace(path, bytes).at(path, "write")
 }

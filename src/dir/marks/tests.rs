@@ -3,7 +3,6 @@
 use super::*;
 use crate::clock::Clock;
 use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim, SyncFailure};
-use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
 use crate::types::TopicId;
 
 const PATH: &str = "/ottla.marks";
@@ -142,33 +141,4 @@ fn a_forgotten_log_does_not_win_over_the_one_that_takes_its_place() {
     let found = open(&sim.crash(Choice::None));
     assert_eq!(found.find(mark(1, 0).key), None);
     assert_eq!(found.find(mark(2, 0).key), Some(mark(2, 1)));
-}
-
-#[test]
-fn slots_that_cannot_be_read_are_named_by_the_open_report() {
-    let sim = Sim::new();
-    let (clock, path) = (Clock::default(), Path::new("/log"));
-    let open = |sim: &Sim, mode| {
-        let config = LogConfig::default();
-        open_alone_on(&sim.disk(), &clock, path, config, mode, true).unwrap()
-    };
-    let log: Log = open(&sim, OpenMode::Write);
-    log.append("a record").unwrap();
-    log.close().unwrap();
-    let file = path.join(file_name::MARKS);
-    let mut bytes = sim.read(&file).unwrap();
-    let torn = 1 - usize::from(Mark::decode(bytes.split_at(SLOT_LEN).0).is_none());
-    if let Some(byte) = bytes.get_mut(torn * SLOT_LEN + 50) {
-        *byte ^= 1;
-    }
-    sim.write_raw(&file, &bytes).unwrap();
-    for mode in [OpenMode::Read, OpenMode::Write] {
-        let report = open(&sim, mode).open_report().clone();
-        let named = report.events.iter().any(|event| {
-            let at = SLOT_BYTES * u64::from(torn == 1);
-            matches!(event, OpenEvent::MarkUnreadable { path, position, .. }
-                if *path == file && *position == at)
-        });
-        assert!(named, "{mode:?}: {report:?}");
-    }
 }

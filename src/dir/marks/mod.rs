@@ -30,8 +30,6 @@ use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Sabotage, to_u64, to_usize};
 
-use super::OpenEvent;
-
 /// How long the marks of a running root may be unsynced.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
@@ -347,13 +345,9 @@ impl Marks {
         self.table.lock().unreadable.clone()
     }
 
-    /// The same for the report of an opening.
-    pub(crate) fn unreadable_events(&self) -> impl Iterator<Item = OpenEvent> + '_ {
-        let places = self.unreadable().into_iter();
-        places.map(|position| OpenEvent::MarkUnreadable {
-            path: self.path.clone(),
-            position,
-        })
+    /// The file of the marks.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The newest mark of a log, `None` when it has none.

@@ -1,0 +1,174 @@
+//! Where a log lives: in a directory of its own, or as a partition of a root.
+//!
+//! Knows nothing about what the files say. A directory of its own holds its own `.lock` and
+//! `ottla.marks`; a partition of a root uses those of the root.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, EntryKind};
+use crate::error::{IoContext, Result};
+use crate::format::{DirName, MarkKey, file_name};
+use crate::types::{PartitionId, Sabotage, TopicId};
+
+use super::files::parent_of;
+
+/// The largest small text file that is read, in bytes.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Makes the directory of a log, durably, when it is not there.
+///
+/// The lock file is made after the name of the directory is durable: without one, the process that
+/// made the directory may have failed or been killed before, and the name is synced again.
+pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
+    let missing = !disk.exists(dir).at(dir, "access")?;
+    if missing {
+        make_parents(disk, dir)?;
+    }
+    disk.create_dir(dir).at(dir, "create the directory")?;
+    let lock = dir.join(file_name::LOCK);
+    let unfinished = missing || !disk.exists(&lock).at(&lock, "access")?;
+    let (true, Some(parent)) = (unfinished, parent_of(dir)) else {
+        return Ok(());
+    };
+    if Sabotage::ParentNotSynced.is_on() {
+        return Ok(());
+    }
+    match disk.sync_dir(parent) {
+        // A directory that somebody else made for us, in one that we may not even list.
+        Err(error) if !missing && error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.at(parent, "sync"),
+    }
+}
+
+/// Makes the parents of a directory that are not there, each durably before the next one: from the
+/// top, so that a name is never durable before the name above it.
+fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut above = parent_of(dir);
+    while let Some(parent) = above {
+        if disk.exists(parent).at(parent, "access")? {
+            break;
+        }
+        missing.push(parent);
+        above = parent_of(parent);
+    }
+    for parent in missing.into_iter().rev() {
+        disk.create_dir(parent).at(parent, "create the directory")?;
+        if let Some(above) = parent_of(parent) {
+            disk.sync_dir(above).at(above, "sync")?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory is a root: it holds topics, ours or a broker's.
+pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
+    let own = [
+        file_name::CATALOG,
+        file_name::META_PROPERTIES,
+        file_name::ROOT,
+        file_name::BOOTSTRAP,
+    ];
+    for name in own {
+        let path = dir.join(name);
+        if disk.exists(&path).at(&path, "access")? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a directory is a root, or was one before its own files were lost: it holds partitions
+/// that say to which topic they belong.
+pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
+    if is_root(disk, dir)? {
+        return Ok(true);
+    }
+    for entry in disk.list(dir).at(dir, "list")? {
+        let parsed = DirName::parse(&entry.name);
+        if entry.kind == EntryKind::Dir && matches!(parsed, DirName::Partition { .. }) {
+            let path = dir.join(&entry.name).join(file_name::PARTITION_METADATA);
+            if disk.exists(&path).at(&path, "access")? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The directory with the lock and the marks of a log, and the key of its marks.
+pub(crate) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
+    let alone = MarkKey {
+        topic: TopicId::default(),
+        partition: 0,
+    };
+    let name = dir
+        .file_name()
+        .and_then(|name| name.to_str())
+        .map(DirName::parse);
+    let (Some(root), Some(DirName::Partition { partition, .. })) = (parent_of(dir), name) else {
+        return Ok((dir.to_path_buf(), alone));
+    };
+    if !is_root(disk, root)? {
+        return Ok((dir.to_path_buf(), alone));
+    }
+    Ok((root.to_path_buf(), key_of(disk, dir, partition)?))
+}
+
+/// The key of the marks of a partition.
+fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
+    let path = dir.join(file_name::PARTITION_METADATA);
+    let text = disk.read_small(&path, TEXT_BYTES_MAX).at(&path, "read")?;
+    let topic = text.as_deref().and_then(topic_id_of).unwrap_or_default();
+    Ok(MarkKey { topic, partition })
+}
+
+/// The topic id in the text of a `partition.metadata`.
+fn topic_id_of(text: &[u8]) -> Option<TopicId> {
+    crate::format::properties::decode_partition(text).ok()
+}
+
+/// The partitions of a root, by name, with the keys of their marks: by the id of the topic where
+/// that is known, and else as the directory says.
+pub(crate) fn partitions(
+    disk: &Disk,
+    root: &Path,
+    ids: &BTreeMap<String, TopicId>,
+) -> Result<Vec<(PathBuf, MarkKey)>> {
+    let mut names = partition_names(disk, root)?;
+    names.sort();
+    let found = names.into_iter().map(|(name, topic, partition)| {
+        let dir = root.join(name);
+        let known = ids.get(&topic).map(|id| MarkKey {
+            topic: *id,
+            partition,
+        });
+        let key = known.unwrap_or_else(|| {
+            let told = key_of(disk, &dir, partition);
+            told.unwrap_or(MarkKey {
+                topic: TopicId::default(),
+                partition,
+            })
+        });
+        (dir, key)
+    });
+    Ok(found.collect())
+}
+
+/// The names of the partitions in a root.
+fn partition_names(disk: &Disk, root: &Path) -> Result<Vec<(String, String, PartitionId)>> {
+    let entries = disk.list(root).at(root, "list")?;
+    let dirs = entries
+        .into_iter()
+        .filter(|entry| entry.kind == EntryKind::Dir);
+    let found = dirs.filter_map(|entry| match DirName::parse(&entry.name) {
+        DirName::Partition { topic, partition } => {
+            let topic = topic.to_owned();
+            Some((entry.name, topic, partition))
+        }
+        _ => None,
+    });
+    Ok(found.collect())
+}

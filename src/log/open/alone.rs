@@ -1,0 +1,163 @@
+//! Opening a log that no broker manages: alone in a directory, or as a partition of a root whose
+//! broker must not be running.
+//!
+//! Knows nothing about recovery (`mod.rs`), nor where a lock and the marks are (`dir/`).
+
+use std::path::Path;
+
+use crate::clock::Clock;
+use crate::dir::{
+    Marks, RootFacts, home_of, is_root, keep_brokers_away, make_dir, mark_alone, take_lock,
+};
+use crate::disk::{Disk, Lock};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{MarkKey, file_name};
+
+use super::super::backup::refuse_unfinished;
+use super::super::outside::{RootSigns, look_until_it_counts, open_outside};
+use super::super::trace::Span;
+use super::super::{Host, Log, LogConfig};
+use super::{LogSource, OpenMode, open};
+
+/// Opens a log that no broker manages.
+pub(in crate::log) fn open_alone(dir: &Path, config: LogConfig, mode: OpenMode) -> Result<Log> {
+    open_alone_on(&Disk::os(), &Clock::System, dir, config, mode, false)
+}
+
+/// The same on any disk and clock, for tests.
+pub(crate) fn open_alone_on(
+    disk: &Disk,
+    clock: &Clock,
+    dir: &Path,
+    config: LogConfig,
+    mode: OpenMode,
+    manual: bool,
+) -> Result<Log> {
+    let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
+    let _span = Span::open(dir);
+    if mode == OpenMode::Write {
+        make_dir(disk, dir)?;
+    }
+    if is_root(disk, dir)? {
+        return Err(Error::Unsupported {
+            what: format!("{} holds topics: open it with Broker::open", dir.display()),
+        });
+    }
+    let (home, mark_key) = home_of(disk, dir)?;
+    refuse_unfinished(disk, &home)?;
+    let marks_path = home.join(file_name::MARKS);
+    let in_root = home != *dir;
+    let (lock, marks) = match mode {
+        OpenMode::Write => {
+            let lock = take_lock(disk, &home, config.lock_timeout)?;
+            if in_root {
+                enter_root(disk, &home)?;
+            }
+            (Some(lock), Marks::open(disk, &marks_path)?)
+        }
+        // Marks from before a broker ran may describe files that are gone.
+        OpenMode::Read if in_root && is_newer(disk, clock, &home)? => {
+            let marks = Marks::none(&home);
+            if let Some(mark) = mark_alone(disk, &home, dir, mark_key)? {
+                marks.assume(&mark);
+            }
+            (None, marks)
+        }
+        OpenMode::Read => (None, Marks::read_only(disk, &marks_path)?),
+    };
+    let host = Host::new(disk.clone(), clock.clone(), marks, manual);
+    let source = LogSource {
+        dir: dir.clone(),
+        mark_key,
+        lock,
+        managed: false,
+    };
+    let shared = match mode {
+        OpenMode::Write => open(&host, source, config, mode)?,
+        OpenMode::Read => open_outside(&host, &home, &source, &config)?,
+    };
+    shared.note_opening();
+    host.events.pass_on();
+    Ok(Log::kept(shared))
+}
+
+/// Opens a log in a directory of its own whose lock the caller has taken, whatever the directory
+/// says of itself. Everything is done in line.
+pub(in crate::log) fn open_locked(
+    disk: &Disk,
+    clock: &Clock,
+    dir: &Path,
+    config: LogConfig,
+    lock: Lock,
+) -> Result<Log> {
+    let marks = Marks::open(disk, &dir.join(file_name::MARKS))?;
+    let host = Host::new(disk.clone(), clock.clone(), marks, true);
+    let source = LogSource {
+        dir: dir.to_path_buf(),
+        mark_key: MarkKey::default(),
+        lock: Some(lock),
+        managed: false,
+    };
+    let shared = open(&host, source, config, OpenMode::Write)?;
+    Ok(Log::kept(shared))
+}
+
+/// Whether a broker has used a root since we did, also where somebody is writing it.
+fn is_newer(disk: &Disk, clock: &Clock, root: &Path) -> Result<bool> {
+    let signs = || RootSigns::of(disk, root);
+    let looked = look_until_it_counts(clock, signs, || RootFacts::of(disk, root));
+    looked.map(|(facts, _)| facts.is_newer())
+}
+
+/// A partition of a root is about to change: no broker may start on it before a
+/// [`Broker`](crate::Broker) has opened and closed the root, which says how far each log goes.
+fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
+    if RootFacts::of(disk, root)?.is_newer() {
+        return Err(Error::Unsupported {
+            what: format!(
+                "a Kafka broker has used {} since: open it with Broker::open once, which takes \
+                 over what the broker left",
+                root.display(),
+            ),
+        });
+    }
+    keep_brokers_away(disk, root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::Sim;
+    use crate::format::{Mark, SLOT_LEN};
+    use crate::log::OpenEvent;
+    use crate::types::to_u64;
+
+    #[test]
+    fn slots_that_cannot_be_read_are_named_by_the_open_report() {
+        let sim = Sim::new();
+        let (clock, path) = (Clock::default(), Path::new("/log"));
+        let open = |sim: &Sim, mode| {
+            let config = LogConfig::default();
+            open_alone_on(&sim.disk(), &clock, path, config, mode, true).unwrap()
+        };
+        let log: Log = open(&sim, OpenMode::Write);
+        log.append("a record").unwrap();
+        log.close().unwrap();
+        let file = path.join(file_name::MARKS);
+        let mut bytes = sim.read(&file).unwrap();
+        let torn = 1 - usize::from(Mark::decode(bytes.split_at(SLOT_LEN).0).is_none());
+        if let Some(byte) = bytes.get_mut(torn * SLOT_LEN + 50) {
+            *byte ^= 1;
+        }
+        sim.write_raw(&file, &bytes).unwrap();
+        for mode in [OpenMode::Read, OpenMode::Write] {
+            let report = open(&sim, mode).open_report().clone();
+            let named = report.events.iter().any(|event| {
+                let at = to_u64(torn * SLOT_LEN);
+                matches!(event, OpenEvent::MarkUnreadable { path, position, .. }
+                    if *path == file && *position == at)
+            });
+            assert!(named, "{mode:?}: {report:?}");
+        }
+    }
+}
