@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::types::{CleanupPolicy, Compression, Durability, TimestampType, WriteMode, config};
 
 /// The largest segment: byte places in an index have 31 bits.
-const SEGMENT_BYTES_MAX: u64 = 2_147_483_647;
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 2_147_483_647;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 config! {
     /// The settings of a [`Log`](crate::Log).

@@ -61,7 +61,7 @@ pub(crate) use batches::{Filling, Wish};
 pub(crate) use budget::Evict;
 pub use compact::CompactionReport;
 pub use config::LogConfig;
-pub(crate) use config::log_settings;
+pub(crate) use config::{DAY, SEGMENT_BYTES_MAX, log_settings};
 pub use delivery::Delivery;
 pub(crate) use delivery::{Batch, Lingering, Promise};
 pub(crate) use epochs::Followers;

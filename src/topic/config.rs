@@ -4,113 +4,110 @@
 //! (`log/config.rs`), and are neither listed nor documented a second time here.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::log::{LogConfig, log_settings};
+use crate::log::{DAY, LogConfig, SEGMENT_BYTES_MAX, log_settings};
 use crate::types::{
-    BadSetting, CleanupPolicy, Compression, Durability, SettingValue as _, Settings, TimestampType,
-    WriteMode, deserialize_settings, serialize_settings,
+    BadSetting, CleanupPolicy, Compression, Durability, Settings, TimestampType, WriteMode, config,
 };
 
 const PARTITIONS: &str = "partitions";
-const DURABILITY: &str = "durability";
 
 /// Every partition is a directory, and a topic is made in one go.
 pub(crate) const PARTITIONS_MAX: u32 = 100_000;
-const PARTITIONS_EXPECTED: &str = "1 to 100000";
 
-/// The settings of a [`Topic`](crate::Topic): the number of its partitions, and all settings of a
-/// [`LogConfig`], under the same names.
+/// Makes [`TopicConfig`] of the lines of the table of a log's settings, and the one place where a
+/// [`LogConfig`] is made of it. The literal there has no `..`, so no setting can be forgotten.
 ///
-/// Plain data: made by [`Default`] and chained setters, or read from a configuration file under
-/// Kafka's names (`"segment.bytes"`) or the field names. The settings of the logs are read as
-/// fields: `config.segment_bytes`. Values out of their bounds are refused by
-/// [`Broker::create_topic`](crate::Broker::create_topic).
-///
-/// # Examples
-///
-/// ```
-/// use ottla::{Durability, TopicConfig};
-///
-/// let config = TopicConfig::default().partitions(4).segment_bytes(64 << 20);
-/// assert_eq!(config.partitions, 4);
-/// assert_eq!(config.segment_bytes, 64 << 20);
-/// assert_eq!(config.durability, None, "the broker's");
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct TopicConfig {
-    /// How many partitions there are. Default 1.
-    pub partitions: u32,
-    /// What an append survives; `None` is what the broker was opened with. Default `None`.
-    pub durability: Option<Durability>,
-    log: LogConfig,
-}
-
-impl Default for TopicConfig {
-    fn default() -> Self {
-        Self {
-            partitions: 1,
-            durability: None,
-            log: LogConfig::default(),
+/// It takes the lines over one by one, for one of them is another in a topic: what an append
+/// survives may be left to the broker.
+macro_rules! topic_config {
+    (
+        @lines [$($lines:tt)*] [$($others:ident)*]
+        $(#[$doc:meta])*
+        durability: $type:ty [$takes:ty] = $name:literal, $default:expr,
+        |$value:ident| $test:expr, $expected:literal;
+        $($rest:tt)*
+    ) => {
+        topic_config! {
+            @lines
+            [
+                $($lines)*
+                /// What an append survives; `None` is what the broker was opened with. Default
+                /// `None`.
+                durability: Option<Durability> [impl Into<Option<Durability>>] = $name, None,
+                |v| !matches!(v, Some(Durability::Interval(every)) if every.is_zero()),
+                "empty, os, always, or interval: and at least 1 millisecond";
+            ]
+            [$($others)*]
+            $($rest)*
         }
-    }
-}
+    };
+    (
+        @lines [$($lines:tt)*] [$($others:ident)*]
+        $(#[$doc:meta])*
+        $field:ident: $type:ty [$takes:ty] = $name:literal, $default:expr,
+        |$value:ident| $test:expr, $expected:literal;
+        $($rest:tt)*
+    ) => {
+        topic_config! {
+            @lines
+            [
+                $($lines)*
+                $(#[$doc])*
+                $field: $type [$takes] = $name, $default,
+                |$value| $test, $expected;
+            ]
+            [$($others)* $field]
+            $($rest)*
+        }
+    };
+    (@lines [$($lines:tt)*] [$($others:ident)*]) => {
+        config! {
+            /// The settings of a [`Topic`](crate::Topic): the number of its partitions, and all
+            /// settings of a [`LogConfig`], under the same names.
+            ///
+            /// Plain data: made by [`Default`] and chained setters, or read from a configuration
+            /// file under Kafka's names (`"segment.bytes"`) or the field names. Values out of
+            /// their bounds are refused by [`Broker::create_topic`](crate::Broker::create_topic).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use ottla::{Durability, TopicConfig};
+            ///
+            /// let config = TopicConfig::default().partitions(4).segment_bytes(64 << 20);
+            /// assert_eq!(config.partitions, 4);
+            /// assert_eq!(config.segment_bytes, 64 << 20);
+            /// assert_eq!(config.durability, None, "the broker's");
+            /// ```
+            pub struct TopicConfig("topic") {
+                /// How many partitions there are. More can be added later, never less. Default 1.
+                partitions: u32 [u32] = "partitions", 1,
+                |v| (1..=PARTITIONS_MAX).contains(v), "1 to 100000";
 
-impl Deref for TopicConfig {
-    type Target = LogConfig;
+                $($lines)*
+            }
+        }
 
-    fn deref(&self) -> &LogConfig {
-        &self.log
-    }
-}
-
-/// Makes the setter of one line of the table of a log's settings.
-macro_rules! setter {
-    ($(#[$doc:meta])* durability [$takes:ty]) => {
         impl TopicConfig {
-            /// What an append survives; `None` is what the broker was opened with. Default `None`.
-            #[must_use]
-            pub fn durability(mut self, durability: impl Into<Option<Durability>>) -> Self {
-                self.durability = durability.into();
-                self
+            /// What the log of a partition is opened with.
+            pub(crate) fn log_config(&self, broker: Durability) -> LogConfig {
+                LogConfig {
+                    durability: self.durability.unwrap_or(broker),
+                    $($others: self.$others,)*
+                }
             }
         }
     };
-    ($(#[$doc:meta])* $field:ident [$takes:ty]) => {
-        impl TopicConfig {
-            $(#[$doc])*
-            #[must_use]
-            pub fn $field(mut self, $field: $takes) -> Self {
-                self.log = self.log.$field($field);
-                self
-            }
-        }
+    ($($table:tt)*) => {
+        topic_config! { @lines [] [] $($table)* }
     };
 }
 
-impl TopicConfig {
-    /// How many partitions there are. More can be added later, never less. Default 1.
-    #[must_use]
-    pub fn partitions(mut self, partitions: u32) -> Self {
-        self.partitions = partitions;
-        self
-    }
-}
-
-log_settings!(setter);
+log_settings!(topic_config);
 
 impl TopicConfig {
-    /// What the log of a partition is opened with.
-    pub(crate) fn log_config(&self, broker: Durability) -> LogConfig {
-        self.log
-            .clone()
-            .durability(self.durability.unwrap_or(broker))
-    }
-
     /// The settings that are not what a new topic has: what the catalog keeps.
     pub(crate) fn deviations(&self) -> BTreeMap<&'static str, String> {
         let usual = Self::default().entries();
@@ -135,77 +132,75 @@ impl TopicConfig {
     }
 }
 
-/// The table of a log's settings, with the one that a topic adds and the one that it may leave
-/// open.
-impl Settings for TopicConfig {
-    const WHAT: &'static str = "topic";
-
-    fn entries(&self) -> Vec<(&'static str, String)> {
-        let mut entries = vec![(PARTITIONS, self.partitions.print())];
-        entries.extend(self.log.entries());
-        for (name, text) in &mut entries {
-            if *name == DURABILITY {
-                *text = self.durability.print();
-            }
-        }
-        entries
-    }
-
-    fn name_of(name: &str) -> Option<&'static str> {
-        match name {
-            PARTITIONS => Some(PARTITIONS),
-            DURABILITY => Some(DURABILITY),
-            _ => LogConfig::name_of(name),
-        }
-    }
-
-    fn set(&mut self, name: &str, text: &str) -> Result<bool, BadSetting> {
-        let bad = |expected: &str| BadSetting {
-            name: name.to_owned(),
-            value: text.to_owned(),
-            expected: expected.to_owned(),
-        };
-        match name {
-            PARTITIONS => {
-                self.partitions = u32::parse(text).ok_or_else(|| bad(PARTITIONS_EXPECTED))?;
-                Ok(true)
-            }
-            DURABILITY => {
-                self.durability = Option::parse(text)
-                    .ok_or_else(|| bad("empty, os, always, or interval: and milliseconds"))?;
-                Ok(true)
-            }
-            _ => self.log.set(name, text),
-        }
-    }
-
-    fn check(&self) -> Result<(), BadSetting> {
-        if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
-            return Err(BadSetting {
-                name: PARTITIONS.to_owned(),
-                value: self.partitions.print(),
-                expected: PARTITIONS_EXPECTED.to_owned(),
-            });
-        }
-        self.log_config(Durability::Os).check()
-    }
-}
-
-impl Serialize for TopicConfig {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serialize_settings(self, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for TopicConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_settings(deserializer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::SettingValue as _;
+
+    /// Another value of a setting than the one it has by default.
+    fn another(name: &str, usual: &str) -> String {
+        let words = [
+            "true",
+            "compact",
+            "LogAppendTime",
+            "lz4",
+            "always",
+            "pwrite",
+        ];
+        let numbers = ["0.25", "2048", "70"];
+        let fits = |text: &&&str| {
+            let mut config = LogConfig::default();
+            let set = config.set(name, text);
+            let changed = config
+                .entries()
+                .contains(&(name_of(name), (**text).to_owned()));
+            set == Ok(true) && config.check().is_ok() && changed && **text != usual
+        };
+        let found = words.iter().chain(&numbers).find(fits);
+        (*found.unwrap_or_else(|| panic!("no other value of {name} is known here"))).to_owned()
+    }
+
+    fn name_of(name: &str) -> &'static str {
+        LogConfig::name_of(name).unwrap()
+    }
+
+    #[test]
+    fn every_field_of_a_logs_settings_is_a_topics_and_reaches_its_logs() {
+        macro_rules! compare {
+            ($(
+                $(#[$doc:meta])*
+                $field:ident: $type:ty [$takes:ty] = $name:literal, $default:expr,
+                |$value:ident| $test:expr, $expected:literal;
+            )*) => {$(
+                // By its Kafka name and by its field's, as files have it.
+                for name in [$name, stringify!($field)] {
+                    let usual = LogConfig::default();
+                    let mut log = usual.clone();
+                    let text = another(name, &usual.$field.print());
+                    assert_eq!(log.set(name, &text), Ok(true), "{name}");
+                    assert_ne!(log.$field, usual.$field, "{name}");
+
+                    let mut topic = TopicConfig::default();
+                    assert_eq!(topic.set(name, &text), Ok(true), "{name}");
+                    assert_ne!(topic.$field, TopicConfig::default().$field, "{name}");
+                    assert_eq!(topic.log_config(Durability::Os), log, "{name}");
+
+                    // By its setter.
+                    let set = TopicConfig::default().$field(topic.$field.clone());
+                    assert_eq!(set, topic, "{name}");
+                }
+            )*};
+        }
+        log_settings!(compare);
+
+        let (topic, log) = (TopicConfig::default(), LogConfig::default());
+        assert_eq!(
+            topic.entries().len(),
+            log.entries().len() + 1,
+            "and its partitions"
+        );
+        assert_eq!(topic.log_config(Durability::Os), log);
+    }
 
     #[test]
     fn every_setting_of_a_log_has_a_setter_and_comes_back_from_json() {

@@ -453,8 +453,8 @@ impl<'de> serde::Deserialize<'de> for Text {
 /// A line reads: docs, field, type, what the setter takes, Kafka's name, default, the bounds as a
 /// test on the value and in words.
 ///
-/// With `as table` it also makes a macro of that name, which hands the docs, fields and setters to
-/// another macro: for a wider config that has all of these settings too.
+/// With `as table` it also makes a macro of that name, which hands all lines to another macro: for a
+/// wider config that has all of these settings too.
 macro_rules! config {
     (
         $(#[$meta:meta])*
@@ -479,7 +479,13 @@ macro_rules! config {
 
         macro_rules! $table {
             ($then:ident) => {
-                $($then! { $(#[$doc])* $field [$takes] })*
+                $then! {
+                    $(
+                        $(#[$doc])*
+                        $field: $type [$takes] = $name, $default,
+                        |$value| $test, $expected;
+                    )*
+                }
             };
         }
         pub(crate) use $table;
