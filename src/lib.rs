@@ -23,6 +23,16 @@
 //!
 //! What an append survives is said by [`Durability`], what every setting means and costs by
 //! [`LogConfig`] and [`TopicConfig`], how the crate is built by [`docs`].
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `gzip`, `snappy`, `lz4`, `zstd` | on | the codecs of [`Compression`]; without one, its batches are [`Error::Unsupported`] |
+//! | `serde` | on | `Serialize` and `Deserialize` on settings and figures, `Serialize` on reports; no file needs it |
+//! | `json` | off | `Json`, a [`Codec`] for typed topics; brings `serde` along |
+//! | `async` | off | futures and streams, for any runtime or none: `Topic::append_async`, `Reader::into_stream` |
+//! | `tracing`, `metrics` | off | events and figures for the crates of these names |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

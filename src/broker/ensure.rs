@@ -12,6 +12,8 @@ use super::topics::AlterOptions;
 
 /// What [`Broker::ensure_topic`](crate::Broker::ensure_topic) did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Ensured {
     /// There was no such topic, and it was made.
@@ -24,6 +26,7 @@ pub enum Ensured {
 
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SettingChange {
     /// The setting, under Kafka's name where Kafka has it.

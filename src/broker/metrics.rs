@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 #[cfg(feature = "metrics")]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::{Deserialize, Serialize};
-
 use crate::group::GroupMetrics;
 use crate::log::LogMetrics;
 use crate::topic::TopicShared;
@@ -18,7 +16,8 @@ use super::root::Root;
 
 /// What a broker has done since it was opened: see [`Broker::metrics`]. Counters begin at 0 with
 /// every opening and never go back, but for those of a topic that is deleted and made again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BrokerMetrics {
     /// All logs together, with those of the groups' commits and of topics that were deleted.

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::topic::TopicShared;
+#[cfg(feature = "serde")]
+use crate::types::serialized;
 use crate::types::{Durability, PartitionId};
 
 use super::offsets::OFFSETS_TOPIC;
@@ -20,6 +22,7 @@ use super::root::Root;
 
 /// What one round of [`Broker::upkeep`](crate::Broker::upkeep) did.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct UpkeepReport {
     /// Logs that were synced because their interval was over.
@@ -41,6 +44,7 @@ pub struct UpkeepReport {
 
 /// Something that went wrong with one log in a round of upkeep.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct UpkeepProblem {
     /// The topic.
@@ -49,6 +53,7 @@ pub struct UpkeepProblem {
     pub partition: PartitionId,
     /// What the log answered; `None` when the code that looked after it panicked, which is a bug
     /// worth a report.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::text_if_any"))]
     pub error: Option<Arc<Error>>,
 }
 

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use serde::Serialize;
-
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::DirName;
@@ -24,7 +22,8 @@ use super::root::Root;
 /// What a broker's directory takes up: see [`Broker::disk_usage`](crate::Broker::disk_usage). All
 /// figures are bytes, by the lengths of the files; a segment that is appended to is as long as the
 /// space that is reserved for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DiskUsage {
     /// Batches of records of all topics.
@@ -42,7 +41,8 @@ pub struct DiskUsage {
 }
 
 /// What one topic takes up, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TopicUsage {
     /// Batches of records.

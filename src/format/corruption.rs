@@ -108,6 +108,14 @@ pub enum Corruption {
     },
 }
 
+/// Reports have it in words.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Corruption {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl Corruption {
     /// `needed` bytes were to be read and `available` are there.
     pub(crate) fn truncated(needed: usize, available: usize) -> Self {

@@ -9,6 +9,7 @@ use super::GroupState;
 /// What [`ConsumerGroup::describe`](crate::ConsumerGroup::describe) and
 /// [`Broker::groups`](crate::Broker::groups) give.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GroupInfo {
     /// The group.
@@ -35,6 +36,7 @@ impl GroupInfo {
 
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MemberInfo {
     /// The name that it has for this stay in the group.
@@ -49,6 +51,7 @@ pub struct MemberInfo {
 
 /// How far a group is in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GroupPartition {
     /// The topic.

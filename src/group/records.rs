@@ -21,6 +21,7 @@ pub struct ConsumerRecords {
 /// Records that a group did not read before they were gone: retention or
 /// [`truncate_prefix`](crate::Log::truncate_prefix) was faster.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Skipped {
     /// The partition.

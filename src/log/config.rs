@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use crate::types::Settings as _;
 
+    #[cfg(feature = "serde")]
     #[test]
     fn a_config_comes_back_from_json_under_kafkas_names() {
         let config = LogConfig::default()
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<LogConfig>(&json).unwrap(), config);
     }
 
+    #[cfg(feature = "serde")]
     #[test]
     fn the_field_names_and_texts_are_read_too() {
         let config: LogConfig =
@@ -181,12 +183,12 @@ mod tests {
     #[test]
     fn the_table_in_the_docs_has_every_setting() {
         let table = include_str!("../../docs/settings.md");
-        let settings = serde_json::to_value(LogConfig::default()).unwrap();
-        for name in settings.as_object().unwrap().keys() {
+        for (name, _) in LogConfig::default().entries() {
             assert!(table.contains(&format!("\n| `{name}` | ")), "{name}");
         }
     }
 
+    #[cfg(feature = "serde")]
     #[test]
     fn a_bad_setting_is_named_with_its_bounds() {
         for (json, words) in [
@@ -211,6 +213,10 @@ mod tests {
                 assert!(error.contains(word), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_setting_at_its_bound_is_accepted_and_one_below_it_is_not() {
         assert!(LogConfig::default().segment_bytes(1023).check().is_err());
         assert!(LogConfig::default().segment_bytes(1024).check().is_ok());
     }

@@ -9,8 +9,6 @@
 use std::io;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::segment::{ReadAt, SegmentFile};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::types::{Histogram, to_u64};
@@ -20,7 +18,8 @@ use super::{CompactionReport, Log, Shared};
 
 /// What a log has done since it was opened: see [`Log::metrics`]. Counters begin at 0 with every
 /// opening and never go back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LogMetrics {
     /// Batches that were appended; a record that is appended alone is one.

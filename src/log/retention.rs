@@ -23,6 +23,7 @@ use super::trace::Span;
 
 /// What retention did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetentionReport {
     /// Segments that are gone.

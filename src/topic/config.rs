@@ -202,6 +202,7 @@ mod tests {
         assert_eq!(topic.log_config(Durability::Os), log);
     }
 
+    #[cfg(feature = "serde")]
     #[test]
     fn every_setting_of_a_log_has_a_setter_and_comes_back_from_json() {
         let config = TopicConfig::default()
@@ -232,6 +233,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "serde")]
     #[test]
     fn an_unknown_or_impossible_setting_is_named_with_its_bounds() {
         for (json, words) in [

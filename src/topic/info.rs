@@ -8,6 +8,7 @@ use super::TopicConfig;
 
 /// A topic and its partitions, as they were when somebody asked.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TopicInfo {
     /// The name.
@@ -22,6 +23,7 @@ pub struct TopicInfo {
 
 /// A partition, as it was when somebody asked. Its offsets are 0 when its log cannot be opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PartitionInfo {
     /// The number of the partition.

@@ -8,6 +8,7 @@ use super::{Offset, PartitionId};
 
 /// Where a record was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Appended {
     /// The partition that was chosen.
@@ -19,6 +20,7 @@ pub struct Appended {
 /// Where those records of a call went that one partition took as one batch: readers see all of
 /// them or none, also after a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AppendedBatch {
     /// The partition.

@@ -2,8 +2,6 @@
 //!
 //! Knows nothing about what is measured, nor in which unit.
 
-use serde::{Deserialize, Serialize};
-
 use super::to_u64;
 
 /// How a figure is distributed, in buckets that double: what [`Histogram::quantile`] returns is
@@ -23,7 +21,8 @@ use super::to_u64;
 /// assert_eq!(batches.quantile(990), 1);
 /// # Ok::<(), ottla::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Histogram {
     count: u64,

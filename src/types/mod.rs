@@ -13,6 +13,8 @@ mod offset;
 mod owned_record;
 mod record;
 mod sabotage;
+#[cfg(feature = "serde")]
+pub(crate) mod serialized;
 mod setting;
 mod timestamp;
 mod topic_partition;
@@ -32,10 +34,7 @@ pub(crate) use record::{EncodedHeaders, RecordTime, decode_header};
 pub use record::{Header, HeaderIter, Record};
 pub(crate) use sabotage::Sabotage;
 pub use setting::ChoiceError;
-pub(crate) use setting::{
-    BadSetting, SettingValue, Settings, choice_words, config, deserialize as deserialize_settings,
-    is_old_name, serialize as serialize_settings,
-};
+pub(crate) use setting::{BadSetting, SettingValue, Settings, choice_words, config, is_old_name};
 pub use timestamp::{Timestamp, TimestampError};
 pub use topic_partition::TopicPartition;
 pub(crate) use varint::{read_varint, read_varlong, varint_len, write_varint, write_varlong};

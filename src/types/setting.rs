@@ -318,6 +318,7 @@ impl std::str::FromStr for Compression {
 /// A config as a flat table of named texts: what serde, the catalog and Kafka's metadata see.
 pub(crate) trait Settings: Default {
     /// What the config is, for serde's messages.
+    #[cfg(feature = "serde")]
     const WHAT: &'static str;
 
     /// Every setting, under Kafka's name where Kafka has it, in a fixed order.
@@ -344,111 +345,8 @@ pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
     underscores || (kafka, name) == ("log.retention.check.interval.ms", "upkeep_interval_ms")
 }
 
-/// Serializes a config as a map of its settings: numbers as numbers, the rest as text.
-pub(crate) fn serialize<T: Settings, S: serde::Serializer>(
-    config: &T,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    use serde::ser::SerializeMap as _;
-
-    let entries = config.entries();
-    let mut map = serializer.serialize_map(Some(entries.len()))?;
-    for (name, text) in &entries {
-        if let Ok(number) = text.parse::<i64>() {
-            map.serialize_entry(name, &number)?;
-        } else if let Ok(number) = text.parse::<f64>() {
-            map.serialize_entry(name, &number)?;
-        } else if let Ok(flag) = text.parse::<bool>() {
-            map.serialize_entry(name, &flag)?;
-        } else {
-            map.serialize_entry(name, text)?;
-        }
-    }
-    map.end()
-}
-
-/// Reads a config from such a map; what is missing keeps its default.
-pub(crate) fn deserialize<'de, T: Settings, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    struct MapOf<T>(std::marker::PhantomData<T>);
-
-    impl<'de, T: Settings> serde::de::Visitor<'de> for MapOf<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a table of the settings of a {}", T::WHAT)
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
-            use serde::de::Error as _;
-
-            let mut config = T::default();
-            let mut given = Vec::new();
-            while let Some(name) = map.next_key::<String>()? {
-                if let Some(setting) = T::name_of(&name) {
-                    if let Some((_, before)) = given.iter().find(|(known, _)| *known == setting) {
-                        return Err(A::Error::custom(format!(
-                            "the setting {setting} is given twice: as {before} and as {name}"
-                        )));
-                    }
-                    given.push((setting, name.clone()));
-                }
-                let Text(text) = map.next_value()?;
-                if !config.set(&name, &text).map_err(A::Error::custom)? {
-                    let known = config.entries();
-                    let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                    return Err(A::Error::custom(format!(
-                        "a {} has no setting {name}; there are {}",
-                        T::WHAT,
-                        names.join(", ")
-                    )));
-                }
-            }
-            config.check().map_err(A::Error::custom)?;
-            Ok(config)
-        }
-    }
-
-    deserializer.deserialize_map(MapOf(std::marker::PhantomData))
-}
-
-/// Any scalar, as text.
-struct Text(String);
-
-impl<'de> serde::Deserialize<'de> for Text {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Scalar;
-
-        impl serde::de::Visitor<'_> for Scalar {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, a text or a flag")
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Text, E> {
-                Ok(Text(value.to_owned()))
-            }
-        }
-
-        deserializer.deserialize_any(Scalar)
-    }
-}
-
 /// Makes a config of a table: the struct with public fields, defaults, chained setters named as
-/// the fields, Kafka's names, bounds, and serde through [`serialize`] and [`deserialize`].
+/// the fields, Kafka's names, bounds, and serde (`types/serialized.rs`).
 ///
 /// A line reads: docs, field, type, what the setter takes, Kafka's name, default, the bounds as a
 /// test on the value and in words.
@@ -525,6 +423,7 @@ macro_rules! config {
         }
 
         impl $crate::types::Settings for $config {
+            #[cfg(feature = "serde")]
             const WHAT: &'static str = $what;
 
             fn entries(&self) -> Vec<(&'static str, String)> {
@@ -582,15 +481,17 @@ macro_rules! config {
             }
         }
 
+        #[cfg(feature = "serde")]
         impl serde::Serialize for $config {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $crate::types::serialize_settings(self, serializer)
+                $crate::types::serialized::settings(self, serializer)
             }
         }
 
+        #[cfg(feature = "serde")]
         impl<'de> serde::Deserialize<'de> for $config {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::types::deserialize_settings(deserializer)
+                $crate::types::serialized::read_settings(deserializer)
             }
         }
     };

@@ -6,8 +6,6 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
 /// Milliseconds since the Unix epoch, in UTC: the time of a record.
 ///
 /// It is displayed as RFC 3339 has it, and Kafka's "no timestamp" as `none`.
@@ -22,10 +20,9 @@ use serde::{Deserialize, Serialize};
 /// assert!(Timestamp::NONE < t);
 /// assert_eq!(t.to_string(), "2013-06-01T00:00:00.000Z");
 /// ```
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Timestamp(i64);
 
 impl Timestamp {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::PartitionId;
+#[cfg(feature = "serde")]
+use super::serialized;
 
 /// A partition of a topic. Displayed as Kafka does, `flights-3`.
 ///
@@ -19,8 +21,10 @@ use super::PartitionId;
 /// assert!(place < TopicPartition::new("flights", 4));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TopicPartition {
     /// The name of the topic.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::text"))]
     pub topic: Arc<str>,
     /// The number of the partition, from 0 on.
     pub partition: PartitionId,

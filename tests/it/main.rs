@@ -29,6 +29,7 @@ mod readme;
 mod retention;
 #[cfg(unix)]
 mod roots;
+#[cfg(feature = "serde")]
 mod serde;
 mod stress;
 mod temporary;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ottla::{
-    BrokerConfig, CleanupPolicy, ConsumerConfig, Durability, LogConfig, ProducerConfig, TopicConfig,
+    BrokerConfig, CleanupPolicy, ConsumerConfig, Durability, Log, LogConfig, ProducerConfig,
+    TopicConfig,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,4 +122,86 @@ fn a_setting_that_is_given_twice_is_an_error_by_whatever_names() {
     for name in ["log.retention.check.interval.ms", "upkeep_interval_ms"] {
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+/// Every report can be sent: what is written is compared below.
+#[test]
+fn every_report_type_is_serializable() {
+    fn written<T: Serialize>() {}
+    written::<ottla::Appended>();
+    written::<ottla::AppendedBatch>();
+    written::<ottla::BackupReport>();
+    written::<ottla::BrokerMetrics>();
+    written::<ottla::CompactionReport>();
+    written::<ottla::Corruption>();
+    written::<ottla::DiskUsage>();
+    written::<ottla::Ensured>();
+    written::<ottla::GroupInfo>();
+    written::<ottla::GroupMetrics>();
+    written::<ottla::GroupPartition>();
+    written::<ottla::GroupState>();
+    written::<ottla::Histogram>();
+    written::<ottla::LogCondition>();
+    written::<ottla::LogMetrics>();
+    written::<ottla::MemberInfo>();
+    written::<ottla::OpenEvent>();
+    written::<ottla::OpenReport>();
+    written::<ottla::PartitionInfo>();
+    written::<ottla::Problem>();
+    written::<ottla::ProblemKind>();
+    written::<ottla::RepairReport>();
+    written::<ottla::RetentionReport>();
+    written::<ottla::SegmentInfo>();
+    written::<ottla::SetAside>();
+    written::<ottla::SettingChange>();
+    written::<ottla::Severity>();
+    written::<ottla::Skipped>();
+    written::<ottla::TopicInfo>();
+    written::<ottla::TopicPartition>();
+    written::<ottla::TopicUsage>();
+    written::<ottla::UpkeepProblem>();
+    written::<ottla::UpkeepReport>();
+    written::<ottla::VerifyReport>();
+}
+
+/// Serde's own form of a path is an error for a name that is not UTF-8.
+#[cfg(unix)]
+#[test]
+fn reports_are_written_whatever_their_paths_are() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"log-\xff"));
+    let log = Log::open(&dir, LogConfig::default()).unwrap();
+    log.append("kept").unwrap();
+    log.append("damaged").unwrap();
+    log.close().unwrap();
+    let segment = dir.join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+
+    let found = serde_json::to_value(ottla::verify(&dir).unwrap()).unwrap();
+    let problems = found["problems"].as_array().unwrap();
+    let damage = problems
+        .iter()
+        .find(|one| one["severity"] == "damage")
+        .unwrap();
+    assert!(
+        damage["path"].as_str().unwrap().contains("log-\u{fffd}"),
+        "{damage}"
+    );
+    assert_eq!(
+        damage["offsets"],
+        serde_json::json!({ "start": 1, "end": 2 })
+    );
+    let reason = damage["kind"]["batch"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the checksum is "), "{reason}");
+
+    let repaired = serde_json::to_value(ottla::repair(&dir).unwrap()).unwrap();
+    assert_eq!(repaired["set_aside"][0]["reason"], reason);
+    let log = Log::open(&dir, LogConfig::default()).unwrap();
+    serde_json::to_value(log.open_report()).unwrap();
 }

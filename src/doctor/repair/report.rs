@@ -9,22 +9,31 @@ use std::path::PathBuf;
 use crate::format::Corruption;
 use crate::log::{OpenEvent, OpenReport};
 use crate::types::Offset;
+#[cfg(feature = "serde")]
+use crate::types::serialized;
 
 use crate::doctor::verify::VerifyReport;
 
 /// What [`repair`](crate::repair) found, did and left.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RepairReport {
     /// The directory.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub dir: PathBuf,
     /// What was wrong, as [`verify`](crate::verify) saw it before.
     pub found: VerifyReport,
     /// Bytes that were taken out of their segments, and where they are now.
     pub set_aside: Vec<SetAside>,
     /// Files that were rewritten and hold no records: a catalog, a checkpoint.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::paths"))]
     pub rebuilt: Vec<PathBuf>,
     /// Directories of partitions that had changed places: from where to where each was moved.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "serialized::pairs_of_paths")
+    )]
     pub put_back: Vec<(PathBuf, PathBuf)>,
     /// What is there now.
     pub remaining: VerifyReport,
@@ -94,9 +103,11 @@ impl fmt::Display for RepairReport {
 
 /// Bytes that were taken out of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SetAside {
     /// The file that they stood in.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub path: PathBuf,
     /// Where in it they began, in bytes.
     pub position: u64,
@@ -107,6 +118,7 @@ pub struct SetAside {
     /// crash left above what was flushed.
     pub offsets: Range<Offset>,
     /// The file that holds them now. It is yours to look at and delete.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub quarantine: PathBuf,
     /// What is wrong with the first of them.
     pub reason: Corruption,

@@ -8,12 +8,16 @@ use std::path::PathBuf;
 
 use crate::format::Corruption;
 use crate::types::Offset;
+#[cfg(feature = "serde")]
+use crate::types::serialized;
 
 /// What [`verify`](crate::verify) found in a directory.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// The directory.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub dir: PathBuf,
     /// Somebody was writing the directory meanwhile: what was written last may be missing here, and
     /// leftovers of what was half-way may be reported. Damage that is reported was there each time
@@ -70,9 +74,11 @@ impl fmt::Display for VerifyReport {
 
 /// What one log holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LogCondition {
     /// The directory of the log.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub dir: PathBuf,
     /// The first offset that can be read.
     pub start_offset: Offset,
@@ -118,6 +124,8 @@ impl fmt::Display for LogCondition {
 
 /// How grave a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Severity {
     /// Worth knowing, and no harm.
@@ -146,11 +154,13 @@ impl fmt::Display for Severity {
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Problem {
     /// How grave it is.
     pub severity: Severity,
     /// The file, or the directory, that is concerned.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub path: PathBuf,
     /// Where in the file it begins, in bytes.
     pub position: u64,
@@ -179,6 +189,8 @@ impl fmt::Display for Problem {
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ProblemKind {
     /// The bytes are no batch, or a batch that does not belong there. Its records cannot be read.

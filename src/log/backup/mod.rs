@@ -14,8 +14,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use crate::clock::Clock;
 use crate::dir::{Marks, is_root, make_dir, remove_if_present, replace_if_other, take_lock};
 use crate::disk::{Disk, File, Lock};
@@ -61,7 +59,8 @@ impl BackupOptions {
 }
 
 /// What a backup did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BackupReport {
     /// The partitions in the backup.

@@ -42,6 +42,7 @@ pub(super) use transactions::Survey;
 
 /// What a compaction did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CompactionReport {
     /// Every key has one record below this offset, its newest one (tombstones apart, which stay

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use crate::dir::Marks;
 use crate::format::Corruption;
+#[cfg(feature = "serde")]
+use crate::types::serialized;
 use crate::types::{Offset, Timestamp};
 
 /// What [`Log::open`](crate::Log::open) or [`Broker::open`](crate::Broker::open) found and did.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OpenReport {
     /// The last use ended with a close: nothing had to be recovered.
@@ -47,6 +50,8 @@ impl OpenReport {
 
 /// Something out of the ordinary that opening met.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum OpenEvent {
     /// The tail was no valid continuation of the log: it was moved to a quarantine file, and the
@@ -54,6 +59,7 @@ pub enum OpenEvent {
     #[non_exhaustive]
     TailSetAside {
         /// The segment file that was cut.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
         /// Where it was cut, in bytes.
         position: u64,
@@ -62,6 +68,7 @@ pub enum OpenEvent {
         /// Bytes that were set aside.
         bytes: u64,
         /// Where they are now.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         quarantine: PathBuf,
         /// What is wrong with the first of them.
         reason: Corruption,
@@ -70,6 +77,7 @@ pub enum OpenEvent {
     #[non_exhaustive]
     IndexRebuilt {
         /// The segment file it belongs to.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
     },
     /// A slot of the flushed marks holds bytes that are not a mark: a crash tore it, or it was
@@ -78,6 +86,7 @@ pub enum OpenEvent {
     #[non_exhaustive]
     MarkUnreadable {
         /// The file of marks.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
         /// The place of the slot in it, in bytes.
         position: u64,
@@ -86,12 +95,14 @@ pub enum OpenEvent {
     #[non_exhaustive]
     LeftoverSettled {
         /// The file.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
     },
     /// Something in a broker's directory is not what it should be, and was left as it is.
     #[non_exhaustive]
     LeftAlone {
         /// The file or directory.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
         /// What is odd about it.
         reason: String,
@@ -101,6 +112,7 @@ pub enum OpenEvent {
     #[non_exhaustive]
     OtherThings {
         /// The directory.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
         /// The names of some of them, sorted.
         names: Vec<String>,
@@ -112,6 +124,7 @@ pub enum OpenEvent {
     #[non_exhaustive]
     NetworkFileSystem {
         /// The directory.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
         /// What kind it is, `NFS` for example.
         kind: &'static str,
@@ -120,6 +133,7 @@ pub enum OpenEvent {
     #[non_exhaustive]
     LogUnusable {
         /// The directory of the log.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
         /// Why, as text; the log's own calls give the error itself.
         reason: String,
@@ -152,6 +166,7 @@ pub(crate) fn unreadable_marks(marks: &Marks) -> impl Iterator<Item = OpenEvent>
 
 /// A segment of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SegmentInfo {
     /// The first offset that it may hold.
