@@ -1,8 +1,12 @@
 //! The pages of `docs/`, beside the items that they link to.
 //!
+//! Where a page links to another file, the line before it says what that is here: of two
+//! definitions of one label the first counts (`tests/tidy/links.rs`).
+//!
 //! Exists in the documentation alone: these modules are not part of the API. The examples of the
 //! recipes run with the tests.
 
+#[doc = "[testing.md]: crate::docs::testing"]
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
 
@@ -12,24 +16,34 @@ pub mod file_format {}
 #[doc = include_str!("../docs/settings.md")]
 pub mod settings {}
 
+#[doc = "[durability.md]: crate::docs::durability"]
 #[doc = include_str!("../docs/kafka.md")]
 pub mod kafka {}
 
 #[doc = include_str!("../docs/glossary.md")]
 pub mod glossary {}
 
+#[doc = "[testing_with_ottla.md]: crate::docs::testing_with_ottla"]
+#[doc = "[observability.md]: crate::docs::observability"]
 #[doc = include_str!("../docs/recipes.md")]
 pub mod recipes {}
 
+#[doc = "[testing.md]: crate::docs::testing"]
 #[doc = include_str!("../docs/durability.md")]
 pub mod durability {}
 
+// The picture itself follows the page.
+#[doc = "[versus.svg]: data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="]
 #[doc = include_str!("../docs/performance.md")]
+#[doc = "\n# The picture\n"]
+#[doc = include_str!("../docs/versus.svg")]
 pub mod performance {}
 
+#[doc = "[performance.md]: crate::docs::performance"]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 
+#[doc = "[grafana.json]: https://docs.rs/crate/ottla/latest/source/docs/grafana.json"]
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 mod floors;
 #[path = "tidy/lexer.rs"]
 mod lexer;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[path = "tidy/rules.rs"]
@@ -74,6 +76,32 @@ fn the_pages_are_in_plain_english() {
             &[rules::worst_phrases],
         ));
     }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_links_of_the_pages_work_in_the_repository_and_in_rustdoc() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_to_string(top.join("src/docs.rs")).unwrap();
+    let mut complaints = Vec::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(top.join("docs")).unwrap() {
+        let (path, name) = entry
+            .map(|entry| (entry.path(), entry.file_name()))
+            .unwrap();
+        let name = name.to_str().unwrap();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        count += links::definitions(&text).len();
+        let shown = links::shown_before(&docs, name);
+        let is_there = |file: &str| top.join("docs").join(file).is_file();
+        let broken = links::broken_links(&text, is_there, shown.as_deref());
+        let says = |one: Finding| format!("docs/{name}:{}: {}", one.line, one.says);
+        complaints.extend(broken.into_iter().map(says));
+    }
+    assert!(count >= 8, "the pages link to each other: {count}");
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 

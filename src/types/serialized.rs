@@ -7,14 +7,14 @@
 //!    where serde's own form of a path is an error.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serializer;
 
 use super::Settings;
 
 /// Writes a path.
-pub(crate) fn path<S: Serializer>(path: &PathBuf, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn pairs_of_paths<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let texts = |(from, to): &(PathBuf, PathBuf)| {
-        let lossy = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let lossy = |path: &Path| path.to_string_lossy().into_owned();
         (lossy(from), lossy(to))
     };
     serializer.collect_seq(pairs.iter().map(texts))
@@ -44,6 +44,10 @@ pub(crate) fn text<T: fmt::Display, S: Serializer>(
 }
 
 /// Writes a value as it is displayed, if there is one.
+#[expect(
+    clippy::ref_option,
+    reason = "serde calls it with a reference to the field"
+)]
 pub(crate) fn text_if_any<T: fmt::Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,

@@ -346,13 +346,13 @@ pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
 }
 
 /// Makes a config of a table: the struct with public fields, defaults, chained setters named as
-/// the fields, Kafka's names, bounds, and serde (`types/serialized.rs`).
+/// the fields, Kafka's names, bounds, and serde
 ///
 /// A line reads: docs, field, type, what the setter takes, Kafka's name, default, the bounds as a
 /// test on the value and in words.
 ///
-/// With `as table` it also makes a macro of that name, which hands all lines to another macro: for a
-/// wider config that has all of these settings too.
+/// With `as table` it also makes a macro of that name, which hands all lines to another macro: for
+/// a wider config that has all of these settings too.
 macro_rules! config {
     (
         $(#[$meta:meta])*

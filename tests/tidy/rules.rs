@@ -219,7 +219,7 @@ pub(crate) fn worst_phrases(_path: &str, text: &str) -> Vec<Finding> {
     found
 }
 
-fn at(line: usize, says: &str) -> Finding {
+pub(crate) fn at(line: usize, says: &str) -> Finding {
     Finding {
         line,
         says: says.to_owned(),
