@@ -148,6 +148,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) id: MemberId,
+    /// The id as others see it.
+    pub(super) name: Box<str>,
     /// The generation in which it last was a member for sure.
     pub(super) generation: u64,
     /// What another member may take its place with, and when it is thrown out.
@@ -180,6 +182,7 @@ impl Group {
             state.signals.insert(id, Arc::clone(signal));
             Seat {
                 id,
+                name: id.to_string().into_boxed_str(),
                 generation: state.membership.generation(),
                 static_id: joining.static_id.clone(),
                 max_poll_interval: joining.max_poll_interval,

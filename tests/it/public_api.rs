@@ -10,6 +10,7 @@
     reason = "compiled, never called"
 )]
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ottla::{
-    Appended, AppendedBatch, Broker, BrokerConfig, CleanupPolicy, CompactionReport, Compression,
-    Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord, ConsumerRecords, Delivery, Durability,
-    Error, GroupInfo, Header, Log, LogConfig, LogRecord, Offset, OpenReport, PartitionId,
-    Partitioner, Producer, ProducerConfig, Reader, Record, RecordBatch, RecordView, Result,
-    RetentionReport, SegmentInfo, Start, Timestamp, TimestampType, Topic, TopicConfig, TopicInfo,
-    TopicReader, UpkeepReport, WriteMode,
+    Appended, AppendedBatch, Broker, BrokerConfig, CleanupPolicy, Codec, CodecError,
+    CompactionReport, Compression, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord,
+    ConsumerRecords, Delivery, Durability, Ensured, Error, ErrorKind, GroupInfo, Header, Keyed,
+    Log, LogConfig, LogRecord, Offset, OpenReport, OwnedRecord, PartitionId, Partitioner, Producer,
+    ProducerConfig, Reader, RebalanceListener, Record, RecordBatch, RecordView, Result,
+    RetentionReport, SegmentInfo, Start, TestClock, Timestamp, TimestampType, Topic, TopicConfig,
+    TopicInfo, TopicPartition, TopicReader, TypedTopic, UpkeepReport, WakeupHandle, WriteMode,
 };
 
 fn shared<T: Send + Sync>() {}
@@ -62,6 +64,12 @@ fn threads() {
     sent::<Reader>();
     sent::<TopicReader>();
     sent::<Consumer>();
+    sent::<Delivery>();
+    sent::<WakeupHandle>();
+    shared::<WakeupHandle>();
+    cloned::<WakeupHandle>();
+    cloned::<Error>();
+    cloned::<OwnedRecord>();
     cloned::<Log>();
     cloned::<Broker>();
     cloned::<Topic>();
@@ -261,8 +269,276 @@ fn group(group: &ConsumerGroup) -> Result<()> {
 }
 
 fn checks(dir: &Path) -> Result<()> {
-    let _report: ottla::VerifyReport = ottla::verify(dir)?;
+    let report: ottla::VerifyReport = ottla::verify(dir)?;
+    let _repaired: ottla::RepairReport = ottla::repair(dir)?;
+    let problem: Option<&ottla::Problem> = report.damage().next();
+    let _kind: Option<&ottla::ProblemKind> = problem.map(|problem| &problem.kind);
+    let _logs: &[ottla::LogCondition] = &report.logs;
+    assert!(report.worst() != Some(ottla::Severity::Rebuildable));
     Ok(())
+}
+
+fn settings() -> TopicConfig {
+    let day = Duration::from_secs(86_400);
+    let log: LogConfig = LogConfig::default()
+        .segment_age(day)
+        .retention(day)
+        .delete_retention(day)
+        .min_compaction_lag(day)
+        .max_compaction_lag(day)
+        .timestamp_before_max(day)
+        .timestamp_after_max(day)
+        .lock_timeout(day)
+        .durability(Durability::Always);
+    let _always: Durability = log.durability;
+    let topic: TopicConfig = TopicConfig::default()
+        .partitions(3)
+        .segment_bytes(1 << 20)
+        .segment_age(day)
+        .segment_index_bytes(1 << 20)
+        .index_interval_bytes(4_096)
+        .max_message_bytes(1 << 20)
+        .max_decompressed_batch_bytes(1 << 26)
+        .retention(day)
+        .retention_bytes(1 << 30)
+        .cleanup_policy(CleanupPolicy::Compact)
+        .delete_retention(day)
+        .min_cleanable_dirty_ratio(0.5)
+        .min_compaction_lag(day)
+        .max_compaction_lag(day)
+        .message_timestamp_type(TimestampType::CreateTime)
+        .timestamp_before_max(day)
+        .timestamp_after_max(day)
+        .compression_type(Compression::None)
+        .dedupe_buffer_bytes(1 << 20)
+        .durability(Durability::Always)
+        .write_mode(WriteMode::Auto)
+        .strict_recovery(false)
+        .lock_timeout(day);
+    let _broker_decides: Option<Durability> = topic.durability;
+    let _broker: BrokerConfig = BrokerConfig::default()
+        .lock_timeout(day)
+        .upkeep_interval(day)
+        .max_total_bytes(1 << 40)
+        .max_open_files(1_000);
+    let _producer: ProducerConfig = ProducerConfig::default().linger(day);
+    let _consumer: ConsumerConfig = ConsumerConfig::default()
+        .max_poll_interval(day)
+        .session_timeout(day)
+        .max_poll_records(5)
+        .static_member_id("gate")
+        .assignor(ottla::Assignor::RoundRobin)
+        .start(Start::Latest)
+        .auto_commit(true);
+    let mut fields = topic;
+    fields.segment_age = day;
+    fields.retention = Some(day);
+    fields.durability = None;
+    fields
+}
+
+fn owned(record: &Record<'_>) {
+    let owned: OwnedRecord = OwnedRecord::keyed("k", "v").with_header(Header::new("trace", "7f"));
+    let batch: Vec<OwnedRecord> = vec![owned, OwnedRecord::new("v"), OwnedRecord::tombstone("k")];
+    let _borrowed: Vec<Record<'_>> = batch.iter().map(Record::from).collect();
+    let _literal: Header<'_> = Header {
+        name: b"trace",
+        value: Some(b"7f"),
+    };
+    let names = record.headers().map(|header| header.key().into_owned());
+    let _copied: Vec<String> = names.collect();
+}
+
+fn conditional(log: &Log, topic: &Topic) -> Result<()> {
+    let _one: Offset = log.append_at(3, "v")?;
+    let _batch: Range<Offset> = log.append_batch_at(3, ["a", "b"])?;
+    let _one: Offset = topic.append_to_at(0, 3, "v")?;
+    let _batch: Range<Offset> = topic.append_batch_to_at(0, 3, ["a", "b"])?;
+    let _place: PartitionId = topic.partition_for_key(b"k");
+    Ok(())
+}
+
+fn whole_topic(topic: &Topic) -> Result<()> {
+    let mut reader: TopicReader = topic.reader(Start::Earliest)?;
+    let positions: BTreeMap<PartitionId, Offset> = reader.positions();
+    let _again: TopicReader = topic.reader_at(&positions)?;
+    let _next: Option<Result<ConsumerRecord>> = reader.next();
+    let _came: bool = reader.wait(Duration::ZERO)?;
+    reader.seek(0, 3)?;
+    reader.seek(0, Start::Latest)
+}
+
+fn outside(log: &Log, broker: &Broker) -> (bool, bool) {
+    (log.is_live(), broker.is_live())
+}
+
+fn administration(dir: &Path, clock: TestClock) -> Result<()> {
+    let config = BrokerConfig::default();
+    let broker: Broker = Broker::open_with_clock(dir, config, clock)?;
+    let ensured: Ensured = broker.ensure_topic("t", TopicConfig::default())?;
+    let _plain = matches!(&ensured, Ensured::Made | Ensured::AsItWas);
+    if let Ensured::Altered(changes) = ensured {
+        for ottla::SettingChange { name, from, to, .. } in changes {
+            let _texts: [String; 3] = [name, from, to];
+        }
+    }
+    let usage: ottla::DiskUsage = broker.disk_usage()?;
+    let _topics: &BTreeMap<String, ottla::TopicUsage> = &usage.topics;
+    let metrics: ottla::BrokerMetrics = broker.metrics();
+    let _logs: &ottla::LogMetrics = &metrics.logs;
+    let _report: ottla::BackupReport = broker.backup(dir)?;
+    let options = ottla::BackupOptions::default().hard_links(true);
+    let report: ottla::BackupReport = broker.backup_with(dir, options)?;
+    let _time_and_size: (Duration, u64) = (report.elapsed, report.bytes);
+    Ok(())
+}
+
+fn one_log(log: &Log, dir: &Path) -> Result<()> {
+    let _report: ottla::BackupReport = log.backup(dir)?;
+    let _metrics: ottla::LogMetrics = log.metrics();
+    Ok(())
+}
+
+fn temporary(dir: &Path) -> Result<()> {
+    let clock = TestClock::new();
+    clock.advance(Duration::from_secs(1));
+    clock.set(Timestamp::from_millis(5));
+    let _now: Timestamp = clock.now();
+    let _brokers: [Broker; 3] = [
+        Broker::temporary()?,
+        Broker::temporary_in(dir)?,
+        Broker::temporary_with(BrokerConfig::default(), Some(clock))?,
+    ];
+    Ok(())
+}
+
+struct CommitFirst;
+
+impl RebalanceListener for CommitFirst {
+    fn on_revoke(&mut self, consumer: &mut Consumer, _partitions: &[TopicPartition]) {
+        let _committed: Result<()> = consumer.commit();
+    }
+}
+
+fn members(group: &ConsumerGroup) -> Result<()> {
+    let mut consumer: Consumer =
+        group.join_listening(["t"], ConsumerConfig::default(), CommitFirst)?;
+    group.commit_to("t", 0, 5, "from a backfill")?;
+    group.reset_partition("t", 0, Start::Earliest)?;
+    group.delete_commits("t")?;
+
+    let handle: WakeupHandle = consumer.wakeup_handle();
+    handle.clone().wake();
+    consumer.subscribe(["t", "u"])?;
+    consumer.subscribe(vec![String::from("t")])?;
+    consumer.subscribe_matching(|topic: &str| topic.starts_with("flights."))?;
+    let _paused: Vec<TopicPartition> = consumer.paused();
+    let _id: &str = consumer.member_id();
+    let _committed: Vec<(TopicPartition, Offset)> = consumer.committed_all()?;
+    consumer.commit_to_with("t", 0, 5, "metadata")?;
+    consumer.rewind()
+}
+
+struct Text;
+
+impl Codec<String> for Text {
+    fn name(&self) -> &'static str {
+        "text"
+    }
+    fn encode(&self, value: &String, into: &mut Vec<u8>) -> std::result::Result<(), CodecError> {
+        into.extend_from_slice(value.as_bytes());
+        Ok(())
+    }
+    fn decode(&self, bytes: &[u8], _version: u32) -> std::result::Result<String, CodecError> {
+        Ok(String::from_utf8(bytes.to_vec())?)
+    }
+}
+
+struct Departure(String);
+
+impl Keyed for Departure {
+    fn key(&self) -> impl AsRef<[u8]> {
+        &self.0
+    }
+}
+
+fn typed<C: Codec<Departure> + Clone + 'static>(
+    topic: &Topic,
+    consumer: Consumer,
+    codec: C,
+) -> Result<()> {
+    let departures: TypedTopic<Departure, C> = TypedTopic::new(topic, codec.clone());
+    let _appended: Appended = departures.append(&Departure("N14228".to_owned()))?;
+    let same: TypedTopic<Departure> = topic.typed::<Departure>(codec.clone());
+    let keyed = same.keyed_by(|departure| Some(departure.0.clone().into_bytes()));
+    let _appended: Appended = keyed.append(&Departure("N14228".to_owned()))?;
+    let mut reader = departures.reader(Start::Earliest)?;
+    let _next: Option<Result<(Departure, ConsumerRecord)>> = reader.next();
+    let mut typed = consumer.typed::<Departure>(codec);
+    let _polled: Vec<Result<(Departure, ConsumerRecord)>> = typed.poll(Duration::ZERO)?;
+    typed.commit()?;
+    let _texts: TypedTopic<String> = topic.typed(Text);
+    Ok(())
+}
+
+#[cfg(feature = "json")]
+fn json(topic: &Topic) {
+    let _numbers: TypedTopic<u64> = topic.typed::<u64>(ottla::Json);
+}
+
+fn deliveries(delivery: &Delivery) -> Result<()> {
+    fn kept<T: Send + 'static>() {}
+    kept::<Delivery>();
+    kept::<Delivery<Offset>>();
+    let _in_time: Option<Appended> = delivery.wait_timeout(Duration::ZERO)?;
+    Ok(())
+}
+
+#[cfg(feature = "async")]
+async fn asynchronous(
+    broker: &Broker,
+    topic: &Topic,
+    log: &Log,
+    consumer: &mut Consumer,
+) -> Result<()> {
+    fn stream<T>(_: &impl futures_core::Stream<Item = Result<T>>) {}
+    let delivery: Delivery<Appended> = topic.append_async("v")?;
+    let _appended: Appended = delivery.await?;
+    let delivery: Delivery<Offset> = log.append_async("v")?;
+    let offset: Offset = delivery.await?;
+    let flushed: Delivery<Offset> = log.flushed(offset);
+    let _flushed: Offset = flushed.await?;
+    let records: ottla::RecordStream = log.reader(0)?.into_stream();
+    stream::<LogRecord>(&records);
+    let records: ottla::TopicStream = topic.reader(Start::Earliest)?.into_stream();
+    stream::<ConsumerRecord>(&records);
+    let _polled: ConsumerRecords = consumer.poll_async().await?;
+    consumer.commit_async().await?;
+    broker.flush_async().await?;
+    broker.close_async().await
+}
+
+fn kinds(error: &Error) -> (ErrorKind, bool) {
+    match error.clone() {
+        Error::PartlyAppended {
+            appended, failed, ..
+        } => {
+            let _in: Vec<AppendedBatch> = appended;
+            let _not_in: Vec<(PartitionId, Error)> = failed;
+        }
+        Error::EndMoved { expected, end, .. } => {
+            let _ends: (Offset, Offset) = (expected, end);
+        }
+        other => assert!(matches!(other, Error::WokenUp | Error::Truncated { .. })),
+    }
+    let acted_on = [
+        ErrorKind::PartlyAppended,
+        ErrorKind::EndMoved,
+        ErrorKind::WokenUp,
+        ErrorKind::Truncated,
+        ErrorKind::Undecodable,
+    ];
+    (acted_on[0], error.is_transient())
 }
 
 fn errors(error: &Error) -> bool {

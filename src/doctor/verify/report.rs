@@ -145,7 +145,7 @@ impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Note => "note",
-            Self::Rebuildable => "derivable",
+            Self::Rebuildable => "rebuildable",
             Self::AfterCrash => "after a crash",
             Self::Damage => "damage",
         })

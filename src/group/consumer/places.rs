@@ -50,8 +50,8 @@ impl Consumer {
     /// The name of this member in its group, for this stay: it has another one after it was
     /// removed and joined again.
     #[must_use]
-    pub fn member_id(&self) -> String {
-        self.seat.id.to_string()
+    pub fn member_id(&self) -> &str {
+        &self.seat.name
     }
 
     /// The offset of the next record that a poll will return from a partition.
