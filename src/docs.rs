@@ -1,10 +1,10 @@
-//! The pages of `docs/`, beside the items that they link to.
+//! The guides of `docs/`, as pages of this documentation.
 //!
-//! Where a page links to another file, the line before it says what that is here: of two
-//! definitions of one label the first counts (`tests/tidy/links.rs`).
+//! If a page links to another file, the attribute line before the page gives the target of that
+//! link in rustdoc: of two definitions of one label, the first one counts (`tests/tidy/links.rs`).
 //!
-//! Exists in the documentation alone: these modules are not part of the API. The examples of the
-//! recipes run with the tests.
+//! These modules exist only in the documentation and are not part of the API. The examples of the
+//! guides run with the tests.
 
 #[doc = "[testing.md]: crate::docs::testing"]
 #[doc = include_str!("../docs/architecture.md")]

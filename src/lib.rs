@@ -1,8 +1,9 @@
 //! Kafka's log as a Rust library: topics, partitions, offsets, retention, compaction and consumer
 //! groups in one directory, in this process, in Kafka's own files.
 //!
-//! Start with [`Broker::open`]: it gives [`Topic`]s to append to and [`ConsumerGroup`]s to read
-//! with. One partition alone, without topics, is a [`Log`]. What can go wrong is one [`Error`].
+//! Start with [`Broker::open`]: a [`Broker`] has [`Topic`]s to append to and [`ConsumerGroup`]s to
+//! read with. A single partition, without topics, is a [`Log`]. Every fallible call returns the
+//! same [`Error`] type.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,18 +22,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What an append survives is said by [`Durability`], what every setting means and costs by
-//! [`LogConfig`] and [`TopicConfig`], how the crate is built by [`docs`].
+//! [`Durability`] says what an append survives, [`LogConfig`] and [`TopicConfig`] what each setting
+//! means and costs. A [`Consumer`] delivers at least once. [`Broker::backup`] copies a directory in
+//! use, [`verify`] and [`repair`] find and quarantine damage. [`docs`] has the guides: recipes,
+//! durability, growing into Kafka, architecture.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
-//! | `gzip`, `snappy`, `lz4`, `zstd` | on | the codecs of [`Compression`]; without one, its batches are [`Error::Unsupported`] |
-//! | `serde` | on | `Serialize` and `Deserialize` on settings and figures, `Serialize` on reports; no file needs it |
-//! | `json` | off | `Json`, a [`Codec`] for typed topics; brings `serde` along |
+//! | `gzip`, `snappy`, `lz4`, `zstd` | on | the codecs of [`Compression`]; reading a batch without its codec returns [`Error::Unsupported`] |
+//! | `serde` | on | `Serialize` and `Deserialize` on settings and metrics, `Serialize` on reports; the files do not depend on it |
+//! | `json` | off | `Json`, a [`Codec`] for typed topics; enables `serde` |
 //! | `async` | off | futures and streams, for any runtime or none: `Topic::append_async`, `Reader::into_stream` |
-//! | `tracing`, `metrics` | off | events and figures for the crates of these names |
+//! | `tracing`, `metrics` | off | events and metrics for the crates of these names |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -89,8 +92,8 @@ pub use types::{
     Timestamp, TimestampError, TimestampType, TopicPartition, WriteMode,
 };
 
-/// A panic in the caller's own code leaves a handle usable: nothing stays locked, and what a call
-/// changed is as an error would have left it (`tests/it/panics.rs`).
+/// A panic in the caller's own code leaves a handle usable: nothing stays locked, and an
+/// interrupted call leaves the state that an error would have left (`tests/it/panics.rs`).
 macro_rules! survive_panics {
     ($($handle:ty),*) => {$(
         impl std::panic::UnwindSafe for $handle {}
@@ -109,7 +112,7 @@ survive_panics!(
     TopicReader
 );
 
-/// What the fuzz targets call. Not part of the public API.
+/// Entry points of the fuzz targets. Not part of the public API.
 #[cfg(any(test, ottla_sim))]
 #[doc(hidden)]
 #[path = "fuzz/mod.rs"]
