@@ -1,7 +1,7 @@
-//! The one public error. Sees floors 0 and 1 only.
+//! The one public error type. Imports from floors 0 and 1 only.
 //!
-//! Knows nothing about who fails. Every variant says what happened, with the values a caller needs
-//! to act, and its documentation says what is still true and what to do.
+//! Knows nothing about the code that returns it. Every variant says what happened, with the values
+//! that a caller needs to act; its documentation says what is still true and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,29 @@ use std::sync::Arc;
 use crate::format::Corruption;
 use crate::types::{AppendedBatch, BadSetting, Epoch, Offset, PartitionId, TopicPartition};
 
-/// What a fallible call of this crate gives.
+/// The result of a fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, as a caller can act on it. Cheap to clone: what the system
-/// answered is shared.
+/// Everything that can go wrong, by what a caller can do about it. Cheap to clone: the operating
+/// system's error is shared.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused a call. What was acknowledged before is not touched by it, and
-    /// the log stays usable.
+    /// A call to the operating system failed. Records that were acknowledged before are not
+    /// affected, and the log stays usable.
     #[error("cannot {operation} {}: {source}", path.display())]
     #[non_exhaustive]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was asked, as a verb: `open`, `write`, `list`.
+        /// The operation that failed, as a verb: `open`, `write`, `list`.
         operation: &'static str,
-        /// The system's answer.
+        /// The error of the operating system.
         source: Arc<io::Error>,
     },
 
-    /// The disk (or a quota) is full. Nothing of the refused append is left; free some space, by
-    /// retention for example, and try again.
+    /// The disk (or a quota) is full. Nothing of the refused append is in the log. Free some space,
+    /// for example by retention, and try again.
     #[error("no space left on the disk for {}: free some and try again", path.display())]
     #[non_exhaustive]
     NoSpace {
@@ -40,21 +40,22 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// Bytes that were safely written are not what they were. Nothing was cut or deleted.
+    /// Bytes that were safely on the disk have changed or are missing. Nothing was truncated or
+    /// deleted.
     #[error("{} is damaged at byte {position}: {reason}", path.display())]
     #[non_exhaustive]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
-        /// Where in it, in bytes from its start.
+        /// The position of the damage, in bytes from the start of the file.
         position: u64,
         /// What is wrong there.
         reason: Corruption,
     },
 
-    /// A sync failed earlier: what it covered may or may not be on the disk, so this log takes no
-    /// more appends and confirms nothing. Reading goes on. Open it again to go on from what is
-    /// really there.
+    /// A sync failed earlier. What it covered may or may not be on the disk, so this log accepts no
+    /// more appends and confirms nothing. Reading still works. Close and reopen the log to continue
+    /// from what is really on the disk.
     #[error(
         "a sync of {} failed ({cause}): nothing is confirmed any more; close the log and open it again",
         path.display()
@@ -63,19 +64,19 @@ pub enum Error {
     Poisoned {
         /// The file or directory whose sync failed.
         path: PathBuf,
-        /// The system's answer to that sync.
+        /// The error of that sync.
         #[source]
         cause: Arc<io::Error>,
     },
 
-    /// Somebody else, in this process or another, has the directory open for writing.
+    /// Another handle, in this process or another one, has the directory open for writing.
     #[error("{} is in use by {}", path.parent().unwrap_or(path).display(), user_of_lock(*pid))]
     #[non_exhaustive]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// The process that its content names: the one that took the lock last, if that was one of
-        /// ours.
+        /// The process id in the lock file: that of the process that took the lock last, if that
+        /// process uses this crate.
         pid: Option<u32>,
     },
 
@@ -83,8 +84,8 @@ pub enum Error {
     #[error("it was opened read-only")]
     ReadOnly,
 
-    /// The topic is one of Kafka's own (`__consumer_offsets` for example): the broker itself writes
-    /// it, and everybody else may only read it.
+    /// The topic is internal to Kafka (`__consumer_offsets`, for example): only the broker itself
+    /// writes it; other code can only read it.
     #[error("topic {topic} is internal: it is read-only for everybody but the broker itself")]
     #[non_exhaustive]
     InternalTopic {
@@ -92,80 +93,81 @@ pub enum Error {
         topic: String,
     },
 
-    /// The offset is not one that can be read (or cut at): records below `start` are gone, records
+    /// The offset cannot be read (or truncated at): records below `start` were deleted, records
     /// from `end` on do not exist yet.
     #[error("offset {requested} is outside {start}..{end}{}", place_of(partition.as_ref()))]
     #[non_exhaustive]
     OffsetOutOfRange {
-        /// The partition, where the log is one of a topic.
+        /// The partition, if the log belongs to a topic.
         partition: Option<TopicPartition>,
-        /// What was asked for.
+        /// The offset that was requested.
         requested: Offset,
-        /// The first offset that is there.
+        /// The first offset of the log.
         start: Offset,
         /// The next offset to be assigned.
         end: Offset,
     },
 
-    /// The records below the offset are no longer what they were when the offset was learnt: the
-    /// log was truncated since, or a crash took its end, and the offsets from `end` on were given
-    /// out again or will be. What was derived from the records at and above `end` is void;
-    /// everything below it still holds. Go back to a state that reaches no further than `end`, and
-    /// read on from there.
+    /// The records below the offset are no longer those that were there when the caller got the
+    /// offset. The log was truncated since, or a crash lost its end, and the offsets from `end` on
+    /// were or will be assigned to other records. Everything that was derived from records at or
+    /// above `end` is invalid; everything below is still valid. Go back to a state that reaches no
+    /// further than `end`, and continue to read from there.
     #[error(
         "offset {requested} of epoch {epoch}{} was cut off: the log of that epoch ends at {end}",
         place_of(partition.as_ref())
     )]
     #[non_exhaustive]
     Truncated {
-        /// The partition, where the log is one of a topic.
+        /// The partition, if the log belongs to a topic.
         partition: Option<TopicPartition>,
-        /// What was asked for.
+        /// The offset that was requested.
         requested: Offset,
-        /// The epoch in which that offset was learnt.
+        /// The epoch that was requested with it.
         epoch: Epoch,
-        /// Where the log and what was known of it part: the end of that epoch. The start of the log
-        /// when the log has never had that epoch, and nothing is known to be common to both.
+        /// The offset at which the log diverges from what the caller has read: the end of that
+        /// epoch. The start of the log if it has never had that epoch, because then nothing is
+        /// known to be common.
         end: Offset,
     },
 
-    /// The record or batch, as it would stand on disk, is larger than the log takes.
+    /// The record or batch, in its encoded form, is larger than the log accepts.
     #[error("a batch of {size} bytes is larger than the {limit} that max.message.bytes allows")]
     #[non_exhaustive]
     RecordTooLarge {
-        /// Bytes that the batch would take.
+        /// The size of the encoded batch in bytes.
         size: u64,
         /// The log's `max_message_bytes`.
         limit: u64,
     },
 
-    /// Of the records of one call some partitions took theirs and others did not. The records of a
-    /// partition are taken in order: of those of a failed one, as many of the first are in the log
-    /// as `appended` names for it.
+    /// One call appended records to several partitions, and some of them failed. Each partition
+    /// appends its records in order: of a failed partition, those that `appended` lists are in the
+    /// log, and they are the first ones.
     #[error("{} of the batches are appended, and {}", appended.len(), first_failure(failed))]
     #[non_exhaustive]
     PartlyAppended {
-        /// What is in the log, as the call would have returned it.
+        /// The batches that were appended, as the call would have returned them.
         appended: Vec<AppendedBatch>,
-        /// The partitions that did not take all of their records, and why; at least one.
+        /// The partitions that did not append all of their records, and why; at least one.
         failed: Vec<(PartitionId, Error)>,
     },
 
-    /// The log does not end where a conditional append expected it to: somebody else appended
-    /// first (or truncated). Nothing was written. Read what is new, decide again, and try again
-    /// with the new end.
+    /// The log does not end where a conditional append expected it to: another writer appended (or
+    /// truncated) first. Nothing was written. Read what is new, decide again, and retry with the
+    /// new end.
     #[error(
         "the log ends at offset {end} and not at {expected}: look at what is new and try again"
     )]
     #[non_exhaustive]
     EndMoved {
-        /// The end that the call expected.
+        /// The end that the caller expected.
         expected: Offset,
-        /// The end that the log had.
+        /// The actual end of the log.
         end: Offset,
     },
 
-    /// The record cannot be stored as it is. Nothing of its batch was appended.
+    /// The record is not valid for this log. Nothing of its batch was appended.
     #[error("the record cannot be stored: {reason}")]
     #[non_exhaustive]
     InvalidRecord {
@@ -173,28 +175,29 @@ pub enum Error {
         reason: &'static str,
     },
 
-    /// A codec cannot encode a value ([`TypedTopic`](crate::TypedTopic)). Nothing was appended.
+    /// The codec of a [`TypedTopic`](crate::TypedTopic) cannot encode a value. Nothing was
+    /// appended.
     #[error("a value for topic {topic} cannot be encoded: {source}")]
     #[non_exhaustive]
     Unencodable {
-        /// The topic that it was for.
+        /// The topic to which the value was to be appended.
         topic: String,
-        /// What the codec says.
+        /// The codec's error.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
 
-    /// A codec cannot decode a record ([`TypedTopic`](crate::TypedTopic)). Reading goes on behind
-    /// it: skip it, or append it to a topic of dead letters.
+    /// The codec of a [`TypedTopic`](crate::TypedTopic) cannot decode a record. The next read
+    /// continues with the record after it: skip this one, or append it to a dead-letter topic.
     #[error("the record at offset {offset} of {topic}-{partition} cannot be decoded: {source}")]
     #[non_exhaustive]
     Undecodable {
-        /// Its topic.
+        /// The topic of the record.
         topic: String,
-        /// Its partition.
+        /// The partition of the record.
         partition: PartitionId,
-        /// Its offset.
+        /// The offset of the record.
         offset: Offset,
-        /// What the codec says.
+        /// The codec's error.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
 
@@ -202,25 +205,25 @@ pub enum Error {
     #[error("setting {name} cannot be {value}: expected {expected}")]
     #[non_exhaustive]
     InvalidConfig {
-        /// The setting, under Kafka's name where Kafka has it.
+        /// The setting, under Kafka's name if Kafka has it.
         name: String,
-        /// The value that was given.
+        /// The value that was refused.
         value: String,
-        /// What is allowed.
+        /// The values that are accepted.
         expected: String,
     },
 
-    /// The name of a topic or group cannot be used.
+    /// The name is not a valid name of a topic or group.
     #[error("{name:?} cannot be used: {reason}")]
     #[non_exhaustive]
     InvalidName {
-        /// The name that was given.
+        /// The invalid name.
         name: String,
         /// The rule that it breaks.
         reason: &'static str,
     },
 
-    /// There is a topic of this name already.
+    /// A topic of this name already exists.
     #[error("topic {name} exists")]
     #[non_exhaustive]
     TopicExists {
@@ -228,7 +231,7 @@ pub enum Error {
         name: String,
     },
 
-    /// There is no topic of this name (any more).
+    /// No topic of this name exists, or it was deleted.
     #[error("there is no topic {name}")]
     #[non_exhaustive]
     UnknownTopic {
@@ -236,12 +239,12 @@ pub enum Error {
         name: String,
     },
 
-    /// The topic has no partition of this number, or this member does not hold it.
+    /// The topic has no partition of this number, or the partition is not assigned to this member.
     #[error("{}", unknown_partition(topic, *partition, *not_assigned))]
     #[non_exhaustive]
     UnknownPartition {
-        /// Whether a consumer was asked for a partition that is not assigned to it; otherwise the
-        /// topic has no such partition.
+        /// `true` if a consumer was asked about a partition that is not assigned to it; `false` if
+        /// the topic has no such partition.
         not_assigned: bool,
         /// The topic.
         topic: String,
@@ -249,7 +252,7 @@ pub enum Error {
         partition: PartitionId,
     },
 
-    /// Nothing is known of this group: it has no members and has committed nothing.
+    /// The group does not exist: it has no members and has committed nothing.
     #[error("there is no group {group}")]
     #[non_exhaustive]
     UnknownGroup {
@@ -257,7 +260,7 @@ pub enum Error {
         group: String,
     },
 
-    /// The group has members, and what was asked needs it to have none.
+    /// The group has members, and the operation requires an empty group.
     #[error("group {group} has members")]
     #[non_exhaustive]
     GroupNotEmpty {
@@ -265,14 +268,15 @@ pub enum Error {
         group: String,
     },
 
-    /// This member was thrown out of its group (it did not poll in time, or another took its static
-    /// id), and others may have its partitions. Nothing was committed; its next poll joins again.
+    /// This member was removed from its group (it did not poll in time, or another member took its
+    /// static id), and other members may have its partitions. Nothing was committed; its next poll
+    /// joins again.
     #[error(
         "member {member} was thrown out of group {group} after generation {generation}: {reason}"
     )]
     #[non_exhaustive]
     Fenced {
-        /// Why: which interval has passed, or who took its place.
+        /// The reason: the interval that has passed, or the member that took its place.
         reason: String,
         /// The group.
         group: String,
@@ -282,8 +286,8 @@ pub enum Error {
         generation: u64,
     },
 
-    /// The group has committed nothing for this partition (or what it committed is gone), and its
-    /// policy is to ask instead of choosing a start.
+    /// The group has committed no offset for this partition, or the records at that offset were
+    /// deleted, and [`ConsumerConfig::start`](crate::ConsumerConfig::start) is `None`.
     #[error(
         "the group has no committed offset for partition {partition} of topic {topic}: \
          seek to one, or set where the group starts (auto.offset.reset)"
@@ -296,12 +300,13 @@ pub enum Error {
         partition: PartitionId,
     },
 
-    /// A [`WakeupHandle`](crate::WakeupHandle) ended the wait. Nothing was lost, and the next call
-    /// goes on.
+    /// A [`WakeupHandle`](crate::WakeupHandle) interrupted the wait. Nothing was lost; the next
+    /// call continues.
     #[error("woken up")]
     WokenUp,
 
-    /// The data or the request needs something that this build, version or crate does not have.
+    /// The data or the operation needs something that this build, version or crate does not
+    /// support.
     #[error("not supported: {what}")]
     #[non_exhaustive]
     Unsupported {
@@ -309,20 +314,20 @@ pub enum Error {
         what: String,
     },
 
-    /// The handle was opened by another process, from which this one was forked. Nothing was done:
-    /// the log, topic or broker belongs to the process that opened it, and goes on there. What the
-    /// new process drops closes descriptors and changes nothing else. To use the directory here,
-    /// open it before the fork in neither process, or read-only in this one.
+    /// The handle was opened before this process was forked from the one that opened it. Nothing
+    /// was done: the log, topic or broker belongs to the parent and keeps working there. Dropping
+    /// the handle in the child closes descriptors and changes nothing else. To use the directory in
+    /// the child, open it for writing only after the fork, or open it read-only in the child.
     #[error("opened by the process that this one was forked from")]
     Forked,
 
-    /// The log, topic or broker was closed, or the topic was deleted under this handle.
+    /// The log, topic or broker was closed, or the topic of this handle was deleted.
     #[error("it was closed")]
     Closed,
 }
 
-/// What kind of error an [`Error`] is: its variant without the values, for code that counts errors
-/// or decides by kind.
+/// The kind of an [`Error`]: its variant without the values, for code that counts errors or matches
+/// on their kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -383,7 +388,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// What kind of error it is.
+    /// Returns the kind of this error.
     ///
     /// # Examples
     ///
@@ -430,12 +435,12 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without a change of the program or its data: the
-    /// disk was full, the lock was held, the system had too many open files or was interrupted.
-    /// Nothing was changed by the call that failed, so that it can be made again.
+    /// Returns whether the same call may succeed later without a change to the program or its data:
+    /// the disk was full, the directory was locked, too many files were open, or a system call was
+    /// interrupted. The failed call changed nothing, so it can be repeated.
     ///
-    /// False for [`Error::EndMoved`] and [`Error::Fenced`]: look again first, for the same call
-    /// fails again.
+    /// Returns `false` for [`Error::EndMoved`] and [`Error::Fenced`]: the same call would fail
+    /// again, so read the new state first.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -445,7 +450,7 @@ impl Error {
         }
     }
 
-    /// An I/O error with its place; a full disk becomes [`Error::NoSpace`].
+    /// Makes an error of a failed system call; a full disk becomes [`Error::NoSpace`].
     pub(crate) fn io(path: &Path, operation: &'static str, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
@@ -458,7 +463,7 @@ impl Error {
         }
     }
 
-    /// Damage with its place.
+    /// Makes [`Error::Corrupt`].
     pub(crate) fn corrupt(path: &Path, position: u64, reason: Corruption) -> Self {
         Self::Corrupt {
             path: path.to_path_buf(),
@@ -468,7 +473,8 @@ impl Error {
     }
 }
 
-/// Too many open files, in this process or in all: numbers that `std` has no names for.
+/// The error numbers for too many open files, in this process or system-wide; `std` has no
+/// [`io::ErrorKind`] for them.
 #[cfg(unix)]
 const DESCRIPTORS_EXHAUSTED: [i32; 2] = [24, 23];
 #[cfg(not(unix))]
@@ -485,7 +491,7 @@ fn is_transient_io(source: &io::Error) -> bool {
         )
 }
 
-/// Who holds a lock, and what to do about it.
+/// Describes the holder of a lock, and what to do about it.
 fn user_of_lock(pid: Option<u32>) -> String {
     match pid {
         Some(pid) if pid == std::process::id() => {
@@ -498,7 +504,7 @@ fn user_of_lock(pid: Option<u32>) -> String {
     }
 }
 
-/// The partition that an offset is about.
+/// Names the partition of an offset, for a message.
 fn place_of(partition: Option<&TopicPartition>) -> String {
     partition.map_or_else(String::new, |of| {
         format!(" in partition {} of topic {}", of.partition, of.topic)
@@ -513,7 +519,7 @@ fn unknown_partition(topic: &str, partition: PartitionId, not_assigned: bool) ->
     }
 }
 
-/// The first of several failures, for the one line that a message has.
+/// Describes the first of several failures in one line.
 fn first_failure(failed: &[(PartitionId, Error)]) -> String {
     match failed {
         [] => "the rest is not".to_owned(),
@@ -540,9 +546,9 @@ impl From<BadSetting> for Error {
     }
 }
 
-/// Gives an I/O result its place.
+/// Adds the path and the operation to an I/O error.
 pub(crate) trait IoContext<T> {
-    /// The same result, with the path and the verb that an error needs.
+    /// Returns the same result, with the path and the operation in its error.
     fn at(self, path: &Path, operation: &'static str) -> Result<T>;
 }
 
