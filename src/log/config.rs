@@ -1,13 +1,13 @@
-//! Every setting of a log: unit, default, bounds, and what it costs.
+//! Every setting of a log: unit, default, bounds, and cost.
 //!
-//! Knows nothing about topics. The names are Kafka's where Kafka has the setting; the defaults are
-//! Kafka's but where `docs/settings.md` says otherwise and why.
+//! Knows nothing about topics. Names are Kafka's if Kafka has the setting. Defaults are Kafka's;
+//! `docs/settings.md` lists the exceptions and the reason for each.
 
 use std::time::Duration;
 
 use crate::types::{CleanupPolicy, Compression, Durability, TimestampType, WriteMode, config};
 
-/// The largest segment: byte places in an index have 31 bits.
+/// The largest segment: positions in an index have 31 bits.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 2_147_483_647;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -15,9 +15,9 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 config! {
     /// The settings of a [`Log`](crate::Log).
     ///
-    /// Plain data: made by [`Default`] and chained setters, or read from a configuration file
-    /// under Kafka's names (`"segment.bytes"`) or the field names. Values out of their bounds are
-    /// refused by [`Log::open`](crate::Log::open).
+    /// Plain data: created with [`Default`] and chained setters, or deserialized from a
+    /// configuration file with Kafka's names (`"segment.bytes"`) or the field names.
+    /// [`Log::open`](crate::Log::open) refuses values that are out of bounds.
     ///
     /// # Examples
     ///
@@ -28,46 +28,48 @@ config! {
     /// assert_eq!(config.segment_bytes, 64 << 20);
     /// ```
     pub struct LogConfig("log") as log_settings {
-        /// Bytes that a segment file holds at most, but for a single batch that is larger.
+        /// The maximum size of a segment file in bytes; only a single larger batch may exceed it.
         /// Default 1 GiB.
         segment_bytes: u64 [u64] = "segment.bytes", 1 << 30,
         |v| (1024..=SEGMENT_BYTES_MAX).contains(v), "1024 to 2147483647";
 
-        /// The time between the first record of a segment and one that opens the next, by the
-        /// records' own timestamps. Default 7 days.
+        /// The maximum age of a segment: a record whose timestamp is later by more than this than
+        /// that of the segment's first record opens the next segment. Default 7 days.
         segment_age: Duration [Duration] = "segment.ms", 7 * DAY,
         |v| *v >= Duration::from_millis(1), "at least 1";
 
-        /// Bytes that each index of a segment holds at most; a full one opens the next segment.
-        /// Default 10 MiB.
+        /// The maximum size of each index of a segment in bytes; a full index opens the next
+        /// segment. Default 10 MiB.
         segment_index_bytes: u64 [u64] = "segment.index.bytes", 10 << 20,
         |v| (24..=SEGMENT_BYTES_MAX).contains(v), "24 to 2147483647";
 
-        /// Bytes of batches between two index entries: smaller finds a record faster and costs
-        /// more memory. Default 4096.
+        /// Bytes of batches between two index entries. A smaller value finds a record faster and
+        /// costs more memory. Default 4096.
         index_interval_bytes: u64 [u64] = "index.interval.bytes", 4096,
         |v| *v <= SEGMENT_BYTES_MAX, "0 to 2147483647";
 
-        /// Bytes that a batch takes on disk at most, its 61-byte header included.
+        /// The maximum size of a batch on disk in bytes, including its 61-byte header.
         /// Default 1,048,588.
         max_message_bytes: u64 [u64] = "max.message.bytes", (1 << 20) + 12,
         |v| (61..=SEGMENT_BYTES_MAX).contains(v), "61 to 2147483647";
 
-        /// Bytes that a compressed batch may unpack to. A batch that holds more is refused, so
-        /// that no file can make a reader allocate more. Default 64 MiB.
+        /// The maximum decompressed size of a batch in bytes. A larger batch is refused, so that no
+        /// file can make a reader allocate more. Default 64 MiB.
         max_decompressed_batch_bytes: u64 [u64] = "max.decompressed.batch.bytes", 64 << 20,
         |v| (1024..=SEGMENT_BYTES_MAX).contains(v), "1024 to 2147483647";
 
-        /// How long records are kept, by the newest timestamp of their segment; `None` is for
-        /// ever. Default `None` (Kafka: 7 days).
+        /// How long records are kept, measured from the newest timestamp of their segment; `None`
+        /// keeps them forever. Default `None` (Kafka: 7 days).
         retention: Option<Duration> [impl Into<Option<Duration>>] = "retention.ms", None,
         |_v| true, "-1 or milliseconds";
 
-        /// Bytes of segments that are kept at least; `None` is all. Default `None`.
+        /// Bytes of segments that retention by size keeps at least; `None` keeps all. Default
+        /// `None`.
         retention_bytes: Option<u64> [impl Into<Option<u64>>] = "retention.bytes", None,
         |_v| true, "-1 or bytes";
 
-        /// What happens to old records. Default [`CleanupPolicy::Delete`].
+        /// Whether old records are deleted, compacted, or both. Default
+        /// [`CleanupPolicy::Delete`].
         cleanup_policy: CleanupPolicy [CleanupPolicy] = "cleanup.policy", CleanupPolicy::Delete,
         |_v| true, "delete, compact, or both with a comma";
 
@@ -75,44 +77,44 @@ config! {
         delete_retention: Duration [Duration] = "delete.retention.ms", DAY,
         |_v| true, "milliseconds";
 
-        /// The share of a log that must be uncompacted before upkeep compacts it. Default 0.5.
+        /// The fraction of a log that must be uncompacted before upkeep compacts it. Default 0.5.
         min_cleanable_dirty_ratio: f64 [f64] = "min.cleanable.dirty.ratio", 0.5,
         |v| (0.0..=1.0).contains(v), "0 to 1";
 
-        /// How long a record stays uncompacted at least. Default 0.
+        /// The minimum time that a record stays uncompacted. Default 0.
         min_compaction_lag: Duration [Duration] = "min.compaction.lag.ms", Duration::ZERO,
         |_v| true, "milliseconds";
 
-        /// How long a record stays uncompacted at most, whatever the share; `None` is no limit.
-        /// Default `None`.
+        /// The maximum time that a record stays uncompacted, regardless of
+        /// `min_cleanable_dirty_ratio`; `None` is no limit. Default `None`.
         max_compaction_lag: Option<Duration> [impl Into<Option<Duration>>] =
         "max.compaction.lag.ms", None,
         |_v| true, "-1 or milliseconds";
 
-        /// Whose time records carry. Default [`TimestampType::CreateTime`].
+        /// Whether records keep the timestamp of their producer or get the time of the append.
+        /// Default [`TimestampType::CreateTime`].
         message_timestamp_type: TimestampType [TimestampType] =
         "message.timestamp.type", TimestampType::CreateTime,
         |_v| true, "CreateTime or LogAppendTime";
 
-        /// How far a record's time may lie before the clock's; older ones are refused. `None` is
-        /// no limit. Default `None`.
+        /// How far a record's timestamp may be before the current time; older records are refused.
+        /// `None` is no limit. Default `None`.
         timestamp_before_max: Option<Duration> [impl Into<Option<Duration>>] =
         "message.timestamp.before.max.ms", None,
         |_v| true, "-1 or milliseconds";
 
-        /// How far a record's time may lie after the clock's; later ones are refused. `None` is
-        /// no limit. Default `None` (Kafka 4: 1 hour).
+        /// How far a record's timestamp may be after the current time; later records are refused.
+        /// `None` is no limit. Default `None` (Kafka 4: 1 hour).
         timestamp_after_max: Option<Duration> [impl Into<Option<Duration>>] =
         "message.timestamp.after.max.ms", None,
         |_v| true, "-1 or milliseconds";
 
-        /// How batches are packed that do not come packed already. Default
-        /// [`Compression::None`].
+        /// The codec for batches that are not already compressed. Default [`Compression::None`].
         compression_type: Compression [Compression] = "compression.type", Compression::None,
         |_v| true, "producer, uncompressed, gzip, snappy, lz4 or zstd";
 
-        /// Bytes of memory that compaction may use for its table of keys. More keys than fit mean
-        /// more passes, never a wrong answer. Default 64 MiB.
+        /// Bytes of memory that compaction may use for its table of keys. If not all keys fit,
+        /// compaction makes more passes; the result is the same. Default 64 MiB.
         dedupe_buffer_bytes: u64 [u64] = "dedupe.buffer.bytes", 64 << 20,
         |v| (1024..=(1 << 40)).contains(v), "1024 to 1099511627776";
 
@@ -121,29 +123,29 @@ config! {
         |v| !matches!(v, Durability::Interval(every) if every.is_zero()),
         "os, always, or interval: and at least 1 millisecond";
 
-        /// How appends reach the file. Default [`WriteMode::Auto`].
+        /// How appends are written to the file. Default [`WriteMode::Auto`].
         write_mode: WriteMode [WriteMode] = "write.mode", WriteMode::Auto,
         |_v| true, "auto, mapped or pwrite";
 
-        /// What opening does after a crash when valid batches follow bytes that are no batch, above
-        /// what was flushed: a power cut may lose an earlier page and keep a later one, so by
-        /// default they are set aside with the rest. `true` refuses with
-        /// [`Error::Corrupt`](crate::Error::Corrupt) and changes nothing, for those who want to
-        /// look first. Default `false`.
+        /// What opening does after a crash when, above the flushed mark, valid batches follow bytes
+        /// that are not a valid batch. A power cut may lose an earlier page and keep a later one,
+        /// so by default these batches are quarantined with the invalid bytes. `true` makes opening
+        /// return [`Error::Corrupt`](crate::Error::Corrupt) and change nothing, so that the
+        /// directory can be inspected first. Default `false`.
         strict_recovery: bool [bool] = "strict.recovery", false,
         |_v| true, "true or false";
 
-        /// How long opening waits for a directory that somebody else has open; then it is
-        /// [`Error::Locked`](crate::Error::Locked). A supervisor that restarts a killed process may
-        /// be faster than the end of that process. Default 0.
+        /// How long opening waits for a directory that another handle has open before it returns
+        /// [`Error::Locked`](crate::Error::Locked). Useful under a supervisor, which may start the
+        /// new process before the killed one has ended. Default 0.
         lock_timeout: Duration [Duration] = "lock.timeout.ms", Duration::ZERO,
         |v| *v <= Duration::from_secs(3600), "0 to 3600000";
     }
 }
 
 impl LogConfig {
-    /// The largest age of a segment's first record in milliseconds; compaction that must not lag
-    /// needs the segment sealed in time.
+    /// The maximum age of a segment in milliseconds. `max_compaction_lag` limits it too, because
+    /// only sealed segments are compacted.
     pub(crate) fn roll_ms(&self) -> u64 {
         let limit = match self.max_compaction_lag {
             Some(lag) if self.cleanup_policy.compacts() => self.segment_age.min(lag),
