@@ -1,7 +1,7 @@
-//! The settings of a topic: how many partitions, and everything that their logs can be told.
+//! The settings of a topic: the number of partitions, and all settings of their logs.
 //!
-//! Knows nothing about what any of them does: the settings of a log stand in one table
-//! (`log/config.rs`), and are neither listed nor documented a second time here.
+//! Knows nothing about what a setting does. The settings of a log are defined in one table
+//! (`log/config.rs`) and are neither listed nor documented again here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +13,15 @@ use crate::types::{
 
 const PARTITIONS: &str = "partitions";
 
-/// Every partition is a directory, and a topic is made in one go.
+/// Every partition is a directory, and creating a topic creates all of them in one operation.
 pub(crate) const PARTITIONS_MAX: u32 = 100_000;
 
-/// Makes [`TopicConfig`] of the lines of the table of a log's settings, and the one place where a
-/// [`LogConfig`] is made of it. The literal there has no `..`, so no setting can be forgotten.
+/// Generates [`TopicConfig`] from the rows of the table of a log's settings, and the one function
+/// that makes a [`LogConfig`] of it. The struct literal there has no `..`, so no setting can be
+/// forgotten.
 ///
-/// It takes the lines over one by one, for one of them is another in a topic: what an append
-/// survives may be left to the broker.
+/// It copies the rows one by one, because one of them differs in a topic: `durability` is optional
+/// there and defaults to the broker's.
 macro_rules! topic_config {
     (
         @lines [$($lines:tt)*] [$($others:ident)*]
@@ -33,8 +34,7 @@ macro_rules! topic_config {
             @lines
             [
                 $($lines)*
-                /// What an append survives; `None` is what the broker was opened with. Default
-                /// `None`.
+                /// What an append survives; `None` uses the broker's setting. Default `None`.
                 durability: Option<Durability> [impl Into<Option<Durability>>] = $name, None,
                 |v| !matches!(v, Some(Durability::Interval(every)) if every.is_zero()),
                 "empty, os, always, or interval: and at least 1 millisecond";
@@ -65,11 +65,12 @@ macro_rules! topic_config {
     (@lines [$($lines:tt)*] [$($others:ident)*]) => {
         config! {
             /// The settings of a [`Topic`](crate::Topic): the number of its partitions, and all
-            /// settings of a [`LogConfig`], under the same names.
+            /// settings of a [`LogConfig`], with the same names.
             ///
-            /// Plain data: made by [`Default`] and chained setters, or read from a configuration
-            /// file under Kafka's names (`"segment.bytes"`) or the field names. Values out of
-            /// their bounds are refused by [`Broker::create_topic`](crate::Broker::create_topic).
+            /// Plain data: created with [`Default`] and chained setters, or deserialized from a
+            /// configuration file with Kafka's names (`"segment.bytes"`) or the field names.
+            /// [`Broker::create_topic`](crate::Broker::create_topic) refuses values that are out of
+            /// bounds.
             ///
             /// # Examples
             ///
@@ -82,7 +83,8 @@ macro_rules! topic_config {
             /// assert_eq!(config.durability, None, "the broker's");
             /// ```
             pub struct TopicConfig("topic") {
-                /// How many partitions there are. More can be added later, never less. Default 1.
+                /// The number of partitions. It can be increased later, but not decreased.
+                /// Default 1.
                 partitions: u32 [u32] = "partitions", 1,
                 |v| (1..=PARTITIONS_MAX).contains(v), "1 to 100000";
 
@@ -91,7 +93,7 @@ macro_rules! topic_config {
         }
 
         impl TopicConfig {
-            /// What the log of a partition is opened with.
+            /// The settings with which the log of a partition is opened.
             pub(crate) fn log_config(&self, broker: Durability) -> LogConfig {
                 LogConfig {
                     durability: self.durability.unwrap_or(broker),
@@ -108,7 +110,7 @@ macro_rules! topic_config {
 log_settings!(topic_config);
 
 impl TopicConfig {
-    /// The settings that are not what a new topic has: what the catalog keeps.
+    /// The settings that differ from the defaults of a new topic: the catalog stores only these.
     pub(crate) fn deviations(&self) -> BTreeMap<&'static str, String> {
         let usual = Self::default().entries();
         let entries = self
@@ -118,8 +120,8 @@ impl TopicConfig {
         entries.filter(|(name, _)| *name != PARTITIONS).collect()
     }
 
-    /// These settings with those changed that differ between two others: what somebody changed
-    /// who had looked at older settings than these.
+    /// These settings with the differences between two others applied: the changes of a caller that
+    /// started from older settings.
     pub(crate) fn with_changes(&self, from: &Self, to: &Self) -> Result<Self, BadSetting> {
         let mut changed = self.clone();
         let before = from.entries();
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
     use crate::types::SettingValue as _;
 
-    /// Another value of a setting than the one it has by default.
+    /// A value of a setting that is not its default.
     fn another(name: &str, usual: &str) -> String {
         let words = [
             "true",
