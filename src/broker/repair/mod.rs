@@ -48,27 +48,31 @@ const SMALL_FILES: [&str; 8] = [
     file_name::CLEAN_SHUTDOWN,
 ];
 
-/// Repairs the directory of a log or of a broker: damaged bytes are set aside in quarantine files,
-/// every other record stays at its own offset, and what is left opens. Nothing is deleted, and a
-/// directory without damage is left as it is.
+/// Repairs the directory of a log or of a broker: damaged batches are moved to quarantine files,
+/// every other batch stays at its own offset, and the result can be opened. No bytes are deleted,
+/// and a directory without damage is not changed.
 ///
-/// Readers then meet a gap where the damage was, as compaction leaves them. Where records at the
-/// end are lost, the log goes on at the offset that it had reached. Works on directories that a
-/// Kafka broker wrote, too. A broker's directory is opened and closed at the end, so that a Kafka
-/// broker, too, finds it at rest.
+/// A batch is kept or quarantined as a whole, so a flipped bit in it can cost all its records. Only
+/// in its first 17 bytes, which Kafka's checksum does not cover, a flipped bit is put right where
+/// one answer fits. Damaged indexes, digests and checkpoints are rebuilt.
 ///
-/// Takes as long as reading every byte twice does, and as long as writing every damaged segment.
+/// Readers see a gap where the damage was, as after compaction. If records at the end are lost, the
+/// log continues at the offset that it had reached. Directories that a Kafka broker wrote can be
+/// repaired, too. At the end, a broker's directory is opened and closed, so that a Kafka broker can
+/// start on it.
+///
+/// Takes as long as reading every byte twice, plus writing every damaged segment.
 ///
 /// # Errors
 ///
 /// - [`Error::Locked`](crate::Error::Locked): the directory is open. Nothing was changed.
 /// - [`Error::Unsupported`](crate::Error::Unsupported): it is damaged, and of a kind that
-///   [`Broker::open`](crate::Broker::open) refuses even when it is not: a node of a larger cluster,
-///   or a root of an older Kafka. Nothing was changed. Or a log holds messages of Kafka before
+///   [`Broker::open`](crate::Broker::open) refuses even without damage: a node of a larger cluster,
+///   or a root of an older Kafka. Nothing was changed. Or a log holds messages from before Kafka
 ///   0.11.
 /// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace),
-///   [`Error::Poisoned`](crate::Error::Poisoned): what was done until then stands, and repairing
-///   again goes on.
+///   [`Error::Poisoned`](crate::Error::Poisoned): what was done until then is kept, and another
+///   call continues from there.
 ///
 /// # Examples
 ///
