@@ -53,20 +53,21 @@ impl From<Timestamp> for Start {
 
 /// What an append survives once it has returned.
 ///
-/// | | the process is killed | the power goes |
+/// | | the process is killed | a power cut |
 /// | --- | --- | --- |
-/// | [`Os`](Durability::Os) | everything survives | what the system had not written back is lost |
-/// | [`Interval`](Durability::Interval) | everything survives | at most the last interval is lost |
+/// | [`Os`](Durability::Os) | everything survives | data that was not yet written back is lost |
+/// | [`Interval`](Durability::Interval) | everything survives | the last interval may be lost |
 /// | [`Always`](Durability::Always) | everything survives | everything survives |
 ///
-/// [`Log::flush`](crate::Log::flush) makes everything so far survive, whatever the choice.
+/// [`Log::flush`](crate::Log::flush) makes everything appended before it survive a power cut,
+/// whatever the setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Appends reach the operating system. Kafka's default too.
+    /// An append returns when the operating system has the bytes. This is Kafka's default, too.
     #[default]
     Os,
-    /// Appends reach the operating system and are synced at least this often.
+    /// The same, and a sync begins at most this long after the first unsynced append.
     Interval(Duration),
     /// An append returns when it is synced; appends of several threads share one sync.
     Always,
