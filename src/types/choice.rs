@@ -67,7 +67,7 @@ pub enum Durability {
     /// An append returns when the operating system has the bytes. This is Kafka's default, too.
     #[default]
     Os,
-    /// The same, and a sync begins at most this long after the first unsynced append.
+    /// The same, and appended bytes are synced at least this often.
     Interval(Duration),
     /// An append returns when it is synced; appends of several threads share one sync.
     Always,
