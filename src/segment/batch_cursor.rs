@@ -1,15 +1,15 @@
-//! Batches off a file, one after the other, in chunks.
+//! Reads the batches of a file one after the other, in chunks.
 //!
-//! Knows nothing about segments, logs or indexes: it is given a file, a place and an end, and it
-//! hands out whole batches whose checksum is right. Readers and recovery walk with the same legs.
+//! Knows nothing about segments, logs or indexes: it is given a file, a position and an end, and
+//! returns whole batches whose checksums are right. Readers and recovery share this code.
 //!
-//! 1. A slice is handed out only after its CRC was checked on the very bytes of the slice.
-//! 2. A chunk is read into the memory of the one before when nobody holds a slice of that, and what
-//!    that has of the next batch is kept: a walk reads no byte twice.
-//! 3. Nothing is allocated beyond what is left of the file.
-//! 4. Offsets only rise: a batch that begins below the end of the one before it is damage. Where
-//!    more is known of them ([`Guard`]), a batch that does not keep to it is damage too, and is
-//!    not handed out: the checksum of a batch does not cover its offset.
+//! 1. A slice is returned only after its CRC was checked on the very bytes of the slice.
+//! 2. A chunk is read into the memory of the one before if no caller holds a slice of that. Bytes
+//!    of the next batch that are already in memory are kept: a walk reads no byte twice.
+//! 3. No allocation is larger than what is left of the file.
+//! 4. Offsets only rise: a batch that begins below the end of the one before it is damaged. Where
+//!    more is known about a segment ([`Guard`]), a batch that contradicts it is damaged too, and is
+//!    not returned: the checksum of a batch does not cover its offset.
 
 use bytes::{Bytes, BytesMut};
 
@@ -21,10 +21,10 @@ use super::guard::{Guard, Landing};
 
 /// The first read after a seek, in bytes: one page, for a reader that wants one record.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
-/// The largest chunk, for a reader that goes on and on.
+/// The largest chunk, for a reader that keeps reading.
 pub(super) const CHUNK_BYTES_MAX: usize = 256 << 10;
 
-/// A batch as it stands in the file, its checksum checked.
+/// A batch as it is in the file, its checksum checked.
 #[derive(Clone, Debug)]
 pub(crate) struct RawBatch {
     pub(crate) header: BatchHeader,
@@ -42,29 +42,29 @@ impl RawBatch {
 /// Why a walk stopped before its end.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The bytes at the cursor's position are no batch.
+    /// The bytes at the cursor's position are not a valid batch.
     Corrupt(Corruption),
-    /// The file did not answer.
+    /// Reading the file failed.
     Io(std::io::Error),
 }
 
-/// A place in a file, and the chunk around it.
+/// A position in a file, and the chunk around it.
 #[derive(Debug)]
 pub(crate) struct BatchCursor {
     chunk: Bytes,
-    /// Memory for the first chunk, if there is some already.
+    /// Memory for the first chunk, if there already is some.
     spare: Bytes,
     chunk_at: Position,
     position: Position,
     /// No batch may begin below this offset.
     floor: Offset,
     guard: Guard,
-    /// Batches below this place need no more than to begin at the floor.
+    /// Batches below this position need only begin at the floor.
     checked_to: Position,
-    /// An index says that the first batch ends before this offset.
+    /// An index says that the first batch ends at this offset (exclusive).
     first_next: Option<Offset>,
     next_read: usize,
-    /// Nothing is read ahead from here on.
+    /// Nothing is read ahead from this position on.
     read_to: Position,
 }
 
@@ -85,7 +85,7 @@ impl BatchCursor {
         }
     }
 
-    /// A cursor at a place of a segment of which more is known.
+    /// A cursor at a position of a segment about which more is known.
     pub(crate) fn land(landing: Landing) -> Self {
         Self {
             guard: landing.guard,
@@ -94,33 +94,32 @@ impl BatchCursor {
         }
     }
 
-    /// The same cursor, reading large chunks from the start: for a walk over all that is left.
+    /// The same cursor, reading large chunks from the start: for a walk over the whole rest.
     pub(crate) fn sequential(mut self) -> Self {
         self.next_read = CHUNK_BYTES_MAX;
         self
     }
 
-    /// The same cursor, reading nothing ahead from `end` on: what lies there is most likely not
-    /// wanted.
+    /// The same cursor, which reads nothing ahead from `end` on: the caller most likely does not
+    /// need it.
     pub(crate) fn ahead_to(mut self, end: Position) -> Self {
         self.read_to = end;
         self
     }
 
-    /// The same cursor, whose first read is of so many bytes: for a caller that knows what it
-    /// wants.
+    /// The same cursor, whose first read is this many bytes: for a caller that knows what it needs.
     pub(crate) fn reading(mut self, bytes: usize) -> Self {
         self.next_read = bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
         self
     }
 
-    /// The same cursor with memory to read into that nobody else holds.
+    /// The same cursor, with memory to read into that no one else holds.
     pub(crate) fn with_memory(mut self, memory: Bytes) -> Self {
         self.spare = memory;
         self
     }
 
-    /// Gives its memory to the next one.
+    /// Returns its memory, for the next cursor.
     pub(crate) fn into_memory(self) -> Bytes {
         self.chunk
     }
@@ -130,7 +129,7 @@ impl BatchCursor {
         self.position
     }
 
-    /// The place of the next batch alone: [`land`](Self::land) goes on there.
+    /// The position of the next batch, without the memory: [`land`](Self::land) continues there.
     #[cfg(feature = "async")]
     pub(crate) fn into_landing(self) -> Landing {
         Landing {
@@ -146,7 +145,7 @@ impl BatchCursor {
         self.floor
     }
 
-    /// Goes to another place, keeping the memory. Where it is known that there are no gaps, the
+    /// Moves to another position and keeps the memory. If the segment is known to have no gaps, the
     /// batch there begins at `floor`.
     pub(crate) fn seek(&mut self, position: Position, floor: Offset) {
         self.position = position;
@@ -157,20 +156,20 @@ impl BatchCursor {
         self.next_read = CHUNK_BYTES_MIN;
     }
 
-    /// Goes to a place of another segment, keeping the memory.
+    /// Moves to a position of another segment and keeps the memory.
     pub(crate) fn enter(&mut self, landing: Landing) {
         self.seek(landing.position, landing.floor);
         self.guard = landing.guard;
         self.first_next = landing.first_next;
     }
 
-    /// Drops what was read ahead: the bytes may have changed.
+    /// Drops what was read ahead, because the bytes may have changed.
     pub(crate) fn forget_chunk(&mut self) {
         self.chunk.clear();
         self.chunk_at = self.position;
     }
 
-    /// Steps over a batch that [`next`](Self::next) would give; used when its caller has seen it.
+    /// Steps over a batch that [`next`](Self::next) would return, once the caller has seen it.
     fn step(&mut self, header: &BatchHeader) {
         self.position = self.position.plus(header.size);
         self.floor = header.next_offset();
@@ -194,9 +193,9 @@ impl BatchCursor {
         self.take(file, end, header).map(Some)
     }
 
-    /// The batch that holds an offset or begins above it, of a segment without gaps. Of those
-    /// before it only the headers are looked at: each is compared with the one before it, so that
-    /// none can lead astray, and their records are not handed out.
+    /// The batch that holds an offset or begins above it, in a segment without gaps. Of the batches
+    /// before it only the headers are read; each is compared with the one before it, so that none
+    /// can mislead the walk, and their records are not returned.
     pub(crate) fn find(
         &mut self,
         file: &dyn ReadAt,
@@ -260,8 +259,8 @@ impl BatchCursor {
         Ok(header)
     }
 
-    /// Holds a batch against what is known of its segment: when it does not begin at the floor, and
-    /// at the first one of a stretch.
+    /// Compares a batch with what is known about its segment: if it does not begin at the floor,
+    /// and at the first batch of a stretch.
     #[inline]
     fn check_place(
         &mut self,
@@ -280,6 +279,7 @@ impl BatchCursor {
             let (expected, found) = (self.floor, header.base_offset);
             return Err(Stop::Corrupt(Corruption::offset(expected, found)));
         }
+        // The stretch that holds this batch was checked as a whole already.
         if self.position < self.checked_to {
             return Ok(());
         }
@@ -293,7 +293,7 @@ impl BatchCursor {
         Ok(())
     }
 
-    /// Sees to it that the chunk holds `needed` bytes from the cursor on.
+    /// Makes sure that the chunk holds `needed` bytes from the cursor on.
     #[inline]
     fn need(&mut self, file: &dyn ReadAt, end: Position, needed: usize) -> Result<(), Stop> {
         let held = self.chunk_at.plus(self.chunk.len()).since(self.position);
@@ -309,13 +309,13 @@ impl BatchCursor {
             return Err(Stop::Corrupt(Corruption::truncated(needed, left)));
         }
         if self.position >= self.read_to {
-            // It was not the end: somebody goes on writing.
+            // It was not the end of the data: another handle is still writing.
             self.read_to = Position(u64::MAX);
         }
         let ahead = to_usize(self.read_to.since(self.position));
         let wanted = self.next_read.min(ahead).max(needed).min(left);
-        // A batch may begin at the end of one chunk and end in the next: what is held of it is
-        // kept, so that no byte is read twice.
+        // A batch may begin at the end of one chunk and end in the next: the bytes already in
+        // memory are kept, so that no byte is read twice.
         let passed = to_usize(self.position.since(self.chunk_at)).min(self.chunk.len());
         let held = self.chunk.len().saturating_sub(passed);
         let keep = passed..passed.saturating_add(held);
@@ -330,6 +330,7 @@ impl BatchCursor {
                 memory
             }
             Ok(memory) => kept(memory.get(keep), capacity),
+            // A caller still holds a slice of this chunk, so its memory must not be overwritten.
             Err(still_held) => kept(still_held.get(keep), capacity),
         };
         memory.resize(wanted, 0);
@@ -343,14 +344,14 @@ impl BatchCursor {
             self.next_read = self.next_read.saturating_mul(2).min(CHUNK_BYTES_MAX);
         }
         if read < needed {
-            // The file is shorter than its published end: it was cut from outside.
+            // The file is shorter than its published end: something else cut it.
             return Err(Stop::Corrupt(Corruption::truncated(needed, read)));
         }
         Ok(())
     }
 }
 
-/// Memory of so many bytes that begins with these.
+/// New memory of this capacity that begins with these bytes.
 fn kept(bytes: Option<&[u8]>, capacity: usize) -> BytesMut {
     let mut memory = BytesMut::with_capacity(capacity);
     memory.extend_from_slice(bytes.unwrap_or_default());

@@ -1,7 +1,7 @@
-//! The digest beside a segment: when it is believed, and what follows from it for readers.
+//! The digest beside a segment: when it can be trusted, and what it tells readers.
 //!
-//! Knows nothing about when digests are made. They are hints: one that is missing, torn or of an
-//! older state of the segment is as good as none.
+//! Knows nothing about when digests are made. They are hints: a digest that is missing, torn or of
+//! an older state of the segment is ignored.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::types::{Offset, Position, to_usize};
 use super::guard::{Guard, Landing};
 use super::{OpenFiles, Segment, SparseIndex, relative, write_whole};
 
-/// Two index intervals of Kafka's default.
+/// Two of Kafka's default index intervals.
 const LONG_BATCH: u32 = 8192;
 
 impl Segment {
@@ -28,7 +28,7 @@ impl Segment {
         self.dir.join(name.to_string())
     }
 
-    /// What the digest says of the segment as a whole, if there is one of it.
+    /// The summary in the digest, if there is a digest of this segment.
     pub(crate) fn digest_summary(&self, disk: &Disk) -> Option<DigestSummary> {
         let mut front = [0; SUMMARY_LEN];
         disk.read_front(&self.digest_path(), &mut front).ok()?;
@@ -47,8 +47,8 @@ impl Segment {
         (summary.base_offset == self.base_offset).then_some(summary)
     }
 
-    /// Writes the digest, in place of an older one; not synced. Nothing is written once the digest
-    /// was retired.
+    /// Writes the digest in place of an older one; not synced. Writes nothing once the digest was
+    /// retired.
     pub(crate) fn write_digest(&self, disk: &Disk, digest: &Digest) -> Result<()> {
         if self.is_retired() {
             return Ok(());
@@ -57,8 +57,8 @@ impl Segment {
     }
 
     /// Writes the digest of the last segment of a log, whose batches were all read while the log
-    /// was opened, and are synced by now. It is a hint, so a failure is no reason to fail. What is
-    /// known of gaps stays, for appends go on from it.
+    /// was opened, and are synced by now. A digest is a hint, so a failure is ignored. What is
+    /// known about gaps is kept, because appends continue from it.
     pub(crate) fn write_scanned_digest(&self, disk: &Disk, builder: DigestBuilder, log: MarkKey) {
         let Some(index_crcs) = self.index_crcs_known() else {
             return;
@@ -68,7 +68,7 @@ impl Segment {
         drop(self.write_digest(disk, &digest));
     }
 
-    /// What the batches are checked against, by the digest where nobody has said.
+    /// What the batches are checked against: what was set, otherwise what the digest says.
     pub(crate) fn guard(&self, disk: &Disk) -> Guard {
         let mut slot = self.guard.lock();
         if let Some(guard) = &*slot {
@@ -80,7 +80,8 @@ impl Segment {
             Some(summary) if summary.length <= end => self.sealed_guard(disk),
             _ => Guard::Rising,
         };
-        // The digest of a segment that took its place goes by the same name.
+        // The digest of the segment that replaced this one has the same name. So this is checked
+        // after the digest was read: checked before, the replacement could come in between.
         if self.is_gone() || self.is_replaced(disk) {
             return Guard::Rising;
         }
@@ -93,12 +94,12 @@ impl Segment {
         digest.map_or(Guard::Rising, Guard::sealed)
     }
 
-    /// Says what the batches are to be checked against.
+    /// Sets what the batches are checked against.
     pub(crate) fn set_guard(&self, guard: Guard) {
         *self.guard.lock() = Some(guard);
     }
 
-    /// Holds the batches against a digest that was just made.
+    /// Checks the batches against a digest that was just made.
     pub(crate) fn guard_by(&self, digest: Digest) {
         self.set_guard(if digest.summary.dense {
             Guard::Dense
@@ -107,23 +108,23 @@ impl Segment {
         });
     }
 
-    /// Takes in what a digest says that was just written.
+    /// Applies what a digest says that was just written.
     pub(crate) fn learn_from(&self, digest: &DigestSummary) {
-        // With gaps, it is read when it is needed.
+        // A segment with gaps needs the whole digest, which is read when it is needed.
         *self.guard.lock() = digest.dense.then_some(Guard::Dense);
     }
 
-    /// Takes the digest for one of other bytes: somebody else may have written the segment since.
+    /// Treats the digest as one of other bytes: another process may have written the segment since.
     pub(crate) fn distrust_digest(&self) {
         self.set_guard(Guard::Rising);
     }
 
-    /// Whether it is known that there are no gaps, and so that the next batch must not make one.
+    /// Whether the segment is known to have no gaps, so that the next batch must not create one.
     pub(crate) fn is_dense(&self) -> bool {
         matches!(&*self.guard.lock(), Some(Guard::Dense))
     }
 
-    /// Forgets what can be read again and takes memory.
+    /// Drops what takes memory and can be read again.
     pub(super) fn forget_digest(&self) {
         let mut slot = self.guard.lock();
         if matches!(&*slot, Some(Guard::Sealed(_))) {
@@ -141,8 +142,8 @@ impl Segment {
         }
     }
 
-    /// The place to read from to find an offset: every batch that ends above it lies
-    /// there or behind it.
+    /// The position to read from to find an offset: every batch that ends above it is there or
+    /// behind it.
     pub(crate) fn landing(
         self: &Arc<Self>,
         offset: Offset,
@@ -168,9 +169,8 @@ impl Segment {
         })
     }
 
-    /// Where to look first for the record at an offset, of a segment that is known to have no gaps,
-    /// and how many bytes to read there; `None` where nothing better than [`Self::landing`] is
-    /// known.
+    /// Where to look first for the record at an offset, in a segment that is known to have no gaps,
+    /// and how many bytes to read there; `None` if nothing better than [`Self::landing`] is known.
     pub(crate) fn spot(
         self: &Arc<Self>,
         offset: Offset,
@@ -188,8 +188,8 @@ impl Segment {
         let place = |entry: Option<OffsetEntry>| entry.map_or(end, |entry| entry.position);
         let [floor, next, after] = around;
         let begin = floor.map_or(0, |floor| floor.position);
-        // Entries so far apart have a batch that is long between them, most likely all of it: then
-        // the next entry names the batch itself.
+        // Two entries this far apart have a long batch between them, which most likely fills almost
+        // all of the distance: then the next entry names that batch itself.
         let apart = place(next).saturating_sub(begin) > LONG_BATCH;
         let (at, to) = if apart && next.is_some() {
             (next, place(after))
@@ -213,19 +213,19 @@ impl Segment {
         )))
     }
 
-    /// The checksums of both index files as the indexes in memory would have them.
+    /// The checksums that both index files would have if the indexes in memory were written.
     pub(crate) fn index_crcs(index: &SparseIndex) -> (u32, u32) {
         let (offsets, times) = index.encode();
         (crc32fast::hash(&offsets), crc32fast::hash(&times))
     }
 
-    /// The same for indexes that are in memory; `None` where they are not loaded.
+    /// The same for the indexes in memory; `None` if they are not loaded.
     pub(crate) fn index_crcs_known(&self) -> Option<(u32, u32)> {
         self.index.read().as_ref().map(Self::index_crcs)
     }
 
-    /// Removes the digest, durably once the directory is synced: what it describes is about to
-    /// change.
+    /// Removes the digest, because what it describes is about to change. Durable once the directory
+    /// is synced.
     pub(crate) fn remove_digest(&self, disk: &Disk) -> Result<()> {
         let path = self.digest_path();
         match disk.remove_file(&path) {
@@ -241,8 +241,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Removes the digest for good: another segment is about to take its name. The thread that
-    /// makes digests must be kept out meanwhile.
+    /// Removes the digest for good: another segment is about to take its name. The caller must
+    /// exclude the thread that makes digests meanwhile.
     pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
         self.retired.store(true, Ordering::Release);
         self.remove_digest(disk)
@@ -253,7 +253,7 @@ impl Segment {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Removes a digest that says that another segment comes next than this one.
+    /// Removes the digest if it names another next segment than this one.
     pub(crate) fn remove_digest_unless_next(
         &self,
         disk: &Disk,
@@ -266,7 +266,7 @@ impl Segment {
         }
     }
 
-    /// Removes a digest that covers bytes from a place on; true when there was one. Durable once
+    /// Removes a digest that covers bytes from a position on; true if there was one. Durable once
     /// the directory is synced.
     pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<bool> {
         let digest = self.digest_summary(disk);
@@ -277,7 +277,8 @@ impl Segment {
         Ok(above)
     }
 
-    /// Whether the digest vouches for indexes that were read; `None` without one of this state.
+    /// Whether the digest confirms indexes that were read; `None` if it is not of the current
+    /// state.
     pub(crate) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
         let summary = self.digest_summary(disk)?;
         (summary.length == self.end()).then(|| summary.index_crcs == Self::index_crcs(index))

@@ -1,7 +1,7 @@
-//! What is known of the batches of a segment beyond their own checksums, which leave out their
-//! first 17 bytes: the offset, the length, the leader epoch and the format.
+//! What is known about the batches of a segment beyond their own checksums, which do not cover the
+//! first 17 bytes: the offset, the length, the leader epoch and the format version.
 //!
-//! Knows nothing about where the knowledge comes from.
+//! Knows nothing about where that knowledge comes from.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use super::{ReadAt, Stop};
 /// What the offsets of a segment's batches are checked against.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Guard {
-    /// Nothing: for a caller that looks at what is there, and judges by itself.
+    /// Nothing: for a caller that examines what is there and judges by itself.
     Nothing,
-    /// They rise: all that is known of a segment that somebody else wrote.
+    /// They rise: all that is known about a segment that another program wrote.
     #[default]
     Rising,
-    /// They follow each other without a gap, the first one at the segment's base: so every batch
-    /// is checked against the one before it.
+    /// They follow each other without a gap, the first one at the segment's base: so every batch is
+    /// checked against the one before it.
     Dense,
-    /// They have gaps, and the digest has checksums of the bytes that hold them.
+    /// They have gaps, and the digest has checksums of the bytes that contain them.
     Sealed(Arc<SealedDigest>),
 }
 
 impl Guard {
-    /// Compared with a digest.
+    /// Checks against a digest.
     pub(crate) fn sealed(digest: Digest) -> Self {
         Self::Sealed(Arc::new(SealedDigest(digest)))
     }
@@ -39,7 +39,7 @@ pub(crate) struct Landing {
     pub(crate) position: Position,
     /// No batch begins below this offset.
     pub(crate) floor: Offset,
-    /// An index says that the first batch ends before this offset.
+    /// An index says that the first batch ends at this offset (exclusive).
     pub(crate) first_next: Option<Offset>,
     /// What its segment is checked against.
     pub(crate) guard: Guard,
@@ -50,8 +50,9 @@ pub(crate) struct Landing {
 pub(crate) struct SealedDigest(Digest);
 
 impl SealedDigest {
-    /// Checks the first bytes of every batch of the interval that a place lies in; gives where the
-    /// interval ends. `held` are bytes of the file that the caller has read, and where they begin.
+    /// Checks the first bytes of every batch in the digest interval that contains a position;
+    /// returns where the interval ends. `held` is bytes of the file that the caller has read, and
+    /// where they begin.
     pub(super) fn check_at(
         &self,
         position: Position,
@@ -60,7 +61,7 @@ impl SealedDigest {
         end: Position,
     ) -> Result<Position, Stop> {
         let Some(interval) = self.0.interval_at(position) else {
-            // Behind what was sealed: the segment was appended to since.
+            // Behind what was sealed: the segment has been appended to since.
             return Ok(Position(u64::MAX));
         };
         if interval.end > end {
@@ -77,7 +78,7 @@ impl SealedDigest {
     }
 }
 
-/// CRC-32 of the first bytes of every batch in an interval; `None` when batches do not fill it
+/// CRC-32 of the first bytes of every batch in an interval; `None` if the batches do not fill it
 /// exactly.
 fn hash_prefixes(
     interval: &Interval,
@@ -99,7 +100,7 @@ fn hash_prefixes(
     Ok((at == interval.end).then(|| hasher.finalize()))
 }
 
-/// The first bytes of a batch, from what was read already or from the file.
+/// The first bytes of a batch, from what was already read or from the file.
 fn prefix_at(
     at: Position,
     file: &dyn ReadAt,
@@ -116,7 +117,7 @@ fn prefix_at(
     Ok((read == PREFIX_LEN).then_some(prefix))
 }
 
-/// Bytes of a batch, by its length field.
+/// The size of a batch in bytes, by its length field.
 pub(crate) fn size_in(prefix: &[u8]) -> Option<usize> {
     let length = prefix.get(LOG_OVERHEAD - 4..)?.first_chunk::<4>()?;
     let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;

@@ -1,15 +1,15 @@
-//! Whether the indexes of a segment that grows no more tell the truth about its batches.
+//! Checks whether the indexes of a segment that no longer grows agree with its batches.
 //!
-//! Knows nothing about files of indexes. A search by offset sees for itself when an entry led it
-//! astray; a search by time does not, because a segment or a batch that was passed over is never
-//! read. So the last entries are compared with the batches once, when the indexes are loaded:
+//! Knows nothing about index files. A search by offset notices an entry that led to the wrong
+//! place; a search by time does not, because it never reads the segment or batch that it skipped.
+//! So the last entries are compared with the batches once, when the indexes are loaded:
 //!
 //! 1. The last time entry names a batch whose largest timestamp is the entry's.
 //! 2. The last offset entry names a batch that begins at its position and ends with its offset.
 //! 3. No batch from there on is newer than the last time entry.
 //!
-//! That costs two reads of about a page. It finds an index that is cut, empty, garbage or another
-//! segment's.
+//! That costs two reads of about a page each. It detects an index that is cut, empty, garbage or
+//! another segment's.
 
 use crate::disk::File;
 use crate::format::index::TimeEntry;
@@ -18,7 +18,7 @@ use crate::types::{Offset, Position, Timestamp};
 use super::batch_cursor::{BatchCursor, RawBatch, Stop};
 use super::sparse_index::SparseIndex;
 
-/// Where the batches are that an index points to.
+/// The batches that an index refers to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batches<'a> {
     pub(crate) file: &'a File,
@@ -27,14 +27,15 @@ pub(crate) struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    /// Whether the last entries of an index are true of these batches. Damage of a batch makes the
-    /// answer no: rebuilding the index finds out more.
+    /// Whether the last entries of an index match these batches. False if a batch is damaged:
+    /// rebuilding the index then finds out more.
     pub(crate) fn agree_with(&self, index: &SparseIndex) -> std::io::Result<bool> {
         answer(self.compare(index))
     }
 
     fn compare(&self, index: &SparseIndex) -> Result<bool, Stop> {
         if self.end == Position::ZERO {
+            // An empty segment has empty indexes; any entry is left over from before.
             let empty = index.offset_entries().is_empty() && index.time_entries().is_empty();
             return Ok(empty);
         }
@@ -50,7 +51,7 @@ impl Batches<'_> {
         Ok(named.is_some_and(|batch| batch.header.max_timestamp == entry.timestamp))
     }
 
-    /// The batch that holds an offset, looked for from a place on.
+    /// The batch that holds an offset, searched for from a position on.
     fn find(&self, from: Position, relative_offset: u32) -> Result<Option<RawBatch>, Stop> {
         let offset = self.base_offset.saturating_add(u64::from(relative_offset));
         let mut cursor = BatchCursor::new(from, self.base_offset);
@@ -65,6 +66,7 @@ impl Batches<'_> {
     fn tail_is_older(&self, index: &SparseIndex, newest: Timestamp) -> Result<bool, Stop> {
         let last = index.last_offset_entry();
         let place = last.map_or(0, |entry| u64::from(entry.position));
+        // Without an offset entry the walk starts at the beginning.
         let mut cursor = BatchCursor::new(Position(place), self.base_offset);
         let mut expected = last.map(|entry| {
             let after = u64::from(entry.relative_offset).saturating_add(1);
@@ -81,7 +83,7 @@ impl Batches<'_> {
     }
 }
 
-/// The answer, which is no where a batch is damaged.
+/// The answer; false if a batch is damaged.
 fn answer(asked: Result<bool, Stop>) -> std::io::Result<bool> {
     match asked {
         Ok(answer) => Ok(answer),

@@ -2,12 +2,12 @@
 //!
 //! Knows nothing about logs, retention or who appends. A segment is *active* while its log writes
 //! it, through an [`Appender`](crate::disk::Appender) that the log holds; after that it is
-//! *sealed*, its bytes never change, and it is opened only while somebody reads it.
+//! *sealed*: its bytes never change, and it is open only while a reader uses it.
 //!
-//! 1. Bytes below [`Segment::end`] are whole batches that never change (but for a truncation,
-//!    which the log announces).
-//! 2. Indexes are hints: whatever they say is checked against the batches, and they are rebuilt
-//!    from the `.log` when they disagree.
+//! 1. Bytes below [`Segment::end`] are whole batches that never change, except by a truncation,
+//!    which the log announces.
+//! 2. Indexes are hints: every entry is checked against the batches, and indexes that disagree with
+//!    them are rebuilt from the `.log`.
 
 mod batch_cursor;
 mod digests;
@@ -39,17 +39,17 @@ use crate::format::{IndexWritten, file_name};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
 use crate::types::{Offset, Position, Timestamp, to_u64, to_usize};
 
-/// What a file holds, `None` where it is not there.
+/// The contents of a file, `None` if it does not exist.
 type FileBytes = Option<Vec<u8>>;
 
-/// No log holds records of this time: it stands for "not looked up yet".
+/// No log holds records with this timestamp: it means "not looked up yet".
 const NEWEST_UNKNOWN: i64 = i64::MIN;
 
 /// The open file of a segment.
 #[derive(Debug, Default)]
 struct FileSlot {
     file: Option<Arc<File>>,
-    /// It is open for writing, or has another name for now: its keeper closes it.
+    /// Open for writing, or temporarily under another name: whoever opened it closes it.
     kept: bool,
 }
 
@@ -58,35 +58,37 @@ struct FileSlot {
 pub(crate) struct Segment {
     dir: Arc<Path>,
     base_offset: Offset,
-    /// Which file it is, for handles that only read: another one under its name is another segment.
+    /// The identity of the file, for handles that only read: another file under the same name is
+    /// another segment.
     id: Option<FileId>,
-    /// A file that is read in its place, where it has none and only is looked at.
+    /// For a segment without a file, in a handle that only reads: the file that is read in its
+    /// place.
     stand_in: Option<Box<Path>>,
     /// Bytes that readers may read: whole batches.
     end: AtomicU64,
     /// One past the last offset below `end`.
     next_offset: AtomicU64,
-    /// Kept while the segment is active, loaded when first asked for once it is sealed.
+    /// Always in memory while the segment is active; loaded on first use once it is sealed.
     index: RwLock<Option<SparseIndex>>,
-    /// Raised, with `index` locked, when the index is replaced as a whole: so that what was read
-    /// from older bytes does not replace what was made of newer ones.
+    /// Raised, with `index` locked, whenever the whole index is replaced: an index made of older
+    /// bytes must not replace one made of newer bytes.
     index_version: AtomicU64,
-    /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until somebody asks.
+    /// The largest timestamp in milliseconds, [`NEWEST_UNKNOWN`] until it is first asked for.
     newest_ms: AtomicI64,
     file: Mutex<FileSlot>,
-    /// What its batches are checked against; looked up when first asked for.
+    /// What its batches are checked against; looked up on first use.
     guard: Mutex<Option<Guard>>,
     used: AtomicBool,
-    /// It is to have no digest any more.
+    /// No digest may be written for it any more.
     retired: AtomicBool,
-    /// Its file is gone or replaced: readers that hold it finish it.
+    /// Its file was removed or replaced: readers that hold it may finish.
     gone: AtomicBool,
-    /// It is the active one: its indexes are ahead of their files and stay in memory.
+    /// It is the active segment: its indexes are ahead of their files and stay in memory.
     grows: AtomicBool,
 }
 
 impl Segment {
-    /// A segment that is there: `end` bytes of batches, the offsets `base_offset..next_offset`.
+    /// An existing segment: `end` bytes of batches, the offsets `base_offset..next_offset`.
     pub(crate) fn sealed(
         dir: Arc<Path>,
         base_offset: Offset,
@@ -112,27 +114,27 @@ impl Segment {
         }
     }
 
-    /// The same segment, of just this file.
+    /// The same segment, tied to the file with this identity.
     pub(crate) fn of_file(mut self, id: Option<FileId>) -> Self {
         self.id = id;
         self
     }
 
-    /// The same segment without a file, and so without a batch. Of the file that is read in its
-    /// place the first 0 bytes count.
+    /// The same segment without a file of its own, and so without batches: it reads zero bytes of
+    /// the stand-in.
     pub(crate) fn without_file(mut self, stand_in: &Path) -> Self {
         self.stand_in = Some(stand_in.into());
         self
     }
 
-    /// Whether its name stands for another file, or for none: somebody else writes the log.
+    /// Whether its name now belongs to another file, or to none: another process writes the log.
     fn is_replaced(&self, disk: &Disk) -> bool {
         self.id
             .is_some_and(|id| disk.file_id(&self.log_path()).ok() != Some(id))
     }
 
     /// Whether the file is still the one that the segment was found with, for handles that only
-    /// read. One without a file is still as it was while there is no file of its name.
+    /// read. A segment without a file is as found while no file has its name.
     pub(crate) fn is_as_found(&self, disk: &Disk) -> bool {
         match self.stand_in {
             Some(_) => disk.file_id(&self.log_path()).is_err(),
@@ -140,7 +142,7 @@ impl Segment {
         }
     }
 
-    /// Which file it is, where that is known.
+    /// The identity of the file, where known.
     pub(crate) fn file_id(&self) -> Option<FileId> {
         self.id
     }
@@ -161,8 +163,8 @@ impl Segment {
         Position(self.end.load(Ordering::Acquire))
     }
 
-    /// Lets readers see bytes and offsets up to here. Only the log that appends (or truncates)
-    /// calls it.
+    /// Makes bytes and offsets up to here visible to readers. Only the log that appends (or
+    /// truncates) calls it.
     #[inline]
     pub(crate) fn publish(&self, end: Position, next_offset: Offset) {
         self.next_offset.store(next_offset, Ordering::Release);
@@ -184,21 +186,21 @@ impl Segment {
         self.dir.join(file_name::time_index(self.base_offset))
     }
 
-    /// Every path that the segment may have a file at.
+    /// Every path at which the segment may have a file.
     pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
         file_name::of_segment(self.base_offset)
             .into_iter()
             .map(|name| self.dir.join(name))
     }
 
-    /// The file, opened for reading when it is not open yet. To be held for one call only: what is
-    /// held cannot be closed (`open_files.rs`).
+    /// The file, opened for reading if it is not open yet. Hold it for one call only: a file that
+    /// is held cannot be closed (`open_files.rs`).
     pub(crate) fn file(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<Arc<File>> {
         let opened = self.open_file(disk, pool);
         opened.map_err(|error| Error::io(&self.log_path(), "open", error))
     }
 
-    /// The same in the terms of the disk.
+    /// [`Self::file`], with the error of the disk.
     fn open_file(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> std::io::Result<Arc<File>> {
         let mut slot = self.file.lock();
         if let Some(file) = &slot.file {
@@ -210,7 +212,7 @@ impl Segment {
             None => disk.open(&self.log_path(), Access::Read)?,
         };
         let file = Arc::new(file);
-        // A segment that took its place may have been opened under its name.
+        // The segment that replaced this one may have been opened under its name.
         let another = self.id.is_some_and(|id| file.id().ok() != Some(id));
         if another || self.is_gone() {
             return Err(std::io::ErrorKind::NotFound.into());
@@ -224,14 +226,14 @@ impl Segment {
         Ok(file)
     }
 
-    /// The file, if it is open.
+    /// The file, if it is already open.
     fn open_already(&self) -> Option<Arc<File>> {
         let file = self.file.lock().file.clone()?;
         self.used.store(true, Ordering::Relaxed);
         Some(file)
     }
 
-    /// Keeps a file that is open for writing, or that has another name for now, until
+    /// Keeps a file open that is open for writing, or temporarily under another name, until
     /// [`Self::close_file`].
     pub(crate) fn keep_file(&self, file: &Arc<File>) {
         *self.file.lock() = FileSlot {
@@ -240,20 +242,20 @@ impl Segment {
         };
     }
 
-    /// Says whether the segment is the active one, whose indexes must not be forgotten.
+    /// Sets whether the segment is the active one, whose indexes must stay in memory.
     pub(crate) fn set_grows(&self, grows: bool) {
         self.grows.store(grows, Ordering::Release);
     }
 
-    /// Closes the file, and forgets the indexes of a sealed segment.
+    /// Closes the file, and drops the indexes of a sealed segment.
     pub(crate) fn close_file(&self) {
         *self.file.lock() = FileSlot::default();
         self.forget_what_was_read();
     }
 
-    /// Ends what [`Self::keep_file`] began, for a segment that is held by its log and by the
-    /// caller. Where somebody else holds it too, to read it, the file stays open like one that was
-    /// opened to be read: it may be unlinked before the next read.
+    /// Ends what [`Self::keep_file`] began, for a segment that its log and the caller hold. If a
+    /// reader holds it too, the file stays open like one that was opened for reading: it may be
+    /// unlinked before the next read.
     pub(crate) fn release_file(self: &Arc<Self>, pool: &OpenFiles) {
         if Arc::strong_count(self) <= 2 {
             self.close_file();
@@ -266,7 +268,7 @@ impl Segment {
         }
     }
 
-    /// The same for a file that was opened to be read, and by nobody else is kept.
+    /// Closes a file that was opened for reading and is not kept open.
     fn close_if_read(&self) {
         let mut slot = self.file.lock();
         if slot.kept {
@@ -285,12 +287,12 @@ impl Segment {
         }
     }
 
-    /// Whether the segment was read since this was asked last.
+    /// Whether the segment was read since the last call.
     fn take_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
     }
 
-    /// Says that the file is unlinked or replaced.
+    /// Marks the file as unlinked or replaced.
     pub(crate) fn mark_gone(&self) {
         self.gone.store(true, Ordering::Release);
     }
@@ -300,8 +302,8 @@ impl Segment {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Sets indexes that were just built, whatever was there: for callers that keep everybody from
-    /// changing the segment.
+    /// Sets newly built indexes unconditionally: the caller makes sure that nothing else changes
+    /// the segment.
     pub(crate) fn set_index(&self, index: SparseIndex, newest: Option<Timestamp>) {
         let mut slot = self.index.write();
         self.index_version.fetch_add(1, Ordering::AcqRel);
@@ -310,13 +312,13 @@ impl Segment {
         *slot = Some(index);
     }
 
-    /// To be compared later by [`Self::adopt_index`].
+    /// Compared later by [`Self::adopt_index`].
     fn index_version(&self) -> u64 {
         self.index_version.load(Ordering::Acquire)
     }
 
-    /// Sets indexes that were built from the batches, unless others were set since `version`:
-    /// those are of newer bytes. What was appended since the scan keeps its entries.
+    /// Sets indexes that were built from the batches, unless others were set since `version`: those
+    /// cover newer bytes. Entries appended since the scan are kept.
     fn adopt_index(&self, scanned: &TailScan, version: u64) {
         let mut slot = self.index.write();
         if self.index_version() != version {
@@ -337,27 +339,27 @@ impl Segment {
         *slot = Some(index);
     }
 
-    /// When the file was written last.
+    /// When the file was last written.
     pub(crate) fn modified(&self, disk: &Disk) -> Result<Timestamp> {
         let path = self.log_path();
         disk.modified(&path).at(&path, "access")
     }
 
-    /// Adds the time entry that a sealed or closed segment ends with.
+    /// Adds the time entry that ends the index of a sealed or closed segment.
     pub(crate) fn add_final_entry(&self, progress: &IndexProgress) {
         if let Some(index) = &mut *self.index.write() {
             progress.final_entry(index);
         }
     }
 
-    /// How many entries the two indexes hold in memory.
+    /// The number of entries of the two indexes in memory.
     pub(crate) fn index_lens(&self) -> (usize, usize) {
         let index = self.index.read();
         let lens = |index: &SparseIndex| (index.offset_entries().len(), index.time_entries().len());
         index.as_ref().map_or((0, 0), lens)
     }
 
-    /// The largest timestamp, if somebody asked before or the segment is active.
+    /// The largest timestamp, if it was asked for before or the segment is active.
     pub(crate) fn newest_known(&self) -> Option<Timestamp> {
         let newest = Timestamp::from_millis(self.newest_ms.load(Ordering::Acquire));
         Some(newest).filter(|newest| *newest > Timestamp::NONE)
@@ -368,7 +370,7 @@ impl Segment {
         progress.entries(self.index.write().get_or_insert_default(), batch);
     }
 
-    /// Gives the indexes to a closure, loading (or rebuilding) them first when needed.
+    /// Passes the indexes to a closure, loading or rebuilding them first if needed.
     pub(crate) fn with_index<T>(
         self: &Arc<Self>,
         disk: &Disk,
@@ -383,6 +385,8 @@ impl Segment {
             let index = self.load_index(disk, pool)?;
             let mut slot = self.index.write();
             let replaced = self.index_version() != version;
+            // If the index was replaced meanwhile (and dropped again), what was loaded here may be
+            // of older bytes: look again.
             if slot.is_some() || !replaced {
                 return Ok(look(slot.get_or_insert(index)));
             }
@@ -397,7 +401,8 @@ impl Segment {
     ) -> Result<Option<Timestamp>> {
         match self.newest_ms.load(Ordering::Acquire) {
             NEWEST_UNKNOWN => {
-                // Noted with the index locked: one that is found to be wrong later corrects it.
+                // Set with the index locked, so that an index that later proves wrong can correct
+                // it.
                 self.with_index(disk, pool, |index| {
                     let newest = index.last_time_entry().map(|entry| entry.timestamp);
                     self.raise_newest(newest.unwrap_or(Timestamp::NONE));
@@ -408,16 +413,15 @@ impl Segment {
         }
     }
 
-    /// Raises the largest timestamp to one that was seen; one that is larger already stays.
+    /// Raises the largest timestamp to `newest`, if that is larger.
     #[inline]
     pub(crate) fn raise_newest(&self, newest: Timestamp) {
         self.newest_ms
             .fetch_max(newest.as_millis(), Ordering::AcqRel);
     }
 
-    /// The index files as they stand, or rebuilt from the batches when they are missing or
-    /// cannot be right (I2). Files that were wrong are written again; a failure to do so is no
-    /// reason to fail.
+    /// The index files as they are, or rebuilt from the batches if they are missing or wrong (I2).
+    /// The files are not rewritten here.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
         if let Some(index) = self.read_index_files(disk)? {
             let right = if let Some(right) = self.vouches_for(&index, disk) {
@@ -427,7 +431,7 @@ impl Segment {
                 let agree = self.batches(&file).agree_with(&index);
                 agree.at(&self.log_path(), "read")?
             };
-            // Of a segment that was replaced, the files under its names are another's.
+            // If the segment was replaced, the index files under its names belong to the new one.
             if right && !self.is_gone() && !self.is_replaced(disk) {
                 return Ok(index);
             }
@@ -444,18 +448,19 @@ impl Segment {
         }
     }
 
-    /// What the index files hold, `None` when one is missing or cannot be right.
+    /// The contents of the index files, `None` if one is missing or cannot be right.
     pub(crate) fn read_index_files(&self, disk: &Disk) -> Result<Option<SparseIndex>> {
         let (Some(offsets), Some(times)) = self.read_bytes_of_indexes(disk)? else {
             return Ok(None);
         };
         let index = SparseIndex::decode(&offsets, &times, self.end());
-        // Batches without a single time entry: the file was lost or cut; timestamps may be there.
+        // Batches without any time entry: the file was lost or cut, since the batches may have
+        // timestamps.
         Ok(index.filter(|index| index.last_time_entry().is_some() || self.end() == Position::ZERO))
     }
 
     fn read_bytes_of_indexes(&self, disk: &Disk) -> Result<(FileBytes, FileBytes)> {
-        // An index never holds more than one entry a batch, and no batch is shorter than 61 bytes.
+        // An index has at most one entry per batch, and no batch is shorter than 61 bytes.
         let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
         let read = |path: &Path| match disk.read_small(path, limit) {
             Ok(bytes) => Ok(bytes),
@@ -465,8 +470,8 @@ impl Segment {
         Ok((read(&self.index_path())?, read(&self.time_index_path())?))
     }
 
-    /// Builds both indexes from the batches and keeps them in memory, also beside appends and
-    /// truncations.
+    /// Builds both indexes from the batches and keeps them in memory. Appends and truncations may
+    /// run at the same time.
     pub(crate) fn rebuild_index(
         self: &Arc<Self>,
         disk: &Disk,
@@ -486,8 +491,8 @@ impl Segment {
         Ok(scanned)
     }
 
-    /// Adds to the index files the entries after the first `written`, so that a crash leaves
-    /// little to rebuild; gives how many of each are in the files now. Not synced.
+    /// Appends the entries after the first `written` to the index files, so that little has to be
+    /// rebuilt after a crash; returns how many of each are in the files now. Not synced.
     pub(crate) fn extend_index_files(
         &self,
         disk: &Disk,
@@ -503,8 +508,8 @@ impl Segment {
         Ok(written.and(&offsets, &times))
     }
 
-    /// Writes both index files whole, or removes them where that fails: a missing index is built
-    /// again, and a stale one would mislead those who believe it. Gives what is in the files.
+    /// Writes both index files whole, or removes them if that fails: a missing index is rebuilt,
+    /// but a stale one would mislead a reader that trusts it. Returns what is in the files.
     pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
         self.write_index_files(disk).unwrap_or_else(|_| {
             self.remove_index_files(disk);
@@ -512,8 +517,9 @@ impl Segment {
         })
     }
 
-    /// The same for a segment that is sealed, and durably: once the mark is past it nobody looks
-    /// whether a power cut tore them, and a broker goes by them as they are.
+    /// The same for a segment that is being sealed, and synced: once the mark is past the segment,
+    /// opening no longer checks whether a power cut tore its indexes, and a Kafka broker uses them
+    /// as they are.
     pub(crate) fn seal_index_files(&self, disk: &Disk) {
         let written = self.write_index_files(disk);
         if written.and_then(|_| self.sync_index_files(disk)).is_err() {
@@ -523,12 +529,12 @@ impl Segment {
 
     fn remove_index_files(&self, disk: &Disk) {
         for path in [self.index_path(), self.time_index_path()] {
-            // Where even that fails, loading the index compares it with the batches.
+            // If even that fails, loading the index compares it with the batches.
             disk.remove_file(&path).ok();
         }
     }
 
-    /// Syncs both index files: the next opening of the log is spared the rebuild.
+    /// Syncs both index files, so that the next opening of the log need not rebuild them.
     pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
         for path in [self.index_path(), self.time_index_path()] {
             let file = disk.open(&path, Access::Write).at(&path, "open")?;
@@ -538,7 +544,7 @@ impl Segment {
     }
 
     /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory
-    /// the files stay as they are.
+    /// the files are left as they are.
     pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<IndexWritten> {
         let (offsets, times) = match &*self.index.read() {
             Some(index) => index.encode(),
@@ -549,13 +555,13 @@ impl Segment {
         Ok(IndexWritten::default().and(&offsets, &times))
     }
 
-    /// The index files, if they still begin with what was written; just that much of them.
+    /// The index files, cut to the length that was written, if they still begin with those bytes.
     pub(crate) fn find_written(
         &self,
         disk: &Disk,
         written: IndexWritten,
     ) -> Result<Option<SparseIndex>> {
-        // No more: a broker that was killed leaves them as long as they may ever become.
+        // No more than that: a broker that was killed leaves them preallocated to their full size.
         let read = |path: &Path, length: u32| {
             let mut bytes = vec![0; to_usize(u64::from(length).min(self.end().0))];
             match disk.read_front(path, &mut bytes) {
@@ -576,7 +582,7 @@ impl Segment {
     }
 }
 
-/// Opens a file for writing, making it when it is not there.
+/// Opens a file for writing; creates it if it does not exist.
 fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
     let opened = match disk.open(path, Access::Write) {
         Ok(file) => Ok(file),
@@ -585,11 +591,11 @@ fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
         }
         Err(error) => Err(Error::io(path, "open", error)),
     };
-    // A close must not fail for an index that the next opening would make again.
+    // Closing must not fail for an index that the next opening can rebuild.
     Ok(opened?.with_ballast(path.parent().unwrap_or(path)))
 }
 
-/// Writes bytes at a place; a file whose bytes are all there already is not opened.
+/// Writes bytes at a position; does not open the file if there are none to write.
 fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
@@ -599,7 +605,7 @@ fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<(
         .at(path, "write")
 }
 
-/// Makes a file hold just these bytes, in place: an index that a crash leaves half written is
+/// Makes a file hold exactly these bytes, in place: an index that a crash leaves half written is
 /// rebuilt, so it needs neither a sync nor an atomic replacement.
 fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;

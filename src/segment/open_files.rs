@@ -1,15 +1,16 @@
-//! Which files of the logs of one root stay open: a bounded number, those that were unused for
-//! longest closed first. One set for segments that are appended to and for those that are read.
+//! Decides which files of the logs of one root stay open: a bounded number, and those unused for
+//! longest are closed first. Segments that are appended to and segments that are read share one
+//! bound.
 //!
-//! Knows nothing about what is read or written. A caller holds a file for the length of
-//! one call; between calls nobody holds one, so a file that is closed here is closed.
+//! Knows nothing about what is read or written. A caller holds a file for one call only; between
+//! calls no caller holds one, so closing it here really closes it.
 //!
-//! 1. A root has at most `max` files open, and all roots of a process together at most half of the
-//!    descriptors that it may have, but for what calls that are under way hold and for files that
-//!    are in use at the very moment.
-//! 2. Closing a file that was appended to may mean a sync. So [`OpenFiles::make_room`] is called
-//!    while no lock of any log is held, and waits for none: a log that is busy is passed over.
-//! 3. Segments that were opened for reading are closed without a sync, by anybody.
+//! 1. A root has at most `max` files open, and all roots of a process together have at most half of
+//!    the descriptors that the process may use. Files held by calls in progress, or in use at that
+//!    very moment, may exceed this.
+//! 2. Closing a file that was appended to may need a sync. So [`OpenFiles::make_room`] is called
+//!    while no log's lock is held, and waits for none: a log that is busy is skipped.
+//! 3. Segments that were opened for reading are closed without a sync, by any thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -19,26 +20,26 @@ use crate::sync::{Mutex, OnceLock, for_each_on};
 
 use super::Segment;
 
-/// How many segments of a root stay open that are only read: a reader that goes on and on opens a
-/// file for every 256 KiB at most, so more would not make it faster.
+/// How many segments per root stay open that are only read: a steady reader opens a file at most
+/// once per 256 KiB, so more would not make it faster.
 const READING_MAX: usize = 32;
 
-/// How many files are closed at once, at most: their syncs run side by side.
+/// How many files are closed at once, at most: their syncs run in parallel.
 const BATCH_MAX: usize = 32;
 
-/// Logs that are gone are dropped from a queue when it has grown by this much, or doubled.
+/// Logs that no longer exist are removed from a queue when it has grown by this much, or doubled.
 const PRUNE_MIN: usize = 64;
 
 /// A log that has files open for writing.
 pub(crate) trait Writes: Send + Sync {
-    /// Whether it was appended to since this was asked last.
+    /// Whether it was appended to since the last call.
     fn take_used(&self) -> bool;
 
-    /// Whether closing what is open means a sync, most likely.
+    /// Whether closing its files most likely needs a sync.
     fn needs_sync(&self) -> bool;
 
-    /// Closes what is open for writing, synced first where that is due. False when something still
-    /// is open: the log is busy, or a call failed. Waits for nobody's turn.
+    /// Closes the files open for writing, after a sync where needed. False if something is still
+    /// open: the log is busy, or a call failed. Does not wait for other threads.
     fn close_synced(&self) -> bool;
 }
 
@@ -67,18 +68,18 @@ impl std::fmt::Debug for Writing {
     }
 }
 
-/// The roots that are open in this process, and which of them gives next.
+/// The roots that are open in this process, and which of them closes files next.
 #[derive(Default)]
 struct Roots {
     all: Vec<Weak<OpenFiles>>,
     next: usize,
 }
 
-/// Of the operating system alone: a simulated disk takes no descriptors.
+/// Only for the operating system's disk: a simulated disk uses no descriptors.
 static ROOTS: OnceLock<Mutex<Roots>> = OnceLock::new();
 
 impl OpenFiles {
-    /// The bound for a root on a disk; without `max`, what the process may have.
+    /// The bound for a root on a disk; without `max`, what the process may use.
     pub(crate) fn new(disk: &Disk, max: Option<u64>) -> Arc<Self> {
         let most = open_files_max();
         let max = max.and_then(|max| usize::try_from(max).ok());
@@ -97,7 +98,7 @@ impl OpenFiles {
         files
     }
 
-    /// Whether the next file would be one too many.
+    /// Whether opening one more file would exceed the bound.
     pub(crate) fn is_full(&self) -> bool {
         self.is_root_full() || self.is_process_full()
     }
@@ -111,8 +112,8 @@ impl OpenFiles {
         all.is_some_and(|all| all >= open_files_max())
     }
 
-    /// Closes files until there is room for another one, if that can be (1). The caller holds no
-    /// lock of any log (2).
+    /// Closes files until there is room for another one, if possible (I1). The caller holds no
+    /// log's lock (I2).
     pub(crate) fn make_room(&self) {
         while self.is_root_full() && (self.close_some(false) || self.close_some(true)) {}
         if self.is_process_full() {
@@ -120,7 +121,7 @@ impl OpenFiles {
         }
     }
 
-    /// Has the roots of the process close files in turn: those first that are not in use.
+    /// Makes the roots of the process close files in turn; files that are not in use first.
     #[cold]
     fn take_from_others(&self) {
         for forced in [false, true] {
@@ -134,10 +135,9 @@ impl OpenFiles {
         }
     }
 
-    /// Closes some of the files that were unused for longest: an eighth of what may be open, so
-    /// that syncs are made side by side and not one for every file that is opened. One that was
-    /// used since its turn came last is given another turn, unless that is `forced`. False when
-    /// there is nothing to close.
+    /// Closes some of the files that were unused for longest: an eighth of the bound, so that syncs
+    /// run in parallel and not one for every file that is opened. A file used since its last turn
+    /// gets another turn, unless `forced`. False if there is nothing to close.
     fn close_some(&self, forced: bool) -> bool {
         let batch = self.next_to_close(forced);
         let waiting = batch.iter().filter(|log| log.needs_sync()).count();
@@ -151,13 +151,15 @@ impl OpenFiles {
         for (log, closed) in batch.iter().zip(closed) {
             any |= closed;
             if !closed {
+                // It still has a file open, and must be found again: only a log that closed
+                // everything leaves the queue.
                 self.writing.lock().logs.push_back(Arc::downgrade(log));
             }
         }
         any || self.close_one_reading(forced)
     }
 
-    /// Takes out of the queue what is to be closed next.
+    /// Takes the logs to close next out of the queue.
     fn next_to_close(&self, forced: bool) -> Vec<Arc<dyn Writes>> {
         let most = (self.max / 8).clamp(1, BATCH_MAX);
         let turns = self.writing.lock().logs.len();
@@ -166,7 +168,8 @@ impl OpenFiles {
             let Some(oldest) = self.writing.lock().logs.pop_front() else {
                 break;
             };
-            // Without the queue's lock: logs take it while they hold their own.
+            // Without the queue's lock: a log takes that while it holds its own, so the other order
+            // could deadlock.
             match oldest.upgrade() {
                 None => {}
                 Some(log) if forced || !log.take_used() => batch.push(log),
@@ -197,8 +200,8 @@ impl OpenFiles {
         false
     }
 
-    /// Notes a log that opened a file for writing, and that is in no queue. It leaves the queue
-    /// when [`Writes::close_synced`] was true.
+    /// Adds a log that opened a file for writing and is in no queue. It leaves the queue when
+    /// [`Writes::close_synced`] returned true.
     pub(crate) fn opened_to_write(&self, log: Weak<dyn Writes>) {
         let mut writing = self.writing.lock();
         if writing.logs.len() >= writing.prune_at.max(PRUNE_MIN) {
@@ -208,9 +211,9 @@ impl OpenFiles {
         writing.logs.push_back(log);
     }
 
-    /// Notes that a segment was opened to be read; closes others when that is one too many.
+    /// Notes that a segment was opened for reading; closes others if that exceeds the bound.
     ///
-    /// A segment that was read since its turn came last gets another turn.
+    /// A segment that was read since its last turn gets another turn.
     pub(crate) fn opened(&self, segment: &Arc<Segment>) {
         let most = READING_MAX.min(self.max / 4).max(1);
         let mut closing = Vec::new();
@@ -232,6 +235,8 @@ impl OpenFiles {
             }
         }
         drop(reading);
+        // With the queue unlocked: closing a file is a system call, and every reader that opens one
+        // waits for the queue.
         for segment in closing {
             segment.close_if_read();
         }
@@ -239,11 +244,11 @@ impl OpenFiles {
 }
 
 impl Roots {
-    /// The open roots of the process, another one first each time.
+    /// The open roots of the process, starting with a different one each time.
     fn in_turn() -> Vec<Arc<OpenFiles>> {
         let mut roots = ROOTS.get_or_init(Mutex::default).lock();
         let open = roots.all.iter().filter_map(Weak::upgrade);
-        // Behind a fork, the roots of the process that was forked do not concern this one.
+        // After a fork, the roots of the parent process do not concern this one.
         let mut open: Vec<_> = open.filter(|root| root.owner.is_here()).collect();
         roots.next = roots.next.wrapping_add(1);
         let first = roots.next.checked_rem(open.len()).unwrap_or_default();

@@ -1,19 +1,27 @@
-//! Finding batches again behind bytes that are no batch.
+//! Finds the next real batch after damaged bytes.
 //!
 //! Knows nothing about what becomes of the bytes in between.
 //!
-//! A place counts as the beginning of a batch when a batch stands there whose checksum is right and
-//! whose offsets may stand there, and when
+//! A position counts as the beginning of a batch if a batch is there whose checksum is right and
+//! whose offsets are possible there, and if
 //!
-//! 1. the length of the damaged batch leads there, or
-//! 2. the headers that follow lead on to the end, where a damaged one may be passed that is
-//!    followed by a batch just where its length says.
+//! 1. the length field of the damaged batch ends there, or
+//! 2. a chain of headers leads from it to the end. The chain may pass a damaged batch, if a valid
+//!    batch begins exactly where that one's length field says it ends.
 //!
-//! That condition is for records that hold batches: what is inside a value is followed by the rest
-//! of its record, which is no header. Only where nothing meets it, the first right checksum counts.
-//! So where two lengths are lost near each other, what stands between them is not told from what
-//! stands inside a value, and is not found. Where the damaged one says that the data ends with it,
-//! what leads nowhere is taken for a part of it.
+//! ```text
+//! damaged batch          candidate      next header       end
+//! [ length ----------->] [ batch ]----->[ batch ]--....-->|     real: (1) and (2)
+//! [ value: [ batch ] rest of the record ]                       a copy inside a value:
+//!          candidate ^----> no header here                      neither
+//! ```
+//!
+//! The condition is for records whose values contain batches: inside a value, a batch is followed
+//! by the rest of its record, which is no header. Only if no candidate meets the condition does the
+//! first one with a right checksum count. So if two batches near each other both lost their
+//! lengths, the batches between them cannot be told from batches inside a value, and are not found.
+//! If the damaged batch says that it is the last, a candidate that no valid chain follows is
+//! treated as part of it.
 
 use std::io;
 use std::ops::Range;
@@ -24,33 +32,33 @@ use crate::types::{Offset, Position, to_u64, to_usize};
 
 use super::{BatchCursor, Stop};
 
-/// How much is looked through at a time, in bytes.
+/// Bytes searched at a time.
 const WINDOW_BYTES: usize = 256 << 10;
-/// Headers that are followed before a chain counts as endless.
+/// Headers followed before a chain counts as unbroken.
 const CHAIN_MAX: usize = 64;
-/// Checksums are tried over so many times the bytes that are looked through, and then no more: so
-/// that a file that was made for it does not take for ever.
+/// The checksums tried cover at most this many times the bytes that are searched, so that a file
+/// crafted to look like batches everywhere does not take forever.
 const TRIES: u64 = 8;
-/// The same for small files, in bytes.
+/// The minimum for small files, in bytes.
 const TRIES_MIN: u64 = 16 << 20;
-/// Where the length stands in a batch: of what follows it.
+/// Where the length field is in a batch; it counts the bytes that follow it.
 const LENGTH_AT: usize = 8;
 const LENGTH_BYTES: usize = 4;
-/// Where the format version stands in a batch, and what it is.
+/// Where the format version is in a batch, and its value.
 const MAGIC_AT: usize = PREFIX_LEN - 1;
 const MAGIC: u8 = 2;
 
-/// Where to look, and what may stand there.
+/// Where to search, and which offsets are possible there.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
-    /// The first place to try, and one past the last byte.
+    /// From the first position to try to one past the last byte.
     pub(crate) bytes: Range<Position>,
     /// No batch begins below the start or ends above the end.
     pub(crate) offsets: Range<Offset>,
 }
 
-/// The first place where batches go on behind a damaged one, which begins at `damaged`; `None` when
-/// they do not.
+/// The position at which valid batches continue after the damaged one at `damaged`; `None` if they
+/// do not.
 pub(crate) fn batch_behind(
     file: &File,
     damaged: Position,
@@ -65,7 +73,8 @@ pub(crate) fn batch_behind(
         && found == finder.weak
         && finder.is_end(told)?
     {
-        // It leads nowhere, and the damaged one may well be the last: then it stands in a value.
+        // The damaged batch is the last by its length field, and the candidate lies inside it and
+        // has no chain behind it: it is part of a value.
         return Ok(None);
     }
     Ok(found)
@@ -74,11 +83,11 @@ pub(crate) fn batch_behind(
 struct Finder<'a> {
     file: &'a File,
     search: &'a Search,
-    /// Bytes whose checksum may still be tried.
+    /// Bytes whose checksums may still be tried.
     budget: u64,
-    /// Where the length of the damaged batch leads.
+    /// Where the damaged batch ends according to its length field.
     told: Option<Position>,
-    /// The first batch that leads nowhere.
+    /// The first candidate that no valid chain follows.
     weak: Option<Position>,
 }
 
@@ -106,6 +115,8 @@ impl<'a> Finder<'a> {
             if let Some(found) = self.look_through(at, bytes)? {
                 return Ok(Some(found));
             }
+            // Windows overlap by one header less a byte, so that a header that crosses their border
+            // is seen once, and whole.
             let Some(step) = read.checked_sub(HEADER_LEN - 1).filter(|step| *step > 0) else {
                 break;
             };
@@ -116,6 +127,8 @@ impl<'a> Finder<'a> {
 
     fn look_through(&mut self, at: Position, bytes: &[u8]) -> io::Result<Option<Position>> {
         for (index, header) in bytes.windows(HEADER_LEN).enumerate() {
+            // One byte rules out most positions before the header is parsed and the checksum
+            // computed.
             if header.get(MAGIC_AT) != Some(&MAGIC) {
                 continue;
             }
@@ -132,7 +145,7 @@ impl<'a> Finder<'a> {
         Ok(None)
     }
 
-    /// The header at a place, if a batch like that may stand there.
+    /// The header at a position, if its offsets and size are possible there.
     fn fitting(&self, place: Position, bytes: &[u8]) -> Option<BatchHeader> {
         let header = BatchHeader::parse(bytes).ok()?;
         let offsets = &self.search.offsets;
@@ -144,6 +157,8 @@ impl<'a> Finder<'a> {
 
     fn is_batch(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
         let size = to_u64(header.size);
+        // When the budget is used up nothing is a batch any more: the search then finds fewer
+        // batches, never wrong ones.
         let Some(left) = self.budget.checked_sub(size) else {
             return Ok(false);
         };
@@ -164,7 +179,7 @@ impl<'a> Finder<'a> {
         Ok(bytes)
     }
 
-    /// The header at a place, if a whole batch stands there that may stand there.
+    /// The header at a position, if a whole valid batch is there.
     fn stands_at(&mut self, place: Position) -> io::Result<Option<BatchHeader>> {
         let bytes = self.header_bytes(place)?;
         match self.fitting(place, &bytes) {
@@ -173,7 +188,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The end of a batch as its length says, whatever else its header says.
+    /// Where a batch ends by its length field alone, whatever the rest of its header says.
     fn behind(&self, at: Position, bytes: &[u8]) -> Option<Position> {
         let length = bytes.get(LENGTH_AT..)?.first_chunk()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
@@ -182,7 +197,7 @@ impl<'a> Finder<'a> {
         (is_one && place <= self.search.bytes.end).then_some(place)
     }
 
-    /// Whether nothing follows: the end, or zeros, which are space that was reserved.
+    /// Whether nothing follows: the end of the file, or zeros, which are reserved space.
     fn is_end(&self, at: Position) -> io::Result<bool> {
         if at == self.search.bytes.end {
             return Ok(true);
@@ -191,14 +206,14 @@ impl<'a> Finder<'a> {
         Ok(bytes.iter().all(|byte| *byte == 0))
     }
 
-    /// Whether the damaged batch says that it ends a little behind a place where zeros begin: the
-    /// last bytes of a record are zeros, too.
+    /// Whether the damaged batch ends, by its length field, at most a header behind a position
+    /// where zeros begin: the last bytes of its last record may be zeros too.
     fn is_short_of_told(&self, at: Position) -> bool {
         let short = |told: Position| at < told && told.since(at) <= to_u64(HEADER_LEN);
         at != self.search.bytes.end && self.told.is_some_and(short)
     }
 
-    /// Whether headers follow from this batch up to the end.
+    /// Whether valid headers follow from this batch up to the end.
     fn leads_on(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
         let mut at = place.plus(header.size);
         let mut floor = header.next_offset();
@@ -213,6 +228,8 @@ impl<'a> Finder<'a> {
                 floor = next.next_offset();
                 continue;
             }
+            // Not a valid header: it may be a second damaged batch. Its length field is believed
+            // only if a whole valid batch begins where it ends, or the file ends there.
             let Some(behind) = self.behind(at, &bytes) else {
                 return Ok(false);
             };
@@ -227,8 +244,8 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// How many batches stand in a range, whatever lies between them. For a report, so it counts no
-/// further than `most`.
+/// Counts the batches in a range, whatever is between them. For a report, so it stops at about
+/// `most`.
 pub(crate) fn count_batches(file: &File, search: &Search, most: u64) -> io::Result<u64> {
     let mut search = search.clone();
     let mut count = 0;
@@ -243,6 +260,7 @@ pub(crate) fn count_batches(file: &File, search: &Search, most: u64) -> io::Resu
                 Err(Stop::Io(error)) => return Err(error),
             }
         }
+        // At least one byte further each time, or the search would find the same batch forever.
         search.bytes.start = cursor.position().plus(1).max(found.plus(1));
         search.offsets.start = cursor.floor();
     }

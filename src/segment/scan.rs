@@ -1,5 +1,5 @@
-//! A walk over the batches of a segment that believes nothing: it ends at the first byte that is
-//! no valid batch, and builds the indexes on its way.
+//! Walks over the batches of a segment and trusts nothing: the walk ends at the first byte that is
+//! not part of a valid batch, and builds the indexes as it goes.
 //!
 //! Knows nothing about what follows from where it ended; opening a log decides that.
 
@@ -23,7 +23,7 @@ pub(crate) struct TailScan {
     pub(crate) next_offset: Offset,
     /// Why the walk ended before the end it was given.
     pub(crate) stopped: Option<Corruption>,
-    /// The indexes up to there.
+    /// The indexes up to `end`.
     pub(crate) index: SparseIndex,
     /// What the next batch needs to be indexed.
     pub(crate) progress: IndexProgress,
@@ -31,14 +31,13 @@ pub(crate) struct TailScan {
     pub(crate) newest: Option<Timestamp>,
     /// The largest leader epoch seen, -1 where there was none.
     pub(crate) leader_epoch: i32,
-    /// One past the last offset below the place that the walk was to look at; `None` when no batch
-    /// ends there.
+    /// One past the last offset below [`Walk::mark`]; `None` if no batch ends there.
     pub(crate) at_mark: Option<Offset>,
-    /// No gap was seen.
+    /// No gap was found.
     pub(crate) dense: bool,
-    /// The walk began at the beginning, and no batch of a producer was there.
+    /// The walk began at the start of the segment and found no batch of a producer with an id.
     pub(crate) plain: bool,
-    /// The digest of all that is valid, where the walk was to make one.
+    /// The digest of everything valid, if the walk was to make one.
     pub(crate) digest: Option<DigestBuilder>,
 }
 
@@ -62,7 +61,7 @@ impl TailScan {
         }
     }
 
-    /// Takes in what does not concern the order of the batches.
+    /// Applies what does not depend on the order of the batches.
     fn learn(&mut self, raw: &RawBatch) {
         self.plain &= raw.header.producer_id < 0;
         if let Some(digest) = &mut self.digest {
@@ -72,27 +71,27 @@ impl TailScan {
     }
 }
 
-/// What a walk goes over.
+/// What a walk covers.
 #[derive(Debug)]
 pub(crate) struct Walk {
     /// Where it begins: at a batch.
     pub(crate) from: Position,
-    /// Where it ends, at the latest.
+    /// Where it ends at the latest.
     pub(crate) end: Position,
-    /// The index of what lies before.
+    /// The index of the bytes before `from`.
     pub(crate) index: SparseIndex,
-    /// From here on offsets have no gaps: only compaction makes them, and it never touches what is
-    /// not flushed. `None` where that is not known.
+    /// From here on offsets have no gaps: only compaction makes gaps, and it never touches
+    /// unflushed bytes. `None` if that is not known.
     pub(crate) dense_from: Option<Position>,
-    /// A place where a batch should end.
+    /// A position at which a batch should end.
     pub(crate) mark: Option<Position>,
-    /// No batch behind that place begins below this offset: a log that was truncated inside a gap
-    /// goes on behind it.
+    /// No batch behind that position begins below this offset: a log that was truncated inside a
+    /// gap continues there.
     pub(crate) flushed_offset: Offset,
-    /// Nothing is known but the batches themselves: then one that lies behind a gap, and whose
-    /// offset the next batch or the next segment contradicts, is the one that is wrong.
+    /// Nothing but the batches themselves is known: then, if the next batch or the next segment
+    /// contradicts the offset of a batch that follows a gap, it is that batch that is wrong.
     pub(crate) blames_gaps: bool,
-    /// A digest is made on the way: of a walk over a whole segment, so that nobody reads it again
+    /// Make a digest on the way; for a walk over a whole segment, so that it need not be read again
     /// for one.
     pub(crate) digests: bool,
 }
@@ -112,20 +111,20 @@ impl Walk {
         }
     }
 
-    /// Whether a batch at this place must begin at the very offset where the last one ended.
+    /// Whether a batch at this position must begin at exactly the offset where the last one ended.
     fn is_dense_at(&self, position: Position) -> bool {
         self.dense_from.is_some_and(|from| position >= from)
     }
 }
 
-/// The index interval that rebuilt indexes use: Kafka's default, whatever the log's setting.
+/// The index interval of rebuilt indexes: Kafka's default, whatever the log's setting.
 const INTERVAL_BYTES: u64 = 4096;
 
-/// Walks over batches, adding to an index that covers what lies before.
+/// Walks over batches, adding to an index that covers what comes before.
 ///
 /// # Errors
 ///
-/// Only [`Error::Io`]: damage ends the walk and is no error here.
+/// Only [`Error::Io`]: damage ends the walk and is not an error here.
 pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<TailScan> {
     if !walk.blames_gaps {
         return scan_to_end(segment, file, walk).map(|(found, _)| found);
@@ -134,14 +133,17 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
     let (flushed_offset, digests) = (walk.flushed_offset, walk.digests);
     let index = walk.index.clone();
     let (found, gap) = scan_to_end(segment, file, walk)?;
-    // The segment after it begins where this one ends at the latest; of the last segment nothing
-    // is known.
+    // The next segment begins at or above the end of this one; about the end of the last segment
+    // nothing is known.
     let ceiling = Some(segment.next_offset()).filter(|next| *next > segment.base_offset());
     let contradicted = matches!(found.stopped, Some(Corruption::Offset { .. }))
         || ceiling.is_some_and(|ceiling| found.next_offset > ceiling);
     let Some((end, reason)) = gap.filter(|_| contradicted) else {
         return Ok(found);
     };
+    // A damaged offset makes one false gap: the batch before it ends too low for it, and the batch
+    // after it begins below its end. So the walk is repeated, and ends before the batch that made
+    // the gap.
     let shorter = Walk {
         from,
         end,
@@ -157,8 +159,8 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
     Ok(found)
 }
 
-/// The same, believing the offsets; gives also where the last batch begins when it lies behind a
-/// gap.
+/// The same, but believes the offsets; also returns where the last batch begins if a gap comes
+/// before it.
 fn scan_to_end(
     segment: &Arc<Segment>,
     file: &File,
@@ -180,6 +182,8 @@ fn scan_to_end(
             Ok(None) => break,
             Ok(Some(raw)) => {
                 let (mut expected, base) = (found.next_offset, raw.header.base_offset);
+                // A truncation to an offset inside a gap left the end above the last batch: the
+                // next append began there, so this gap is not damage.
                 if walk.mark == Some(raw.position) {
                     expected = expected.max(walk.flushed_offset);
                 }
@@ -187,6 +191,8 @@ fn scan_to_end(
                     found.stopped = Some(Corruption::offset(expected, base));
                     break;
                 }
+                // The indexes store offsets as 31 bits above the base. A writer rolls before that,
+                // so the offset is damaged.
                 let Some(batch) = indexed(segment, &raw.header, raw.position) else {
                     found.stopped = Some(Corruption::malformed(
                         "an offset is too far from its segment's base",
@@ -196,7 +202,8 @@ fn scan_to_end(
                 if found.progress.note(batch, INTERVAL_BYTES) {
                     found.progress.entries(&mut found.index, batch);
                 }
-                // Where the walk begins in the middle, nothing is known of the first batch.
+                // A walk that begins in the middle knows nothing about the offset of its first
+                // batch.
                 let began = raw.position == walk.from && walk.from > Position::ZERO;
                 let jumps = base != expected && !began;
                 gap = jumps.then(|| (raw.position, Corruption::offset(expected, base)));
@@ -219,17 +226,18 @@ fn scan_to_end(
     Ok((found, gap))
 }
 
-/// Where to stop reading ahead: a crash leaves reserved space behind the last batch, up to 64 MiB,
-/// and the system makes every page of it that is read, and megabytes ahead of that.
+/// Where to stop reading ahead: a crash leaves up to 64 MiB of reserved space behind the last
+/// batch, and reading it makes the system allocate a page for every page read, and megabytes ahead
+/// of it.
 fn data_end(file: &File, walk: &Walk) -> Position {
     if to_usize(walk.end.since(walk.from)) <= CHUNK_BYTES_MAX {
-        // One read, wherever the data ends.
+        // One read covers it, wherever the data ends.
         return walk.end;
     }
     file.data_end(walk.from.0).map_or(walk.end, Position)
 }
 
-/// A batch as the indexes of its segment see it, `None` when they cannot.
+/// The index entry of a batch; `None` if the indexes cannot represent it.
 pub(crate) fn indexed(
     segment: &Segment,
     header: &crate::format::BatchHeader,

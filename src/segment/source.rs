@@ -1,4 +1,4 @@
-//! What batches are read from: an open file, or a segment whose file is opened when it is asked.
+//! What batches are read from: an open file, or a segment whose file is opened when it is read.
 //!
 //! Knows nothing about batches.
 
@@ -9,9 +9,10 @@ use crate::disk::{Disk, File};
 
 use super::{OpenFiles, Segment};
 
-/// Bytes at a place.
+/// Bytes that can be read by position.
 pub(crate) trait ReadAt {
-    /// Reads from `position` until `buf` is full or the file ends; gives the number of bytes read.
+    /// Reads from `position` until `buf` is full or the file ends; returns the number of bytes
+    /// read.
     fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -27,11 +28,10 @@ impl<R: ReadAt> ReadAt for Arc<R> {
     }
 }
 
-/// The file of a segment for a caller that reads it piece by piece, over however long a time: it is
-/// held for the length of one read and opened again when it was closed in between.
+/// The file of a segment, for a caller that reads it piece by piece over any length of time: the
+/// file is held for one read only, and opened again if it was closed in between.
 ///
-/// Its caller holds no lock of any log, for another log's file may have to be synced and closed
-/// first.
+/// The caller must hold no log's lock, because making room may sync and close another log's file.
 #[derive(Debug)]
 pub(crate) struct SegmentFile<'a> {
     pub(crate) segment: &'a Arc<Segment>,
@@ -42,8 +42,8 @@ pub(crate) struct SegmentFile<'a> {
 impl ReadAt for SegmentFile<'_> {
     /// # Errors
     ///
-    /// `NotFound` also when its file was closed and the segment is gone, or its name stands for
-    /// another file by now: what it held is to be looked for in the segments that are there now.
+    /// `NotFound` also if the file was closed and the segment is gone, or its name now belongs to
+    /// another file: the caller must look its offset up in the current segments.
     fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
         let file = if let Some(file) = self.segment.open_already() {
             file

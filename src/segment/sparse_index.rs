@@ -1,15 +1,16 @@
-//! The two sparse indexes of a segment, in memory: where a batch stands, and when it was.
+//! The two sparse indexes of a segment, in memory: by offset and by time.
 //!
-//! Knows nothing about the `.log` beside them, and is never trusted over it: an entry is a hint
-//! that the reader checks by reading. Entries stand exactly where Kafka puts them.
+//! Knows nothing about the `.log` beside them, and never overrules it: an entry is a hint that the
+//! reader checks by reading. Entries are exactly where Kafka puts them.
 //!
 //! 1. Before a batch is added, when more than `index.interval.bytes` were added since the last
 //!    entry, the batch gets an entry: its *last* offset and its position. The first batch of a
 //!    segment never gets one.
-//! 2. With every such entry goes a time entry, if the largest timestamp so far (this batch
-//!    included) is larger than that of the last one: it names the last offset of the batch where
-//!    that timestamp came first. One more is tried when the segment is sealed or closed.
-//! 3. Offsets and positions rise strictly, timestamps too, offsets of time entries do not fall.
+//! 2. Each such entry comes with a time entry, if the largest timestamp so far (this batch
+//!    included) is larger than that of the last time entry: it names the last offset of the batch
+//!    in which that timestamp first occurred. One more is tried when the segment is sealed or
+//!    closed.
+//! 3. Offsets and positions rise strictly, timestamps too; offsets of time entries do not fall.
 
 use crate::format::index::{Entry, OffsetEntry, TimeEntry, entries};
 use crate::types::{Offset, Position, Timestamp, to_usize};
@@ -22,35 +23,35 @@ pub(crate) struct SparseIndex {
 }
 
 impl SparseIndex {
-    /// The indexes as two files hold them; a tail of zeros, as a crash leaves it in a broker's
-    /// preallocated files, is no part of them.
+    /// Decodes the two files. A tail of zeros, which a crash leaves in a broker's preallocated
+    /// files, is not part of them.
     ///
-    /// `None` when they break (I3) or point past `log_end`: then they must be rebuilt.
+    /// `None` if they violate (I3) or point past `log_end`: then they must be rebuilt.
     pub(crate) fn decode(offsets: &[u8], times: &[u8], log_end: Position) -> Option<Self> {
         let offsets: Vec<OffsetEntry> = decode_entries(offsets)?;
         let times: Vec<TimeEntry> = decode_entries(times)?;
         let inside = offsets
             .last()
             .is_none_or(|entry| u64::from(entry.position) < log_end.0);
-        // The first batch never has an entry (I1): this one is a hole.
+        // The first batch never has an entry (I1), so this entry is a hole in the file.
         let inside = inside && offsets.first().is_none_or(|entry| entry.position > 0);
         inside.then_some(Self { offsets, times })
     }
 
-    /// Where to begin looking for an offset: every batch that ends above it lies at or after this
-    /// place.
+    /// Where to start searching for an offset: every batch that ends above it is at or after this
+    /// position.
     pub(crate) fn position_for(&self, relative_offset: u32) -> Position {
         let entry = self.entry_for(relative_offset);
         Position(entry.map_or(0, |entry| u64::from(entry.position)))
     }
 
-    /// The entry of that place; `None` for the beginning.
+    /// The entry that [`Self::position_for`] uses; `None` for the beginning.
     pub(crate) fn entry_for(&self, relative_offset: u32) -> Option<OffsetEntry> {
         OffsetEntry::floor(&self.offsets, relative_offset)
     }
 
-    /// The entry of that place, and the two after it: the first of them names a batch that ends at
-    /// or after the offset.
+    /// That entry and the two after it: the first of those names a batch that ends at or after the
+    /// offset.
     pub(crate) fn entries_around(&self, relative_offset: u32) -> [Option<OffsetEntry>; 3] {
         let after = OffsetEntry::count_to(&self.offsets, relative_offset);
         let floor = after.checked_sub(1);
@@ -68,7 +69,7 @@ impl SparseIndex {
         self.encode_after(0, 0)
     }
 
-    /// The same, without the first so many bytes of each.
+    /// The same, without this many bytes at the front of each.
     pub(crate) fn encode_after(&self, offset_bytes: u32, time_bytes: u32) -> (Vec<u8>, Vec<u8>) {
         let offsets = to_usize(offset_bytes.into()) / OffsetEntry::LEN;
         let times = to_usize(time_bytes.into()) / TimeEntry::LEN;
@@ -85,7 +86,7 @@ impl SparseIndex {
         (offsets.collect(), times.collect())
     }
 
-    /// The last entry: from its batch on, nothing is indexed.
+    /// The last entry: nothing after its batch is indexed.
     pub(crate) fn last_offset_entry(&self) -> Option<OffsetEntry> {
         self.offsets.last().copied()
     }
@@ -105,7 +106,8 @@ impl SparseIndex {
         &self.times
     }
 
-    /// Adds the entries of another index of the same segment for the batches from a place on.
+    /// Adds the entries that another index of the same segment has for the batches from a position
+    /// on.
     pub(super) fn extend(&mut self, other: &Self, from: Position, next_offset: u32) {
         let offsets = other.offsets.iter().copied();
         self.offsets
@@ -127,7 +129,8 @@ impl SparseIndex {
         }
     }
 
-    /// Forgets every entry of a batch at or after a place, or of an offset at or after one.
+    /// Removes every entry of a batch at or after `position`, or of an offset at or after
+    /// `relative_offset`.
     pub(crate) fn truncate(&mut self, position: Position, relative_offset: u32) {
         self.offsets.retain(|entry| {
             u64::from(entry.position) < position.0 && entry.relative_offset < relative_offset
@@ -137,8 +140,8 @@ impl SparseIndex {
     }
 }
 
-/// The entries of an index file; a tail of zeros is no part of them, and anything else that is no
-/// entry makes the whole file worthless.
+/// The entries of an index file. A tail of zeros is ignored; any other bytes that are not valid
+/// entries invalidate the whole file.
 fn decode_entries<E: Entry>(bytes: &[u8]) -> Option<Vec<E>> {
     let decoded: Vec<E> = entries(bytes).collect();
     let rest = bytes.get(decoded.len().checked_mul(E::LEN)?..)?;
@@ -158,7 +161,7 @@ pub(crate) struct Indexed {
     pub(crate) max_timestamp: Timestamp,
 }
 
-/// What the rules need to remember between two batches of the segment that grows.
+/// What the rules must remember between two batches of the active segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IndexProgress {
     bytes_since_entry: u64,
@@ -166,7 +169,7 @@ pub(crate) struct IndexProgress {
 }
 
 impl IndexProgress {
-    /// Takes up again after the last entries of an index.
+    /// Continues after the last entries of an index.
     pub(crate) fn after(index: &SparseIndex) -> Self {
         Self {
             bytes_since_entry: 0,
@@ -174,8 +177,8 @@ impl IndexProgress {
         }
     }
 
-    /// Notes a batch that is about to be added; true when it gets an entry (I1), which
-    /// [`Self::entries`] gives.
+    /// Notes a batch that is about to be added; true if it gets an entry (I1), which
+    /// [`Self::entries`] adds.
     #[inline]
     pub(crate) fn note(&mut self, batch: Indexed, interval_bytes: u64) -> bool {
         let newest = self
@@ -195,12 +198,12 @@ impl IndexProgress {
         due
     }
 
-    /// The largest timestamp so far, and where it came first.
+    /// The largest timestamp so far, and the offset at which it first occurred.
     pub(crate) fn newest(&self) -> Option<TimeEntry> {
         self.newest
     }
 
-    /// Adds the entries of a batch for which [`Self::note`] was true.
+    /// Adds the entries of a batch for which [`Self::note`] returned true.
     pub(crate) fn entries(&self, index: &mut SparseIndex, batch: Indexed) {
         index.offsets.push(OffsetEntry {
             relative_offset: batch.relative_last_offset,
@@ -217,7 +220,8 @@ impl IndexProgress {
     }
 }
 
-/// The last offset of a batch, from the base of its segment; `None` when 31 bits do not hold it.
+/// The last offset of a batch relative to the base of its segment; `None` if it needs more than 31
+/// bits.
 pub(crate) fn relative(base_offset: Offset, offset: Offset) -> Option<u32> {
     let relative = u32::try_from(offset.checked_sub(base_offset)?).ok()?;
     i32::try_from(relative).is_ok().then_some(relative)
