@@ -1,8 +1,8 @@
 //! Floor 5: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs
-//! a log, and looks at the files of a root.
+//! a log, and inspects the files of a root.
 //!
 //! Knows nothing about topics: a root is a directory of logs with one lock and one file of marks.
-//! The rules of what is damage are those of opening (`log/open/rules.rs`).
+//! What counts as damage is decided by the same rules as at opening (`log/open/rules.rs`).
 
 pub(crate) mod repair;
 pub(crate) mod scan;

@@ -1,13 +1,13 @@
-//! Repairing a damaged directory: what is damaged is set aside, everything else stays at its own
+//! Repairs a damaged directory: damaged bytes are quarantined, everything else stays at its own
 //! offset, and the result opens. Nothing is ever deleted.
 //!
-//! Knows nothing about how damage is found (`verify`), and of a root only that it is a directory of
-//! logs with one lock and one file of marks.
+//! Knows nothing about how damage is found (`verify`), and about a root only that it is a directory
+//! of logs with one lock and one file of marks.
 //!
-//! 1. What interrupted operations left is finished first, as opening would.
-//! 2. Every change is safe against a crash in the middle: repairing again goes on.
-//! 3. The log goes on at the offset that it had reached: an offset that was flushed is never given
-//!    out again, also when its record is lost.
+//! 1. Interrupted operations are finished first, as opening would.
+//! 2. Every change is safe against a crash in the middle: the next repair continues.
+//! 3. The log continues at the offset that it had reached: an offset that was flushed is never
+//!    assigned again, even if its record is lost.
 
 mod plan;
 mod report;
@@ -37,15 +37,16 @@ use plan::{Found, plan};
 pub use report::{RepairReport, SetAside};
 pub(crate) use rewrite::{rename_whole, set_odd_aside};
 
-/// Repairs a log, alone or a partition of a root.
+/// Repairs a log, alone or as a partition of a root.
 pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
     let (home, key) = home_of(disk, dir)?;
-    // Listed first, so that no lock file is made in a directory that is not there.
+    // Listed first, so that no lock file is created in a directory that does not exist.
     disk.list(dir).at(dir, "list")?;
     if home != dir {
-        // A root that cannot be opened is left alone, its lock file included.
+        // A root that cannot be opened is left unchanged, including its lock file.
         RootFacts::of(disk, &home)?;
     }
+    // Before verifying: what is found must still hold when it is repaired.
     let _lock = take_lock(disk, &home, Duration::ZERO)?;
     let mut report = RepairReport {
         dir: dir.to_path_buf(),
@@ -57,8 +58,11 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
         return Ok(report);
     }
     let in_root = home != dir;
+    // Read before `keep_brokers_away`, which replaces the file that tells whether a broker has run.
     let newer = in_root && RootFacts::of(disk, &home)?.is_newer();
     if in_root && !newer {
+        // Before the first change: a broker started on a half-repaired root would trust its
+        // checkpoints.
         keep_brokers_away(disk, &home)?;
     }
     let path = home.join(file_name::MARKS);
@@ -67,7 +71,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     }
     let mut marks = Marks::open(disk, &path)?;
     if newer {
-        // A broker has run since: what marks and digests describe may have changed.
+        // A broker has run since: what our marks and digests describe may have changed.
         marks = marks.distrusting();
         for key in marks.keys() {
             marks.forget(key)?;
@@ -78,6 +82,8 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     }
     let host = Host::new(disk.clone(), clock.clone(), marks, true);
     repair_log(&host, dir, key, &mut report)?;
+    // The next opening takes the root over by the broker's checkpoints, as for the other logs,
+    // whose marks were forgotten above.
     if newer {
         host.marks.forget(key)?;
     }
@@ -85,7 +91,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     Ok(report)
 }
 
-/// Repairs one log; the caller has the lock.
+/// Repairs one log; the caller holds the lock.
 pub(crate) fn repair_log(
     host: &Arc<Host>,
     dir: &Path,
@@ -100,7 +106,7 @@ pub(crate) fn repair_log(
     work.repair(report)
 }
 
-/// One log being repaired.
+/// A log being repaired.
 struct Work<'a> {
     host: &'a Arc<Host>,
     dir: Arc<Path>,
@@ -109,11 +115,15 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn repair(&self, report: &mut RepairReport) -> Result<()> {
+        // First: the steps below list the directory as opening does, which fails at such a name or
+        // takes it for a file.
         self.set_what_is_odd_aside(report)?;
+        // Finished before it is examined: half-way through a truncation or a swap, missing segments
+        // are not damage, and the old bytes would be quarantined for nothing.
         self.settle_interrupted()?;
         let findings = check_log(self.host, &self.dir, self.key)?;
         if let Some(what) = findings.old_format {
-            // Sound messages that are not readable here: nothing is wrong that could be repaired.
+            // Valid messages that cannot be read here: there is nothing to repair.
             return Err(Error::Unsupported { what });
         }
         let worst = findings
@@ -127,11 +137,14 @@ impl Work<'_> {
         if worst == Some(Severity::Damage) {
             self.set_damage_aside(&findings, report)?;
         }
+        // After the damage: some of it is found only by a digest, and a repair that starts again
+        // after a crash must still find it.
         self.forget_hints(&findings, report)?;
+        // Last: opening checks everything once more, and fails if the repair left damage.
         self.open_and_close(report)
     }
 
-    /// Moves out of the way what has a name of ours and is no file.
+    /// Quarantines what has one of our names and is not a file.
     fn set_what_is_odd_aside(&self, report: &mut RepairReport) -> Result<()> {
         let disk = &self.host.disk;
         for entry in disk.list(&self.dir).at(&self.dir, "list")? {
@@ -154,17 +167,22 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Finishes what was interrupted (1), and makes that durable: a truncation must not come back.
+    /// Finishes what was interrupted (I1), durably: a truncation must not take effect a second
+    /// time.
     fn settle_interrupted(&self) -> Result<()> {
         let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
         let truncates = found.truncates();
         opening.settle_leftovers(found)?;
+        // The removals are durable before the mark and the note below: with the note gone, nothing
+        // would finish the truncation that a power cut undid in part.
         let disk = &self.host.disk;
         disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         if !truncates {
             return Ok(());
         }
+        // The mark before the note: without the note, the old mark would report the truncated
+        // records as lost.
         if let Some(mark) = opening.mark {
             self.write_mark(mark)?;
         }
@@ -190,6 +208,8 @@ impl Work<'_> {
         if let Some((path, error)) = unreadable {
             return Err(Error::io(&path, "read", std::io::Error::other(error)));
         }
+        // Before the new files: an exchange removes every segment file in the span of its outputs,
+        // a foreign one too.
         for (segment, missing) in &findings.foreign {
             report.set_aside.push(self.move_foreign(segment, missing)?);
         }
@@ -206,10 +226,12 @@ impl Work<'_> {
         }
         let plan = plan(&found, findings.mark.as_ref());
         report.set_aside.extend(self.carry_out(&plan, &sources)?);
+        // The mark comes after the files it describes: a crash in between leaves the old mark, and
+        // the next repair starts again from it.
         self.go_on_at(findings.mark)
     }
 
-    /// Moves a segment of another log out of the way.
+    /// Moves a segment of another log into quarantine.
     fn move_foreign(&self, segment: &Arc<Segment>, missing: &Range<Offset>) -> Result<SetAside> {
         segment.close_file();
         Ok(SetAside {
@@ -222,18 +244,18 @@ impl Work<'_> {
                 (&segment.log_path(), segment.base_offset()),
                 segment.paths(),
             )?,
-            reason: Corruption::malformed("the segment is one of another log"),
+            reason: Corruption::malformed("the segment belongs to another log"),
         })
     }
 
-    /// Makes what is left durable, and has the log go on where it had been (3).
+    /// Makes what is left durable, and has the log continue where it had been (I3).
     fn go_on_at(&self, old: Option<Mark>) -> Result<()> {
         let disk = &self.host.disk;
         let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
         let bases = opening.settle_leftovers(found)?;
         let segments = opening.list_segments(&bases)?;
-        // Without a mark nobody doubts that what is there was synced.
+        // Without a mark, everything that is there counts as flushed.
         let unflushed_from = old.map_or(Offset::MAX, |old| old.segment_base);
         let old = old.unwrap_or_default();
         for segment in &segments {
@@ -244,17 +266,22 @@ impl Work<'_> {
             } else {
                 Position::ZERO
             };
-            // What was never flushed may stand in the page cache alone.
+            // Bytes that were never flushed may exist in the page cache alone, on pages that a
+            // failed sync left marked clean: written again, they are covered by the sync below.
             if segment.base_offset() >= unflushed_from {
                 rewrite_range(&file, &path, flushed..segment.end())?;
             }
             file.sync_data().at(&path, "sync")?;
+            // A digest with another next segment would call the segment that was lost behind it
+            // missing, at every opening.
             segment.remove_digest_unless_next(disk, next_of(&segments, segment))?;
         }
         let last = match segments.last() {
             Some(last) => Some(self.end_of(last)?),
             None => None,
         };
+        // The new segment begins above everything that was ever flushed, even if the records are
+        // lost: a reader or a committed offset may have seen those offsets (I3).
         let reached = old.flushed_offset.max(old.log_start_offset);
         let last = match last {
             Some((base, end, next)) if next >= reached => (base, end, next),
@@ -262,10 +289,12 @@ impl Work<'_> {
         };
         let mut first = segments.first().map_or(last.0, |first| first.base_offset());
         if old.by_broker && first > old.log_start_offset {
-            // The broker's checkpoint goes on saying where the log starts.
+            // The broker's checkpoint still says where the log starts.
             self.begin_segment(old.log_start_offset)?;
             first = old.log_start_offset;
         }
+        // Everything that the mark below refers to is durable now, names included. In the other
+        // order a power cut could leave a mark for a segment that is not there, which is damage.
         disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.write_mark(Mark {
             segment_base: last.0,
@@ -279,7 +308,7 @@ impl Work<'_> {
         })
     }
 
-    /// Where the last segment ends, every batch of which is good: behind them there may be zeros.
+    /// Where the last segment ends. Every batch of it is good; zeros may follow them.
     fn end_of(&self, segment: &Arc<Segment>) -> Result<(Offset, Position, Offset)> {
         let scanned = segment.rebuild_index(&self.host.disk, &self.host.files)?;
         segment.close_file();
@@ -287,7 +316,7 @@ impl Work<'_> {
         Ok((base, scanned.end, scanned.next_offset.max(base)))
     }
 
-    /// An empty segment, so that the log goes on at this offset.
+    /// Creates an empty segment, so that the log continues at this offset.
     fn begin_segment(&self, base: Offset) -> Result<(Offset, Position, Offset)> {
         let path = self.dir.join(file_name::log(base));
         let disk = &self.host.disk;
@@ -297,7 +326,7 @@ impl Work<'_> {
         Ok((base, Position::ZERO, base))
     }
 
-    /// Removes what is wrong and can be rebuilt, and writes what can be written at once.
+    /// Removes what is wrong and can be rebuilt, and rewrites what can be rewritten at once.
     fn forget_hints(&self, findings: &LogFindings, report: &mut RepairReport) -> Result<()> {
         let disk = &self.host.disk;
         for segment in &findings.segments {
@@ -312,7 +341,7 @@ impl Work<'_> {
                     }
                 }
             }
-            // One of wrong indexes would vouch for indexes that are gone.
+            // A digest of wrong indexes would vouch for indexes that no longer exist.
             if !segment.digest_fits || segment.index != Verdict::Agrees {
                 segment.segment.remove_digest(disk)?;
             }
@@ -330,7 +359,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Opens the log as everybody does, makes its indexes and digests, and closes it.
+    /// Opens the log as any program does, builds its indexes and digests, and closes it.
     fn open_and_close(&self, report: &mut RepairReport) -> Result<()> {
         let source = LogSource {
             dir: self.dir.to_path_buf(),
@@ -345,7 +374,7 @@ impl Work<'_> {
     }
 }
 
-/// Where the segment after this one begins.
+/// The base offset of the segment after this one.
 fn next_of(segments: &[Arc<Segment>], segment: &Arc<Segment>) -> Option<Offset> {
     let after = segments
         .iter()

@@ -1,13 +1,14 @@
-//! What is kept of a damaged log, and where: pure decisions over what was found.
+//! Decides what is kept of a damaged log, and where: pure decisions based on what was found.
 //!
 //! Knows nothing about files.
 //!
-//! 1. Every batch below the flushed mark that is good (or can be put right) is kept, at its own
-//!    offset. Above the mark the rules of a crash hold: what stands behind the first hole goes.
-//! 2. A segment file that holds the batches of another segment gets that one's place.
-//! 3. No offset is kept twice: where two files claim one, the file in its own place wins.
-//! 4. Zeros below the mark, or between segments, are bytes that were lost. Behind the last batch
-//!    of all they are space that was reserved, which opening gives back.
+//! 1. Every batch below the flushed mark that is good (or can be corrected) is kept, at its own
+//!    offset. Above the mark the rules for a crash apply: everything behind the first hole is
+//!    dropped.
+//! 2. A segment file that holds the batches of another segment gets that segment's place.
+//! 3. No offset is kept twice: if two files claim one, the file that is in its own place wins.
+//! 4. Zeros below the mark, or between segments, are lost bytes. Behind the last batch of the log
+//!    they are reserved space, which opening releases.
 
 use std::ops::Range;
 
@@ -24,60 +25,60 @@ pub(super) struct Found<'a> {
     pub(super) survey: &'a Survey,
 }
 
-/// What becomes of a log.
+/// What is to be done with a log.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// The segments that there are to be, by base offset.
+    /// The segments of the repaired log, by base offset.
     pub(super) outputs: Vec<Output>,
-    /// What is set aside, in the order of the files.
+    /// What is quarantined, in the order of the files.
     pub(super) aside: Vec<Aside>,
 }
 
-/// A segment that there is to be.
+/// A segment of the repaired log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
-    /// The file that its batches come from, and what that is called.
+    /// The file that its batches come from, and that file's base offset.
     pub(super) source: usize,
     pub(super) source_base: Offset,
     pub(super) pieces: Vec<Piece>,
     pub(super) offsets: Range<Offset>,
-    /// It is its source as it stands.
+    /// It is identical to its source.
     pub(super) untouched: bool,
 }
 
 impl Output {
-    /// Whether its batches stand in the file of another segment.
+    /// Whether its batches are in the file of another segment.
     pub(super) fn moved(&self) -> bool {
         self.base_offset != self.source_base
     }
 }
 
-/// Bytes that are copied.
+/// Bytes to copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) bytes: Range<Position>,
-    /// What the first of them are to be instead.
+    /// What to write over the first of them.
     pub(super) prefix: Option<[u8; PREFIX_LEN]>,
 }
 
-/// Bytes that are set aside.
+/// Bytes to quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Aside {
     pub(super) source: usize,
     pub(super) bytes: Range<Position>,
-    /// The records that are lost with them, as far as that is known.
+    /// The records that are lost with them, as far as known.
     pub(super) offsets: Range<Offset>,
     pub(super) reason: Corruption,
 }
 
-/// Decides.
+/// Makes the plan.
 pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
     let mut plan = Plan::default();
     let mut above = Above {
         mark,
         cut: None,
-        // Files that stand in each other's places say nothing of gaps.
+        // Where files are in each other's places, the order of the files says nothing about gaps.
         expected: mark
             .map(|mark| mark.flushed_offset)
             .filter(|_| !found.iter().any(|found| found.survey.misplaced)),
@@ -93,27 +94,29 @@ pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
             next_base.map(|next| next.base_offset),
         );
     }
+    // Places first: which files claim the same offsets can be seen only once each file has its
+    // place.
     plan.find_places(found);
     plan.part(found);
     plan
 }
 
-/// What stands above the flushed mark: only what follows without a gap is kept (1).
+/// The bytes above the flushed mark: only what continues without a gap is kept (I1).
 struct Above<'a> {
     mark: Option<&'a Mark>,
-    /// Why nothing is kept any more.
+    /// Why nothing more is kept.
     cut: Option<Corruption>,
-    /// The offset that the next batch above the mark must have, where that is known.
+    /// The offset that the next batch above the mark must have, where known.
     expected: Option<Offset>,
 }
 
 impl Above<'_> {
-    /// Whether a place lies above the mark.
+    /// Whether a position is above the mark.
     fn holds(&self, base_offset: Offset, at: Position) -> bool {
         !is_flushed(self.mark, base_offset, at)
     }
 
-    /// Why a stretch is not kept; `None` when it is.
+    /// Why a stretch is not kept; `None` if it is.
     fn refuses(&mut self, base_offset: Offset, stretch: &Stretch) -> Option<Corruption> {
         let unflushed = self.holds(base_offset, stretch.bytes.start);
         if let Condition::Damaged(reason) = &stretch.condition {
@@ -133,7 +136,7 @@ impl Above<'_> {
         if unflushed && self.cut.is_some() {
             return self.cut.clone();
         }
-        // Also below the mark: a repair that was cut off may have left a file shorter than that.
+        // Below the mark, too: an interrupted repair may have left a shorter file.
         if let Some(expected) = &mut self.expected {
             *expected = (*expected).max(stretch.offsets.end);
         }
@@ -142,7 +145,7 @@ impl Above<'_> {
 }
 
 impl Plan {
-    /// What is kept of one file, as if it were alone.
+    /// Decides what is kept of one file, as if it were the only one.
     fn segment(
         &mut self,
         source: usize,
@@ -187,7 +190,7 @@ impl Plan {
         kept.then_some(output)
     }
 
-    /// The zeros at the end of a file (4).
+    /// Decides about the zeros at the end of a file (I4).
     fn zeros(
         &mut self,
         source: usize,
@@ -204,8 +207,9 @@ impl Plan {
         if survey.reserved == 0 || reserved {
             return;
         }
-        let reason = Corruption::malformed("zeros stand where batches were");
-        // Behind a segment that was sealed and not yet cut to its length, the next one goes on.
+        let reason = Corruption::malformed("zeros where batches were");
+        // A segment that was sealed but not yet cut to its length is followed directly by the next
+        // one.
         if unflushed && next_base != Some(survey.next_offset) {
             above.cut.get_or_insert_with(|| reason.clone());
         }
@@ -238,7 +242,7 @@ impl Plan {
         });
     }
 
-    /// Gives files that hold the batches of other segments their place (2).
+    /// Moves files that hold the batches of other segments to their place (I2).
     fn find_places(&mut self, found: &[Found<'_>]) {
         let is_misplaced = |output: &Output| {
             let found = found.get(output.source);
@@ -267,7 +271,7 @@ impl Plan {
             .sort_by_key(|output| (output.base_offset, output.offsets.start));
     }
 
-    /// Sets aside what claims offsets that another file has (3).
+    /// Quarantines what claims offsets that another file has (I3).
     fn part(&mut self, found: &[Found<'_>]) {
         let mut kept: Vec<Output> = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
@@ -296,7 +300,7 @@ impl Plan {
                 None => output,
             };
             for piece in &loser.pieces {
-                let reason = Corruption::malformed("the offsets are those of another segment");
+                let reason = Corruption::malformed("the offsets belong to another segment");
                 let offsets = loser.offsets.start..loser.offsets.start;
                 self.set_aside(loser.source, piece.bytes.clone(), offsets, &reason);
             }
@@ -304,20 +308,20 @@ impl Plan {
         self.outputs = kept;
     }
 
-    /// Whether a file is to have this name.
+    /// Whether a file will have this name.
     pub(super) fn has(&self, base_offset: Offset) -> bool {
         let mut outputs = self.outputs.iter();
         outputs.any(|output| output.base_offset == base_offset)
     }
 
-    /// Whether nothing of a file is kept, and nothing takes its name.
+    /// Whether nothing of a file is kept, and no other file takes its name.
     pub(super) fn goes_whole(&self, source: usize, base_offset: Offset) -> bool {
         let used = self.outputs.iter().any(|output| output.source == source);
         !used && !self.has(base_offset)
     }
 }
 
-/// Whether two outputs, the second of which begins at or above the first, cannot both be.
+/// Whether two outputs conflict; the second begins at or above the first.
 fn clash(first: &Output, second: &Output) -> bool {
     first.base_offset == second.base_offset
         || first.offsets.end > second.base_offset && !first.offsets.is_empty()

@@ -1,6 +1,6 @@
-//! What a repair did: plain values.
+//! The result of a repair: plain values.
 //!
-//! Knows nothing about how.
+//! Knows nothing about how it is done.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,25 +22,25 @@ pub struct RepairReport {
     /// The directory.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub dir: PathBuf,
-    /// What was wrong, as [`verify`](crate::verify) saw it before.
+    /// The problems that [`verify`](crate::verify) found before the repair.
     pub found: VerifyReport,
-    /// Bytes that were taken out of their segments, and where they are now.
+    /// Bytes that were quarantined, and the files that hold them now.
     pub set_aside: Vec<SetAside>,
-    /// Files that were rewritten and hold no records: a catalog, a checkpoint.
+    /// Files without records that were rewritten: a catalog, a checkpoint.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::paths"))]
     pub rebuilt: Vec<PathBuf>,
-    /// Directories of partitions that had changed places: from where to where each was moved.
+    /// Partition directories that had been exchanged: from where to where each was moved.
     #[cfg_attr(
         feature = "serde",
         serde(serialize_with = "serialized::pairs_of_paths")
     )]
     pub put_back: Vec<(PathBuf, PathBuf)>,
-    /// What is there now.
+    /// The problems that are left, and the logs as they are now.
     pub remaining: VerifyReport,
 }
 
 impl RepairReport {
-    /// Whether everything opens and can be read now.
+    /// Whether everything can be opened and read now.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.remaining.is_sound()
@@ -53,7 +53,7 @@ impl RepairReport {
         nothing && self.put_back.is_empty() && self.found.is_spotless()
     }
 
-    /// Adds what an opening has set aside.
+    /// Adds what an opening quarantined.
     pub(crate) fn add_tails(&mut self, opened: &OpenReport) {
         for event in &opened.events {
             if let OpenEvent::TailSetAside {
@@ -69,7 +69,7 @@ impl RepairReport {
                     path: path.clone(),
                     position: *position,
                     bytes: *bytes,
-                    // Nobody knows how many records these bytes were to become.
+                    // It is not known how many records these bytes would have become.
                     offsets: *kept_to..*kept_to,
                     quarantine: quarantine.clone(),
                     reason: reason.clone(),
@@ -78,7 +78,7 @@ impl RepairReport {
         }
     }
 
-    /// Bytes that were set aside.
+    /// The number of bytes that were quarantined.
     #[must_use]
     pub fn bytes_set_aside(&self) -> u64 {
         self.set_aside.iter().map(|aside| aside.bytes).sum()
@@ -86,7 +86,7 @@ impl RepairReport {
 }
 
 impl fmt::Display for RepairReport {
-    /// What was done, a line each, and what is there now, for people.
+    /// One line for each thing that was done, and the state now, for people to read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for aside in &self.set_aside {
             writeln!(f, "{aside}")?;
@@ -101,23 +101,23 @@ impl fmt::Display for RepairReport {
     }
 }
 
-/// Bytes that were taken out of a segment.
+/// Bytes that were quarantined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SetAside {
-    /// The file that they stood in.
+    /// The file they were taken from.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub path: PathBuf,
     /// Where in it they began, in bytes.
     pub position: u64,
-    /// How many they are.
+    /// How many there are.
     pub bytes: u64,
-    /// The offsets whose records are lost with them, as far as that is known. Empty where the
-    /// records were kept and only what is wrong with them was set aside, and for the tail that a
-    /// crash left above what was flushed.
+    /// The offsets whose records are lost with them, as far as known. Empty if the records were
+    /// kept and only their damaged bytes were quarantined, and for the tail that a crash left above
+    /// the flushed bytes.
     pub offsets: Range<Offset>,
-    /// The file that holds them now. It is yours to look at and delete.
+    /// The file that holds them now. It is yours to inspect and delete.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub quarantine: PathBuf,
     /// What is wrong with the first of them.

@@ -1,10 +1,10 @@
-//! Rewriting segments: what is set aside is copied first, then the new files are written, then
-//! they take the places of the old ones, as after a compaction.
+//! Rewrites segments: copies what is quarantined, then writes the new files, then puts them in
+//! place of the old ones, as compaction does.
 //!
 //! Knows nothing about why.
 //!
-//! 1. Bytes are durable in quarantine before the file that they stand in goes.
-//! 2. New files are whole and synced before the first takes its place; whatever interrupts that,
+//! 1. Bytes are durable in quarantine before the file that held them is removed.
+//! 2. New files are whole and synced before the first one takes its place; if that is interrupted,
 //!    the next opening (or repair) finishes or undoes it.
 
 use std::collections::BTreeSet;
@@ -27,12 +27,12 @@ use super::report::SetAside;
 const SMALL_BYTES_MAX: usize = 1 << 30;
 
 impl Work<'_> {
-    /// Carries a plan out; gives what was set aside.
+    /// Carries out a plan; returns what was quarantined.
     ///
     /// # Errors
     ///
-    /// What was done until then stands. Where no file took the place of another yet, that is
-    /// nothing: the copies that were set aside are removed again.
+    /// What was done until then stays. If no file was replaced yet, nothing is left changed: the
+    /// quarantine copies are removed again.
     pub(super) fn carry_out(&self, plan: &Plan, sources: &[Arc<Segment>]) -> Result<Vec<SetAside>> {
         let (mut done, mut replaced) = (Vec::new(), false);
         let result = self.carry_out_steps(plan, sources, &mut done, &mut replaced);
@@ -51,8 +51,8 @@ impl Work<'_> {
         done: &mut Vec<SetAside>,
         replaced: &mut bool,
     ) -> Result<()> {
-        // Nothing else is done before the copies are whole (I1): a source that ends early is found
-        // out here.
+        // All copies come first (I1): once a file is replaced, its damaged bytes exist in
+        // quarantine alone. And a source that ends early fails here, while nothing has changed yet.
         for aside in &plan.aside {
             if let Some(source) = sources.get(aside.source)
                 && !plan.goes_whole(aside.source, source.base_offset())
@@ -60,6 +60,9 @@ impl Work<'_> {
                 done.push(self.copy(source, aside)?);
             }
         }
+        // Before the new files: an exchange removes every segment file in the span of its outputs,
+        // and a file of which nothing is kept would be removed with them instead of being
+        // quarantined.
         for (index, source) in sources.iter().enumerate() {
             if plan.goes_whole(index, source.base_offset()) {
                 *replaced = true;
@@ -69,7 +72,8 @@ impl Work<'_> {
         for group in groups(&plan.outputs) {
             self.write_group(group, sources, replaced)?;
         }
-        // What was moved to its own name is still there under the wrong one.
+        // A file whose batches moved to their own name is still there under the wrong name. It goes
+        // last, because the new file was copied from it.
         for output in plan.outputs.iter().filter(|output| output.moved()) {
             if let Some(source) = sources.get(output.source)
                 && !plan.has(output.source_base)
@@ -96,7 +100,7 @@ impl Work<'_> {
         Ok(set_aside(source, aside, quarantine))
     }
 
-    /// Nothing of a file is kept: the whole of it is set aside.
+    /// Moves a whole file into quarantine, because nothing of it is kept.
     fn move_whole(
         &self,
         plan: &Plan,
@@ -114,7 +118,7 @@ impl Work<'_> {
         Ok(told.collect())
     }
 
-    /// Writes the changed files of one group and has them take their places.
+    /// Writes the changed files of one group and puts them in their places.
     fn write_group(
         &self,
         group: &[Output],
@@ -123,20 +127,26 @@ impl Work<'_> {
     ) -> Result<()> {
         let disk = &self.host.disk;
         if let Err(error) = self.write_outputs(group, sources) {
-            // None is whole, so none may take its source's place.
+            // None of them may be whole, so none may replace its source.
             for output in group {
                 let path = self.staged(output.base_offset, Stage::Cleaned);
                 remove_if_present(disk, &path).ok();
             }
             return Err(error);
         }
+        // From here on an error leaves the quarantine copies alone: a rename may have reached the
+        // disk, and the copies may be the only ones.
         *replaced = true;
+        // The last base first: opening ignores a `.swap` at or above a `.cleaned`, so until the
+        // first one is renamed the sources count.
         for output in group.iter().rev() {
             let from = self.staged(output.base_offset, Stage::Cleaned);
             let to = self.staged(output.base_offset, Stage::Swap);
             disk.rename(&from, &to).at(&from, "rename")?;
         }
+        // The names commit the exchange, so they are durable before a source is touched.
         disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
+        // The names of open files are about to belong to other files.
         for source in sources {
             source.close_file();
         }
@@ -144,7 +154,7 @@ impl Work<'_> {
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
-    /// Writes the files of one group under their temporary names, synced.
+    /// Writes the files of one group under their temporary names, and syncs them.
     fn write_outputs(&self, group: &[Output], sources: &[Arc<Segment>]) -> Result<()> {
         let disk = &self.host.disk;
         for output in group {
@@ -155,6 +165,8 @@ impl Work<'_> {
             remove_if_present(disk, &path)?;
             let file = disk.create(&path).at(&path, "create")?;
             self.copy_pieces(output, source, &file)?;
+            // A `.swap` name vouches for a whole file. So the bytes are durable before the rename,
+            // or a power cut could leave the name on an empty file.
             file.sync_data().at(&path, "sync")?;
         }
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
@@ -188,7 +200,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Finishes or undoes what was interrupted; gives the segments that are there then.
+    /// Finishes or undoes what was interrupted; returns the base offsets of the segments then
+    /// there.
     pub(super) fn settle(&self) -> Result<BTreeSet<Offset>> {
         let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
@@ -207,8 +220,8 @@ fn set_aside(source: &Segment, aside: &Aside, quarantine: PathBuf) -> SetAside {
     }
 }
 
-/// The outputs that must take their places together: one changed file at a time, but for files that
-/// change places, which go with everything between them.
+/// Groups the outputs that must take their places together: one changed file at a time, except that
+/// files that change places are grouped with everything between them.
 fn groups(outputs: &[Output]) -> Vec<&[Output]> {
     let moves = |output: &Output| !output.untouched && output.moved();
     let first = outputs.iter().position(moves);
@@ -230,8 +243,8 @@ fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
     outputs.chunks(1).filter(changed).collect()
 }
 
-/// Sets aside what stands in the place of a file and is no file: a directory, a link, or something
-/// far too long. What it leads to is not looked at.
+/// Quarantines what is in the place of a file and is not a usable one: a directory, a link, or a
+/// file that is far too long. What a link points to is not read.
 pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>> {
     let odd = match disk.read_small(path, SMALL_BYTES_MAX) {
         Ok(_) => false,
@@ -240,11 +253,11 @@ pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>
     if !odd {
         return Ok(None);
     }
-    let reason = Corruption::malformed("it is no file, or far too long");
+    let reason = Corruption::malformed("not a file, or far too long");
     rename_whole(disk, path, reason).map(Some)
 }
 
-/// Moves a whole file out of the way, under a name beside it.
+/// Renames a whole file into quarantine, beside it.
 pub(crate) fn rename_whole(disk: &Disk, path: &Path, reason: Corruption) -> Result<SetAside> {
     let bytes = disk.file_len(path).unwrap_or(0);
     let quarantine = rename_whole_aside(disk, path)?;

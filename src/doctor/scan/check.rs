@@ -1,6 +1,6 @@
-//! A segment compared with its digest and its indexes.
+//! Compares a segment with its digest and its indexes.
 //!
-//! Knows nothing about batches that are no batches: those were found before.
+//! Knows nothing about damaged batches: those were found before.
 
 use std::ops::Range;
 
@@ -13,31 +13,36 @@ use crate::types::{Offset, Position, Timestamp, to_usize};
 
 use super::{Condition, Subject, Survey, read_range};
 
-/// The most that is read for one interval; what is longer holds a single large batch.
+/// The most bytes read for one interval; a longer one holds a single large batch.
 const INTERVAL_BYTES_MAX: usize = 1 << 20;
 
-/// Holds the good stretches against the digest: a batch whose first bytes are not what was sealed
-/// is put right when flipping one bit does it, and is damage otherwise.
+/// Compares the good stretches with the digest: a batch whose first bytes are not what was sealed
+/// is corrected if one flipped bit or one other offset explains it, and is damage otherwise.
 pub(super) fn against_digest(
     subject: &Subject<'_>,
     digest: &Digest,
     survey: &mut Survey,
 ) -> std::io::Result<()> {
+    // A file that is shorter than its digest is reported by the rules of opening.
     if digest.summary.length > subject.end {
         return Ok(());
     }
     for interval in digest.intervals() {
         let bytes = interval.start..interval.end;
+        // Damage in it is known already, and would make its checksum wrong.
         if !survey.stretches.is_good_in(&bytes) {
             continue;
         }
         if !check_interval(subject, &interval, survey)? {
-            // Batches end elsewhere than they did: the file is another one from here on.
+            // The batches do not end where they did when the segment was sealed: from here on the
+            // file is another one.
             let end = survey.stretches.good_end(interval.start);
             let rest = interval.start..end.unwrap_or(subject.end);
             return refuse(subject, rest, survey);
         }
     }
+    // The intervals cover only the first bytes of each batch. The blocks cover every byte, so they
+    // find a batch that was exchanged for another valid one.
     let mut start = Position::ZERO;
     for crc in digest.blocks() {
         let end = start.plus(to_usize(BLOCK_BYTES)).min(digest.summary.length);
@@ -58,7 +63,7 @@ pub(super) fn against_digest(
     Ok(())
 }
 
-/// A batch of an interval.
+/// One batch of an interval, by its first bytes.
 #[derive(Clone, Debug)]
 struct Front {
     bytes: Range<Position>,
@@ -66,7 +71,7 @@ struct Front {
     prefix: [u8; PREFIX_LEN],
 }
 
-/// Takes whole batches that are valid for damaged: they are not those that were sealed.
+/// Marks whole, valid batches as damaged: they are not the ones that were sealed.
 fn refuse(
     subject: &Subject<'_>,
     bytes: Range<Position>,
@@ -82,7 +87,7 @@ fn refuse(
     let base = subject.segment.base_offset();
     let first = begins(bytes.start)?.unwrap_or(base);
     let end = begins(bytes.end)?.unwrap_or(survey.next_offset);
-    let reason = Corruption::malformed("the bytes are not those that were sealed");
+    let reason = Corruption::malformed("the bytes are not the ones that were sealed");
     let offsets = first..end.max(first);
     survey
         .stretches
@@ -90,7 +95,7 @@ fn refuse(
     Ok(())
 }
 
-/// False when the batches do not end where the interval does.
+/// Checks the batches of an interval; false if they do not end where it does.
 fn check_interval(
     subject: &Subject<'_>,
     interval: &Interval,
@@ -106,6 +111,8 @@ fn check_interval(
     let around = subject.segment.base_offset()..subject.ceiling;
     let right = put_right(&mut fronts, interval.crc)
         .or_else(|| put_offset_right(&mut fronts, &around, interval.crc));
+    // The checksum confirms a correction, so a batch is patched only with the bytes that it was
+    // sealed with. Without one, any batch of the interval may be the wrong one.
     if let Some(index) = right
         && let Some(front) = fronts.get(index).cloned()
     {
@@ -123,7 +130,7 @@ fn check_interval(
     Ok(true)
 }
 
-/// The first bytes of every batch of an interval, all of which are good; `None` when batches do
+/// The first bytes of every batch of an interval, all of which are good; `None` if the batches do
 /// not end where it does.
 fn fronts(subject: &Subject<'_>, interval: &Interval) -> std::io::Result<Option<Vec<Front>>> {
     let bytes = read_range(
@@ -168,7 +175,7 @@ fn hash(fronts: &[Front]) -> u32 {
     hasher.finalize()
 }
 
-/// Flips the one bit that makes the checksum right; gives the batch that it stood in.
+/// Flips the one bit that makes the checksum right; returns the batch that contains it.
 fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
     for index in 0..fronts.len() {
         for bit in 0..PREFIX_LEN * 8 {
@@ -185,7 +192,8 @@ fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
 /// The most offsets that are tried for the batches of one interval.
 const TRIES_MAX: u64 = 1 << 14;
 
-/// Gives one batch the offset in the gap around it that makes the checksum right; gives which.
+/// Gives one batch the offset, within the gap around it, that makes the checksum right; returns
+/// which batch.
 fn put_offset_right(fronts: &mut [Front], around: &Range<Offset>, crc: u32) -> Option<usize> {
     let mut tries = TRIES_MAX;
     for index in 0..fronts.len() {
@@ -226,18 +234,18 @@ fn flip(fronts: &mut [Front], index: usize, bit: usize) {
     }
 }
 
-/// What an index is worth.
+/// The state of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::doctor) enum Verdict {
-    /// It is not there, or its bytes are no index.
+    /// It does not exist, or its bytes are not an index.
     Missing,
-    /// Every entry is true.
+    /// Every entry is right.
     Agrees,
     /// An entry is wrong.
     Disagrees,
 }
 
-/// Both indexes of a segment, compared with batch after batch.
+/// Both indexes of a segment, compared with one batch after the other.
 #[derive(Debug)]
 pub(in crate::doctor) struct IndexCheck {
     base_offset: Offset,
@@ -264,14 +272,15 @@ impl IndexCheck {
         }
     }
 
-    /// The next batch of the segment.
+    /// Compares the entries with the next batch of the segment.
     pub(in crate::doctor) fn batch(&mut self, raw: &RawBatch) {
         let last = raw.header.next_offset().saturating_sub(1);
         let Some(last) = relative(self.base_offset, last) else {
             return;
         };
-        // An entry (O, P): a batch begins at P, and every batch before it ends below O. A broker of
-        // old gave one entry to an append of several batches, so O may be that of a later one.
+        // An entry (O, P): a batch begins at P, and every batch before it ends below O. An old
+        // broker wrote one entry for an append of several batches, so O may belong to a later one
+        // of them.
         if let Some(entry) = self.next_offset {
             let position = u64::from(entry.position);
             if position <= raw.position.0 {
@@ -294,7 +303,7 @@ impl IndexCheck {
         !self.agrees
     }
 
-    /// Whether an entry points behind the last batch, where nothing is any more.
+    /// Whether an entry points behind the last batch.
     pub(in crate::doctor) fn reaches_beyond(&self, end: Position, next_offset: Offset) -> bool {
         let last = next_offset.checked_sub(1);
         let last = last.and_then(|last| relative(self.base_offset, last));
@@ -306,13 +315,13 @@ impl IndexCheck {
             || records.any(|record| last.is_none_or(|last| record > last))
     }
 
-    /// What the indexes are worth, after the last batch.
+    /// The verdict on the indexes, after the last batch.
     pub(in crate::doctor) fn verdict(self) -> Verdict {
         let times_left = self.next_time.into_iter().chain(self.times);
         let mut times_agree = true;
         let mut named = false;
         for entry in times_left {
-            // Only the last batch of the segment can still be meant.
+            // Only the last batch of the segment can be what such an entry refers to.
             times_agree &= self.newest <= entry.timestamp && !named;
             named = true;
         }

@@ -1,12 +1,23 @@
-//! One segment examined from its first byte to its last, whatever its bytes are: which stretches
-//! of it are batches in their place, and which are damaged.
+//! Checks every byte of one segment, even if it is damaged: which stretches of it are batches in
+//! their place, and which are damaged.
 //!
 //! Knows nothing about what is done about it: `verify` reports it.
 //!
-//! 1. Every byte lies in exactly one stretch, and a stretch that is good is a run of whole batches.
-//! 2. Nothing is called good that contradicts what is known: that there are no gaps, or a digest.
-//! 3. A batch whose checksum is right and whose offset is wrong is put right where only one offset
-//!    is possible, and is damage otherwise.
+//! 1. Every byte is in exactly one stretch, and a good stretch is a run of whole batches.
+//! 2. Nothing is called good that contradicts what is known: a digest, or that there are no gaps.
+//! 3. A batch whose checksum is right but whose offset is wrong is corrected if only one offset is
+//!    possible; otherwise it is damage.
+//!
+//! A walk over a segment without gaps, with one record per batch, in which the offset of batch 8
+//! and the length of batch 11 are damaged:
+//!
+//! ```text
+//! [5][6][7] [90] [9][10] [####] [12][13] 000000
+//! good      (a)  good    hole   good     reserved
+//! ```
+//!
+//! (a) begins at the floor 8 and [9] follows exactly, so only 8 fits: it is `Patched`. The hole
+//! ends where `batch_behind` finds the next real batch.
 
 mod check;
 mod places;
@@ -26,28 +37,28 @@ use crate::types::{Offset, Position, Timestamp, to_usize};
 pub(super) use check::{IndexCheck, Verdict};
 pub(super) use stretch::{Condition, Stretch, Stretches};
 
-/// The most that a packed batch may unpack to when it is looked at, in bytes.
+/// The most bytes that a compressed batch may decompress to when it is checked.
 const BUDGET_BYTES: usize = 64 << 20;
 
-/// A segment to be examined, and what is known of it.
+/// A segment to examine, and what is known about it.
 #[derive(Debug)]
 pub(super) struct Subject<'a> {
     pub(super) segment: &'a Arc<Segment>,
     pub(super) file: &'a File,
-    /// Bytes of the file.
+    /// The length of the file.
     pub(super) end: Position,
-    /// No offset of it is as high as this.
+    /// All its offsets are below this.
     pub(super) ceiling: Offset,
-    /// One past the offsets that were safely in it, where that is known.
+    /// One past the offsets that were flushed to it, where known.
     pub(super) reached: Option<Offset>,
     /// Its batches have no gaps.
     pub(super) dense: bool,
-    /// It is not as long as it was when it was sealed.
+    /// Its length is not the one that it was sealed with.
     pub(super) other_length: bool,
     pub(super) digest: Option<&'a Digest>,
 }
 
-/// What a segment holds.
+/// The contents of a segment.
 #[derive(Debug)]
 #[expect(
     dead_code,
@@ -62,24 +73,24 @@ pub(super) struct Survey {
     pub(super) reserved: u64,
     pub(super) batches: u64,
     pub(super) records: u64,
-    /// Batches that this build cannot unpack, or that unpack to very much.
+    /// Batches that this build cannot decompress, or that decompress to too many bytes.
     pub(super) not_unpacked: u64,
     /// One past the last offset of a good batch.
     pub(super) next_offset: Offset,
     pub(super) newest: Timestamp,
-    /// Blocks of the file that are not what was sealed although every batch in them is good.
+    /// Blocks of the file that are not what was sealed, although every batch in them is good.
     pub(super) odd_blocks: Vec<std::ops::Range<Position>>,
 }
 
-/// A batch that was taken for good, and could turn out not to be.
+/// A batch that was accepted, and may turn out to be wrong.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     at: Position,
     end: Position,
     header: BatchHeader,
-    /// What the floor was before it.
+    /// The floor before it.
     floor: Offset,
-    /// It is among the batches that were counted: its records can be read.
+    /// It is one of the counted batches: its records can be read.
     counted: bool,
 }
 
@@ -94,12 +105,12 @@ struct Walker<'a> {
 }
 
 impl Subject<'_> {
-    /// Goes over the segment; `look` is shown every good batch, in order, and may yet turn out to
-    /// have seen one of a wrong offset.
+    /// Scans the segment; `look` is called with every good batch, in order. A batch that it was
+    /// shown may later prove to have a wrong offset.
     ///
     /// # Errors
     ///
-    /// Only [`Error::Io`](crate::Error::Io): damage is what is looked for.
+    /// Only [`Error::Io`](crate::Error::Io): damage is a finding here.
     pub(super) fn survey(&self, mut look: impl FnMut(&RawBatch)) -> Result<Survey> {
         let path = self.segment.log_path();
         let (floor, misplaced) = places::origin(self).at(&path, "read")?;
@@ -131,7 +142,7 @@ impl Subject<'_> {
         Ok(survey)
     }
 
-    /// The ceiling for a segment whose batches are not its own.
+    /// The ceiling; unbounded for a segment whose batches are not its own.
     fn ceiling(&self, misplaced: bool) -> Offset {
         if misplaced {
             i64::MAX.cast_unsigned()
@@ -141,7 +152,7 @@ impl Subject<'_> {
     }
 }
 
-/// A cursor that hands out whatever has a right checksum.
+/// A cursor that returns any batch with a right checksum, whatever its offset.
 fn free_cursor(position: Position) -> BatchCursor {
     BatchCursor::land(Landing {
         position,
@@ -153,7 +164,7 @@ fn free_cursor(position: Position) -> BatchCursor {
 }
 
 impl Walker<'_> {
-    /// The next batch or the next hole; false at the end.
+    /// Handles the next batch or the next hole; false at the end.
     fn step(&mut self, look: &mut impl FnMut(&RawBatch)) -> std::io::Result<bool> {
         let at = self.cursor.position();
         match self.cursor.next(self.subject.file, self.subject.end) {
@@ -167,7 +178,7 @@ impl Walker<'_> {
         }
     }
 
-    /// A batch whose checksum is right: whether its offsets are (2, 3), and its records.
+    /// Handles a batch whose checksum is right: checks its offsets (I2, I3), and its records.
     fn place(&mut self, raw: &RawBatch, look: &mut impl FnMut(&RawBatch)) -> std::io::Result<()> {
         let header = &raw.header;
         let ceiling = self.subject.ceiling(self.survey.misplaced);
@@ -181,6 +192,8 @@ impl Walker<'_> {
             return Ok(());
         }
         let reason = Corruption::offset(self.floor, header.base_offset);
+        // Without gaps, the batch after it fixes its offset: if the floor leads exactly to that, no
+        // other offset is possible.
         if self.exact && self.only_fits_here(raw)? {
             let mut prefix = [0; PREFIX_LEN];
             prefix.copy_from_slice(raw.bytes.get(..PREFIX_LEN).unwrap_or(&[0; PREFIX_LEN]));
@@ -194,11 +207,15 @@ impl Walker<'_> {
             self.count(raw);
             return Ok(());
         }
+        // With gaps, an offset that is too high is noticed only at the batch after it, which then
+        // seems too low. So the batch before may be the wrong one.
         if !self.exact && self.last_was_wrong(raw)? {
             self.take_back();
             self.take(raw, look);
             return Ok(());
         }
+        // Neither can be corrected. The number of offsets it had is unknown, so the floor stays,
+        // and the next batch need not begin at it.
         let after = self.floor;
         self.put(
             raw.position,
@@ -255,7 +272,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether the floor is the one offset at which this batch does not contradict what follows.
+    /// Whether the floor is the only offset at which this batch does not contradict what follows.
     fn only_fits_here(&self, raw: &RawBatch) -> std::io::Result<bool> {
         let next = self.floor.saturating_add(span(&raw.header));
         let following = self.header_at(raw.end())?;
@@ -265,8 +282,8 @@ impl Walker<'_> {
         })
     }
 
-    /// Whether it is not this batch whose offset is wrong, but the one before it: this one fits
-    /// without it, and so does the one that follows.
+    /// Whether the batch before this one has the wrong offset, and not this one: without that batch
+    /// this one fits, and so does the one that follows.
     fn last_was_wrong(&self, raw: &RawBatch) -> std::io::Result<bool> {
         let Some(last) = self.last.filter(|last| last.end == raw.position) else {
             return Ok(false);
@@ -299,7 +316,7 @@ impl Walker<'_> {
         }
     }
 
-    /// The header at a place, if one can be read there.
+    /// The header at a position, if a valid one is there.
     fn header_at(&self, at: Position) -> std::io::Result<Option<BatchHeader>> {
         if at >= self.subject.end {
             return Ok(None);
@@ -309,10 +326,12 @@ impl Walker<'_> {
         Ok(BatchHeader::parse(bytes.get(..read).unwrap_or_default()).ok())
     }
 
-    /// Bytes that are no batch: goes on where batches go on; false when they do not.
+    /// Skips bytes that are not a batch, to where batches continue; false if they do not.
     fn hole(&mut self, at: Position, reason: Corruption) -> std::io::Result<bool> {
         let (file, end) = (self.subject.file, self.subject.end);
         let path = self.subject.segment.log_path();
+        // Checked before the search: reserved space may be many megabytes long, and a file system
+        // can report it as unwritten without reading it.
         let zeros = is_zero(file, &path, at..end).unwrap_or(false);
         if zeros {
             self.survey.reserved = end.since(at);
@@ -327,6 +346,8 @@ impl Walker<'_> {
             Some(found) => self.header_at(found)?,
             None => None,
         };
+        // The header behind the hole says which offsets the hole had; otherwise what is known to
+        // have been flushed does.
         let reached = self.subject.reached.filter(|_| !self.survey.misplaced);
         let lost_to = header.map(|header| header.base_offset).or(reached);
         let offsets = self.floor..lost_to.unwrap_or(self.floor).max(self.floor);
@@ -336,6 +357,8 @@ impl Walker<'_> {
             offsets,
             Condition::Damaged(reason),
         );
+        // How many offsets the hole held is a guess: the next batch need not begin exactly at the
+        // floor.
         self.exact = false;
         self.last = None;
         if let Some(found) = found {
@@ -359,12 +382,12 @@ impl Walker<'_> {
     }
 }
 
-/// How many offsets a batch takes; its checksum covers that.
+/// How many offsets a batch covers; its checksum protects that number.
 fn span(header: &BatchHeader) -> u64 {
     header.next_offset().saturating_sub(header.base_offset)
 }
 
-/// The bytes of a range, at most so many.
+/// The bytes of a range, at most `most`.
 fn read_range(
     file: &File,
     range: &std::ops::Range<Position>,

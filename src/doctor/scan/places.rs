@@ -8,9 +8,9 @@ use crate::types::{Offset, Position};
 
 use super::{Subject, free_cursor};
 
-/// The offset that the first batch belongs at or above, and whether the file is in a wrong place:
-/// its first two batches fit together and not to its name, or the first does not and the file is
-/// not as long as its digest says.
+/// The offset at or above which the first batch belongs, and whether the file is misplaced: its
+/// first two batches fit each other but not the file's name; or the first batch does not fit the
+/// name and the file is not as long as its digest says.
 pub(super) fn origin(subject: &Subject<'_>) -> std::io::Result<(Offset, bool)> {
     let base = subject.segment.base_offset();
     let mut cursor = free_cursor(Position::ZERO);
@@ -31,6 +31,8 @@ pub(super) fn origin(subject: &Subject<'_>) -> std::io::Result<(Offset, bool)> {
     };
     if elsewhere && (together || subject.other_length) {
         Ok((first.base_offset, true))
+    // One wrong offset may be a damaged batch in the right file. Two batches that agree with each
+    // other, or another length as well, are evidence of another file.
     } else {
         Ok((base, false))
     }

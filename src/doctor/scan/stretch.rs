@@ -1,17 +1,17 @@
 //! The stretches of a segment file, in order.
 //!
-//! Knows nothing about how they are found out.
+//! Knows nothing about how they are found.
 
 use std::ops::Range;
 
 use crate::format::{Corruption, PREFIX_LEN};
 use crate::types::{Offset, Position};
 
-/// Bytes of a segment file that are of one kind.
+/// A run of bytes of a segment file that are of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::doctor) struct Stretch {
     pub(in crate::doctor) bytes: Range<Position>,
-    /// The offsets that it holds, or that are missing because of it as far as that is known.
+    /// The offsets of its records, or those that are lost with it as far as that is known.
     pub(in crate::doctor) offsets: Range<Offset>,
     pub(in crate::doctor) condition: Condition,
 }
@@ -23,7 +23,7 @@ pub(in crate::doctor) enum Condition {
     Good,
     /// One batch whose first bytes are damaged, and what they must have been.
     Patched([u8; PREFIX_LEN], Corruption),
-    /// Bytes that are no batch, or one that is not in its place.
+    /// Bytes that are not a valid batch, or a batch that is not in its place.
     Damaged(Corruption),
 }
 
@@ -42,7 +42,7 @@ impl Stretch {
     }
 }
 
-/// Stretches that follow each other.
+/// Consecutive stretches.
 #[derive(Clone, Debug, Default)]
 pub(in crate::doctor) struct Stretches(Vec<Stretch>);
 
@@ -51,7 +51,7 @@ impl Stretches {
         self.0.iter()
     }
 
-    /// Those whose records can be kept.
+    /// The stretches whose records can be kept.
     pub(in crate::doctor) fn kept(&self) -> impl Iterator<Item = &Stretch> {
         self.0.iter().filter(|stretch| stretch.is_kept())
     }
@@ -61,7 +61,7 @@ impl Stretches {
         self.0.iter().all(Stretch::is_good)
     }
 
-    /// Adds the next one; good neighbours become one.
+    /// Adds the next stretch; neighbours that are both good are joined.
     pub(super) fn push(&mut self, next: Stretch) {
         if next.is_good()
             && let Some(last) = self.0.last_mut()
@@ -74,7 +74,7 @@ impl Stretches {
         self.0.push(next);
     }
 
-    /// Makes a part of a good stretch something else. `offsets` are those of that part.
+    /// Marks part of a good stretch as something else. `offsets` are those of that part.
     pub(super) fn carve(
         &mut self,
         bytes: Range<Position>,
@@ -113,7 +113,7 @@ impl Stretches {
         self.0.splice(index..=index, parts);
     }
 
-    /// Where the good stretch ends that a place lies in.
+    /// The end of the good stretch that contains a position.
     pub(super) fn good_end(&self, at: Position) -> Option<Position> {
         let holds = |stretch: &&Stretch| {
             stretch.is_good() && stretch.bytes.start <= at && at < stretch.bytes.end
@@ -121,14 +121,14 @@ impl Stretches {
         self.0.iter().find(holds).map(|stretch| stretch.bytes.end)
     }
 
-    /// Takes everything for damaged.
+    /// Marks everything as damaged.
     pub(in crate::doctor) fn refuse_all(&mut self, reason: &Corruption) {
         for stretch in &mut self.0 {
             stretch.condition = Condition::Damaged(reason.clone());
         }
     }
 
-    /// Whether a range touches anything that is not good.
+    /// Whether every byte of a range is good.
     pub(super) fn is_good_in(&self, bytes: &Range<Position>) -> bool {
         let apart = |stretch: &Stretch| {
             stretch.bytes.end <= bytes.start || bytes.end <= stretch.bytes.start

@@ -1,4 +1,4 @@
-//! The files of a root, and the small files of a partition: each is what it is to be, or it is not.
+//! Checks the files of a root, and the small files of a partition.
 //!
 //! Knows nothing about what the topics mean.
 
@@ -16,16 +16,16 @@ use crate::types::{PartitionId, TopicId, to_u64};
 use super::problem;
 use super::report::{Problem, ProblemKind, Severity, VerifyReport};
 
-/// The largest file of metadata that is read, in bytes.
+/// The largest metadata file that is read, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
-/// Where the mark of the catalog stands among those of the logs.
+/// The key of the catalog's mark among those of the logs.
 const CATALOG_KEY: MarkKey = MarkKey {
     topic: TopicId([0; 16]),
     partition: PartitionId::MAX,
 };
 
-/// What must be a file in a root, where it is there.
+/// Names that must be regular files in a root, if they exist.
 const ROOT_FILES: [&str; 12] = [
     file_name::MARKS,
     file_name::CATALOG,
@@ -41,7 +41,7 @@ const ROOT_FILES: [&str; 12] = [
     file_name::LOCK,
 ];
 
-/// Looks at the files of a root.
+/// Inspects the files of a root.
 pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) -> Result<()> {
     for entry in host.disk.list(root).at(root, "list")? {
         let path = root.join(&entry.name);
@@ -50,7 +50,7 @@ pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) ->
             continue;
         }
         if ROOT_FILES.contains(&entry.name.as_str()) {
-            let error = "it is no file".to_owned();
+            let error = "not a file".to_owned();
             let kind = ProblemKind::Unreadable { error };
             report.problems.push(problem(Severity::Damage, &path, kind));
             continue;
@@ -125,7 +125,7 @@ fn check_text(
         .extend(check_small(&host.disk, path, Severity::Rebuildable, decode));
 }
 
-/// What is wrong with a small file; `None` when nothing is, or when it is not there.
+/// What is wrong with a small file; `None` if nothing is, or if it does not exist.
 fn check_small(
     disk: &Disk,
     path: &Path,
@@ -147,8 +147,8 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     problem(Severity::Damage, path, ProblemKind::Unreadable { error })
 }
 
-/// A file of batches with consecutive offsets. Up to `flushed` everything was synced; without it,
-/// everything was.
+/// Checks a file of batches with consecutive offsets. Bytes below `flushed` were synced; if `None`,
+/// all bytes were.
 fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut VerifyReport) {
     let bytes = match host.disk.read_small(path, FILE_BYTES_MAX) {
         Ok(Some(bytes)) => bytes,
@@ -179,6 +179,8 @@ fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut Ve
         }
     };
     let position = to_u64(at);
+    // Above what was flushed a torn batch is what a crash leaves; below it, the same bytes are
+    // damage.
     let flushed = flushed.unwrap_or(length);
     let (severity, kind) = match stopped {
         Some(reason) if position < flushed => (Severity::Damage, ProblemKind::Batch { reason }),

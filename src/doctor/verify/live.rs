@@ -1,9 +1,9 @@
-//! Verifying beside a writer: what seems wrong is looked at again before it is reported.
+//! Verifies beside a writer: whatever seems wrong is checked again before it is reported.
 //!
-//! Knows nothing about what is looked for. A writer removes, replaces and cuts files between two
-//! steps of a look, so a healthy directory can seem damaged for a moment. Damage stays:
+//! Knows nothing about what is checked. A writer removes, replaces and cuts files between two steps
+//! of a check, so a healthy directory can seem damaged for a moment. Real damage stays:
 //!
-//! 1. Damage that was found while nobody was writing is damage.
+//! 1. Damage that was found while no process was writing is damage.
 //! 2. Beside a writer, damage is what every look has found.
 
 use std::mem::discriminant;
@@ -22,12 +22,12 @@ use super::report::{Problem, Severity};
 pub(crate) enum Beside {
     /// Any process that takes its lock.
     Anybody,
-    /// Nobody: the caller holds the lock. What is found counts at once, without a pause.
+    /// No process: the caller holds the lock. Findings count at once, without a pause.
     Nobody,
 }
 
 impl Beside {
-    /// The signs of a writer, where there can be one.
+    /// The signs of a writer, if there can be one.
     pub(crate) fn signs<S>(self, signs: impl FnOnce() -> Option<S>) -> Option<S> {
         match self {
             Self::Anybody => signs(),
@@ -36,14 +36,14 @@ impl Beside {
     }
 }
 
-/// How often a directory that somebody writes is looked at.
+/// How many times a directory that another process writes is checked.
 const LOOKS_MAX: u32 = 8;
 
-/// A larger file of marks is not looked at.
+/// A larger file of marks is not read.
 const MARKS_BYTES_MAX: usize = 1 << 30;
 
-/// Looks again and again until what seems damaged is gone or counts; gives what the last look
-/// found, without the damage that an earlier one did not find.
+/// Repeats the look until no damage is left or the damage counts. Returns what the last look found,
+/// without damage that an earlier look did not find.
 pub(crate) fn look_for_damage<S: Signs, T>(
     clock: &Clock,
     signs: impl Fn() -> Option<S>,
@@ -53,6 +53,8 @@ pub(crate) fn look_for_damage<S: Signs, T>(
     let mut stays: Option<Vec<Problem>> = None;
     let mut looks = 0_u32;
     loop {
+        // The signs are taken on both sides of the look: equal signs and a free lock mean that no
+        // process wrote in between, so what was found was there (1).
         let before = signs();
         let mut found = look()?;
         let after = signs();
@@ -60,6 +62,7 @@ pub(crate) fn look_for_damage<S: Signs, T>(
         looks = looks.saturating_add(1);
         let all = problems(&mut found);
         if let Some(stays) = &stays {
+            // Damage that only this look has found is a writer's step that was seen half-way (2).
             let seen = |problem: &Problem| stays.iter().any(|other| is_same(problem, other));
             all.retain(|problem| problem.severity != Severity::Damage || counts || seen(problem));
         }
@@ -73,14 +76,14 @@ pub(crate) fn look_for_damage<S: Signs, T>(
     }
 }
 
-/// Whether two looks have found the same: how far it reaches may differ while the log grows.
+/// Whether two looks found the same problem: its length may differ while the log grows.
 fn is_same(one: &Problem, other: &Problem) -> bool {
     one.path == other.path
         && one.position == other.position
         && discriminant(&one.kind) == discriminant(&other.kind)
 }
 
-/// Notices whether somebody writes a directory while it is verified.
+/// Notices whether another process writes a directory while it is verified.
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
     disk: &'a Disk,
@@ -91,7 +94,7 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// From now on. `home` is the directory with the lock and the marks.
+    /// Watches from now on. `home` is the directory with the lock and the marks.
     pub(crate) fn begin(disk: &'a Disk, home: &'a Path, beside: Beside) -> Self {
         Self {
             disk,
@@ -102,7 +105,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether somebody had it locked, or wrote a mark, since then.
+    /// Whether another process had it locked, or wrote a mark, since then.
     pub(crate) fn is_live(&self) -> bool {
         self.beside == Beside::Anybody
             && (self.locked

@@ -1,7 +1,7 @@
-//! One log examined: its segments, what the flushed mark says of them, its indexes and digests.
+//! Examines one log: its segments, what the flushed mark says about them, its indexes and digests.
 //!
-//! Knows nothing about roots. The rules are those of opening (`open/rules.rs`), but that nothing
-//! ends at the first violation.
+//! Knows nothing about roots. The rules are those of opening (`open/rules.rs`), except that the
+//! check continues after the first violation.
 
 use std::ops::Range;
 use std::path::Path;
@@ -22,19 +22,19 @@ use super::report::{LogCondition, Problem, ProblemKind, Severity};
 use super::{files, problem};
 use crate::doctor::scan::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
 
-/// Everything that was found out about a log.
+/// Everything found out about a log.
 #[derive(Debug)]
 pub(in crate::doctor) struct LogFindings {
     pub(in crate::doctor) condition: LogCondition,
     pub(in crate::doctor) problems: Vec<Problem>,
     pub(in crate::doctor) mark: Option<Mark>,
-    /// Of each segment, in order.
+    /// The findings of each segment, in order.
     pub(in crate::doctor) segments: Vec<SegmentFindings>,
-    /// The segments of another log, and which offsets are missing in the place of each.
+    /// The segments that belong to another log, and which offsets are missing in place of each.
     pub(in crate::doctor) foreign: Vec<(Arc<Segment>, Range<Offset>)>,
-    /// The leader epochs that the batches carry, and where each begins.
+    /// The leader epochs in the batches, and where each begins.
     pub(in crate::doctor) epochs: Vec<LeaderEpoch>,
-    /// It holds messages from before Kafka 0.11: why it cannot be opened, nor be repaired.
+    /// Set if it holds messages from before Kafka 0.11: why it can be neither opened nor repaired.
     pub(in crate::doctor) old_format: Option<String>,
 }
 
@@ -42,18 +42,20 @@ pub(in crate::doctor) struct LogFindings {
 #[derive(Debug)]
 pub(in crate::doctor) struct SegmentFindings {
     pub(in crate::doctor) segment: Arc<Segment>,
-    /// `None` when the system did not give its bytes.
+    /// `None` if its bytes could not be read.
     pub(in crate::doctor) survey: Option<Survey>,
     pub(in crate::doctor) index: Verdict,
-    /// It has a digest, which fits.
+    /// It has a digest that matches.
     pub(in crate::doctor) digest_fits: bool,
 }
 
-/// Looks at the log in a directory.
+/// Examines the log in a directory.
 pub(in crate::doctor) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result<LogFindings> {
     let opening = Opening::begin(host, dir, key, OpenMode::Read)?;
     let found = opening.look()?;
     let segments = opening.list_segments(&found.bases)?;
+    // Half-way through a truncation or a swap, the mark may refer to segments that are gone or not
+    // yet in place. Opening finishes those first, so the mark counts only without them.
     let settled = !found.is_unsettled();
     let facts = opening.facts(&segments);
     let mut check = LogCheck {
@@ -101,14 +103,14 @@ struct LogCheck<'a> {
     dir: &'a Path,
     key: MarkKey,
     mark: Option<Mark>,
-    /// What the rules know of the segments.
+    /// The segments as the rules see them.
     facts: Vec<SegmentFacts>,
-    /// A digest says of one of them that it is this log's.
+    /// A digest says that at least one of them belongs to this log.
     has_own: bool,
     /// No operation was interrupted that changes which segments there are.
     settled: bool,
     findings: LogFindings,
-    /// Offsets that valid batches take.
+    /// Offsets covered by valid batches.
     covered: u64,
 }
 
@@ -117,16 +119,16 @@ impl LogCheck<'_> {
         self.findings.problems.push(problem);
     }
 
-    /// Whether the indexes are all that tells where sealed segments ended: digests come with marks
-    /// of our own.
+    /// Whether only the indexes know where sealed segments ended: digests exist only with marks of
+    /// our own.
     fn knows_no_digests(&self) -> bool {
         self.mark.is_none_or(|mark| mark.by_broker)
     }
 
-    /// Files that are neither segments nor indexes.
+    /// Checks files that are neither segments nor indexes.
     fn names(&mut self, found: &Found) {
         for (name, parsed) in &found.odd {
-            let error = "it is no file".to_owned();
+            let error = "not a file".to_owned();
             let quarantine = matches!(parsed, FileName::Quarantine { .. });
             let severity = if quarantine {
                 Severity::Note
@@ -163,8 +165,8 @@ impl LogCheck<'_> {
         }
     }
 
-    /// What the listing contradicts, by the rules of opening. Half-way through an interrupted
-    /// operation they do not apply yet: opening finishes it first.
+    /// Reports what the listing contradicts, by the rules of opening. While an operation is
+    /// half-way the rules do not apply yet: opening finishes it first.
     fn listed(&mut self, segments: &[Arc<Segment>]) {
         if !self.settled {
             return;
@@ -191,7 +193,7 @@ impl LogCheck<'_> {
             Violation::StartsLate { .. } | Violation::Missing { .. } | Violation::Gap { .. } => {
                 ProblemKind::Missing
             }
-            // Reported with the offsets that are missing in its place.
+            // Reported by `foreign`, with the offsets that are missing in its place.
             Violation::OtherLog { .. } if of_file.is_some_and(|facts| self.is_left_out(facts)) => {
                 return;
             }
@@ -219,7 +221,7 @@ impl LogCheck<'_> {
         });
     }
 
-    /// One segment; `floor` is where the one before it ends. Gives where it ends.
+    /// Checks one segment; `floor` is where the one before it ends. Returns where it ends.
     fn segment(
         &mut self,
         segment: &Arc<Segment>,
@@ -272,14 +274,14 @@ impl LogCheck<'_> {
         end.max(base)
     }
 
-    /// One past the offsets that were flushed to a segment, where that is known.
+    /// One past the offsets that were flushed to a segment, where known.
     fn reached(&self, segment: &Segment, next: Option<&Arc<Segment>>) -> Option<Offset> {
         let holds = |mark: &Mark| mark.segment_base == segment.base_offset();
         let of_mark = self.mark.filter(holds).map(|mark| mark.flushed_offset);
         of_mark.or(next.map(|next| next.base_offset()))
     }
 
-    /// The digest, if it can be compared with the segment; and what is wrong with it if not.
+    /// The digest, if it can be compared with the segment; otherwise reports what is wrong with it.
     fn digest(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Option<Digest> {
         if self.host.marks.are_distrusted() {
             return None;
@@ -297,14 +299,14 @@ impl LogCheck<'_> {
         if of_other || summary.length > segment.end() {
             return None;
         }
-        // Of the last segment that is how it is while the log is open.
+        // For the last segment that is normal while the log is open.
         if summary.length < segment.end() && next.is_some() {
             self.report(problem(Severity::Rebuildable, &path, ProblemKind::Digest));
         }
         Some(digest)
     }
 
-    /// The segments but those of another log.
+    /// The segments without those of another log.
     fn own(&self, segments: &[Arc<Segment>]) -> Vec<Arc<Segment>> {
         let known = segments.iter().zip(&self.facts);
         let own = known.filter(|(_, facts)| !self.is_left_out(facts));
@@ -315,7 +317,7 @@ impl LogCheck<'_> {
         facts.is_left_out(self.key, self.mark.as_ref(), self.has_own)
     }
 
-    /// A segment of another log between those of this one: nothing of it is looked at.
+    /// Reports a segment of another log between those of this one. Its contents are not examined.
     fn foreign(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>, floor: Offset) {
         let mark = self.mark.unwrap_or_default();
         let from = floor.max(mark.log_start_offset);
@@ -330,7 +332,8 @@ impl LogCheck<'_> {
         self.findings.foreign.push((Arc::clone(segment), missing));
     }
 
-    /// Whether a segment is not as long as it was sealed with. The last one may have grown since.
+    /// Whether a segment's length differs from the one it was sealed with. The last one may have
+    /// grown since.
     fn has_other_length(&self, segment: &Segment, sealed: bool) -> bool {
         let summary = segment.digest_summary(&self.host.disk);
         let summary = summary.filter(|_| !self.host.marks.are_distrusted());
@@ -354,8 +357,8 @@ impl LogCheck<'_> {
         segment.base_offset()
     }
 
-    /// Whether it is known that the segment has no gaps. A digest of just this state knows better
-    /// than a mark, which may be a copy from before a compaction.
+    /// Whether the segment is known to have no gaps. A digest of exactly this state is more
+    /// reliable than a mark, which may be a copy from before a compaction.
     fn is_dense(&self, segment: &Segment, digest: Option<&Digest>) -> bool {
         let exact = digest.filter(|digest| digest.summary.length == segment.end());
         if let Some(digest) = exact {
@@ -366,7 +369,7 @@ impl LogCheck<'_> {
             .is_some_and(|mark| base > mark.segment_base || base == mark.segment_base && mark.dense)
     }
 
-    /// Goes over the batches, and holds the indexes and the mark against them.
+    /// Scans the batches, and compares the indexes and the mark with them.
     fn survey(&mut self, subject: &Subject<'_>) -> Result<(Survey, Verdict)> {
         let segment = subject.segment;
         let index = segment.read_index_files(&self.host.disk)?;
@@ -396,8 +399,8 @@ impl LogCheck<'_> {
         }
         let cut = subject.digest.is_none() && subject.other_length;
         if cut && !survey.misplaced && check.as_ref().is_some_and(IndexCheck::contradicts) {
-            // A file that was cut would still fit its index.
-            let what = "neither the length nor the index is that of the file";
+            // A file that was merely cut would still match its index: this is another file.
+            let what = "neither its length nor its index matches the file";
             survey.stretches.refuse_all(&Corruption::malformed(what));
         }
         if let Some(check) = check
@@ -407,6 +410,8 @@ impl LogCheck<'_> {
             self.cut_off(subject, &survey, check);
         }
         let verdict = check.map_or(Verdict::Missing, IndexCheck::verdict);
+        // Every entry that is there is right. Whether some are missing, only the checksums in the
+        // digest say.
         let held = index.filter(|_| verdict == Verdict::Agrees && survey.stretches.all_good());
         let vouched =
             held.is_none_or(|index| segment.vouches_for(&index, &self.host.disk).unwrap_or(true));
@@ -419,13 +424,13 @@ impl LogCheck<'_> {
         Ok((survey, verdict))
     }
 
-    /// Without a mark, the indexes of a sealed segment may know that its end is missing.
+    /// Without a mark, the indexes of a sealed segment may show that its end is missing.
     fn cut_off(&mut self, subject: &Subject<'_>, survey: &Survey, check: &IndexCheck) {
         let sealed = subject.ceiling < i64::MAX.cast_unsigned();
         let whole = survey.stretches.all_good() && survey.reserved == 0;
         let (end, next) = (subject.end, survey.next_offset);
         if sealed && whole && next < subject.ceiling && check.reaches_beyond(end, next) {
-            let reason = Corruption::malformed("the index knows of more batches than are here");
+            let reason = Corruption::malformed("the index refers to more batches than are here");
             self.report(Problem {
                 position: end.0,
                 offsets: next..subject.ceiling,
@@ -438,7 +443,7 @@ impl LogCheck<'_> {
         }
     }
 
-    /// Whether what was flushed ends where the mark says.
+    /// Checks whether the flushed bytes end where the mark says.
     fn flushed_end(
         &mut self,
         segment: &Arc<Segment>,
@@ -447,7 +452,7 @@ impl LogCheck<'_> {
         at_mark: Option<Offset>,
     ) {
         let below = |stretch: &&Stretch| stretch.bytes.start < mark.position && !stretch.is_good();
-        // Bytes below the mark that are no batches, or are not there, are reported as such.
+        // Bytes below the mark that are damaged or missing are already reported as such.
         if segment.end() < mark.position || survey.stretches.iter().any(|all| below(&all)) {
             return;
         }
@@ -464,7 +469,7 @@ impl LogCheck<'_> {
         }
     }
 
-    /// How grave it is that bytes from a place on are no batches.
+    /// The severity of damaged bytes from a position on.
     fn severity(&self, segment: &Segment, at: Position) -> Severity {
         if is_flushed(self.mark.as_ref(), segment.base_offset(), at) {
             Severity::Damage
@@ -484,6 +489,8 @@ impl LogCheck<'_> {
         }
         for stretch in survey.stretches.iter() {
             let mut severity = self.severity(segment, stretch.bytes.start);
+            // Without a mark everything counts as flushed. But the end of the last segment is where
+            // a crash leaves a torn batch, and opening cuts it off there.
             if self.mark.is_none() && last && stretch.bytes.end == segment.end() {
                 severity = Severity::AfterCrash;
             }
@@ -543,13 +550,13 @@ impl LogCheck<'_> {
         true
     }
 
-    /// Zeros at the end: space that was reserved, or bytes that were written and are gone.
+    /// Reports zeros at the end: reserved space, or bytes that were written and are lost.
     fn reserved(&mut self, segment: &Arc<Segment>, survey: &Survey, last: bool) {
         let at = Position(segment.end().since(Position(survey.reserved)));
         let known = self.mark.is_some() || !last;
         let flushed = known && self.severity(segment, at) == Severity::Damage;
         let (severity, kind) = if flushed {
-            let reason = Corruption::malformed("zeros stand where batches were");
+            let reason = Corruption::malformed("zeros where batches were");
             (Severity::Damage, ProblemKind::Batch { reason })
         } else {
             (Severity::AfterCrash, ProblemKind::Reserved)
@@ -585,7 +592,7 @@ impl LogCheck<'_> {
     }
 }
 
-/// Notes a batch of a later leader epoch than all before it.
+/// Notes a batch if its leader epoch is later than all before it.
 fn note_epoch(epochs: &mut Vec<LeaderEpoch>, raw: &RawBatch) {
     let epoch = raw.header.leader_epoch;
     if epoch >= 0 && epochs.last().is_none_or(|last| last.epoch < epoch) {

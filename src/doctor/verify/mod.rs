@@ -1,7 +1,7 @@
-//! Looking at a directory without changing it: every byte is read, and everything that is not as
-//! it should be is reported.
+//! Examines a directory without changing it: reads every byte, and reports everything that is not
+//! as it should be.
 //!
-//! Knows nothing about repairing. Takes no lock, makes no file, writes nothing.
+//! Knows nothing about repairing. Takes no lock, creates no file, writes nothing.
 
 mod files;
 mod live;
@@ -25,7 +25,7 @@ pub(crate) use live::{Beside, Watch, look_for_damage};
 pub(super) use log::{LogFindings, check_log};
 pub use report::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 
-/// Looks at a log, alone or a partition of a root.
+/// Verifies a log, alone or as a partition of a root.
 pub(crate) fn verify_alone(disk: &Disk, dir: &Path, beside: Beside) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: dir.to_path_buf(),
@@ -45,8 +45,8 @@ pub(crate) fn verify_alone(disk: &Disk, dir: &Path, beside: Beside) -> Result<Ve
     Ok(report)
 }
 
-/// Looks at the files of a root. `marks` are what a broker's checkpoints say where its files are
-/// newer than our own marks.
+/// Verifies the files of a root. `marks` is what a broker's checkpoints say, where the broker's
+/// files are newer than our own marks.
 pub(crate) fn verify_root_files(disk: &Disk, root: &Path, marks: &[Mark]) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: root.to_path_buf(),
@@ -60,7 +60,7 @@ pub(crate) fn verify_root_files(disk: &Disk, root: &Path, marks: &[Mark]) -> Res
     Ok(report)
 }
 
-/// Looks at every partition in a root. `ids` are those of the topics, as far as they are known.
+/// Verifies every partition in a root. `ids` are the ids of the topics, as far as they are known.
 pub(crate) fn verify_partitions(
     disk: &Disk,
     root: &Path,
@@ -68,7 +68,7 @@ pub(crate) fn verify_partitions(
     beside: Beside,
     report: &mut VerifyReport,
 ) -> Result<()> {
-    // What of the marks cannot be read is reported with the files of the root.
+    // Unreadable marks are reported with the files of the root.
     let host = looking(disk, root, &mut VerifyReport::default());
     for mark in marks {
         host.marks.assume(mark);
@@ -79,7 +79,7 @@ pub(crate) fn verify_partitions(
     Ok(())
 }
 
-/// Adds what is found in a log. One that cannot be read does not affect the others.
+/// Adds the findings of one log. A log that cannot be read does not affect the others.
 fn check_one(
     host: &Host,
     (home, beside): (&Path, Beside),
@@ -88,7 +88,7 @@ fn check_one(
     report: &mut VerifyReport,
 ) {
     let look = || {
-        // What the marks say may be older than the files.
+        // The marks in memory may be older than the files.
         let found = host.marks.look_again(&host.disk, key);
         let found = found.and_then(|_| check_log(host, dir, key));
         Ok(match found {
@@ -103,14 +103,14 @@ fn check_one(
         })
     };
     let signs = || beside.signs(|| LogSigns::of(host, home, dir, key).ok());
-    // An error of a look is a problem, and never one of this.
+    // A failed look is reported as a problem, so this is never an error.
     if let Ok((condition, problems)) = look_for_damage(&host.clock, signs, look, |(_, all)| all) {
         report.logs.extend(condition);
         report.problems.extend(problems);
     }
 }
 
-/// Whether a log is just what a flushed mark says: nothing is damaged below it.
+/// Whether a log matches its flushed mark: nothing is damaged below it.
 pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
     let mark = host.marks.find(key);
     if mark.is_none_or(|mark| mark.flushed_offset == 0) {
@@ -120,11 +120,11 @@ pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
     check_log(host, dir, key).is_ok_and(|findings| !findings.problems.iter().any(damaged))
 }
 
-/// A host that only reads; reports what of its marks cannot be read.
+/// A host that only reads; reports which of its marks cannot be read.
 fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
     let path = home.join(file_name::MARKS);
-    // Marks from before a broker ran may describe files that are gone. What is wrong with the
-    // files that tell is reported with them.
+    // Marks from before a broker ran may describe files that are gone. Problems of the files that
+    // say whether one ran are reported with those files.
     let newer = is_root(disk, home).unwrap_or(false)
         && RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());
     let marks = if newer {

@@ -1,4 +1,4 @@
-//! What a look at a directory found: plain values.
+//! The result of examining a directory: plain values.
 //!
 //! Knows nothing about how any of it is found.
 
@@ -19,19 +19,19 @@ pub struct VerifyReport {
     /// The directory.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub dir: PathBuf,
-    /// Somebody was writing the directory meanwhile: what was written last may be missing here, and
-    /// leftovers of what was half-way may be reported. Damage that is reported was there each time
-    /// that it was looked for.
+    /// Another process was writing the directory meanwhile: the most recent writes may be missing
+    /// here, and leftovers of an operation in progress may be reported. Reported damage was there
+    /// every time it was checked.
     pub live: bool,
-    /// Every log in it: one, or a broker's partitions by name.
+    /// Every log in the directory: a single one, or a broker's partitions by name.
     pub logs: Vec<LogCondition>,
-    /// Everything that is not as it should be, in the order in which it was met.
+    /// Everything that is not as it should be, in the order in which it was found.
     pub problems: Vec<Problem>,
 }
 
 impl VerifyReport {
-    /// Whether nothing is damaged. Things that a crash leaves and that opening settles, or that
-    /// are rebuilt from what is there, are no damage.
+    /// Whether nothing is damaged. What a crash leaves and the next opening cleans up, and what can
+    /// be rebuilt from other files, does not count as damage.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.worst() < Some(Severity::Damage)
@@ -43,7 +43,7 @@ impl VerifyReport {
         self.worst() <= Some(Severity::Note)
     }
 
-    /// The gravest of the problems; `None` without one.
+    /// The most severe of the problems; `None` if there are none.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
         self.problems.iter().map(|problem| problem.severity).max()
@@ -57,7 +57,7 @@ impl VerifyReport {
 }
 
 impl fmt::Display for VerifyReport {
-    /// A line a log and a line a problem, for people.
+    /// One line per log and one line per problem, for people to read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.live {
             writeln!(f, "{}: somebody is writing it", self.dir.display())?;
@@ -72,7 +72,7 @@ impl fmt::Display for VerifyReport {
     }
 }
 
-/// What one log holds.
+/// The contents of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -82,22 +82,22 @@ pub struct LogCondition {
     pub dir: PathBuf,
     /// The first offset that can be read.
     pub start_offset: Offset,
-    /// One past the last offset.
+    /// The number of segment files.
     pub end_offset: Offset,
     /// Segment files.
     pub segments: u64,
-    /// Bytes of whole, valid batches.
+    /// The number of valid batches.
     pub bytes: u64,
     /// Valid batches.
     pub batches: u64,
-    /// Records in them, those of transaction markers included.
+    /// The number of records in them, including transaction markers.
     pub records: u64,
-    /// Offsets between start and end that no valid batch covers: compaction leaves such gaps, and
-    /// damage does.
+    /// Offsets between start and end that no valid batch covers: left by compaction, or lost to
+    /// damage.
     pub missing_offsets: u64,
-    /// Every index is there and every entry of it is true.
+    /// Every index exists and every entry of it is right.
     pub indexes_agree: bool,
-    /// Segments whose digest is there and fits.
+    /// The number of segments whose digest exists and matches.
     pub digests: u64,
 }
 
@@ -122,22 +122,22 @@ impl fmt::Display for LogCondition {
     }
 }
 
-/// How grave a problem is.
+/// How severe a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Severity {
-    /// Worth knowing, and no harm.
+    /// Worth knowing, and harmless.
     Note,
-    /// Nothing is lost: what is wrong is derived from what is there, and rebuilt by opening or
-    /// when it is needed.
+    /// Nothing is lost: what is wrong can be rebuilt from other files, which happens at the next
+    /// opening or when it is needed.
     Rebuildable,
-    /// What a crash or a power cut leaves: the next opening settles it by itself. Nothing that was
-    /// flushed is concerned.
+    /// What a crash or a power cut leaves: the next opening cleans it up by itself. Flushed records
+    /// are not affected.
     AfterCrash,
-    /// Bytes that were safely written are not what they were. Opening refuses, or reading does;
-    /// everything else is still there.
+    /// Bytes that were safely written have changed. Opening fails, or reading does; everything else
+    /// is intact.
     Damage,
 }
 
@@ -157,16 +157,16 @@ impl fmt::Display for Severity {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Problem {
-    /// How grave it is.
+    /// How severe it is.
     pub severity: Severity,
-    /// The file, or the directory, that is concerned.
+    /// The file or directory concerned.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub path: PathBuf,
     /// Where in the file it begins, in bytes.
     pub position: u64,
-    /// How many bytes are concerned.
+    /// The number of bytes concerned.
     pub bytes: u64,
-    /// The offsets that are concerned, as far as they are known; empty where none are.
+    /// The offsets concerned, as far as known; empty if there are none.
     pub offsets: Range<Offset>,
     /// What is wrong.
     pub kind: ProblemKind,
@@ -193,27 +193,28 @@ impl fmt::Display for Problem {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// The bytes are no batch, or a batch that does not belong there. Its records cannot be read.
+    /// The bytes are not a valid batch, or are a batch that does not belong there. Its records
+    /// cannot be read.
     #[error("{reason}")]
     #[non_exhaustive]
     Batch {
         /// What is wrong with the first of them.
         reason: Corruption,
     },
-    /// The first bytes of a batch are damaged, its records are not; what they were is known.
+    /// The first bytes of a batch are damaged, but its records are not; the right bytes are known.
     #[error("the records are whole, but {reason}")]
     #[non_exhaustive]
     Prefix {
         /// What is wrong with them.
         reason: Corruption,
     },
-    /// Every batch is valid, but they are those of another segment.
+    /// Every batch is valid, but the batches belong to another segment.
     #[error("the file holds the batches of another segment")]
     Misplaced,
-    /// Every batch is valid, but the file is one of another log: directories changed places.
-    #[error("the file is one of another log")]
+    /// Every batch is valid, but the file belongs to another log: directories were exchanged.
+    #[error("the file belongs to another log")]
     OtherLog,
-    /// A file that must be there is missing, and the offsets with it.
+    /// A file that must exist is missing, and its offsets with it.
     #[error("the file is missing")]
     Missing,
     /// The file is shorter than what was safely written to it.
@@ -223,73 +224,75 @@ pub enum ProblemKind {
         /// How long it was, in bytes.
         expected_bytes: u64,
     },
-    /// Every batch is valid, but the bytes are not those that were sealed.
-    #[error("the bytes are not those that the digest was made of")]
+    /// Every batch is valid, but the bytes are not the ones that were sealed.
+    #[error("the bytes are not the ones that were sealed")]
     Changed,
-    /// What was flushed does not end where the flushed mark says.
+    /// The flushed bytes do not end where the flushed mark says.
     #[error("what was flushed does not end here: {reason}")]
     #[non_exhaustive]
     FlushedEnd {
-        /// What stands there instead.
+        /// What is there instead.
         reason: Corruption,
     },
-    /// The end of the log above what was flushed is no valid continuation: opening sets it aside.
+    /// The end of the log above the flushed bytes is not a valid continuation: opening quarantines
+    /// it.
     #[error("the tail is to be set aside: {reason}")]
     #[non_exhaustive]
     Tail {
         /// What is wrong with its first bytes.
         reason: Corruption,
     },
-    /// An index is missing, or an entry of it is wrong.
+    /// An index is missing, or one of its entries is wrong.
     #[error("the index does not fit its segment")]
     Index,
-    /// A digest is torn, or of an earlier state of its segment.
+    /// A digest is torn, or describes an earlier state of its segment.
     #[error("the digest does not fit its segment")]
     Digest,
-    /// A slot of the flushed marks cannot be read; the other slot of the pair holds.
+    /// A slot of the flushed marks cannot be read; the other slot of the pair is used.
     #[error("a flushed mark is unreadable")]
     Mark,
     /// There is no flushed mark for this log: opening checks every byte of it.
     #[error("there is no flushed mark: opening checks everything")]
     Unmarked,
-    /// An interrupted operation left this file; opening finishes or undoes it.
+    /// An interrupted operation left this file; opening finishes or undoes the operation.
     #[error("left by an operation that was interrupted")]
     Unfinished,
-    /// Space that was reserved and not given back; opening gives it back.
+    /// Space that was reserved and not released; opening releases it.
     #[error("reserved space was not given back")]
     Reserved,
-    /// Bytes that were set aside earlier.
+    /// Bytes that were quarantined earlier.
     #[error("bytes that were set aside earlier")]
     Quarantine,
-    /// A small file cannot be read as what it is to be.
+    /// A small file cannot be decoded.
     #[error("the file is unreadable: {reason}")]
     #[non_exhaustive]
     Malformed {
-        /// The rule that it breaks.
+        /// The rule that it violates.
         reason: Corruption,
     },
-    /// The system did not give the bytes.
+    /// The bytes could not be read.
     #[error("cannot be read: {error}")]
     #[non_exhaustive]
     Unreadable {
-        /// The system's answer.
+        /// The error of the operating system.
         error: String,
     },
-    /// Records that this build cannot unpack, or that unpack to more than 64 MiB, were not looked
-    /// at; their checksum is right.
+    /// Batches that this build cannot decompress, or that decompress to more than 64 MiB, were not
+    /// checked further; their checksums are right.
     #[error("{batches} batches were not unpacked")]
     #[non_exhaustive]
     NotUnpacked {
         /// How many batches.
         batches: u64,
     },
-    /// The directory says that it belongs to another topic than its name does.
+    /// The directory says that it belongs to another topic than its name says.
     #[error("the directory says that it belongs to another topic")]
     OtherTopic,
     /// The directory holds records, but the catalog has no such partition.
     #[error("it holds records, but the catalog has no such partition")]
     Unlisted,
-    /// The name means nothing here: it is left alone. A Kafka broker may refuse to start on it.
+    /// The name has no meaning here, and the entry is left alone. A Kafka broker may refuse to
+    /// start because of it.
     #[error("the name means nothing here")]
     Foreign,
 }

@@ -262,7 +262,7 @@ impl Violation {
         match *self {
             Self::StartsLate { start, first } => Corruption::offset(start, first),
             Self::Missing { .. } => Corruption::malformed("a segment that was flushed is missing"),
-            Self::OtherLog { .. } => Corruption::malformed("the segment is one of another log"),
+            Self::OtherLog { .. } => Corruption::malformed("the segment belongs to another log"),
             Self::Shorter { end, expected, .. } => truncated(expected, end),
             Self::InsideBatch { .. } => {
                 Corruption::malformed("a batch reaches over the end of what was flushed")
