@@ -1,14 +1,15 @@
-//! What a Kafka broker's checkpoints say of its logs: how far each was flushed and where it starts.
+//! What a Kafka broker's checkpoints say about its logs: how far each was flushed, and where it
+//! starts.
 //!
-//! Knows nothing about topics beyond their names, and reads no batch: the names and lengths of
-//! files are all that it compares with the checkpoints.
+//! Knows nothing about topics but their names, and reads no batch: it compares the checkpoints only
+//! with the names and lengths of files.
 //!
-//! 1. After a clean end of the broker everything in the directory was synced. The mark then lies at
-//!    the end of the last segment, and the batches must reach the recovery point: what ends below
-//!    it is damage.
-//! 2. After any other end only the segments below the one with the recovery point are known to be
-//!    safe. A log that is compacted gets no mark: behind one, a gap between segments is taken for
-//!    what a crash left, and the broker's cleaner makes some.
+//! 1. After a clean shutdown of the broker everything in the directory was synced. The mark is then
+//!    at the end of the last segment, and the batches must reach the recovery point: if they end
+//!    below it, that is damage.
+//! 2. After any other shutdown only the segments below the one with the recovery point are known to
+//!    be safe. A compacted log gets no mark: behind a mark, a gap between segments counts as left
+//!    by a crash, and the broker's cleaner makes such gaps.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,11 @@ use super::files::parent_of;
 /// What checkpoints call a partition.
 type Name = (String, PartitionId);
 
-/// The files of one partition that say something by their names.
+/// The files of one partition whose names say something.
 #[derive(Debug)]
 pub(crate) struct LogFiles {
     dir: PathBuf,
-    /// The directory is there.
+    /// Whether the directory exists.
     exists: bool,
     /// The base offsets of its segments, in order.
     bases: Vec<Offset>,
@@ -37,7 +38,7 @@ pub(crate) struct LogFiles {
 }
 
 impl LogFiles {
-    /// Those of a directory; one that is missing has none.
+    /// Lists a directory; a missing one has no files.
     pub(crate) fn list(disk: &Disk, dir: &Path) -> Result<Self> {
         let mut files = Self {
             dir: dir.to_path_buf(),
@@ -70,10 +71,10 @@ impl LogFiles {
     }
 }
 
-/// What a broker wrote down about its logs.
+/// What a broker recorded about its logs.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
-    /// The broker ended cleanly.
+    /// The broker shut down cleanly.
     clean: bool,
     recovery_points: BTreeMap<Name, Offset>,
     starts: BTreeMap<Name, Offset>,
@@ -81,7 +82,7 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Reads those of a root.
+    /// Reads the checkpoints of a root.
     pub(crate) fn read(disk: &Disk, root: &Path, clean: bool) -> Result<Self> {
         Ok(Self {
             clean,
@@ -91,7 +92,7 @@ impl Checkpoints {
         })
     }
 
-    /// The mark of a log, of which nothing else is known; `None` where nothing is said.
+    /// The mark of a log about which nothing else is known; `None` if the checkpoints say nothing.
     pub(crate) fn mark(
         &self,
         disk: &Disk,
@@ -126,7 +127,7 @@ impl Checkpoints {
     }
 }
 
-/// The mark after a clean end (1).
+/// The mark after a clean shutdown (I1).
 fn at_the_end(
     disk: &Disk,
     mark: Mark,
@@ -138,7 +139,7 @@ fn at_the_end(
         let start = start.unwrap_or(0);
         let flushed = flushed.unwrap_or(0).max(start);
         let lost = flushed > start;
-        // Nothing was ever written to it, or all of it is gone. A directory that is missing is
+        // Nothing was ever written to the log, or all of it is lost. A missing directory is
         // reported as such, and may come back as it was.
         let told = flushed > 0 && files.exists;
         return Ok(told.then_some(Mark {
@@ -159,22 +160,22 @@ fn at_the_end(
         flushed_offset: flushed.unwrap_or(0).max(*last),
         position: Position(disk.file_len(&path).at(&path, "look at")?),
         segment_base: *last,
-        // A broker notes only starts that lie above the base of the first segment.
+        // A broker records a start only if it is above the base of the first segment.
         log_start_offset: start.unwrap_or(*first),
         by_broker: true,
         ..mark
     }))
 }
 
-/// The mark of a partition that is looked at alone, in a root that a broker has used since and
-/// ended cleanly; `None` anywhere else.
+/// The mark of a single partition that is inspected in a root that a broker has used since and shut
+/// down cleanly; `None` otherwise.
 pub(crate) fn mark_alone(
     disk: &Disk,
     root: &Path,
     dir: &Path,
     key: MarkKey,
 ) -> Result<Option<Mark>> {
-    // What is wrong with the files of the root is reported with them.
+    // Problems of the root's files are reported with those files.
     let Ok(facts) = RootFacts::of(disk, root) else {
         return Ok(None);
     };
@@ -189,12 +190,12 @@ pub(crate) fn mark_alone(
     checkpoints.mark(disk, (key, topic), &LogFiles::list(disk, dir)?, false)
 }
 
-/// A checkpoint by topic and partition. A file that is missing says nothing, and neither does one
-/// that makes no sense: a broker would not have started on it.
+/// A checkpoint by topic and partition. A missing file says nothing, and neither does one that
+/// cannot be decoded: a broker would not have started with it.
 pub(crate) fn read_offsets(disk: &Disk, root: &Path, name: &str) -> Result<BTreeMap<Name, Offset>> {
     let path = root.join(name);
     let bytes = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-        // `verify` reports it, as it reports text that cannot be decoded.
+        // `verify` reports it, and text that cannot be decoded as well.
         Err(error) if is_no_such_file(&error) => None,
         bytes => bytes.at(&path, "read")?,
     };

@@ -1,4 +1,4 @@
-//! Small steps with files that several rooms take.
+//! Small file operations that several modules share.
 //!
 //! Knows nothing about what the files hold.
 
@@ -10,10 +10,10 @@ use crate::disk::{Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::types::{Position, to_usize};
 
-/// How much is read at a time, in bytes.
+/// Bytes read at a time.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
-/// Removes a file that may be gone already; returns whether it was there.
+/// Removes a file that may not exist; returns whether it did.
 pub(crate) fn remove_if_present(disk: &Disk, path: &Path) -> Result<bool> {
     match disk.remove_file(path) {
         Ok(()) => Ok(true),
@@ -22,7 +22,7 @@ pub(crate) fn remove_if_present(disk: &Disk, path: &Path) -> Result<bool> {
     }
 }
 
-/// Renames a file that may be gone already; returns whether it was there.
+/// Renames a file that may not exist; returns whether it did.
 pub(crate) fn rename_if_present(disk: &Disk, from: &Path, to: &Path) -> Result<bool> {
     match disk.rename(from, to) {
         Ok(()) => Ok(true),
@@ -31,7 +31,7 @@ pub(crate) fn rename_if_present(disk: &Disk, from: &Path, to: &Path) -> Result<b
     }
 }
 
-/// The parent of a path, which for a bare name is the current directory.
+/// The parent of a path; for a bare name the current directory.
 pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
@@ -39,7 +39,7 @@ pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     }
 }
 
-/// Puts some bytes in place of a small file, durably, unless it holds them already.
+/// Replaces the contents of a small file, durably, unless it holds these bytes already.
 pub(crate) fn replace_if_other(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let there = disk.read_small(path, bytes.len()).ok().flatten();
     if there.as_deref() == Some(bytes) {
@@ -48,11 +48,12 @@ pub(crate) fn replace_if_other(disk: &Disk, path: &Path, bytes: &[u8]) -> Result
     disk.replace(path, bytes).at(path, "write")
 }
 
-/// Reads a range of a file from its first byte to its last, chunk by chunk, with the place of each.
+/// Reads a range of a file from its first byte to its last, in chunks, and passes the position of
+/// each.
 ///
 /// # Errors
 ///
-/// When the file ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`.
+/// If the file ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`.
 pub(crate) fn for_each_chunk(
     file: &File,
     path: &Path,
@@ -77,7 +78,7 @@ pub(crate) fn for_each_chunk(
 
 /// Whether a range of a file holds only zeros: space that was reserved and never written.
 pub(crate) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Result<bool> {
-    // What was reserved and never written, behind all data, is found without being read.
+    // Space behind all data that was reserved and never written is recognized without reading it.
     let end = Position(file.data_end(range.start.0).at(path, "access")?).min(range.end);
     let mut buffer = vec![0; CHUNK_BYTES.min(to_usize(end.since(range.start)))];
     let mut at = range.start;
@@ -98,7 +99,7 @@ pub(crate) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Resul
     Ok(true)
 }
 
-/// In strides without an exit, which become wide instructions.
+/// In chunks without an early exit, which compile to wide instructions.
 fn are_zeros(bytes: &[u8]) -> bool {
     let stride = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
     bytes.chunks(1024).all(stride)

@@ -1,7 +1,7 @@
 //! Where a log lives: in a directory of its own, or as a partition of a root.
 //!
-//! Knows nothing about what the files say. A directory of its own holds its own `.lock` and
-//! `ottla.marks`; a partition of a root uses those of the root.
+//! Knows nothing about the contents of the files. A log in a directory of its own has its own
+//! `.lock` and `ottla.marks`; a partition of a root uses those of the root.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -17,10 +17,11 @@ use super::files::parent_of;
 /// The largest small text file that is read, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// Makes the directory of a log, durably, when it is not there.
+/// Creates the directory of a log, durably, if it does not exist.
 ///
-/// The lock file is made after the name of the directory is durable: without one, the process that
-/// made the directory may have failed or been killed before, and the name is synced again.
+/// The lock file is created only after the name of the directory is durable. So if the lock file is
+/// missing, the process that created the directory may have failed or been killed before that, and
+/// the name is synced again.
 pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
     let missing = !disk.exists(dir).at(dir, "access")?;
     if missing {
@@ -36,14 +37,14 @@ pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
         return Ok(());
     }
     match disk.sync_dir(parent) {
-        // A directory that somebody else made for us, in one that we may not even list.
+        // A directory that someone else created for us, inside one that we may not even list.
         Err(error) if !missing && error.kind() == ErrorKind::PermissionDenied => Ok(()),
         synced => synced.at(parent, "sync"),
     }
 }
 
-/// Makes the parents of a directory that are not there, each durably before the next one: from the
-/// top, so that a name is never durable before the name above it.
+/// Creates the missing parents of a directory from the top, each durably before the next one, so
+/// that a name is never durable before the name above it.
 fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
     let mut missing = Vec::new();
     let mut above = parent_of(dir);
@@ -80,8 +81,8 @@ pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether a directory is a root, or was one before its own files were lost: it holds partitions
-/// that say to which topic they belong.
+/// Whether a directory is a root, or was one before its own files were lost: it contains partitions
+/// that say which topic they belong to.
 pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
     if is_root(disk, dir)? {
         return Ok(true);
@@ -98,7 +99,7 @@ pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The directory with the lock and the marks of a log, and the key of its marks.
+/// The directory that has the lock and the marks of a log, and the key of its marks.
 pub(crate) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     let alone = MarkKey {
         topic: TopicId::default(),
@@ -117,7 +118,7 @@ pub(crate) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     Ok((root.to_path_buf(), key_of(disk, dir, partition)?))
 }
 
-/// The key of the marks of a partition.
+/// The key of a partition's marks.
 fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = disk.read_small(&path, TEXT_BYTES_MAX).at(&path, "read")?;
@@ -130,8 +131,8 @@ fn topic_id_of(text: &[u8]) -> Option<TopicId> {
     crate::format::properties::decode_partition(text).ok()
 }
 
-/// The partitions of a root, by name, with the keys of their marks: by the id of the topic where
-/// that is known, and else as the directory says.
+/// The partitions of a root, by name, with the keys of their marks: by the topic's id if `ids` has
+/// it, otherwise as the directory says.
 pub(crate) fn partitions(
     disk: &Disk,
     root: &Path,

@@ -1,7 +1,7 @@
 //! The lock of a root or of a log's own directory.
 //!
-//! Knows nothing about what the directory holds. A lock that is held is tried again for as long as
-//! the caller says.
+//! Knows nothing about what the directory holds. If another process holds the lock, it is retried
+//! for as long as the caller says.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::file_name;
 use crate::sync::{Signal, deadline};
 
-/// How long a lock that is held is left alone before it is tried again.
+/// The pause between two attempts to take a lock that is held.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Takes the lock of a root or of a log's own directory, waiting for so long if somebody has it: a
-/// supervisor restarts a process faster than the system ends the one that was killed.
+/// Takes the lock of a root or of a log's own directory, and waits up to `patience` if another
+/// process holds it: a supervisor restarts a process faster than the system ends the one that was
+/// killed.
 pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<Lock> {
     let path = home.join(file_name::LOCK);
     let pauses = patience.as_millis().div_ceil(LOCK_PAUSE.as_millis());
@@ -26,7 +27,8 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<
             return Ok(lock);
         }
         if pause < pauses {
-            // Counted and not timed, so that a clock that a test holds does not make it endless.
+            // Pauses are counted, not timed, so that a clock that a test holds still does not make
+            // this endless.
             let until = deadline(Clock::System.instant(), LOCK_PAUSE);
             nobody.ticket().wait_until(until);
         }
@@ -35,7 +37,7 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<
     Err(Error::Locked { path, pid })
 }
 
-/// The process that a lock file names. It may have died since, and something else may have the
+/// The process that a lock file names. It may have died since, and another process may hold the
 /// lock.
 fn holder_of(disk: &Disk, lock: &Path) -> Option<u32> {
     let mut front = [0; 16];

@@ -1,10 +1,10 @@
 //! Floor 3, beside `segment`: what a directory is, before any log in it is opened.
 //!
-//! Knows nothing about batches. It has the lock, the marks, the state of a root, the checkpoints
+//! Knows nothing about batches. Contains the lock, the marks, the state of a root, the checkpoints
 //! that a broker left, quarantine files, and the names of partitions.
 //!
-//! 1. Nothing is removed or replaced here that could be the only copy of a record: bytes that are
-//!    set aside are durable in their quarantine file before they leave their place.
+//! 1. Nothing that could be the only copy of a record is removed or replaced here: quarantined
+//!    bytes are durable in their quarantine file before they are removed from their place.
 
 mod checkpoints;
 mod files;

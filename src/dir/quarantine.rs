@@ -1,7 +1,8 @@
-//! Setting bytes aside: what is no valid continuation of a log is moved to a file of its own, and
-//! never deleted.
+//! Quarantine: bytes that are not a valid continuation of a log are moved to a file of their own,
+//! and never deleted.
 //!
-//! Knows nothing about why. A quarantine file is durable before the bytes leave their segment.
+//! Knows nothing about why. A quarantine file is durable before its bytes are removed from their
+//! segment.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -14,12 +15,12 @@ use crate::types::{Offset, Position, Sabotage};
 
 use super::files::{for_each_chunk, parent_of, remove_if_present};
 
-/// Copies the bytes of a segment from a place on into a quarantine file, synced.
+/// Copies a range of a segment into a quarantine file, and syncs it.
 ///
 /// # Errors
 ///
-/// When the source ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`. The
-/// quarantine file is removed again: a short copy must not pass for the whole.
+/// If the source ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`. The
+/// quarantine file is removed again: a short copy must not pass for a complete one.
 pub(crate) fn copy_aside(
     disk: &Disk,
     (log, base): (&Path, Offset),
@@ -39,17 +40,21 @@ pub(crate) fn copy_aside(
     if Sabotage::QuarantineDeleted.is_on() {
         disk.remove_file(&path).at(&path, "remove")?;
     }
+    // The bytes and the name are durable when this returns: the caller cuts them off their segment
+    // next, and a power cut must not lose both copies.
     aside.sync_data().at(&path, "sync")?;
     disk.sync_dir(dir).at(dir, "sync")?;
     Ok(path)
 }
 
-/// Renames the whole `.log` of a segment into quarantine and removes the other `files` of it.
+/// Renames the whole `.log` of a segment into quarantine and removes the other `files` of the
+/// segment.
 pub(crate) fn move_aside(
     disk: &Disk,
     (log, base): (&Path, Offset),
     files: impl IntoIterator<Item = PathBuf>,
 ) -> Result<PathBuf> {
+    // The `.log` first: its indexes can be rebuilt, so a crash in between loses nothing.
     let path = rename_aside(disk, log, base)?;
     for file in files.into_iter().filter(|file| file != log) {
         remove_if_present(disk, &file)?;
@@ -74,7 +79,7 @@ pub(crate) fn rename_aside(disk: &Disk, from: &Path, base: Offset) -> Result<Pat
     Ok(path)
 }
 
-/// A name for the quarantine of a file that belongs to no segment, beside it and not taken yet.
+/// A quarantine name that is not taken yet, beside a file that belongs to no segment.
 pub(crate) fn free_name(disk: &Disk, path: &Path) -> Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut number = 0_u32;
@@ -96,14 +101,14 @@ pub(crate) fn rename_whole_aside(disk: &Disk, path: &Path) -> Result<PathBuf> {
     Ok(quarantine)
 }
 
-/// Copies some bytes of a file that belongs to no segment into quarantine, durably.
+/// Writes some bytes of a file that belongs to no segment into quarantine, durably.
 pub(crate) fn copy_bytes_aside(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     let quarantine = free_name(disk, path)?;
     disk.replace(&quarantine, bytes).at(&quarantine, "write")?;
     Ok(quarantine)
 }
 
-/// The directory of a file, which has one.
+/// The directory that contains a file.
 fn dir_of(file: &Path) -> &Path {
     parent_of(file).unwrap_or(file)
 }

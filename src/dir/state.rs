@@ -2,15 +2,15 @@
 //!
 //! Knows nothing about topics. A *root* is a directory whose sub-directories are partitions.
 //!
-//! 1. `meta.properties` formats the root for a broker exactly while the root is at rest. Otherwise
-//!    it is one line that makes a broker refuse to start and print what to do. So behind that line
-//!    nobody but us has written anything.
+//! 1. `meta.properties` formats the root for a broker only while the root is at rest. Otherwise it
+//!    is one line at which a broker refuses to start and prints what to do. So while that line is
+//!    there, only Ottla has written to the root.
 //! 2. `ottla.root` keeps the ids while `meta.properties` cannot, and what Kafka's metadata log
-//!    looked like when the root was left. A root that was at rest and whose metadata log looks
-//!    different now was used by a broker: its metadata and its files are newer than our own.
-//!    The line of a root at rest whose commits are damaged says so, and [`RootFacts::is_damaged`]
-//!    reads it: the mark of a clean end stands beside it.
-//! 3. `.kafka_cleanshutdown` is there only while the root is at rest after a clean end.
+//!    looked like when Ottla left the root. If the root was at rest and its metadata log looks
+//!    different now, a broker has used it: the broker's metadata and files are newer than our own.
+//!    If the commits of a root at rest are damaged, the line says so, and [`RootFacts::is_damaged`]
+//!    reads it: the mark of a clean shutdown is then present as well.
+//! 3. `.kafka_cleanshutdown` exists only while the root is at rest after a clean shutdown.
 
 use std::path::Path;
 
@@ -21,17 +21,17 @@ use crate::format::{MetadataFile, RootFile, file_name};
 
 use super::files::replace_if_other;
 
-/// What a broker prints when it is started on a root that is in use, behind `version=`.
+/// What a broker prints if it is started on a root that is in use, behind `version=`.
 pub(crate) const SENTENCE: &str = "Ottla has this directory open, or was not closed. Close the program that uses it, or open it with Ottla and close it again; then start the broker. Do not format it.";
 
-/// What a broker prints when it is started on a root at rest in which it would lose what groups
-/// have committed.
+/// What a broker prints if it is started on a root at rest in which it would lose committed
+/// offsets.
 const SENTENCE_DAMAGED: &str = "\
 Ottla cannot read all of __consumer_offsets: a broker would lose what consumer groups have \
 committed there. Close the program that uses the directory and run repair first (ottla::repair); \
 then start the broker. Do not format it.";
 
-/// How these sentences begin, in this version of the crate and in every other.
+/// How these sentences begin, in this and every other version of the crate.
 const SENTENCE_BEGINS: &str = "Ottla ";
 
 /// What the files of a root say about its last use.
@@ -41,19 +41,20 @@ pub(crate) struct RootFacts {
     pub(crate) own: Option<RootFile>,
     /// `meta.properties`.
     pub(crate) meta: Option<MetaProperties>,
-    /// Kafka's metadata log as it is now, sorted by name; empty where no broker has ever run.
+    /// Kafka's metadata log as it is now, sorted by name; empty if no broker has ever run.
     pub(crate) metadata: Vec<MetadataFile>,
-    /// The last use ended with a close, ours or a broker's.
+    /// The last use ended with a close, by Ottla or by a broker.
     pub(crate) clean: bool,
 }
 
 impl RootFacts {
-    /// Looks at a root without changing it.
+    /// Reads the state of a root without changing it.
     ///
     /// # Errors
     ///
     /// - [`Error::Corrupt`]: one of the files is damaged.
-    /// - [`Error::Unsupported`]: `meta.properties` is of another kind, or another root's.
+    /// - [`Error::Unsupported`]: `meta.properties` is of another version, or belongs to another
+    ///   root.
     pub(crate) fn of(disk: &Disk, root: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = root.join(name);
@@ -80,7 +81,7 @@ impl RootFacts {
         Ok(facts)
     }
 
-    /// Whether the two files that say whose the root is agree.
+    /// Whether the two files that say whose root this is agree.
     fn check(&self, root: &Path) -> Result<()> {
         let path = root.join(file_name::META_PROPERTIES);
         let unsupported = |what: String| Err(Error::Unsupported { what });
@@ -110,17 +111,17 @@ impl RootFacts {
         }
     }
 
-    /// Whether the root is at rest, and brokers are kept away for its commits are damaged (1).
+    /// Whether the root is at rest, but refuses brokers because its commits are damaged (I1).
     pub(crate) fn is_damaged(&self) -> bool {
         let meta = &self.meta;
         matches!(meta, Some(MetaProperties::Other { version }) if version == SENTENCE_DAMAGED)
     }
 
-    /// Whether a broker has run since the root was last ours (2), or what one left was not taken
-    /// over completely.
+    /// Whether a broker has run since Ottla last used the root (I2), or what a broker left was not
+    /// taken over completely.
     pub(crate) fn is_newer(&self) -> bool {
         match (&self.meta, &self.own) {
-            // Behind the line that refuses, only we have written.
+            // While the refusing line is there, only Ottla has written.
             (Some(MetaProperties::Other { .. }), Some(own)) => own.importing,
             (Some(MetaProperties::Other { .. }), None) => false,
             (_, Some(own)) => own.importing || own.metadata != self.metadata,
@@ -153,7 +154,7 @@ pub(crate) fn metadata_files(disk: &Disk, root: &Path) -> Result<Vec<MetadataFil
     Ok(files)
 }
 
-/// Says, durably, that the root is in use (1), (3). Nothing else may be changed before.
+/// Records, durably, that the root is in use (I1), (I3). Must come before any other change.
 pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
     let refusing = MetaProperties::Other {
         version: SENTENCE.to_owned(),
@@ -163,6 +164,8 @@ pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
         &root.join(file_name::META_PROPERTIES),
         refusing.encode().as_bytes(),
     )?;
+    // The line comes first: a broker that found the root formatted but without this file would
+    // treat it as an unclean shutdown, and recover the logs its own way.
     let path = root.join(file_name::CLEAN_SHUTDOWN);
     if disk.exists(&path).at(&path, "access")? {
         disk.remove_file(&path).at(&path, "remove")?;
@@ -171,8 +174,8 @@ pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says, durably, that the root is at rest: for a broker, or for Ottla alone where a broker would
-/// lose commits (1).
+/// Records, durably, that the root is at rest: for a broker, or for Ottla alone if a broker would
+/// lose commits (I1).
 pub(crate) fn write_rest(
     disk: &Disk,
     root: &Path,

@@ -1,23 +1,22 @@
 //! The flushed marks of all logs of one root, in one file.
 //!
-//! Knows nothing about how a log recovers; it keeps one small fact a log: up to where everything
+//! Knows nothing about how a log recovers. It keeps one small fact per log: up to where everything
 //! is safely on disk, and where the log starts.
 //!
-//! 1. A mark is written only after the sync it reports has succeeded, so it is always a lower
+//! 1. A mark is written only after the sync that it reports has succeeded, so it is always a lower
 //!    bound.
-//! 2. Each log has two slots. Only the one that is not known to be durable is written, however
-//!    often, until a sync makes it the durable one: a torn write leaves the other.
-//!    When the disk is full at an opening, none is known to be durable: all of them are written
-//!    again before the first new one.
-//! 3. A write goes to the page cache, which survives the process. The file itself is synced at
-//!    most once a second, and whenever somebody is about to rely on it (a roll, a close, a
-//!    deletion).
-//! 4. Every write has a number that is never used again, and one thread at a time syncs. So a sync
-//!    that ends late takes no newer write for one that it covered, and of two syncs side by side
-//!    none succeeds only because the system told the other one of the failure.
-//! 5. Both slots of a log have their bytes in the file before the first mark is written, so that
-//!    on a disk that fills up later the mark by which space is freed needs none.
-//! 6. What a failed write or sync leaves is written again before the next sync: without that, the
+//! 2. Each log has two slots. Only the slot that is not known to be durable is written, however
+//!    often, until a sync makes it the durable one: a torn write leaves the other slot whole. If
+//!    the disk is full at an opening, no slot is known to be durable: all of them are written again
+//!    before the first new mark.
+//! 3. A write goes to the page cache, which survives the process. The file itself is synced at most
+//!    once a second, and whenever a caller is about to rely on it (a roll, a close, a deletion).
+//! 4. Every write has a number that is never used again, and only one thread syncs at a time. So a
+//!    sync that ends late does not take a newer write for one that it covered, and of two
+//!    concurrent syncs none succeeds only because the system reported the failure to the other one.
+//! 5. Both slots of a log are allocated in the file before its first mark is written. So on a disk
+//!    that fills up later, the mark that lets space be freed needs no new space.
+//! 6. What a failed write or sync leaves is written again before the next sync: otherwise the
 //!    system would call the next sync a success although it wrote nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,13 +29,13 @@ use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Sabotage, to_u64, to_usize};
 
-/// How long the marks of a running root may be unsynced.
+/// How long the marks of a running root may stay unsynced.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// The largest file of marks that is read: four million logs.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
-/// The same as `SLOT_LEN`, as a place in the file.
+/// `SLOT_LEN` as a position in the file.
 const SLOT_BYTES: u64 = 128;
 
 const _: () = assert!(SLOT_LEN == 128);
@@ -46,17 +45,17 @@ const _: () = assert!(SLOT_LEN == 128);
 pub(crate) struct Marks {
     path: PathBuf,
     file: Option<File>,
-    /// What is known of the root's logs may be out of date: somebody else may have changed the
-    /// files.
+    /// What is recorded about the root's logs may be out of date, because another program may have
+    /// changed the files.
     distrusted: AtomicBool,
     table: Mutex<Table>,
     /// Held during a sync (I4): every write up to this number is durable.
     covered: Mutex<u64>,
-    /// What the file held when it was opened, until it is known to be durable (I2).
+    /// The contents of the file when it was opened, until they are known to be durable (I2).
     unconfirmed: Mutex<Option<Vec<u8>>>,
-    /// Where overwriting takes space, the disk, on which some is kept ready.
+    /// Set if overwriting takes new space: the disk, on which some space is kept ready.
     ballast_on: Option<Disk>,
-    /// When a sync began last.
+    /// When the last sync began.
     synced_at: Mutex<Option<Instant>>,
 }
 
@@ -64,20 +63,20 @@ pub(crate) struct Marks {
 struct Table {
     newest: BTreeMap<MarkKey, (u32, Mark)>,
     free: Vec<u32>,
-    /// Up to where the file has bytes (I5).
+    /// The allocated length of the file (I5).
     len_bytes: u64,
-    /// Of each pair of slots, the one that may be written (I2).
+    /// For each pair of slots, the one that may be written (I2).
     open_slots: Vec<u64>,
-    /// Where slots stand that are neither empty nor valid: torn by a crash, or damaged.
+    /// The positions of slots that are neither empty nor valid: torn by a crash, or damaged.
     unreadable: Vec<u64>,
     /// The number of the newest write (I4).
     writes: u64,
-    /// Pairs that were written since they were synced, with the number of the newest write.
+    /// Pairs written since they were synced, with the number of the newest write.
     unsynced: BTreeMap<u32, u64>,
     /// Pairs whose newest write failed, or was covered by a sync that failed (I6).
     lost: BTreeSet<u32>,
-    /// Pairs of logs that are forgotten: free once their zeros are durable. Before that the old
-    /// mark may come back, and would win over the first ones of another log.
+    /// Pairs of forgotten logs, which are free once their zeros are durable. Before that a power
+    /// cut may bring the old mark back, and it would win over the first marks of another log.
     leaving: BTreeSet<u32>,
 }
 
@@ -94,7 +93,7 @@ impl Table {
         pair
     }
 
-    /// The place of the slot that may be written, in bytes.
+    /// The position of the slot that may be written, in bytes.
     fn open_position(&self, pair: u32) -> u64 {
         let open = self.open_slots.get(to_usize(u64::from(pair)));
         let slot = u64::from(pair).saturating_mul(2);
@@ -102,7 +101,7 @@ impl Table {
         slot.saturating_mul(SLOT_BYTES)
     }
 
-    /// The place of both slots, in bytes.
+    /// The position of both slots, in bytes.
     fn pair_position(pair: u32) -> u64 {
         u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES)
     }
@@ -119,7 +118,7 @@ impl Table {
         Ok(())
     }
 
-    /// Writes a pair, or one slot of it, and notes how that went.
+    /// Writes a pair, or one slot of it, and records the outcome.
     fn write(
         &mut self,
         file: &File,
@@ -143,8 +142,8 @@ impl Table {
         }
     }
 
-    /// Writes again what may not reach the disk otherwise (I6). No slot was made the open one
-    /// since, so this goes where the first write went.
+    /// Writes again what may otherwise not reach the disk (I6). The open slot has not changed
+    /// since, so this writes to the same place as before.
     fn write_lost(&mut self, file: &File) -> std::io::Result<()> {
         for pair in self.lost.clone() {
             if self.leaving.contains(&pair) {
@@ -155,7 +154,7 @@ impl Table {
             let mark = marks.find(|(of, mark)| *of == pair && mark.sequence > 0);
             match mark.map(|(_, mark)| mark.encode()) {
                 Some(slot) => self.write(file, pair, self.open_position(pair), &slot)?,
-                // The first mark of a log was not written: it has none.
+                // The first mark of a log failed to be written: the log has none.
                 None => drop(self.lost.remove(&pair)),
             }
         }
@@ -171,15 +170,17 @@ impl Table {
         })
     }
 
-    /// Ends a sync: after one that succeeded the slots that were not written again meanwhile are
-    /// the durable ones.
+    /// Ends a sync. If it succeeded, the slots that were not written again meanwhile become the
+    /// durable ones.
     fn end_sync(&mut self, seen: &Seen, synced: bool) {
         for (pair, number) in &seen.unsynced {
+            // The system may have marked the pages clean although it did not write them.
             if !synced {
                 self.unsynced.remove(pair);
                 self.lost.insert(*pair);
                 continue;
             }
+            // Written again while the sync ran: it may have covered either write.
             if self.unsynced.get(pair) != Some(number) {
                 continue;
             }
@@ -187,6 +188,7 @@ impl Table {
             if self.leaving.remove(pair) {
                 self.free.push(*pair);
             }
+            // The slot just synced is the durable one; from now on the other one is written.
             if let Some(open) = self.open_slots.get_mut(to_usize(u64::from(*pair))) {
                 *open ^= u64::from(!Sabotage::DurableMarkOverwritten.is_on());
             }
@@ -194,14 +196,14 @@ impl Table {
     }
 }
 
-/// Where the marks of one log stand in the file.
+/// Where the marks of one log are in the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MarkPlace {
     pair: u32,
 }
 
 impl Marks {
-    /// Opens the marks of a root for writing, making the file when it is not there.
+    /// Opens the marks of a root for writing, and creates the file if it does not exist.
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self> {
         let found = read_pairs(disk, path)?;
         let file = match &found {
@@ -220,7 +222,7 @@ impl Marks {
             .as_ref()
             .map_or(Ok(()), |file| marks.confirm(file))
         {
-            // What frees space needs the root to be open.
+            // On a full disk the root must still open: freeing space needs it open.
             Ok(()) | Err(Error::NoSpace { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -229,10 +231,12 @@ impl Marks {
     }
 
     /// Makes sure that the newest slots of the file, as it was opened, are durable (I2): the
-    /// process that wrote them may have been killed, or its last sync have failed.
+    /// process that wrote them may have been killed, or its last sync may have failed.
     fn confirm(&self, file: &File) -> Result<()> {
         let mut unconfirmed = self.unconfirmed.lock();
         if let Some(bytes) = unconfirmed.as_deref() {
+            // Written again before the sync: after a failed sync the pages may count as clean, and
+            // a sync alone would write nothing.
             file.write_at(0, bytes).at(&self.path, "write")?;
             file.sync_begins();
             file.sync_data().at(&self.path, "sync")?;
@@ -242,11 +246,11 @@ impl Marks {
         Ok(())
     }
 
-    /// Sets space aside again for the marks, if it was taken and there is some: where overwriting
-    /// takes space, retention could otherwise not write the mark by which it frees some.
+    /// Reserves space for the marks again if it was used up and there is some: where overwriting
+    /// takes new space, retention could otherwise not write the mark that lets it free space.
     pub(crate) fn keep_ballast(&self) {
         if let Some(disk) = &self.ballast_on {
-            // Without it a full disk is told as such, and nothing is lost.
+            // Without it a full disk is reported as such, and nothing is lost.
             disk.make_ballast(self.home()).ok();
         }
     }
@@ -256,13 +260,13 @@ impl Marks {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    /// Reads the marks of a root; writing one is a bug of the caller that does nothing.
+    /// Reads the marks of a root; writing one fails.
     pub(crate) fn read_only(disk: &Disk, path: &Path) -> Result<Self> {
         let found = read_pairs(disk, path)?;
         Ok(Self::with(path, None, &found.unwrap_or_default()))
     }
 
-    /// The marks of a root whose own are not to be believed: none.
+    /// For a root whose own marks must not be trusted: no marks.
     pub(crate) fn none(root: &Path) -> Self {
         Self {
             distrusted: AtomicBool::new(true),
@@ -270,17 +274,17 @@ impl Marks {
         }
     }
 
-    /// Whether nothing is to be believed that was noted of the logs: neither marks nor digests.
+    /// Whether nothing recorded about the logs may be trusted: neither marks nor digests.
     pub(crate) fn are_distrusted(&self) -> bool {
         self.distrusted.load(Ordering::Acquire)
     }
 
-    /// Whether they are believed, and those of another handle, which writes them.
+    /// Whether they are trusted, and written by another handle.
     pub(crate) fn are_anothers(&self) -> bool {
         self.file.is_none() && !self.are_distrusted()
     }
 
-    /// Says, of a root that somebody else writes, whether its marks are to be believed from now on.
+    /// Sets whether the marks of a root that another process writes are trusted from now on.
     ///
     /// # Errors
     ///
@@ -300,7 +304,7 @@ impl Marks {
         Ok(())
     }
 
-    /// The same marks, with nothing believed that was noted beside them.
+    /// The same marks, without trusting anything that was recorded beside them.
     pub(crate) fn distrusting(self) -> Self {
         Self {
             distrusted: AtomicBool::new(true),
@@ -340,7 +344,7 @@ impl Marks {
         }
     }
 
-    /// The places of the slots that hold something that is not a mark, in bytes.
+    /// The positions of the slots that hold something other than a mark, in bytes.
     pub(crate) fn unreadable(&self) -> Vec<u64> {
         self.table.lock().unreadable.clone()
     }
@@ -350,13 +354,13 @@ impl Marks {
         &self.path
     }
 
-    /// The newest mark of a log, `None` when it has none.
+    /// The newest mark of a log, `None` if it has none.
     pub(crate) fn find(&self, key: MarkKey) -> Option<Mark> {
         self.table.lock().newest.get(&key).map(|(_, mark)| *mark)
     }
 
-    /// The newest mark of a log, taken from the file again: for a handle that only reads, beside
-    /// one that writes it.
+    /// The newest mark of a log, read from the file again: for a handle that only reads, beside one
+    /// that writes the file.
     pub(crate) fn look_again(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
         if self.are_distrusted() || self.file.is_some() {
             return Ok(self.find(key));
@@ -376,7 +380,7 @@ impl Marks {
             }
         }
         if found.is_none() {
-            // It has none, or another place.
+            // It has no mark, or its mark has moved.
             let bytes = read_pairs(disk, &self.path)?.unwrap_or_default();
             found = newest_of(&bytes, key);
         }
@@ -387,7 +391,7 @@ impl Marks {
         };
         match found {
             Some(newest) => drop(table.newest.insert(key, newest)),
-            // Only its place was made.
+            // Only its slots were assigned, nothing was written.
             None if table
                 .newest
                 .get(&key)
@@ -400,7 +404,7 @@ impl Marks {
         Ok(table.newest.get(&key).map(|(_, mark)| *mark))
     }
 
-    /// The place of a log's marks, made when it has none.
+    /// The slots of a log's marks; assigns some if it has none.
     pub(crate) fn place(&self, key: MarkKey) -> MarkPlace {
         let mut table = self.table.lock();
         if let Some((pair, _)) = table.newest.get(&key) {
@@ -409,7 +413,7 @@ impl Marks {
         let pair = table.free.pop();
         let pair = pair.unwrap_or_else(|| table.add_pair(0));
         if let Some(file) = &self.file {
-            // Without room the first mark is refused as such, and nothing is lost.
+            // Without room the first mark fails as such, and nothing is lost.
             table.make_room(file, pair).ok();
         }
         table.newest.insert(
@@ -431,7 +435,7 @@ impl Marks {
             return Err(Error::ReadOnly);
         };
         self.confirm(file)?;
-        // Under the lock, so that no sync in between takes the slot for the durable one.
+        // Under the lock, so that no sync in between makes this slot the durable one.
         let mut table = self.table.lock();
         let position = table.open_position(place.pair);
         table
@@ -441,25 +445,27 @@ impl Marks {
         Ok(())
     }
 
-    /// Takes a mark for true, in memory alone.
+    /// Treats a mark as true, in memory only.
     pub(crate) fn assume(&self, mark: &Mark) {
         let place = self.place(mark.key);
         let mut table = self.table.lock();
         table.newest.insert(mark.key, (place.pair, *mark));
     }
 
-    /// Makes every mark that was written survive power loss.
+    /// Makes every mark written so far survive power loss.
     pub(crate) fn sync(&self, now: Instant) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
         self.confirm(file)?;
+        // Noted before waiting for the sync of another thread: if that one covers these writes, no
+        // second sync is needed.
         let wanted = self.table.lock().writes;
         let mut covered = self.covered.lock();
         let seen = {
             let mut table = self.table.lock();
             if *covered >= wanted && table.lost.is_empty() {
-                // Another thread's sync began after what was to be synced here.
+                // Another thread's sync began after the writes that this call must make durable.
                 return Ok(());
             }
             table.begin_sync(file).at(&self.path, "write")?
@@ -479,13 +485,13 @@ impl Marks {
         Ok(())
     }
 
-    /// The same, but at most once a second.
+    /// [`Self::sync`], but at most once a second.
     pub(crate) fn sync_by_the_way(&self, now: Instant) -> Result<()> {
         let due = {
             let mut at = self.synced_at.lock();
             let due = at.is_none_or(|at| now.duration_since(at) >= SYNC_EVERY);
             if due {
-                // The others need not wait for this one.
+                // Set before the sync, so that other threads do not wait for it.
                 *at = Some(now);
             }
             due
@@ -493,7 +499,7 @@ impl Marks {
         if due { self.sync(now) } else { Ok(()) }
     }
 
-    /// Writes both slots of a mark of an open log, durably; gives it as it stands there.
+    /// Writes both slots of an open log's mark, durably; returns the mark as written.
     pub(crate) fn write_both(&self, mark: Mark, now: Instant) -> Result<Mark> {
         let place = self.place(mark.key);
         let sequence = self.find(mark.key).map_or(0, |mark| mark.sequence);
@@ -502,6 +508,7 @@ impl Marks {
             closed: false,
             ..mark
         };
+        // One after the other, each with its sync: a power cut in between leaves one whole slot.
         for _slot in 0..2 {
             mark.sequence = mark.sequence.saturating_add(1);
             self.write(place, &mark)?;
@@ -510,7 +517,7 @@ impl Marks {
         Ok(mark)
     }
 
-    /// Forgets a log; its place may be given to another once that is durable.
+    /// Forgets a log; its slots can be reused once that is durable.
     pub(crate) fn forget(&self, key: MarkKey) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
@@ -532,8 +539,8 @@ impl Marks {
     }
 }
 
-/// The file in whole pairs of slots, `None` when it is not there. A power cut may leave it ending
-/// within a slot. The missing rest counts as zeros, which is what a longer file would hold there.
+/// The file in whole pairs of slots, `None` if it does not exist. A power cut may leave it ending
+/// inside a slot. The missing rest counts as zeros, which is what a longer file would hold there.
 fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
     let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
     Ok(found.map(|mut bytes| {
@@ -542,7 +549,7 @@ fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
     }))
 }
 
-/// The newest mark of a log among slots, and the pair that it stands in.
+/// The newest mark of a log among some slots, and the pair that holds it.
 fn newest_of(slots: &[u8], key: MarkKey) -> Option<(u32, Mark)> {
     let marks = slots.chunks(SLOT_LEN).zip(0_u32..);
     let marks = marks.filter_map(|(slot, at)| Some((at / 2, Mark::decode(slot)?)));

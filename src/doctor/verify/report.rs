@@ -116,7 +116,7 @@ impl fmt::Display for LogCondition {
             if self.indexes_agree {
                 "indexes agree"
             } else {
-                "indexes are to be rebuilt"
+                "indexes will be rebuilt"
             }
         )
     }
@@ -218,7 +218,7 @@ pub enum ProblemKind {
     #[error("the file is missing")]
     Missing,
     /// The file is shorter than what was safely written to it.
-    #[error("the file was {expected_bytes} bytes long")]
+    #[error("the file is shorter than the {expected_bytes} bytes that were written")]
     #[non_exhaustive]
     Short {
         /// How long it was, in bytes.
@@ -228,7 +228,7 @@ pub enum ProblemKind {
     #[error("the bytes are not the ones that were sealed")]
     Changed,
     /// The flushed bytes do not end where the flushed mark says.
-    #[error("what was flushed does not end here: {reason}")]
+    #[error("the flushed bytes do not end here: {reason}")]
     #[non_exhaustive]
     FlushedEnd {
         /// What is there instead.
@@ -236,7 +236,7 @@ pub enum ProblemKind {
     },
     /// The end of the log above the flushed bytes is not a valid continuation: opening quarantines
     /// it.
-    #[error("the tail is to be set aside: {reason}")]
+    #[error("the tail will be quarantined: {reason}")]
     #[non_exhaustive]
     Tail {
         /// What is wrong with its first bytes.
@@ -261,7 +261,7 @@ pub enum ProblemKind {
     #[error("reserved space was not given back")]
     Reserved,
     /// Bytes that were quarantined earlier.
-    #[error("bytes that were set aside earlier")]
+    #[error("bytes that were quarantined earlier")]
     Quarantine,
     /// A small file cannot be decoded.
     #[error("the file is unreadable: {reason}")]
