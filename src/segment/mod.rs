@@ -595,7 +595,7 @@ fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
     Ok(opened?.with_ballast(path.parent().unwrap_or(path)))
 }
 
-/// Writes bytes at a position; does not open the file if there are none to write.
+/// Writes bytes at a position; without any, the file is not even opened.
 fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());

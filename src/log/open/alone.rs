@@ -1,7 +1,7 @@
-//! Opening a log that no broker manages: alone in a directory, or as a partition of a root whose
+//! Opens a log that no broker manages: alone in a directory, or as a partition of a root whose
 //! broker must not be running.
 //!
-//! Knows nothing about recovery (`mod.rs`), nor where a lock and the marks are (`dir/`).
+//! Knows nothing about recovery (`mod.rs`), or where a lock and the marks are (`dir/`).
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(in crate::log) fn open_alone(dir: &Path, config: LogConfig, mode: OpenMode) 
     open_alone_on(&Disk::os(), &Clock::System, dir, config, mode, false)
 }
 
-/// The same on any disk and clock, for tests.
+/// [`open_alone`] on any disk and clock, for tests.
 pub(crate) fn open_alone_on(
     disk: &Disk,
     clock: &Clock,
@@ -36,6 +36,7 @@ pub(crate) fn open_alone_on(
     let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
     let _span = Span::open(dir);
     if mode == OpenMode::Write {
+        // Before the lock, whose file is in it.
         make_dir(disk, dir)?;
     }
     if is_root(disk, dir)? {
@@ -44,12 +45,15 @@ pub(crate) fn open_alone_on(
         });
     }
     let (home, mark_key) = home_of(disk, dir)?;
+    // A backup that was not finished may lack segments, and would open as a shorter log.
     refuse_unfinished(disk, &home)?;
     let marks_path = home.join(file_name::MARKS);
     let in_root = home != *dir;
     let (lock, marks) = match mode {
         OpenMode::Write => {
+            // Before the marks are read: another process may be writing them until it closes.
             let lock = take_lock(disk, &home, config.lock_timeout)?;
+            // Brokers are kept away before the first change, as [`Marks::open`] may make one.
             if in_root {
                 enter_root(disk, &home)?;
             }
@@ -81,8 +85,8 @@ pub(crate) fn open_alone_on(
     Ok(Log::kept(shared))
 }
 
-/// Opens a log in a directory of its own whose lock the caller has taken, whatever the directory
-/// says of itself. Everything is done in line.
+/// Opens a log in a directory of its own whose lock the caller holds, whatever the directory says
+/// about itself. Uses no background thread.
 pub(in crate::log) fn open_locked(
     disk: &Disk,
     clock: &Clock,
@@ -102,15 +106,15 @@ pub(in crate::log) fn open_locked(
     Ok(Log::kept(shared))
 }
 
-/// Whether a broker has used a root since we did, also where somebody is writing it.
+/// Whether a broker has used a root since Ottla did, even while another process writes it.
 fn is_newer(disk: &Disk, clock: &Clock, root: &Path) -> Result<bool> {
     let signs = || RootSigns::of(disk, root);
     let looked = look_until_it_counts(clock, signs, || RootFacts::of(disk, root));
     looked.map(|(facts, _)| facts.is_newer())
 }
 
-/// A partition of a root is about to change: no broker may start on it before a
-/// [`Broker`](crate::Broker) has opened and closed the root, which says how far each log goes.
+/// A partition of a root is about to change: no broker may start on the root until a
+/// [`Broker`](crate::Broker) has opened and closed it, which records how far each log goes.
 fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
     if RootFacts::of(disk, root)?.is_newer() {
         return Err(Error::Unsupported {

@@ -1,11 +1,11 @@
 //! Damage: what opening refuses before anything is changed.
 //!
-//! Knows nothing about what is done about it, and none of the rules: those stand in `rules.rs`,
-//! for `verify` and `repair` too.
+//! Knows nothing about what is done about it, and contains none of the rules: those are in
+//! `rules.rs`, shared with `verify` and `repair`.
 //!
-//! Besides names, lengths and the fronts of digests only the segment of the flushed mark is read,
-//! from the last index entry below the mark on, so that opening takes no longer for a larger log.
-//! What is wrong inside earlier batches is found when they are read.
+//! Besides names, lengths and the headers of digests, only the segment of the flushed mark is read,
+//! from the last index entry below the mark on, so that opening a larger log takes no longer.
+//! Damage inside earlier batches is found when they are read.
 
 use std::sync::Arc;
 
@@ -28,10 +28,11 @@ impl Opening<'_> {
         self.mark = applicable(self.mark, segments.len());
         let mark = self.mark;
         let mut found = violations(self.key, mark.as_ref(), &facts).into_iter();
-        // The oldest segments may just be going while this only looks.
+        // While this handle only reads, the writer may be removing the oldest segments right now.
         let excused = |found: &Violation| {
             self.mode == OpenMode::Read && matches!(found, Violation::StartsLate { .. })
         };
+        // Names and lengths before any batch: they cost nothing, and say which file holds the mark.
         if let Some(violation) = found.find(|violation| !excused(violation)) {
             return Err(self.refusal(&violation, None));
         }
@@ -48,6 +49,8 @@ impl Opening<'_> {
             && segments
                 .last()
                 .is_some_and(|last| Arc::ptr_eq(last, holder));
+        // The only batches that are read: what was flushed ends in this segment, so a cut or a torn
+        // batch below the mark shows here.
         let (scanned, written) = self.check_segment(holder, true)?;
         let landed = Landed {
             end: scanned.end,
@@ -60,8 +63,8 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Refuses a log of a broker that has lost a segment between others: what is left of it would
-    /// be removed as a leftover.
+    /// Refuses a broker's log that has lost a segment between others: the remaining files of that
+    /// segment would be removed as leftovers.
     pub(super) fn judge_names(&self, found: &Found) -> Result<()> {
         if !self.mark.is_some_and(|mark| mark.by_broker) {
             return Ok(());
@@ -80,13 +83,13 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// What the rules need to know of the segments: their digests are all that is read.
+    /// What the rules need to know about the segments: only their digests are read.
     pub(crate) fn facts(&self, segments: &[Arc<Segment>]) -> Vec<SegmentFacts> {
         let (disk, swapped) = (&self.host.disk, &self.swapped);
         let believed = !self.host.marks.are_distrusted();
         ask_each(segments, |segment| {
             let base = segment.base_offset();
-            // Under the names of an output that has another one stand the files of its source.
+            // The files under the name of an output that was not renamed yet belong to its source.
             let believed = believed && !swapped.contains_key(&base);
             SegmentFacts {
                 base,
@@ -96,7 +99,7 @@ impl Opening<'_> {
         })
     }
 
-    /// Notes the sealed segments that are to have a digest, or one of their present state.
+    /// Notes the sealed segments that need a digest, or a newer one.
     fn await_digests(&mut self, segments: &[Arc<Segment>], facts: &[SegmentFacts], mark: &Mark) {
         let sealed = segments.iter().zip(facts);
         let sealed = sealed.filter(|(_, facts)| facts.base < mark.segment_base);
@@ -108,7 +111,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The error for a violation; `stopped` is why the walk over the batches ended.
+    /// The error for a violation; `stopped` is why the scan of the batches ended.
     fn refusal(&self, violation: &Violation, stopped: Option<Corruption>) -> Error {
         let path = self.dir.join(file_name::log(violation.file()));
         let reason = match *violation {
@@ -120,8 +123,8 @@ impl Opening<'_> {
         Error::corrupt(&path, violation.position().0, reason)
     }
 
-    /// Counts the valid batches behind the end of what is kept; a log that is to be strict refuses
-    /// them, before anything is cut.
+    /// Counts the valid batches behind the end of what is kept. With `strict_recovery` they are
+    /// refused, before anything is cut.
     pub(super) fn count_behind<'a>(
         &mut self,
         behind: impl Iterator<Item = (&'a Arc<Segment>, Position)>,
@@ -150,10 +153,10 @@ impl Opening<'_> {
         counted.map_err(|error| Error::io(&path, "read", error))
     }
 
-    /// Notes what is known of a segment that was just checked. Without a mark nobody knows whose
-    /// state a digest is of.
+    /// Records what is known about a segment that was just checked. Without a mark it is unknown
+    /// which state a digest describes.
     pub(super) fn learn(&mut self, segment: &Arc<Segment>, scanned: &TailScan) {
-        // A log that was cut inside a gap ends in one, and goes on behind it.
+        // A log that was cut inside a gap ends in that gap, and continues behind it.
         let ends_in_gap = scanned.next_offset < segment.next_offset();
         if scanned.dense && !ends_in_gap {
             segment.set_guard(Guard::Dense);

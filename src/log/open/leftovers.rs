@@ -1,12 +1,11 @@
-//! What interrupted operations left in the directory of a log: finished or undone when it is
-//! opened.
+//! What interrupted operations left in the directory of a log, which opening finishes or undoes.
 //!
 //! Knows nothing about batches.
 //!
-//! 1. Damage below the flushed mark is refused before anything is changed, but for operations that
-//!    were durably begun (a truncation, a swap of compacted segments) and change which segments
-//!    there are: those are finished first, for half-way they would look like damage.
-//! 2. What lies wholly below the start of the log goes.
+//! 1. Damage below the flushed mark is refused before anything is changed. The exception are
+//!    operations that were durably begun and change which segments there are (a truncation, a swap
+//!    of compacted segments): those are finished first, because half-way they look like damage.
+//! 2. What is wholly below the start of the log is removed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,14 +24,14 @@ use super::Opening;
 use super::parallel::ask_each;
 use super::report::{OpenEvent, OpenReport};
 
-/// The largest note of a truncation that is read, in bytes: it holds one batch at most.
+/// The largest note of a truncation that is read, in bytes; a note holds one batch at most.
 const INTENT_BYTES_MAX: usize = 1 << 30;
 
-/// What a directory holds.
+/// The contents of a directory.
 pub(crate) struct Found {
     pub(crate) bases: BTreeSet<Offset>,
     pub(crate) others: Vec<(String, FileName)>,
-    /// Names of ours that stand for something that is no file.
+    /// Names of ours that are not files.
     pub(crate) odd: Vec<(String, FileName)>,
     intent: Option<TruncateIntent>,
 }
@@ -43,7 +42,7 @@ impl Found {
         self.intent.is_some()
     }
 
-    /// Whether something was interrupted that changes which segments there are.
+    /// Whether an operation was interrupted that changes which segments there are.
     pub(crate) fn is_unsettled(&self) -> bool {
         let swapped = |(_, name): &(String, FileName)| match name {
             FileName::Segment { stage, .. } => *stage == Stage::Swap,
@@ -53,7 +52,7 @@ impl Found {
     }
 }
 
-/// What the steps of opening need to settle what was left behind.
+/// What the steps of opening need to clean up leftovers.
 pub(crate) struct OpenStep<'a> {
     pub(crate) disk: &'a Disk,
     pub(crate) dir: &'a Path,
@@ -74,7 +73,7 @@ impl OpenStep<'_> {
         self.report.events.push(OpenEvent::LeftoverSettled { path });
     }
 
-    /// Keeps a file that is not what its name says, out of the way.
+    /// Quarantines a file that is not what its name says.
     pub(crate) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
         let path = self.dir.join(name);
         if self.disk.file_len(&path).at(&path, "access")? == 0 {
@@ -87,18 +86,21 @@ impl OpenStep<'_> {
 }
 
 impl Opening<'_> {
-    /// Refuses damage, and then finishes or undoes what interrupted operations left; gives
-    /// the segments that are there (I1).
+    /// Refuses damage, and then finishes or undoes what interrupted operations left. Returns the
+    /// segments that are there then (I1).
     pub(super) fn settle(&mut self) -> Result<Vec<Arc<Segment>>> {
         let found = self.look()?;
         let unsettled = found.is_unsettled();
         let mut segments = Vec::new();
+        // Judged first where possible: what follows removes files, and a directory that is refused
+        // must be left as it was found.
         if !unsettled {
             self.judge_names(&found)?;
             segments = self.list_segments(&found.bases)?;
             self.judge(&segments)?;
         }
         let bases = self.settle_leftovers(found)?;
+        // The rules apply only now that the interrupted operation is finished (I1).
         if unsettled {
             segments = self.list_segments(&bases)?;
             self.judge(&segments)?;
@@ -106,7 +108,7 @@ impl Opening<'_> {
         self.keep_from_start(segments)
     }
 
-    /// What is in the directory. Changes nothing.
+    /// Lists the directory. Changes nothing.
     pub(crate) fn look(&self) -> Result<Found> {
         let intent_path = self.dir.join(file_name::TRUNCATE);
         let intent = self
@@ -122,7 +124,7 @@ impl Opening<'_> {
         for entry in self.disk().list(&self.dir).at(&self.dir, "list")? {
             let parsed = FileName::parse(&entry.name);
             if file_name::is_beyond_every_offset(&entry.name) {
-                // What it holds would be overlooked, and its offsets given out again.
+                // Its contents would be ignored, and its offsets assigned again.
                 let reason = Corruption::malformed("the base offset is above 2^63 - 1");
                 return Err(Error::corrupt(&self.dir.join(&entry.name), 0, reason));
             }
@@ -146,7 +148,7 @@ impl Opening<'_> {
         Ok(found)
     }
 
-    /// Finishes or undoes what an interrupted operation left; gives the base offsets of the
+    /// Finishes or undoes what an interrupted operation left. Returns the base offsets of the
     /// segments that are there then.
     pub(crate) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
         let Found {
@@ -172,7 +174,7 @@ impl Opening<'_> {
             self.settle_truncation(intent, &mut bases)?;
         }
         for (name, parsed) in others {
-            // Without a mark nobody knows whose state a digest is of.
+            // Without a mark it is unknown which state a digest describes.
             let unknown = self.mark.is_none() && is_digest(&parsed);
             if (unknown || is_leftover(&parsed, &bases)) && self.writes() {
                 let path = self.dir.join(&name);
@@ -186,9 +188,9 @@ impl Opening<'_> {
     }
 
     /// Only `repair` replaces the segment of the mark, and it leaves gaps. The mark says so before
-    /// the new file takes its place: checked by a mark that rules gaps out, good batches would
-    /// count as damaged. And not before that file is whole, for the mark may be what the damage in
-    /// the old one is found by.
+    /// the new file takes its place: checked by a mark that excludes gaps, good batches would count
+    /// as damaged. But not before that file is whole, because the mark may be what reveals the
+    /// damage in the old one.
     fn expect_gaps(&mut self, swaps: &SettledSwaps) -> Result<()> {
         let replaced = |mark: &Mark| mark.dense && swaps.reach(mark.segment_base);
         if let Some(mark) = self.mark.filter(replaced) {
@@ -208,17 +210,19 @@ impl Opening<'_> {
         bases: &mut BTreeSet<Offset>,
     ) -> Result<()> {
         if !self.writes() {
-            // Half-way the mark may name what is gone.
+            // Half-way through, the mark may refer to what is gone.
             self.mark = None;
             return Ok(());
         }
         let path = self.dir.join(file_name::TRUNCATE);
+        // The note stays until all of this is durable (`settled.rs`), so a crash in between only
+        // repeats it.
         for base in bases.split_off(&intent.segment_base.saturating_add(1)) {
             let segment = Segment::sealed(Arc::clone(&self.dir), base, Position::ZERO, base);
             remove_segment_files(self.disk(), &segment)?;
         }
         finish_truncation(self.disk(), &self.dir, intent)?;
-        // The mark may lie above the cut: without it, everything is checked.
+        // The mark may be above the cut: then it is moved down to it.
         if self
             .mark
             .is_some_and(|mark| mark.flushed_offset > intent.new_end)
@@ -265,7 +269,7 @@ impl Opening<'_> {
             }
             let segment = Arc::new(segment);
             if let Some(file) = swapped {
-                // What goes by its names are the files of its sources.
+                // The files under its names still belong to its sources.
                 segment.keep_file(file);
                 segment.set_guard(Guard::Rising);
                 segment.rebuild_index(self.disk(), &self.host.files)?;
@@ -277,8 +281,8 @@ impl Opening<'_> {
         listed.collect()
     }
 
-    /// Where a segment is to be made to append to: in an empty directory, and where that of the
-    /// mark is lost with nothing in it that is to be kept.
+    /// The base of the segment that must be created for appends: in an empty directory, and if the
+    /// mark's segment is lost with nothing in it that must be kept.
     fn wanted(&self, segments: &[Arc<Segment>], start: Offset) -> Option<Offset> {
         let Some(mark) = self.mark else {
             return segments.is_empty().then_some(start);
@@ -293,7 +297,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Moves the mark on when its segment went: nothing above it is known to be flushed.
+    /// Moves the mark up if its segment was removed: nothing above it is known to be flushed.
     fn follow_mark(&mut self, segments: &[Arc<Segment>]) {
         let Some(first) = segments.first().map(|first| first.base_offset()) else {
             return;
@@ -308,7 +312,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Lets a segment without a file be read: a log that is only looked at makes none.
+    /// Makes a segment without a file readable: a log that is opened read-only creates none.
     fn without_file(&self, segment: Segment) -> Result<Segment> {
         for name in [
             file_name::PARTITION_METADATA,
@@ -323,7 +327,8 @@ impl Opening<'_> {
         Ok(segment)
     }
 
-    /// What lies wholly below the start of the log goes (I2), and there is a segment to append to.
+    /// Removes what is wholly below the start of the log (I2), and makes sure that there is a
+    /// segment to append to.
     fn keep_from_start(&mut self, mut segments: Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
         let start = self.mark.map_or(0, |mark| mark.log_start_offset);
         if let Some(base) = self.wanted(&segments, start) {
@@ -343,6 +348,8 @@ impl Opening<'_> {
                 _ => false,
             };
             let below = segments.windows(2).take_while(is_below).count();
+            // The start is durable in the mark, so whichever of these files a crash leaves are
+            // removed again.
             for gone in segments.drain(..below) {
                 remove_segment_files(self.disk(), &gone)?;
             }
@@ -360,7 +367,7 @@ fn is_leftover(name: &FileName, bases: &BTreeSet<Offset>) -> bool {
             stage: Stage::Deleted,
             ..
         } => true,
-        // An index without a log is worth nothing.
+        // An index without a log is useless.
         FileName::Segment {
             base,
             kind: FileKind::Index | FileKind::TimeIndex | FileKind::TxnIndex | FileKind::Digest,

@@ -1,15 +1,17 @@
-//! Opening: from a directory listing to a log that can be used, whatever the last use left.
+//! Opening: from a directory listing to a usable log, whatever the last use left.
 //!
-//! Knows nothing about locks and roots (`alone.rs`, `dir/`) or about topics.
+//! Knows nothing about locks and roots (`alone.rs`, `dir/`) or about topics. The passes are: look
+//! (list the directory), judge (refuse damage), settle what was interrupted, recover (find the
+//! end), rewrite (make it durable), and settle the mark.
 //!
 //! 1. Up to the flushed mark everything was synced: what is wrong there is damage (`rules.rs`),
-//!    which is refused before anything is changed. From there on every pattern of bytes is a legal
-//!    result of a crash: the longest run of valid batches is kept, and everything after it is set
-//!    aside, never deleted.
+//!    which is refused before anything is changed. Above the mark every pattern of bytes is a legal
+//!    result of a crash: the longest run of valid batches is kept, and everything after it is
+//!    quarantined, never deleted.
 //! 2. What is kept above the mark was perhaps never synced, and a failed sync may have left the
 //!    page cache ahead of the disk: it is written again and synced before it is trusted.
-//! 3. After a clean close nothing is read but the tail behind the last index entry.
-//! 4. Opening twice gives the same.
+//! 3. After a clean close only the tail behind the last index entry is read.
+//! 4. Opening twice has the same result as opening once.
 
 mod alone;
 mod damage;
@@ -65,18 +67,18 @@ pub(crate) struct Opening<'a> {
     pub(super) mode: OpenMode,
     pub(super) key: MarkKey,
     pub(crate) mark: Option<Mark>,
-    /// The segment of the mark as far as it was checked, so that it is not read twice.
+    /// The mark's segment, as far as it was checked, so that it is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
     /// Sealed segments that have no digest yet.
     pub(super) undigested: Vec<Arc<Segment>>,
-    /// Valid batches behind a hole are refused instead of being set aside.
+    /// Refuse valid batches behind a hole instead of quarantining them.
     pub(super) strict: bool,
-    /// What its file says of its epochs, if it says something.
+    /// The contents of the file of epochs, if there is one.
     epochs: Option<Epochs>,
     /// Something was cut off.
     pub(super) cut: bool,
-    /// Segments of a swap that was cut off, open, for they have other names: of a log that only
-    /// looks.
+    /// The outputs of an interrupted swap, opened because they still have other names; only for a
+    /// log that is opened read-only.
     pub(super) swapped: BTreeMap<Offset, Arc<File>>,
     pub(super) report: OpenReport,
 }
@@ -88,7 +90,7 @@ struct Tail {
     index_written: IndexWritten,
 }
 
-/// Opens the log in a directory that is there.
+/// Opens the log in a directory that exists.
 pub(super) fn open(
     host: &Arc<Host>,
     source: LogSource,
@@ -99,7 +101,7 @@ pub(super) fn open(
     let mut opening = Opening::begin(host, &source.dir, source.mark_key, mode)?;
     opening.strict = config.strict_recovery;
     if !source.managed {
-        // Of the marks of a root its broker reports.
+        // The marks of a root are reported by its broker.
         let events = unreadable_marks(&host.marks);
         opening.report.events.extend(events);
     }
@@ -110,7 +112,7 @@ pub(super) fn open(
 }
 
 impl<'a> Opening<'a> {
-    /// An opening that has not looked at anything but the marks.
+    /// An opening that has read only the marks.
     pub(crate) fn begin(host: &'a Host, dir: &Path, key: MarkKey, mode: OpenMode) -> Result<Self> {
         Ok(Self {
             host,
@@ -143,6 +145,7 @@ impl Opening<'_> {
 
     /// Finds the end of the log (I1): checks everything from the mark on.
     fn recover(&mut self, segments: &mut Vec<Arc<Segment>>) -> Result<Tail> {
+        // Below the mark everything was judged already, so the scan begins at the mark's segment.
         let from = self.first_unflushed(segments);
         let mut at = from;
         let mut floor = segments
@@ -152,7 +155,7 @@ impl Opening<'_> {
         let mut checked: Option<(Arc<Segment>, TailScan, IndexWritten)> = None;
         while let Some(segment) = segments.get(at).cloned() {
             let base = segment.base_offset();
-            // Above the mark nothing was compacted: a gap is what a crash left, too.
+            // Above the mark nothing was compacted: a gap there is also the work of a crash.
             let behind_hole = base > floor && !Sabotage::KeptBehindHole.is_on();
             if base < floor || at > from && self.mark.is_some() && behind_hole {
                 let reason = Corruption::offset(floor, base);
@@ -163,8 +166,8 @@ impl Opening<'_> {
                 break;
             }
             if let Some((sealed, scanned, _)) = checked.take() {
-                // A sealed segment ends where the next one begins, also behind a gap: digests and
-                // marks of it say so.
+                // A sealed segment ends where the next one begins, also behind a gap: its digest
+                // and mark say so. This is known only once the next one was accepted.
                 sealed.publish(sealed.end(), base);
                 self.keep_index(&sealed, scanned);
             }
@@ -180,6 +183,8 @@ impl Opening<'_> {
             plain &= scanned.plain;
             checked = Some((segment, scanned, written));
             at += 1;
+            // With a mark, a crash before this is harmless: the next opening finds that these
+            // segments do not follow from the one that was cut.
             if let Some(reason) = cut.filter(|_| !Sabotage::KeptBehindHole.is_on()) {
                 self.set_segments_aside(segments, at, &reason, floor)?;
                 break;
@@ -188,6 +193,7 @@ impl Opening<'_> {
         let Some((active, scanned, index_written)) = checked else {
             return Err(Error::Closed);
         };
+        // Before any mark is written: a mark must not name bytes that only the page cache has (I2).
         self.rewrite(segments, from, scanned.end)?;
         if plain && self.writes() {
             self.host.note_plain(self.key);
@@ -199,8 +205,8 @@ impl Opening<'_> {
         })
     }
 
-    /// Keeps the index that was built for a sealed segment above the mark: what its files hold may
-    /// be torn.
+    /// Keeps the index that was built for a sealed segment above the mark: its index files may be
+    /// torn.
     fn keep_index(&self, segment: &Segment, mut scanned: TailScan) {
         scanned.progress.final_entry(&mut scanned.index);
         segment.set_index(scanned.index, scanned.newest);
@@ -209,7 +215,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The segment that holds the flushed mark; the first one without a mark.
+    /// The index of the segment that holds the flushed mark; the first segment if there is no mark.
     fn first_unflushed(&mut self, segments: &[Arc<Segment>]) -> usize {
         let Some(mark) = self.mark else {
             self.report.clean = segments
@@ -226,8 +232,8 @@ impl Opening<'_> {
         found
     }
 
-    /// Where a segment that was checked ends: at its last batch, or where the mark says that the
-    /// log ended in a gap.
+    /// Where a checked segment ends: at its last batch, or where the mark says that the log ended
+    /// in a gap.
     fn end_of(&self, segment: &Segment, scanned: &TailScan) -> Offset {
         let flushed = self.mark.filter(|mark| {
             mark.segment_base == segment.base_offset() && mark.position == scanned.end
@@ -236,8 +242,8 @@ impl Opening<'_> {
         flushed.map_or(end, |mark| end.max(mark.flushed_offset))
     }
 
-    /// Checks the batches of a segment: of the first one from the last index entry below the mark
-    /// on, of later ones all.
+    /// Checks the batches of a segment: for the first segment from the last index entry below the
+    /// mark, for later ones from the start.
     pub(super) fn check_segment(
         &mut self,
         segment: &Arc<Segment>,
@@ -270,12 +276,12 @@ impl Opening<'_> {
         Ok((scanned, IndexWritten::default()))
     }
 
-    /// Whether a walk over a whole segment is to make its digest.
+    /// Whether the scan of a whole segment should make its digest.
     fn wants_digest(&self, segment: &Segment) -> bool {
         self.writes() && segment.digest_summary(self.disk()).is_none()
     }
 
-    /// The same with the help of the index; `None` when it cannot be relied on.
+    /// The same, with the help of the index; `None` if the index is not reliable.
     fn check_from_index(
         &mut self,
         segment: &Arc<Segment>,
@@ -285,14 +291,14 @@ impl Opening<'_> {
         let Some(mut index) = segment.find_written(self.disk(), mark.index)? else {
             return Ok(None);
         };
-        // The files may hold entries of what came after the mark.
+        // The files may hold entries for batches above the mark.
         let below = mark.flushed_offset.saturating_sub(segment.base_offset());
         index.truncate(mark.position, u32::try_from(below).unwrap_or(u32::MAX));
         let (offsets, times) = index.encode();
         let written = IndexWritten::default().and(&offsets, &times);
         let last = index.last_offset_entry();
         let place = Position(last.map_or(0, |entry| u64::from(entry.position)));
-        // Of the batch that the index leads to, the index says where it ends.
+        // The index says where the batch it leads to ends.
         let after = last.map_or(place, |_| place.plus(1));
         let walk = Walk {
             from: place,
@@ -306,7 +312,7 @@ impl Opening<'_> {
         };
         let mut scanned = scan(segment, file, walk)?;
         refuse_old_format(segment, file, scanned.end, scanned.stopped.as_ref())?;
-        // What lies below the mark must still be valid.
+        // The bytes below the mark must still be valid.
         if scanned.at_mark.is_none() {
             return Ok(None);
         }
@@ -316,8 +322,8 @@ impl Opening<'_> {
         Ok(Some((scanned, written)))
     }
 
-    /// Deals with what stands behind the last valid batch of a segment; gives the reason when it
-    /// was something, and so nothing can follow.
+    /// Handles what is behind the last valid batch of a segment. Returns the reason if batches are
+    /// cut off, so that nothing can follow.
     fn settle_tail(
         &mut self,
         segment: &Arc<Segment>,
@@ -331,6 +337,8 @@ impl Opening<'_> {
         let file = segment.file(self.disk(), &self.host.files)?;
         let rest = scanned.end..segment.end();
         let reserved = is_zero(&file, &path, rest.clone())?;
+        // Counted before anything is cut: a strict log fails here, and its files are still
+        // unchanged.
         if !reserved {
             let behind = std::iter::once((segment, scanned.end));
             let later = later.iter().map(|segment| (segment, Position::ZERO));
@@ -349,6 +357,7 @@ impl Opening<'_> {
             return Ok((!reserved).then_some(reason));
         }
         if !reserved {
+            // Durable before the cut, which removes the only other copy.
             let bytes = rest.end.since(rest.start);
             let quarantine = copy_aside(
                 self.disk(),
@@ -367,12 +376,13 @@ impl Opening<'_> {
         }
         self.report.clean = false;
         self.cut |= !reserved;
-        // Durably, before the cut: a file that is shorter than its digest says counts as damaged.
+        // Durable before the cut: a file that is shorter than its digest says counts as damaged.
         if segment.drop_digest_above(self.disk(), scanned.end)? {
             self.disk().sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
         let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
         file.set_len(scanned.end.0).at(&path, "truncate")?;
+        // Bytes that a power cut brought back could continue what is appended from now on.
         file.sync_data().at(&path, "sync")?;
         Ok((!reserved).then_some(reason))
     }
@@ -395,7 +405,7 @@ impl Opening<'_> {
         });
     }
 
-    /// Moves whole segments into quarantine: they do not follow from what is kept.
+    /// Quarantines whole segments that do not continue what is kept.
     fn set_segments_aside(
         &mut self,
         segments: &mut Vec<Arc<Segment>>,
@@ -428,19 +438,19 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Writes what is kept above the mark again and syncs it (I2). Their names are synced before
-    /// the mark is moved, in [`Shared::settle_opening`].
+    /// Writes what is kept above the mark again and syncs it (I2). The names are synced before the
+    /// mark is moved, in [`Shared::settle_opening`].
     ///
-    /// What a broker left is only synced, the first time that it is opened: writing gigabytes again
+    /// What a broker left is only synced, the first time it is opened: writing gigabytes again
     /// would take longer than the broker's own start, which does not write them again either.
     /// Writing again is for pages that the system calls clean although it failed to write them:
     ///
-    /// - A failure that nobody has been told of is reported by this sync, although the file was
-    ///   opened after it. The opening then fails for this log, and the next one writes again: it is
-    ///   not the first.
-    /// - A failure that the broker was told of ended the broker: it stops when its directory fails.
-    ///   What it had appended and not flushed by then may be in the page cache alone. That is
-    ///   believed here, as by the broker's own start: docs/durability.md says what to do.
+    /// - A failure that has not been reported yet is reported by this sync, although the file was
+    ///   opened after it. The opening of this log then fails, and the next one, no longer the
+    ///   first, writes again.
+    /// - A failure that was reported to the broker ended the broker: it stops if its directory
+    ///   fails. What it had appended but not flushed by then may be in the page cache alone. It is
+    ///   trusted here, as by the broker's own start: docs/durability.md says what to do.
     fn rewrite(&self, segments: &[Arc<Segment>], from: usize, end: Position) -> Result<()> {
         if self.report.clean || !self.writes() {
             return Ok(());
@@ -455,7 +465,7 @@ impl Opening<'_> {
             let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
             let file = file.with_ballast(self.host.marks.home());
             if suspect && !Sabotage::SuspectBelieved.is_on() {
-                // A cut may be in the cache alone, too.
+                // The length may have been changed in the cache alone, too.
                 file.set_len(end.0).at(&path, "set the length of")?;
                 rewrite_range(&file, &path, start..end)?;
             }
@@ -464,28 +474,29 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Whether the marks have one of this log that is not true.
+    /// Whether the file of marks has an untrue mark for this log.
     fn is_mark_untrue(&self) -> bool {
         let found = self.host.marks.find(self.key);
         self.mark.is_none() && found.is_some_and(|mark| mark.sequence > 0)
     }
 
-    /// A mark that does not fit is forgotten, but for its number: the next one must win.
+    /// A mark that does not match is dropped; only its sequence number is kept, so that the next
+    /// mark supersedes it.
     fn mark_to_go_on_from(&self, key: MarkKey, start: Offset) -> Mark {
         let found = self.host.marks.find(key);
         let sequence = found.map_or(0, |mark| mark.sequence);
         let unmarked = Mark {
             key,
             sequence,
-            // Where a log without a mark begins is noted with its first one: a mark that says 0
-            // would make the missing front look like damage.
+            // The first mark records where a log without a mark begins: with 0, the missing front
+            // would look like damage.
             log_start_offset: start,
             ..Mark::default()
         };
         self.mark.unwrap_or(unmarked)
     }
 
-    /// The epochs of the log, a new one where the end may have gone back.
+    /// The epochs of the log, with a new one if the end may have moved back.
     fn find_epochs(
         &mut self,
         segments: &[Arc<Segment>],
@@ -503,7 +514,7 @@ impl Opening<'_> {
         }
         let empty = range.end == 0 && tail.scanned.end == Position::ZERO;
         let went_well = match self.mark {
-            // What a broker closed cleanly is all there.
+            // What a broker closed cleanly is complete.
             Some(mark) => self.report.clean || mark.by_broker,
             None => empty,
         };
@@ -513,7 +524,7 @@ impl Opening<'_> {
         Ok(epochs)
     }
 
-    /// Puts the pieces together.
+    /// Builds the log from its parts.
     fn finish(
         mut self,
         host: &Arc<Host>,
@@ -585,6 +596,8 @@ impl Opening<'_> {
             outside: OnceLock::new(),
             report: self.report,
         });
+        // Before the log is handed out: appends may follow at once, and a second crash must find
+        // the end that this opening found.
         if !read_only && !clean {
             log.settle_opening(scanned.digest, untrue)?;
         }
@@ -595,8 +608,8 @@ impl Opening<'_> {
     }
 }
 
-/// Has the mark say what followers must know before the first append, and the digests made of
-/// sealed segments that have none.
+/// Makes the mark say what followers must know before the first append, and has digests made for
+/// sealed segments without one.
 fn begin_to_write(log: &Shared, undigested: Vec<Arc<Segment>>) {
     log.note_durability();
     for segment in undigested {
@@ -607,11 +620,11 @@ fn begin_to_write(log: &Shared, undigested: Vec<Arc<Segment>>) {
     }
 }
 
-/// Writes bytes over themselves, so that what the page cache holds is what a sync writes.
+/// Writes bytes over themselves, so that a sync writes what the page cache holds.
 pub(crate) fn rewrite_range(file: &File, path: &Path, range: Range<Position>) -> Result<()> {
     for_each_chunk(file, path, range, |at, chunk| {
         match file.write_at(at.0, chunk).at(path, "write") {
-            // Where overwriting takes new space, a sync gives back what the chunks before took.
+            // Where overwriting takes new space, a sync releases what the previous chunks took.
             Err(Error::NoSpace { .. }) => {
                 file.sync_data().at(path, "sync")?;
                 file.write_at(at.0, chunk).at(path, "write")

@@ -1,7 +1,7 @@
-//! Messages of Kafka's old formats, from before 0.11: not damage, and not readable here.
+//! Messages in Kafka's old formats, from before 0.11: not damage, but not readable here.
 //!
 //! Knows nothing about what they hold. A log that was written by an old broker may begin with them
-//! after any number of upgrades; to take them for a torn tail would set them aside with everything
+//! after any number of upgrades; treating them as a torn tail would quarantine them and everything
 //! that follows.
 
 use crate::disk::File;
@@ -10,11 +10,11 @@ use crate::format::{Corruption, OLD_HEADER_LEN, is_old_message, old_message_len}
 use crate::segment::Segment;
 use crate::types::{Position, to_usize};
 
-/// Refuses a segment where the batches end with `stopped` at a message of an old format.
+/// Refuses a segment whose batches end, for the reason `stopped`, at a message of an old format.
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] with the place; nothing was changed.
+/// [`Error::Unsupported`] with the position; nothing was changed.
 pub(crate) fn refuse_old_format(
     segment: &Segment,
     file: &File,

@@ -1,18 +1,18 @@
-//! Asking for many files at once: a log of ten thousand segments opens in four fifths of the
-//! time when two threads ask.
+//! Asks about many files at once: a log of ten thousand segments opens in four fifths of the time
+//! with two threads.
 //!
-//! Knows nothing about what is asked. The answers come in the order of the questions.
+//! Knows nothing about what is asked. The answers are in the order of the questions.
 
 use std::thread::{Builder, ScopedJoinHandle};
 
-/// With fewer questions a second thread is not worth its start.
+/// With fewer questions a second thread is not worth starting.
 const MANY: usize = 1_000;
 
-/// What a question, asked of each, gives.
+/// The answers to a question about each element.
 ///
 /// # Panics
 ///
-/// As the question.
+/// If the question panics.
 pub(super) fn ask_each<T: Sync, A: Send>(of: &[T], question: impl Fn(&T) -> A + Sync) -> Vec<A> {
     if of.len() < MANY {
         return of.iter().map(question).collect();
@@ -26,7 +26,7 @@ pub(super) fn ask_each<T: Sync, A: Send>(of: &[T], question: impl Fn(&T) -> A + 
         answers.extend(match other.map(ScopedJoinHandle::join) {
             Ok(Ok(answers)) => answers,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // No thread could be had.
+            // The thread could not be started.
             Err(_) => ask(beside),
         });
         answers

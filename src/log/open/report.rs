@@ -1,6 +1,6 @@
 //! What opening a directory found and did, and what a log looks like from outside: plain values.
 //!
-//! Knows nothing about how any of it came about.
+//! Knows nothing about how any of it is found out.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,8 +20,8 @@ pub struct OpenReport {
     pub clean: bool,
     /// Bytes of batches that were read and checked.
     pub scanned_bytes: u64,
-    /// Bytes that were no valid continuation of the log and were set aside, in files whose paths
-    /// the events name. Reserved space that nothing was written to is not counted.
+    /// Bytes that were not a valid continuation of the log and were quarantined, in files that the
+    /// events name. Reserved space that was never written is not counted.
     pub quarantined_bytes: u64,
     /// Valid batches among those bytes: a power cut may leave later pages and lose earlier ones.
     /// With [`LogConfig::strict_recovery`](crate::LogConfig::strict_recovery) opening refuses
@@ -29,12 +29,12 @@ pub struct OpenReport {
     pub valid_batches_after_cut: u64,
     /// How long opening took.
     pub elapsed: Duration,
-    /// Everything out of the ordinary, in the order in which it was met.
+    /// Everything out of the ordinary, in the order in which it was found.
     pub events: Vec<OpenEvent>,
 }
 
 impl OpenReport {
-    /// Takes over what another part of the same opening reports.
+    /// Adds what another part of the same opening reports.
     pub(crate) fn merge(&mut self, other: Self) {
         self.clean &= other.clean;
         self.scanned_bytes = self.scanned_bytes.saturating_add(other.scanned_bytes);
@@ -48,14 +48,14 @@ impl OpenReport {
     }
 }
 
-/// Something out of the ordinary that opening met.
+/// Something out of the ordinary that opening found.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum OpenEvent {
-    /// The tail was no valid continuation of the log: it was moved to a quarantine file, and the
-    /// log goes on before it. This is what a crash leaves.
+    /// The tail was not a valid continuation of the log: it was moved to a quarantine file, and the
+    /// log continues before it. This is what a crash leaves.
     #[non_exhaustive]
     TailSetAside {
         /// The segment file that was cut.
@@ -65,15 +65,15 @@ pub enum OpenEvent {
         position: u64,
         /// The next offset to be assigned.
         kept_to: Offset,
-        /// Bytes that were set aside.
+        /// How many bytes were quarantined.
         bytes: u64,
-        /// Where they are now.
+        /// The file that holds them now.
         #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         quarantine: PathBuf,
         /// What is wrong with the first of them.
         reason: Corruption,
     },
-    /// An index did not fit its segment and was rebuilt.
+    /// An index did not match its segment and was rebuilt.
     #[non_exhaustive]
     IndexRebuilt {
         /// The segment file it belongs to.
@@ -81,17 +81,17 @@ pub enum OpenEvent {
         path: PathBuf,
     },
     /// A slot of the flushed marks holds bytes that are not a mark: a crash tore it, or it was
-    /// damaged. The other slot of the pair holds; a log that has lost both is checked from its
-    /// first byte.
+    /// damaged. The other slot of the pair is used; a log that lost both is checked from its first
+    /// byte.
     #[non_exhaustive]
     MarkUnreadable {
         /// The file of marks.
         #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
-        /// The place of the slot in it, in bytes.
+        /// The position of the slot in it, in bytes.
         position: u64,
     },
-    /// A file that an interrupted operation left behind was removed, or the operation finished.
+    /// A file that an interrupted operation left was removed, or the operation was finished.
     #[non_exhaustive]
     LeftoverSettled {
         /// The file.
@@ -107,8 +107,9 @@ pub enum OpenEvent {
         /// What is odd about it.
         reason: String,
     },
-    /// A broker's directory also holds files and directories that are not its own; they are left
-    /// alone. Its own names are its own all the same: keep the directory for the broker.
+    /// A broker's directory also holds files and directories that are not its own. They are left
+    /// alone, but any of the broker's own names is treated as its own: reserve the directory for
+    /// the broker.
     #[non_exhaustive]
     OtherThings {
         /// The directory.
@@ -119,8 +120,8 @@ pub enum OpenEvent {
         /// How many there are.
         count: usize,
     },
-    /// The directory lies on a network file system: what a sync is worth there, and whether a lock
-    /// keeps out other machines, is up to its server and how it is mounted.
+    /// The directory is on a network file system: what a sync is worth there, and whether a lock
+    /// excludes other machines, depends on its server and on how it is mounted.
     #[non_exhaustive]
     NetworkFileSystem {
         /// The directory.
@@ -129,17 +130,17 @@ pub enum OpenEvent {
         /// What kind it is, `NFS` for example.
         kind: &'static str,
     },
-    /// A log of the broker cannot be used: it answers this error, and everything else works.
+    /// A log of the broker cannot be used: its calls return this error, and everything else works.
     #[non_exhaustive]
     LogUnusable {
         /// The directory of the log.
         #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
-        /// Why, as text; the log's own calls give the error itself.
+        /// The reason as text; the calls of the log return the error itself.
         reason: String,
     },
-    /// A committed offset pointed past the end of its partition, whose last records a power cut
-    /// took; it was set back to the end.
+    /// A committed offset was past the end of its partition, whose last records were lost in a
+    /// power cut; it was set back to the end.
     #[non_exhaustive]
     CommitSetBack {
         /// The group.
@@ -155,7 +156,7 @@ pub enum OpenEvent {
     },
 }
 
-/// The marks of a directory that cannot be read, for the report of an opening.
+/// The unreadable slots of a directory's marks, for the report of an opening.
 pub(crate) fn unreadable_marks(marks: &Marks) -> impl Iterator<Item = OpenEvent> + '_ {
     let places = marks.unreadable().into_iter();
     places.map(|position| OpenEvent::MarkUnreadable {
@@ -169,15 +170,15 @@ pub(crate) fn unreadable_marks(marks: &Marks) -> impl Iterator<Item = OpenEvent>
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SegmentInfo {
-    /// The first offset that it may hold.
+    /// The first offset that it can hold.
     pub base_offset: Offset,
-    /// One past its last offset. Of a sealed segment, where the next one begins: gaps may lie
+    /// One past its last offset. For a sealed segment, where the next one begins: there may be gaps
     /// before that.
     pub next_offset: Offset,
-    /// Bytes of batches in it.
+    /// The size of its batches, in bytes.
     pub size_bytes: u64,
-    /// The largest timestamp in it; `None` when it is empty or was not looked at yet.
+    /// The largest timestamp in it; `None` if it is empty or was not looked up yet.
     pub newest: Option<Timestamp>,
-    /// It is the one that appends go to.
+    /// Whether appends go to it.
     pub active: bool,
 }

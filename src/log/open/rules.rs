@@ -2,21 +2,22 @@
 //! `repair`.
 //!
 //! Knows nothing about files and batches: it compares what a listing, the flushed mark and the
-//! fronts of the digests say. Opening refuses at the first violation, `verify` reports all of them,
-//! and `repair` keeps what none of them covers.
+//! headers of the digests say. Opening refuses at the first violation, `verify` reports all of
+//! them, and `repair` keeps what none of them covers.
 //!
 //! 1. The mark says that everything below it was synced. So it is damage, and not the result of a
-//!    crash, when the log begins above its start, when the segment of the mark is missing or
-//!    shorter than the mark says, and when no batch ends at the mark with the flushed offset.
+//!    crash, if the log begins above its start, if the segment of the mark is missing or shorter
+//!    than the mark says, or if no batch ends at the mark with the flushed offset.
 //! 2. A digest is made of synced bytes. So a segment is never shorter than its digest says,
-//!    wherever the mark lies: whatever cuts a segment removes the digest first, durably.
-//! 3. A sealed segment below the mark ends where the next one begins, if its digest is of just this
-//!    state. Above the mark a crash may have lost any name, so a gap proves nothing there.
-//! 4. A digest that names another log is damage when the mark is known: directories changed
-//!    places. Nothing else is concluded from it. Without a mark a directory may have been moved
-//!    here, and only a digest that names this log counts.
-//! 5. A batch boundary is not proof enough where the mark came from a Kafka broker's checkpoint:
-//!    the position is then what the file happened to hold, so its batches must reach the offset.
+//!    wherever the mark is: whatever cuts a segment removes the digest first, durably.
+//! 3. A sealed segment below the mark ends where the next one begins, if its digest is of exactly
+//!    its current state. Above the mark a crash may have lost any name, so a gap proves nothing
+//!    there.
+//! 4. A digest that names another log is damage if the mark is known: directories were exchanged.
+//!    Nothing else is concluded from it. Without a mark, the directory may have been moved here,
+//!    and only a digest that names this log counts.
+//! 5. A batch boundary is not proof enough if the mark came from a Kafka broker's checkpoint: its
+//!    position is then simply the length of the file, so the batches must reach the offset.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -24,22 +25,22 @@ use std::ops::Range;
 use crate::format::{Corruption, DigestSummary, Mark, MarkKey, log_hash};
 use crate::types::{Offset, Position, to_usize};
 
-/// What is known of a segment without reading its batches.
+/// What is known about a segment without reading its batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SegmentFacts {
     pub(crate) base: Offset,
-    /// Bytes of the file.
+    /// The length of the file.
     pub(crate) length: Position,
-    /// `None` also where digests are not believed.
+    /// `None` also if digests are not trusted.
     pub(crate) digest: Option<DigestSummary>,
 }
 
-/// Something that no crash leaves.
+/// A state that no crash leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// The log begins above its start.
     StartsLate { start: Offset, first: Offset },
-    /// The segment of the mark is not there.
+    /// The segment of the mark does not exist.
     Missing { base: Offset },
     /// The digest names another log.
     OtherLog { base: Offset },
@@ -49,11 +50,11 @@ pub(crate) enum Violation {
         end: Position,
         expected: Position,
     },
-    /// The segment after this one begins elsewhere than it did.
+    /// The segment after this one does not begin where it did.
     Gap { expected: Offset, found: Offset },
-    /// A batch reaches over the mark.
+    /// A batch crosses the mark.
     InsideBatch { base: Offset, position: Position },
-    /// The batches below the mark end at another offset than the flushed one.
+    /// The batches below the mark end at an offset other than the flushed one.
     WrongOffset {
         base: Offset,
         position: Position,
@@ -71,19 +72,19 @@ pub(crate) struct Landed {
     pub(crate) at_mark: Option<Offset>,
 }
 
-/// The mark as far as it applies to a listing: one that was made while no segment was there says
-/// nothing of segments that were put back since.
+/// The mark, if it applies to a listing: a mark made while there was no segment says nothing about
+/// segments that were put back since.
 pub(crate) fn applicable(mark: Option<Mark>, segments: usize) -> Option<Mark> {
     mark.filter(|mark| segments == 0 || mark.position != Mark::NOTHING_FOUND)
 }
 
-/// Everything that a listing contradicts, in the order of the log.
+/// Everything that the listing contradicts, in the order of the log.
 pub(crate) fn violations(
     key: MarkKey,
     mark: Option<&Mark>,
     segments: &[SegmentFacts],
 ) -> Vec<Violation> {
-    // Where no segment is known to be this log's, all of them changed places together, and their
+    // If no segment is known to be this log's own, all of them were exchanged together, and their
     // records are all there is.
     let has_own = has_own(key, segments);
     let own: Vec<Offset> = segments
@@ -109,9 +110,9 @@ pub(crate) fn violations(
     found
 }
 
-/// A segment whose index is there and whose batches are not, between others. After a clean end of a
-/// Kafka broker nothing but a loss leaves that; of a log of our own a power cut may, until its
-/// first mark is durable.
+/// A segment between others whose index exists and whose batches do not. After a clean shutdown of
+/// a Kafka broker only a loss leaves that; in a log of our own a power cut may, until its first
+/// mark is durable.
 pub(crate) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Option<Violation> {
     let behind = bases.range(..base).next_back();
     let found = bases.range(base..).next().filter(|next| **next > base);
@@ -138,7 +139,7 @@ pub(crate) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
     let fits = if mark.by_broker {
         found >= expected
     } else {
-        // A log that was truncated inside a gap ends behind its last batch.
+        // The flushed offset of a log that was truncated inside a gap is above its last batch.
         found == expected || !mark.dense && found < expected
     };
     (!fits).then_some(Violation::WrongOffset {
@@ -149,13 +150,13 @@ pub(crate) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
     })
 }
 
-/// Whether bytes from a place on were synced, as far as the mark says. Without one nothing is
-/// known, and a crash is not blamed for anything.
+/// Whether bytes from a position on were synced, as far as the mark says. Without a mark nothing is
+/// known, and no damage is attributed to a crash.
 pub(crate) fn is_flushed(mark: Option<&Mark>, base: Offset, at: Position) -> bool {
     mark.is_none_or(|mark| (base, at) < (mark.segment_base, mark.position))
 }
 
-/// Whose a segment is.
+/// Which log a segment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     This,
@@ -172,12 +173,13 @@ impl SegmentFacts {
         }
     }
 
-    /// Whether this segment is left out of the log: it is another's, and the log has its own.
+    /// Whether this segment is left out of the log: it is another log's, and the log has some of
+    /// its own.
     pub(crate) fn is_left_out(&self, key: MarkKey, mark: Option<&Mark>, has_own: bool) -> bool {
         mark.is_some() && has_own && self.owner(key) == Owner::Another
     }
 
-    /// The digest, where something may be concluded from it (4).
+    /// The digest, if something may be concluded from it (I4).
     fn evidence(&self, key: MarkKey, mark: Option<&Mark>) -> Option<DigestSummary> {
         let owner = self.owner(key);
         let counts = owner == Owner::This || mark.is_some() && owner == Owner::Unknown;
@@ -196,7 +198,7 @@ impl SegmentFacts {
         })
     }
 
-    /// Rule 3. Of what lies below the start some files may be gone already, and others not yet.
+    /// Rule (I3). Below the start of the log some files may already be removed, and others not yet.
     fn gap(&self, key: MarkKey, mark: Option<&Mark>, next: Option<Offset>) -> Option<Violation> {
         let (digest, found) = (self.evidence(key, mark)?, next?);
         let below_mark = mark.is_none_or(|mark| self.base < mark.segment_base);
@@ -218,7 +220,7 @@ pub(crate) fn has_own(key: MarkKey, segments: &[SegmentFacts]) -> bool {
     segments.iter().any(|facts| facts.owner(key) == Owner::This)
 }
 
-/// Whether the segment of the mark is missing among these, unless it may be.
+/// The segment of the mark, if it is missing among these and may not be.
 fn missing(mark: &Mark, bases: &[Offset]) -> Option<Violation> {
     if bases.contains(&mark.segment_base) {
         return None;
@@ -226,7 +228,7 @@ fn missing(mark: &Mark, bases: &[Offset]) -> Option<Violation> {
     let above = bases.last().is_some_and(|last| *last > mark.segment_base);
     let was_empty = mark.position == Position::ZERO && !above;
     let below_there = !bases.is_empty() || mark.segment_base <= mark.log_start_offset;
-    // Everything that was flushed lies below the start: its files may go at any time.
+    // Everything that was flushed is below the start: its files may be removed at any time.
     let gone_by_right = mark.flushed_offset <= mark.log_start_offset;
     let allowed = was_empty && below_there || gone_by_right;
     (!allowed).then_some(Violation::Missing {
@@ -235,7 +237,7 @@ fn missing(mark: &Mark, bases: &[Offset]) -> Option<Violation> {
 }
 
 impl Violation {
-    /// The base offset that names the file concerned.
+    /// The base offset that names the file.
     pub(crate) fn file(&self) -> Offset {
         match *self {
             Self::StartsLate { start, .. } => start,
@@ -248,7 +250,7 @@ impl Violation {
         }
     }
 
-    /// Where in that file it begins.
+    /// The position in that file where it begins.
     pub(crate) fn position(&self) -> Position {
         match *self {
             Self::Shorter { end, .. } => end,
@@ -274,7 +276,7 @@ impl Violation {
         }
     }
 
-    /// The offsets that are lost with a file that is not there.
+    /// The offsets that are lost with a missing file.
     pub(crate) fn offsets(&self, mark: Option<&Mark>) -> Range<Offset> {
         match *self {
             Self::StartsLate { start, first } => start..first,
@@ -289,7 +291,7 @@ impl Violation {
     }
 }
 
-/// Bytes that are not there.
+/// Bytes that are missing.
 pub(crate) fn truncated(needed: Position, there: Position) -> Corruption {
     Corruption::truncated(to_usize(needed.0), to_usize(there.0))
 }

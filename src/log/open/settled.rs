@@ -1,4 +1,4 @@
-//! The end of an opening that found anything but a clean close: what is on disk is brought to what
+//! The last step of an opening after anything but a clean close: brings the files to the state that
 //! a close leaves.
 //!
 //! Knows nothing about how the end of the log was found.
@@ -14,53 +14,57 @@ use super::super::Shared;
 use super::super::turn::Turn;
 
 impl Shared {
-    /// After anything but a clean close: brings the files to what a close leaves, so that a close
-    /// that follows has only the mark to write. Until then the mark does not say that the log was
-    /// closed: what is appended from now on may be lost, and the next opening must notice.
-    /// `digest` is that of the last segment, where it had none and all of its batches were read
-    /// anyhow.
+    /// After anything but a clean close: brings the files to the state that a close leaves, so that
+    /// the close that follows only has to write the mark. Until then the mark does not say that the
+    /// log was closed: what is appended from now on may be lost, and the next opening must notice.
+    /// `digest` is that of the last segment, if it had none and all of its batches were read
+    /// anyway.
     ///
     /// The new mark is written into one slot, and the old one stays in the other. The opening of a
     /// broker syncs the marks of all logs together. Until then a power cut may bring the old mark
-    /// back, which is as true as before: the next opening only finds out again what this one did.
-    /// Where the old mark is not true (`untrue`, or above the cut of a truncation that was
-    /// finished), both slots are written and synced here.
+    /// back, which is as true as before: the next opening only repeats the work of this one. Where
+    /// the old mark is not true (`untrue`, or above the cut of a truncation that was finished),
+    /// both slots are written and synced here.
     pub(super) fn settle_opening(&self, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
         let turn = self.take_turn()?;
         let last = {
             let state = self.append.lock();
-            // As a closed log has it: the digest is of these index files.
+            // As in a closed log: the digest covers these index files.
             state.active.add_final_entry(&state.progress);
             Arc::clone(&state.active)
         };
+        // Before the sync, so that the mark can say how much of them is there.
         let written = last.save_index_files(&self.host.disk);
         self.append.lock().index_written = written;
         self.sync_all(&turn)?;
-        // Not before the name of its segment is durable: a digest without one looks like a loss.
+        // After the name of its segment is durable: a digest without a segment looks like a loss.
         if let Some(digest) = digest.filter(|digest| digest.position() == last.end()) {
             last.write_scanned_digest(&self.host.disk, digest, self.mark_key());
         }
         let intent = self.dir.join(file_name::TRUNCATE);
         let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
         match self.settle_opened_mark(&turn, truncated || untrue) {
-            // What frees space needs the log to be open. The old mark is still true, so that the
-            // next opening only finds out again what this one did.
+            // On a full disk the log must still open: freeing space needs it open. The old mark is
+            // still true, so the next opening only repeats the work of this one.
             Err(Error::NoSpace { .. }) if !truncated => return Ok(()),
             settled => settled?,
         }
-        // A truncation that comes back would take what is appended from now on.
+        // After the mark: the note is what explains the missing records until the mark does. And
+        // durably: a truncation that came back would remove what is appended from now on.
         if remove_if_present(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
             self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
-        // Hints: where they cannot be synced, the close writes them again.
+        // Hints: if they cannot be synced, the close writes them again.
         if last.sync_index_files(&self.host.disk).is_ok() {
             self.rest(&turn);
         }
         Ok(())
     }
 
-    /// Makes the epochs durable, and the mark where it cannot wait.
+    /// Makes the epochs durable, and the mark if it cannot wait.
     fn settle_opened_mark(&self, turn: &Turn<'_>, both_slots: bool) -> Result<()> {
+        // Durable before the first append: after a power cut the next opening could otherwise
+        // assign the same epoch and the same offsets to other records.
         self.save_epochs(turn)?;
         if both_slots {
             self.settle_mark(turn)

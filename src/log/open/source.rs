@@ -1,4 +1,4 @@
-//! What an opening is told: which log, and whether it will be written.
+//! The input of an opening: which log, and whether it will be written.
 //!
 //! Knows nothing about what it finds.
 
@@ -7,25 +7,25 @@ use std::path::PathBuf;
 use crate::disk::Lock;
 use crate::format::MarkKey;
 
-/// Whether a log is opened to be written.
+/// Whether a log is opened for writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpenMode {
     Write,
     Read,
 }
 
-/// Which log is opened, and by whom.
+/// Which log is opened, and by which caller.
 #[derive(Debug)]
 pub(crate) struct LogSource {
     pub(crate) dir: PathBuf,
     pub(crate) mark_key: MarkKey,
-    /// The lock that goes with the log; a broker's logs share the broker's.
+    /// The lock that is held with the log; a broker's logs share the broker's.
     pub(crate) lock: Option<Lock>,
     pub(crate) managed: bool,
 }
 
 impl LogSource {
-    /// The same log, for one more look at it.
+    /// The same log, to be opened for reading once more.
     pub(in crate::log) fn for_reading(&self) -> Self {
         Self {
             dir: self.dir.clone(),
