@@ -1,10 +1,10 @@
 //! The newest offset of every key, in bounded memory.
 //!
-//! Knows nothing about batches. Keys are kept as 128 bits of keyed hash (two `SipHash`es whose keys
-//! are drawn afresh for every map), so that no two keys of a log meet, not even chosen ones; an
-//! entry takes 24 bytes whatever the key's length.
+//! Knows nothing about batches. Keys are stored as 128 bits of keyed hash (two `SipHash`es with new
+//! random keys for every map), so that no two keys of a log collide, not even chosen ones; an entry
+//! takes 24 bytes whatever the key's length.
 //!
-//! A large map lies in no cache, so a look-up is one wait for memory. Keys are therefore sought
+//! A large map does not fit into any cache, so each look-up waits for memory. So keys are looked up
 //! some hundreds ahead of their use: the processor then waits for many at once.
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -38,10 +38,10 @@ const FREE_SLOT: Slot = Slot {
     offset: FREE,
 };
 
-/// So many keys are sought at once: enough to hide the waits, few enough to lie in a cache.
+/// How many keys are looked up at once: enough to hide the waits, few enough to stay in a cache.
 const AHEAD: usize = 256;
 
-/// The keys of a batch, looked up ahead of the loop that takes them.
+/// The keys of a batch, looked up ahead of the loop that uses them.
 #[derive(Debug)]
 pub(super) struct Seeker<K> {
     keys: K,
@@ -70,7 +70,7 @@ impl<'a, K: Iterator<Item = &'a [u8]>> Seeker<K> {
     }
 }
 
-/// A key that was sought: its hash, and what stood where it belongs.
+/// A key that was looked up: its hash, and what was in its slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sought {
     hash: [u64; 2],
@@ -78,10 +78,10 @@ pub(super) struct Sought {
 }
 
 impl KeyMap {
-    /// A map that takes at most this much memory, and no more than `keys` can need.
+    /// A map that takes at most `bytes` of memory, and no more than `keys` keys can need.
     pub(super) fn new(bytes: u64, keys: u64) -> Self {
         let room = (bytes / ENTRY_BYTES).max(2);
-        // Nine slots of ten may be used, so that looking for a key stays short.
+        // Nine of ten slots may be used, so that searching for a key stays short.
         let needed = keys.saturating_mul(10) / 9 + 2;
         let slots = to_usize(room.min(needed));
         Self {
@@ -92,22 +92,22 @@ impl KeyMap {
         }
     }
 
-    /// Seeks some keys.
+    /// Looks up some keys.
     fn seek<'a>(&self, keys: impl Iterator<Item = &'a [u8]>, sought: &mut Vec<Sought>) {
         sought.clear();
         sought.extend(keys.map(|key| Sought {
             hash: self.hash(key),
             home: FREE_SLOT,
         }));
-        // A loop of its own, where no load waits for another.
+        // A separate loop, in which no load depends on another.
         for sought in sought {
             sought.home = *self.slots.get(self.home(sought.hash)).unwrap_or(&FREE_SLOT);
         }
     }
 
-    /// Notes the offset of a key; false, and nothing noted, when the key is new and the map full.
+    /// Notes the offset of a key; false, with nothing noted, if the key is new and the map full.
     pub(super) fn insert(&mut self, key: &Sought, offset: Offset) -> bool {
-        // Others may have been noted since the key was sought.
+        // Other keys may have been noted since this one was looked up.
         let at = self.find(key.hash);
         let Some(slot) = self.slots.get_mut(at) else {
             return false;
@@ -123,7 +123,7 @@ impl KeyMap {
         true
     }
 
-    /// The newest offset that was noted for a key, before it was sought.
+    /// The newest offset that was noted for a key before it was looked up.
     pub(super) fn get(&self, key: &Sought) -> Option<Offset> {
         let slot = if key.home.offset == FREE || key.home.hash == key.hash {
             &key.home
@@ -137,13 +137,14 @@ impl KeyMap {
         self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
     }
 
-    /// Where a key belongs: its share of all slots is its hash's share of all hashes.
+    /// The slot where a key belongs: its hash's position in the range of hashes, scaled to the
+    /// slots.
     fn home(&self, [first, _]: [u64; 2]) -> usize {
         let share = (u128::from(first) * u128::from(to_u64(self.slots.len()))) >> 64;
         usize::try_from(share).unwrap_or_default()
     }
 
-    /// The slot of a key, or the free one where it would go: there always is one.
+    /// The slot of a key, or the free one where it would be stored: there always is one.
     fn find(&self, hash: [u64; 2]) -> usize {
         let mut at = self.home(hash);
         while let Some(slot) = self.slots.get(at) {

@@ -1,20 +1,21 @@
-//! Compaction: of every key the newest record stays, at its own offset.
+//! Compaction: the newest record of every key is kept, at its own offset.
 //!
-//! Knows nothing about when it is worth it; upkeep asks [`Shared::dirty_share`]. Kafka's two passes
-//! (`LogCleaner`): the first notes the newest offset of every key in the part that was not
-//! compacted yet, the second rewrites the sealed segments without what is superseded.
+//! Knows nothing about when it is worthwhile; upkeep asks [`Shared::dirty_share`]. It makes Kafka's
+//! two passes (`LogCleaner`): the first notes the newest offset of every key in the part that was
+//! not compacted yet, the second rewrites the sealed segments without the records that are
+//! superseded.
 //!
 //! 1. Offsets never change, order is kept, and the newest record of every key below the end of the
-//!    round stays.
-//! 2. The active segment is never touched, nor anything that is not flushed, that is younger than
-//!    `min.compaction.lag.ms`, or that an open transaction may still take back.
-//! 3. The map of keys has a bound. More keys than fit mean that a round ends earlier and another
-//!    follows; every round gets on by a record at least, and what is appended meanwhile is left to
-//!    the next compaction.
+//!    round is kept.
+//! 2. Compaction never touches the active segment, nor anything that is not flushed, that is
+//!    younger than `min.compaction.lag.ms`, or that an open transaction may still abort.
+//! 3. The map of keys is bounded. If not all keys fit, the round ends earlier and another follows;
+//!    every round advances by at least one record, and what is appended meanwhile is left to the
+//!    next compaction.
 //! 4. No lock that an append waits for is held while segments are read and written. The swap
 //!    (`swap.rs`) is one step for readers and for a crash.
-//! 5. Retention and truncation may take segments away meanwhile: then the round is given up,
-//!    nothing of it takes its place, and another begins.
+//! 5. Retention and truncation may remove segments meanwhile: then the round is abandoned, none of
+//!    its outputs are used, and another round begins.
 
 mod key_map;
 mod output;
@@ -45,35 +46,35 @@ pub(super) use transactions::Survey;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CompactionReport {
-    /// Every key has one record below this offset, its newest one (tombstones apart, which stay
-    /// for `delete.retention.ms`).
+    /// Below this offset every key has one record, its newest (except tombstones, which stay for
+    /// `delete.retention.ms`).
     pub cleaned_to: Offset,
-    /// How many passes over the log were made.
+    /// The number of passes over the log.
     pub rounds: u64,
-    /// Bytes of segments that were read.
+    /// The size of the segments that were read, in bytes.
     pub read_bytes: u64,
-    /// Bytes of segments that were written in their place.
+    /// The size of the segments that were written in their place, in bytes.
     pub written_bytes: u64,
-    /// Records that were dropped.
+    /// The number of records that were dropped.
     pub records_dropped: u64,
-    /// Segments that were replaced.
+    /// The number of segments that were replaced.
     pub segments_before: u64,
-    /// Segments that stand in their place.
+    /// The number of segments that replaced them.
     pub segments_after: u64,
 }
 
-/// One round: what is known of the keys, and how far.
+/// One round: what is known about the keys, and how far.
 struct Round {
     keys: KeyMap,
-    /// Every record below it is in the map.
+    /// Every record below it that counts is in the map.
     end: Offset,
     /// The first offset that must not be touched.
     limit: Offset,
 }
 
 impl Shared {
-    /// Compacts everything that may be compacted; rolls the active segment first, so that it can
-    /// be.
+    /// Compacts everything that may be compacted. Rolls the active segment first, so that its
+    /// records can be compacted too.
     pub(super) fn compact(&self) -> Result<CompactionReport> {
         self.life.can_append()?;
         if !self.config().cleanup_policy.compacts() {
@@ -87,10 +88,10 @@ impl Shared {
         self.compact_sealed()
     }
 
-    /// Rolls the active segment when it holds something. The file of the next one is made before
-    /// appends are held up.
+    /// Rolls the active segment if it holds something. The file of the next one is created before
+    /// appends have to wait.
     pub(super) fn seal_active(&self) -> Result<()> {
-        // The next segment is open to append to, and may be the one file too many.
+        // The next segment is opened for appends, which may exceed the bound on open files.
         self.host.files.make_room();
         let active = Arc::clone(self.segments.read().active());
         if active.next_offset() > active.base_offset() {
@@ -103,6 +104,7 @@ impl Shared {
             if is_empty || self.roll_within_budget(&mut state)? {
                 return Ok(());
             }
+            // Not under the append lock: making room removes segments, and may wait for a sync.
             drop(state);
             self.make_room()?;
         }
@@ -115,6 +117,8 @@ impl Shared {
         let mut report = CompactionReport::default();
         let mut target = None;
         loop {
+            // In every round, because appends may have rolled meanwhile: a segment above the mark
+            // is named by the mark and may be cut by a recovery, so it is not touched.
             self.sync_sealed()?;
             let view = self.cleanable();
             match self.go_over(&view, &mut target, &mut report) {
@@ -124,13 +128,13 @@ impl Shared {
                     return Ok(report);
                 }
                 Ok(false) => {}
-                // What could not be read was taken away (I5).
+                // Whatever could not be read was removed meanwhile (I5).
                 Err(error) => self.doubt(error, self.is_changed_since(&view))?,
             }
         }
     }
 
-    /// One round; false when another must follow.
+    /// One round; false if another must follow.
     fn go_over(
         &self,
         view: &View,
@@ -139,6 +143,8 @@ impl Shared {
     ) -> Result<bool> {
         let survey = self.survey(&view.segments)?;
         let limit = self.cleaning_limit(&view.segments, &survey)?;
+        // The first round fixes the limit. Without that, a log that is appended to faster than it
+        // is compacted would never be done (I3).
         let limit = target.map_or(limit, |target| limit.min(target));
         *target = Some(limit);
         report.rounds += 1;
@@ -147,11 +153,13 @@ impl Shared {
         if !self.clean_below(view, &round, &survey, report)? {
             return Ok(false);
         }
+        // After the outputs are in place: noted earlier, a crash would leave superseded records
+        // that no later round looks for.
         report.cleaned_to = round.end;
         Ok(self.note_cleaned(view, round.end)? && round.end >= limit)
     }
 
-    /// Syncs what a roll left behind, so that every sealed segment lies below the flushed mark.
+    /// Syncs what a roll left unsynced, so that every sealed segment is below the flushed mark.
     fn sync_sealed(&self) -> Result<()> {
         let turn = self.take_turn_to_change()?;
         if self.marked_base() < self.segments.read().active().base_offset() {
@@ -160,7 +168,7 @@ impl Shared {
         Ok(())
     }
 
-    /// The first offset that no compaction has been over.
+    /// The first offset that has not been compacted.
     fn first_dirty(&self) -> Offset {
         let cleaned = self.turn.lock().mark.cleaned_offset;
         if cleaned > self.end_offset() {
@@ -171,9 +179,11 @@ impl Shared {
         .max(self.start_offset())
     }
 
-    /// Notes how far the log is compacted; false when it was truncated meanwhile.
+    /// Records how far the log is compacted; false if it was truncated meanwhile.
     fn note_cleaned(&self, view: &View, offset: Offset) -> Result<bool> {
         let turn = self.take_turn_to_change()?;
+        // With the turn held: a truncation lowers `cleaned_offset`, and this must not raise it
+        // again.
         if self.is_truncated_since(view.truncations) {
             return Ok(false);
         }
@@ -181,9 +191,10 @@ impl Shared {
         Ok(true)
     }
 
-    /// The sealed segments below the flushed mark. What lies above it may be synced too, but the
-    /// mark names it.
+    /// The sealed segments below the flushed mark. Later ones may be synced too, but the mark names
+    /// one of them.
     fn cleanable(&self) -> View {
+        // Counted before the segments are read: a truncation in between is then noticed later.
         let truncations = self.truncation_count();
         let marked = self.marked_base();
         let segments = self.segments.read();
@@ -211,7 +222,7 @@ impl Shared {
         Ok(survey.first_open().map_or(limit, |open| limit.min(open)))
     }
 
-    /// The newest timestamp of a segment, or the time of its file where it has none.
+    /// The newest timestamp of a segment, or the time of its file if it has none.
     fn newest_or_modified(&self, segment: &Arc<Segment>) -> Result<Timestamp> {
         match segment.newest(&self.host.disk, &self.host.files)? {
             Some(newest) => Ok(newest),
@@ -219,7 +230,7 @@ impl Shared {
         }
     }
 
-    /// Walks over everything for what there is of transactions and producers.
+    /// Scans everything for the state of transactions and producers.
     pub(super) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
         let mut survey = Survey::default();
         self.survey_between(segments, 0..Offset::MAX, &mut survey)?;
@@ -250,7 +261,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes note of one batch.
+    /// Applies one batch to the survey.
     pub(super) fn note(&self, raw: RawBatch, segment: &Segment, survey: &mut Survey) -> Result<()> {
         let header = raw.header;
         if header.is_control() {
@@ -261,7 +272,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What a control batch says; `None` when its record cannot be read as one.
+    /// What a control batch says; `None` if its record cannot be decoded.
     fn marker(&self, raw: RawBatch, segment: &Segment) -> Result<Option<Marker>> {
         let batch = self.decode(raw, segment)?;
         let first = batch.records().next();
@@ -269,7 +280,7 @@ impl Shared {
             .and_then(|record| Marker::decode(record.key()?, record.value().unwrap_or_default())))
     }
 
-    /// Notes the newest offset of every key in a range, as far as the map holds them (I3).
+    /// Notes the newest offset of every key in a range, as far as the map can hold them (I3).
     fn map_keys(
         &self,
         segments: &[Arc<Segment>],
@@ -292,7 +303,7 @@ impl Shared {
                 if raw.header.base_offset >= dirty.end {
                     return Ok(false);
                 }
-                // A record that was taken back must not supersede one that stands.
+                // An aborted record must not supersede a committed one.
                 if survey.is_aborted(&raw.header) {
                     round.end = round.end.max(raw.header.next_offset());
                     return Ok(true);
@@ -308,7 +319,7 @@ impl Shared {
         Ok(round)
     }
 
-    /// Notes the keys of one batch; false when the map is full.
+    /// Notes the keys of one batch; false if the map is full.
     fn map_batch(&self, raw: RawBatch, segment: &Segment, round: &mut Round) -> Result<bool> {
         let next_offset = raw.header.next_offset();
         if next_offset <= round.end {
@@ -325,6 +336,8 @@ impl Shared {
             for (offset, _) in keyed() {
                 let key = keys.next(&round.keys);
                 if !key.is_some_and(|key| round.keys.insert(&key, offset)) {
+                    // The round ends before the first record that did not fit: records from there
+                    // on are not in the map, and are all kept.
                     round.end = offset;
                     return Ok(false);
                 }
@@ -334,7 +347,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Calls a closure for every batch of a segment from an offset on, until it says false.
+    /// Calls a closure for every batch of a segment from an offset on, until it returns false.
     pub(super) fn for_each_batch(
         &self,
         segment: &Arc<Segment>,
@@ -352,8 +365,8 @@ impl Shared {
         stopped.map(drop)
     }
 
-    /// The share of the log, by bytes, that was not compacted yet and could be; and whether
-    /// something of it is older than `max.compaction.lag.ms`.
+    /// The fraction of the log, in bytes, that was not compacted yet and could be, and whether some
+    /// of it is older than `max.compaction.lag.ms`.
     fn dirty_share(
         &self,
         segments: &[Arc<Segment>],
@@ -377,7 +390,7 @@ impl Shared {
         Ok((share(dirty, total), overdue))
     }
 
-    /// Whether the first batch of a segment is older than a time.
+    /// Whether the first batch of a segment is older than a given time.
     fn began_before(&self, segment: &Arc<Segment>, oldest: Timestamp) -> Result<bool> {
         let first = self.find_in(segment, segment.base_offset(), |_, raw| {
             Ok(Some(raw.header.max_timestamp))
@@ -385,10 +398,10 @@ impl Shared {
         Ok(first.is_some_and(|first| first > Timestamp::NONE && first < oldest))
     }
 
-    /// One round of automatic compaction, if the share of what is not compacted asks for it.
+    /// One automatic compaction, if the uncompacted fraction of the log is large enough.
     ///
-    /// The active segment is sealed when its first record is older than `max.compaction.lag.ms`:
-    /// nothing else would seal it in a log that nobody appends to.
+    /// The active segment is sealed if its first record is older than `max.compaction.lag.ms`: in a
+    /// log without appends nothing else would seal it.
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         let config = self.config();
         if self.life.is_read_only() || !config.cleanup_policy.compacts() {
@@ -408,7 +421,7 @@ impl Shared {
         self.sync_sealed()?;
         let view = self.cleanable();
         let (share, overdue) = match self.dirty_share(&view.segments, oldest_allowed) {
-            // What could not be read was taken away: there will be a next time.
+            // Whatever could not be read was removed meanwhile: the next run tries again.
             Err(_) if self.is_changed_since(&view) => return Ok(None),
             found => found?,
         };
@@ -423,13 +436,13 @@ impl Shared {
 
 #[cfg(test)]
 impl super::Log {
-    /// Rolls now, for tests that want a segment to end there.
+    /// Rolls now, for tests that need a segment to end there.
     pub(crate) fn seal_active(&self) -> Result<()> {
         self.shared.seal_active()
     }
 }
 
-/// A share of a total; of nothing, nothing.
+/// A part as a fraction of a total; 0 if the total is 0.
 #[expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,

@@ -1,11 +1,12 @@
 //! What compaction writes: one segment after the other, under `.cleaned` names.
 //!
-//! Knows nothing about what is kept and what goes.
+//! Knows nothing about what is kept and what is dropped.
 //!
-//! 1. No output is larger than the limit it was given, but for one of a single batch.
+//! 1. No output is larger than the given limit, except one that holds a single batch.
 //! 2. An output's batches, its indexes and its aborted transactions are synced when it is finished:
-//!    once the mark is past it nobody looks whether a power cut tore them.
-//! 3. An output carries the time of the newest of its sources, for retention falls back on it.
+//!    once the mark is past it, opening no longer checks whether a power cut tore them.
+//! 3. An output has the modification time of the newest of its sources, because retention falls
+//!    back on it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::types::{Offset, Position, Timestamp};
 
 use super::super::Shared;
 
-/// How much is gathered before it is written, in bytes.
+/// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// A segment that compaction wrote, complete under its `.cleaned` names.
@@ -36,15 +37,15 @@ pub(super) struct Output {
     pub(super) index_crcs: (u32, u32),
 }
 
-/// The outputs that take the place of a group of neighbours.
+/// The outputs that replace a group of neighbouring segments.
 pub(super) struct Outputs<'a> {
     log: &'a Shared,
     first_base: Offset,
     limit_bytes: u64,
     interval_bytes: u64,
-    /// When the newest source was written last.
+    /// When the newest source was last written.
     modified: Timestamp,
-    /// The aborted transactions of which something stays.
+    /// The aborted transactions of which something is kept.
     aborted: Vec<AbortedTxn>,
     done: Vec<Output>,
     writing: Option<Writing>,
@@ -64,7 +65,7 @@ struct Writing {
 }
 
 impl<'a> Outputs<'a> {
-    /// Nothing yet, in the place of these sources.
+    /// No outputs yet, for these sources.
     pub(super) fn new(
         log: &'a Shared,
         sources: &[Arc<Segment>],
@@ -83,14 +84,14 @@ impl<'a> Outputs<'a> {
             buffer: Vec::new(),
         };
         for source in sources {
-            // A source may be larger than the setting, which was another one then.
+            // A source may be larger than the present setting.
             outputs.limit_bytes = outputs.limit_bytes.max(source.end().0);
             outputs.modified = outputs.modified.max(source.modified(&log.host.disk)?);
         }
         Ok(outputs)
     }
 
-    /// Adds a batch at the end.
+    /// Appends a batch.
     pub(super) fn put(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         self.room_for(bytes.len(), header.base_offset)?;
         if let Some(writing) = &mut self.writing {
@@ -102,7 +103,7 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Sees to it that an output is open that takes so many more bytes (I1).
+    /// Makes sure that an output is open that has room for so many more bytes (I1).
     fn room_for(&mut self, bytes: usize, base_offset: Offset) -> Result<()> {
         if let Some(writing) = &mut self.writing {
             let end = writing.written.plus(self.buffer.len());
@@ -127,7 +128,7 @@ impl<'a> Outputs<'a> {
         if let Some(writing) = &mut self.writing {
             writing.write_out(&mut self.buffer)?;
         }
-        // Stays in its place until it is whole: an error leaves its files to be discarded.
+        // Stays in `writing` until it is whole: after an error its files are then discarded.
         let Some(writing) = &self.writing else {
             return Ok(());
         };
@@ -158,14 +159,14 @@ impl<'a> Outputs<'a> {
         file.sync_data().at(&path, "sync")
     }
 
-    /// Completes the last output; gives them all.
+    /// Completes the last output; returns all of them.
     pub(super) fn finish(&mut self) -> Result<Vec<Output>> {
         self.finish_writing()?;
         self.write_aborted()?;
         Ok(std::mem::take(&mut self.done))
     }
 
-    /// Notes each aborted transaction beside the output that holds its marker, as Kafka does.
+    /// Records each aborted transaction beside the output that holds its marker, as Kafka does.
     fn write_aborted(&self) -> Result<()> {
         let mut nexts = self.done.iter().skip(1).map(|output| output.base_offset);
         for output in &self.done {
@@ -211,7 +212,7 @@ impl Writing {
         })
     }
 
-    /// Indexes a batch that is put at a position.
+    /// Indexes a batch that is written at a position.
     fn note(
         &mut self,
         header: &BatchHeader,
@@ -245,6 +246,7 @@ impl Writing {
     }
 
     fn sync(&self, log: &Shared, modified: Timestamp) -> Result<()> {
+        // The bytes before the time: a write after it would set it to the present.
         self.file.sync_data().at(&self.path, "sync")?;
         log.host
             .disk
@@ -268,7 +270,7 @@ impl Writing {
 }
 
 impl Shared {
-    /// Where compaction writes a file before it takes its place.
+    /// Where compaction writes a file before the swap.
     pub(super) fn cleaned_path(&self, base: Offset, kind: FileKind) -> PathBuf {
         self.staged_path(base, kind, Stage::Cleaned)
     }
@@ -279,11 +281,11 @@ impl Shared {
             .join(FileName::Segment { base, kind, stage }.to_string())
     }
 
-    /// Removes the `.cleaned` files of outputs that will not take their place.
+    /// Removes the `.cleaned` files of outputs that will not be swapped in.
     pub(super) fn drop_outputs(&self, bases: &[Offset]) {
         for base in bases {
             for kind in super::swap::KINDS {
-                // What cannot be removed now is removed by the next opening.
+                // Whatever cannot be removed now is removed by the next opening.
                 drop(self.host.disk.remove_file(&self.cleaned_path(*base, kind)));
             }
         }

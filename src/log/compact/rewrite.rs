@@ -1,16 +1,17 @@
-//! The second pass: segments read batch by batch, and what is superseded left out.
+//! The second pass: reads segments batch by batch, and leaves out what is superseded.
 //!
-//! Knows nothing about how outputs are written (`output.rs`) and take their place (`swap.rs`).
+//! Knows nothing about how outputs are written (`output.rs`) and replace their sources (`swap.rs`).
 //!
-//! 1. A record stays if it lies at or above the end of the round, or if its key has no newer one
-//!    below it; a tombstone goes once its horizon has passed. A record without a key goes.
-//! 2. A batch of which everything stays is copied byte for byte. A group that stays as it is, is
-//!    not written at all.
-//! 3. The last batch of a group stays, empty if need be: outputs span the offsets of their
-//!    sources, so that a swap that was cut off replaces all of them (`swap.rs`).
+//! 1. A record is kept if it is at or above the end of the round, or if its key has no newer record
+//!    below that; a tombstone is dropped once its horizon has passed. A record without a key is
+//!    dropped.
+//! 2. A batch that is kept completely is copied byte for byte. A group that does not change is not
+//!    written at all.
+//! 3. The last batch of a group is kept, empty if need be: outputs span the offsets of their
+//!    sources, so that an interrupted swap replaces all of them (`swap.rs`).
 //!
-//! Kafka keeps such a batch where a round ends; here every group's end has one, if nothing else is
-//! there. The next pass takes it away when the group has grown.
+//! Kafka keeps such a batch where a round ends; here every group ends with one, if nothing else is
+//! there. The next pass removes it when the group has grown.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use super::output::Outputs;
 use super::transactions::{Judge, Survey, ends_transaction};
 use super::{CompactionReport, Round};
 
-/// One group of neighbours on its way through the second pass.
+/// One group of neighbouring segments during the second pass.
 struct Group<'a, 'j> {
     log: &'a Shared,
     round: &'a Round,
@@ -34,11 +35,11 @@ struct Group<'a, 'j> {
     now: Timestamp,
     sources: &'a [Arc<Segment>],
     outputs: Outputs<'a>,
-    /// Something goes, or neighbours become one: there will be outputs.
+    /// Something is dropped, or several segments become one: there will be outputs.
     changed: bool,
-    /// While nothing has changed: the batches below this place are to be copied as they are.
+    /// While nothing has changed: the batches below this position can be copied as they are.
     passed: Position,
-    /// The batch that was left out last, while nothing was kept after it (I3).
+    /// The batch that was left out last, if nothing was kept after it (I3).
     left_out: Option<(RawBatch, Arc<Segment>)>,
     dropped: u64,
     keep: Vec<bool>,
@@ -46,8 +47,8 @@ struct Group<'a, 'j> {
 }
 
 impl Shared {
-    /// Rewrites every group of segments below the end of a round and puts it in its place;
-    /// false when the log was changed under it.
+    /// Rewrites every group of segments below the end of a round and swaps it in; false if the log
+    /// was changed meanwhile.
     pub(super) fn clean_below(
         &self,
         view: &View,
@@ -63,6 +64,7 @@ impl Shared {
         while !rest.is_empty() {
             let (sources, after) = rest.split_at(self.group_len(rest));
             rest = after;
+            // Before anything is written: for a while, sources and outputs take space together.
             let _room = self.room_to_compact(sources)?;
             let ends = sources.last().map_or(0, |last| last.next_offset());
             let mut group = Group {
@@ -90,8 +92,8 @@ impl Shared {
         Ok(true)
     }
 
-    /// How many segments from the front may become one: together no larger than a segment may
-    /// be, in bytes, index and offsets.
+    /// How many segments from the front can be merged: together they must fit into one segment, in
+    /// bytes, index and offsets.
     fn group_len(&self, segments: &[Arc<Segment>]) -> usize {
         let config = self.config();
         let Some(first) = segments.first() else {
@@ -100,7 +102,7 @@ impl Shared {
         let (mut bytes, mut len) = (0_u64, 0_usize);
         for segment in segments {
             bytes = bytes.saturating_add(segment.end().0);
-            // An entry takes 12 bytes at most and stands for more than `index.interval.bytes`.
+            // An entry takes at most 12 bytes and covers more than `index.interval.bytes`.
             let entries = bytes / config.index_interval_bytes.max(61) + 2;
             let last = segment.next_offset().saturating_sub(1);
             let fits = bytes <= config.segment_bytes
@@ -116,7 +118,7 @@ impl Shared {
 }
 
 impl Group<'_, '_> {
-    /// Reads the sources and writes what stays of them, if anything changes.
+    /// Reads the sources and writes what is kept of them, if anything changes.
     fn pass(&mut self) -> Result<()> {
         for source in self.sources {
             self.log
@@ -128,6 +130,8 @@ impl Group<'_, '_> {
         let Some((raw, source)) = self.left_out.take() else {
             return Ok(());
         };
+        // The last batch of the group was left out: it is written without its records after all
+        // (I3).
         if raw.header.record_count == 0 {
             return self.copy(&raw);
         }
@@ -136,7 +140,7 @@ impl Group<'_, '_> {
         self.rewrite(&batch, None)
     }
 
-    /// Puts the outputs where the sources were; false when those changed meanwhile.
+    /// Swaps the outputs in; false if the sources changed meanwhile.
     fn take_place(mut self, view: &View, report: &mut CompactionReport) -> Result<bool> {
         let read: u64 = self.sources.iter().map(|source| source.end().0).sum();
         report.read_bytes = report.read_bytes.saturating_add(read);
@@ -164,7 +168,7 @@ impl Group<'_, '_> {
         Ok(true)
     }
 
-    /// Takes one batch over, whole, in part, or not at all.
+    /// Keeps one batch, in whole or in part, or leaves it out.
     fn batch(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         let header = raw.header;
         if header.base_offset >= self.round.end {
@@ -194,6 +198,8 @@ impl Group<'_, '_> {
             keep.push(stays);
         }
         self.keep = keep;
+        // The first pass that keeps a tombstone sets its horizon; from then on it is kept unchanged
+        // until that has passed.
         let horizon = (tombstones && header.delete_horizon().is_none()).then(|| self.horizon());
         if kept == batch.len() && horizon.is_none() {
             return self.copy(&raw);
@@ -206,14 +212,14 @@ impl Group<'_, '_> {
         self.rewrite(&batch, horizon)
     }
 
-    /// A marker stays as long as there is something to mark, and then as long as a tombstone.
+    /// A marker is kept as long as there is something it marks, and then as long as a tombstone.
     fn control(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         let header = raw.header;
         let kind = self
             .log
             .marker(raw.clone(), source)?
             .map(|record| record.kind);
-        // An empty one marked something once; what is no marker is not ours to judge.
+        // An empty one was a marker once; other control records are not ours to judge.
         let marks = header.record_count == 0 || kind.is_some_and(ends_transaction);
         if !marks || !self.judge.is_spent(&header) {
             return self.copy(&raw);
@@ -240,7 +246,7 @@ impl Group<'_, '_> {
         self.rewrite(&batch, None)
     }
 
-    /// The rule of (I1).
+    /// The rule (I1).
     fn stays(&self, record: &RecordView<'_>, key: Option<&Sought>, header: &BatchHeader) -> bool {
         if record.offset >= self.round.end {
             return true;
@@ -261,13 +267,13 @@ impl Group<'_, '_> {
         self.now.plus(self.log.config().delete_retention)
     }
 
-    /// A batch without records stays for its producer, or because it ends the round: the end of
+    /// A batch without records is kept for its producer, or because it ends the round: the end of
     /// what was compacted must not be lost.
     fn must_stay(&self, header: &BatchHeader) -> bool {
         self.judge.is_last_of_active(header) || header.next_offset() == self.round.limit
     }
 
-    /// Leaves a batch out, unless it turns out to be the last one (I3).
+    /// Leaves a batch out, unless it proves to be the last one (I3).
     fn leave_out(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         if raw.header.record_count > 0 || self.left_out.is_some() {
             self.change()?;
@@ -276,7 +282,7 @@ impl Group<'_, '_> {
         Ok(())
     }
 
-    /// From here on the group is rewritten: first what has passed as it is.
+    /// From here on the group is rewritten, beginning with a copy of what was passed so far.
     fn change(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.changed, true) {
             return Ok(());
@@ -307,7 +313,7 @@ impl Group<'_, '_> {
         }
     }
 
-    /// Writes a batch with the records that [`Self::keep`] says, and none beyond it.
+    /// Writes a batch with the records that [`Self::keep`] marks; records beyond it are dropped.
     fn rewrite(&mut self, batch: &RecordBatch, delete_horizon: Option<Timestamp>) -> Result<()> {
         self.left_out = None;
         self.change()?;
@@ -326,7 +332,7 @@ impl Group<'_, '_> {
     }
 }
 
-/// The error for a batch that cannot be written with fewer records.
+/// The error for a batch that cannot be rewritten with fewer records.
 fn cannot_rewrite(error: EncodeError) -> Error {
     match error {
         EncodeError::Unsupported(what) => Error::Unsupported {

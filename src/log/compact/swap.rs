@@ -1,18 +1,18 @@
-//! The swap: compacted segments take the place of their sources, for readers and for a crash in
-//! one step. Kafka's names and order (`LocalLog.replaceSegments`), so that a broker can finish what
+//! The swap: compacted segments replace their sources, in one step for readers and for a crash. It
+//! uses Kafka's names and order (`LocalLog.replaceSegments`), so that a broker can finish what
 //! began here, and the other way round.
 //!
 //! Knows nothing about what was compacted.
 //!
-//! 1. `.cleaned` files are complete and synced before the first is renamed to `.swap`; the last
-//!    base goes first. While one `.cleaned` is left, the sources hold.
+//! 1. `.cleaned` files are complete and synced before the first is renamed to `.swap`; the highest
+//!    base is renamed first. While one `.cleaned` is left, the sources count.
 //! 2. Once all are `.swap`, durably, the swap has happened: readers find the outputs (by their open
-//!    files, whatever these are called meanwhile), the sources go, and then the suffix does.
-//! 3. Opening finishes (2) or undoes (1). Whatever lies in the span of the outputs goes, and that
-//!    is all the sources and nothing else, since outputs begin and end where their sources do.
-//! 4. A `.swap` that is no run of valid batches is set aside: no source goes for it.
-//! 5. `layout` is held throughout: nobody else removes or renames segments. Appends and flushes
-//!    wait for the exchange of some pointers and for nothing else.
+//!    files, whatever their present names), the sources are removed, and then the suffix.
+//! 3. Opening finishes (2) or undoes (1). It removes every segment in the span of the outputs,
+//!    which is exactly the sources, because outputs begin and end where their sources do.
+//! 4. A `.swap` that is not a run of valid batches is quarantined, and removes no source.
+//! 5. `layout` is held throughout: no other thread removes or renames segments. Appends and flushes
+//!    wait only while some pointers are exchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ use super::super::open::OpenStep;
 use super::super::view::View;
 use super::output::Output;
 
-/// The kinds of files that are swapped, in the order in which they are renamed. The last is one
-/// that every output has: as long as its `.cleaned` is there, the renaming is not complete.
+/// The kinds of files that are swapped, in the order of renaming. The last is a kind that every
+/// output has: while its `.cleaned` exists, the renaming is not complete.
 pub(super) const KINDS: [FileKind; 4] = [
     FileKind::Log,
     FileKind::TxnIndex,
@@ -40,8 +40,8 @@ pub(super) const KINDS: [FileKind; 4] = [
 ];
 
 impl Shared {
-    /// Puts outputs in the place of their sources; false when the log was changed meanwhile and
-    /// everything stays as it is.
+    /// Replaces sources by outputs; false if the log was changed meanwhile and everything stays as
+    /// it is.
     pub(super) fn swap(
         &self,
         sources: &[Arc<Segment>],
@@ -56,12 +56,13 @@ impl Shared {
                 return Err(error);
             }
         };
+        // Under the lock: no truncation or retention can come between this check and the exchange.
         let truncated = self.is_truncated_since(view.truncations);
         if truncated || sources.iter().any(|source| source.is_gone()) {
             self.drop_outputs(&bases);
             return Ok(false);
         }
-        // Opened before anything is renamed: from then on, what fails halts the log.
+        // Opened before anything is renamed, because from then on any failure halts the log.
         let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
         let dir = match dir.and_then(|dir| self.forget(sources).map(|()| dir)) {
             Ok(dir) => dir,
@@ -70,14 +71,18 @@ impl Shared {
                 return Err(error);
             }
         };
+        // The point of no return: once this is durable, the next opening finishes the swap.
         self.announce(&bases, &dir)?;
+        // Readers before names: a reader must not look for a source after its file is gone.
         let new = self.exchange(sources, outputs);
         let settled = self.settle_names(sources, &bases, &dir);
-        // Readers are ahead of the names; the next opening brings these up.
+        // Readers are ahead of the names; the next opening makes the names match.
         settled.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
         self.recharge();
+        // Only now is there a digest: until its names were settled, an output's name belonged to a
+        // source, and this digest would have been taken for that one's.
         for (segment, digest) in new {
-            // A hint: one that cannot be written is missing, and nothing else.
+            // A hint: if it cannot be written, it is merely missing.
             drop(segment.write_digest(&self.host.disk, &digest));
             segment.close_file();
         }
@@ -85,10 +90,11 @@ impl Shared {
         Ok(true)
     }
 
-    /// Makes sure that nothing that outlives the sources still names them: no mark, and no
+    /// Makes sure that nothing that outlives the sources still refers to them: no mark, and no
     /// digest, which a broker that finishes the swap would leave in place.
     fn forget(&self, sources: &[Arc<Segment>]) -> Result<()> {
         let turn = self.take_turn_to_change()?;
+        // With the turn, so that no other thread writes a mark or a digest for a source in between.
         let last = sources.last().map_or(0, |last| last.base_offset());
         self.settle_mark_above(&turn, last)?;
         for source in sources {
@@ -112,8 +118,8 @@ impl Shared {
         synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))
     }
 
-    /// Undoes an announcement that failed: first what is `.swap` already, while the `.cleaned` that
-    /// could not be renamed keeps it from counting.
+    /// Undoes an announcement that failed. First the `.swap` files are removed, while the
+    /// `.cleaned` that could not be renamed prevents them from counting.
     fn take_back(&self, bases: &[Offset], error: Error) -> Error {
         for base in bases {
             for kind in KINDS {
@@ -127,7 +133,7 @@ impl Shared {
         error
     }
 
-    /// Lets readers find the outputs and no longer the sources. The outputs keep their files open,
+    /// Makes readers find the outputs and no longer the sources. The outputs keep their files open,
     /// and their indexes and digests in memory, until their names are settled.
     fn exchange(
         &self,
@@ -138,8 +144,8 @@ impl Shared {
             return Vec::new();
         };
         let nexts = outputs.iter().skip(1).map(|output| output.base_offset);
-        // The last one ends where its sources did: where the segment behind them begins, which may
-        // lie behind a gap.
+        // The last one ends where its sources did: where the next segment begins, which may be
+        // behind a gap.
         let nexts: Vec<_> = nexts.chain(std::iter::once(self.end_of(last))).collect();
         let made = outputs.into_iter().zip(nexts).map(|(output, next)| {
             let base = output.base_offset;
@@ -160,6 +166,8 @@ impl Shared {
             let _end_stands_still = self.append.lock();
             let mut segments = self.segments.write();
             segments.replace(first.base_offset(), last.base_offset(), segments_of_them);
+            // Together with the exchange: a reader that still holds a source learns that it is
+            // gone, and looks the offset up again.
             for source in sources {
                 source.mark_gone();
             }
@@ -167,12 +175,14 @@ impl Shared {
         new
     }
 
-    /// Removes the sources and takes the suffix off the outputs (I2).
+    /// Removes the sources and the suffix of the outputs (I2).
     fn settle_names(&self, sources: &[Arc<Segment>], bases: &[Offset], dir: &Dir) -> Result<()> {
         let staying: BTreeSet<PathBuf> = bases
             .iter()
             .flat_map(|base| KINDS.map(|kind| self.staged_path(*base, kind, Stage::Live)))
             .collect();
+        // The sources first: once an output has lost its suffix, nothing says that the sources left
+        // beside it are replaced, and their offsets would exist twice.
         for path in sources.iter().flat_map(|source| source.paths()) {
             if !staying.contains(&path) {
                 remove_if_present(&self.host.disk, &path)?;
@@ -183,6 +193,7 @@ impl Shared {
                 let from = self.staged_path(*base, kind, Stage::Swap);
                 let to = self.staged_path(*base, kind, Stage::Live);
                 if !rename_if_present(&self.host.disk, &from, &to)? {
+                    // The output has no such file, so one of that name belongs to its source.
                     remove_if_present(&self.host.disk, &to)?;
                 }
             }
@@ -191,21 +202,21 @@ impl Shared {
     }
 }
 
-/// What a swap that was cut off comes to.
+/// What an interrupted swap comes to.
 #[derive(Debug, Default)]
 pub(in crate::log) struct SettledSwaps {
-    /// Files that count for nothing: of a swap that was not complete.
+    /// Files of a swap that was not complete: they are removed.
     void: Vec<String>,
-    /// `.swap` names that are no files.
+    /// `.swap` files that are not valid.
     broken: Vec<(String, Offset)>,
-    /// The other `.swap` files: they take their place.
+    /// The other `.swap` files: they take the place of their sources.
     taking_place: Vec<(String, Offset, FileKind)>,
-    /// Outputs, and one past the last offset of each.
+    /// The outputs, with one past the last offset of each.
     outputs: BTreeMap<Offset, Offset>,
 }
 
 impl SettledSwaps {
-    /// Looks at what is there, and changes nothing.
+    /// Inspects what is there, and changes nothing.
     pub(in crate::log) fn plan(
         disk: &Disk,
         dir: &Path,
@@ -236,13 +247,13 @@ impl SettledSwaps {
                 plan.taking_place.push((name, base, kind));
             }
         }
-        // Last, for as long as they are there, a `.swap` above them counts for nothing.
+        // Removed last: as long as they exist, a `.swap` above them does not count.
         plan.void
             .extend(staged(Stage::Cleaned).map(|(name, ..)| name));
         Ok(plan)
     }
 
-    /// Takes the sources out of the segments that are there and puts the outputs in.
+    /// Removes the sources from the set of segments and adds the outputs. Returns the sources.
     pub(in crate::log) fn apply_to(&self, bases: &mut BTreeSet<Offset>) -> Vec<Offset> {
         let Some(first) = self.outputs.keys().min() else {
             return Vec::new();
@@ -259,7 +270,7 @@ impl SettledSwaps {
         self.outputs.values().any(|next| *next > base)
     }
 
-    /// The outputs that still go by their `.swap` names, opened: for a log that only looks.
+    /// The outputs that still have their `.swap` names, opened, for a log that is only read.
     pub(in crate::log) fn open_outputs(
         &self,
         disk: &Disk,
@@ -278,7 +289,7 @@ impl SettledSwaps {
     }
 }
 
-/// Finishes or undoes a swap that was cut off (I3). `bases` are the segments that are there.
+/// Finishes or undoes an interrupted swap (I3). `bases` are the segments that are there.
 pub(in crate::log) fn settle_swaps(
     step: &mut OpenStep<'_>,
     plan: &SettledSwaps,
@@ -295,8 +306,8 @@ pub(in crate::log) fn settle_swaps(
             remove_if_present(step.disk, &step.dir.join(name))?;
         }
     }
-    // Of a source that is gone already the digest may be left. It is gone for good before another
-    // file takes the name: checked by it, that one would be called damaged.
+    // A source that is already removed may have left its digest. It must be durably gone before
+    // another file takes the name: compared with it, that file would be called damaged.
     for base in plan.outputs.keys() {
         let digest = FileName::segment(*base, FileKind::Digest).to_string();
         remove_if_present(step.disk, &step.dir.join(digest))?;
@@ -307,7 +318,7 @@ pub(in crate::log) fn settle_swaps(
     for (name, base, kind) in &plan.taking_place {
         let to = step.dir.join(FileName::segment(*base, *kind).to_string());
         let from = step.dir.join(name);
-        // An index without its log is worth nothing.
+        // An index without its log is useless.
         if bases.contains(base) && rename_if_present(step.disk, &from, &to)? {
             step.settled(from);
         } else {
@@ -317,7 +328,7 @@ pub(in crate::log) fn settle_swaps(
     Ok(())
 }
 
-/// One past the last offset in a file that must be a run of valid batches; `None` when it is not.
+/// One past the last offset in a file that must be a run of valid batches; `None` if it is not.
 fn next_offset_of(disk: &Disk, path: &Path, base: Offset) -> Result<Option<Offset>> {
     let file = disk.open(path, Access::Read).at(path, "open")?;
     let end = Position(file.len().at(path, "access")?);

@@ -1,14 +1,15 @@
 //! What compaction, readers and a closing root must know about transactions and producers, which
-//! only Kafka writes here.
+//! only Kafka writes.
 //!
 //! Knows nothing about keys. Kafka's rules (`LogCleaner`, `CleanedTransactionMetadata`):
 //!
-//! 1. Records of aborted transactions go.
-//! 2. A marker stays while a batch of its transaction is still there; after that it goes as a
-//!    tombstone does.
+//! 1. Records of aborted transactions are dropped.
+//! 2. A marker is kept while a batch of its transaction still exists; after that it is dropped like
+//!    a tombstone.
 //! 3. Nothing from the first open transaction on is touched.
-//! 4. The last batch of a producer that is still active stays, empty if need be, so that its
-//!    sequence numbers are not forgotten; of a producer whose epoch a marker raised, the marker.
+//! 4. The last batch of a producer that is still active is kept, empty if need be, so that its
+//!    sequence numbers are not forgotten; if a marker raised the producer's epoch, the marker is
+//!    kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -21,19 +22,19 @@ use crate::types::{Offset, Timestamp};
 /// How long Kafka remembers a producer (`producer.id.expiration.ms`).
 const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a walk over the whole log found out.
+/// What a scan of the whole log found out.
 #[derive(Clone, Debug, Default)]
 pub(in crate::log) struct Survey {
     /// Producers with an open transaction, and where it began.
     open: BTreeMap<i64, Offset>,
-    /// Of each producer the aborted transactions, in order.
+    /// The aborted transactions of each producer, in order.
     aborted: BTreeMap<i64, Vec<AbortedTxn>>,
     producers: BTreeMap<i64, Producer>,
-    /// What Kafka's snapshot at the end of the walk says of each producer.
+    /// What Kafka's snapshot at the end of the scan says about each producer.
     states: BTreeMap<i64, ProducerState>,
     /// The markers that ended a transaction by aborting it, in order.
     aborts: Vec<AbortMarker>,
-    /// Of each producer where its newest marker ends.
+    /// Where the newest marker of each producer ends.
     decided: BTreeMap<i64, Offset>,
 }
 
@@ -41,12 +42,12 @@ pub(in crate::log) struct Survey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marker {
     pub(super) kind: ControlKind,
-    /// The epoch of the coordinator that decided, -1 when the record does not say.
+    /// The epoch of the coordinator that decided, -1 if the record does not say.
     pub(super) coordinator_epoch: i32,
 }
 
 impl Marker {
-    /// Reads a control record; `None` when its key cannot be one's.
+    /// Decodes a control record; `None` if its key is not valid.
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
         let end = EndTransaction::decode(value).ok();
         Some(Self {
@@ -56,16 +57,16 @@ impl Marker {
     }
 }
 
-/// A marker that aborts.
+/// A marker that aborts a transaction.
 #[derive(Clone, Copy, Debug)]
 struct AbortMarker {
     producer_id: i64,
     offset: Offset,
-    /// What it aborts begins here or later: the marker before it ends here.
+    /// What it aborts begins here or later: the previous marker ends here.
     after: Offset,
 }
 
-/// What is known of a producer.
+/// What is known about a producer.
 #[derive(Clone, Copy, Debug)]
 struct Producer {
     last: Last,
@@ -73,7 +74,7 @@ struct Producer {
     seen: Timestamp,
 }
 
-/// What says where a producer is.
+/// What a producer's present state comes from.
 #[derive(Clone, Copy, Debug)]
 enum Last {
     /// The batch that ends before this offset.
@@ -83,7 +84,7 @@ enum Last {
 }
 
 impl Survey {
-    /// Takes note of a data batch.
+    /// Applies a data batch.
     pub(super) fn data(&mut self, header: &BatchHeader) {
         if header.producer_id < 0 {
             return;
@@ -104,8 +105,8 @@ impl Survey {
         }
     }
 
-    /// Takes note of a control batch; only what ends a transaction counts, and what is left of such
-    /// a marker when it was emptied.
+    /// Applies a control batch. Only markers that end a transaction count, and what is left of such
+    /// a marker after it was emptied.
     pub(super) fn control(&mut self, header: &BatchHeader, record: Option<Marker>) {
         let ending = record.filter(|record| ends_transaction(record.kind));
         if header.record_count > 0 && ending.is_none() {
@@ -160,8 +161,8 @@ impl Survey {
         }
     }
 
-    /// The state of every producer at the end of the log, which starts at `start`. Producers all
-    /// of whose batches are gone from the log are known from an older snapshot alone.
+    /// The state of every producer at the end of the log, which starts at `start`. Producers whose
+    /// batches are all gone from the log are known only from an older snapshot.
     pub(in crate::log) fn states(
         &self,
         older: &[ProducerState],
@@ -170,7 +171,7 @@ impl Survey {
         let is_below = |offset: Offset| offset < start;
         let mut states = self.states.clone();
         for state in older {
-            // What it says of batches that should be in the log, and are not, is not true.
+            // If it refers to batches that should be in the log but are not, it is wrong.
             let last = Offset::try_from(state.last_offset).ok();
             if last.is_none_or(is_below) && state.transaction_start.is_none_or(is_below) {
                 states.entry(state.producer_id).or_insert(*state);
@@ -179,8 +180,8 @@ impl Survey {
         states.into_values().collect()
     }
 
-    /// What the `.txnindex` of a segment must hold, by its markers. `known` is what it holds: of
-    /// transactions whose first batches are gone only that says where they began.
+    /// What the `.txnindex` of a segment must hold, by its markers. `known` is its present
+    /// contents: only that says where a transaction began whose first batches are gone.
     pub(in crate::log) fn index_of(
         &self,
         segment: &Range<Offset>,
@@ -230,7 +231,7 @@ impl Survey {
                 .is_some_and(|first| *first <= header.base_offset)
     }
 
-    /// The aborted transactions whose markers lie in a range, as a `.txnindex` lists them.
+    /// The aborted transactions whose markers are in a range, as a `.txnindex` lists them.
     pub(super) fn aborted_in(&self, range: &Range<Offset>) -> Vec<AbortedTxn> {
         let all = self.aborted.values().flatten();
         let mut found: Vec<_> = all
@@ -241,7 +242,7 @@ impl Survey {
         found
     }
 
-    /// A walk that judges the batches of the log from its start on.
+    /// A judge of the batches of the log, from its start on.
     pub(super) fn judge(&self, now: Timestamp) -> Judge<'_> {
         Judge {
             survey: self,
@@ -251,7 +252,7 @@ impl Survey {
     }
 }
 
-/// Whether a control record is a marker of a transaction.
+/// Whether a control record is a marker that ends a transaction.
 pub(super) fn ends_transaction(kind: ControlKind) -> bool {
     matches!(kind, ControlKind::Abort | ControlKind::Commit)
 }
@@ -266,7 +267,7 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Whether the records of a data batch were taken back (I1).
+    /// Whether the records of a data batch were aborted (I1).
     pub(super) fn is_aborted(&mut self, header: &BatchHeader) -> bool {
         if header.is_transactional() {
             self.seen.insert(header.producer_id);
@@ -279,7 +280,7 @@ impl Judge<'_> {
         !self.seen.remove(&header.producer_id)
     }
 
-    /// Whether a batch without records must stay all the same (I4).
+    /// Whether a batch without records must be kept anyway (I4).
     pub(super) fn is_last_of_active(&self, header: &BatchHeader) -> bool {
         let Some(producer) = self.survey.producers.get(&header.producer_id) else {
             return false;
