@@ -1,13 +1,14 @@
-//! Making the digests of sealed segments, off everybody's way: by the flusher, in slices, from
+//! Makes the digests of sealed segments in the background: the flusher does it, in slices, from
 //! bytes that were just synced and so are in the page cache.
 //!
-//! Knows nothing about what a digest holds.
+//! Knows nothing about the contents of a digest.
 //!
-//! 1. A digest is made of synced bytes alone.
-//! 2. It is written with the turn held and only if the segment is still the one that was read: a
-//!    digest never covers bytes that a truncation or a compaction took away.
-//! 3. It is a hint: nothing waits for it, and a failure to make one is no failure.
-//! 4. What is known of a segment holds while its digest is made: damage is never vouched for.
+//! 1. A digest is made only of synced bytes.
+//! 2. It is written with the turn held, and only if the segment is still the one that was read: a
+//!    digest never covers bytes that a truncation or a compaction removed.
+//! 3. It is a hint: nothing waits for it, and a failure to make one is ignored.
+//! 4. What is known about a segment is enforced while its digest is made: a digest never vouches
+//!    for damage.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -23,14 +24,14 @@ use super::host::Chore;
 use super::turn::Turn;
 use super::{Log, Shared};
 
-/// How much of a segment is hashed at a time, in bytes: about 2 ms of work, so that syncs that
-/// are due meanwhile do not wait for long.
+/// How many bytes of a segment are hashed at a time: about 2 ms of work, so that syncs that become
+/// due meanwhile do not wait for long.
 const SLICE_BYTES: u64 = 8 << 20;
 
-/// A close makes no more digests of this many bytes together, besides that of the active segment.
+/// Besides the digest of the active segment, a close makes digests for at most this many bytes.
 const AT_CLOSE_BYTES: u64 = 64 << 20;
 
-/// The digests of one log that are to be made.
+/// The digests of one log that are still to be made.
 #[derive(Debug)]
 pub(super) struct Digesting {
     log: Weak<Shared>,
@@ -39,19 +40,19 @@ pub(super) struct Digesting {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each stays here until it has its digest.
+    /// Each segment stays here until it has its digest.
     waiting: VecDeque<Waiting>,
     /// What was done so far for the first of them.
     current: Option<Work>,
     scheduled: bool,
     /// No thread could be started for them: a flush asks again, or makes them.
     unserved: bool,
-    /// A close has taken everything over.
+    /// A close has taken over.
     closing: bool,
 }
 
 impl State {
-    /// The one to be worked on.
+    /// The one to work on.
     fn first(&self) -> Option<&Waiting> {
         self.waiting.front().filter(|_| !self.closing)
     }
@@ -66,13 +67,13 @@ impl State {
 #[derive(Clone, Debug)]
 struct Waiting {
     segment: Arc<Segment>,
-    /// The checksums of the index files that were just written; `None` when they must be looked
-    /// at first.
+    /// The checksums of the index files that were just written; `None` if the files must be checked
+    /// first.
     index_crcs: Option<(u32, u32)>,
     truncations: u64,
 }
 
-/// A digest in the making.
+/// A digest in progress.
 #[derive(Debug)]
 struct Work {
     of: Waiting,
@@ -90,7 +91,7 @@ impl Digesting {
         })
     }
 
-    /// No segment waits for its digest.
+    /// Whether no segment waits for its digest.
     pub(super) fn has_nothing_to_do(&self) -> bool {
         let state = self.state.lock();
         state.waiting.is_empty() && state.current.is_none()
@@ -110,7 +111,7 @@ impl Chore for Digesting {
 }
 
 impl Shared {
-    /// Notes that a segment, which is synced, is to have a digest.
+    /// Adds a synced segment to those that need a digest.
     pub(super) fn digest_later(&self, segment: Arc<Segment>, index_crcs: Option<(u32, u32)>) {
         let truncations = self.truncations.load(Ordering::Acquire);
         self.digesting.state.lock().waiting.push_back(Waiting {
@@ -136,7 +137,7 @@ impl Shared {
         }
     }
 
-    /// Sees to digests that no thread was there for. Called without the turn.
+    /// Makes the digests for which no thread could be started. Called without the turn.
     pub(super) fn digest_unserved(&self) {
         if !std::mem::take(&mut self.digesting.state.lock().unserved) {
             return;
@@ -148,15 +149,15 @@ impl Shared {
         }
     }
 
-    /// Makes what digests it can, for hosts without a flusher.
+    /// Makes the digests that are waiting, on hosts without a flusher.
     pub(super) fn digest_in_line(&self) {
         if self.host.flusher.is_manual() {
             while self.digest_slice(SLICE_BYTES) {}
         }
     }
 
-    /// Goes over so many bytes for digests that wait; true when there is more to do. Nothing is
-    /// locked meanwhile: the thread that seals a segment must not wait.
+    /// Hashes this many bytes for waiting digests; true if there is more to do. No lock is held
+    /// meanwhile: the thread that seals a segment must not wait.
     fn digest_slice(&self, bytes: u64) -> bool {
         let (current, first) = {
             let mut state = self.digesting.state.lock();
@@ -167,7 +168,7 @@ impl Shared {
         };
         let segment = Arc::clone(&first.segment);
         let work = current.or_else(|| self.begin_digest(first));
-        // Held for this slice alone: many logs may be at this.
+        // Held for this slice only: many logs may be doing the same.
         let file = segment.file(&self.host.disk, &self.host.files).ok();
         let advanced = work
             .zip(file)
@@ -181,6 +182,7 @@ impl Shared {
             Some(Progress::Damaged) | None => None,
         };
         let mut state = self.digesting.state.lock();
+        // A close may have emptied the queue meanwhile.
         if state.is_first(&segment) {
             state.current = unfinished;
             if state.current.is_none() {
@@ -212,7 +214,8 @@ impl Shared {
 
     fn finish_digest(&self, work: Work) {
         let segment = Arc::clone(&work.of.segment);
-        // An index that nobody looked at is rebuilt from the batches.
+        // An index that was not checked is rebuilt from the batches: before the turn is taken,
+        // because this reads the whole segment and syncs would wait for it.
         let rebuilt = match work.of.index_crcs {
             Some(_) => Ok(None),
             None => segment
@@ -222,8 +225,10 @@ impl Shared {
         let (Ok(rebuilt), Ok(turn)) = (rebuilt, self.take_turn()) else {
             return;
         };
-        // Else a close has taken it over, and the log is left alone from then on.
+        // Otherwise a close has taken over, and the log's files are left alone from then on.
         let waits = self.digesting.state.lock().is_first(&segment);
+        // With the turn, under which truncations and swaps change segments: what is still the same
+        // now stays so until the digest is written (I2).
         if !waits || !self.is_as_it_was(&work.of) {
             return;
         }
@@ -250,7 +255,7 @@ impl Shared {
         }
     }
 
-    /// Where the segment after this one begins, or the log ends: what "next offset" means in every
+    /// Where the next segment begins, or the log ends: the meaning of "next offset" in every
     /// digest. The last batch may end lower, before a gap.
     pub(super) fn end_of(&self, segment: &Segment) -> Offset {
         let segments = self.segments.read();
@@ -272,7 +277,7 @@ impl Shared {
         self.digesting.state.lock().closing = true;
     }
 
-    /// Makes the digests that a closed log has: of the active segment, and of those that wait if
+    /// Makes the digests that a closed log has: for the active segment, and for waiting segments if
     /// they are small. Everything is synced, and the index files are written.
     pub(super) fn digest_for_close(&self, turn: &Turn<'_>) {
         let active = Arc::clone(&self.append.lock().active);
@@ -297,8 +302,8 @@ impl Shared {
         }
     }
 
-    /// Goes on from the digest that the last close left, so that what was appended since is all
-    /// that is read.
+    /// Continues from the digest that the last close left, so that only what was appended since is
+    /// read.
     fn digest_active(&self, turn: &Turn<'_>, active: &Arc<Segment>) {
         let disk = &self.host.disk;
         let known = active.digest_summary(disk);
@@ -334,13 +339,13 @@ impl Shared {
 enum Progress {
     More(Work),
     Done(Work),
-    /// A batch is not valid: reading it finds that out, and a digest would vouch for it.
+    /// A batch is not valid: reading it will report that, and a digest would vouch for it.
     Damaged,
 }
 
 impl Work {
-    /// Goes on where a digest of an earlier state ends, a little before that; which is checked
-    /// against it on the way (4).
+    /// Continues where a digest of an earlier state ends, starting a little before that, and checks
+    /// those batches against it on the way (I4).
     fn after(known: Digest, of: Waiting) -> Self {
         let builder = DigestBuilder::after(&known);
         let landing = Landing {
@@ -373,11 +378,11 @@ impl Work {
 }
 
 impl Log {
-    /// Makes every index and digest that is missing, for a log that was just repaired.
+    /// Makes every missing index and digest, for a log that was just repaired.
     ///
     /// # Errors
     ///
-    /// What reading a segment answers.
+    /// The errors of reading a segment.
     pub(crate) fn rebuild_hints(&self) -> Result<()> {
         self.shared.rebuild_hints()
     }

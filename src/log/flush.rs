@@ -1,12 +1,12 @@
-//! Syncing: one thread at a time has the *turn* (`turn.rs`), and whatever it syncs counts for
-//! everybody who waits. That is group commit: appends under `Always` wait here and share one sync.
+//! Syncing: one thread at a time has the *turn* (`turn.rs`), and what it syncs counts for every
+//! thread that waits. That is group commit: appends under `Always` wait here and share one sync.
 //!
 //! Knows nothing about encoding or reading.
 //!
-//! 1. The flushed end moves only after everything below it was synced: sealed segments first,
-//!    then names, then the active segment.
-//! 2. A failed sync latches the log: the flushed end stands still, every waiting and later append
-//!    and flush gets `Poisoned`. A sync is never tried again and believed.
+//! 1. The flushed end moves only after everything below it was synced: sealed segments first, then
+//!    names, then the active segment.
+//! 2. A failed sync latches the log: the flushed end no longer moves, and every waiting and later
+//!    append and flush gets `Poisoned`. A sync is never retried and believed.
 //! 3. No lock is held during a sync.
 
 use std::path::PathBuf;
@@ -26,11 +26,11 @@ use super::append::{AppendState, NextFile, Sealing};
 use super::host::Chore;
 use super::turn::Turn;
 
-/// How many new entries are worth opening the index files for between two durable appends.
+/// The number of new entries for which the index files are opened between two durable appends.
 const INDEX_ENTRIES_MIN: usize = 64;
 
-/// What the flusher was asked for and has not begun, as bits of [`Shared::flush_asked`]. For each
-/// there is one chore, so there are never more than two.
+/// What the flusher was asked for and has not begun, as bits of [`Shared::flush_asked`]. There is
+/// one chore for each bit, so never more than two.
 const FLUSH_LATER: u32 = 1;
 const FLUSH_NOW: u32 = 2;
 
@@ -43,12 +43,12 @@ struct Work {
     end: Offset,
     position: Position,
     index_written: IndexWritten,
-    /// Batches that no earlier sync has taken over.
+    /// The number of batches that no earlier sync covers.
     batches: u64,
 }
 
 impl Shared {
-    /// Latches the log, for a sync failed (I2): nothing is confirmed from here on.
+    /// Latches the log because a sync failed (I2): nothing is confirmed from here on.
     #[cold]
     pub(super) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let error = self.latch(path, cause);
@@ -56,7 +56,8 @@ impl Shared {
         error
     }
 
-    /// The same for a caller that holds the append lock, and raises when it has given that back.
+    /// The same for a caller that holds the append lock, and calls [`Shared::raise`] once it has
+    /// released it.
     #[cold]
     pub(super) fn latch(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let first = self.life.poison().is_none();
@@ -64,35 +65,35 @@ impl Shared {
         if first {
             self.note_poison(&error);
         }
-        // Under the lock under which they look, or one that has looked and does not wait yet would
-        // miss it.
+        // Under the lock of the waiters: otherwise one that has checked but does not wait yet would
+        // miss the notification.
         drop(self.turn.lock());
         self.turn_over.notify_all();
         error
     }
 
-    /// The same where something failed half-way, and files are neither as before nor as after: only
-    /// the next opening makes them whole.
+    /// The same for an operation that failed half-way and left files neither as before nor as
+    /// after: only the next opening can complete them.
     #[cold]
     pub(super) fn halted(&self, path: PathBuf, error: &Error) -> Error {
         self.poisoned(path, std::io::Error::other(error.to_string()))
     }
 
-    /// Makes everything that was appended so far survive power loss.
+    /// Makes everything appended so far survive power loss.
     pub(super) fn flush(&self) -> Result<Offset> {
         self.life.can_confirm()?;
         self.flush_to(self.end_offset())
     }
 
-    /// Makes everything below an offset survive power loss: by an own turn, or by somebody else's
-    /// that began late enough. Gives the flushed end.
+    /// Makes everything below an offset survive power loss: by a turn of its own, or by another
+    /// thread's that began late enough. Returns the flushed end.
     pub(super) fn flush_to(&self, target: Offset) -> Result<Offset> {
         let mut state = self.turn.lock();
         loop {
             if let Some(error) = self.life.poison() {
                 return Err(error);
             }
-            // Before the question whether the log is closed: the close may have synced it.
+            // Checked before whether the log is closed, because the close may have synced it.
             if self.flushed_offset() >= target {
                 return Ok(self.flushed_offset());
             }
@@ -115,27 +116,27 @@ impl Shared {
         }
     }
 
-    /// Syncs everything that is written, in the order of (I1), and moves the flushed end and the
-    /// mark. An error that is not `Poisoned` is about the mark alone.
+    /// Syncs everything that was written, in the order of (I1), and moves the flushed end and the
+    /// mark. An error other than `Poisoned` is about the mark alone.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] about the directory says that it could not be opened: nothing was changed, and
-    /// the log goes on.
+    /// the log continues.
     pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
         let (work, dir) = self.take_work()?;
         self.sync_work(turn, work, dir.as_ref())
     }
 
-    /// The same for a caller who has the directory open, since he must not fail for want of a
+    /// The same for a caller that has the directory open, and must not fail for lack of a
     /// descriptor.
     pub(super) fn sync_all_in(&self, turn: &Turn<'_>, dir: &Dir) -> Result<Offset> {
         let work = gather(&mut self.append.lock());
         self.sync_work(turn, work, Some(dir))
     }
 
-    /// Takes over what is to be synced, with the directory open where names of it are: before
-    /// anything is taken, for a directory that cannot be opened is no failed sync.
+    /// Takes over what must be synced, and opens the directory if names in it must be synced. The
+    /// directory comes first, because failing to open it is not a failed sync.
     fn take_work(&self) -> Result<(Work, Option<Dir>)> {
         let mut dir = None;
         loop {
@@ -151,11 +152,15 @@ impl Shared {
 
     fn sync_work(&self, turn: &Turn<'_>, mut work: Work, dir: Option<&Dir>) -> Result<Offset> {
         let began = self.host.clock.instant();
+        // Sealed segments first: a mark in the active segment says that everything below it is on
+        // disk (I1).
         self.seal(&mut work)?;
         debug_assert!(
             !work.names || dir.is_some(),
             "names are synced by the directory"
         );
+        // A file whose name is lost in a power cut is lost with all its records, so names come
+        // before the mark, too.
         if let Some(dir) = dir.filter(|_| work.names && !Sabotage::NamesNotSynced.is_on()) {
             let synced = dir.sync();
             synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))?;
@@ -173,19 +178,25 @@ impl Shared {
             self.tally.synced(work.batches, took);
             self.note_sync(work.batches, took);
         }
+        // Before the mark, which says how much of the index files can be trusted.
         work.index_written = self.extend_index(&work);
+        // After every sync above: a mark that came first would call lost what a power cut merely
+        // left unwritten.
         let marked = self.move_mark(turn, &work);
+        // Also if the mark could not be written: the records themselves are safe.
         self.flushed.store(work.end, Ordering::Release);
         self.raise_in_turns();
         marked.map(|()| work.end)
     }
 
-    /// Gives back what sealed segments had reserved, syncs them, writes their indexes, closes
-    /// them. A segment that cannot be trimmed latches the log as one that cannot be synced does:
-    /// nothing after it may be called flushed.
+    /// Releases the space that sealed segments had reserved, syncs them, writes their indexes and
+    /// closes them. A segment that cannot be trimmed latches the log like one that cannot be
+    /// synced: nothing after it may be called flushed.
     fn seal(&self, work: &mut Work) -> Result<()> {
         for mut sealing in std::mem::take(&mut work.sealing) {
             let path = sealing.segment.log_path();
+            // Trimmed before the sync, which then makes the length durable as well: zeros left in a
+            // sealed segment would count as lost batches.
             let trimmed = sealing.writer.trim();
             let synced = if Sabotage::SealedNotSynced.is_on() {
                 trimmed
@@ -195,6 +206,7 @@ impl Shared {
             synced.map_err(|cause| self.poisoned(path, cause))?;
             sealing.segment.seal_index_files(&self.host.disk);
             let index_crcs = sealing.segment.index_crcs_known();
+            // Its index files are complete now; until then its indexes had to stay in memory.
             sealing.segment.set_grows(false);
             sealing.segment.release_file(&self.host.files);
             self.digest_later(sealing.segment, index_crcs);
@@ -203,12 +215,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Adds new entries to the index files of the active segment; they are hints, so a failure
-    /// costs only a rebuild.
+    /// Appends new entries to the index files of the active segment. They are hints, so a failure
+    /// only costs a rebuild.
     fn extend_index(&self, work: &Work) -> IndexWritten {
         let (disk, before) = (&self.host.disk, work.index_written);
-        // Under `Always` every group of appends comes by here, and others wait for it: a few
-        // entries wait for more. A crash then has 256 KiB more to scan.
+        // Under `Always` every group of appends passes here, and others wait for it, so a few
+        // entries are left for later. A crash then has 256 KiB more to scan.
         if self.is_always() {
             let (entries, _) = work.active.index_lens();
             if entries < before.entries().saturating_add(INDEX_ENTRIES_MIN) {
@@ -226,7 +238,7 @@ impl Shared {
         written
     }
 
-    /// Writes the mark for what is synced now.
+    /// Writes the mark for what is now synced.
     fn move_mark(&self, turn: &Turn<'_>, work: &Work) -> Result<()> {
         let rolled = self.turn.lock().mark.segment_base != work.active.base_offset();
         self.write_mark(turn, |mark| {
@@ -245,16 +257,16 @@ impl Shared {
         }
     }
 
-    /// Writes the mark into both its slots and syncs it. Called before anything that the older mark
-    /// names is removed, so that either slot may be lost.
+    /// Writes the mark into both its slots and syncs it. Called before anything is removed that the
+    /// older mark refers to, so that either slot may be lost.
     pub(super) fn settle_mark(&self, turn: &Turn<'_>) -> Result<()> {
         self.write_mark(turn, |_| {})?;
-        // The sync makes this slot the durable one, and the other one open.
+        // The sync makes this slot the durable one, and opens the other one.
         self.host.marks.sync(self.host.clock.instant())?;
         self.write_mark(turn, |_| {})
     }
 
-    /// Makes sure that no slot names a segment at or below one that is about to be replaced.
+    /// Makes sure that no slot refers to a segment at or below one that is about to be replaced.
     pub(super) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
         if self.turn.lock().mark_before > last {
             return Ok(());
@@ -262,8 +274,7 @@ impl Shared {
         self.settle_mark(turn)
     }
 
-    /// Writes a changed mark into the page cache. A mark that cannot be written stays where it
-    /// was.
+    /// Writes a changed mark into the page cache. If that fails, the mark stays as it was.
     pub(super) fn write_mark(
         &self,
         _turn: &Turn<'_>,
@@ -286,7 +297,7 @@ impl Shared {
         self.turn.lock().rested = true;
     }
 
-    /// Whether a close finds the files as it is to leave them: nothing was changed since.
+    /// Whether the files already are as a close must leave them: nothing was changed since.
     fn rests(&self, turn: &Turn<'_>) -> bool {
         let mark = self.turn.lock().mark;
         let state = self.append.lock();
@@ -299,7 +310,7 @@ impl Shared {
                 == (mark.flushed_offset, mark.segment_base, mark.position)
     }
 
-    /// Has the flusher flush after some time, unless it will already.
+    /// Makes the flusher flush after some time, unless it will already.
     #[inline]
     pub(super) fn schedule_flush(&self, after: Duration) {
         if self.flush_asked.load(Ordering::Relaxed) & FLUSH_LATER == 0 {
@@ -309,13 +320,13 @@ impl Shared {
 
     #[cold]
     fn ask_for_interval(&self, after: Duration) {
-        // With manual upkeep the bit stays: `Broker::upkeep` flushes what is due.
+        // With manual upkeep the bit stays set: `Broker::upkeep` flushes what is due.
         if self.ask_for_flush(FLUSH_LATER, after) || self.host.flusher.is_manual() {
             *self.flush_due.lock() = None;
             return;
         }
-        // The system starts no thread at the moment. The next append asks again, and what is due
-        // by then is flushed here, or the interval would never be kept.
+        // The system cannot start a thread at the moment. The next append asks again, and what is
+        // due by then is flushed by it, or the interval would never be kept.
         self.flush_asked.fetch_and(!FLUSH_LATER, Ordering::AcqRel);
         let now = self.host.clock.instant();
         let is_due = {
@@ -327,12 +338,12 @@ impl Shared {
             now >= at
         };
         if is_due {
-            // As by the flusher: a failure is latched, or the next append runs into it.
+            // As in the flusher: a failure is latched, or the next append reports it.
             drop(self.flush_to(self.end_offset()));
         }
     }
 
-    /// Has the flusher flush at once; false when there is no thread to do it.
+    /// Makes the flusher flush at once; false if there is no thread to do it.
     pub(super) fn flush_soon(&self) -> bool {
         if self.host.flusher.is_manual() {
             return false;
@@ -346,7 +357,7 @@ impl Shared {
         runs
     }
 
-    /// Asks for a flush of one kind, once; false when there is no thread to do it.
+    /// Asks for one kind of flush, once; false if there is no thread to do it.
     #[cold]
     fn ask_for_flush(&self, kind: u32, after: Duration) -> bool {
         if self.flush_asked.fetch_or(kind, Ordering::AcqRel) & kind != 0 {
@@ -357,18 +368,20 @@ impl Shared {
         self.host.flusher.schedule(at, self.me.clone())
     }
 
-    /// Refuses appends from now on, and has a compaction or a retention that is under way give up.
+    /// Rejects appends from now on, and makes a compaction or retention in progress give up.
     pub(super) fn begin_closing(&self) {
-        // With the lock held no append is half-way.
+        // With the lock held, no append is half-way.
         let _nobody_appends = self.append.lock();
         self.life.begin_closing();
     }
 
-    /// Syncs everything, trims the files, and gives up the lock. Of two that close at the same
-    /// time the later one waits for the first.
+    /// Syncs everything, trims the files, and releases the lock. If two threads close at the same
+    /// time, the later one waits for the first.
     pub(super) fn close(&self) -> Result<()> {
         let _later = WakeLater::begin();
         self.begin_closing();
+        // Compaction and retention give up first, and finish what they have begun: a swap that is
+        // half done must not be cut off by the end of the log's life.
         let _no_compaction = self.cleaning.lock();
         let _nothing_half_done = self.layout.lock();
         if self.life.is_over() {
@@ -391,30 +404,33 @@ impl Shared {
         result
     }
 
-    /// Leaves the files as a closed log does, as far as that succeeds, and ends the log's life.
+    /// Leaves the files as in a closed log, as far as that succeeds, and ends the log's life.
     fn settle_and_end(&self) -> Result<()> {
-        // It fails after a failed sync alone; then no other thread gets the turn either.
+        // It fails only after a failed sync; then no other thread gets the turn either.
         let turn = self.take_turn();
         let result = match &turn {
             Ok(turn) => self.settle(turn),
             Err(_) => Ok(()),
         };
         if let Err(error) = &result {
-            // An append that waits for its sync is not confirmed: its record may be there or not.
+            // An append that waits for its sync is not confirmed: its record may or may not be
+            // there.
             self.halted(self.dir.to_path_buf(), error);
             let mut state = self.append.lock();
             state.writer = None;
             state.sealing.clear();
             state.active.close_file();
         }
-        // Before the turn is given back: a thread that waits for it must not sync, move the mark or
-        // make a file, for the directory belongs to somebody else soon.
+        // Before the turn is released: a thread that waits for it must not sync, move the mark or
+        // create a file, because the directory will soon belong to another process.
         self.life.end();
         turn.map(drop).and(result)
     }
 
-    /// The files as a closed log leaves them: each exactly at its last entry, all synced.
+    /// Brings the files to the state of a closed log: each ends exactly at its last entry, and all
+    /// are synced.
     fn settle(&self, turn: &Turn<'_>) -> Result<()> {
+        // First, so that the flusher writes no digest or index to files that are settled below.
         self.take_over_digests(turn);
         self.save_epochs(turn)?;
         if !self.rests(turn) {
@@ -422,8 +438,9 @@ impl Shared {
         } else if self.turn.lock().mark.closed {
             return Ok(());
         }
+        // Last: the next opening believes a closed mark, and reads nothing but the tail.
         self.write_mark(turn, |mark| mark.closed = true)?;
-        // A broker syncs the marks once, when all its logs are closed.
+        // A broker syncs the marks once, after all its logs are closed.
         if !self.managed && !Sabotage::CloseNotSynced.is_on() {
             self.host.marks.sync(self.host.clock.instant())?;
         }
@@ -444,10 +461,12 @@ impl Shared {
             }
             state.active.add_final_entry(&state.progress);
         }
+        // After the cut above, which it makes durable together with the records.
         self.sync_all(turn)?;
         let active = Arc::clone(&self.append.lock().active);
         active.write_index_files(&self.host.disk)?;
         active.sync_index_files(&self.host.disk)?;
+        // After the index files, whose checksums it has.
         self.digest_for_close(turn);
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
@@ -455,10 +474,11 @@ impl Shared {
     /// The flush that an interval, a roll or a growing tail asked for.
     fn flush_by_the_way(&self) {
         {
-            // Together, or the appends between the two would ask again, each for a sync of its own.
+            // In one step, or the appends between the two would ask again, each for a sync of its
+            // own.
             let mut state = self.append.lock();
             state.unsynced_bytes = 0;
-            // One chore stands for one of the two, whichever comes first.
+            // One chore stands for one of the two bits, whichever comes first.
             let asked = self.flush_asked.load(Ordering::Acquire);
             let begun = if asked & FLUSH_NOW == 0 {
                 FLUSH_LATER
@@ -470,14 +490,14 @@ impl Shared {
         if self.life.can_confirm().is_err() {
             return;
         }
-        // A failure is latched, or the next append runs into it.
+        // A failure is latched, or the next append reports it.
         drop(self.flush_to(self.end_offset()));
         self.prepare_next();
         self.retain_after_roll();
         self.host.events.pass_on();
     }
 
-    /// Makes the file of the next segment ahead, so that a roll only has to name it.
+    /// Creates the file of the next segment ahead of time, so that a roll only has to rename it.
     fn prepare_next(&self) {
         let state = self.append.lock();
         let due = state.active.end().0 >= self.hot.segment_bytes() / 2;
@@ -494,7 +514,8 @@ impl Shared {
             return;
         }
         // With the turn, so that a close either comes later and finds the file, or has ended and
-        // nothing is made: the directory may be another process's by then, or about to be removed.
+        // nothing is created: by then the directory may belong to another process, or be about to
+        // be removed.
         let Ok(_turn) = self.take_turn_to_change() else {
             return;
         };
@@ -509,14 +530,14 @@ impl Shared {
         if before == NextFile::Doubtful && remove_if_present(&self.host.disk, &path).is_err() {
             return;
         }
-        // A roll that finds none makes one itself.
+        // A roll that finds no file creates one itself.
         if self.host.disk.create(&path).is_ok() {
             self.append.lock().next = NextFile::Ready;
         }
     }
 }
 
-/// Takes over what is to be synced.
+/// Takes over what must be synced.
 fn gather(state: &mut AppendState) -> Work {
     if let Some(writer) = &mut state.writer {
         writer.synced();

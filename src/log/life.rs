@@ -107,13 +107,13 @@ impl LifeCell {
         now.unwrap_or(Life::Closed)
     }
 
-    /// Moves on to a stage, or stays where it is when that is later (I1).
+    /// Moves to a stage, or stays in the present one if that is later (I1).
     fn advance(&self, to: Life) {
         self.life.fetch_max(to.number(), Ordering::AcqRel);
     }
 
-    /// Whether reading goes on: not in a log that is closed or about to be. What takes long asks
-    /// this again and again, so that a close does not wait for it.
+    /// Whether reading may continue: not in a log that is closed or closing. Long operations ask
+    /// this repeatedly, so that a close does not wait for them.
     #[inline]
     pub(super) fn can_read(&self) -> Result<()> {
         if self.number() < Life::Closing.number() {
@@ -123,7 +123,7 @@ impl LifeCell {
         }
     }
 
-    /// Whether the log may be changed: by an append, and by what removes or replaces segments.
+    /// Whether the log may be changed: by an append, and by whatever removes or replaces segments.
     #[inline]
     pub(super) fn can_append(&self) -> Result<()> {
         if self.number() == Life::Open.number() {
@@ -142,8 +142,8 @@ impl LifeCell {
         }
     }
 
-    /// Whether a sync that ends now would still count: not after one that failed, and not after
-    /// the end of the close, when the directory belongs to the process that opens it next.
+    /// Whether a sync that ends now still counts: not after a failed one, and not after the end of
+    /// the close, when the directory belongs to the process that opens it next.
     pub(super) fn can_confirm(&self) -> Result<()> {
         match self.now() {
             Life::Closed => Err(Error::Closed),
@@ -152,8 +152,8 @@ impl LifeCell {
         }
     }
 
-    /// Whether there is any use in waiting for more records: a log that is only looked at grows by
-    /// what somebody else appends.
+    /// Whether more records may come: a log that is opened for reading grows by what another
+    /// process appends.
     pub(super) fn can_grow(&self) -> Result<()> {
         if self.is_read_only() {
             self.can_read()
@@ -167,7 +167,7 @@ impl LifeCell {
         self.poison.get().map(Poison::error)
     }
 
-    /// Keeps the first failed sync (I2) and returns the error that every caller gets.
+    /// Records the first failed sync (I2) and returns the error that every caller gets.
     #[cold]
     pub(super) fn fail(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let failed = Poison {
@@ -178,7 +178,7 @@ impl LifeCell {
             return failed.error();
         }
         let error = self.poison.get_or_init(|| failed).error();
-        // The cause first: a thread that finds the stage finds the cause.
+        // The cause first: a thread that sees the stage must find the cause.
         self.advance(Life::Poisoned);
         error
     }

@@ -1,16 +1,18 @@
-//! Retention: which of the oldest segments may go. Kafka's rules (`UnifiedLog.deleteOldSegments`).
+//! Retention: which of the oldest segments may be deleted. Kafka's rules
+//! (`UnifiedLog.deleteOldSegments`).
 //!
-//! Knows nothing about compaction. The decision is a pure function; carrying it out is a raise of
-//! the log's start (`truncate.rs`), so that a crash in between neither brings back nor loses.
+//! Knows nothing about compaction. The decision is a pure function; to carry it out, the log's
+//! start is raised (`truncate.rs`), so that a crash in between neither brings records back nor
+//! loses others.
 //!
-//! 1. Segments go from the oldest on; the first one that must stay keeps all after it.
-//! 2. A segment goes when it lies wholly below the start of the log; or, if the log deletes, when
-//!    its newest timestamp is more than `retention.ms` old, or when the log without it still holds
-//!    `retention.bytes`.
-//! 3. Only what lies below the high watermark goes. When every segment must go, the active one is
-//!    sealed first, and an empty one stays; so does what is appended meanwhile.
-//! 4. What an index says of a segment's newest timestamp is checked against the batches before
-//!    the segment goes for it: a wrong index deletes nothing.
+//! 1. Segments are deleted from the oldest on; the first one that must stay keeps all after it.
+//! 2. A segment is deleted if it is wholly below the start of the log; or, if the cleanup policy
+//!    deletes, if its newest timestamp is more than `retention.ms` old, or if the log without it
+//!    still holds `retention.bytes`.
+//! 3. Only what is below the high watermark is deleted. If every segment must be deleted, the
+//!    active one is sealed first, and an empty one stays; so does what is appended meanwhile.
+//! 4. The newest timestamp that an index has for a segment is checked against the batches before
+//!    the segment is deleted because of it: a wrong index deletes nothing.
 
 use std::sync::Arc;
 
@@ -26,9 +28,9 @@ use super::trace::Span;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetentionReport {
-    /// Segments that are gone.
+    /// The number of segments that were deleted.
     pub segments_deleted: u64,
-    /// Bytes of batches in them.
+    /// The size of their batches, in bytes.
     pub bytes_deleted: u64,
     /// The first offset that can be read now.
     pub start_offset: Offset,
@@ -39,12 +41,12 @@ pub struct RetentionReport {
 struct Limits {
     start: Offset,
     high_watermark: Offset,
-    /// Segments whose newest record is before it go.
+    /// Segments whose newest record is older than this are deleted.
     oldest: Option<Timestamp>,
     bytes: Option<u64>,
 }
 
-/// What the decision needs to know of a segment.
+/// What the decision needs to know about a segment.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     next_offset: Offset,
@@ -52,14 +54,13 @@ struct Facts {
 }
 
 impl Limits {
-    /// How many segments from the oldest on may go for their place or their size, and how many of
-    /// those for their place alone; the rest may still go for their age.
+    /// How many of the oldest segments are wholly below the start of the log.
     fn by_place(&self, segments: &[Facts]) -> usize {
         let below = |segment: &&Facts| segment.next_offset <= self.start;
         segments.iter().take_while(below).count()
     }
 
-    /// How many may go because the log without them is large enough.
+    /// How many of the oldest segments can be deleted because the log without them is large enough.
     fn by_size(&self, segments: &[Facts]) -> usize {
         let Some(limit) = self.bytes else { return 0 };
         let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -74,8 +75,8 @@ impl Limits {
 }
 
 impl Shared {
-    /// Forgets what is to be forgotten. What that is, is found out before anything is held that
-    /// others wait for.
+    /// Deletes what the retention settings no longer require. The decision is made before any lock
+    /// is held that other threads wait for.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
         self.life.can_append()?;
         let (segments, expired, judged_end) = self.look(|view| {
@@ -87,17 +88,18 @@ impl Shared {
         self.forget_segments(&segments, expired, judged_end)
     }
 
-    /// The same for what is too much alone, which needs no reading.
+    /// The same by size alone, which reads no batches.
     pub(super) fn apply_retention_by_size(&self) -> Result<RetentionReport> {
         let limits = self.limits();
         let segments: Vec<_> = self.segments.read().iter().cloned().collect();
         let gone = limits.by_size(&facts(&segments));
-        // The active one may only go with a look at what was appended meanwhile: by upkeep.
+        // The active segment is left to upkeep, which checks what was appended meanwhile.
         let gone = gone.min(segments.len().saturating_sub(1));
         self.forget_segments(&segments, gone, self.end_offset())
     }
 
-    /// Forgets so many segments from the oldest on, if they still are what was looked at.
+    /// Deletes the given number of the oldest segments, if they are still the ones that were
+    /// examined.
     fn forget_segments(
         &self,
         segments: &[Arc<Segment>],
@@ -112,7 +114,8 @@ impl Shared {
             return Ok(report);
         }
         if expired == segments.len() {
-            // Before a lock is taken: the active one is sealed, and the next is open to append to.
+            // Before a lock is taken: the active segment will be sealed, and the next one opened
+            // for appends.
             self.host.files.make_room();
         }
         let layout = self.lock_layout()?;
@@ -141,7 +144,7 @@ impl Shared {
         Ok(report)
     }
 
-    /// How many segments from the oldest on are to go.
+    /// How many of the oldest segments are to be deleted.
     fn expired_count(&self, segments: &[Arc<Segment>]) -> Result<usize> {
         let limits = self.limits();
         let facts = facts(segments);
@@ -171,9 +174,10 @@ impl Shared {
         }
     }
 
-    /// Every segment is to go: seals the active one, so that it can. False, and nothing done, when
-    /// it is empty (I3), or when something was appended since it was looked at: that is to stay.
+    /// Seals the active segment, because every segment is to be deleted. False, with nothing done,
+    /// if it is empty (I3), or if something was appended since it was examined: that must stay.
     fn seal_expired(&self, judged_end: Offset) -> Result<bool> {
+        // Created before the append lock is taken, so that appends do not wait for it.
         if self.segments.read().active().end().0 > 0 {
             self.make_next();
         }
@@ -182,14 +186,14 @@ impl Shared {
         if state.active.end().0 == 0 || state.end != judged_end {
             return Ok(false);
         }
-        // Without room it stays, until what goes now has made some.
+        // Without room it stays, until the deletion of the others has made some.
         self.roll_within_budget(&mut state)
     }
 
-    /// Whether the newest record of a segment is before a time.
+    /// Whether the newest record of a segment is older than a given time.
     fn expired(&self, segment: &Arc<Segment>, oldest: Timestamp) -> Result<bool> {
         if segment.end().0 == 0 {
-            // An empty active segment: whether it is to go is never asked for its own sake.
+            // An empty active segment is never deleted for its own sake, so this does not decide.
             return Ok(true);
         }
         let indexed = segment.newest(&self.host.disk, &self.host.files)?;
@@ -198,20 +202,21 @@ impl Shared {
             Some(newest) if newest <= now => {
                 Ok(newest < oldest && self.confirmed_newest(segment)? < oldest)
             }
-            // Without a timestamp, or with one that the clock has not reached.
+            // The segment has no timestamp, or one in the future.
             _ => Ok(segment.modified(&self.host.disk)? < oldest),
         }
     }
 
-    /// The newest timestamp by the batches themselves (I4). They are about to be deleted, so
-    /// reading them once is a fair price.
+    /// The newest timestamp according to the batches (I4). They are about to be deleted, so reading
+    /// them once is acceptable.
     fn confirmed_newest(&self, segment: &Arc<Segment>) -> Result<Timestamp> {
         let mut newest = Timestamp::NONE;
         self.for_each_batch(segment, segment.base_offset(), |_, raw| {
             newest = newest.max(raw.header.max_timestamp);
             Ok(true)
         })?;
-        // An index that said less was wrong; of the active segment, what is known is never less.
+        // An index with an older timestamp was wrong; for the active segment, what is known is
+        // never older.
         if segment.newest_known().is_none_or(|known| known < newest) {
             segment.raise_newest(newest);
         }

@@ -1,15 +1,15 @@
-//! Dropping records from either end.
+//! Removes records from either end of a log.
 //!
-//! Knows nothing about retention policies, which end up here too.
+//! Knows nothing about retention policies, which also use it.
 //!
-//! 1. A new start is durable before a file goes, so a crash in between neither brings back what
-//!    was dropped nor loses what was not.
-//! 2. A truncation is written down before the first byte goes and finished by the next opening if
-//!    it is cut off: the log is as before or as after.
-//! 3. A batch that is cut in two is put back with the records that stay; it keeps its offsets and
-//!    timestamps.
-//! 4. The offsets behind a truncation are given out again only when the new epoch is durable, and
-//!    every commit that lay behind the new end was set back durably.
+//! 1. A new start is durable before a file is removed, so a crash in between neither brings back
+//!    what was dropped nor loses what was not.
+//! 2. A truncation is recorded before the first byte is removed, and the next opening finishes it
+//!    if it is interrupted: the log is as before or as after.
+//! 3. A batch that is cut in two is replaced by one with the records that stay; they keep their
+//!    offsets and timestamps.
+//! 4. The offsets behind a truncation are assigned again only after the new epoch is durable, and
+//!    after every commit above the new end was set back durably.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,12 +31,13 @@ use super::{Log, Shared};
 /// Held while segments are removed or replaced.
 pub(super) struct Layout<'a> {
     _held: MutexGuard<'a, ()>,
-    /// Last, so that tasks are woken when the lock is given back: what they run may take it.
+    /// The last field, so that tasks are woken after the lock is released: what they run may take
+    /// it.
     _later: WakeLater,
 }
 
 impl Shared {
-    /// Drops what lies below an offset.
+    /// Drops everything below an offset.
     pub(super) fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
         let layout = self.lock_layout()?;
         if new_start > self.high_watermark() {
@@ -48,8 +49,8 @@ impl Shared {
         self.raise_start(&layout, new_start)
     }
 
-    /// Moves the start of the log up, durably, and then deletes what lies wholly below it (I1).
-    /// A flush waits for the first, not for the second.
+    /// Moves the start of the log up, durably, and then deletes what is wholly below it (I1). A
+    /// flush waits only for the first part.
     pub(super) fn raise_start(&self, _layout: &Layout<'_>, new_start: Offset) -> Result<()> {
         let turn = self.take_turn_to_change()?;
         let behind = self.marked_base() < self.segments.read().active().base_offset();
@@ -58,30 +59,34 @@ impl Shared {
             self.sync_all(&turn)?;
         }
         self.write_mark(&turn, |mark| mark.log_start_offset = new_start)?;
+        // Both slots, before any file is removed: an older mark would report the removed segments
+        // as lost.
         if !Sabotage::DeletedBeforeStart.is_on() {
             self.settle_mark(&turn)?;
         }
+        // After the mark is durable: a start that callers have seen does not move back at a power
+        // cut.
         self.start.store(new_start, Ordering::Release);
-        // The mark must not name a segment that is gone: one that was rolled just now waits for
-        // the next time.
+        // The mark must not refer to a segment that is removed: one that was only just rolled waits
+        // until the next time.
         let below = new_start.min(self.marked_base());
         let (gone, passing) = {
             let _end_stands_still = self.append.lock();
             self.remove_below(below)
         };
-        // Before anybody has the turn who would write a digest for one of them.
+        // While the turn is held: the next thread that has it could write a digest for one of them.
         for segment in &gone {
             segment.mark_gone();
         }
         drop(turn);
-        // One that cannot be deleted is no reason to leave the others.
+        // If one cannot be deleted, the others still are.
         let deleted = gone.iter().map(|segment| self.delete_segment(segment));
         let mut deleted = deleted.fold(Ok(()), Result::and);
         if self.host.budget.is_limited() && !gone.is_empty() {
             let synced = self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync");
             deleted = deleted.and(synced);
         }
-        // Their bytes are room only now, and only if they are gone.
+        // Their bytes count as room only now, and only if they are gone.
         if deleted.is_err() {
             passing.keep();
         } else {
@@ -91,13 +96,13 @@ impl Shared {
         deleted
     }
 
-    /// The base of the segment that the flushed mark lies in: everything below it is sealed and
+    /// The base of the segment that contains the flushed mark: everything below it is sealed and
     /// synced.
     pub(super) fn marked_base(&self) -> Offset {
         self.turn.lock().mark.segment_base
     }
 
-    /// Waits for the thread that removes or replaces segments, and prevents others from doing it.
+    /// Waits for the thread that removes or replaces segments, and prevents others from doing so.
     pub(super) fn lock_layout(&self) -> Result<Layout<'_>> {
         self.life.can_append()?;
         let layout = Layout {
@@ -108,24 +113,24 @@ impl Shared {
         Ok(layout)
     }
 
-    /// Unlinks the files of a segment. Readers that hold it finish it.
+    /// Unlinks the files of a segment. Readers that hold it may finish.
     pub(super) fn delete_segment(&self, segment: &Arc<Segment>) -> Result<()> {
-        // Its file stays open for the readers that are in it: it is closed with the last of them,
-        // or when the descriptor is needed.
+        // Its file stays open for the readers that use it: it is closed with the last of them, or
+        // when the descriptor is needed.
         segment.mark_gone();
         remove_segment_files(&self.host.disk, segment)
     }
 
-    /// Drops what lies at or above an offset.
+    /// Drops everything at or above an offset.
     pub(super) fn truncate(&self, new_end: Offset) -> Result<()> {
         let _layout = self.lock_layout()?;
         let followers = self.host.followers().filter(|_| self.is_followed());
         if let Some(followers) = followers.as_ref().filter(|_| new_end < self.end_offset()) {
-            // Whatever can be known to be in the way is found while there is a way back.
+            // Any obstacle that can be known is found while the truncation can still be refused.
             followers.check()?;
         }
         let turn = self.take_turn_to_change()?;
-        // Before there is no way back: what must be opened on the way finds descriptors.
+        // Opened before the point of no return: later there might be no descriptor left.
         let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?;
         let spare = self.reserve_descriptors()?;
         if !self.cut_off(&turn, new_end)? {
@@ -135,8 +140,8 @@ impl Shared {
         drop(turn);
         drop(spare);
         if let Err(error) = self.conclude(new_end, followers.as_deref(), &dir) {
-            // Half-way: what is on disk is finished by the next opening, and would then take what
-            // was appended meanwhile.
+            // Half-way: the next opening finishes what is on disk, and would then remove what was
+            // appended meanwhile.
             let path = self.dir.join(file_name::TRUNCATE);
             return Err(self.halted(path, &error));
         }
@@ -146,20 +151,20 @@ impl Shared {
     }
 
     /// Descriptors for what a truncation opens after its intent is written: the log of commits and
-    /// its directory, the epochs, and the directory that these are renamed in.
+    /// its directory, the epochs, and the directory in which these are renamed.
     fn reserve_descriptors(&self) -> Result<[Dir; 4]> {
         let open = || self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
         Ok([open()?, open()?, open()?, open()?])
     }
 
-    /// Whether groups may have a place in it: in every partition that users see.
+    /// Whether groups may have a position in it: in every partition that users see.
     fn is_followed(&self) -> bool {
         let of = self.topic_partition();
         of.is_some_and(|of| !of.topic.starts_with("__"))
     }
 
-    /// Cuts off what lies at or above an offset, and has appends wait from then on (I4); false when
-    /// there is nothing there.
+    /// Cuts off everything at or above an offset, and makes appends wait from then on (I4); false
+    /// if there is nothing there.
     fn cut_off(&self, turn: &Turn<'_>, new_end: Offset) -> Result<bool> {
         let mut state = self.lock_sealed(turn)?;
         if new_end < self.start_offset() || new_end > state.end {
@@ -169,17 +174,21 @@ impl Shared {
             return Ok(false);
         }
         let intent = self.plan(&state, new_end)?;
-        // What is not there once the intent is written would leave the log half-way.
+        // What cannot be opened after the intent is written would leave the log half-way.
         let file = self.file_to_cut(&state, &intent)?;
+        // Before the intent, which makes the removal durable: after the cut, a digest of the longer
+        // file would call it damaged.
         self.forget_digest(&intent)?;
         self.write_intent(&intent)?;
-        // From here on a crash means: truncated.
+        // From here on a crash means: truncated. The flushed end moves before the end: one above
+        // the end of the log would let a waiter take records for safe that are being cut off.
         self.flushed.fetch_min(new_end, Ordering::AcqRel);
         self.shown.fetch_min(new_end, Ordering::AcqRel);
         let cut = {
-            // Counted before the first byte goes, or a reader would take a file that became
-            // shorter for a damaged one; and after the last, when there is something to read.
+            // Counted before the first byte is removed, or a reader would take the shortened file
+            // for a damaged one; and again after the last, when there is something to read.
             let _cutting = self.begin_cutting();
+            // Appends wait from here on (I4).
             state.held_back = true;
             let mut epochs = self.epochs.write();
             epochs.raise(new_end, self.start_offset());
@@ -194,7 +203,7 @@ impl Shared {
     }
 
     /// The append lock, with everything synced that was appended when this was called, and no
-    /// sealed segment that the next sync would still write to.
+    /// sealed segment left that the next sync would write to.
     fn lock_sealed(&self, turn: &Turn<'_>) -> Result<MutexGuard<'_, AppendState>> {
         loop {
             self.sync_all(turn)?;
@@ -205,15 +214,15 @@ impl Shared {
         }
     }
 
-    /// Removes the digest of the segment that is to be cut; writing the intent makes that durable.
+    /// Removes the digest of the segment that will be cut; writing the intent makes that durable.
     fn forget_digest(&self, intent: &TruncateIntent) -> Result<()> {
         let segment = Arc::clone(self.segments.read().floor(intent.segment_base));
-        // What it says of gaps stays true.
+        // What it says about gaps remains true.
         segment.guard(&self.host.disk);
         segment.remove_digest(&self.host.disk)
     }
 
-    /// Writes the intent down (I2).
+    /// Records the intent (I2).
     fn write_intent(&self, intent: &TruncateIntent) -> Result<()> {
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());
@@ -225,37 +234,45 @@ impl Shared {
         if self.host.disk.exists(&path).is_ok_and(|exists| !exists) {
             return Err(Error::io(&path, "write", cause));
         }
-        // It stands there, durably or not: the next opening may go by it.
+        // The file exists, durably or not: the next opening may act on it.
         Err(self.poisoned(path, cause))
     }
 
-    /// Makes the truncation durable, and what follows from it, and forgets the intent (I4).
+    /// Makes the truncation and its consequences durable, and removes the intent (I4).
     fn conclude(
         &self,
         new_end: Offset,
         followers: Option<&dyn Followers>,
         dir: &Dir,
     ) -> Result<()> {
+        // Commits first, while the next opening would still finish the truncation: afterwards a
+        // commit above the end could point at records that were appended since.
         if let Some((followers, shared)) = followers.zip(self.me.upgrade()) {
             followers.set_back(&Log::unkept(shared))?;
         }
         let turn = &self.take_turn()?;
+        // The epoch before the mark and before the intent is gone: only the epoch tells readers and
+        // followers that these offsets were assigned twice.
         self.save_epochs(turn)?;
         // What is appended from here on was never compacted.
         self.write_mark(turn, |mark| {
             mark.cleaned_offset = mark.cleaned_offset.min(new_end);
         })?;
         let path = self.dir.join(file_name::TRUNCATE);
+        // The cut itself is durable before the mark says where the log ends now.
         self.sync_all_in(turn, dir)?;
+        // Both slots before the intent is removed: without it, an older mark would report the
+        // truncated records as lost.
         self.settle_mark(turn)?;
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());
         }
         self.host.disk.remove_file(&path).at(&path, "remove")?;
+        // Durably: an intent that came back would remove what is appended from now on.
         dir.sync().at(&self.dir, "sync")
     }
 
-    /// The file that is to be cut, where it is not the one that is appended to.
+    /// The file to cut, if it is not the one that is appended to.
     fn file_to_cut(
         &self,
         state: &AppendState,
@@ -269,7 +286,7 @@ impl Shared {
         Ok(Some(Arc::new(file.at(&path, "open")?)))
     }
 
-    /// Where to cut, and what is left of the batch that the cut goes through.
+    /// Where to cut, and what is left of a batch that the cut divides.
     fn plan(&self, state: &AppendState, new_end: Offset) -> Result<TruncateIntent> {
         let segment = Arc::clone(self.segments.read().floor(new_end));
         let range = new_end..state.end;
@@ -298,13 +315,14 @@ impl Shared {
         })
     }
 
-    /// Makes the log end as planned, in memory and on disk.
+    /// Moves the end of the log as planned, in memory and on disk.
     fn cut_to(
         &self,
         state: &mut AppendState,
         intent: &TruncateIntent,
         file: Option<Arc<File>>,
     ) -> Result<()> {
+        // Readers first: a segment whose file is removed must not be found any more.
         let gone = self.segments.write().remove_above(intent.segment_base);
         if !gone.is_empty() {
             state.writer = None;
@@ -317,6 +335,8 @@ impl Shared {
         remove_snapshots_above(&self.host.disk, &self.dir, intent.new_end)?;
         let active = Arc::clone(&state.active);
         let next_offset = intent.new_end;
+        // The published end before the file: a reader must not read up to an end that is no longer
+        // there.
         active.publish(intent.position, next_offset);
         state.end = intent.new_end;
         self.end.store(intent.new_end, Ordering::Release);
@@ -339,7 +359,8 @@ impl Shared {
 
     /// Cuts the indexes of the active segment back to its batches.
     fn reindex(&self, state: &mut AppendState, active: &Arc<Segment>) -> Result<()> {
-        // Nobody appends meanwhile, and a reader that is rebuilding the index is too late.
+        // No thread appends meanwhile, and a reader that is rebuilding the index comes too late to
+        // set it.
         let scanned = active.scan_whole(&self.host.disk, &self.host.files)?;
         active.set_index(scanned.index, scanned.newest);
         state.progress = scanned.progress;
@@ -356,7 +377,7 @@ impl Shared {
     }
 }
 
-/// Finishes a truncation that a crash cut off, before the log is looked at.
+/// Finishes an interrupted truncation, before the log is examined.
 pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent) -> Result<()> {
     remove_snapshots_above(disk, dir, intent.new_end)?;
     let path = dir.join(file_name::log(intent.segment_base));
@@ -367,13 +388,13 @@ pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent
                 .at(&path, "write")?;
             file.sync_data().at(&path, "sync")
         }
-        // It began empty and its name was not durable: the log ends where it would begin.
+        // The segment began empty and its name was not durable: the log ends where it would begin.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io(&path, "open", error)),
     }
 }
 
-/// Removes the files of a segment; ones that are gone already are fine.
+/// Removes the files of a segment, if they still exist.
 pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()> {
     for path in segment.paths() {
         remove_if_present(disk, &path)?;

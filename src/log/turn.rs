@@ -3,10 +3,10 @@
 //! Knows nothing about what is done in a turn.
 //!
 //! 1. The turn is taken before the append lock, never while holding it.
-//! 2. After a failed sync, and after the end of a close, nobody gets it.
-//! 3. Threads that wait for a sync come back together when it is over, each with its next record.
-//!    The next one to sync waits for them, for a small part of what a sync takes: one sync for all
-//!    of them, where there were two for half of them each.
+//! 2. After a failed sync, and after the end of a close, no thread gets it.
+//! 3. Threads that wait for a sync come back together when it ends, each with its next record. The
+//!    next thread to sync waits for them, for a fraction of the time that a sync takes: one sync
+//!    for all of them replaces two for half of them each.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::types::Offset;
 
 use super::Shared;
 
-/// The part of a sync that the next one waits for company (3), and the longest that can be.
+/// How long a sync waits for company (I3), as a fraction of the last sync, and at most.
 const COMPANY_PART: u32 = 8;
 const COMPANY_MAX: Duration = Duration::from_millis(2);
 
@@ -28,27 +28,27 @@ pub(super) struct TurnState {
     company: Company,
     /// The newest mark that was written.
     pub(super) mark: Mark,
-    /// The segment that the mark before it names. That mark stands in the other slot.
+    /// The segment that the previous mark refers to; that mark is in the other slot.
     pub(super) mark_before: Offset,
-    /// The files are as a close leaves them. Appends do not ask: they show by the end of the log.
-    /// Everything else that changes files takes the turn, which ends it.
+    /// The files are as a close leaves them. Appends do not clear this: they show by the end of the
+    /// log. Everything else that changes files takes the turn, which clears it.
     pub(super) rested: bool,
 }
 
 /// The threads that want something synced.
 #[derive(Debug, Default)]
 struct Company {
-    /// How many have come to wait since the turn was last given back.
+    /// How many have come to wait since the turn was last released.
     waiting: usize,
-    /// How many there were when the last sync was over, with the one that synced.
+    /// How many there were at the end of the last sync, including the one that synced.
     expected: usize,
-    /// How long the next sync may wait for as many.
+    /// How long the next sync may wait for that many.
     until: Option<Instant>,
 }
 
 impl TurnState {
-    /// Of a log that was just opened. After a clean close its files are as that left them,
-    /// if its index files were read as the mark says.
+    /// For a log that was just opened. After a clean close its files are as the close left them, if
+    /// its index files were read as the mark says.
     pub(super) fn opened(mark: Mark, clean: bool, index: IndexWritten) -> Self {
         Self {
             busy: false,
@@ -70,19 +70,20 @@ impl Company {
     }
 }
 
-/// The turn. Given back when dropped, whatever happened.
+/// The turn, released when dropped, on every path.
 pub(super) struct Turn<'a> {
     log: &'a Shared,
     /// What [`TurnState::rested`] was when the turn was taken.
     pub(super) rested: bool,
-    /// How long the next sync may wait for those who waited for this one.
+    /// How long the next sync may wait for the threads that waited for this one.
     next_waits_until: Option<Instant>,
-    /// Last, so that tasks are woken when the turn is given back: what they run may take it.
+    /// The last field, so that tasks are woken after the turn is released: what they run may take
+    /// it.
     _later: WakeLater,
 }
 
 impl Turn<'_> {
-    /// Notes that a sync is over which began then, and that others were waiting for.
+    /// Notes that a sync that began at `began` is over, and that other threads were waiting for it.
     pub(super) fn synced_since(&mut self, began: Instant) {
         let now = self.log.host.clock.instant();
         let took = now.saturating_duration_since(began);
@@ -106,7 +107,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Shared {
-    /// What the log is called among the marks.
+    /// The key of the log's marks.
     pub(super) fn mark_key(&self) -> MarkKey {
         self.turn.lock().mark.key
     }
@@ -121,7 +122,7 @@ impl Shared {
         self.take_free_turn(state)
     }
 
-    /// Takes the turn if nobody has it.
+    /// Takes the turn if no thread has it.
     pub(super) fn try_turn(&self) -> Result<Option<Turn<'_>>> {
         let state = self.turn.lock();
         if state.busy {
@@ -134,7 +135,8 @@ impl Shared {
         &'a self,
         mut state: MutexGuard<'_, TurnState>,
     ) -> Result<Turn<'a>> {
-        // With the turn free and its lock held: a close ends before it gives the turn back.
+        // Asked with the turn free and its lock held: a close ends the log's life before it
+        // releases the turn.
         self.life.can_confirm()?;
         state.busy = true;
         let rested = std::mem::take(&mut state.rested);
@@ -146,15 +148,17 @@ impl Shared {
         })
     }
 
-    /// The turn, for an operation that changes what is there.
+    /// Takes the turn for an operation that changes the log.
     pub(super) fn take_turn_to_change(&self) -> Result<Turn<'_>> {
+        // Before the wait, to fail at once; and after it, because the log may have been closed or
+        // poisoned meanwhile.
         self.life.can_append()?;
         let turn = self.take_turn()?;
         self.life.can_append()?;
         Ok(turn)
     }
 
-    /// Waits until the turn is over that somebody else has, and says so to a thread that waits for
+    /// Waits until the thread that has the turn releases it, and tells a thread that waits for
     /// company.
     pub(super) fn wait_for_turn(&self, state: &mut MutexGuard<'_, TurnState>) {
         state.company.waiting = state.company.waiting.saturating_add(1);
@@ -164,7 +168,7 @@ impl Shared {
         self.turn_over.wait(state);
     }
 
-    /// Waits for those who waited for the last sync, for a part of what it took (3).
+    /// Waits for the threads that waited for the last sync, for a fraction of its time (I3).
     pub(super) fn wait_for_company(&self, _turn: &Turn<'_>) {
         let mut state = self.turn.lock();
         let Some(until) = state.company.until else {
@@ -172,7 +176,7 @@ impl Shared {
         };
         while !state.company.is_complete() {
             let now = self.host.clock.instant();
-            // By the time of this machine, whatever a test's clock says.
+            // By this machine's time, whatever a test's clock says.
             let left = until.saturating_duration_since(now).min(COMPANY_MAX);
             if left.is_zero() || self.company_came.wait_for(&mut state, left).timed_out() {
                 return;
