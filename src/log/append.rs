@@ -1,11 +1,11 @@
-//! Appending: encode outside the lock; inside it roll if needed, stamp the base offset, write
-//! once, index, publish.
+//! Appending: encode outside the lock; inside it roll if needed, stamp the base offset, write once,
+//! index, publish.
 //!
-//! Knows nothing about syncing, but for handing the work on.
+//! Knows nothing about syncing, except to hand it on.
 //!
-//! 1. A batch is published after its last byte was written: readers see it whole or not at all.
+//! 1. A batch is published after its last byte was written: readers see all of it or nothing.
 //! 2. A failed write is cut back to the last published end before anything else is written.
-//! 3. Whatever user code runs (conversions, iterators) runs before the lock.
+//! 3. All user code (conversions, iterators) runs before the lock is taken.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -30,20 +30,20 @@ use super::budget::full_at;
 use super::metrics::Appends;
 use super::{LogConfig, Shared};
 
-/// Scratch memory that a thread keeps between appends, at most.
+/// The most scratch memory that a thread keeps between appends.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
 /// The flusher is woken when this much is unsynced, so that a crash never has much to recover.
 pub(super) const UNSYNCED_BYTES_SOFT: u64 = 32 << 20;
 
-/// Segments that may wait for the flusher to seal them; with more, an append seals them itself.
+/// How many segments may wait for the flusher to seal them; beyond that an append seals them.
 const SEALING_MAX: usize = 8;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The settings that every append looks at, readable without a lock.
+/// The settings that every append reads, without a lock.
 #[derive(Debug, Default)]
 pub(super) struct HotSettings {
     max_message_bytes: AtomicU64,
@@ -54,14 +54,14 @@ pub(super) struct HotSettings {
     pub(super) segment_index_bytes: AtomicU64,
     pub(super) index_interval_bytes: AtomicU64,
     max_decompressed_batch_bytes: AtomicU64,
-    /// 0 unless one of the rarer settings asks for the longer way.
+    /// 0 unless a rarer setting requires the slow path.
     special: AtomicU64,
 }
 
 pub(super) const ALWAYS: u64 = u64::MAX;
 
 impl HotSettings {
-    /// `limited`: the log belongs to a root that is to take up no more than it was told.
+    /// `limited`: the log belongs to a root with a limit on its total size.
     pub(super) fn set(&self, config: &LogConfig, limited: bool) {
         let durability = match config.durability {
             Durability::Os => 0,
@@ -75,7 +75,8 @@ impl HotSettings {
             || has_rules(config);
         self.max_message_bytes
             .store(config.max_message_bytes, Ordering::Relaxed);
-        // After what the high watermark is made of under `Always` (`Shared::reconfigure`).
+        // After the state that the high watermark depends on under `Always`
+        // (`Shared::reconfigure`).
         self.durability.store(durability, Ordering::Release);
         self.special.store(u64::from(special), Ordering::Relaxed);
         let segment_bytes = if limited {
@@ -114,12 +115,12 @@ impl HotSettings {
     }
 }
 
-/// The file that is made ahead, under a private name, to become the next segment.
+/// The file that is created ahead, under a private name, to become the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextFile {
     Absent,
     Ready,
-    /// There may be one: making or using it has begun, or failed.
+    /// There may be one: creating or using it was begun, or failed.
     Doubtful,
 }
 
@@ -135,24 +136,24 @@ pub(super) struct AppendState {
     pub(super) writer: Option<Appender>,
     pub(super) progress: IndexProgress,
     pub(super) index_written: IndexWritten,
-    /// One of the indexes has no place for another entry.
+    /// One of the indexes has no room for another entry.
     pub(super) indexes_full: bool,
     pub(super) end: Offset,
-    /// Of the first batch in the active segment, once somebody looked.
+    /// The timestamp of the first batch in the active segment, once it was looked up.
     pub(super) first_timestamp: Option<Timestamp>,
-    /// When the active segment was made, for records without timestamps.
+    /// When the active segment was created, for records without timestamps.
     pub(super) made_at: Timestamp,
     pub(super) leader_epoch: Epoch,
-    /// A truncation has moved the end back and is not over: appends wait for it.
+    /// A truncation has moved the end back and is not finished: appends wait for it.
     pub(super) held_back: bool,
     /// Rolled, but not yet trimmed, indexed and synced; oldest first.
     pub(super) sealing: Vec<Sealing>,
     /// A name in the directory is not synced yet.
     pub(super) names_unsynced: bool,
     pub(super) unsynced_bytes: u64,
-    /// Something was appended since upkeep looked last.
+    /// Something was appended since upkeep last checked.
     pub(super) in_use: bool,
-    /// Something was appended since a file was last looked for to be closed.
+    /// Something was appended since the pool last looked for a file to close.
     pub(super) used: bool,
     /// The log is known to have a file open for writing.
     pub(super) listed: bool,
@@ -186,19 +187,19 @@ impl AppendState {
     }
 }
 
-/// A segment that was rolled and is to be sealed.
+/// A segment that was rolled and must still be sealed.
 #[derive(Debug)]
 pub(super) struct Sealing {
     pub(super) segment: Arc<Segment>,
     pub(super) writer: Appender,
 }
 
-/// What an append asks for beside its bytes.
+/// The options of an append.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct How {
-    /// The append is refused unless the log ends here.
+    /// The append fails unless the log ends here.
     pub(super) expected_end: Option<Offset>,
-    /// Under `Always` the caller syncs, before anybody is told that the append is done.
+    /// Under `Always` the caller syncs before the append is acknowledged.
     pub(super) sync_later: bool,
 }
 
@@ -213,7 +214,7 @@ impl How {
 }
 
 impl Shared {
-    /// Refuses a conditional append before it is encoded, where that is known already.
+    /// Rejects a conditional append before it is encoded, if it is already known to fail.
     #[inline]
     pub(super) fn check_end_early(&self, expected: Offset) -> Result<()> {
         let end = self.end_offset();
@@ -242,7 +243,7 @@ impl Shared {
         })
     }
 
-    /// Appends records as one batch, packed as the log says.
+    /// Appends records as one batch, compressed as the log's settings say.
     pub(super) fn append_many<'a>(
         &self,
         records: impl Iterator<Item = Record<'a>>,
@@ -266,7 +267,7 @@ impl Shared {
             let size = to_u64(builder.size());
             let limit = config.max_decompressed_batch_bytes;
             if options.compression != Compression::None && size > limit {
-                // However small it packs: readers would refuse to unpack it.
+                // However well it compresses: readers would refuse to decompress it.
                 return Err(Error::RecordTooLarge { size, limit });
             }
             let summary = builder.finish().map_err(|error| self.refused(error))?;
@@ -274,8 +275,8 @@ impl Shared {
         })
     }
 
-    /// How a batch is encoded: as the log says, or packed as `wish` says where the log leaves that
-    /// open.
+    /// How a batch is encoded: as the log's settings say, or compressed as `wish` says if the log
+    /// leaves that open.
     pub(super) fn batch_options(&self, config: &LogConfig, wish: Compression) -> BatchOptions {
         BatchOptions {
             now: self.host.clock.now(),
@@ -288,7 +289,7 @@ impl Shared {
         }
     }
 
-    /// An empty batch: the range at the end that holds nothing, where an append would be taken.
+    /// For an empty batch: the empty range at the end, if an append would be accepted.
     fn append_nothing(&self, how: How) -> Result<Range<Offset>> {
         let state = self.append.lock();
         self.life.can_append()?;
@@ -310,7 +311,7 @@ impl Shared {
         }
     }
 
-    /// Puts an encoded batch at the end of the log: the one place where the log grows.
+    /// Appends an encoded batch: the only place where the log grows.
     pub(super) fn append_encoded(
         &self,
         batch: &mut [u8],
@@ -322,7 +323,7 @@ impl Shared {
         if size > limit {
             return Err(Error::RecordTooLarge { size, limit });
         }
-        // Here, behind all user code: that may have forked.
+        // Here, after all user code, which may have forked.
         self.host.check_owner()?;
         let mut guard = self.lock_to_append()?;
         let offsets = loop {
@@ -341,7 +342,7 @@ impl Shared {
         let state = &mut *guard;
         stamp(batch, offsets.start, state.leader_epoch);
         if let Err(error) = self.write(state, batch, summary, offsets.end) {
-            // It may have been latched, and what is woken now may want the lock.
+            // The log may have been latched, and the tasks woken now may need the lock.
             drop(guard);
             self.raise();
             return Err(error);
@@ -398,6 +399,7 @@ impl Shared {
         state.in_use = true;
         state.used = true;
         state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
+        // The segment before the log: a reader that sees the log's end must find the bytes (I1).
         state
             .active
             .publish(Position(position).plus(summary.size), next_offset);
@@ -417,8 +419,8 @@ impl Shared {
         Error::io(&path, "write", error)
     }
 
-    /// Opens the write side of the active segment when this is the first append since it was
-    /// opened or went idle.
+    /// Opens the write side of the active segment, if this is the first append since it was opened
+    /// or became idle.
     #[inline]
     pub(super) fn open_writer(&self, state: &mut AppendState) -> Result<()> {
         if state.writer.is_some() {
@@ -440,7 +442,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Appends to the active segment through this file of it from now on.
+    /// From now on appends to the active segment through this file.
     pub(super) fn write_to(&self, state: &mut AppendState, file: Arc<crate::disk::File>) {
         state.active.keep_file(&file);
         state.writer = Some(self.appender(file, state.active.end()));
@@ -454,7 +456,7 @@ impl Shared {
         Appender::new(file, config.write_mode, end.0, self.hot.segment_bytes())
     }
 
-    /// What is left to do once the lock is given back: wake readers, and see to durability.
+    /// The rest, after the lock is released: wakes readers, and takes care of durability.
     #[inline]
     fn after_append(
         &self,
@@ -464,7 +466,7 @@ impl Shared {
         how: How,
     ) -> Result<()> {
         match self.hot.durability() {
-            // Readers are woken by the flush: they see nothing before it.
+            // The flush wakes the readers: they see nothing before it.
             Durability::Always if Sabotage::AcknowledgedBeforeSync.is_on() => self.raise(),
             Durability::Always if how.sync_later => return Ok(()),
             Durability::Always => return self.flush_to(end).map(drop),
@@ -480,15 +482,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Has the flusher sync and seal what is behind, or does it itself without a flusher, or when
-    /// it cannot keep up.
+    /// Makes the flusher sync and seal; does it itself without a flusher, or if that cannot keep
+    /// up.
     #[cold]
     fn sync_behind(&self, end: Offset, backlog: usize) {
         // A segment that waits to be sealed keeps its file open.
         let crowded = backlog > 0 && self.host.files.is_full();
         if backlog > SEALING_MAX || crowded || !self.flush_soon() {
-            // The record is appended and keeps its policy's promise; a failed sync shows up in
-            // the state of the log.
+            // The record is appended, with the durability of its policy; a failed sync latches the
+            // log.
             drop(self.flush_to(end));
             self.digest_in_line();
         }
@@ -520,8 +522,8 @@ impl Shared {
         Ok(state.indexes_full || self.too_old(state, summary.max_timestamp)?)
     }
 
-    /// Whether the first batch of the active segment is `segment.ms` older than this one, both
-    /// by their largest timestamps, or by the clock where no record has one.
+    /// Whether the first batch of the active segment is more than `segment.ms` older than this one,
+    /// by their largest timestamps, or by the clock if no record has one.
     fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
         let limit_ms = self.hot.segment_age_ms.load(Ordering::Relaxed);
         let first = match state.first_timestamp {
@@ -549,8 +551,8 @@ impl Shared {
         Ok(header.max_timestamp)
     }
 
-    /// Whether either index has no place for another entry; the time index keeps one for the
-    /// entry that the segment is sealed with.
+    /// Whether either index has no room for another entry; the time index keeps room for the entry
+    /// that the segment is sealed with.
     pub(super) fn indexes_full(&self, active: &Segment) -> bool {
         let bytes = self.hot.segment_index_bytes.load(Ordering::Relaxed);
         let (offsets, times) = active.index_lens();
@@ -559,8 +561,8 @@ impl Shared {
             || full(times.saturating_add(1), TimeEntry::LEN) > to_usize(bytes)
     }
 
-    /// Seals the active segment and opens the next one at the end of the log. On an error the old
-    /// one stays active.
+    /// Seals the active segment and opens the next one at the end of the log. All that can fail
+    /// comes first: on an error the old segment stays active.
     pub(super) fn roll(&self, state: &mut AppendState) -> Result<()> {
         self.open_writer(state)?;
         let next = Arc::new(Segment::sealed(
@@ -578,7 +580,7 @@ impl Shared {
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));
         sealed.add_final_entry(&state.progress);
         if let Some(mut writer) = state.writer.replace(writer) {
-            // Nobody is charged for what was reserved.
+            // Nothing is charged for reserved space.
             if self.host.budget.is_limited() && writer.trim().is_err() {
                 let most = self.hot.segment_bytes();
                 self.charge_reserved(most.saturating_sub(writer.end()));
@@ -605,10 +607,10 @@ impl Shared {
         let path = next.log_path();
         let prepared = self.dir.join(file_name::NEXT_SEGMENT);
         if state.next == NextFile::Ready {
-            // If it cannot be used it is still there, and a close has to remove it.
+            // If it cannot be used it still exists, and a close must remove it.
             state.next = NextFile::Doubtful;
-            // Opened first: a file under its name that is not used would stand in the way of
-            // opening.
+            // Opened before it is renamed: a file under a segment's name that is not used would
+            // make the next opening fail.
             if let Ok(file) = self.host.disk.open(&prepared, Access::Write)
                 && self.host.disk.rename(&prepared, &path).is_ok()
             {
@@ -618,8 +620,8 @@ impl Shared {
         }
         match self.host.disk.create(&path) {
             Ok(file) => Ok(file),
-            // Nothing of this log has the name (opening saw to that): an earlier roll failed
-            // after it made the file.
+            // No segment has this name (opening made sure of that): an earlier roll failed after it
+            // created the file.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 self.host.disk.remove_file(&path).at(&path, "remove")?;
                 self.host.disk.create(&path).at(&path, "create")
@@ -629,7 +631,7 @@ impl Shared {
     }
 }
 
-/// An error when an append was asked for at another end than the log has.
+/// An error if the append expects another end than the log has.
 #[inline]
 fn check_end(state: &AppendState, how: How) -> Result<()> {
     match how.expected_end {
@@ -648,14 +650,14 @@ fn offsets_used_up() -> Error {
     }
 }
 
-/// Whether a log has rules for its records.
+/// Whether the log's settings restrict its records.
 pub(super) fn has_rules(config: &LogConfig) -> bool {
     config.cleanup_policy.compacts()
         || config.timestamp_before_max.is_some()
         || config.timestamp_after_max.is_some()
 }
 
-/// The rules for a record that some logs have.
+/// Checks a record against the settings of its log.
 pub(super) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
     if config.cleanup_policy.compacts() && record.key().is_none() {
         return Err(Error::InvalidRecord {
@@ -683,8 +685,8 @@ pub(super) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timesta
     Ok(())
 }
 
-/// Lends this thread's scratch memory to a closure. Taken out of its place meanwhile, so that an
-/// iterator that appends by itself gets memory of its own.
+/// Lends this thread's scratch memory to a closure. It is taken out of its place meanwhile, so that
+/// an iterator that itself appends gets memory of its own.
 pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut scratch = SCRATCH.take();
     scratch.clear();

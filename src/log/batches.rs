@@ -1,12 +1,12 @@
 //! Batches that are built before the log is asked: as many as a partition's share needs, and one
 //! that is filled record by record while its producer waits for more.
 //!
-//! Knows nothing about who builds them, nor about syncing: the caller of an append syncs afterwards
+//! Knows nothing about who builds them, nor about syncing: the caller syncs after the append
 //! ([`Log::settle`]), so that many logs can be written before the first of their syncs is waited
 //! for.
 //!
-//! 1. Every batch of a call is encoded before the first is appended: a record that cannot be
-//!    stored, or a panic of the caller's iterator, leaves nothing behind.
+//! 1. Every batch of a call is encoded before the first one is appended: a record that cannot be
+//!    stored, or a panic of the caller's iterator, leaves nothing in the log.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::types::{Compression, Offset, Record, TimestampType, to_u64, to_usize}
 use super::append::{How, check_record, has_rules, with_scratch};
 use super::{Log, LogConfig, Shared};
 
-/// Written now; the caller syncs.
+/// Written now; the caller syncs later.
 pub(super) const LATER: How = How {
     expected_end: None,
     sync_later: true,
 };
 
-/// Memory that a batch to be filled keeps from one time to the next, at most.
+/// The most memory that a batch being filled keeps from one use to the next.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// A batch that is filled record by record.
@@ -34,22 +34,22 @@ pub(crate) struct Filling {
     batch: Option<Begun>,
 }
 
-/// What is settled when a batch begins; settings that change meanwhile are the next one's.
+/// What is decided when a batch is begun; settings that change later apply to the next one.
 #[derive(Debug)]
 struct Begun {
     batch: GrowingBatch,
     config: Arc<LogConfig>,
     ruled: bool,
-    /// Bytes that the batch holds at most, if it holds more than one record.
+    /// The largest size of the batch in bytes, if it holds more than one record.
     limit: usize,
 }
 
-/// What a batch that begins is to be.
+/// The properties of a new batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
-    /// Bytes that it holds at most before it is packed; a larger record is a batch of its own.
+    /// Its largest size before compression, in bytes; a larger record gets a batch of its own.
     pub(crate) size: u64,
-    /// How it is packed where the log leaves that open.
+    /// Its compression, if the log leaves that open.
     pub(crate) compression: Compression,
 }
 
@@ -59,18 +59,18 @@ impl Filling {
         self.batch.is_none()
     }
 
-    /// How many records are in it.
+    /// The number of records in it.
     pub(crate) fn records(&self) -> u32 {
         self.batch.as_ref().map_or(0, |begun| begun.batch.count())
     }
 
-    /// Whether no other record would be taken.
+    /// Whether it accepts no more records.
     pub(crate) fn is_full(&self) -> bool {
         let begun = self.batch.as_ref();
         begun.is_some_and(|begun| begun.batch.size(&self.bytes) >= begun.limit)
     }
 
-    /// Forgets the records and keeps the memory.
+    /// Drops the records and keeps the memory.
     fn clear(&mut self) {
         self.batch = None;
         self.bytes.clear();
@@ -81,13 +81,13 @@ impl Filling {
 }
 
 impl Log {
-    /// Puts a record into a batch, and gives its place there; `None` when it does not fit behind
+    /// Puts a record into a batch and returns its index there; `None` if it does not fit behind
     /// those that are in it.
     ///
     /// # Errors
     ///
-    /// What the log would answer to the record alone, whatever batch it were in; it is not taken
-    /// then, and the batch is as it was.
+    /// The error that the log would return for the record alone, in any batch; the record is then
+    /// not taken, and the batch is unchanged.
     #[inline]
     pub(crate) fn fill(
         &self,
@@ -116,7 +116,7 @@ impl Log {
         }
     }
 
-    /// Appends a batch that was filled, and empties it, whatever comes of that. The caller
+    /// Appends a batch that was filled, and empties it, whatever the outcome. The caller
     /// [settles](Log::settle) it.
     ///
     /// # Errors
@@ -128,9 +128,9 @@ impl Log {
         appended
     }
 
-    /// Appends records in order, in as few batches as hold them, and names the offsets of each
-    /// batch; none of them is synced. After an error nothing of the records that were not named is
-    /// in the log.
+    /// Appends records in order, in as few batches as possible, and returns the offsets of each
+    /// batch; none of them is synced. After an error, only the records whose offsets were returned
+    /// are in the log.
     ///
     /// # Errors
     ///
@@ -143,12 +143,12 @@ impl Log {
         self.shared.append_split(records, each)
     }
 
-    /// Whether what was just appended must be [settled](Log::settle) before it is confirmed.
+    /// Whether what was just appended must be [settled](Log::settle) before it is acknowledged.
     pub(crate) fn must_settle(&self) -> bool {
         self.shared.is_always()
     }
 
-    /// Sees to it that what was appended below an offset survives what the log's durability says.
+    /// Makes what was appended below an offset survive what the log's durability says.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl Log {
 }
 
 impl Shared {
-    /// Begins a batch under the settings of this moment.
+    /// Begins a batch with the present settings.
     fn begin_filling(&self, filling: &mut Filling, wish: Wish) -> Result<()> {
         self.host.check_owner()?;
         self.life.can_append()?;
@@ -178,7 +178,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Puts a record into a batch; false when it does not fit behind those that are in it.
+    /// Puts a record into a batch; false if it does not fit behind those that are in it.
     #[inline]
     fn push_filling(
         &self,
@@ -254,7 +254,7 @@ impl Shared {
         })
     }
 
-    /// Encodes records into as few batches as hold them, one behind the other.
+    /// Encodes records into as few batches as possible, one after the other.
     fn encode_split<'a>(
         &self,
         out: &mut Vec<u8>,
@@ -285,8 +285,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The same for batches that are packed: how small a batch gets shows when it is, so one that
-    /// stays too large is done again as two halves.
+    /// The same with compression: how small a batch becomes is known only afterwards, so a batch
+    /// that stays too large is encoded again as two halves.
     fn encode_packed(
         &self,
         out: &mut Vec<u8>,
@@ -328,11 +328,11 @@ impl Shared {
     }
 }
 
-/// Refuses a record that fits no batch, given the size of the batch that holds it alone, before
-/// it is packed.
+/// Rejects a record that fits no batch, by the size of the batch that holds it alone, before
+/// compression.
 #[inline]
 fn check_alone(raw: u64, compression: Compression, config: &LogConfig) -> Result<()> {
-    // However small it packs: readers would refuse to unpack it.
+    // However well it compresses: readers would refuse to decompress it.
     let limit = match compression {
         Compression::None => config.max_message_bytes,
         _ => config.max_decompressed_batch_bytes,

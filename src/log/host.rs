@@ -1,15 +1,15 @@
-//! What the logs of one root share: the disk, the clock, the pool of open files, the marks, and
-//! the flusher.
+//! What the logs of one root share: the disk, the clock, the pool of open files, the marks, and the
+//! flusher.
 //!
 //! Knows nothing about single logs: the flusher runs [`Chore`]s when they are due.
 //!
 //! 1. The flusher's thread starts when the first chore is scheduled and is named `ottla-flusher`.
 //! 2. With manual upkeep there is no thread: chores are dropped, and the caller that scheduled one
-//!    does the work in line.
+//!    does the work itself.
 //! 3. No lock is held while a chore runs.
-//! 4. A chore is taken only when a thread will run it: one that is refused is the caller's to do,
-//!    or to offer again.
-//! 5. Chores of logs that are gone are dropped before the queue has twice as many as it had.
+//! 4. A chore is accepted only if a thread will run it: a chore that is refused is left to the
+//!    caller, to run or to offer again.
+//! 5. Chores of logs that no longer exist are dropped before the queue has doubled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -41,19 +41,19 @@ pub(crate) struct Host {
     /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
     pub(crate) lingers: Flusher,
     pub(crate) syncers: Syncers,
-    /// Looks at logs that somebody else writes, while somebody here waits for them.
+    /// Watches logs that another process writes, while a caller here waits for them.
     pub(super) looker: Flusher,
     pub(crate) budget: Budget,
     pub(crate) events: Events,
     owner: Owner,
-    /// Of a root that is only looked at.
+    /// For a root that is opened for reading.
     listing: OnceLock<Listing>,
     topics: OnceLock<LookAtTopics>,
     topics_looked_at: Mutex<Option<Instant>>,
     followers: OnceLock<Weak<dyn Followers>>,
     /// The files of the logs are as a Kafka broker left them.
     left_by_broker: AtomicBool,
-    /// Of those, the logs in which opening found no batch of a producer.
+    /// Among those logs, the ones in which opening found no batch of a producer.
     plain: Mutex<BTreeSet<MarkKey>>,
 }
 
@@ -63,7 +63,7 @@ impl Host {
         Self::with_open_files(disk, clock, marks, manual, None)
     }
 
-    /// The same with a bound on the files that are open at a time.
+    /// The same, with a bound on the number of open files.
     pub(crate) fn with_open_files(
         disk: Disk,
         clock: Clock,
@@ -74,7 +74,7 @@ impl Host {
         let flusher = Flusher::new("ottla-flusher", clock.clone(), manual);
         let lingers = Flusher::new("ottla-linger", clock.clone(), manual);
         let syncers = Syncers::new(clock.clone(), manual);
-        // No work of ours: without it nobody would notice what is appended.
+        // Not upkeep, so never manual: without this thread appends of other processes go unnoticed.
         let looker = Flusher::new("ottla-follower", clock.clone(), false);
         Arc::new(Self {
             files: OpenFiles::new(&disk, max_open_files),
@@ -97,8 +97,8 @@ impl Host {
         })
     }
 
-    /// Notes that opening read a whole log and found no batch of a producer, so that nobody reads
-    /// it again for that. Only what a broker left may have some.
+    /// Notes that opening read a whole log and found no batch of a producer, so that it need not be
+    /// read again for that. Only logs that a broker left may have some.
     pub(crate) fn note_plain(&self, log: MarkKey) {
         if self.is_left_by_broker() {
             self.plain.lock().insert(log);
@@ -110,20 +110,20 @@ impl Host {
         self.plain.lock().contains(&log)
     }
 
-    /// Notes whether the logs are being opened for the first time since a broker was killed: what
-    /// they hold, the broker wrote, and nobody has tried to sync it.
+    /// Sets whether the logs are being opened for the first time since a broker was killed: the
+    /// broker wrote what they hold, and no program has tried to sync it.
     pub(crate) fn note_left_by_broker(&self, left: bool) {
         self.left_by_broker.store(left, Ordering::Release);
     }
 
-    /// Whether a broker wrote what the logs hold, and they are being opened for the first time.
+    /// Whether a broker wrote the logs, and they are being opened for the first time since.
     pub(crate) fn is_left_by_broker(&self) -> bool {
         self.left_by_broker.load(Ordering::Acquire)
     }
 
-    /// An error in a process that was forked from the one that opened the root. Every call of a
-    /// handle asks this before it takes a lock or touches a file, and every drop before it does
-    /// anything but closing descriptors.
+    /// Fails in a process that was forked from the one that opened the root. Every call of a handle
+    /// checks this before it takes a lock or touches a file, and every drop before it does more
+    /// than close descriptors.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Host {
         }
     }
 
-    /// Ends the threads. What they were asked for is done or dropped.
+    /// Ends the threads. Their chores are done or dropped.
     pub(crate) fn stop_threads(&self) {
         self.lingers.stop();
         self.flusher.stop();
@@ -159,26 +159,26 @@ impl Host {
         self.owner
     }
 
-    /// Asks from now on whether a topic is still there, whatever was known when the root was
+    /// Sets how to ask whether a topic still exists, in place of what was known when the root was
     /// opened.
     pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
         self.listing.get_or_init(|| Listing(Box::new(ask)));
     }
 
-    /// Has somebody look at the topics from now on, whenever they may have changed.
+    /// Sets how the topics are checked, whenever they may have changed.
     pub(crate) fn look_at_topics_by(&self, look: impl Fn() + Send + Sync + 'static) {
         self.topics.get_or_init(|| LookAtTopics(Box::new(look)));
     }
 
-    /// Has the topics looked at, in a root that somebody else writes. Not to be called with a lock
-    /// of a log held: logs of topics that are gone are closed.
+    /// Checks the topics, in a root that another process writes. Must not be called with a log's
+    /// lock held: logs of deleted topics are closed.
     pub(crate) fn look_at_topics(&self) {
         if let Some(LookAtTopics(look)) = self.topics.get() {
             look();
         }
     }
 
-    /// The same for callers that look again and again: at most once in so long.
+    /// The same for callers that check repeatedly: at most once per `time`.
     pub(super) fn look_at_topics_every(&self, time: Duration) {
         let now = self.clock.instant();
         {
@@ -191,23 +191,23 @@ impl Host {
         self.look_at_topics();
     }
 
-    /// Has somebody set offsets back from now on whenever the end of a log goes back.
+    /// Sets who moves committed offsets back when the end of a log moves back.
     pub(crate) fn follow(&self, followers: Weak<dyn Followers>) {
         self.followers.get_or_init(|| followers);
     }
 
-    /// Who does that, if somebody does (still).
+    /// What [`Self::follow`] set, if it still exists.
     pub(crate) fn followers(&self) -> Option<Arc<dyn Followers>> {
         self.followers.get().and_then(Weak::upgrade)
     }
 
-    /// Whether a topic is still there, as far as anybody can tell.
+    /// Whether a topic still exists, as far as is known.
     pub(crate) fn is_listed(&self, topic: TopicId) -> bool {
         self.listing.get().is_none_or(|Listing(ask)| ask(topic))
     }
 }
 
-/// Asks whether a topic is there.
+/// Asks whether a topic exists.
 struct Listing(Box<dyn Fn(TopicId) -> bool + Send + Sync>);
 
 impl std::fmt::Debug for Listing {
@@ -216,7 +216,7 @@ impl std::fmt::Debug for Listing {
     }
 }
 
-/// Takes in what became of the topics of a root.
+/// Applies what became of the topics of a root.
 struct LookAtTopics(Box<dyn Fn() + Send + Sync>);
 
 impl std::fmt::Debug for LookAtTopics {
@@ -225,8 +225,8 @@ impl std::fmt::Debug for LookAtTopics {
     }
 }
 
-/// A thread of this process. One that was forked off does not have it: what is left of it there is
-/// left alone, for it can neither be waited for nor let go.
+/// A thread of this process. A forked process does not have it: what is left of it there is not
+/// touched, because it can be neither joined nor detached.
 #[derive(Debug)]
 pub(crate) struct Worker {
     owner: Owner,
@@ -242,12 +242,12 @@ impl Worker {
         thread.is_some().then_some(Self { owner, thread })
     }
 
-    /// Whether it has ended.
+    /// Whether the thread has ended.
     pub(super) fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits for the thread's end, unless it is the one that asks.
+    /// Waits for the thread's end, unless it is the calling thread.
     pub(crate) fn join(mut self) {
         if !self.owner.is_here() {
             return;
@@ -255,7 +255,7 @@ impl Worker {
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
         {
-            // A panic has been reported by the panic hook.
+            // The panic hook has already reported a panic.
             drop(thread.join());
         }
     }
@@ -269,9 +269,9 @@ impl Drop for Worker {
     }
 }
 
-/// Work that is done by the flusher.
+/// Work that the flusher does.
 pub(crate) trait Chore: Send + Sync {
-    /// Does it. Errors have no caller to go to: they show up in the state of the log.
+    /// Runs it. There is no caller to return errors to: they show in the state of the log.
     fn run(&self);
 }
 
@@ -306,7 +306,7 @@ struct Chores {
     due: BTreeMap<(Instant, u64), Weak<dyn Chore>>,
     number: u64,
     stopped: bool,
-    /// With this many chores it is time to look for those that nobody needs any more (I5).
+    /// With this many chores it is time to look for those that are no longer needed (I5).
     crowded: usize,
 }
 
@@ -316,7 +316,7 @@ const CROWDED_MIN: usize = 64;
 impl Chores {
     fn add(&mut self, at: Instant, chore: Weak<dyn Chore>) {
         if self.due.len() >= self.crowded.max(CROWDED_MIN) {
-            // A weak reference keeps the memory of the whole log, and may be due in a day.
+            // A weak reference keeps the memory of the whole log, and may not be due for a day.
             self.due.retain(|_, chore| chore.strong_count() > 0);
             self.crowded = self.due.len().saturating_mul(2);
         }
@@ -339,17 +339,17 @@ impl Flusher {
         }
     }
 
-    /// Whether nobody runs chores.
+    /// Whether no thread runs chores.
     pub(crate) fn is_manual(&self) -> bool {
         self.manual
     }
 
-    /// How many chores wait.
+    /// How many chores are waiting.
     pub(super) fn waiting(&self) -> usize {
         self.shared.chores.lock().due.len()
     }
 
-    /// Has the system refuse to start so many threads.
+    /// Makes the system refuse to start this many threads.
     #[cfg(test)]
     pub(super) fn refuse_threads(&self, count: u32) {
         let refused = &self.refused;
@@ -370,7 +370,7 @@ impl Flusher {
         false
     }
 
-    /// Has a chore run at a time, or soon after; false when there is no thread to run it (I4).
+    /// Schedules a chore for a time, or soon after; false if there is no thread to run it (I4).
     pub(crate) fn schedule(&self, at: Instant, chore: Weak<dyn Chore>) -> bool {
         if self.manual || !self.ensure_thread() {
             return false;
@@ -386,8 +386,8 @@ impl Flusher {
         true
     }
 
-    /// Starts the thread if it does not run: the process may have been at its limit when that was
-    /// tried last. Whether there is one.
+    /// Starts the thread if it is not running: the process may have been at its limit when that was
+    /// last tried. Returns whether there is one.
     fn ensure_thread(&self) -> bool {
         let mut thread = self.thread.lock();
         if thread.is_none() && !self.shared.chores.lock().stopped && !self.is_refused() {
@@ -401,7 +401,7 @@ impl Flusher {
         thread.is_some()
     }
 
-    /// Ends the thread after the chore that it runs; later chores are dropped.
+    /// Ends the thread after its present chore; later chores are dropped.
     pub(crate) fn stop(&self) {
         self.shared.chores.lock().stopped = true;
         self.shared.wake.notify_all();
@@ -450,7 +450,7 @@ impl Queue {
 
 impl Moved for Queue {
     fn moved(&self) {
-        // A thread that has looked at the clock before waits by the time the lock is free.
+        // A thread that has read the clock before is waiting by the time the lock is free.
         drop(self.chores.lock());
         self.wake.notify_all();
     }

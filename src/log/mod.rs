@@ -1,17 +1,18 @@
 //! Floor 4: one partition. A [`Log`] owns rolling segments and their indexes; it appends, reads,
-//! flushes, forgets and recovers.
+//! flushes, deletes and recovers.
 //!
 //! Knows nothing about topics, keys' partitions or groups.
 //!
-//! Who guards what:
+//! What guards what:
 //!
-//! 1. `append` guards the end of the log: who holds it writes the active segment. No sync, no
-//!    encoding and no user code runs under it.
+//! 1. `append` guards the end of the log: the thread that holds it writes the active segment. No
+//!    sync, no encoding and no user code runs under it.
 //! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates,
 //!    closes. It is taken before `append`, never while holding it.
-//! 3. `segments` is changed with `append` held, and read by anybody for as long as a look-up takes.
-//! 4. `layout` guards which sealed segments there are and what their files are called: one at a
-//!    time forgets, truncates, or puts compacted segments in place. It is taken before the turn.
+//! 3. `segments` is changed with `append` held, and read by any thread for the length of a look-up.
+//! 4. `layout` guards which sealed segments exist and what their files are called: only one thread
+//!    at a time deletes or truncates segments or swaps in compacted ones. It is taken before the
+//!    turn.
 //! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod append;
@@ -111,8 +112,8 @@ use std::ops::Range;
 /// may append and read at the same time. It works alone on any directory, without topics. When the
 /// last handle (and [`Reader`]) is dropped the log is closed as by [`Log::close`].
 ///
-/// A handle belongs to the process that opened it. In one that is forked from it every call answers
-/// [`Error::Forked`], and dropping a handle closes descriptors and does nothing else.
+/// A handle belongs to the process that opened it. In a process that is forked from it every call
+/// returns [`Error::Forked`], and dropping a handle only closes descriptors.
 ///
 /// # Examples
 ///
@@ -133,9 +134,9 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub struct Log {
     shared: Arc<Shared>,
-    /// Closes the log when the last handle goes; a broker's logs have none.
+    /// Closes the log when the last handle is dropped; a broker's logs have none.
     _keeper: Option<Arc<Keeper>>,
-    /// The log is one that only the broker itself may change, and this handle is somebody else's.
+    /// Only the broker itself may change this log, and this handle is not the broker's.
     only_reads: bool,
 }
 
@@ -155,9 +156,10 @@ pub(crate) struct Shared {
     start: AtomicU64,
     end: AtomicU64,
     flushed: AtomicU64,
-    /// What readers saw before the log became `Always`, which they keep seeing.
+    /// What readers saw before the log became `Always`, which they continue to see.
     shown: AtomicU64,
-    /// Two for each truncation, so that no reader serves what it read before one (`view.rs`).
+    /// Raised twice by each truncation, so that no reader returns what it read before one
+    /// (`view.rs`).
     truncations: AtomicU64,
     epochs: RwLock<Epochs>,
     turn: Mutex<TurnState>,
@@ -165,24 +167,25 @@ pub(crate) struct Shared {
     company_came: Condvar,
     /// What the flusher was asked for and has not begun.
     flush_asked: AtomicU32,
-    /// When a flush is due that no thread could be started for.
+    /// When a flush is due for which no thread could be started.
     flush_due: Mutex<Option<Instant>>,
     digesting: Arc<Digesting>,
     signal: Signal,
     usher: Arc<usher::Usher>,
-    /// What there is of transactions.
+    /// The state of transactions.
     survey: Mutex<Option<isolation::Surveyed>>,
-    /// Who waits for this log among others.
+    /// Callers that wait for this log among others.
     watchers: Watchers,
     charge: budget::Charge,
-    /// Apart from what appends read, for readers write it.
+    /// Apart from what appends read, because readers write it.
     tally: Box<metrics::Tally>,
-    /// One compaction at a time; held while segments are rewritten, which no append waits for.
+    /// Allows one compaction at a time; held while segments are rewritten, which no append waits
+    /// for.
     cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
     layout: Mutex<()>,
     lock: Mutex<Option<Lock>>,
-    /// Of a log that is only looked at: what is known of its directory.
+    /// For a log that is opened for reading: what is known about its directory.
     outside: OnceLock<Outside>,
     report: OpenReport,
 }
@@ -193,7 +196,7 @@ struct Keeper(Arc<Shared>);
 impl Drop for Keeper {
     fn drop(&mut self) {
         if self.0.host.check_owner().is_err() {
-            // The flusher may have held the log at the fork, and is not here to let it go.
+            // The flusher may have held the log at the fork, and does not exist here to release it.
             if let Some(mut lock) = self.0.lock.try_lock() {
                 *lock = None;
             }
@@ -207,40 +210,41 @@ impl Drop for Keeper {
 }
 
 impl Log {
-    /// Opens the log in a directory, making the directory and its parents when they are not
-    /// there, and recovering after a crash.
+    /// Opens the log in a directory, creates the directory and its parents if they do not exist,
+    /// and recovers after a crash.
     ///
-    /// What a crash left at the end that is no valid continuation is moved to a quarantine file
-    /// and reported by [`Log::open_report`]; nothing is deleted. After a clean close, opening takes
-    /// time by the number of segments, not by their bytes.
+    /// If a crash left an invalid tail, it is moved to a quarantine file and reported by
+    /// [`Log::open_report`]; nothing is deleted. After a clean close, the time that opening takes
+    /// depends on the number of segments, not on their size.
     ///
     /// # Errors
     ///
-    /// - [`Error::Locked`]: another handle, here or in another process, has it open; also when the
+    /// - [`Error::Locked`]: another handle, in this or another process, has it open; also if the
     ///   directory is a partition of a root that a broker has open.
     /// - [`Error::InvalidConfig`]: a setting is out of its bounds.
     /// - [`Error::Corrupt`]: bytes that were safely written are damaged; nothing was changed.
-    /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or made.
+    /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or created.
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Self> {
         config.check()?;
         open::open_alone(dir.as_ref(), config, OpenMode::Write)
     }
 
-    /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs no more
-    /// than permission to read. It follows a writer, in this process or another one, a Kafka broker
-    /// too: the ends move, readers go on with what is appended, and what waits is woken within
-    /// about 15 ms. It sees no record that the writer's own readers may not see.
+    /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs only
+    /// permission to read. It follows a writer, in this or another process, including a Kafka
+    /// broker: the ends move, readers continue with what is appended, and waiting calls are woken
+    /// within about 15 ms. It sees no record that the writer's own readers may not see.
     ///
-    /// What the writer forgets or compacts meanwhile is read as by its own readers, and a reader
-    /// behind a truncation gets [`Error::Truncated`]. It outlives the writer, and follows the next
-    /// one. A directory that is removed, or becomes another log's, answers [`Error::Closed`].
+    /// Records that the writer deletes or compacts meanwhile are read as by its own readers, and a
+    /// reader behind a truncation gets [`Error::Truncated`]. The handle outlives the writer, and
+    /// follows the next one. If the directory is removed, or becomes another log's, calls return
+    /// [`Error::Closed`].
     ///
-    /// Beside a writer, damage is reported after about a second: only then it cannot be something
-    /// that the writer has half done. [`Log::is_live`] says whether there is a writer.
+    /// Beside a writer, damage is reported after about a second: only then is it certain that it is
+    /// not an unfinished step of the writer. [`Log::is_live`] says whether there is a writer.
     ///
     /// # Errors
     ///
-    /// As [`Log::open`], but for [`Error::Locked`]. Every method that writes answers
+    /// As [`Log::open`], except [`Error::Locked`]. Every method that writes returns
     /// [`Error::ReadOnly`].
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
         open::open_alone(dir.as_ref(), LogConfig::default(), OpenMode::Read)
@@ -262,7 +266,7 @@ impl Log {
         Ok(Self::unkept(shared))
     }
 
-    /// Makes a handle that closes nothing.
+    /// A handle that does not close the log.
     fn unkept(shared: Arc<Shared>) -> Self {
         Self {
             shared,
@@ -271,7 +275,7 @@ impl Log {
         }
     }
 
-    /// Makes a handle that closes the log when its last clone goes.
+    /// A handle that closes the log when its last clone is dropped.
     fn kept(shared: Arc<Shared>) -> Self {
         let keeper = Arc::new(Keeper(Arc::clone(&shared)));
         Self {
@@ -281,7 +285,7 @@ impl Log {
         }
     }
 
-    /// What is behind the handle, for the process that opened the log.
+    /// The log behind the handle, in the process that opened it.
     ///
     /// # Errors
     ///
@@ -292,15 +296,15 @@ impl Log {
         Ok(&self.shared)
     }
 
-    /// Appends a record and gives its offset.
+    /// Appends a record and returns its offset.
     ///
-    /// When this returns, readers see the record and it survives what the log's
-    /// [`Durability`](crate::Durability) says. Appends of several threads get their offsets in some
-    /// order, each once. Allocates nothing in steady state.
+    /// When this returns, readers see the record, and it survives what the log's
+    /// [`Durability`](crate::Durability) says. Concurrent appends get distinct offsets in some
+    /// order. Allocates nothing in steady state.
     ///
     /// # Errors
     ///
-    /// Nothing of the record is left in the log after any of these:
+    /// After any of these, nothing of the record is left in the log:
     ///
     /// - [`Error::RecordTooLarge`], [`Error::InvalidRecord`]: the record breaks a rule of the log.
     /// - [`Error::NoSpace`]: the disk is full; try again when there is space.
@@ -315,8 +319,8 @@ impl Log {
             .map(|offsets| offsets.start)
     }
 
-    /// Appends records as one batch: all of them or none, for readers and after any crash. Gives
-    /// their offsets; an empty batch appends nothing and gives the empty range at the end.
+    /// Appends records as one batch: all of them or none, for readers and after any crash. Returns
+    /// their offsets; an empty batch appends nothing and returns the empty range at the end.
     ///
     /// The records are encoded (and compressed, by the log's setting) before any lock is taken.
     ///
@@ -333,17 +337,17 @@ impl Log {
     }
 
     /// Appends a record if the log ends at `expected_end`, and returns its offset, which is that
-    /// one: what every scheme of optimistic concurrency is built on. Otherwise as [`Log::append`].
+    /// one: the basis of optimistic concurrency control. Otherwise as [`Log::append`].
     ///
-    /// The end is compared under the lock that every append takes, so it costs nothing, and under
+    /// The end is compared under the lock that every append takes, so this costs nothing, and under
     /// [`Durability::Always`](crate::Durability::Always) many threads still share their syncs. It
     /// is compared with [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`],
-    /// wait for the record before `end` with [`Log::wait_for`], look at what is new, decide, and
+    /// wait for the record before `end` with [`Log::wait_for`], read the new records, decide, and
     /// try again.
     ///
     /// # Errors
     ///
-    /// - [`Error::EndMoved`]: somebody else appended first. Nothing was written, and no sync was
+    /// - [`Error::EndMoved`]: another append came first. Nothing was written, and no sync was
     ///   waited for.
     /// - Everything that [`Log::append`] returns.
     ///
@@ -376,7 +380,7 @@ impl Log {
 
     /// Appends records as one batch if the log ends at `expected_end`: [`Log::append_at`] for as
     /// many records as [`Log::append_batch`] takes. For an empty batch the end is compared as well,
-    /// and the answer is the empty range there.
+    /// and the result is the empty range there.
     ///
     /// # Errors
     ///
@@ -414,11 +418,12 @@ impl Log {
         Reader::new(self.clone(), from.into(), Filter::Uncommitted)
     }
 
-    /// A reader that leaves out what its isolation says: with [`ReadIsolation::ReadCommitted`] the
-    /// records of aborted transactions, and everything from the first open one on. Only Kafka's
-    /// producers write transactions, so for a log of our own the two are the same.
+    /// A reader that leaves out what its isolation says: with [`ReadIsolation::ReadCommitted`], the
+    /// records of aborted transactions, and everything from the first open transaction on. Only
+    /// Kafka's producers write transactions, so for logs written by Ottla the two isolations are
+    /// the same.
     ///
-    /// The first such reader of a log walks over all of it, batch by batch.
+    /// The first such reader of a log scans all of its batches.
     ///
     /// # Errors
     ///
@@ -428,7 +433,7 @@ impl Log {
         Reader::new(self.clone(), from.into(), filter)
     }
 
-    /// A reader of everything but what aborted and open transactions hold.
+    /// A reader of everything except the records of aborted and open transactions.
     pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
         let filter = self.here_now()?.decided()?;
         Reader::new(self.clone(), from.into(), filter)
@@ -446,8 +451,8 @@ impl Log {
         self.here_now()?.read_one(offset)
     }
 
-    /// The first record whose timestamp is at or after a time; `None` when no record is that late
-    /// (yet). Costs one index look-up and a read of what lies between two index entries.
+    /// The first record whose timestamp is at or after a time; `None` if there is none (yet). Costs
+    /// one index look-up and a read of the bytes between two index entries.
     ///
     /// # Errors
     ///
@@ -456,7 +461,7 @@ impl Log {
         self.here_now()?.offset_for_time(at)
     }
 
-    /// Makes everything that was appended before the call survive power loss, and gives the new
+    /// Makes everything that was appended before the call survive power loss, and returns the new
     /// [`Log::flushed_offset`].
     ///
     /// # Errors
@@ -489,8 +494,8 @@ impl Log {
     }
 
     /// Readers see the records below this offset: the flushed ones under
-    /// [`Durability::Always`](crate::Durability::Always), so that nobody acts on a record that a
-    /// power cut could take back, and all of them otherwise.
+    /// [`Durability::Always`](crate::Durability::Always), so that no reader acts on a record that a
+    /// power cut could still take, and all of them otherwise.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
         self.current().high_watermark()
@@ -502,10 +507,10 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::Closed`], [`Error::Poisoned`]: it will not come. A log that was opened for reading
-    /// waits for what its writer appends, also while there is no writer.
+    /// waits for what its writer appends, even while there is no writer.
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
-        // What is there already is answered without a lock, or a consumer that is behind would
-        // take one for every batch.
+        // A record that exists is reported without a lock: otherwise a consumer that lags behind
+        // would take one for every batch.
         let shared = self.here()?;
         if self.high_watermark() > offset {
             return Ok(true);
@@ -514,8 +519,8 @@ impl Log {
     }
 
     /// Drops the records below an offset: Kafka's `DeleteRecords`. The new start is durable before
-    /// this returns; files go when all their records are below it. A start at or below the present
-    /// one changes nothing.
+    /// this returns; a file is removed once all its records are below it. A start at or below the
+    /// present one changes nothing.
     ///
     /// # Errors
     ///
@@ -526,31 +531,31 @@ impl Log {
         self.here()?.truncate_prefix(new_start)
     }
 
-    /// Drops the newest records, from an offset on; their offsets are given out again, in a higher
-    /// [`epoch`](Self::epoch). It is durable when this returns, and a crash in between leaves the
-    /// log as before or after.
+    /// Drops the newest records, from an offset on; their offsets are assigned again, in a higher
+    /// [`epoch`](Self::epoch). The truncation is durable when this returns; a crash in between
+    /// leaves the log as before or as after.
     ///
-    /// In a broker, what groups have committed behind the new end is set back to it, durably,
-    /// before anything is appended there, and members go on at the new end. A reader that stands
-    /// behind it gets [`Error::Truncated`].
+    /// In a broker, committed offsets above the new end are set back to it, durably, before
+    /// anything is appended there, and members continue at the new end. A reader whose position is
+    /// above it gets [`Error::Truncated`].
     ///
     /// # Errors
     ///
     /// [`Error::OffsetOutOfRange`] below the start or above the end; [`Error::ReadOnly`],
-    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]; what reading the
-    /// commits of a broker's groups returns, with nothing changed.
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]; and the errors of
+    /// reading the commits of a broker's groups, with nothing changed.
     pub fn truncate(&self, new_end: Offset) -> Result<()> {
         self.may_change()?;
         self.here()?.truncate(new_end)
     }
 
-    /// Forgets what `retention` and `retention_bytes` say is to be forgotten: whole segments,
-    /// from the oldest on. The segment that is appended to is sealed first when it has expired too.
-    /// A broker's upkeep does this by itself.
+    /// Deletes the segments that `retention` and `retention_bytes` no longer require, whole
+    /// segments from the oldest on. If the segment that is appended to has expired too, it is
+    /// sealed first. A broker's upkeep does this by itself.
     ///
-    /// The time of a segment is its newest timestamp. Where that lies in the future of the clock,
-    /// or it has no timestamp, the time of the last write to its file counts, so that one wrong
-    /// timestamp does not keep a log from forgetting.
+    /// The age of a segment is that of its newest timestamp. If that is in the future, or there is
+    /// none, the time of the last write to its file counts, so that one wrong timestamp does not
+    /// prevent retention.
     ///
     /// # Errors
     ///
@@ -561,19 +566,19 @@ impl Log {
         self.told(self.here()?.apply_retention())
     }
 
-    /// Compacts a log whose `cleanup_policy` says so: of every key the newest record stays, at its
-    /// own offset. Seals the segment that is appended to first, so that everything older than
-    /// `min_compaction_lag` is compacted. Readers and appends go on meanwhile. A broker's upkeep
-    /// does this by itself when it is worth it.
+    /// Compacts a log whose `cleanup_policy` says so: the newest record of every key is kept, at
+    /// its own offset. Seals the segment that is appended to first, so that everything older than
+    /// `min_compaction_lag` is compacted. Reads and appends continue meanwhile. A broker's upkeep
+    /// does this by itself when it is worthwhile.
     ///
-    /// A tombstone stays for `delete_retention` after the compaction that first saw it; a later
-    /// compaction drops it.
+    /// A tombstone is kept for `delete_retention` after the first compaction that processed it; a
+    /// later compaction drops it.
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidConfig`]: the log is not one that is compacted; or, in a log that stands
-    ///   alone, there are records without keys, which compaction drops:
-    ///   [`compact_dropping_keyless`](Self::compact_dropping_keyless) asks for that. (For a topic
+    /// - [`Error::InvalidConfig`]: the log's `cleanup_policy` does not compact; or, in a log that
+    ///   belongs to no broker, there are records without keys, which compaction would drop:
+    ///   [`compact_dropping_keyless`](Self::compact_dropping_keyless) allows that. (For a topic
     ///   [`Broker::alter_topic`](crate::Broker::alter_topic) has asked.)
     /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
     ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
@@ -588,23 +593,23 @@ impl Log {
         self.told(shared.compact())
     }
 
-    /// The same, also where records without keys are there: they are dropped.
+    /// [`compact`](Self::compact), but drops records without keys.
     ///
     /// # Errors
     ///
-    /// As [`compact`](Self::compact), but for the refusal of records without keys.
+    /// As [`compact`](Self::compact), except the refusal of records without keys.
     pub fn compact_dropping_keyless(&self) -> Result<CompactionReport> {
         self.may_change()?;
         self.here()?.compact()
     }
 
-    /// Closes the files of a log that nothing was appended to since this was called last.
+    /// Closes the files of a log to which nothing was appended since the last call.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         self.shared.digest_in_line();
         self.shared.park_if_idle()
     }
 
-    /// Compacts if enough of the log was not compacted yet; for upkeep.
+    /// Compacts if enough of the log is not compacted yet; for upkeep.
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         self.here()?.compact_if_worth_it()
     }
@@ -629,13 +634,13 @@ impl Log {
         config.map_or_else(|_| LogConfig::default(), |config| config.as_ref().clone())
     }
 
-    /// Syncs everything, leaves every file exactly at its last entry, and gives up the lock. Other
-    /// handles answer [`Error::Closed`] from now on. Closing a closed log is `Ok`. The logs of a
-    /// broker are closed by the broker: for them this flushes.
+    /// Syncs everything, trims every file to its last entry, and releases the lock. From then on
+    /// other handles return [`Error::Closed`]. Closing a closed log is `Ok`. A broker's logs are
+    /// closed by the broker: for them this flushes.
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]: the lock is given up all the same,
+    /// [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]: the lock is released all the same,
     /// and the next opening recovers.
     pub fn close(&self) -> Result<()> {
         if self.here()?.managed {
@@ -647,7 +652,7 @@ impl Log {
         self.told(closed)
     }
 
-    /// Says that a log of a broker is about to be closed: what takes long in it gives up.
+    /// Announces that a broker's log is about to be closed: long operations in it give up.
     pub(crate) fn begin_closing(&self) {
         self.shared.begin_closing();
     }
@@ -657,7 +662,7 @@ impl Log {
         self.shared.close()
     }
 
-    /// The partition that this log is, where it belongs to a topic.
+    /// The partition that this log is, if it belongs to a topic.
     pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
         self.shared.topic_partition()
     }
@@ -673,7 +678,7 @@ impl Log {
         self.shared.life.end();
     }
 
-    /// Applies other settings from now on.
+    /// Applies new settings from now on.
     pub(crate) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         config.check()?;
         self.shared.reconfigure(config)

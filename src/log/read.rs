@@ -1,14 +1,14 @@
 //! Reading: from an offset upward, across segments, up to the high watermark.
 //!
-//! Knows nothing about appending. A reader holds its place, so reading on needs no look-up. Its
-//! segment keeps the file open, also after retention has unlinked it, until the descriptor is
-//! needed elsewhere: then the reader opens it again, and where it is gone, looks among the segments
-//! that are there.
+//! Knows nothing about appending. A reader keeps its position, so reading on needs no look-up. Its
+//! segment keeps the file open, even after retention has unlinked it, until the descriptor is
+//! needed elsewhere. Then the reader opens the file again, and if it is gone, looks its offset up
+//! in the current segments.
 //!
-//! 1. A batch is given out when all of it lies below the high watermark.
-//! 2. What was read before a truncation is not given out after it.
-//! 3. An index is a hint: when no batch stands where it points, or one that is too far on, the
-//!    segment is read from its start and the index rebuilt.
+//! 1. A batch is returned once all of it is below the high watermark.
+//! 2. What was read before a truncation is not returned after it.
+//! 3. An index is a hint: if no batch is where it points, or one that is too far on, the segment is
+//!    read from its start and the index is rebuilt.
 
 mod place;
 #[cfg(feature = "async")]
@@ -35,25 +35,25 @@ use place::Place;
 #[cfg(feature = "async")]
 pub use stream::RecordStream;
 
-/// What a thread keeps of the memory that it read into, at most.
+/// The most memory that a thread keeps of what it read into.
 const PAGE_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
-    /// What the last look-up of one record was read into.
+    /// The memory that the last look-up of one record was read into.
     static PAGE: Cell<Bytes> = const { Cell::new(Bytes::new()) };
 }
 
 /// Reads a log from an offset upward.
 ///
-/// As an iterator it gives the records one by one and ends (with `None`) at the high watermark;
-/// asked again later it goes on with what was appended meanwhile. [`Reader::next_batch`] is the
+/// As an iterator it returns the records one by one and ends (with `None`) at the high watermark;
+/// called again later, it continues with what was appended meanwhile. [`Reader::next_batch`] is the
 /// fastest way to read.
 ///
-/// After an error the iterator gives `None`, and [`Reader::next_batch`] and [`Reader::wait`] answer
-/// the error again, until [`Reader::seek`]: so no loop around them spins.
+/// After an error the iterator returns `None`, and [`Reader::next_batch`] and [`Reader::wait`]
+/// return the error again, until [`Reader::seek`]: so no loop around them spins.
 ///
 /// A reader keeps its log open. It costs next to nothing while it is idle, and up to 256 KiB while
-/// it reads on and on.
+/// it reads continuously.
 ///
 /// # Examples
 ///
@@ -75,13 +75,13 @@ thread_local! {
 pub struct Reader {
     log: Log,
     place: Place,
-    /// The batch that the iterator is in.
+    /// The batch that the iterator is reading.
     current: Option<OwnedRecords>,
     position: Offset,
     filter: Filter,
     /// The process that opened the log.
     owner: Owner,
-    /// What went wrong, until a seek.
+    /// The error that reading returned, until a seek.
     failed: Option<Error>,
 }
 
@@ -99,8 +99,8 @@ impl Reader {
         })
     }
 
-    /// The offset of the next record to come (or of the first one after it, where compaction left
-    /// a gap).
+    /// The offset of the next record to be returned (or of the first one after it, if compaction
+    /// left a gap).
     #[must_use]
     pub fn position(&self) -> Offset {
         self.position
@@ -113,8 +113,8 @@ impl Reader {
         self.place.epoch
     }
 
-    /// Goes to another place. With `(offset, epoch)` it is one that was learnt in that epoch, and
-    /// is checked.
+    /// Moves to another position. `(offset, epoch)` is a position that was learned in that epoch;
+    /// it is checked.
     ///
     /// # Errors
     ///
@@ -129,14 +129,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Waits until there is something to read (true) or the time is over (false). Wakes as soon
-    /// as it is there.
+    /// Waits until there is something to read (true) or the time is over (false). Wakes as soon as
+    /// it is there.
     ///
     /// # Errors
     ///
     /// As [`Log::wait_for`]; and after an error of reading the same error, until [`Reader::seek`].
-    /// When a truncation cuts off what lies below the position it returns true, and the next read
-    /// says so.
+    /// If a truncation removes records below the position it returns true, and the next read
+    /// reports it.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -145,7 +145,7 @@ impl Reader {
             return self.wait_decided(timeout);
         }
         if self.position >= self.filter.end() {
-            // Nothing comes any more, but a waiter is woken when the log closes.
+            // Nothing more will come, but a waiter is woken when the log closes.
             return self.log.wait_for(Offset::MAX, timeout);
         }
         let shared = self.log.here()?;
@@ -157,7 +157,7 @@ impl Reader {
         shared.wait_for(self.position, timeout, is_cut)
     }
 
-    /// The same where what is appended may hold the ends of transactions.
+    /// The same for a reader that must wait for the ends of transactions.
     fn wait_decided(&mut self, timeout: Duration) -> Result<bool> {
         let shared = self.log.here()?;
         let clock = shared.host.clock.clone();
@@ -178,16 +178,16 @@ impl Reader {
         }
     }
 
-    /// What it reads.
+    /// The log it reads.
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Whether the next read has something to return, an error included.
+    /// Whether the next read would return something, including an error.
     ///
     /// # Errors
     ///
-    /// What the reader has reported already, and why nothing will come.
+    /// The error that the reader has already reported, or the reason why nothing will come.
     pub(crate) fn has_news(&self) -> Result<bool> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -197,18 +197,18 @@ impl Reader {
     }
 
     /// The batch that holds [`Reader::position`], or the next one; `None` at the high watermark.
-    /// Its checksum and its records are checked. After a seek into the middle of a batch the batch
+    /// Its checksum and its records are checked. After a seek into the middle of a batch, the batch
     /// begins below the position. Batches without records (markers of transactions, batches that
-    /// compaction emptied) are stepped over.
+    /// compaction emptied) are skipped.
     ///
     /// # Errors
     ///
     /// - [`Error::OffsetOutOfRange`]: the position fell below the start of the log.
     /// - [`Error::Truncated`]: a truncation put the end below the position, whatever was appended
-    ///   since. Other records in the place of those that were read are never returned in silence.
+    ///   since. Other records in the place of those that were read are never returned silently.
     /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::Io`], [`Error::Closed`].
     ///
-    /// It answers the same error again until [`Reader::seek`].
+    /// It returns the same error again until [`Reader::seek`].
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -257,7 +257,7 @@ impl Reader {
         }
     }
 
-    /// Finds out what was decided of what somebody else has appended since, if there is something.
+    /// Finds out which of another process's recent appends are decided, if there are any.
     #[cold]
     fn renew_filter(&mut self) -> Result<bool> {
         let shared = self.log.here_now()?;
@@ -313,8 +313,8 @@ fn undecoded(error: DecodeError, segment: &Segment, at: Position) -> Error {
     }
 }
 
-/// Whether a batch that an index led to can be the first one to look at: what lies before it ends
-/// at or below the offset that is wanted.
+/// Whether a batch that an index led to can be the first one to examine: everything before it ends
+/// at or below the wanted offset.
 fn fits(raw: &RawBatch, wanted: Offset) -> bool {
     raw.header.base_offset <= wanted
 }
@@ -328,16 +328,16 @@ impl Shared {
             let truncations = self.truncation_count();
             let position = self.resolve(from, filter)?;
             match self.locate(position) {
-                // The start of the log moved on between the two.
+                // The start of the log moved between the two calls.
                 Err(Error::OffsetOutOfRange { .. }) if !named => {}
-                // The end went back between the two.
+                // The end moved back between the two calls.
                 Ok(place) if place.truncations != truncations => {}
                 place => return Ok((position, place?)),
             }
         }
     }
 
-    /// The offset that a start stands for.
+    /// The offset that a start resolves to.
     fn resolve(&self, from: Start, filter: &Filter) -> Result<Offset> {
         self.life.can_read()?;
         match from {
@@ -374,7 +374,7 @@ impl Shared {
         }
     }
 
-    /// The partition that this log is, where it belongs to a topic: its directory says so.
+    /// The partition that this log is, if it belongs to a topic, according to its directory.
     pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
         if !self.managed {
             return None;
@@ -400,10 +400,10 @@ impl Shared {
         }
     }
 
-    /// A place at or before the batch that holds an offset.
+    /// A position at or before the batch that holds an offset.
     ///
-    /// The start of the log is looked at last: by then the file is open, and what retention takes
-    /// away later is read all the same.
+    /// The start of the log is checked last: by then the file is open, and what retention removes
+    /// later can still be read.
     fn locate(&self, offset: Offset) -> Result<Place> {
         self.host.files.make_room();
         loop {
@@ -433,7 +433,7 @@ impl Shared {
         }
     }
 
-    /// The same for a reader that has come as far as an offset in an epoch.
+    /// The same for a reader that got as far as an offset in an epoch.
     #[cold]
     fn locate_again(&self, offset: Offset, epoch: Epoch) -> Result<Place> {
         loop {
@@ -473,8 +473,8 @@ impl Shared {
             self.check_readable(offset)?;
             let found = self.look_for(offset)?;
             if found.is_none() {
-                // What was cut off (and appended again) or forgotten meanwhile is no gap of a
-                // compaction.
+                // A record that was truncated (and its offset assigned again) or deleted meanwhile
+                // is not a gap left by compaction.
                 if self.is_truncated_since(truncations) {
                     continue;
                 }
@@ -491,7 +491,7 @@ impl Shared {
         Ok(())
     }
 
-    /// One look for the record at an offset.
+    /// One attempt to find the record at an offset.
     fn look_for(&self, offset: Offset) -> Result<Option<LogRecord>> {
         let found = self.read_directly(offset)?;
         if found.is_some() {
@@ -515,9 +515,9 @@ impl Shared {
         Ok(None)
     }
 
-    /// The record at an offset that is there, by one read where the index names its batch or one a
-    /// little before it; `None` when that did not find it, for whatever reason: the long way finds
-    /// it, or says what is wrong.
+    /// The record at an existing offset, by one read, if the index leads to its batch or to one
+    /// shortly before it. `None` if that fails for any reason: the slow path finds the record, or
+    /// reports what is wrong.
     fn read_directly(&self, offset: Offset) -> Result<Option<LogRecord>> {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let truncations = self.truncation_count();
@@ -548,14 +548,14 @@ impl Shared {
         {
             return Ok(None);
         }
-        // A copy of its own, so that the memory that was read into can be used again.
+        // A separate copy, so that the memory that was read into can be reused.
         let found = record_at(&raw.bytes, header, offset).map(|found| found.map(LogRecord::detach));
         let corrupt = |reason| Error::corrupt(&segment.log_path(), raw.position.0, reason);
         found.map_err(corrupt)
     }
 
     /// Walks the batches of one segment from an offset on, up to the high watermark, until a
-    /// closure has found what it looks for. A truncation may come in between: callers run in
+    /// closure finds what it is looking for. A truncation may come in between: callers run in
     /// [`Self::look`].
     pub(super) fn find_in<T>(
         &self,
@@ -566,7 +566,7 @@ impl Shared {
         self.find_below(segment, from..self.high_watermark(), look)
     }
 
-    /// The same up to an offset that the caller names.
+    /// The same, up to an offset that the caller names.
     pub(super) fn find_below<T>(
         &self,
         segment: &Arc<Segment>,
