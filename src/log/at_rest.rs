@@ -1,11 +1,11 @@
-//! What a log that is not open holds, without opening it.
+//! What a closed log holds, without opening it.
 //!
-//! Knows nothing about batches: it takes the mark of a log that was closed, and the names and
+//! Knows nothing about batches: it uses the mark of a log that was closed, and the names and
 //! lengths of its files.
 //!
-//! 1. It answers only where opening would find the same. Whatever looks otherwise than a clean
-//!    close leaves it is `None`, and opening says what that is.
-//! 2. It changes nothing, makes no file, and opens none.
+//! 1. It answers only if opening would find the same. For anything that a clean close does not
+//!    leave the result is `None`, and opening finds out what it is.
+//! 2. It changes nothing, and creates and opens no file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,21 +17,21 @@ use crate::types::Offset;
 
 use super::Host;
 
-/// What a log holds that was closed, or never used.
+/// The contents of a log that was closed, or never used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AtRest {
     /// The first offset that can be read.
     pub(crate) start: Offset,
     /// The offset that the next record will get; everything below it is synced.
     pub(crate) end: Offset,
-    /// How many segments have a file.
+    /// The number of segments that have a file.
     pub(crate) segments: usize,
-    /// Bytes of batches in them.
+    /// The size of their batches, in bytes.
     pub(crate) size_bytes: u64,
 }
 
 impl AtRest {
-    /// What is known of the log in a directory; `None` when it must be opened to know.
+    /// What is known about the log in a directory; `None` if it must be opened to find out.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl AtRest {
         if host.marks.are_distrusted() {
             return Ok(None);
         }
-        // The place of a mark may be there before the mark is.
+        // The slots may be assigned before the mark is written.
         let mark = host.marks.find(key).filter(|mark| mark.sequence > 0);
         let mut lengths = BTreeMap::new();
         for entry in host.disk.list(dir).at(dir, "list")? {

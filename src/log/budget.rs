@@ -1,28 +1,29 @@
-//! How many bytes the logs of one root may take up, and what each of them is charged for.
+//! How many bytes the logs of one root may use, and what each of them is charged for.
 //!
-//! Knows nothing about topics: whose records may be forgotten is for the [`Evict`] of the root to
-//! say. Without a limit nothing is counted.
+//! Knows nothing about topics: the [`Evict`] of the root decides whose records may be deleted.
+//! Without a limit nothing is counted.
 //!
-//! At every moment the files hold at most the limit and `segment.bytes` for each partition. That is
-//! derived, not left to a margin:
+//! At every moment the files take at most the limit, plus `segment.bytes` for each partition. That
+//! is derived, not left to a margin:
 //!
 //! 1. An active segment is not charged. With a limit it rolls early enough ([`full_at`]) that its
-//!    `.log`, reserved space included, its indexes, its digest and the other small files of a
-//!    partition fit `segment.bytes` together, and a roll gives back what was reserved. Where
+//!    `.log` (including reserved space), its indexes, its digest and the other small files of a
+//!    partition fit into `segment.bytes` together, and a roll releases what was reserved. If
 //!    `segment.bytes` is too small for that, the log is charged for the rest. So a roll costs a few
 //!    instructions more, and an append none.
-//! 2. A roll takes its charge before it happens, with the append lock held: what the sealed segment
-//!    and its small files can hold at most ([`cost`]), before they are made.
-//! 3. What is removed is charged until its names are gone durably: a power cut brings nothing back
-//!    whose room is in use again. What compaction writes is charged before its first byte, until
-//!    the sources are gone.
-//! 4. Everything else is charged by its length when it was looked at last, the files of the root
-//!    itself twice: each may be replaced by another one.
-//! 5. Room is made with no lock of the log held that rolls: it takes those of others.
+//! 2. A roll takes its charge before it happens, with the append lock held: the most that the
+//!    sealed segment and its small files can take ([`cost`]), before they are created.
+//! 3. What is removed stays charged until its names are durably gone: a power cut brings back
+//!    nothing whose room is in use again. What compaction writes is charged before its first byte,
+//!    until the sources are gone.
+//! 4. Everything else is charged by its length when it was last measured; the files of the root
+//!    itself twice, because each may be replaced by another one.
+//! 5. Room is made while no lock of the log that rolls is held, because that takes the locks of
+//!    others.
 //!
-//! What may go above it: a batch that alone is larger than a segment; the logs of the root itself,
-//! which always roll (they are charged, and others make room); the batch that a truncation puts
-//! back; and what an opening sets aside before the limit is looked at.
+//! What may exceed the limit: a batch that alone is larger than a segment; the logs of the root
+//! itself, which always roll (they are charged, and others make room); the batch that a truncation
+//! puts back; and what an opening quarantines before the limit is checked.
 
 use std::sync::{Arc, Weak};
 
@@ -37,13 +38,13 @@ use super::append::AppendState;
 use super::{Log, LogConfig, Shared};
 
 /// What a partition has beside its segments: its metadata and epochs, its marks, and its lines in
-/// the files that a close writes, each of which may be there twice for a moment.
+/// the files that a close writes, each of which may briefly exist twice.
 const PARTITION_BYTES: u64 = 2048;
 
-/// The recovery scan makes an index of this interval, whatever the setting is.
+/// The recovery scan builds an index with this interval, whatever the setting.
 const SCAN_INTERVAL_BYTES: u64 = 4096;
 
-/// What the indexes and the digest of a segment of so many bytes hold at most.
+/// The most that the indexes and the digest of a segment of `bytes` bytes can take.
 fn small_files(bytes: u64, config: &LogConfig) -> u64 {
     let batch = to_u64(HEADER_LEN);
     let interval = config
@@ -62,23 +63,23 @@ fn small_files(bytes: u64, config: &LogConfig) -> u64 {
     indexes.saturating_add(Digest::len_at_most(bytes))
 }
 
-/// What a sealed segment of so many bytes is charged (I2).
+/// The charge for a sealed segment of `bytes` bytes (I2).
 fn cost(bytes: u64, config: &LogConfig) -> u64 {
     bytes.saturating_add(small_files(bytes, config))
 }
 
-/// What the files of a partition hold beside the `.log` of its active segment and what is sealed.
+/// What the files of a partition take beside its sealed segments and the `.log` of the active one.
 fn beside_active(config: &LogConfig) -> u64 {
     small_files(config.segment_bytes, config).saturating_add(PARTITION_BYTES)
 }
 
-/// How many bytes an active segment may have in a root with a limit (I1).
+/// The largest size of an active segment in a root with a limit (I1).
 pub(super) fn full_at(config: &LogConfig) -> u64 {
     let all = config.segment_bytes;
     all.saturating_sub(beside_active(config)).max(all / 2)
 }
 
-/// What a log is charged for its active segment, where that does not fit `segment.bytes` (I1).
+/// The charge for an active segment that does not fit into `segment.bytes` (I1).
 fn overhang(config: &LogConfig) -> u64 {
     let spared = config.segment_bytes.saturating_sub(full_at(config));
     beside_active(config).saturating_sub(spared)
@@ -86,19 +87,19 @@ fn overhang(config: &LogConfig) -> u64 {
 
 /// Makes room.
 pub(crate) trait Evict: Send + Sync {
-    /// Forgets the oldest sealed segment of all that may be forgotten. False when nothing may; what
-    /// other threads were forgetting is gone by then.
+    /// Deletes the oldest sealed segment of all that may be deleted. False if none may; by then,
+    /// what other threads were deleting is gone.
     fn forget_oldest(&self) -> bool;
 }
 
-/// The bytes of one root.
+/// The bytes used by one root.
 #[derive(Default)]
 pub(crate) struct Budget {
     limit: OnceLock<u64>,
     evict: OnceLock<Weak<dyn Evict>>,
-    /// Of open logs.
+    /// By open logs.
     charged: AtomicU64,
-    /// Of everything else that is not an active segment, when it was last looked at.
+    /// By everything else that is not an active segment, when it was last measured.
     beside: AtomicU64,
     making_room: Mutex<()>,
 }
@@ -109,15 +110,15 @@ impl std::fmt::Debug for Budget {
     }
 }
 
-/// What one log has to do with the budget.
+/// The budget of one log.
 #[derive(Debug, Default)]
 pub(super) struct Charge {
     held: Mutex<Held>,
-    /// A segment was rolled, and retention has not looked at the log since.
+    /// A segment was rolled, and retention has not examined the log since.
     rolled: AtomicBool,
 }
 
-/// What a log is charged.
+/// What a log is charged for.
 #[derive(Debug, Default)]
 struct Held {
     /// For its sealed segments.
@@ -126,14 +127,14 @@ struct Held {
     passing: u64,
 }
 
-/// A charge for segments that come or go. Given back when dropped.
+/// A charge for segments that are added or removed; released when dropped.
 pub(super) struct Passing<'a> {
     log: &'a Shared,
     bytes: u64,
 }
 
 impl Passing<'_> {
-    /// The files may still be there: they stay charged as long as the log is open.
+    /// The files may still exist: they stay charged as long as the log is open.
     pub(super) fn keep(mut self) {
         self.bytes = 0;
     }
@@ -141,7 +142,7 @@ impl Passing<'_> {
 
 impl Drop for Passing<'_> {
     fn drop(&mut self) {
-        // A log that was halted half-way has both what came and what was to go.
+        // A log that was halted half-way has both the new files and those to be removed.
         if self.bytes == 0 || self.log.life.poison().is_some() {
             return;
         }
@@ -157,7 +158,7 @@ impl Budget {
         self.limit.get_or_init(|| bytes);
     }
 
-    /// Says who makes room.
+    /// Sets what makes room.
     pub(crate) fn evict_by(&self, evict: Weak<dyn Evict>) {
         self.evict.get_or_init(|| evict);
     }
@@ -170,7 +171,7 @@ impl Budget {
         self.limit.get().copied().unwrap_or(u64::MAX)
     }
 
-    /// Says what the files hold that no open log is charged for.
+    /// Sets how much the files take for which no open log is charged.
     pub(crate) fn set_beside(&self, bytes: u64) {
         self.beside.store(bytes, Ordering::Release);
     }
@@ -180,7 +181,7 @@ impl Budget {
         charged.saturating_add(self.beside.load(Ordering::Acquire))
     }
 
-    /// Charges so many bytes if they are there.
+    /// Charges this many bytes if there is room for them.
     fn take(&self, bytes: u64) -> bool {
         let before = self.charged.fetch_add(bytes, Ordering::AcqRel);
         let used = before.saturating_add(self.beside.load(Ordering::Acquire));
@@ -199,12 +200,13 @@ impl Budget {
         }
     }
 
-    /// Forgets until there is room for so many bytes; false when nothing more can be forgotten.
+    /// Deletes segments until there is room for this many bytes; false if nothing more can be
+    /// deleted.
     fn make_room(&self, bytes: u64) -> bool {
-        // One at a time, or each would forget a segment for the same bytes.
+        // One thread at a time, or each would delete a segment for the same bytes.
         let _one = self.making_room.lock();
         let fits = || self.used().saturating_add(bytes) <= self.limit();
-        // Once more after the last: another thread may have forgotten what was to go.
+        // Checked once more after the last: another thread may have deleted it.
         while !fits() {
             if !self.forget_oldest() {
                 return fits();
@@ -218,7 +220,7 @@ impl Budget {
         evict.is_some_and(|evict| evict.forget_oldest())
     }
 
-    /// Forgets what is over the limit, where it can: after the limit was lowered, or something else
+    /// Deletes what exceeds the limit, where it can: after the limit was lowered, or something else
     /// has grown.
     pub(crate) fn keep(&self) {
         let _one = self.making_room.lock();
@@ -227,8 +229,8 @@ impl Budget {
 }
 
 impl Shared {
-    /// Counts again what the sealed segments of this log are charged, after any change of them. A
-    /// log that is closed keeps its charge, as it keeps its files.
+    /// Recalculates the charge for the sealed segments of this log, after any change of them. A
+    /// closed log keeps its charge, as it keeps its files.
     pub(super) fn recharge(&self) {
         if !self.host.budget.is_limited() || self.life.can_read().is_err() {
             return;
@@ -244,7 +246,7 @@ impl Shared {
         held.sealed = now;
     }
 
-    /// Says that the files of this log are gone.
+    /// Releases the charge, because the files of this log are gone.
     fn uncharge(&self) {
         let mut held = self.charge.held.lock();
         let all = held.sealed.saturating_add(held.passing);
@@ -252,18 +254,18 @@ impl Shared {
         *held = Held::default();
     }
 
-    /// What was reserved for a segment that is sealed could not be given back.
+    /// Charges for the reserved space of a sealed segment that could not be released.
     pub(super) fn charge_reserved(&self, bytes: u64) {
         let mut held = self.charge.held.lock();
         held.passing = held.passing.saturating_add(bytes);
         self.host.budget.change(0, bytes);
     }
 
-    /// Takes the segments below an offset out of the log, charged until their files are gone (I3).
-    /// Called with the append lock held.
+    /// Removes the segments below an offset from the log; they stay charged until their files are
+    /// gone (I3). Called with the append lock held.
     pub(super) fn remove_below(&self, offset: Offset) -> (Vec<Arc<Segment>>, Passing<'_>) {
         let config = self.config();
-        // From here on, or somebody who recharges meanwhile would give them back.
+        // Locked from here on, or a thread that recharges meanwhile would release them.
         let mut held = self.charge.held.lock();
         let gone = self.segments.write().remove_below(offset);
         let mut bytes = 0;
@@ -277,8 +279,8 @@ impl Shared {
         (gone, Passing { log: self, bytes })
     }
 
-    /// Takes room for what compaction writes in the place of these segments (I3); with no lock held
-    /// but that of compaction.
+    /// Charges for what compaction writes in place of these segments (I3); no lock is held but that
+    /// of compaction.
     ///
     /// # Errors
     ///
@@ -303,9 +305,9 @@ impl Shared {
         Ok(Passing { log: self, bytes })
     }
 
-    /// Rolls if the budget has room for the segment that is sealed by it (I2); false, and nothing
-    /// done, when room must be made first. The logs of groups and of transactions always roll:
-    /// nothing of the root's own state is refused.
+    /// Rolls if the budget has room for the segment that this seals (I2); false, with nothing done,
+    /// if room must be made first. The logs of groups and of transactions always roll: the root's
+    /// own state is never refused.
     #[cold]
     pub(super) fn roll_within_budget(&self, state: &mut AppendState) -> Result<bool> {
         if self.host.budget.is_limited() && !self.is_internal() {
@@ -316,13 +318,15 @@ impl Shared {
             }
             held.sealed = held.sealed.saturating_add(cost);
         }
+        // Charged before the roll, and counted exactly after it: in between the charge is too high
+        // and never too low.
         let rolled = self.roll(state);
         self.recharge();
         self.charge.rolled.store(true, Ordering::Release);
         rolled.map(|()| true)
     }
 
-    /// Makes room for a roll of this log, with none of its locks held (I3).
+    /// Makes room for a roll of this log, with none of its locks held (I5).
     ///
     /// # Errors
     ///
@@ -347,17 +351,17 @@ impl Shared {
         self.managed && name.is_some_and(|name| name.starts_with("__"))
     }
 
-    /// Forgets what is too much by `retention.bytes`, once after a roll. For the flusher: what is
-    /// too old is for upkeep, which may have to read it.
+    /// Deletes what exceeds `retention.bytes`, once after a roll. For the flusher: records that are
+    /// too old are left to upkeep, which may have to read them.
     pub(super) fn retain_after_roll(&self) {
         if self.managed && self.charge.rolled.swap(false, Ordering::AcqRel) {
-            // What cannot be forgotten now is tried again by upkeep, which reports the error.
+            // What cannot be deleted now is tried again by upkeep, which reports the error.
             drop(self.apply_retention_by_size());
         }
     }
 
     fn forget_oldest(&self) -> Result<bool> {
-        // Nothing that a reader might still be held back from is forgotten.
+        // Nothing is deleted that a reader may still be waiting to see decided.
         let decided = self.filter(ReadIsolation::ReadCommitted)?.end();
         let stable = self.high_watermark().min(decided);
         let layout = self.lock_layout()?;
@@ -375,7 +379,7 @@ impl Shared {
             return Ok(false);
         }
         self.raise_start(&layout, new_start.max(self.start_offset()))?;
-        // By its offset, not by how many there are: an append may have sealed one meanwhile.
+        // By offset, not by number: an append may have sealed one meanwhile.
         let segments = self.segments.read();
         let first = segments.sealed().first();
         Ok(first.is_none_or(|first| first.base_offset() > oldest))
@@ -395,13 +399,13 @@ impl Log {
         }))
     }
 
-    /// Says that the files of this log, which is closed, are gone.
+    /// Releases the charge of this closed log, because its files are gone.
     pub(crate) fn uncharge(&self) {
         self.shared.uncharge();
     }
 
-    /// Forgets the oldest sealed segment, unless it reaches above the last stable offset; whether
-    /// it is gone. Waits for a thread that forgets segments of this log already.
+    /// Deletes the oldest sealed segment, unless it reaches above the last stable offset; returns
+    /// whether it is gone. Waits for a thread that is already deleting segments of this log.
     pub(crate) fn forget_oldest(&self) -> Result<bool> {
         self.here()?.forget_oldest()
     }

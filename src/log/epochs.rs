@@ -1,16 +1,16 @@
-//! The epochs of a log: by them a reader, and a program that keeps an offset elsewhere, finds out
-//! that what the offset was learnt from was cut off.
+//! The epochs of a log. They tell a reader, or a program that keeps an offset elsewhere, that the
+//! records below the offset were cut off.
 //!
-//! Knows nothing about why the end of a log went back. Kafka's leader epochs: every batch carries
-//! the newest one, and `leader-epoch-checkpoint` lists where each begins.
+//! Knows nothing about why the end of a log moved back. These are Kafka's leader epochs: every
+//! batch carries the newest one, and `leader-epoch-checkpoint` lists where each begins.
 //!
-//! 1. The newest epoch never decreases. It rises when the end goes back by a truncation, and at an
-//!    opening after anything but a clean close: nothing says what a power cut took.
+//! 1. The newest epoch never decreases. It rises when a truncation moves the end back, and at an
+//!    opening after anything but a clean close, because nothing says what a power cut took.
 //! 2. An epoch is durable before anything is appended in it. Otherwise the same epoch could be
-//!    given to other records with the same offsets after the next power cut.
+//!    assigned to other records with the same offsets after the next power cut.
 //! 3. The list changes only while the count of truncations is odd (`view.rs`), so an unchanged even
 //!    count means an unchanged list.
-//! 4. A log that has only ever had epoch 0 has no file.
+//! 4. A log that only ever had epoch 0 has no file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,16 +28,16 @@ use super::{Host, Log, Reader, Shared};
 #[derive(Debug, Default)]
 pub(super) struct Epochs {
     entries: Vec<LeaderEpoch>,
-    /// The file says something else.
+    /// The file has other contents.
     unsaved: bool,
 }
 
 impl Epochs {
-    /// What the file of a log says; `None` without a file that can be read.
+    /// Reads the file of a log; `None` if there is no valid file.
     pub(super) fn read(disk: &Disk, dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(file_name::LEADER_EPOCHS);
         let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-            // Too long to be one.
+            // Too long to be valid.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
             read => read.at(&path, "read")?,
         };
@@ -48,8 +48,8 @@ impl Epochs {
         }))
     }
 
-    /// What the batches of a log say: every one is looked at, but for segments whose digest says
-    /// that they have one epoch.
+    /// What the batches of a log say: each is read, except in segments whose digest says that they
+    /// have only one epoch.
     pub(super) fn of_batches(host: &Host, segments: &[Arc<Segment>]) -> Result<Self> {
         let mut epochs = Self {
             entries: Vec::new(),
@@ -65,7 +65,7 @@ impl Epochs {
             }
             let file = segment.file(&host.disk, &host.files)?;
             let mut cursor = BatchCursor::new(Position::ZERO, segment.base_offset()).sequential();
-            // What is damaged is reported by who reads it.
+            // Damage is reported when the batches are read.
             while let Ok(Some(raw)) = cursor.next(&file, segment.end()) {
                 epochs.note(raw.header.leader_epoch, raw.header.base_offset);
             }
@@ -82,7 +82,7 @@ impl Epochs {
         }
     }
 
-    /// The one that the next batch gets.
+    /// The epoch that the next batch gets.
     pub(super) fn newest(&self) -> Epoch {
         self.entries.last().map_or(0, |newest| newest.epoch)
     }
@@ -97,7 +97,7 @@ impl Epochs {
         Some(later.map_or(log_end, |later| later.start_offset))
     }
 
-    /// Whether another list says the same.
+    /// Whether another list is the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.entries == other.entries
     }
@@ -108,19 +108,20 @@ impl Epochs {
         if self.entries.is_empty() {
             self.note(0, start);
         }
+        // Epochs that would begin at or above the new end have no records any more.
         self.entries.retain(|entry| entry.start_offset < end);
         self.note(newest.saturating_add(1), end);
         self.unsaved = true;
     }
 
-    /// What the file of a copy says that ends at an offset.
+    /// The text for the file of a copy that ends at an offset.
     pub(super) fn text_below(&self, end: Offset) -> String {
         let below = self.entries.iter().filter(|entry| entry.start_offset < end);
         let below: Vec<_> = below.copied().collect();
         checkpoint::encode_epochs(&below)
     }
 
-    /// What the file is to say, where it says something else.
+    /// The text for the file, if its contents must change.
     fn to_save(&self) -> Option<String> {
         let encode = || checkpoint::encode_epochs(&self.entries);
         self.unsaved.then(encode)
@@ -128,8 +129,8 @@ impl Epochs {
 }
 
 impl Log {
-    /// The epoch of the log, which rises when its end goes back: by [`truncate`](Self::truncate),
-    /// and when it is opened after anything but a clean close. It never decreases.
+    /// The epoch of the log. It rises when the end moves back: by [`truncate`](Self::truncate), and
+    /// when the log is opened after anything but a clean close. It never decreases.
     ///
     /// To keep an offset together with its epoch, take both from one reader:
     /// [`Reader::position`] and [`Reader::epoch`].
@@ -153,9 +154,9 @@ impl Log {
         self.current().epochs.read().newest()
     }
 
-    /// A reader that begins at an offset that was learnt in an epoch: kept beside a snapshot, say,
-    /// or by a projection. It is refused when the records below the offset are no longer those that
-    /// were read then.
+    /// A reader that begins at an offset that was learned in an epoch: stored with a snapshot, for
+    /// example, or by a projection. It fails if the records below the offset are no longer those
+    /// that were read then.
     ///
     /// The same as [`reader`](Self::reader) from
     /// [`Start::InEpoch`](crate::Start::InEpoch).
@@ -163,7 +164,7 @@ impl Log {
     /// # Errors
     ///
     /// - [`Error::Truncated`]: the log was truncated below the offset since, or lost records there,
-    ///   or never had that epoch. Its `end` says how far a snapshot may reach to be of use.
+    ///   or never had that epoch. Its `end` says up to where a snapshot is still valid.
     /// - As [`reader`](Self::reader).
     ///
     /// # Examples
@@ -188,21 +189,21 @@ impl Log {
         self.reader((from, epoch))
     }
 
-    /// Where what is known of an epoch ends.
+    /// The end of what is known about an epoch.
     pub(crate) fn shared_end(&self, epoch: Epoch) -> Offset {
         let epochs = self.shared.epochs.read();
         let end = epochs.end_of(epoch, self.end_offset());
         end.unwrap_or_else(|| self.start_offset())
     }
 
-    /// An error when an offset of an epoch was cut off.
+    /// Fails if an offset of an epoch was cut off.
     pub(crate) fn check_epoch(&self, offset: Offset, epoch: Epoch) -> Result<()> {
         self.shared.check_epoch(offset, epoch).map(drop)
     }
 }
 
 impl Shared {
-    /// Refuses an offset of an epoch that was cut off; the newest epoch otherwise.
+    /// Fails if an offset of an epoch was cut off; returns the newest epoch otherwise.
     pub(super) fn check_epoch(&self, offset: Offset, epoch: Epoch) -> Result<Epoch> {
         let epochs = self.epochs.read();
         let end = epochs.end_of(epoch, self.end_offset());
@@ -217,8 +218,8 @@ impl Shared {
         })
     }
 
-    /// Makes the epochs durable where they are not (I2): with the turn, so that they stay as they
-    /// are meanwhile.
+    /// Makes the epochs durable if they are not (I2): with the turn held, so that they do not
+    /// change meanwhile.
     pub(super) fn save_epochs(&self, _turn: &Turn<'_>) -> Result<()> {
         let to_save = self.epochs.read().to_save();
         if let Some(text) = to_save {
@@ -231,28 +232,28 @@ impl Shared {
     }
 }
 
-/// Who keeps offsets of logs elsewhere, and sets them back when the end of a log goes back.
+/// Code that keeps offsets of logs elsewhere, and sets them back when the end of a log moves back.
 pub(crate) trait Followers: Send + Sync {
     /// Whether [`set_back`](Self::set_back) would find all of them.
     ///
     /// # Errors
     ///
-    /// What reading them answers.
+    /// The errors of reading them.
     fn check(&self) -> Result<()>;
 
-    /// Sets back, durably, what lies behind the end of a log that was cut. Nothing is appended to
+    /// Sets back, durably, every offset above the end of a log that was cut. Nothing is appended to
     /// the log meanwhile.
     ///
     /// # Errors
     ///
-    /// What writing them answers.
+    /// The errors of writing them.
     fn set_back(&self, log: &Log) -> Result<()>;
 
-    /// Forgets what is too old, and returns of how many that was.
+    /// Deletes what is too old, and returns how many entries that was.
     ///
     /// # Errors
     ///
-    /// What reading and writing it answers.
+    /// The errors of reading and writing them.
     fn upkeep(&self) -> Result<u64>;
 }
 

@@ -1,13 +1,13 @@
 //! Reading only what is decided: records of aborted and of open transactions are left out.
 //!
-//! Knows nothing about groups. Transactions are what Kafka's producers write; nobody here does. So
-//! what one walk over the log found holds for as long as nothing is truncated. Only a log that
-//! somebody else writes may get more of them: there a filter says how far the walk went, nothing is
-//! given out above, and what was appended since is walked over when a reader comes there.
+//! Knows nothing about groups. Only Kafka's producers write transactions; Ottla does not. So what
+//! one scan of the log found remains valid as long as nothing is truncated. Only a log that another
+//! process writes may get more of them: there a filter says how far the scan went, nothing is
+//! returned above that, and what was appended since is scanned when a reader gets there.
 //!
-//! The walk reads every batch's header, once a log, when the first reader asks: Kafka's
-//! `.txnindex` would save it, but a copied directory may lack them, and what they leave out would
-//! be handed out.
+//! The scan reads the header of every batch, once per log, when the first reader asks. Kafka's
+//! `.txnindex` files would avoid it, but a copied directory may lack them, and what they leave out
+//! would be returned.
 
 use std::sync::Arc;
 
@@ -18,21 +18,21 @@ use crate::types::{Offset, ReadIsolation};
 use super::compact::Survey;
 use super::{Log, Shared};
 
-/// Which batches a reader steps over, and where it stops.
+/// Which batches a reader skips, and where it stops.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Filter {
-    /// Everything is given out.
+    /// Everything is returned.
     #[default]
     Uncommitted,
-    /// Nothing is given out from the first open transaction on, and nothing that was aborted.
+    /// Nothing is returned from the first open transaction on, and nothing that was aborted.
     Committed(Arc<Survey>, Offset),
-    /// Neither aborted nor open transactions are given out, but what follows them is: for state
-    /// that is made of records, where a later one counts whatever becomes of an open one.
+    /// Records of aborted and open transactions are not returned, but what follows them is: for
+    /// state that is built from records, where a later one counts whatever becomes of an open one.
     Decided(Arc<Survey>, Offset),
 }
 
 impl Filter {
-    /// The offset that reading stops at, whatever the high watermark.
+    /// The offset at which reading stops, whatever the high watermark.
     #[inline]
     pub(super) fn end(&self) -> Offset {
         match self {
@@ -42,7 +42,7 @@ impl Filter {
         }
     }
 
-    /// How far is known what is decided: everywhere in a log that nobody else writes.
+    /// Up to where it is known what is decided: everywhere in a log that no other process writes.
     #[inline]
     pub(super) fn known_to(&self) -> Offset {
         match self {
@@ -51,7 +51,7 @@ impl Filter {
         }
     }
 
-    /// Whether a batch is stepped over.
+    /// Whether a batch is skipped.
     #[inline]
     pub(super) fn hides(&self, header: &BatchHeader) -> bool {
         match self {
@@ -63,7 +63,7 @@ impl Filter {
 }
 
 impl Log {
-    /// The offset below which a reader of this isolation is given records.
+    /// The offset below which a reader with this isolation gets records.
     pub(crate) fn readable_end(&self, isolation: ReadIsolation) -> Result<Offset> {
         let filter = self.here_now()?.filter(isolation)?;
         Ok(self.high_watermark().min(filter.end()))
@@ -71,7 +71,7 @@ impl Log {
 }
 
 impl Shared {
-    /// What a reader of this isolation leaves out.
+    /// What a reader with this isolation leaves out.
     pub(super) fn filter(&self, isolation: ReadIsolation) -> Result<Filter> {
         match isolation {
             ReadIsolation::ReadUncommitted => Ok(Filter::Uncommitted),
@@ -82,7 +82,8 @@ impl Shared {
         }
     }
 
-    /// What a reader leaves out that wants everything but what aborted and open transactions hold.
+    /// What a reader leaves out that wants everything except the records of aborted and open
+    /// transactions.
     pub(super) fn decided(&self) -> Result<Filter> {
         let (survey, to) = self.transactions()?;
         Ok(Filter::Decided(survey, to))
@@ -97,7 +98,7 @@ impl Shared {
         }
     }
 
-    /// What there is of transactions in the log, and up to which offset that is known.
+    /// The state of transactions in the log, and up to which offset it is known.
     fn transactions(&self) -> Result<(Arc<Survey>, Offset)> {
         let truncations = self.truncation_count();
         let to = match self.outside.get() {
@@ -112,6 +113,8 @@ impl Shared {
             return Ok((Arc::clone(&known.survey), known.to));
         }
         let surveyed = self.look(|view| {
+            // The earlier scan is continued, not repeated, unless a truncation may have cut what it
+            // saw.
             let earlier = known.as_ref();
             let earlier = earlier.filter(|earlier| earlier.truncations == view.truncations);
             let begun = earlier.map(|earlier| (earlier.survey.as_ref().clone(), earlier.to));
@@ -129,19 +132,19 @@ impl Shared {
     }
 }
 
-/// What a walk over the log has found of transactions.
+/// What a scan of the log found about transactions.
 #[derive(Debug)]
 pub(super) struct Surveyed {
-    /// The count of truncations at which it was found out.
+    /// The count of truncations when it was found out.
     truncations: u64,
-    /// How far the walk went.
+    /// How far the scan went.
     to: Offset,
     survey: Arc<Survey>,
 }
 
 impl Log {
-    /// Looks at every control batch from an offset on, in their order: no reader shows them. For a
-    /// log that nobody truncates meanwhile.
+    /// Calls a closure for every control batch from an offset on, in order: no reader returns them.
+    /// For a log that is not truncated meanwhile.
     pub(crate) fn each_control_batch(
         &self,
         from: Offset,

@@ -1,9 +1,9 @@
-//! Whether records without keys are in a log: compaction keeps none of them.
+//! Whether a log contains records without keys: compaction keeps none of them.
 //!
 //! Knows nothing about compaction.
 //!
-//! 1. The digest of a sealed segment says it. A segment whose digest does not (it is older, or the
-//!    batches are packed) is read once, and its digest says it from then on.
+//! 1. The digest of a sealed segment says so. If it does not (it is older, or the batches are
+//!    compressed), the segment is read once, and its digest says it from then on.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// What reading the log answers.
+    /// The errors of reading the log.
     pub(crate) fn lacks_keys(&self, from: Offset) -> Result<bool> {
         self.here()?.lacks_keys(from)
     }
 }
 
 impl Shared {
-    /// Refuses to go on where records without keys would be dropped.
+    /// Fails if records without keys would be dropped.
     pub(super) fn check_keys(&self) -> Result<()> {
         if self.lacks_keys(0)? {
             return Err(Error::InvalidConfig {
@@ -95,8 +95,8 @@ impl Shared {
         Ok(keys)
     }
 
-    /// Has the digest of a segment say what was found (1). A hint: where it cannot be written, the
-    /// segment is read again the next time.
+    /// Records the finding in the digest of a segment (I1). A hint: if it cannot be written, the
+    /// segment is read again next time.
     fn note_keys(&self, segment: &Arc<Segment>, keys: Keys) {
         let Ok(_turn) = self.take_turn() else {
             return;

@@ -1,15 +1,16 @@
-//! Closing the files of a log that goes on: when it is idle, and when other logs need descriptors.
+//! Closes the files of a log that stays open: when it is idle, and when other logs need
+//! descriptors.
 //!
-//! Knows nothing about which log is to give: `segment/open_files.rs` decides that, for all logs of
-//! a root and of the process.
+//! Knows nothing about which log must close files: `segment/open_files.rs` decides that, for all
+//! logs of a root and of the process.
 //!
 //! 1. A file with unsynced bytes is synced before its descriptor is closed: the system reports a
-//!    failed write to those who have the file open, and may report it to nobody once it is closed.
+//!    failed write to those that have the file open, and possibly to no one once it is closed.
 //! 2. A failed sync latches the log, as it does anywhere else.
-//! 3. A parked log is trimmed: it holds no descriptor, no map, and no space that it does not use.
-//!    Its next append opens the file again.
-//! 4. The turn is held meanwhile, so that no truncation and no close is under way; it is never
-//!    waited for, because the thread that needs a descriptor may be what its holder waits for.
+//! 3. A parked log is trimmed: it has no descriptor, no map, and no space that it does not use. Its
+//!    next append opens the file again.
+//! 4. The turn is held meanwhile, so that no truncation or close is in progress. It is never waited
+//!    for: the thread that needs a descriptor may be what the holder of the turn is waiting for.
 
 use std::sync::Arc;
 
@@ -22,12 +23,12 @@ use super::append::AppendState;
 use super::turn::Turn;
 
 impl Shared {
-    /// The append lock of a log that takes appends. Where the next one must open the file, others
-    /// are closed first if there are too many: without the lock, for that may mean a sync.
+    /// The append lock of a log that accepts appends. If the append must open the file and too many
+    /// are open, others are closed first: without the lock, because that may mean a sync.
     #[inline]
     pub(super) fn lock_to_append(&self) -> Result<MutexGuard<'_, AppendState>> {
         let state = self.append.lock();
-        // With the lock held: a close that begins after this syncs what is written here.
+        // Checked with the lock held: a close that begins after this syncs what is written here.
         self.life.can_append()?;
         if state.writer.is_some() && !state.held_back {
             return Ok(state);
@@ -46,13 +47,13 @@ impl Shared {
                 return Ok(state);
             }
             drop(state);
-            // The truncation has it.
+            // The truncation in progress holds it.
             drop(self.layout.lock());
         }
     }
 
-    /// Closes the files of a log that nothing was appended to since this was called last, and gives
-    /// back what it had reserved.
+    /// Closes the files of a log to which nothing was appended since the last call, and releases
+    /// what it had reserved.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         {
             let mut state = self.append.lock();
@@ -63,13 +64,14 @@ impl Shared {
         }
         let turn = self.take_turn_to_change()?;
         self.sync_all(&turn)?;
+        // An append came during the sync: the log is not idle after all.
         if self.append.lock().in_use {
             return Ok(());
         }
         self.park(&turn).map(drop)
     }
 
-    /// Closes what is open for writing; false when something was appended meanwhile.
+    /// Closes what is open for writing; false if something was appended meanwhile.
     fn park(&self, turn: &Turn<'_>) -> Result<bool> {
         let mut state = self.append.lock();
         if !state.sealing.is_empty() {
@@ -87,12 +89,13 @@ impl Shared {
         let file = Arc::clone(writer.file());
         drop(state);
         if self.flushed_offset() < end {
-            // What lies below the flushed end was synced, and the mark stays where it is: it is a
-            // lower bound.
+            // Everything below the flushed end was synced, and the mark, a lower bound, stays where
+            // it is.
             let synced = file.sync_data();
             synced.map_err(|cause| self.poisoned(path, cause))?;
         }
         let mut state = self.append.lock();
+        // Appends continued during the sync: the file has unsynced bytes again (I1).
         if state.end != end || !state.sealing.is_empty() {
             return Ok(false);
         }
@@ -101,7 +104,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Closes every file of a log that is closed, however that went.
+    /// Closes every file of a closed log, whether or not the close succeeded.
     pub(super) fn close_files(&self) {
         let mut state = self.append.lock();
         state.writer = None;
@@ -126,14 +129,14 @@ impl Writes for Shared {
         let parked = match self.try_turn() {
             Ok(Some(turn)) => self.park(&turn).unwrap_or(false),
             Ok(None) => false,
-            // A sync failed, and nothing is confirmed any more: there is nothing to be synced for.
+            // A sync failed, and nothing is confirmed any more: there is no reason to sync.
             Err(_) => {
                 self.close_files();
                 true
             }
         };
         let mut state = self.append.lock();
-        // Opened again meanwhile, it stays in the queue.
+        // If it was opened again meanwhile, it stays in the queue.
         let closed = parked && state.writer.is_none() && state.sealing.is_empty();
         if closed {
             state.listed = false;

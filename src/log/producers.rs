@@ -1,5 +1,5 @@
-//! What Kafka keeps about producers beside a log, made from the log: the state of each of them at
-//! its end, and the aborted transactions of each segment.
+//! What Kafka keeps about producers beside a log, derived from the log: the state of each producer
+//! at its end, and the aborted transactions of each segment.
 //!
 //! Knows nothing about files: a closing root writes them (`broker/rest/producers.rs`).
 
@@ -16,7 +16,7 @@ use crate::types::Offset;
 use super::compact::Survey;
 use super::{Log, Shared};
 
-/// What one walk over a closed log found.
+/// What one scan of a closed log found.
 #[derive(Debug)]
 pub(crate) struct Producers {
     survey: Survey,
@@ -26,7 +26,7 @@ pub(crate) struct Producers {
 }
 
 impl Log {
-    /// Walks over all batches for what they say of producers.
+    /// Scans all batches for the state of producers.
     pub(crate) fn producers(&self) -> Result<Producers> {
         self.shared.producers()
     }
@@ -36,7 +36,7 @@ impl Shared {
     fn producers(&self) -> Result<Producers> {
         let segments: Vec<_> = self.segments.read().iter().cloned().collect();
         let mut survey = Survey::default();
-        // Not `survey`, which gives up while the root is closing: that is when this is asked.
+        // Not by `survey`, which gives up while the root is closing: that is when this is called.
         for segment in &segments {
             self.find_in(segment, segment.base_offset(), |shared, raw| {
                 shared.note(raw, segment, &mut survey)?;
@@ -54,7 +54,7 @@ impl Shared {
 }
 
 impl Producers {
-    /// The state of every producer at the end of the log; `older` is what a snapshot said before.
+    /// The state of every producer at the end of the log; `older` is an earlier snapshot.
     pub(crate) fn states(&self, older: &[ProducerState]) -> Vec<ProducerState> {
         self.survey.states(older, self.start)
     }
@@ -64,15 +64,15 @@ impl Producers {
         self.segments.iter().map(|segment| segment.start)
     }
 
-    /// What the `.txnindex` of a segment must hold, where it holds `known`.
+    /// What the `.txnindex` of a segment must hold, given that it holds `known`.
     pub(crate) fn index_of(&self, base: Offset, known: &[AbortedTxn]) -> Vec<AbortedTxn> {
         let segment = self.segments.iter().find(|segment| segment.start == base);
         segment.map_or_else(Vec::new, |segment| self.survey.index_of(segment, known))
     }
 }
 
-/// Removes, durably, the snapshots of producers above the new end of a log: they count batches
-/// that are gone, and would be taken for right once the log has grown to their offset again.
+/// Removes, durably, the snapshots of producers above the new end of a log: they cover batches that
+/// are gone, and would be believed once the log has grown to their offset again.
 pub(super) fn remove_snapshots_above(disk: &Disk, dir: &Path, end: Offset) -> Result<()> {
     let mut removed = false;
     for entry in disk.list(dir).at(dir, "list")? {

@@ -1,6 +1,6 @@
 //! The segments of a log, ordered by base offset; the last one is active.
 //!
-//! Knows nothing about files. A log never has no segment.
+//! Knows nothing about files. A log always has at least one segment.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ impl Segments {
         &self.sealed
     }
 
-    /// The segment in which to look for an offset: the last one that begins at or below it, or
-    /// the first where all begin above.
+    /// The segment in which to look for an offset: the last one that begins at or below it, or the
+    /// first one if all begin above.
     pub(super) fn floor(&self, offset: Offset) -> &Arc<Segment> {
         if self.active.base_offset() <= offset {
             return &self.active;
@@ -60,12 +60,12 @@ impl Segments {
         Some(self.sealed.get(at).unwrap_or(&self.active))
     }
 
-    /// Seals the active segment and puts a new one above it.
+    /// Seals the active segment and adds a new one above it.
     pub(super) fn roll(&mut self, next: Arc<Segment>) {
         self.sealed.push(std::mem::replace(&mut self.active, next));
     }
 
-    /// Takes away the sealed segments that lie wholly below an offset.
+    /// Removes and returns the sealed segments that are wholly below an offset.
     pub(super) fn remove_below(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
         let bases = self
             .sealed
@@ -76,12 +76,12 @@ impl Segments {
             .take(self.sealed.len())
             .take_while(|next| next.base_offset() <= offset)
             .count();
-        // The active segment begins at or below the offset too when nothing is left to take away.
+        // If all sealed segments are removed, the active one begins at or below the offset as well.
         self.sealed.drain(..gone.min(self.sealed.len())).collect()
     }
 
-    /// Takes away every segment that begins above an offset; the last one left is active again.
-    /// The first segment always stays.
+    /// Removes and returns every segment that begins above an offset; the last one left becomes
+    /// active. The first segment always stays.
     pub(super) fn remove_above(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
         let mut gone = Vec::new();
         while self.active.base_offset() > offset {
@@ -93,7 +93,7 @@ impl Segments {
         gone
     }
 
-    /// Replaces neighbours `first..=last` (by base offset) by others.
+    /// Replaces the neighbours `first..=last` (by base offset) by others.
     pub(super) fn replace(&mut self, first: Offset, last: Offset, with: Vec<Arc<Segment>>) {
         let from = self
             .sealed

@@ -1,8 +1,8 @@
-//! Finding a record by its time.
+//! Finds a record by its time.
 //!
-//! Knows nothing about whose time it is: `CreateTime` need not rise with the offset, and does not
-//! have to. Kafka's rule (`UnifiedLog.fetchOffsetByTimestamp`): the first segment whose largest
-//! timestamp is late enough holds the first such record; its time index says from where to look.
+//! Knows nothing about where the timestamps come from: `CreateTime` need not rise with the offset.
+//! Kafka's rule (`UnifiedLog.fetchOffsetByTimestamp`): the first segment whose largest timestamp is
+//! late enough holds the first such record; its time index says where to start reading.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Shared {
         })
     }
 
-    /// From which offset on to look, by an entry of the time index that was compared with its
+    /// The offset to start reading from, by an entry of the time index that was compared with its
     /// batch.
     fn place_for_time(&self, segment: &Arc<Segment>, at: Timestamp) -> Result<Offset> {
         let (disk, files) = (&self.host.disk, &self.host.files);
@@ -73,9 +73,13 @@ impl Shared {
             batch.max_timestamp == entry.timestamp
                 && batch.next_offset() == offset(entry).saturating_add(1)
         });
+        // An entry above the high watermark names a batch that is not readable yet, so it could not
+        // be compared.
         if is_true || offset(entry) >= self.high_watermark() {
             return Ok(offset(entry));
         }
+        // The entry is wrong, and a reader that trusts it would skip records: unlike a search by
+        // offset, this one would not notice.
         segment.rebuild_index(disk, files)?;
         let entry = segment.with_index(disk, files, before)?;
         Ok(entry.map_or(segment.base_offset(), offset))

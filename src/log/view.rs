@@ -1,10 +1,11 @@
-//! What a look-up goes by, and whether it still holds: the one place that knows when to look again.
+//! What a look-up is based on, and whether that still holds: the one place that knows when to look
+//! again.
 //!
 //! Knows nothing about what is looked up.
 //!
-//! Segments are removed and replaced, and the last one is cut, while others read. A reader
-//! holds no lock; what it read counts if nothing it went by was changed meanwhile, and an error
-//! counts only then.
+//! Segments are removed and replaced, and the last one is cut, while others read. A reader holds no
+//! lock; what it read counts only if nothing it was based on was changed meanwhile, and so does an
+//! error.
 //!
 //! 1. `truncations` is odd while a truncation cuts, which it does under the append lock. A look-up
 //!    begins at an even count, so an unchanged count means that no byte was cut until then.
@@ -18,14 +19,14 @@ use crate::sync::Ordering;
 
 use super::Shared;
 
-/// The segments of a log at one moment, and how often it was truncated until then.
+/// The segments of a log at one moment, and the number of truncations until then.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) truncations: u64,
 }
 
-/// The count of truncations is odd for as long as this lives.
+/// While this exists, the count of truncations is odd.
 pub(super) struct Cutting<'a>(&'a Shared);
 
 impl Drop for Cutting<'_> {
@@ -42,8 +43,8 @@ impl Shared {
         Cutting(self)
     }
 
-    /// How often the log was truncated, once no truncation is cutting. Not to be called with the
-    /// append lock held.
+    /// The number of truncations, once none is cutting. Must not be called with the append lock
+    /// held.
     pub(super) fn truncation_count(&self) -> u64 {
         loop {
             let count = self.truncations.load(Ordering::Acquire);
@@ -55,7 +56,7 @@ impl Shared {
         }
     }
 
-    /// Whether the log was truncated since it was counted, or is being truncated.
+    /// Whether the log was truncated since the count, or is being truncated.
     #[inline]
     pub(super) fn is_truncated_since(&self, truncations: u64) -> bool {
         self.truncations.load(Ordering::Acquire) != truncations
@@ -63,6 +64,8 @@ impl Shared {
 
     /// All segments, as they are now.
     pub(super) fn view(&self) -> View {
+        // The count before the segments: a truncation in between then makes the view count as
+        // changed.
         let truncations = self.truncation_count();
         let segments = self.segments.read().iter().cloned().collect();
         View {
@@ -83,15 +86,15 @@ impl Shared {
             let view = self.view();
             match look_up(&view) {
                 Err(error) => self.doubt(error, self.is_changed_since(&view))?,
-                // Of bytes that were being cut even an answer says nothing.
+                // Bytes that were being cut may look valid, so the result does not count either.
                 Ok(_) if self.is_truncated_since(view.truncations) => self.life.can_read()?,
                 Ok(found) => return Ok(found),
             }
         }
     }
 
-    /// What an error of a look-up means: `Ok` where it is to be looked again, because what the
-    /// look-up went by was `replaced`; else the error.
+    /// What an error of a look-up means: `Ok` if the look-up must be repeated, because what it was
+    /// based on was `replaced`; otherwise the error.
     #[cold]
     pub(super) fn doubt(&self, error: Error, replaced: bool) -> Result<()> {
         match self.outside.get() {

@@ -1,6 +1,6 @@
-//! A log that wakes somebody who waits for several logs at once.
+//! Wakes a caller that waits for several logs at once.
 //!
-//! Knows nothing about who that is. [`Log::wait_for`] is for those who wait for one.
+//! Knows nothing about that caller. [`Log::wait_for`] waits for one log.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::sync::Signal;
 
 use super::Log;
 
-/// Has a signal raised by the next change of a log: its high watermark moves, it is truncated, it
-/// closes. Dropped, it does no more.
+/// Makes the next change of a log raise a signal: its high watermark moves, it is truncated, or it
+/// closes. Does nothing more once dropped.
 #[derive(Debug)]
 pub(crate) struct LogWatch {
     log: Log,
@@ -26,10 +26,10 @@ impl LogWatch {
         watch
     }
 
-    /// A change ends a watch. A caller that goes on waiting renews it before looking at the log: a
-    /// change that the look does not see raises the signal.
+    /// A change ends a watch. A caller that continues to wait renews it before reading the state of
+    /// the log: a change that it does not see there raises the signal.
     pub(crate) fn renew(&self) {
-        // In a forked process nobody waits.
+        // No thread waits in a forked process.
         if let Ok(shared) = self.log.here() {
             shared.watchers.add(&self.signal);
             shared.let_appends_see();
@@ -52,12 +52,12 @@ impl Log {
         super::host::Chore::run(&*self.shared);
     }
 
-    /// Does what the flusher does last when a segment is half full.
+    /// Does what the flusher does last if a segment is half full.
     pub(crate) fn make_next_ahead(&self) {
         self.shared.make_next();
     }
 
-    /// How many signals are raised by this log.
+    /// The number of signals that this log raises.
     pub(crate) fn watcher_count(&self) -> usize {
         self.shared.watchers.len()
     }

@@ -49,7 +49,7 @@ const NEWEST_UNKNOWN: i64 = i64::MIN;
 #[derive(Debug, Default)]
 struct FileSlot {
     file: Option<Arc<File>>,
-    /// Open for writing, or temporarily under another name: whoever opened it closes it.
+    /// Open for writing, or temporarily under another name: closed only by the code that opened it.
     kept: bool,
 }
 

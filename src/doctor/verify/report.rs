@@ -43,7 +43,7 @@ impl VerifyReport {
         self.worst() <= Some(Severity::Note)
     }
 
-    /// The most severe of the problems; `None` if there are none.
+    /// The most severe of the problems; `None` without problems.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
         self.problems.iter().map(|problem| problem.severity).max()
@@ -166,7 +166,7 @@ pub struct Problem {
     pub position: u64,
     /// The number of bytes concerned.
     pub bytes: u64,
-    /// The offsets concerned, as far as known; empty if there are none.
+    /// The offsets concerned, as far as known; empty if no offset is.
     pub offsets: Range<Offset>,
     /// What is wrong.
     pub kind: ProblemKind,

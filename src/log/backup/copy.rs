@@ -1,12 +1,12 @@
-//! The copy of one log: its segments up to what readers see, and the small files beside them.
+//! Copies one log: its segments up to what readers see, and the small files beside them.
 //!
 //! Knows nothing about where the copy goes.
 //!
-//! 1. Nothing is locked for the most part: what was removed, replaced or cut meanwhile makes the
-//!    copy begin again, which copies only what differs. After a few times it keeps retention,
-//!    truncation and the swap of compaction waiting.
+//! 1. Most of the time nothing is locked: if something is removed, replaced or cut meanwhile, the
+//!    copy begins again, and copies only what differs. After a few tries it makes retention,
+//!    truncation and the swap of compaction wait.
 //! 2. Every batch that is copied was checked by its checksum in the source. So the mark of the copy
-//!    lies at its end: a crash between then and its opening cuts nothing.
+//!    is at its end: a crash before it is opened cuts nothing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,17 +23,18 @@ use super::super::view::View;
 use super::super::{Log, Shared};
 use super::Backup;
 
-/// How often a copy begins again before it keeps others waiting.
+/// How often a copy begins again before it makes others wait.
 const TRIES: u32 = 3;
 
-/// How often one begins again that cannot keep anybody waiting, for another process writes the log.
+/// How often it begins again if it cannot make anything wait, because another process writes the
+/// log.
 const TRIES_OUTSIDE: u32 = 30;
 
-/// What the copy of a log holds.
+/// The contents of the copy of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CopiedLog {
     start: Offset,
-    /// Every record below it is there.
+    /// Every record below it was copied.
     end: Offset,
     segment_base: Offset,
     /// The end of the last batch in that segment.
@@ -42,7 +43,7 @@ pub(crate) struct CopiedLog {
 }
 
 impl CopiedLog {
-    /// The mark of the copy.
+    /// The mark for the copy.
     pub(crate) fn mark(&self, key: MarkKey) -> Mark {
         Mark {
             key,
@@ -55,11 +56,11 @@ impl CopiedLog {
         }
     }
 
-    /// Whether the copy, opened, is what was copied.
+    /// Whether the opened copy is what was copied.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] with the directory where it is not: something wrote there meanwhile.
+    /// [`Error::Io`] with the directory if it is not: something wrote there meanwhile.
     pub(crate) fn check(&self, copy: &Log) -> Result<()> {
         let found = (copy.start_offset(), copy.end_offset());
         if found == (self.start, self.end) {
@@ -78,7 +79,7 @@ impl CopiedLog {
     }
 }
 
-/// What tells that another process changed the files of a log.
+/// Signs that another process changed the files of a log.
 #[derive(PartialEq, Eq)]
 struct Signs {
     epochs: Option<Vec<u8>>,
@@ -86,14 +87,14 @@ struct Signs {
 }
 
 impl Log {
-    /// Copies what readers see of the log into a directory.
+    /// Copies what readers of the log see into a directory.
     pub(crate) fn back_up(&self, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
         self.here()?.back_up(to, backup)
     }
 }
 
 impl Shared {
-    /// Copies what readers see into a directory, durably but for the names in it (1).
+    /// Copies what readers see into a directory; all of it is durable, except names (I1).
     pub(super) fn back_up(&self, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
         let disk = &self.host.disk;
         disk.create_dir(to).at(to, "create the directory")?;
@@ -101,6 +102,8 @@ impl Shared {
             let _others_wait = (tried >= TRIES).then(|| self.layout.lock());
             self.life.can_read()?;
             let view = self.view();
+            // Taken before and after the copy: equal signs mean that no other process replaced a
+            // file in between.
             let signs = self.signs(&view);
             let report = backup.report.clone();
             let copied = self.copy_view(&view, to, backup);
@@ -117,7 +120,7 @@ impl Shared {
         Err(Error::io(&self.dir, "copy", busy))
     }
 
-    /// What another process would change; of a log that is written here, nothing.
+    /// What another process would change; `None` for a log that is written here.
     fn signs(&self, view: &View) -> Option<Signs> {
         let disk = &self.host.disk;
         self.life.is_read_only().then(|| {
@@ -131,7 +134,7 @@ impl Shared {
     }
 
     fn copy_view(&self, view: &View, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
-        // In this order: the start never passes what readers see.
+        // In this order, because the start never passes what readers see.
         let start = self.start_offset();
         let limit = self.high_watermark();
         let first = view
@@ -167,8 +170,8 @@ impl Shared {
         Ok(copied)
     }
 
-    /// Copies the batches of a segment that lie below an offset, and its indexes where it is
-    /// `done`: full, and seen by readers whole. Gives where the batches end.
+    /// Copies the batches of a segment below an offset, and its indexes if it is `done`: sealed,
+    /// with all of it visible to readers. Returns where the batches end.
     fn copy_segment(
         &self,
         segment: &Arc<Segment>,
@@ -186,6 +189,8 @@ impl Shared {
             return Ok(whole);
         }
         let mut end = (Position::ZERO, base);
+        // Every batch is read and checked before the file is copied: a backup must not spread
+        // damage (I2).
         self.find_below(segment, base..limit, |_, raw| {
             end = (raw.end(), raw.header.next_offset());
             Ok(None::<()>)
@@ -197,6 +202,7 @@ impl Shared {
         files.make_room();
         let file = segment.file(disk, files)?;
         backup.copy_segment((&from, &file), end.0.0, &into, done)?;
+        // Indexes and digests of an earlier copy may describe other bytes.
         for name in file_name::of_segment(base).into_iter().skip(1) {
             remove_if_present(disk, &to.join(name))?;
         }
@@ -243,6 +249,8 @@ impl Shared {
                 kept.insert(entry.name);
             }
         }
+        // Removed after the copies are complete: what an earlier backup has and this one replaces
+        // stays until then.
         for entry in disk.list(to).at(to, "list")? {
             let stays = match FileName::parse(&entry.name) {
                 FileName::Segment { base, kind, stage } => match kind {

@@ -1,12 +1,13 @@
-//! Backups: a directory that a copy goes to, and what it says of itself meanwhile.
+//! Backups: the directory that a copy is written to, and what it says about itself meanwhile.
 //!
-//! Knows nothing about topics; how one log is copied stands in `copy.rs`.
+//! Knows nothing about topics; `copy.rs` copies one log.
 //!
-//! 1. Before anything in the directory is changed, `ottla.backup` says, durably, that it is not
-//!    whole; afterwards, when everything is durable, that it is. Nobody opens what is not whole.
-//! 2. The copy is what a crash would have left, but for its marks, which are written for it. It is
-//!    opened and closed once, so that it is as a closed directory is.
-//! 3. The lock of the directory is held from the first change on until the copy is closed.
+//! 1. Before anything in the directory is changed, `ottla.backup` says, durably, that the backup is
+//!    not whole; at the end, when everything is durable, that it is. A backup that is not whole is
+//!    not opened.
+//! 2. The copy is what a crash would have left, except for its marks, which are written for it. It
+//!    is opened and closed once, so that it is like a closed directory.
+//! 3. The lock of the directory is held from the first change until the copy is closed.
 
 mod copy;
 
@@ -63,30 +64,30 @@ impl BackupOptions {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BackupReport {
-    /// The partitions in the backup.
+    /// The number of partitions in the backup.
     pub partitions: u64,
-    /// The segments in the backup.
+    /// The number of segments in the backup.
     pub segments: u64,
-    /// The bytes of records in the backup.
+    /// The size of the batches in the backup, in bytes.
     pub bytes: u64,
-    /// The segments of which something was copied; the others were there already.
+    /// The number of segments of which something was copied; the others were there already.
     pub segments_copied: u64,
-    /// The bytes of records that were copied: what is new.
+    /// The size of the batches that were copied, in bytes: what is new.
     pub bytes_copied: u64,
-    /// The segments that became hard links.
+    /// The number of segments that became hard links.
     pub segments_linked: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
 
-/// A backup that is being made.
+/// A backup in progress.
 pub(crate) struct Backup {
     pub(crate) disk: Disk,
     clock: Clock,
     pub(crate) dest: PathBuf,
     options: BackupOptions,
     note: BackupNote,
-    /// What the run before this one copied.
+    /// What the previous run copied.
     known: BTreeMap<String, CopiedFile>,
     pub(crate) report: BackupReport,
     began: Instant,
@@ -94,28 +95,30 @@ pub(crate) struct Backup {
     lock: Option<Lock>,
 }
 
-/// What a backup is made of.
+/// What a backup is made from.
 pub(crate) struct Source<'a> {
     pub(crate) disk: &'a Disk,
     pub(crate) clock: &'a Clock,
     /// The directory.
     pub(crate) dir: &'a Path,
-    /// What tells it from all others.
+    /// Distinguishes it from all other sources.
     pub(crate) name: String,
-    /// Tells this run from others.
+    /// Distinguishes this run from others.
     pub(crate) run: uuid::Uuid,
 }
 
 impl Backup {
-    /// Looks whether a backup may go into a directory, makes it, locks it, and says that it is not
-    /// whole.
+    /// Checks that a backup may go into a directory, creates and locks it, and records that it is
+    /// not whole.
     pub(crate) fn begin(source: Source<'_>, dest: &Path, options: BackupOptions) -> Result<Self> {
         let (disk, clock) = (source.disk.clone(), source.clock.clone());
         let dest = disk.absolute(dest).at(dest, "resolve the path of")?;
+        // Both checks before the directory is created: a refused backup leaves nothing behind.
         check_outside(&disk, source.dir, &dest)?;
         read_dest(&disk, &dest, &source.name)?;
         make_dir(&disk, &dest)?;
         let lock = Some(take_lock(&disk, &dest, Duration::ZERO)?);
+        // Read again under the lock: another run may have finished or begun in between.
         let known = read_dest(&disk, &dest, &source.name)?.unwrap_or_default();
         let note = BackupNote {
             whole: false,
@@ -135,7 +138,10 @@ impl Backup {
             note,
             lock,
         };
+        // Before the first change: a crash in the middle leaves a directory that no one opens as a
+        // log (I1).
         backup.write_note()?;
+        // Each file is listed again once its copy of this run is complete.
         backup.note.files.clear();
         Ok(backup)
     }
@@ -146,8 +152,8 @@ impl Backup {
         self.disk.replace(&path, text.as_bytes()).at(&path, "write")
     }
 
-    /// What is copied from now on stands for what was copied since `before`, of which only how much
-    /// was written still counts.
+    /// What is copied from now on replaces what was copied since `before`; of that, only the
+    /// amounts written still count.
     pub(crate) fn start_over(&mut self, before: &BackupReport) {
         self.report = BackupReport {
             segments_copied: self.report.segments_copied,
@@ -157,7 +163,8 @@ impl Backup {
         };
     }
 
-    /// Makes a small file of the copy what it is in the source, durably, or removes it.
+    /// Makes a small file of the copy equal to the source's, durably, or removes it if the source
+    /// has none.
     pub(crate) fn copy_small(&self, from: &Path, to: &Path) -> Result<()> {
         let bytes = self
             .disk
@@ -169,18 +176,18 @@ impl Backup {
         }
     }
 
-    /// The marks of the copy, with none in them.
+    /// New marks for the copy, without any mark in them.
     pub(crate) fn new_marks(&self) -> Result<Marks> {
         let path = self.dest.join(file_name::MARKS);
         remove_if_present(&self.disk, &path)?;
         Marks::open(&self.disk, &path)
     }
 
-    /// The lock of the copy, for the opening of it.
+    /// Hands over the lock of the copy, for opening it.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] where it was taken already, which is a bug.
+    /// [`Error::Locked`] if it was already handed over, which is a bug.
     pub(crate) fn take_lock(&mut self) -> Result<Lock> {
         debug_assert!(self.lock.is_some(), "the copy is opened twice");
         match self.lock.take() {
@@ -189,9 +196,9 @@ impl Backup {
         }
     }
 
-    /// Says, durably, that the copy, which was opened and closed, is whole.
+    /// Records, durably, that the copy, which was opened and closed, is whole.
     pub(crate) fn finish(mut self) -> Result<BackupReport> {
-        // Given up by the close: another run may have begun since.
+        // The close released it: another run may have begun since.
         let _lock = take_lock(&self.disk, &self.dest, Duration::ZERO)?;
         if read_note(&self.disk, &self.dest)?.map(|note| note.id) != Some(self.note.id) {
             return Err(Error::Unsupported {
@@ -213,15 +220,15 @@ impl Backup {
         Ok(self.report)
     }
 
-    /// What a path in the copy is called in the note.
+    /// The name of a path of the copy in the note.
     fn name_of(&self, path: &Path) -> String {
         let inside = path.strip_prefix(&self.dest).unwrap_or(path);
         let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
         parts.join("/")
     }
 
-    /// Whether the copy of a file that is not written any more is there already, by what is known
-    /// of the two.
+    /// Whether the copy of a file that is no longer written already exists, judging by what the
+    /// note, the file's identity, its time and the lengths say.
     fn is_there(&self, from: &Path, len: u64, to: &Path) -> Result<Option<CopiedFile>> {
         let Some(known) = self.known.get(&self.name_of(to)).filter(|it| it.len == len) else {
             return Ok(None);
@@ -235,7 +242,7 @@ impl Backup {
         Ok(Some(*known).filter(|_| same_source && copy().unwrap_or(false)))
     }
 
-    /// Copies the front of a file that is not written any more, or of one that is.
+    /// Copies the front of a segment file.
     fn copy_segment(
         &mut self,
         from: (&Path, &File),
@@ -260,11 +267,13 @@ impl Backup {
             return Ok(());
         }
         if !linked {
-            // Retention may go by it, and the next run does.
+            // Retention falls back on it, and the next run compares it.
             self.disk
                 .set_modified(to, modified)
                 .at(to, "set the time of")?;
         }
+        // A later write within the clock's resolution would not change the time, so the next run
+        // copies the file again.
         let settled = modified.plus(RACY) <= self.began_at;
         if settled {
             let source = id.parts();
@@ -279,7 +288,7 @@ impl Backup {
         Ok(())
     }
 
-    /// Makes the copy a second name of the source; false where that cannot be.
+    /// Makes the copy a second name of the source; false if that is not possible.
     fn link(&self, from: &Path, source: (u64, u64, i64), to: &Path) -> Result<bool> {
         match self.disk.file_id(to) {
             Ok(there) if there.parts() == source => return Ok(true),

@@ -1,6 +1,6 @@
-//! Where a reader stands, and how it comes to the next batch from there.
+//! Where a reader is, and how it gets to the next batch from there.
 //!
-//! Knows nothing about records. Look-ups that find a place are in `read.rs`.
+//! Knows nothing about records. `read.rs` looks places up.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct Place {
     pub(super) segment: Arc<Segment>,
     pub(super) cursor: BatchCursor,
     pub(super) truncations: u64,
-    /// The newest epoch of that time: what was read until then is what stands below the place.
+    /// The newest epoch at that time: the records read until then are the ones below the place.
     pub(super) epoch: Epoch,
     /// The place comes from an index, for this offset, and no batch was read from it yet.
     pub(super) guessed: Option<Offset>,
@@ -51,9 +51,12 @@ impl Place {
             let (file, tally) = (shared.host.segment_file(&self.segment), &shared.tally);
             match self.cursor.next(&CountedReads { file, tally }, end) {
                 Ok(Some(raw)) => {
+                    // Read from bytes that may have been cut during the read: it does not count.
                     if shared.is_truncated_since(self.truncations) {
                         continue;
                     }
+                    // The segment's end is published before the log's, and under `Always` readers
+                    // see only what is flushed: the batch is read again later.
                     if raw.header.next_offset() > high_watermark {
                         self.cursor.seek(before, raw.header.base_offset);
                         return Ok(None);
@@ -79,11 +82,10 @@ impl Place {
         }
     }
 
-    /// Takes note of an epoch that began since the place was found, in a log that somebody else
-    /// writes: the end may have gone back meanwhile, and this batch be another than the one that
-    /// stood here.
+    /// Notes an epoch that began since the place was found, in a log that another process writes:
+    /// the end may have moved back meanwhile, and this batch may not be the one that was here.
     ///
-    /// What is noted is what the log says, never the batch: no checksum covers its epoch.
+    /// The epoch that is noted is the log's, never the batch's: no checksum covers that one.
     #[cold]
     fn meet_epoch(&mut self, shared: &Shared, position: Offset, epoch: Epoch) -> Result<()> {
         if epoch > shared.epochs.read().newest() {
@@ -93,7 +95,7 @@ impl Place {
         Ok(())
     }
 
-    /// Moves to the segment after this one; false when it does not exist yet.
+    /// Moves to the segment after this one; false if it does not exist yet.
     fn go_on(&mut self, shared: &Shared, position: Offset) -> Result<bool> {
         let next = {
             let segments = shared.segments.read();
@@ -104,12 +106,12 @@ impl Place {
             // Half-way through a truncation the end is not where it will be.
             return Ok(shared.is_truncated_since(self.truncations));
         }
-        // The end that was read may be older than the roll.
+        // The end was read before the roll and may be too low.
         if self.cursor.position() < self.segment.end() {
             return Ok(true);
         }
         let Some(next) = next.filter(|_| !gone) else {
-            // Segments were dropped, merged or replaced meanwhile.
+            // Segments were deleted, merged or replaced meanwhile.
             *self = shared.locate_again(position.max(self.cursor.floor()), self.epoch)?;
             return Ok(true);
         };
@@ -123,11 +125,11 @@ impl Place {
         Ok(true)
     }
 
-    /// Reads the segment from its start, for its index pointed wrong (I3).
+    /// Reads the segment from its start, because its index pointed to a wrong place (I3).
     #[cold]
     fn start_over(&mut self, shared: &Shared, position: Offset) -> Result<()> {
         let (disk, files) = (&shared.host.disk, &shared.host.files);
-        // Nobody looks into the index of a segment that was dropped or replaced.
+        // The index of a segment that was deleted or replaced is not used any more.
         if !self.segment.is_gone()
             && let Err(error) = self.segment.rebuild_index(disk, files)
         {
@@ -137,7 +139,7 @@ impl Place {
         Ok(())
     }
 
-    /// Bytes that are no batch: an index pointed wrong (I3), the file was replaced, or damage.
+    /// Handles bytes that are not a valid batch: a wrong index (I3), a replaced file, or damage.
     #[cold]
     fn stopped(
         &mut self,
@@ -152,14 +154,14 @@ impl Place {
                 return self.start_over(shared, position);
             }
             Stop::Corrupt(reason) => Error::corrupt(&path, at.0, reason),
-            // Also where it was dropped or merged, and its file closed since.
+            // Also if it was deleted or merged, and its file closed since.
             Stop::Io(error) => Error::io(&path, "read", error),
         };
         self.look_again(shared, position, error)
     }
 
-    /// Begins again at an offset, if what is read from here was replaced or cut; an error about
-    /// what still stands is returned.
+    /// Begins again at an offset, if what was read from here was replaced or cut; otherwise the
+    /// error is returned.
     #[cold]
     fn look_again(&mut self, shared: &Shared, position: Offset, error: Error) -> Result<()> {
         let replaced = self.segment.is_gone() || shared.is_truncated_since(self.truncations);

@@ -1,10 +1,10 @@
-//! A reader as a stream: it waits as a task, and small.
+//! A reader as a stream: it waits as a task, in little memory.
 //!
-//! Knows nothing about who runs the task.
+//! Knows nothing about the runtime of the task.
 //!
-//! 1. The waker is entered before the look at the log's end that decides to wait, as with
+//! 1. The waker is entered before the check of the log's end that decides to wait, as with
 //!    [`Ticket`](crate::sync::Ticket).
-//! 2. A stream that waits holds a place and no memory that was read into.
+//! 2. A stream that waits keeps a position and none of the memory that was read into.
 
 use std::mem::{replace, take};
 use std::pin::Pin;
@@ -23,18 +23,18 @@ use std::sync::Arc;
 
 /// A [`Reader`] as a stream of records; got from [`Reader::into_stream`].
 ///
-/// At the end of the log it waits, as a task and without a thread, and goes on with what is
-/// appended. An error is returned once, and then the stream is over; it is over without an error
-/// when the log is closed. Polled after that it returns `None`.
+/// At the end of the log it waits, as a task and without a thread, and continues with what is
+/// appended. An error is returned once, and then the stream ends; it ends without an error if the
+/// log is closed. Polled after that it returns `None`.
 ///
-/// It reads in line, as the reader does: a poll reads the file, mostly from the page cache. Where
-/// that is too slow for the thread of an executor (a cold disk), read on a thread of your own: see
-/// the recipe in [`docs::recipes`](crate::docs). It never yields while there is something to read.
+/// It reads inline, as the reader does: a poll reads the file, usually from the page cache. If that
+/// is too slow for the thread of an executor (a cold disk), read on a thread of your own: see the
+/// recipe in [`docs::recipes`](crate::docs). It never yields while there is something to read.
 ///
-/// While it waits it costs less than 300 bytes, whatever it has read; it keeps its log open. As
-/// with any future, the task that polled it last is the one that is woken. Dropped, it leaves
-/// nothing behind, and [`position`](Self::position) says where another one goes on: a record that
-/// was returned is below it.
+/// While it waits it takes less than 300 bytes, whatever it has read; it keeps its log open. As
+/// with any future, the task that polled it last is the one that is woken. Dropping it leaves
+/// nothing behind, and [`position`](Self::position) says where another one can continue: a record
+/// that was returned is below it.
 ///
 /// # Examples
 ///
@@ -79,7 +79,7 @@ enum State {
     Over,
 }
 
-/// A reader at the end of its log, without what it needs for reading (2).
+/// A reader at the end of its log, without what it needs to read (I2).
 #[derive(Debug)]
 struct Parked {
     log: Log,
@@ -93,10 +93,9 @@ struct Parked {
 }
 
 impl Reader {
-    /// The reader as a stream that waits for what is appended: from the position on, where the
-    /// reader stands.
+    /// The reader as a stream that waits for what is appended, from the reader's position on.
     ///
-    /// A reader that has failed makes a stream that returns its error first.
+    /// A reader that has failed becomes a stream that returns its error first.
     pub fn into_stream(self) -> RecordStream {
         RecordStream {
             position: self.position,
@@ -105,7 +104,7 @@ impl Reader {
         }
     }
 
-    /// Whether it has failed, and returns nothing before a seek.
+    /// Whether it has failed, and returns nothing until a seek.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
@@ -157,15 +156,15 @@ impl Parked {
 }
 
 impl RecordStream {
-    /// The offset of the next record to come (or of the first one after it, where compaction left
-    /// a gap).
+    /// The offset of the next record to be returned (or of the first one after it, if compaction
+    /// left a gap).
     #[must_use]
     pub fn position(&self) -> Offset {
         self.position
     }
 
-    /// Enters a task before the look at the log, so that an append that the look does not see
-    /// wakes it.
+    /// Enters a task before the log is checked, so that an append that the check does not see wakes
+    /// it.
     fn enter(&mut self, cx: &Context<'_>) -> Result<()> {
         if let State::Waiting(parked) = &self.state {
             let shared = parked.log.here()?;
@@ -181,7 +180,7 @@ impl RecordStream {
             State::Waiting(parked) => &parked.log,
             State::Over => return,
         };
-        // In a forked process nobody waits.
+        // No task waits in a forked process.
         if let Ok(shared) = log.here() {
             shared.signal.leave(&mut self.key);
         }
@@ -196,7 +195,7 @@ impl RecordStream {
         })
     }
 
-    /// Reads on what is there; `None` at the end of the log, where it parks.
+    /// Reads what is there; `None` at the end of the log, where it parks.
     fn read(&mut self) -> Option<Result<LogRecord>> {
         let State::Reading(reader) = &mut self.state else {
             return None;
@@ -245,7 +244,7 @@ impl Stream for RecordStream {
                 Some(Err(error)) => return this.end(error),
                 None => {}
             }
-            // Most polls of a stream that waits come after an append: the first look sees it.
+            // Most polls of a waiting stream come after an append, which the first check sees.
             let news = match this.has_news() {
                 Ok(false) => this.enter(cx).and_then(|()| this.has_news()),
                 looked => looked,
