@@ -451,7 +451,7 @@ impl Log {
         self.here_now()?.read_one(offset)
     }
 
-    /// The first record whose timestamp is at or after a time; `None` if there is none (yet). Costs
+    /// The first record whose timestamp is at or after a time; `None` if no record is that late (yet). Costs
     /// one index look-up and a read of the bytes between two index entries.
     ///
     /// # Errors

@@ -11,25 +11,25 @@ use crate::types::{Appended, Record};
 use super::Topic;
 
 impl Topic {
-    /// Appends one record and returns before it is safe; the [`Delivery`] is done when the record
-    /// survives what the durability of the topic says, and resolves to its place.
+    /// Appends one record and returns before it is safe. The [`Delivery`] is done when the record
+    /// survives what the durability of the topic says, and resolves to its partition and offset.
     ///
     /// The record is appended within this call, to the partition that [`Topic::append`] would
     /// choose: appends to a partition have the order of their calls, whether and whenever their
-    /// deliveries are awaited. A delivery that is dropped changes nothing about the record. Under
-    /// [`Durability::Always`](crate::Durability::Always) threads of the broker sync, one partition
-    /// beside the other and each once for all records that wait by then; with any other durability
-    /// the delivery is done at once. With
-    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there are no such threads, and this
-    /// call syncs.
+    /// deliveries are awaited. Dropping a delivery changes nothing about the record. Under
+    /// [`Durability::Always`](crate::Durability::Always) threads of the broker sync the partitions
+    /// in parallel, each once for all records that wait by then; with any other durability the
+    /// delivery is done at once. With [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there
+    /// are no such threads, and this call syncs.
     ///
-    /// The delivery does not keep the broker open; closing it syncs what waits.
+    /// The delivery does not keep the broker open; closing the broker syncs what waits.
     ///
     /// # Errors
     ///
-    /// As [`Topic::append`], but for the sync: the record was not appended. The delivery resolves
-    /// to [`Error::Poisoned`](crate::Error::Poisoned) or [`Error::Io`](crate::Error::Io) when the
-    /// sync failed: whether the record is there after a crash is not known then.
+    /// As [`Topic::append`], except those of the sync: the record was not appended. If the sync
+    /// fails, the delivery resolves to [`Error::Poisoned`](crate::Error::Poisoned) or
+    /// [`Error::Io`](crate::Error::Io); it is then not known whether the record will be there after
+    /// a crash.
     ///
     /// # Examples
     ///

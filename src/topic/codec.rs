@@ -55,7 +55,7 @@ const TYPE_HEADER: &str = "ottla.type";
 /// # Ok::<(), ottla::Error>(())
 /// ```
 pub trait Codec<T>: Send + Sync {
-    /// The name in the header of each record: that of the type, say.
+    /// The name in the header of each record, for example that of the type.
     fn name(&self) -> &str;
 
     /// The version that this codec writes, and the latest that it reads. 1 by default.
@@ -67,16 +67,16 @@ pub trait Codec<T>: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The value cannot be encoded. It arrives as the source of
+    /// The value cannot be encoded. The error becomes the source of
     /// [`Error::Unencodable`](crate::Error::Unencodable), and nothing is appended.
     fn encode(&self, value: &T, into: &mut Vec<u8>) -> Result<(), CodecError>;
 
-    /// Decodes bytes that were written as `version`, which is at most the codec's own. A tombstone
-    /// arrives as no bytes.
+    /// Decodes bytes that were written as `version`, which is at most the codec's own. The bytes of
+    /// a tombstone are empty.
     ///
     /// # Errors
     ///
-    /// The bytes are not such a value. It arrives as the source of
+    /// The bytes are not such a value. The error becomes the source of
     /// [`Error::Undecodable`](crate::Error::Undecodable).
     fn decode(&self, bytes: &[u8], version: u32) -> Result<T, CodecError>;
 }

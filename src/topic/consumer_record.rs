@@ -1,4 +1,4 @@
-//! A record with the partition that it comes from: what reading several partitions returns.
+//! A record with the partition that it comes from: the item of readers of several partitions.
 //!
 //! Knows nothing about how it was read.
 
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::format::LogRecord;
 use crate::types::{PartitionId, Record};
 
-/// A record and the partition that it comes from. It derefs to its [`LogRecord`], so
-/// `record.offset` and `record.value()` read plainly.
+/// A record and the partition that it comes from. It derefs to its [`LogRecord`], so that
+/// `record.offset` and `record.value()` work directly.
 ///
-/// Like a [`LogRecord`] it keeps the chunk alive that it was read with;
-/// [`detach`](Self::detach) copies it out.
+/// Like a [`LogRecord`] it keeps the chunk alive that it was read with; [`detach`](Self::detach)
+/// copies it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerRecord {
@@ -32,7 +32,7 @@ impl ConsumerRecord {
         }
     }
 
-    /// The same record in memory of its own, for records that are kept: one allocation of its
+    /// The same record in memory of its own, for records that are stored: one allocation of its
     /// size.
     #[must_use]
     pub fn detach(mut self) -> Self {
@@ -40,7 +40,7 @@ impl ConsumerRecord {
         self
     }
 
-    /// The record without its place.
+    /// The record without its topic and partition.
     #[must_use]
     pub fn into_record(self) -> LogRecord {
         self.record
@@ -56,8 +56,8 @@ impl Deref for ConsumerRecord {
 }
 
 impl<'a> From<&'a ConsumerRecord> for Record<'a> {
-    /// The same record to append elsewhere: timestamp and headers go along, topic, partition and
-    /// offset do not.
+    /// The same record, to be appended elsewhere: with its timestamp and headers, without topic,
+    /// partition and offset.
     fn from(record: &'a ConsumerRecord) -> Self {
         Self::from(&record.record)
     }

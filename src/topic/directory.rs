@@ -1,6 +1,6 @@
-//! The topics of one root by name, for everybody who looks one up.
+//! The topics of one root by name, for all look-ups.
 //!
-//! Knows nothing about how topics come and go, but tells that they did: see
+//! Knows nothing about why topics are added and removed, but reports that they were: see
 //! [`TopicDirectory::watch`].
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::sync::{AtomicU64, OnceLock, Ordering, RwLock, Signal};
 
 use super::{Topic, TopicShared};
 
-/// What lives for as long as anybody holds a handle on a part of it: a broker.
+/// What lives as long as any handle on a part of it exists: a broker.
 pub(crate) trait Keep: Send + Sync {
     /// The files that belong to it.
     fn describe(&self) -> String;
@@ -39,18 +39,17 @@ impl TopicDirectory {
         Arc::default()
     }
 
-    /// Says, once, what the public handles on these topics keep alive.
+    /// Sets, once, what the public handles on these topics keep alive.
     pub(crate) fn set_keeper(&self, keeper: Weak<dyn Keep>) {
         self.keeper.get_or_init(|| keeper);
     }
 
-    /// What public handles keep alive; none when it is on its way out.
+    /// What public handles keep alive; `None` while it is being dropped.
     pub(crate) fn keeper(&self) -> Option<Arc<dyn Keep>> {
         self.keeper.get().and_then(Weak::upgrade)
     }
 
-    /// A topic, internal ones included. The handle keeps nothing alive: for what belongs to the
-    /// broker himself.
+    /// A topic, including internal ones. The handle keeps nothing alive: for the broker itself.
     pub(crate) fn find(&self, name: &str) -> Option<Topic> {
         self.topics
             .read()
@@ -58,7 +57,7 @@ impl TopicDirectory {
             .map(|topic| Topic::new(Arc::clone(topic)))
     }
 
-    /// What is behind a topic, internal ones included.
+    /// The shared part of a topic, including internal ones.
     pub(crate) fn find_shared(&self, name: &str) -> Option<Arc<TopicShared>> {
         self.topics.read().get(name).cloned()
     }
@@ -82,12 +81,12 @@ impl TopicDirectory {
         self.topics.read().values().cloned().collect()
     }
 
-    /// Rises whenever a topic, or a partition, comes or goes.
+    /// Rises whenever a topic or a partition is added or removed.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Has a signal raised whenever [`TopicDirectory::version`] has risen.
+    /// Makes every rise of [`TopicDirectory::version`] raise a signal.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         let mut watchers = self.watchers.write();
         watchers.retain(|watcher| watcher.strong_count() > 0);
@@ -101,14 +100,14 @@ impl TopicDirectory {
         self.tell();
     }
 
-    /// Takes a topic out.
+    /// Removes and returns a topic.
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<TopicShared>> {
         let gone = self.topics.write().remove(name);
         self.tell();
         gone
     }
 
-    /// Says that something about the topics changed.
+    /// Reports that something about the topics changed.
     pub(crate) fn tell(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
         let watchers = self.watchers.read();

@@ -1,4 +1,4 @@
-//! What a topic looks like from outside: plain values.
+//! A topic as seen from outside: plain values.
 //!
 //! Knows nothing about how they are found out.
 
@@ -6,14 +6,14 @@ use crate::types::{Offset, PartitionId};
 
 use super::TopicConfig;
 
-/// A topic and its partitions, as they were when somebody asked.
+/// A topic and its partitions, as they were at one moment.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TopicInfo {
     /// The name.
     pub name: String,
-    /// Kafka's id of this life of the topic: a topic that is deleted and made again has another.
+    /// Kafka's id of this topic: a topic that is deleted and created again gets another one.
     pub id: String,
     /// The partitions, by number.
     pub partitions: Vec<PartitionInfo>,
@@ -21,7 +21,7 @@ pub struct TopicInfo {
     pub config: TopicConfig,
 }
 
-/// A partition, as it was when somebody asked. Its offsets are 0 when its log cannot be opened.
+/// A partition, as it was at one moment. Its offsets are 0 if its log cannot be opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -36,10 +36,10 @@ pub struct PartitionInfo {
     pub high_watermark: Offset,
     /// The offset that the next record will get.
     pub end_offset: Offset,
-    /// How many segments the log has.
+    /// The number of segments of the log.
     pub segments: usize,
-    /// Bytes of batches in them.
+    /// The size of their batches, in bytes.
     pub size_bytes: u64,
-    /// Why the log cannot be used, when it cannot.
+    /// Why the log cannot be used, if so.
     pub problem: Option<String>,
 }

@@ -1,12 +1,12 @@
 //! Floor 5: topics. A [`Topic`] is a name for some partitions; it chooses the partition of every
 //! record and hands it to that partition's log.
 //!
-//! Knows nothing about how topics are made, listed or deleted (the broker does that), nor about
+//! Knows nothing about how topics are created, listed or deleted (the broker does that), nor about
 //! who reads them.
 //!
 //! 1. An append takes no lock of this floor: partitions are only ever added.
-//! 2. A topic's life ends once: its end first sets the state, then closes the logs; what
-//!    a log answers after that is told in the topic's words.
+//! 2. A topic's life ends once: its end first sets the state, then closes the logs; errors that a
+//!    log returns after that are translated into those of the topic.
 
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -59,10 +59,10 @@ use producer::ErrorHook;
 use scatter::Scattered;
 use shares::Shares;
 
-/// A topic: partitions under one name. Got from a [`Broker`](crate::Broker).
+/// A topic: partitions under one name, obtained from a [`Broker`](crate::Broker).
 ///
 /// Records with the same key go to the same partition, in order; it is the partition that Kafka's
-/// own producer would choose. Records without a key stay with one partition for 16 KiB, then go to
+/// own producer would choose. Records without a key go to one partition for 16 KiB, then to
 /// another. A handle is cheap to clone, and any number of threads may append at the same time. It
 /// keeps its broker open.
 ///
@@ -87,7 +87,7 @@ pub struct Topic {
     partitioner: Option<Arc<dyn Partitioner>>,
     sticky: Sticky,
     keeper: Option<Arc<dyn Keep>>,
-    /// The topic is one that only the broker itself may change, and this handle is a user's.
+    /// Only the broker itself may change this topic, and this handle is a user's.
     only_reads: bool,
 }
 
@@ -101,7 +101,7 @@ impl fmt::Debug for Topic {
 }
 
 impl Topic {
-    /// A handle that keeps nothing open: for what belongs to the broker.
+    /// A handle that keeps nothing open, for the broker itself.
     pub(crate) fn new(shared: Arc<TopicShared>) -> Self {
         Self {
             shared,
@@ -112,7 +112,7 @@ impl Topic {
         }
     }
 
-    /// The same handle, for somebody who may only read.
+    /// The same handle for a caller that may only read.
     pub(crate) fn for_reading(mut self) -> Self {
         self.only_reads = true;
         self
@@ -128,13 +128,13 @@ impl Topic {
         Ok(())
     }
 
-    /// The same handle, which keeps something alive.
+    /// The same handle, which keeps `keeper` alive.
     pub(crate) fn kept_by(mut self, keeper: Arc<dyn Keep>) -> Self {
         self.keeper = Some(keeper);
         self
     }
 
-    /// What the handles have in common.
+    /// What the handles share.
     pub(crate) fn shared(&self) -> &Arc<TopicShared> {
         &self.shared
     }
@@ -145,7 +145,7 @@ impl Topic {
         self.shared.name().as_str()
     }
 
-    /// How many partitions there are now; [`Broker::alter_topic`](crate::Broker::alter_topic) may
+    /// The present number of partitions; [`Broker::alter_topic`](crate::Broker::alter_topic) may
     /// add some.
     #[must_use]
     pub fn partition_count(&self) -> u32 {
@@ -153,8 +153,8 @@ impl Topic {
         self.shared.partition_count()
     }
 
-    /// The partition that a record with this key goes to, by the rule of Kafka's own producer. With
-    /// more partitions than now it may be another one; a [`Partitioner`] is not asked.
+    /// The partition that a record with this key goes to, by the rule of Kafka's own producer. It
+    /// may change when partitions are added; a [`Partitioner`] is not consulted.
     ///
     /// # Examples
     ///
@@ -182,8 +182,8 @@ impl Topic {
         self.shared.config().as_ref().clone()
     }
 
-    /// The settings and the state of every partition. Opens the logs that were not used yet; one
-    /// that cannot be opened says so in [`PartitionInfo::problem`].
+    /// The settings and the state of every partition. Opens the logs that were not used yet; if one
+    /// cannot be opened, [`PartitionInfo::problem`] says why.
     ///
     /// # Errors
     ///
@@ -209,16 +209,17 @@ impl Topic {
         Ok(self.shared.info())
     }
 
-    /// Appends a record to the partition of its key (or to the one whose turn it is).
+    /// Appends a record to the partition of its key, or without a key to the next partition in
+    /// turn.
     ///
-    /// What it means that this returns is what [`Log::append`] says.
+    /// What this guarantees when it returns is described at [`Log::append`].
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`] chose a number that is too large.
     /// - [`Error::InternalTopic`]: the topic is one of Kafka's own.
-    /// - Everything that [`Log::append`] answers: nothing of the record was appended.
+    /// - Everything that [`Log::append`] returns: nothing of the record was appended.
     ///
     /// # Examples
     ///
@@ -271,11 +272,11 @@ impl Topic {
         self.shared.append(partition, record.into())
     }
 
-    /// Appends a record to a partition if that ends at `expected_end`; see [`Log::append_at`].
+    /// Appends a record to a partition if it ends at `expected_end`; see [`Log::append_at`].
     ///
     /// # Errors
     ///
-    /// As [`Topic::append_to`]; [`Error::EndMoved`] when somebody else appended first: nothing was
+    /// As [`Topic::append_to`]; [`Error::EndMoved`] if another append came first: nothing was
     /// written.
     ///
     /// # Examples
@@ -305,8 +306,8 @@ impl Topic {
         appended.map_err(|error| self.shared.explain(error))
     }
 
-    /// Appends records to a partition as one batch if that ends at `expected_end`; see
-    /// [`Log::append_batch_at`]. The keys are not asked where the records belong.
+    /// Appends records to a partition as one batch if it ends at `expected_end`; see
+    /// [`Log::append_batch_at`]. The keys do not influence where the records go.
     ///
     /// # Errors
     ///
@@ -334,20 +335,20 @@ impl Topic {
         appended.map_err(|error| self.shared.explain(error))
     }
 
-    /// Appends records and returns where they went, in the order of the partitions' numbers; a
-    /// partition that got no record is not mentioned.
+    /// Appends records and returns where they went, in the order of the partitions' numbers;
+    /// partitions that got no record are left out.
     ///
-    /// The records of a partition stay in order, and are one batch where they fit one (see
+    /// The records of a partition stay in order, and form one batch if they fit into one (see
     /// [`max_message_bytes`](crate::LogConfig::max_message_bytes)): readers see all of them or
-    /// none. Those that do not fit are split into several batches, as every Kafka client does, each
-    /// with its own entry. There is no such promise between partitions.
+    /// none. If they do not fit, they are split into several batches, as every Kafka client does,
+    /// each with its own entry. There is no such guarantee between partitions.
     ///
     /// All records without a key go to one partition, and those of the next call to another.
     /// Collects the records; allocates per call, not per record.
     ///
     /// # Errors
     ///
-    /// Nothing was appended after any of these, but for [`Error::PartlyAppended`]:
+    /// After any of these, except [`Error::PartlyAppended`], nothing was appended:
     ///
     /// - [`Error::PartlyAppended`]: some batches were appended and others were not; it says which.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
@@ -385,7 +386,7 @@ impl Topic {
         shares.finish()
     }
 
-    /// A handle on the same topic that asks a [`Partitioner`] where every record goes.
+    /// A handle on the same topic that lets a [`Partitioner`] choose the partition of every record.
     #[must_use]
     pub fn with_partitioner(&self, partitioner: Arc<dyn Partitioner>) -> Self {
         Self {
@@ -394,15 +395,15 @@ impl Topic {
         }
     }
 
-    /// A handle on the log of a partition. The broker closes it: [`Log::close`] flushes it only. It
-    /// does not keep the broker open, as a topic's handle does. That of an internal topic only
-    /// reads: whatever would change the log returns [`Error::InternalTopic`].
+    /// A handle on the log of a partition. The broker closes the log: [`Log::close`] only flushes
+    /// it. Unlike a topic's handle, it does not keep the broker open. For an internal topic the
+    /// handle only reads: whatever would change the log returns [`Error::InternalTopic`].
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownPartition`]: there is no such partition.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
-    /// - What opening a log answers ([`Log::open`]), when it was not used before.
+    /// - The errors of opening a log ([`Log::open`]), if it was not used before.
     ///
     /// # Examples
     ///
@@ -441,7 +442,7 @@ impl Topic {
 
     /// The same, with a hook that is called once for every batch that could not be appended, with
     /// its partition and the error. It is called by the thread that appended the batch (one of the
-    /// broker's own when the batch's time was over), after the batch's deliveries were settled and
+    /// broker's own if the batch's time was over), after the batch's deliveries were settled and
     /// with no lock held. It must not wait for the producer or the broker.
     ///
     /// # Errors
@@ -477,7 +478,8 @@ impl Topic {
         Ok(Producer::new(self.clone(), config, hook))
     }
 
-    /// The partition of a record, which may be none of the topic's when a [`Partitioner`] says so.
+    /// The partition of a record. With a [`Partitioner`] it may be one that the topic does not
+    /// have.
     #[inline]
     fn place(&self, record: &Record<'_>) -> PartitionId {
         let partitions = self.partition_count();

@@ -1,11 +1,12 @@
-//! The directory of a partition: made, looked into, removed.
+//! The directory of a partition: creates, inspects and removes it.
 //!
-//! Knows nothing about what a log keeps in its files. Removing takes only names that are ours or
-//! Kafka's, one by one, never a tree.
+//! Knows nothing about what a log keeps in its files. Removes only names that are ours or Kafka's,
+//! one by one, never a tree.
 //!
-//! 1. `partition.metadata` goes last: until then the directory can be told for whose it is.
-//! 2. What is in a fresh directory can be made again from the catalog, so nobody waits for a sync
-//!    of it.
+//! 1. `partition.metadata` is removed last: until then it is known which topic the directory
+//!    belongs to.
+//! 2. The contents of a new directory can be derived from the catalog, so nothing waits for a sync
+//!    of them.
 
 use std::path::{Path, PathBuf};
 
@@ -21,14 +22,14 @@ pub(crate) struct PartitionDir {
     id: TopicId,
 }
 
-/// What is found in a directory that belongs to no topic.
+/// What was found in a directory that belongs to no topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// The topic it was made for, when that can be read.
+    /// The topic it was created for, if that can be read.
     pub(crate) id: Option<TopicId>,
-    /// There are files of a log that are not empty.
+    /// It contains files of a log that are not empty.
     pub(crate) data: bool,
-    /// There are names that are neither ours nor Kafka's.
+    /// It contains names that are neither ours nor Kafka's.
     pub(crate) foreign: bool,
 }
 
@@ -46,13 +47,12 @@ impl PartitionDir {
         disk.exists(&self.path).at(&self.path, "access")
     }
 
-    /// Makes the directory with its `partition.metadata`, where either is missing or the latter
-    /// was torn; says whether it did anything. The names are durable after
-    /// [`PartitionDir::sync_root`], what is in the file after [`PartitionDir::sync`] (2).
-    ///
+    /// Creates the directory and its `partition.metadata`, if either is missing or the latter was
+    /// torn; returns whether it did anything. The names are durable after
+    /// [`PartitionDir::sync_root`], the contents of the file after [`PartitionDir::sync`] (I2).
     /// # Errors
     ///
-    /// [`Error::Corrupt`] when the directory belongs to another topic.
+    /// [`Error::Corrupt`] if the directory belongs to another topic.
     pub(crate) fn make(&self, disk: &Disk) -> Result<bool> {
         let existed = self.exists(disk)?;
         if !existed {
@@ -89,12 +89,12 @@ impl PartitionDir {
         Ok(self.owner(disk)?.is_some_and(|owner| owner != self.id))
     }
 
-    /// The topic that the directory says it belongs to; none where it says nothing readable.
+    /// The topic that the directory says it belongs to; `None` if it says nothing readable.
     fn owner(&self, disk: &Disk) -> Result<Option<TopicId>> {
         owner_of(disk, &self.path)
     }
 
-    /// Makes what [`PartitionDir::make`] wrote durable. A directory that is not there has nothing
+    /// Makes what [`PartitionDir::make`] wrote durable. A directory that does not exist has nothing
     /// to sync.
     pub(crate) fn sync(&self, disk: &Disk) -> Result<()> {
         if !self.exists(disk)? {
@@ -113,7 +113,7 @@ impl PartitionDir {
         disk.sync_dir(root).at(root, "sync")
     }
 
-    /// Looks into a directory without changing it.
+    /// Inspects a directory without changing it.
     pub(crate) fn inspect(disk: &Disk, path: &Path) -> Result<Contents> {
         let mut contents = Contents {
             id: owner_of(disk, path)?,
@@ -130,8 +130,9 @@ impl PartitionDir {
         Ok(contents)
     }
 
-    /// Removes the files that are a log's, and then the directory (1). Says whether it is gone:
-    /// with something foreign in it, it stays. Not durable before [`PartitionDir::sync_root`].
+    /// Removes the files that belong to a log, and then the directory (I1). Returns whether it is
+    /// gone: with something foreign in it, it stays. Durable only after
+    /// [`PartitionDir::sync_root`].
     pub(crate) fn remove(disk: &Disk, path: &Path) -> Result<bool> {
         if !disk.exists(path).at(path, "access")? {
             return Ok(true);
@@ -160,8 +161,8 @@ impl PartitionDir {
     }
 }
 
-/// The topic that a directory says it belongs to. A file that a crash left torn, or that somebody
-/// damaged, says nothing.
+/// The topic that a directory says it belongs to. A file that a crash tore, or that was damaged,
+/// says nothing.
 fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = match disk.read_small(&path, properties::SIZE_MAX) {
@@ -171,8 +172,8 @@ fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     Ok(text.and_then(|text| properties::decode_partition(&text).ok()))
 }
 
-/// Whether a name in a partition directory goes when the partition goes: one of ours or Kafka's,
-/// or what we call it while it is written.
+/// Whether a name in a partition directory is removed with the partition: one of ours or Kafka's,
+/// or the name of one of these while it is written.
 fn is_removable(name: &str) -> bool {
     let settled = name
         .strip_suffix(file_name::TEMPORARY_SUFFIX)
@@ -184,7 +185,7 @@ fn is_removable(name: &str) -> bool {
         )
 }
 
-/// Whether a file may hold records that are nowhere else.
+/// Whether a file may hold records that exist nowhere else.
 fn holds_records(name: &str) -> bool {
     matches!(
         FileName::parse(name),

@@ -1,6 +1,6 @@
 //! Floor 5: which partition a record goes to.
 //!
-//! Knows nothing about logs: a key and a count give a number, by Kafka's rule, so that a Kafka
+//! Knows nothing about logs: a key and a count determine a number, by Kafka's rule, so that a Kafka
 //! producer puts the same key into the same partition.
 
 use crate::sync::{AtomicU64, Ordering};
@@ -71,17 +71,18 @@ fn murmur2(bytes: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// How much goes to one partition before records without a key move on: Kafka's `batch.size`.
+/// How much goes to one partition before records without a key move to another: Kafka's
+/// `batch.size`.
 pub(super) const STICKY_BYTES: u64 = 16_384;
 
-/// Where records without a key go: all to one partition, and after so many bytes all to another,
+/// Where records without a key go: all to one partition, and after this many bytes all to another,
 /// so that batches fill up. Kafka's uniform sticky partitioner (KIP-794).
 ///
-/// Every handle of a topic has its own place, so that threads with handles of their own do not
-/// meet at one partition's lock.
+/// Every handle of a topic has its own state, so that threads with their own handles do not compete
+/// for one partition's lock.
 #[derive(Debug)]
 pub(super) struct Sticky {
-    /// The partition in the upper half, bytes sent to it in the lower.
+    /// The partition in the upper half, the bytes sent to it in the lower.
     place: AtomicU64,
     limit_bytes: u64,
     random: Random,
@@ -90,11 +91,11 @@ pub(super) struct Sticky {
 /// More than is ever sent to one partition: the next record chooses again.
 const MOVE_ON: u64 = 0xffff_ffff;
 
-/// So that a sum below the limit and one more record stay below [`MOVE_ON`].
+/// So that a sum below the limit plus one more record stays below [`MOVE_ON`].
 const LIMIT_BYTES_MAX: u64 = 1 << 30;
 
 impl Sticky {
-    /// A place that is chosen at random by the first record.
+    /// A state in which the first record chooses a random partition.
     pub(super) fn new(limit_bytes: u64) -> Self {
         let random = Random::new(random_u64());
         let limit_bytes = limit_bytes.clamp(1, LIMIT_BYTES_MAX);
@@ -107,8 +108,8 @@ impl Sticky {
 
     /// The partition of a record of `bytes`.
     ///
-    /// Two threads that share a handle may both count over the other's sum: then a partition gets
-    /// somewhat more before the next one's turn, which nobody relies on. A plain load and store
+    /// Two threads that share a handle may both overwrite the other's sum: then a partition gets
+    /// somewhat more before the next one's turn, which no caller relies on. A plain load and store
     /// are several times cheaper than an exact count.
     #[inline]
     pub(super) fn place(&self, bytes: usize, partitions: u32) -> PartitionId {
@@ -129,13 +130,13 @@ impl Sticky {
         next
     }
 
-    /// Has the next record choose again: a batch is over.
+    /// Makes the next record choose again, because a batch is complete.
     pub(super) fn move_on(&self) {
         let place = self.place.load(Ordering::Relaxed);
         self.place.store(place | MOVE_ON, Ordering::Relaxed);
     }
 
-    /// Any partition but the present one, each as likely.
+    /// Any partition but the present one, with equal probability.
     #[cold]
     fn next_after(&self, present: PartitionId, partitions: u32) -> PartitionId {
         let Some(others) = partitions.checked_sub(1).filter(|others| *others > 0) else {
@@ -153,7 +154,7 @@ impl Sticky {
     }
 }
 
-/// A place of its own.
+/// A clone has a state of its own.
 impl Clone for Sticky {
     fn clone(&self) -> Self {
         Self::new(self.limit_bytes)

@@ -1,11 +1,11 @@
-//! The partitions of a topic by number: each log is opened when it is first used.
+//! The partitions of a topic by number: each log is opened on first use.
 //!
 //! Knows nothing about topics' names or records. Partitions are only ever added, which lets an
 //! append find its log without a lock:
 //!
-//! 1. A slot never moves and a log in it is never replaced.
-//! 2. A thread that opens or closes a log holds the slot's lock, and looks at the topic's life
-//!    after taking it: so no log is opened while a close of all of them is under way.
+//! 1. A slot never moves, and a log in it is never replaced.
+//! 2. A thread that opens or closes a log holds the slot's lock, and checks the topic's life after
+//!    taking it: so no log is opened while all of them are being closed.
 
 use crate::error::{Error, Result};
 use crate::format::Corruption;
@@ -15,13 +15,13 @@ use crate::types::{PartitionId, to_usize};
 
 use std::path::PathBuf;
 
-/// What there is of each partition of one topic: its log, or what a producer holds for it.
+/// An entry for each partition of one topic: its log, or what a producer holds for it.
 #[derive(Debug)]
 pub(super) struct Partitions<T = Slot> {
     first: Chunk<T>,
 }
 
-/// Partitions that were made together. A topic that was never extended has one chunk, and so has
+/// Partitions that were created together. A topic that was never extended has one chunk, and so has
 /// every topic after it was opened again.
 #[derive(Debug)]
 struct Chunk<T> {
@@ -36,7 +36,7 @@ pub(super) struct Slot {
     opening: Mutex<Option<Damage>>,
 }
 
-/// Why a log cannot be opened: found out once, for it means to read the log.
+/// Why a log cannot be opened: found out once, because that takes reading the log.
 #[derive(Debug)]
 struct Damage {
     path: PathBuf,
@@ -45,7 +45,7 @@ struct Damage {
 }
 
 impl<T: Default> Partitions<T> {
-    /// So many partitions, none of them open.
+    /// This many partitions, none of them open.
     pub(super) fn new(count: u32) -> Self {
         Self {
             first: Chunk::new(count),
@@ -64,7 +64,7 @@ impl<T: Default> Partitions<T> {
         count
     }
 
-    /// The place of a partition, `None` when there is no such partition.
+    /// The entry of a partition, `None` if there is no such partition.
     #[inline]
     pub(super) fn get(&self, id: PartitionId) -> Option<&T> {
         let mut left = to_usize(u64::from(id));
@@ -78,7 +78,7 @@ impl<T: Default> Partitions<T> {
         }
     }
 
-    /// Adds partitions up to this count. One thread at a time.
+    /// Adds partitions up to this count. Call from one thread at a time.
     pub(super) fn grow(&self, count: u32) {
         let Some(missing) = count
             .checked_sub(self.count())
@@ -93,7 +93,7 @@ impl<T: Default> Partitions<T> {
         chunk.next.get_or_init(|| Box::new(Chunk::new(missing)));
     }
 
-    /// The places with their numbers.
+    /// The entries with their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionId, &T)> {
         (0..self.count()).filter_map(|id| Some((id, self.get(id)?)))
     }
@@ -113,20 +113,20 @@ impl<T: Default> Chunk<T> {
 }
 
 impl Slot {
-    /// The log, when it is open.
+    /// The log, if it is open.
     #[inline]
     pub(super) fn open_log(&self) -> Option<&Log> {
         self.log.get()
     }
 
-    /// Whether nobody has opened the log, or found that it cannot be opened.
+    /// Whether no caller has opened the log, or found that it cannot be opened.
     pub(super) fn is_untouched(&self) -> bool {
         let damage = self.opening.lock();
         damage.is_none() && self.log.get().is_none()
     }
 
-    /// The log, opened by `open` when it is not open yet. A failure that will not go away by
-    /// itself is remembered; any other is tried again by the next call.
+    /// The log, opened by `open` if it is not open yet. A failure that cannot go away by itself is
+    /// remembered; after any other the next call tries again.
     pub(super) fn get_or_open(&self, open: impl FnOnce() -> Result<Log>) -> Result<&Log> {
         let mut damage = self.opening.lock();
         if let Some(log) = self.log.get() {
@@ -161,7 +161,7 @@ impl Slot {
         }
     }
 
-    /// Does something with the log if it is open; nobody opens it meanwhile.
+    /// Calls a closure with the log if it is open; no other thread opens it meanwhile.
     pub(super) fn if_open<T>(&self, run: impl FnOnce(&Log) -> T) -> Option<T> {
         let _opening = self.opening.lock();
         self.log.get().map(run)

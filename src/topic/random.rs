@@ -1,29 +1,29 @@
-//! Numbers that nobody foresees: for ids, and for choices that should spread.
+//! Unpredictable numbers: for ids, and for choices that should spread.
 //!
 //! Knows nothing about what they are for. The seed is the standard library's, which takes it from
-//! the operating system; this is no source of secrets.
+//! the operating system; do not use them as secrets.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::TopicId;
 
-/// 64 random bits. Every hasher of the standard library has a key of its own, so two calls give
+/// 64 random bits. Every hasher of the standard library has its own key, so two calls return
 /// unrelated numbers.
 pub(crate) fn random_u64() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-/// A new id for a topic: 16 random bytes, by Kafka's rules for them (`Uuid.randomUuid`): its text
-/// does not begin with `-`, which command lines take for an option, and the ids that Kafka keeps
-/// for itself do not occur.
+/// A new id for a topic: 16 random bytes, by Kafka's rules (`Uuid.randomUuid`): the text does not
+/// begin with `-`, which command lines would take for an option, and the ids that Kafka reserves do
+/// not occur.
 pub(crate) fn random_topic_id() -> TopicId {
     loop {
         let mut bytes = [0; 16];
         let (front, back) = bytes.split_at_mut(8);
         front.copy_from_slice(&random_u64().to_le_bytes());
         back.copy_from_slice(&random_u64().to_le_bytes());
-        // The first base64 character stands for the first six bits, and '-' for 62.
+        // The first base64 character encodes the first six bits, and '-' is 62.
         let starts_with_dash = bytes.first().is_some_and(|byte| byte >> 2 == 62);
         let reserved = bytes.iter().take(15).all(|byte| *byte == 0);
         if !starts_with_dash && !reserved {
@@ -32,7 +32,7 @@ pub(crate) fn random_topic_id() -> TopicId {
     }
 }
 
-/// A sequence of numbers that spread evenly (`SplitMix64`), for any number of threads.
+/// A sequence of evenly distributed numbers (`SplitMix64`), for any number of threads.
 #[derive(Debug)]
 pub(super) struct Random {
     state: AtomicU64,
@@ -45,7 +45,7 @@ impl Random {
         }
     }
 
-    /// One of `0..bound`, each as likely; 0 for an empty range.
+    /// One of `0..bound`, with equal probability; 0 for an empty range.
     pub(super) fn below(&self, bound: u32) -> u32 {
         let step = 0x9e37_79b9_7f4a_7c15;
         let mut z = self

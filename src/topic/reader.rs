@@ -2,11 +2,11 @@
 //!
 //! Knows nothing about groups and commits: the program that reads keeps the positions.
 //!
-//! 1. Each partition is read from one place on, in the order of its offsets, and none of it is
-//!    passed over in silence.
+//! 1. Each partition is read from one position on, in the order of its offsets, and nothing of it
+//!    is skipped silently.
 //! 2. Partitions take turns of a bounded number of records.
-//! 3. A partition that fails does not keep the others from being read; it reports its error once,
-//!    and the wait reports it again when there is nothing else.
+//! 3. A partition that fails does not prevent the others from being read; it reports its error
+//!    once, and the wait reports it again if there is nothing else.
 
 #[cfg(feature = "async")]
 mod stream;
@@ -30,28 +30,28 @@ pub use stream::TopicStream;
 /// How many records a partition returns before the next has its turn.
 const TURN_RECORDS: u32 = 32;
 
-/// What is seen of transactions.
+/// How transactions are treated.
 const ISOLATION: ReadIsolation = ReadIsolation::ReadCommitted;
 
 /// Reads all partitions of a topic, without a group: for a projection that keeps its own offsets.
 ///
 /// As an iterator it returns the records of each partition in the order of their offsets, and ends
-/// (with `None`) where nothing more is there; asked again later it goes on with what was appended
+/// (with `None`) when there are no more; called again later, it continues with what was appended
 /// meanwhile. There is no order between partitions, but they take turns: a long partition does not
-/// hold the others up. [`wait`](Self::wait) waits for all of them at once. Partitions that are
-/// added while it lives are read too, from offset 0.
+/// delay the others. [`wait`](Self::wait) waits for all of them at once. Partitions that are added
+/// while it lives are read too, from offset 0.
 ///
-/// [`positions`](Self::positions) is where it stands. Stored with what was made of the records,
-/// and handed to [`Topic::reader_at`] later, reading goes on without a gap and without repeating a
-/// record.
+/// [`positions`](Self::positions) says how far it has read. Store that with the results of the
+/// records and pass it to [`Topic::reader_at`] later, and reading continues without a gap and
+/// without repeating a record.
 ///
-/// An error of one partition (its records were deleted or truncated before they were read, it is
-/// damaged) is returned once; the other partitions go on, and [`wait`](Self::wait) returns the
-/// error again when there is nothing else to read, until [`seek`](Self::seek). When the topic is
-/// deleted or the broker is closed the reader is over: it returns that error once and then `None`.
+/// An error of one partition (its records were deleted or truncated before they were read, or it is
+/// damaged) is returned once; the other partitions continue, and [`wait`](Self::wait) returns the
+/// error again if there is nothing else to read, until [`seek`](Self::seek). If the topic is
+/// deleted or the broker is closed, the reader returns that error once and then `None`.
 ///
-/// It reads what is [committed](ReadIsolation::ReadCommitted), keeps its broker open, costs next
-/// to nothing while it is idle and up to 256 KiB a partition while it reads on and on.
+/// It reads what is [committed](ReadIsolation::ReadCommitted), keeps its broker open, costs next to
+/// nothing while it is idle and up to 256 KiB per partition while it reads continuously.
 ///
 /// # Examples
 ///
@@ -81,16 +81,16 @@ pub struct TopicReader {
     signal: Arc<Signal>,
     lanes: Vec<Lane>,
     turn: Turn,
-    /// Why the reader is over.
+    /// Why the reader has ended.
     ended: Option<Error>,
 }
 
-/// Whose turn it is, and how long.
+/// Which partition's turn it is, and how long it has lasted.
 #[derive(Debug)]
 struct Turn {
     lane: usize,
     left: u32,
-    /// How many lanes in a row had nothing.
+    /// How many lanes in a row had no record.
     empty: usize,
 }
 
@@ -98,7 +98,7 @@ struct Turn {
 #[derive(Debug)]
 enum Lane {
     Reading(Box<Reader>),
-    /// It could not be begun.
+    /// Reading it could not be started.
     Failed {
         at: Offset,
         error: Error,
@@ -109,14 +109,14 @@ enum Lane {
 
 impl Topic {
     /// A reader of all partitions that begins, in each of them, at an end or at a time. An offset
-    /// is possible when there is one partition; [`Topic::reader_at`] takes one for each.
+    /// is possible if there is only one partition; [`Topic::reader_at`] takes one for each.
     ///
     /// # Errors
     ///
     /// - [`Error::InvalidConfig`]: an offset, and the topic has more than one partition.
     /// - [`Error::OffsetOutOfRange`]: the offset is below the start or above the end.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
-    /// - What opening and reading the logs returns.
+    /// - The errors of opening and reading the logs.
     ///
     /// # Examples
     ///
@@ -153,8 +153,8 @@ impl Topic {
         TopicReader::begin(self, |_| from, partitions)
     }
 
-    /// A reader of all partitions that begins where [`TopicReader::positions`] was; a partition
-    /// that is not in the map begins at its start.
+    /// A reader of all partitions that begins at positions from [`TopicReader::positions`]; a
+    /// partition that is not in the map begins at its start.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl Topic {
     /// - [`Error::OffsetOutOfRange`]: an offset is below the start of its partition (its records
     ///   were deleted meanwhile) or above the end (they were truncated).
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
-    /// - What opening and reading the logs returns.
+    /// - The errors of opening and reading the logs.
     ///
     /// # Examples
     ///
@@ -218,7 +218,8 @@ impl TopicReader {
         })
     }
 
-    /// The offset of the next record to come, of each partition: what [`Topic::reader_at`] takes.
+    /// For each partition, the offset of the next record to be returned: what [`Topic::reader_at`]
+    /// takes.
     ///
     /// A record that the iterator has returned is below its partition's position.
     #[must_use]
@@ -226,14 +227,14 @@ impl TopicReader {
         (0..).zip(self.lanes.iter().map(Lane::position)).collect()
     }
 
-    /// Goes to another place in a partition, also in one that has failed.
+    /// Moves to another position in a partition, even in one that has failed.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownPartition`]: the topic has no such partition.
-    /// - [`Error::OffsetOutOfRange`]: there is no such place; the reader stays where it was.
-    /// - [`Error::UnknownTopic`], [`Error::Closed`]: the reader is over.
-    /// - What opening and reading the log returns.
+    /// - [`Error::OffsetOutOfRange`]: there is no such offset; the reader stays where it was.
+    /// - [`Error::UnknownTopic`], [`Error::Closed`]: the reader has ended.
+    /// - The errors of opening and reading the log.
     ///
     /// # Examples
     ///
@@ -266,13 +267,13 @@ impl TopicReader {
     }
 
     /// Waits until the iterator has something to return (true) or the time is over (false). Wakes
-    /// as soon as it is there, in whichever partition, also in one that is added meanwhile.
+    /// as soon as it is there, in any partition, including one that is added meanwhile.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - As [`Log::wait_for`](crate::Log::wait_for), of any partition.
-    /// - The error of a partition that the iterator has returned already, when there is nothing to
+    /// - The error of a partition that the iterator has returned already, if there is nothing to
     ///   read in the others, until [`TopicReader::seek`].
     ///
     /// # Examples
@@ -301,7 +302,8 @@ impl TopicReader {
         let mut ticket = signal.ticket();
         let mut waiting = Waiting::new(&self.topic.shared, &signal);
         loop {
-            // Everything is watched before it is looked at, or a change between the two is missed.
+            // Everything is watched before it is checked, or a change between the two would be
+            // missed.
             waiting.watch_topic();
             self.add_lanes();
             waiting.watch_lanes(&self.lanes);
@@ -335,12 +337,12 @@ impl TopicReader {
         }
     }
 
-    /// Begins partitions that were added; whether there are any.
+    /// Starts reading partitions that were added; returns whether there are any.
     fn add_lanes(&mut self) -> bool {
         let known = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         let added = known..self.topic.partition_count();
         let topic = &self.topic;
-        // At 0, not at the start: where retention was faster, that is an error to report (I1).
+        // At 0, not at the start: if retention was faster, that is an error to report (I1).
         let begun = added.clone().map(|partition| {
             match topic.partition_reader(partition, Start::Offset(0)) {
                 Ok(reader) => Lane::Reading(Box::new(reader)),
@@ -355,8 +357,8 @@ impl TopicReader {
         !added.is_empty()
     }
 
-    /// An error of the partition whose turn it was. When it only says that all is over, the reader
-    /// is.
+    /// Handles an error of the partition whose turn it was. If it only says that the topic has
+    /// ended, so has the reader.
     #[cold]
     fn failed(&mut self, error: Error) -> Error {
         match self.topic.shared.check_alive() {
@@ -365,7 +367,7 @@ impl TopicReader {
         }
     }
 
-    /// The next partition has its turn.
+    /// Gives the turn to the next partition.
     fn pass_on(&mut self) {
         self.turn.left = TURN_RECORDS;
         self.turn.lane = self.turn.lane.saturating_add(1);
@@ -459,7 +461,7 @@ impl Lane {
 struct Waiting {
     topic: Arc<TopicShared>,
     signal: Arc<Signal>,
-    /// By the number of the partition; none for one that cannot be read.
+    /// By partition number; `None` for a partition that cannot be read.
     lanes: Vec<Option<LogWatch>>,
 }
 
@@ -490,7 +492,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // In a forked process nobody waits.
+        // No thread waits in a forked process.
         if self.topic.host().check_owner().is_ok() {
             self.topic.watchers().remove(&self.signal);
         }

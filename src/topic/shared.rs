@@ -1,5 +1,4 @@
-//! What all handles of a topic have in common: its partitions, its settings, and whether it still
-//! lives.
+//! What all handles of a topic share: its partitions, its settings, and the state of its life.
 //!
 //! Knows nothing about how a record finds its partition.
 
@@ -18,12 +17,12 @@ use super::partitions::{Partitions, Slot};
 use super::producer::Producers;
 use super::{PartitionDir, PartitionInfo, TopicConfig, TopicInfo};
 
-/// Where a topic stands in its life. It ends once.
+/// The states of a topic's life. It ends once.
 const LIVE: u32 = 0;
 const DELETED: u32 = 1;
 const CLOSED: u32 = 2;
 
-/// What a topic is made of.
+/// What a topic is created from.
 #[derive(Debug)]
 pub(crate) struct TopicSource {
     pub(crate) host: Arc<Host>,
@@ -31,7 +30,7 @@ pub(crate) struct TopicSource {
     pub(crate) name: TopicName,
     pub(crate) id: TopicId,
     pub(crate) config: TopicConfig,
-    /// What an append survives where the topic's settings leave it open.
+    /// What an append survives, unless the topic's settings say otherwise.
     pub(crate) durability: Durability,
     pub(crate) mode: OpenMode,
     /// Whether the directory of a partition is made when the partition is first used: for topics
@@ -39,7 +38,7 @@ pub(crate) struct TopicSource {
     pub(crate) sparse: bool,
 }
 
-/// What all handles of a topic have in common.
+/// What all handles of a topic share.
 #[derive(Debug)]
 pub(crate) struct TopicShared {
     host: Arc<Host>,
@@ -51,16 +50,16 @@ pub(crate) struct TopicShared {
     mode: OpenMode,
     sparse: bool,
     life: AtomicU32,
-    /// A directory was made in this session, and what it holds was not synced.
+    /// A directory was created in this session, and its contents are not synced yet.
     unsynced: AtomicBool,
     partitions: Partitions,
     producers: Producers,
-    /// Who waits for this topic: for more partitions, or its end.
+    /// Callers that wait for this topic: for more partitions, or its end.
     watchers: Watchers,
 }
 
 impl TopicShared {
-    /// A topic whose logs are opened when they are first used.
+    /// A topic whose logs are opened on first use.
     pub(crate) fn new(source: TopicSource) -> Arc<Self> {
         let TopicSource {
             host,
@@ -97,7 +96,7 @@ impl TopicShared {
         self.id
     }
 
-    /// Whether directories are made when they are first used.
+    /// Whether directories are created on first use.
     pub(crate) fn is_sparse(&self) -> bool {
         self.sparse
     }
@@ -106,7 +105,7 @@ impl TopicShared {
         &self.host
     }
 
-    /// Takes in what became of the topic, where somebody else writes the root.
+    /// Applies what became of the topic, in a root that another process writes.
     #[inline]
     pub(super) fn follow(&self) {
         if self.mode == OpenMode::Read {
@@ -123,7 +122,7 @@ impl TopicShared {
         self.partitions.count()
     }
 
-    /// An error when the topic was deleted or closed, or opened by another process.
+    /// Fails if the topic was deleted or closed, or opened by another process.
     pub(crate) fn check_alive(&self) -> Result<()> {
         self.host.check_owner()?;
         match self.life.load(Ordering::Acquire) {
@@ -132,7 +131,7 @@ impl TopicShared {
         }
     }
 
-    /// What a log answered, in the words of its topic.
+    /// Translates an error of a log into one of its topic.
     #[cold]
     pub(super) fn explain(&self, error: Error) -> Error {
         let deleted = self.life.load(Ordering::Acquire) == DELETED;
@@ -158,7 +157,7 @@ impl TopicShared {
         PartitionDir::new(&self.root, &self.name, self.id, partition)
     }
 
-    /// The log of a partition, opened when it is not open yet.
+    /// The log of a partition, opened if it is not open yet.
     #[inline]
     pub(crate) fn log(&self, partition: PartitionId) -> Result<&Log> {
         let Some(slot) = self.partitions.get(partition) else {
@@ -204,8 +203,8 @@ impl TopicShared {
         self.explain(Error::Closed)
     }
 
-    /// Sees that the directory is there and ours. One that is missing is made only where that is
-    /// no sign of damage.
+    /// Makes sure that the directory exists and is ours. A missing directory is created only if
+    /// that is no sign of damage.
     fn prepare_dir(&self, dir: &PartitionDir, partition: PartitionId) -> Result<()> {
         let disk = &self.host.disk;
         let there = dir.exists(disk)?;
@@ -234,8 +233,8 @@ impl TopicShared {
         })
     }
 
-    /// The log of a partition, for a caller that is about to append to it: what producers hold for
-    /// it and is due goes first where no thread sees to that.
+    /// The log of a partition, for a caller that is about to append to it: if no thread does it,
+    /// overdue records that producers hold for the partition are appended first.
     #[inline]
     pub(super) fn log_to_append(&self, partition: PartitionId) -> Result<&Log> {
         if self.producers.in_line() {
@@ -244,7 +243,7 @@ impl TopicShared {
         self.log(partition)
     }
 
-    /// Who is woken when partitions are added and when the topic ends.
+    /// Callers that are woken when partitions are added and when the topic ends.
     pub(super) fn watchers(&self) -> &Watchers {
         &self.watchers
     }
@@ -254,8 +253,8 @@ impl TopicShared {
         &self.producers
     }
 
-    /// Makes the directories of some partitions; their names are durable when this returns. What
-    /// is in them is derivable, so [`TopicShared::close`] is early enough to sync it.
+    /// Creates the directories of some partitions; their names are durable when this returns. Their
+    /// contents can be derived, so it is enough that [`TopicShared::close`] syncs them.
     pub(crate) fn make_dirs(&self, partitions: Range<PartitionId>) -> Result<()> {
         let mut made = false;
         for partition in partitions {
@@ -268,8 +267,8 @@ impl TopicShared {
         Ok(())
     }
 
-    /// Adds partitions, whose directories are there, and applies settings to open logs. One thread
-    /// at a time.
+    /// Adds partitions, whose directories exist, and applies settings to open logs. Called by one
+    /// thread at a time.
     pub(crate) fn reconfigure(&self, config: TopicConfig) -> Result<()> {
         let log_config = config.log_config(self.durability);
         let partitions = config.partitions;
@@ -278,16 +277,16 @@ impl TopicShared {
         self.watchers.raise();
         let mut applied = Ok(());
         for (_, slot) in self.partitions.iter() {
-            // A log that is being opened meanwhile has the old settings or is met here. One that
-            // fails does not prevent the others from having the new ones.
+            // A log that is being opened meanwhile gets its turn here. If one log fails, the others
+            // still get the new settings.
             let to_one = slot.if_open(|log| log.reconfigure(log_config.clone()));
             applied = applied.and(to_one.unwrap_or(Ok(())));
         }
         applied
     }
 
-    /// Opens the log of a partition and gives what that found; a log that cannot be opened is
-    /// reported, and returns the error to those who use it.
+    /// Opens the log of a partition and returns its report; if it cannot be opened, that is
+    /// reported, and callers that use it get the error.
     pub(crate) fn open_partition(&self, partition: PartitionId) -> OpenReport {
         let mut report = OpenReport {
             clean: true,
@@ -314,7 +313,7 @@ impl TopicShared {
         self.partitions.get(partition)?.open_log().cloned()
     }
 
-    /// Whether the directory of a partition is there: of a sparse topic not every one is.
+    /// Whether the directory of a partition exists: in a sparse topic not all do.
     pub(crate) fn has_dir(&self, partition: PartitionId) -> bool {
         !self.sparse || self.dir(partition).exists(&self.host.disk).unwrap_or(false)
     }
@@ -327,16 +326,16 @@ impl TopicShared {
             .collect()
     }
 
-    /// The topic is gone: its logs are closed, and every call says so from now on.
+    /// Marks the topic as deleted: its logs are closed, and every call fails from now on.
     pub(crate) fn delete(&self) {
         self.begin_end(DELETED);
         for partition in 0..self.partition_count() {
-            // What a closing log cannot write any more will not be missed.
+            // What a closing log can no longer write is being deleted anyway.
             drop(self.close_log(partition));
         }
     }
 
-    /// The broker closes: every file of a partition is left at its last entry, synced.
+    /// Closes a partition with the broker: every file ends at its last entry, and is synced.
     pub(crate) fn close_partition(&self, partition: PartitionId) -> Result<()> {
         let closed = self.close_log(partition);
         if self.mode == OpenMode::Read || !self.unsynced.load(Ordering::Relaxed) {
@@ -345,20 +344,20 @@ impl TopicShared {
         closed.and(self.dir(partition).sync(&self.host.disk))
     }
 
-    /// The broker is about to close: no more logs are opened, and what takes long in those that are
-    /// open gives up.
+    /// Announces that the broker is about to close: no more logs are opened, and long operations in
+    /// open ones give up.
     pub(crate) fn begin_closing(&self) {
         self.begin_end(CLOSED);
     }
 
     fn begin_end(&self, how: u32) {
-        // It ends once: the first reason is the one that every call is told.
+        // It ends once: every call gets the first reason.
         let life = &self.life;
         let ends = life.compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire);
         if ends.is_ok() && how == CLOSED {
-            // From here on nobody hands anything to a producer, and the logs still take appends.
-            // What goes wrong is kept for those who ask the producers. A deleted topic's records
-            // are not worth it; their deliveries are told when their time is over.
+            // From here on no record reaches a producer, while the logs still take appends. Errors
+            // are kept for callers of the producers. The records of a deleted topic are not
+            // flushed; their deliveries get an error when their time is over.
             self.producers.flush().ok();
         }
         for (_, slot) in self.partitions.iter() {
@@ -373,12 +372,12 @@ impl TopicShared {
         closed.unwrap_or(Ok(()))
     }
 
-    /// What the topic looks like from outside. Opens every log.
+    /// The topic as seen from outside. Opens every log.
     pub(crate) fn info(&self) -> TopicInfo {
         self.info_of(|id| self.partition_info(id))
     }
 
-    /// The same, without opening a log whose state is known from how it was closed.
+    /// The same, without opening a log whose state is known from its close.
     pub(crate) fn known_info(&self) -> TopicInfo {
         self.info_of(|id| {
             self.partition_at_rest(id)
@@ -395,8 +394,8 @@ impl TopicShared {
         }
     }
 
-    /// What is known of a partition whose log is not open: of one that is only read, nothing, for
-    /// somebody else may write it.
+    /// What is known about a partition whose log is not open: nothing in a root that is only read,
+    /// because another process may write it.
     fn partition_at_rest(&self, id: PartitionId) -> Option<PartitionInfo> {
         let slot = self.partitions.get(id)?;
         if self.mode == OpenMode::Read || !slot.is_untouched() {
@@ -434,8 +433,8 @@ impl TopicShared {
         let segments = log.segments();
         PartitionInfo {
             id,
-            // Each is read after what it is a bound of, so that they fit however fast others
-            // append.
+            // Each is read after the value that it limits, so that they are consistent however fast
+            // other threads append.
             start_offset: log.start_offset(),
             flushed_offset: log.flushed_offset(),
             high_watermark: log.high_watermark(),

@@ -1,5 +1,5 @@
-//! The shares of one call's records that its partitions get: written one after the other, then
-//! synced, then summed up in one answer.
+//! The records of one call, by partition: written one after the other, then synced, then summed up
+//! in one result.
 //!
 //! Knows nothing about how records find their partitions.
 
@@ -9,12 +9,12 @@ use crate::types::{AppendedBatch, Offset, PartitionId, Record};
 
 use super::TopicShared;
 
-/// What became of the shares so far.
+/// The outcome so far.
 pub(super) struct Shares<'t> {
     topic: &'t TopicShared,
     appended: Vec<AppendedBatch>,
     failed: Vec<(PartitionId, Error)>,
-    /// Logs that were appended to and are not synced, each with its end.
+    /// Logs that were appended to and are not synced yet, each with its end.
     unsynced: Vec<(PartitionId, &'t Log, Offset)>,
 }
 
@@ -28,7 +28,7 @@ impl<'t> Shares<'t> {
         }
     }
 
-    /// Appends the share of a partition.
+    /// Appends the records of one partition.
     pub(super) fn append<'a>(
         &mut self,
         partition: PartitionId,
@@ -56,13 +56,13 @@ impl<'t> Shares<'t> {
         appended
     }
 
-    /// Syncs what is to be synced, and sums up.
+    /// Syncs what must be synced, and sums up.
     pub(super) fn finish(mut self) -> Result<Vec<AppendedBatch>> {
         for (partition, log, end) in std::mem::take(&mut self.unsynced) {
             let Err(error) = log.settle(end) else {
                 continue;
             };
-            // Not confirmed: whether the records are there shows when the log is opened again.
+            // Not confirmed: only the next opening of the log shows whether the records are there.
             self.appended.retain(|batch| batch.partition != partition);
             if self.failed.iter().all(|(other, _)| *other != partition) {
                 self.failed.push((partition, self.topic.explain(error)));

@@ -1,14 +1,14 @@
 //! Polling and committing as a task.
 //!
-//! Knows nothing about who runs the task. It is the poll of `mod.rs`, which waits on the same
-//! signal, and the commit of `commits.rs`, whose syncs are asked for instead of done.
+//! Knows nothing about the runtime of the task. It is the poll of `mod.rs`, which waits on the same
+//! signal, and the commit of `commits.rs`, whose syncs are requested instead of made.
 //!
-//! 1. The waker is entered before the look that decides to wait.
-//! 2. Nothing lies between the look that finds records and their return: a poll that is dropped
+//! 1. The waker is entered before the check that decides to wait.
+//! 2. Nothing happens between the check that finds records and their return: a poll that is dropped
 //!    loses none.
-//! 3. A poll that is dropped ends as one that returns: the member is not in a poll any more,
-//!    watches nothing and leaves no waker.
-//! 4. What a waiting member must look at when a time comes (another member may be late) is seen to
+//! 3. A poll that is dropped ends like one that returns: the member is no longer in a poll, watches
+//!    nothing and leaves no waker.
+//! 4. What a waiting member must check at a certain time (another member may be late) is triggered
 //!    by the thread that ends lingers; without threads, by the test that moves its clock, and by
 //!    upkeep, which removes late members itself.
 
@@ -48,12 +48,12 @@ impl Moved for Alarm {
     }
 }
 
-/// A poll that goes on until there is something to return.
+/// A poll that continues until there is something to return.
 struct Polling<'a> {
     consumer: &'a mut Consumer,
     records: ConsumerRecords,
     key: WakerKey,
-    /// When it was polled first: since then the member is in a poll.
+    /// When it was first polled: since then the member is in a poll.
     began: Option<Instant>,
     /// It returned.
     done: bool,
@@ -61,21 +61,21 @@ struct Polling<'a> {
 
 impl Consumer {
     /// Returns the records that are there, as [`poll`](Self::poll) does, and waits for the first
-    /// one as a task: without a thread, and without a timeout. A timeout is the runtime's, which
-    /// drops the future; that is safe.
+    /// one as a task: without a thread, and without a timeout. For a timeout, use the runtime's,
+    /// which drops the future; that is safe.
     ///
     /// A poll that is dropped loses no record, and what it gained, lost or skipped is reported by
     /// the next one. It ends the poll: until the next one the member is not in a poll, and must
     /// poll again within [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval).
     /// A [`WakeupHandle`](crate::WakeupHandle) ends it as it ends a poll.
     ///
-    /// It reads in line, and so it does what else a poll does now and then: commits of
+    /// It reads inline, and so it also does what a poll does now and then: commits of
     /// [`auto_commit`](crate::ConsumerConfig::auto_commit), the durable note of where the group
     /// begins a partition, a listener.
     ///
     /// # Errors
     ///
-    /// As [`poll`](Self::poll). When the broker is closed while it waits, [`Error::Closed`].
+    /// As [`poll`](Self::poll). If the broker is closed while it waits, [`Error::Closed`].
     ///
     /// [`Error::Closed`]: crate::Error::Closed
     ///
@@ -113,11 +113,12 @@ impl Consumer {
         polled
     }
 
-    /// Commits everything that polls have returned, as [`commit`](Self::commit) does, and waits for
-    /// the syncs that this needs as a task: those of the records are asked for together, and the
-    /// commits of all tasks share the sync of theirs.
+    /// Commits everything that polls have returned, as [`commit`](Self::commit) does, and waits as
+    /// a task for the syncs that this needs: those of the records are requested together, and the
+    /// commits of all tasks share one sync.
     ///
-    /// Dropped before it is done it may have committed or not; the next commit does it in any case.
+    /// Dropped before it is done, it may or may not have committed; the next commit does it in any
+    /// case.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Has the member woken at a time, once.
+    /// Wakes the member at a certain time, once.
     fn wake_at(&mut self, at: Option<Instant>) {
         let Some(at) = at else { return };
         let host = &self.group.shared.host;
@@ -159,7 +160,7 @@ impl Consumer {
             alarm
         });
         {
-            // An earlier one does as well: the member looks, and asks again.
+            // An earlier time is enough: the member checks, and asks again.
             let mut asked = alarm.asked.lock();
             if asked.is_some_and(|asked| asked <= at) {
                 return;
@@ -173,8 +174,8 @@ impl Consumer {
     }
 }
 
-/// As [`Consumer::flush_claims`]; all of them are asked for before the first is waited for. It
-/// borrows no consumer, which only one thread at a time may look at.
+/// As [`Consumer::flush_claims`]; all syncs are requested before the first one is waited for. It
+/// borrows no consumer, which only one thread at a time may use.
 async fn flush_claims(group: &Group, claims: &[Claim]) -> Result<()> {
     let shared = &group.shared;
     if !shared.store.outlives_power(group.id.as_str())? {
@@ -196,7 +197,7 @@ async fn flush_claims(group: &Group, claims: &[Claim]) -> Result<()> {
 }
 
 impl Polling<'_> {
-    /// What a poll does first; whether there are records.
+    /// What a poll does first; returns whether there are records.
     fn begin(&mut self) -> Result<bool> {
         let consumer = &mut *self.consumer;
         let began = *self.began.insert(consumer.group.shared.now());
@@ -213,7 +214,7 @@ impl Polling<'_> {
         Poll::Ready(Ok(self.consumer.tell(records)))
     }
 
-    /// Looks whether there are records, with everything watched.
+    /// Checks whether there are records, with everything watched.
     fn look(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
         let consumer = &mut *self.consumer;
         let signal = Arc::clone(&consumer.signal);
@@ -223,7 +224,7 @@ impl Polling<'_> {
         if !self.records.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        // After the look: a poll that has records returns them, and the next one is ended.
+        // After the check: a poll that has records returns them, and the next one is ended.
         consumer.wakeup.check()?;
         consumer.wake_at(consumer.group.next_look(now));
         Poll::Pending

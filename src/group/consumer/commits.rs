@@ -17,12 +17,12 @@ use super::super::offset_store::{Commit, OffsetStore, Pending};
 use super::super::partition::PartitionKey;
 use super::Consumer;
 
-/// What was written, by partition: the offset, and the epoch of the log in which it was.
+/// What was written, by partition: the offset, and the epoch of the log at that time.
 pub(super) type Done<'c> = BTreeMap<&'c PartitionKey, (Offset, Epoch)>;
 
 impl Consumer {
     /// Commits everything that polls have returned: after a restart, or when another member takes
-    /// over, the group goes on behind it.
+    /// over, the group continues after it.
     ///
     /// The commits of one call are one batch: all of them or none, after a crash too. It survives
     /// what the `durability` of the broker says; with
@@ -68,8 +68,8 @@ impl Consumer {
         self.end_commit(committed)
     }
 
-    /// What there is to commit, first of the partitions that the member owns, and how many those
-    /// are.
+    /// What there is to commit, beginning with the partitions that the member owns, and how many
+    /// those are.
     pub(super) fn all_claims(&self) -> (Vec<Claim>, usize) {
         let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
         let owned = claims.len();
@@ -77,7 +77,7 @@ impl Consumer {
         (claims, owned)
     }
 
-    /// Ends a commit of [everything](Self::all_claims).
+    /// Finishes a commit of [everything](Self::all_claims).
     pub(super) fn end_commit(&mut self, committed: Result<()>) -> Result<()> {
         self.group.shared.host.events.pass_on();
         committed?;
@@ -89,14 +89,14 @@ impl Consumer {
     /// Commits one partition: the offset of the next record to read, so that everything below it is
     /// done.
     ///
-    /// It may be lower than what is committed. It does not move where this member reads.
+    /// It may be lower than the committed offset. It does not change where this member reads.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownPartition`]: the member does not have this partition.
     /// - [`Error::OffsetOutOfRange`]: the offset is past the end of the partition.
     /// - [`Error::Truncated`]: the partition was truncated below the offset since this member
-    ///   polled it; the next poll goes on at the new end.
+    ///   polled it; the next poll continues at the new end.
     /// - [`Error::Fenced`]: another member has taken the partition since this member's last poll,
     ///   which had returned nothing from it.
     /// - As [`commit`](Self::commit).
@@ -123,7 +123,7 @@ impl Consumer {
         self.commit_to_with(topic, partition, next, "")
     }
 
-    /// The same as [`commit_to`](Self::commit_to), with a text that is kept beside the offset, as
+    /// The same as [`commit_to`](Self::commit_to), with a text that is stored with the offset, as
     /// Kafka's commit metadata: at most 32,767 bytes.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Consumer {
         self.commit_claims(&[claim], owned)
     }
 
-    /// Commits claims, of which the first `owned` are on partitions that the member has.
+    /// Commits claims, of which the first `owned` are for partitions that the member has.
     fn commit_claims(&mut self, claims: &[Claim], owned: usize) -> Result<()> {
         let group = &self.group;
         if claims.is_empty() {
@@ -214,7 +214,7 @@ impl Consumer {
         Ok((done, pending))
     }
 
-    /// Notes what is committed.
+    /// Records what is committed.
     pub(super) fn note_committed(&mut self, done: &Done<'_>) {
         for assigned in self.fetcher.iter_mut() {
             if let Some((offset, epoch)) = done.get(&assigned.partition) {
@@ -224,8 +224,8 @@ impl Consumer {
         self.group.hold(self.seat.id, &self.fetcher.changed_holds());
     }
 
-    /// Flushes what the claims refer to where the commits are to survive a power cut: a commit must
-    /// not outlive the records below it.
+    /// Flushes what the claims refer to if the commits must survive a power cut: a commit must not
+    /// outlive the records below it.
     fn flush_claims(&self, claims: &[Claim]) -> Result<()> {
         let shared = &self.group.shared;
         if shared.store.outlives_power(self.group.id.as_str())? {
@@ -257,12 +257,12 @@ impl Consumer {
         next.is_some_and(|next| next <= now)
     }
 
-    /// Notes durably where the group begins the partitions for which it has no place yet, so that
-    /// what is appended from now on is read whatever becomes of this member.
+    /// Records durably where the group begins the partitions for which it has no position yet, so
+    /// that what is appended from now on is read whatever becomes of this member.
     ///
     /// # Errors
     ///
-    /// What writing the note answers, unless the partitions begin at their start anyway.
+    /// The errors of writing the note, unless the partitions begin at their start anyway.
     pub(super) fn note_beginnings(&mut self) -> Result<()> {
         let Some(start) = self.config.start else {
             return Ok(());
@@ -305,8 +305,8 @@ impl Consumer {
         }
     }
 
-    /// Where partitions without a place begin. Where the group begins a topic, the places of all
-    /// its partitions are decided at once: another member may get to the others later.
+    /// Where partitions without a position begin. When the group begins a topic, the positions of
+    /// all its partitions are decided at once: another member may get to the others later.
     fn beginnings(&self, start: Start, missing: &[PartitionKey]) -> Result<Vec<Claim>> {
         let (group, topics) = (&self.group, &self.group.shared.topics);
         let mut claims = Vec::new();
@@ -315,7 +315,7 @@ impl Consumer {
             let topic = &partition.topic;
             let added = group.was_born_here(topic) || self.has_begun(&group.shared.store, topic)?;
             if start == Start::Earliest || added {
-                // One that cannot be opened is reported by the fetch.
+                // A log that cannot be opened is reported by the fetch.
                 if let Ok(log) = topics.log(partition) {
                     claims.push(Claim::at(partition.clone(), log.start_offset(), log));
                 }
@@ -364,7 +364,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// What reading the group's commits answers; [`Error::Closed`].
+    /// The errors of reading the group's commits; [`Error::Closed`].
     pub fn committed_all(&self) -> Result<Vec<(TopicPartition, Offset)>> {
         self.group.shared.check_owner()?;
         let mut committed = Vec::new();
@@ -390,8 +390,8 @@ impl Claim {
         }
     }
 
-    /// What to commit: where the log was cut off below the offset, the place of the cut. To be
-    /// called when nobody else commits, so that a truncation that comes later finds the commit.
+    /// What to commit: if the log was cut off below the offset, the position of the cut. Must be
+    /// called while no other commit is written, so that a later truncation finds this one.
     fn commit(&self) -> Result<Commit> {
         if self.named {
             self.log.check_epoch(self.offset, self.epoch)?;

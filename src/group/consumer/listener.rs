@@ -1,4 +1,4 @@
-//! Code of the user that is told before partitions go and after they came.
+//! User code that is called before partitions are given up and after they were gained.
 //!
 //! Knows nothing about how partitions move.
 
@@ -8,19 +8,19 @@ use crate::types::TopicPartition;
 
 use super::Consumer;
 
-/// Hears of the partitions that its [`Consumer`] gains and loses, as Kafka's
-/// `ConsumerRebalanceListener` does: see
+/// Is called when its [`Consumer`] gains and loses partitions, as Kafka's
+/// `ConsumerRebalanceListener` is: see
 /// [`ConsumerGroup::join_listening`](crate::ConsumerGroup::join_listening).
 ///
 /// Every method is called inside [`Consumer::poll`] (or [`Consumer::leave`]), on that thread, with
-/// no lock held. A member with a listener gives partitions up in its own polls alone, so that
+/// no lock held. A member with a listener gives partitions up only in its own polls, so that
 /// [`on_revoke`](Self::on_revoke) always comes before the next owner may read.
 pub trait RebalanceListener: Send {
-    /// These partitions go to other members when this returns. They are still this member's, and
+    /// These partitions pass to other members when this returns. They are still this member's, and
     /// it may commit. What it leaves uncommitted is delivered again to the next owner.
     fn on_revoke(&mut self, consumer: &mut Consumer, partitions: &[TopicPartition]);
 
-    /// These partitions were gained. Nothing was read from them yet; the listener may seek.
+    /// These partitions were gained. Nothing has been read from them yet; the listener may seek.
     fn on_assign(&mut self, consumer: &mut Consumer, partitions: &[TopicPartition]) {
         let _ = (consumer, partitions);
     }

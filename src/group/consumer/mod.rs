@@ -78,22 +78,22 @@ pub struct Consumer {
     joining: Joining,
     seat: Seat,
     signal: Arc<Signal>,
-    /// Whether a poll waits: only then do appends raise the signal.
+    /// Whether a poll is waiting: only then do appends raise the signal.
     waits: bool,
     wakeup: Arc<Wakeup>,
-    /// Wakes a poll that waits as a task when a time comes.
+    /// Wakes a poll that waits as a task at a certain time.
     #[cfg(feature = "async")]
     alarm: Option<Arc<asynchronous::Alarm>>,
     pattern: Option<Pattern>,
     listener: Option<Listener>,
     fetcher: Fetcher,
-    /// What was returned of partitions that were given up, and not committed yet (I1).
+    /// What was returned from partitions that were given up, and not committed yet (I1).
     let_go: Vec<Claim>,
-    /// Where reading is to begin in partitions that are not assigned yet.
+    /// Where to begin reading partitions that are not assigned yet.
     seeks: BTreeMap<TopicPartition, Start>,
     /// What was gained and lost since a poll last reported it.
     news: News,
-    /// An error that a poll met when it had records to return.
+    /// An error that a poll met while it had records to return.
     failed: Option<Failed>,
     /// When `auto_commit` last committed.
     committed_at: Instant,
@@ -108,7 +108,7 @@ pub struct Consumer {
 struct News {
     gained: Vec<PartitionKey>,
     lost: Vec<PartitionKey>,
-    /// By a poll that was dropped.
+    /// Skipped by a poll that was dropped.
     skipped: Vec<Skipped>,
 }
 
@@ -134,10 +134,10 @@ struct Wakeup {
 }
 
 impl WakeupHandle {
-    /// Ends the poll that waits now, or else the next one, with [`Error::WokenUp`]. Any number of
-    /// calls before that poll end one poll.
+    /// Ends the poll that waits now, or otherwise the next one, with [`Error::WokenUp`]. Any number
+    /// of calls before that poll end one poll.
     pub fn wake(&self) {
-        // Stored before the signal is raised, or the woken poll would not find it.
+        // Stored before the signal is raised, or the woken poll would not see it.
         self.wakeup.requested.store(true, Ordering::Release);
         self.wakeup.signal.raise();
     }
@@ -304,7 +304,7 @@ impl Consumer {
             if !records.is_empty() {
                 return Ok(self.tell(records));
             }
-            // After the look: a poll that has records returns them, and the next one is ended.
+            // After the check: a poll that has records returns them, and the next one is ended.
             self.wakeup.check()?;
             match clock.wait(&mut ticket, until, self.group.next_look(now)) {
                 Waited::Raised => now = self.group.shared.now(),
@@ -339,7 +339,7 @@ impl Consumer {
         }
     }
 
-    /// The error that the last poll put off, unless its partition is gone meanwhile.
+    /// The error that the last poll postponed, unless its partition is gone by now.
     fn take_failure(&mut self) -> Result<()> {
         match self.failed.take() {
             Some(Failed { partition, error }) if self.fetcher.has(&partition) => Err(error),
@@ -347,7 +347,7 @@ impl Consumer {
         }
     }
 
-    /// One look at the group and at the logs.
+    /// One check of the group and the logs.
     fn look(&mut self, now: Instant, records: &mut ConsumerRecords) -> Result<()> {
         self.group.shared.check_open()?;
         self.match_pattern();
@@ -369,7 +369,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Gives up and takes over; joins again when the member was removed.
+    /// Gives up and takes over partitions; joins again if the member was removed.
     fn take_turn(&mut self, now: Instant) -> Result<()> {
         let asked = self.before_giving_up(now)?;
         let willing = asked.as_deref().map_or(Willing::Everything, Willing::Only);
@@ -402,8 +402,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Commits and asks the listener before partitions go, while they are still this member's.
-    /// What it was asked about may go; `None` when it need not be asked.
+    /// Commits and calls the listener before partitions are given up, while they are still this
+    /// member's. Returns what the listener was called for; `None` if there is no need to call it.
     fn before_giving_up(&mut self, now: Instant) -> Result<Option<Vec<PartitionKey>>> {
         if self.listener.is_none() && !self.config.auto_commit {
             return Ok(None);
@@ -426,7 +426,7 @@ impl Consumer {
         }
     }
 
-    /// Everything is lost, and nothing of it can be committed any more (I2).
+    /// Everything is lost, and none of it can be committed any more (I2).
     fn join_again(&mut self) -> Result<()> {
         let lost: Vec<_> = self.fetcher.clear();
         let lost: Vec<_> = lost.into_iter().map(|gone| gone.partition).collect();
@@ -459,11 +459,11 @@ impl Consumer {
         records
     }
 
-    /// Leaves the group; others get the partitions at once, those of a static member too. A
-    /// [`RebalanceListener`] is asked first, and with
-    /// [`auto_commit`](ConsumerConfig::auto_commit) what was polled is committed before.
+    /// Leaves the group; others get the partitions at once, including those of a static member. A
+    /// [`RebalanceListener`] is called first, and with [`auto_commit`](ConsumerConfig::auto_commit)
+    /// what was polled is committed before.
     ///
-    /// Dropping a consumer leaves too, but commits nothing and asks no listener.
+    /// Dropping a consumer leaves too, but commits nothing and calls no listener.
     ///
     /// # Errors
     ///
@@ -526,7 +526,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // Only in its own process is it this member's to leave.
+        // Only in its own process may this member leave.
         if !self.left && self.group.shared.check_owner().is_ok() {
             self.group.drop_out(&self.seat, &self.joining);
             self.group.shared.host.events.pass_on();
@@ -535,7 +535,7 @@ impl Drop for Consumer {
 }
 
 impl News {
-    /// What was gained and not reported was never had.
+    /// What was gained but not reported does not count as lost.
     fn lost(&mut self, partition: PartitionKey) {
         let unreported = self.gained.len();
         self.gained.retain(|gained| *gained != partition);

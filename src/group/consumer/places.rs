@@ -11,7 +11,7 @@ use super::{Consumer, Failed, named};
 
 impl Consumer {
     /// The partitions that this member has, by topic and number: those of its last poll that no
-    /// other member has taken since, or none when it was removed.
+    /// other member has taken since; none if it was removed.
     ///
     /// # Examples
     ///
@@ -47,8 +47,7 @@ impl Consumer {
         named(&self.owned())
     }
 
-    /// The name of this member in its group, for this stay: it has another one after it was
-    /// removed and joined again.
+    /// The name of this member in its group. It changes when the member is removed and joins again.
     #[must_use]
     pub fn member_id(&self) -> &str {
         &self.seat.name
@@ -61,7 +60,7 @@ impl Consumer {
     /// - [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
     ///   partition.
     /// - [`Error::NoOffset`](crate::Error::NoOffset): as for [`poll`](Self::poll).
-    /// - What reading the partition's log, or the group's commits, answers.
+    /// - The errors of reading the partition's log, or the group's commits.
     pub fn position(&self, topic: &str, partition: PartitionId) -> Result<Offset> {
         self.group.shared.check_owner()?;
         let mut assigned = self.fetcher.iter();
@@ -71,17 +70,17 @@ impl Consumer {
             .position(&self.context())
     }
 
-    /// Moves to another place in a partition, for this member's next poll. Nothing is committed by
-    /// it. Before its first poll a member has no partitions: the place is remembered, and applies
-    /// if the first poll gains the partition.
+    /// Moves to another position in a partition, for this member's next poll. Nothing is committed.
+    /// Before its first poll a member has no partitions: the position is remembered, and applies if
+    /// the first poll gains the partition.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
     ///   partition or, before its first poll, there is no such partition.
-    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange): there is no such place. The
+    /// - [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange): there is no such offset. The
     ///   member stays where it was.
-    /// - What reading the partition's log answers.
+    /// - The errors of reading the partition's log.
     ///
     /// # Examples
     ///
@@ -123,14 +122,14 @@ impl Consumer {
             .as_ref()
             .is_some_and(|failed| failed.partition == key)
         {
-            // It was of the place that the member has left.
+            // It belonged to the position that the member has left.
             self.failed = None;
         }
         self.group.hold(self.seat.id, &self.fetcher.changed_holds());
         Ok(())
     }
 
-    /// Applies the seeks of before the first poll to what that poll has gained.
+    /// Applies seeks made before the first poll to the partitions that poll gained.
     pub(super) fn apply_seeks(&mut self) -> Result<()> {
         for (place, to) in std::mem::take(&mut self.seeks) {
             let (context, fetcher) = self.reading();
@@ -182,8 +181,8 @@ impl Consumer {
         moved
     }
 
-    /// Makes polls pass over a partition, until [`resume`](Self::resume) or until it is lost. The
-    /// member keeps it, and its place in it.
+    /// Makes polls skip a partition, until [`resume`](Self::resume) or until it is lost. The member
+    /// keeps it, and its position in it.
     ///
     /// # Errors
     ///

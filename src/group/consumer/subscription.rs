@@ -1,7 +1,7 @@
 //! What a consumer subscribes to, and how it changes that.
 //!
 //! Knows nothing about who gets which partition. A pattern is matched again in the poll after a
-//! topic came or went, with no lock held.
+//! topic was added or removed, with no lock held.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::Consumer;
 /// Chooses topics by their names.
 pub(super) struct Pattern {
     matches: Box<dyn Fn(&str) -> bool + Send>,
-    /// The version of the topics that were matched.
+    /// The version of the topics that were matched last.
     seen: Option<u64>,
 }
 
@@ -28,13 +28,13 @@ impl fmt::Debug for Pattern {
 }
 
 impl Consumer {
-    /// Subscribes to these topics in place of those before. The next poll gives up the partitions
-    /// of topics that are not among them, and takes its share of the others. A topic need not be
-    /// there yet.
+    /// Subscribes to these topics instead of the previous ones. The next poll gives up the
+    /// partitions of topics that are not among them, and takes its share of the others. A topic
+    /// need not exist yet.
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig): there is no topic in the list.
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig): the list is empty.
     /// - [`Error::Closed`](crate::Error::Closed).
     ///
     /// # Examples
@@ -63,8 +63,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Subscribes to every topic whose name `matches`, also to those that are made later. Internal
-    /// topics, whose names begin with `__`, are never matched.
+    /// Subscribes to every topic whose name `matches`, including those that are created later.
+    /// Internal topics, whose names begin with `__`, are never matched.
     ///
     /// # Errors
     ///
@@ -99,13 +99,13 @@ impl Consumer {
         Ok(())
     }
 
-    /// Matches the pattern again when a topic came or went.
+    /// Matches the pattern again if a topic was added or removed.
     pub(super) fn match_pattern(&mut self) {
         let Some(pattern) = &mut self.pattern else {
             return;
         };
         let topics = &self.group.shared.topics;
-        // Read before the names: a topic that comes between the two is found by the next look.
+        // Read before the names: a topic that is added between the two is found by the next check.
         let version = topics.version();
         if pattern.seen == Some(version) {
             return;

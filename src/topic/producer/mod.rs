@@ -1,15 +1,15 @@
-//! A producer: records wait a moment for others, and go down as one batch.
+//! A producer: records wait a moment for others, and are appended together as one batch.
 //!
 //! Knows nothing about partitioning, which its topic does, nor about the bytes of a batch.
 //!
 //! 1. Records of one partition are appended in the order in which they were sent: the thread that
 //!    appends a batch holds the lane's lock. No sync is waited for under it.
-//! 2. No thread is needed for a record to get through: a wait for a delivery appends the
-//!    batch itself when the time is over. A thread of the broker does it for records that nobody
-//!    waits for; without such a thread, `upkeep` and the next send or append to the partition do.
-//! 3. Batches are written first, all that are due, and synced afterwards, side by side: a lane
-//!    whose topic needs no sync never waits for one.
-//! 4. A batch that left its lane is settled, whatever happens: see [`Promise`].
+//! 2. A record is appended even without any thread: a wait for its delivery appends the batch
+//!    itself once the time is over. For records that no caller waits for a thread of the broker
+//!    does it; without such a thread, `upkeep` and the next send or append to the partition do.
+//! 3. All batches that are due are written first, and synced afterwards, in parallel: a lane whose
+//!    topic needs no sync never waits for one.
+//! 4. A batch that left its lane is always settled: see [`Promise`].
 
 mod registry;
 
@@ -30,10 +30,10 @@ use super::partitions::Partitions;
 
 use std::ops::Range;
 
-/// Told about every batch that could not be appended.
+/// Called for every batch that could not be appended.
 pub(super) type ErrorHook = Box<dyn Fn(PartitionId, &Error) + Send + Sync>;
 
-/// Batches under way that a producer lists before it forgets the settled ones.
+/// How many batches in flight a producer lists before it drops the settled ones.
 const IN_FLIGHT_MIN: usize = 64;
 
 config! {
@@ -56,26 +56,26 @@ config! {
         linger: Duration [Duration] = "linger.ms", Duration::from_millis(5),
         |v| *v <= Duration::from_secs(3600), "0 to 3600000";
 
-        /// Bytes of records, before they are packed, that a batch holds at most; a larger record
-        /// is a batch of its own. Default 16,384.
+        /// The largest size of a batch's records before compression, in bytes; a larger record gets
+        /// a batch of its own. Default 16,384.
         batch_size: u64 [u64] = "batch.size", 16_384,
         |v| (1..=(1 << 30)).contains(v), "1 to 1073741824";
 
-        /// How batches are packed where the topic's own `compression_type` leaves it open. Default
-        /// [`Compression::None`].
+        /// The compression of batches, if the topic's own `compression_type` leaves it open.
+        /// Default [`Compression::None`].
         compression_type: Compression [Compression] = "compression.type", Compression::None,
         |_v| true, "none, gzip, snappy, lz4 or zstd";
     }
 }
 
-/// Collects records into batches and appends those to a topic. Got from [`Topic::producer`].
+/// Collects records into batches and appends those to a topic. Obtained from [`Topic::producer`].
 ///
-/// It is for three things: records of many threads that are durable
+/// It has three uses: durable records of many threads
 /// ([`Durability::Always`](crate::Durability::Always)) without a wait for a sync each, batches that
-/// pack well, and smaller files, for every batch has 61 bytes of its own. It saves little time of
-/// the processor: a `send`, with the [`Delivery`] that each record gets, costs about two thirds of
-/// a [`Topic::append`]. Where the records are at hand together,
-/// [`Topic::append_batch`] costs a third of that.
+/// compress well, and smaller files, since every batch has 61 bytes of its own. It saves little CPU
+/// time: a `send`, with the [`Delivery`] that each record gets, costs about two thirds of a
+/// [`Topic::append`]. If the records are available together, [`Topic::append_batch`] costs a third
+/// of that.
 ///
 /// Any number of threads may send. Dropping it appends what still waits; so do
 /// [`Broker::flush`](crate::Broker::flush) and [`Broker::close`](crate::Broker::close).
@@ -111,11 +111,11 @@ struct Shared {
     topic: Topic,
     config: ProducerConfig,
     lanes: Partitions<Lane>,
-    /// One thread at a time adds lanes.
+    /// Lanes are added by one thread at a time.
     adding: Mutex<()>,
-    /// A thread has been asked to look by.
+    /// A thread was asked to append what becomes due.
     scheduled: AtomicBool,
-    /// Batches that left their lanes and are not settled; some that are, too.
+    /// Batches that left their lanes and are not settled, and some that are.
     in_flight: Mutex<Vec<Arc<Batch>>>,
     /// The first error since the last flush.
     first_error: Mutex<Option<Error>>,
@@ -139,7 +139,7 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// There is one as long as records are in `filling`.
+    /// Set as long as there are records in `filling`.
     batch: Option<Arc<Batch>>,
     filling: Filling,
 }
@@ -180,12 +180,12 @@ impl Producer {
         Self { shared }
     }
 
-    /// Hands a record over, which goes to the partition that [`Topic::append`] would choose. It is
-    /// copied, and appended when its batch is full or its time over; then [`Delivery::wait`] tells
-    /// where. Without a timestamp it gets the time of this call.
+    /// Sends a record to the partition that [`Topic::append`] would choose. It is copied, and
+    /// appended when its batch is full or the batch's time is over; then [`Delivery::wait`] returns
+    /// its place. Without a timestamp it gets the time of this call.
     ///
-    /// This thread appends a batch that gets full, and waits while another appends one to the same
-    /// partition. It waits for a sync only when `linger` is zero.
+    /// This thread appends a batch that becomes full, and waits while another thread appends one to
+    /// the same partition. It waits for a sync only if `linger` is zero.
     ///
     /// # Errors
     ///
@@ -197,8 +197,8 @@ impl Producer {
     ///   compacted topic for example.
     /// - [`Error::Poisoned`], [`Error::ReadOnly`], and what opening the partition's log returns.
     ///
-    /// The record was not taken then. What goes wrong later, [`Delivery::wait`] and
-    /// [`Producer::flush`] return.
+    /// The record was then not taken. Later errors are returned by [`Delivery::wait`] and
+    /// [`Producer::flush`].
     ///
     /// # Examples
     ///
@@ -219,15 +219,15 @@ impl Producer {
         self.shared.send(&record.into())
     }
 
-    /// Appends everything that waits, and returns when every record that was sent before is
-    /// settled. What that means for each record is what [`Topic::append`] says.
+    /// Appends everything that waits, and returns once every record that was sent before is
+    /// settled. What that guarantees for each record is described at [`Topic::append`].
     ///
     /// # Errors
     ///
-    /// The first error that a batch met since the last flush, wherever it was appended: by this
-    /// call, a `send` whose batch was full, or a thread of the broker when the time was over. Each
-    /// error is returned once; the records of a failed batch are not appended, and their deliveries
-    /// return the error as well.
+    /// The first error of a batch since the last flush, wherever the batch was appended: by this
+    /// call, by a `send` whose batch was full, or by a thread of the broker when the time was over.
+    /// Each error is returned once; the records of a failed batch are not appended, and their
+    /// deliveries return the error as well.
     ///
     /// # Examples
     ///
@@ -256,16 +256,16 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // In a forked process, what waits is appended by the process that it was sent in.
+        // In a forked process: the process that sent the records appends them.
         if self.shared.check_owner().is_ok() {
-            // The deliveries and the hook are told what went wrong.
+            // The deliveries and the hook report any error.
             self.shared.flush();
         }
     }
 }
 
 impl Shared {
-    /// An error in a process that was forked from the producer's.
+    /// Fails in a process that was forked from the producer's.
     fn check_owner(&self) -> Result<()> {
         self.topic.shared().host().check_owner()
     }
@@ -277,7 +277,7 @@ impl Shared {
         // Opened now, so that a close that ends the topic's life can still append what it finds.
         let log = topic.log(partition).map_err(|error| topic.explain(error))?;
         let lane = self.lane(partition)?;
-        // A vector without elements owns no memory.
+        // A vector without elements allocates nothing.
         let mut written = Vec::new();
         let taken = {
             let mut pending = lane.pending.lock();
@@ -301,7 +301,7 @@ impl Shared {
     ) -> Result<Delivery> {
         let topic = self.topic.shared();
         // Under the lane's lock: a close first ends the topic's life and then takes this lock to
-        // append what is here, so nothing is put here after it looked.
+        // append what is here, so nothing is added after it looked.
         topic.check_alive()?;
         let in_line = topic.producers().in_line();
         let due = in_line && pending.is_due(topic.host().clock.instant());
@@ -325,7 +325,7 @@ impl Shared {
         Ok(delivery)
     }
 
-    /// A batch that begins now; a thread will see to it when its time is over.
+    /// Begins a batch; a thread appends it when its time is over.
     #[cold]
     fn begin_batch(&self, partition: PartitionId) -> Arc<Batch> {
         let clock = &self.topic.shared().host().clock;
@@ -338,7 +338,7 @@ impl Shared {
         Arc::new(batch)
     }
 
-    /// How many records wait to be appended.
+    /// The number of records waiting to be appended.
     fn queued(&self) -> u64 {
         let lanes = self.lanes.iter();
         let queued = lanes.map(|(_, lane)| u64::from(lane.pending.lock().filling.records()));
@@ -356,7 +356,7 @@ impl Shared {
         }
     }
 
-    /// The lane of a partition that the topic has.
+    /// The lane of an existing partition.
     #[inline]
     fn lane(&self, partition: PartitionId) -> Result<&Lane> {
         match self.lanes.get(partition) {
@@ -374,8 +374,8 @@ impl Shared {
         lane.ok_or_else(|| topic.unknown_partition(partition))
     }
 
-    /// Writes the batches that are due, of one partition or of all; all batches without a time.
-    /// When the next one is due is noted in `next`.
+    /// Writes the batches that are due, of one partition or of all; without a time, all batches.
+    /// `next` is set to when the next one is due.
     fn write_due(
         &self,
         only: Option<PartitionId>,
@@ -394,7 +394,7 @@ impl Shared {
                 *next = Some(next.map_or(until, |next| next.min(until)));
                 continue;
             }
-            // Open: records were taken.
+            // It is open, because records were taken for it.
             if let Ok(log) = topic.log(partition) {
                 written.extend(self.write(log, &mut pending));
             }
@@ -402,7 +402,7 @@ impl Shared {
         written
     }
 
-    /// Writes the batch of a lane, whose lock the caller holds (1).
+    /// Writes the batch of a lane, whose lock the caller holds (I1).
     fn write(&self, log: &Log, pending: &mut Pending) -> Option<Written> {
         let batch = pending.batch.take()?;
         debug_assert!(!pending.filling.is_empty(), "a batch holds records");
@@ -422,8 +422,8 @@ impl Shared {
         })
     }
 
-    /// Settles what was written, after the syncs that it needs: in this thread, or with those of
-    /// others by threads that are there for that.
+    /// Settles what was written, after the syncs that it needs: in this thread, or by the threads
+    /// that sync for others as well.
     fn settle(&self, written: Vec<Written>, waits: bool) {
         let mut jobs = Vec::new();
         for Written {
@@ -456,7 +456,7 @@ impl Shared {
         })
     }
 
-    /// Settles a batch, and keeps what went wrong for the next flush.
+    /// Settles a batch, and keeps an error for the next flush.
     fn done(&self, promise: Promise, appended: Result<Range<Offset>>) {
         let topic = self.topic.shared();
         let appended = appended.map_err(|error| topic.explain(error));
@@ -477,7 +477,7 @@ impl Shared {
         self.settle(written, true);
         let in_flight = self.in_flight.lock().clone();
         for batch in &in_flight {
-            // What became of it is kept in `first_error`.
+            // Its error is kept in `first_error`.
             drop(batch.wait());
         }
     }
@@ -509,12 +509,12 @@ impl Lingering for Shared {
 /// Appends the batches whose time is over.
 impl Chore for Shared {
     fn run(&self) {
-        // First, so that a batch that begins meanwhile asks again.
+        // First, so that a batch that is begun meanwhile asks again.
         self.scheduled.store(false, Ordering::Release);
         let now = self.topic.shared().host().clock.instant();
         let mut next = None;
         let written = self.write_due(None, Some(now), &mut next);
-        // Nobody waits here: the batches of other producers are due, too.
+        // No caller waits here, and the batches of other producers are due, too.
         self.settle(written, false);
         if let Some(next) = next {
             self.schedule(next);

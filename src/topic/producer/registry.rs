@@ -1,5 +1,5 @@
-//! The producers of one topic, for what must not leave out what they hold: a flush or a close
-//! of the broker, its upkeep, and appends where no thread ends a linger.
+//! The producers of one topic, for operations that must include what they hold: a flush or a close
+//! of the broker, its upkeep, and appends if no thread ends a linger.
 //!
 //! Knows nothing about lanes and batches.
 
@@ -26,7 +26,8 @@ impl Producers {
         all.push(Arc::downgrade(producer));
     }
 
-    /// Whether the next send or append ends lingers. One load, for every append asks.
+    /// Whether the next send or append ends lingers. A single load, because every append calls
+    /// this.
     #[inline]
     pub(in super::super) fn in_line(&self) -> bool {
         self.in_line.load(Ordering::Relaxed)
@@ -40,14 +41,14 @@ impl Producers {
         self.all.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// How many records the producers hold.
+    /// The number of records that the producers hold.
     pub(crate) fn queued(&self) -> u64 {
         let alive = self.alive().into_iter();
         alive.fold(0, |sum, producer| sum.saturating_add(producer.queued()))
     }
 
-    /// Appends the batches whose time is over, of one partition or of all. What goes wrong, the
-    /// producers' own flushes return.
+    /// Appends the batches whose time is over, of one partition or of all. Errors are returned by
+    /// the producers' own flushes.
     #[cold]
     pub(crate) fn append_due(&self, only: Option<PartitionId>) {
         for producer in self.alive() {
@@ -57,11 +58,11 @@ impl Producers {
         }
     }
 
-    /// Has every producer append what it holds.
+    /// Makes every producer append what it holds.
     ///
     /// # Errors
     ///
-    /// The first error that is not returned by a producer's flush yet; it still will be.
+    /// The first error that no producer's flush has returned yet; the flush still will.
     pub(crate) fn flush(&self) -> Result<()> {
         let alive = self.alive();
         for producer in &alive {

@@ -1,8 +1,8 @@
 //! A reader of a topic as a stream.
 //!
-//! Knows nothing about who runs the task.
+//! Knows nothing about the runtime of the task.
 //!
-//! 1. The waker is entered, and everything is watched, before the look that decides to wait.
+//! 1. The waker is entered, and everything is watched, before the check that decides to wait.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,17 +17,16 @@ use crate::types::{Offset, PartitionId};
 
 use std::collections::BTreeMap;
 
-/// A [`TopicReader`] as a stream of the records of all partitions; got from
+/// A [`TopicReader`] as a stream of the records of all partitions, from
 /// [`TopicReader::into_stream`].
 ///
-/// Where nothing more is there it waits, as a task and without a thread, for all partitions at
-/// once, those that are added meanwhile included. An error of one partition is returned once, and
-/// the others are read on; when none is left the stream is over. It is over as well, after the
-/// error, when the topic is deleted, and without one when the broker is closed. Polled after that
-/// it returns `None`.
+/// When there are no more records it waits, as a task and without a thread, for all partitions at
+/// once, including those that are added meanwhile. An error of one partition is returned once, and
+/// the others are read on; when none is left the stream ends. It also ends, after the error, if the
+/// topic is deleted, and without one if the broker is closed. Polled after that it returns `None`.
 ///
-/// It reads in line, as [`RecordStream`](crate::RecordStream) does. The task that polled it last is
-/// the one that is woken. Dropped, it leaves nothing behind.
+/// It reads inline, as [`RecordStream`](crate::RecordStream) does. The task that polled it last is
+/// the one that is woken. Dropping it leaves nothing behind.
 ///
 /// # Examples
 ///
@@ -59,18 +58,18 @@ pub struct TopicStream {
     over: bool,
 }
 
-/// What a look finds.
+/// The result of a check.
 enum News {
     /// Something to read.
     Some,
     /// Nothing yet.
     None,
-    /// Nothing, and nothing will come.
+    /// Nothing, and nothing more will come.
     Over,
 }
 
 impl TopicReader {
-    /// The reader as a stream that waits for what is appended, from the positions on.
+    /// The reader as a stream that waits for what is appended, from its positions on.
     pub fn into_stream(self) -> TopicStream {
         TopicStream {
             reader: self,
@@ -104,7 +103,7 @@ impl TopicReader {
 }
 
 impl Lane {
-    /// Whether the error that it has failed with was returned.
+    /// Whether the error of its failure was returned.
     fn has_told(&self) -> bool {
         match self {
             Self::Reading(reader) => reader.has_failed(),
@@ -114,7 +113,8 @@ impl Lane {
 }
 
 impl TopicStream {
-    /// The offset of the next record to come, of each partition: as [`TopicReader::positions`].
+    /// For each partition, the offset of the next record to be returned: as
+    /// [`TopicReader::positions`].
     #[must_use]
     pub fn positions(&self) -> BTreeMap<PartitionId, Offset> {
         self.reader.positions()
