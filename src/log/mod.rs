@@ -451,8 +451,8 @@ impl Log {
         self.here_now()?.read_one(offset)
     }
 
-    /// The first record whose timestamp is at or after a time; `None` if no record is that late (yet). Costs
-    /// one index look-up and a read of the bytes between two index entries.
+    /// The first record whose timestamp is at or after a time; `None` if no record is that late
+    /// (yet). Costs one index look-up and a read of the bytes between two index entries.
     ///
     /// # Errors
     ///
