@@ -39,6 +39,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(any(unix, windows)))]
+compile_error!("ottla needs files that can be locked, renamed and synced: Unix or Windows");
+#[cfg(any(target_os = "solaris", target_os = "emscripten"))]
+compile_error!("ottla cannot lock a directory here: the standard library has no file locks");
+
 mod broker;
 mod clock;
 mod dir;

@@ -13,20 +13,45 @@ use super::sim::SimMap;
 #[derive(Debug)]
 pub(super) enum Map {
     /// A map of the operating system.
-    #[cfg(target_os = "linux")]
-    Os(memmap2::MmapMut),
-    /// There are no windows on this system: a write there is not seen by reads at once.
-    #[cfg(not(target_os = "linux"))]
-    Os(std::convert::Infallible),
+    Os(OsMap),
     /// A window of the simulation.
     #[cfg(any(test, ottla_sim))]
     Sim(SimMap),
 }
 
 impl Map {
-    #[cfg(target_os = "linux")]
-    #[expect(unsafe_code, reason = "there is no safe way to map a file")]
     pub(super) fn os(file: &OsFile, from: u64, len: usize) -> io::Result<Self> {
+        OsMap::new(file, from, len).map(Self::Os)
+    }
+
+    /// How many bytes of the file it shows.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Os(map) => map.len(),
+            #[cfg(any(test, ottla_sim))]
+            Self::Sim(map) => map.len(),
+        }
+    }
+
+    /// Copies `bytes` to `at`; false, and nothing done, when they reach past the window's end.
+    #[inline]
+    pub(super) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
+        match self {
+            Self::Os(map) => map.store(at, bytes),
+            #[cfg(any(test, ottla_sim))]
+            Self::Sim(map) => map.store(at, bytes),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(super) struct OsMap(memmap2::MmapMut);
+
+#[cfg(target_os = "linux")]
+impl OsMap {
+    #[expect(unsafe_code, reason = "there is no safe way to map a file")]
+    fn new(file: &OsFile, from: u64, len: usize) -> io::Result<Self> {
         // SAFETY: a map must not change under a reference to it, nor end before its length. Nobody
         // but the one `Appender` that owns this map makes references to it, and it only ever makes
         // `&mut` ones for the time of one copy. The directory's lock keeps other writers out. The
@@ -42,47 +67,45 @@ impl Map {
         // Otherwise a store into a page that is not there yet has the system read ahead: it makes
         // all pages around, up to megabytes of them. Where it takes no advice, it does so.
         map.advise(memmap2::Advice::Random).ok();
-        Ok(Self::Os(map))
+        Ok(Self(map))
     }
 
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn os(_: &OsFile, _: u64, _: usize) -> io::Result<Self> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
+        let room = self
+            .0
+            .get_mut(at..)
+            .and_then(|rest| rest.get_mut(..bytes.len()));
+        match room {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// There are no windows on this system: a write there is not seen by reads at once.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(super) enum OsMap {}
+
+#[cfg(not(target_os = "linux"))]
+impl OsMap {
+    fn new(_: &OsFile, _: u64, _: usize) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// How many bytes of the file it shows.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Os(map) => map.len(),
-            #[cfg(not(target_os = "linux"))]
-            Self::Os(never) => match *never {},
-            #[cfg(any(test, ottla_sim))]
-            Self::Sim(map) => map.len(),
-        }
+    fn len(&self) -> usize {
+        match *self {}
     }
 
-    /// Copies `bytes` to `at`; false, and nothing done, when they reach past the window's end.
-    #[inline]
-    pub(super) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Os(map) => {
-                let room = map
-                    .get_mut(at..)
-                    .and_then(|rest| rest.get_mut(..bytes.len()));
-                match room {
-                    Some(room) => {
-                        room.copy_from_slice(bytes);
-                        true
-                    }
-                    None => false,
-                }
-            }
-            #[cfg(not(target_os = "linux"))]
-            Self::Os(never) => match *never {},
-            #[cfg(any(test, ottla_sim))]
-            Self::Sim(map) => map.store(at, bytes),
-        }
+    fn store(&mut self, _: usize, _: &[u8]) -> bool {
+        match *self {}
     }
 }

@@ -16,6 +16,9 @@
 //!   the same file that succeeds. Latch; do not retry.
 //! - (D4) Interrupted calls (`EINTR`) are repeated here and never seen above.
 //! - (D5) A file is opened only when it is a regular file, and a link in its place is not followed.
+//! - (D6) A file that is open can be removed and renamed over; what has it open reads on.
+//! - (D7) What [`File::data_end`] answers is never below the end of what was written: it may be
+//!   anything between that and the end of the file.
 
 mod appender;
 mod copy;
@@ -521,6 +524,10 @@ pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
 /// ext4 and tmpfs, on a full disk too, measured on both. A copy-on-write file system needs new
 /// blocks for every store and answers a full disk by SIGBUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(target_os = "linux", test, ottla_sim)),
+    expect(dead_code, reason = "only on Linux the system is asked")
+)]
 pub(crate) enum LiesOn {
     Ext4,
     Tmpfs,

@@ -2,10 +2,10 @@
 //!
 //! Knows nothing about why they are made. Every `unsafe` of the floor but the map itself is here.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::AsRawFd;
 
 use crate::disk::LiesOn;
@@ -162,7 +162,7 @@ pub(super) fn lies_on(file: &File) -> LiesOn {
     }
     // As a number of 32 bits: the type of the field differs between systems, and some extend the
     // sign.
-    match found.f_type & 0xFFFF_FFFF {
+    match i128::from(found.f_type) & 0xFFFF_FFFF {
         0xEF53 => LiesOn::Ext4,
         0x0102_1994 => LiesOn::Tmpfs,
         0x6969 => LiesOn::Network("NFS"),
@@ -188,7 +188,7 @@ pub(super) fn lies_on(_: &File) -> LiesOn {
 
 /// How many bytes this user may still write to the file system that an open file or directory lies
 /// on; `None` where the system does not say.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fstatvfs")]
 pub(super) fn bytes_free(file: &File) -> Option<u64> {
     use std::os::fd::AsRawFd as _;
@@ -283,6 +283,42 @@ fn set_description_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
     // SAFETY: the descriptor is open for the length of the borrow, and `wanted` is a `flock` that
     // the call only reads.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `flock` for writing, without waiting.
+#[cfg(not(target_os = "android"))]
+pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
+    file.try_lock()
+}
+
+#[cfg(not(target_os = "android"))]
+pub(super) fn unlock(file: &File) -> io::Result<()> {
+    file.unlock()
+}
+
+/// std has no locks on Android, whose C library has them.
+#[cfg(target_os = "android")]
+#[expect(unsafe_code, reason = "std has no flock here")]
+pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
+    // SAFETY: the descriptor is open for the length of the borrow, and no memory is passed.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Err(TryLockError::WouldBlock),
+        _ => Err(TryLockError::Error(error)),
+    }
+}
+
+#[cfg(target_os = "android")]
+#[expect(unsafe_code, reason = "std has no flock here")]
+pub(super) fn unlock(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the length of the borrow, and no memory is passed.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

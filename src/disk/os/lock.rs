@@ -5,7 +5,7 @@
 //!
 //! - (L1) `flock` on the directory (Unix): holds when the lock file is unlinked or replaced.
 //! - (L2) `flock` on the lock file (`LockFileEx` on Windows): keeps out every process that uses
-//!   that call.
+//!   that call. On Windows the file cannot be removed meanwhile.
 //! - (L3) An open-file-description lock on it (Linux): a JVM takes POSIX record locks, which
 //!   `flock` neither sees nor stops.
 //!
@@ -56,7 +56,7 @@ impl Drop for Held {
         }
         // Closing the file ends the locks as well, if nobody has a copy of the descriptor.
         calls::unlock_description(&self.file).ok();
-        self.file.unlock().ok();
+        calls::unlock(&self.file).ok();
     }
 }
 
@@ -67,15 +67,18 @@ impl OsLock {
     /// Takes the lock, or answers `None` when somebody has any layer of it.
     pub(super) fn take(path: &Path, open: &OpenCount) -> io::Result<Option<Self>> {
         let directory = match lock_directory(path, open) {
+            #[cfg(unix)]
             Layer::Held(directory) => Some(directory),
+            #[cfg(unix)]
             Layer::Refused => return Ok(None),
             Layer::Missing => None,
         };
         for _ in 0..ATTEMPTS {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
+            keep_the_name(&mut options);
             let file = open_regular(path, &mut options)?;
-            match file.try_lock() {
+            match calls::try_lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -101,6 +104,19 @@ impl OsLock {
     }
 }
 
+/// Nobody may remove or replace the lock file while it is open.
+#[cfg(windows)]
+fn keep_the_name(options: &mut OpenOptions) {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    const FILE_SHARE_READ: u32 = 1;
+    const FILE_SHARE_WRITE: u32 = 2;
+    options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE);
+}
+
+/// Elsewhere (L1) and a look at the name do it.
+#[cfg(not(windows))]
+fn keep_the_name(_: &mut OpenOptions) {}
+
 /// Writes this process's number into the lock file, for the message that others get.
 fn name_holder(mut file: &File) {
     let text = format!("{}\n", std::process::id());
@@ -111,7 +127,9 @@ fn name_holder(mut file: &File) {
 }
 
 enum Layer {
+    #[cfg(unix)]
     Held(Held),
+    #[cfg(unix)]
     Refused,
     Missing,
 }
@@ -125,7 +143,7 @@ fn lock_directory(path: &Path, open: &OpenCount) -> Layer {
     let Ok(directory) = directory else {
         return Layer::Missing;
     };
-    match directory.try_lock() {
+    match calls::try_lock(&directory) {
         Ok(()) => Layer::Held(Held::new(directory, open)),
         Err(TryLockError::WouldBlock) => Layer::Refused,
         Err(TryLockError::Error(_)) => Layer::Missing,
@@ -149,7 +167,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// std tells no identity of a file here, so (L2) is what there is.
+/// The name cannot change hands while the file is open (`keep_the_name`).
 #[cfg(not(unix))]
 #[expect(
     clippy::unnecessary_wraps,

@@ -5,6 +5,7 @@
 
 mod calls;
 mod lock;
+mod names;
 mod temporary;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::types::Timestamp;
 
 pub(super) use calls::{descriptors_max, on_fork};
 pub(super) use lock::OsLock;
+pub(super) use names::OsDir;
 pub(crate) use temporary::TemporaryDir;
 
 /// The operating system's disk.
@@ -37,15 +39,6 @@ pub(crate) struct OsFile {
     pub(super) ballast: Option<Box<Path>>,
     synced: bool,
     _opened: Opened,
-}
-
-/// An open directory of the operating system.
-#[derive(Debug)]
-pub(crate) struct OsDir {
-    #[cfg(unix)]
-    dir: fs::File,
-    #[cfg(unix)]
-    synced: bool,
 }
 
 #[expect(
@@ -128,31 +121,19 @@ impl OsDisk {
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        names::rename(from, to)
     }
 
     pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        names::remove_file(path)
     }
 
     pub(super) fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::remove_dir(dir)
+        names::remove_dir(dir)
     }
 
-    #[cfg(unix)]
     pub(super) fn open_dir(&self, dir: &Path) -> io::Result<OsDir> {
-        let dir = OpenOptions::new().read(true).open(dir)?;
-        let synced = self.synced;
-        Ok(OsDir { dir, synced })
-    }
-
-    #[cfg(not(unix))]
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "the same call as where it can fail"
-    )]
-    pub(super) fn open_dir(&self, _: &Path) -> io::Result<OsDir> {
-        Ok(OsDir {})
+        OsDir::open(dir, self.synced)
     }
 
     pub(super) fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -177,8 +158,16 @@ impl OsDisk {
         Ok(path.to_path_buf())
     }
 
+    #[cfg(unix)]
     pub(super) fn hard_link(&self, there: &Path, new: &Path) -> io::Result<()> {
         fs::hard_link(there, new)
+    }
+
+    /// A file with a second name could not be told from others (`is_shared`), and would be cut
+    /// under both.
+    #[cfg(not(unix))]
+    pub(super) fn hard_link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn file_len(&self, path: &Path) -> io::Result<u64> {
@@ -296,28 +285,9 @@ fn read_at(file: &fs::File, position: u64, buf: &mut [u8]) -> io::Result<usize> 
     Ok(done)
 }
 
-impl OsDir {
-    #[cfg(unix)]
-    pub(super) fn sync(&self) -> io::Result<()> {
-        if self.synced {
-            self.dir.sync_all()?;
-        }
-        Ok(())
-    }
-
-    #[cfg(not(unix))]
-    #[expect(
-        clippy::unnecessary_wraps,
-        clippy::unused_self,
-        reason = "the same call as where it can fail"
-    )]
-    pub(super) fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl OsFile {
     /// The system's handle, for a map.
+    #[cfg(target_os = "linux")]
     pub(super) fn file(&self) -> &fs::File {
         &self.file
     }
@@ -351,9 +321,11 @@ impl OsFile {
         Ok(self.file.metadata()?.nlink() > 1)
     }
 
+    /// std counts no links here, so none are made either (`hard_link`).
     #[cfg(not(unix))]
     #[expect(
         clippy::unnecessary_wraps,
+        clippy::unused_self,
         reason = "the same call as where it can fail"
     )]
     pub(super) fn is_shared(&self) -> io::Result<bool> {

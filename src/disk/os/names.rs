@@ -1,0 +1,116 @@
+//! Names of files: renaming, removing, and making them durable, which systems do differently.
+//!
+//! Knows nothing about what a name means.
+//!
+//! 1. A file that is open can be removed and renamed over (D6). On Windows that holds where all who
+//!    have it open let others delete it, as std does. A program that does not (a virus scanner, a
+//!    backup) closes it again soon: the call is repeated for [`PATIENCE`] before it fails.
+//! 2. On Windows a directory is flushed where the system lets us: where it refuses, the file
+//!    system's journal alone keeps the order of names.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+#[cfg(windows)]
+use std::time::Duration;
+
+#[cfg(windows)]
+use crate::clock::Clock;
+#[cfg(windows)]
+use crate::sync::{Signal, deadline};
+
+/// How long a name is waited for that another program has open.
+#[cfg(windows)]
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The pause between two attempts.
+#[cfg(windows)]
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    repeated(|| fs::rename(from, to))
+}
+
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    repeated(|| fs::remove_file(path))
+}
+
+pub(super) fn remove_dir(dir: &Path) -> io::Result<()> {
+    repeated(|| fs::remove_dir(dir))
+}
+
+#[cfg(not(windows))]
+fn repeated(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    call()
+}
+
+/// Repeats a call that fails because another program has the file open (1).
+#[cfg(windows)]
+fn repeated(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    /// `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`,
+    /// `ERROR_DIR_NOT_EMPTY` (of a directory whose files are being closed).
+    const BUSY: [i32; 4] = [5, 32, 33, 145];
+    let until = deadline(Clock::System.instant(), PATIENCE);
+    let nobody = Signal::default();
+    loop {
+        let outcome = call();
+        let busy = outcome.as_ref().is_err_and(|error| {
+            error
+                .raw_os_error()
+                .is_some_and(|code| BUSY.contains(&code))
+        });
+        let now = Clock::System.instant();
+        if !busy || until.is_none_or(|until| until <= now) {
+            return outcome;
+        }
+        nobody.ticket().wait_until(deadline(now, PAUSE));
+    }
+}
+
+/// An open directory, to make its names durable.
+#[derive(Debug)]
+pub(crate) struct OsDir {
+    /// `None` where the system opens no directory for this.
+    dir: Option<fs::File>,
+    synced: bool,
+}
+
+impl OsDir {
+    pub(super) fn open(dir: &Path, synced: bool) -> io::Result<Self> {
+        let dir = open_dir(dir)?;
+        Ok(Self { dir, synced })
+    }
+
+    pub(in crate::disk) fn sync(&self) -> io::Result<()> {
+        let Some(dir) = self.dir.as_ref().filter(|_| self.synced) else {
+            return Ok(());
+        };
+        match dir.sync_all() {
+            // (2)
+            Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(())
+            }
+            synced => synced,
+        }
+    }
+}
+
+#[cfg(not(windows))]
+fn open_dir(dir: &Path) -> io::Result<Option<fs::File>> {
+    fs::OpenOptions::new().read(true).open(dir).map(Some)
+}
+
+/// Flushing a directory needs a handle that may write.
+#[cfg(windows)]
+fn open_dir(dir: &Path) -> io::Result<Option<fs::File>> {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+    if !fs::metadata(dir)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let opened = fs::OpenOptions::new()
+        .write(true)
+        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
+        .open(dir);
+    Ok(opened.ok())
+}
