@@ -105,6 +105,28 @@ fn the_links_of_the_pages_work_in_the_repository_and_in_rustdoc() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
+#[test]
+fn every_feature_is_in_the_tables_of_the_first_pages() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(top.join(file)).unwrap();
+    let manifest = read("Cargo.toml");
+    let listed = manifest.split("\n[features]\n").nth(1).unwrap();
+    let lines = listed.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| Some(line.split_once(" = [")?.0));
+    let features: Vec<&str> = names.filter(|name| *name != "default").collect();
+    assert!(features.len() > 5, "{features:?}");
+    for (page, row) in [("README.md", "| "), ("src/lib.rs", "//! | ")] {
+        let page_text = read(page);
+        let rows = page_text.lines().filter_map(|line| line.strip_prefix(row));
+        let first_cells: Vec<&str> = rows.filter_map(|row| row.split(" | ").next()).collect();
+        for feature in &features {
+            let quoted = format!("`{feature}`");
+            let is_there = first_cells.iter().any(|cell| cell.contains(&quoted));
+            assert!(is_there, "{page} has no row for the feature {feature}");
+        }
+    }
+}
+
 /// What a dashboard and the page about it name is what the crate hands out.
 #[test]
 fn the_dashboard_and_its_page_name_figures_that_there_are() {
