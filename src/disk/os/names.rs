@@ -7,6 +7,9 @@
 //!    backup) closes it again soon: the call is repeated for [`PATIENCE`] before it fails.
 //! 2. On Windows a directory is flushed where the system lets us: where it refuses, the file
 //!    system's journal alone keeps the order of names.
+//! 3. Where Windows does not rename over an open file (before Windows 10, and Wine), the open one is
+//!    first renamed to `.deleted`, but only for a `.swap`: the next opening finishes a swap that a
+//!    crash has cut in two, and removes the other file.
 
 use std::fs;
 use std::io;
@@ -27,8 +30,33 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[cfg(windows)]
 const PAUSE: Duration = Duration::from_millis(10);
 
+#[cfg(not(windows))]
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+#[cfg(windows)]
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let first = fs::rename(from, to);
+    if !first.as_ref().is_err_and(is_busy) {
+        return first;
+    }
+    if from.extension().is_some_and(|suffix| suffix == "swap") {
+        return repeated(|| replace_open(from, to));
+    }
     repeated(|| fs::rename(from, to))
+}
+
+/// Puts a `.swap` in the place of a file that is open (3).
+#[cfg(windows)]
+fn replace_open(from: &Path, to: &Path) -> io::Result<()> {
+    let mut aside = to.as_os_str().to_owned();
+    aside.push(".deleted");
+    fs::rename(to, &aside)?;
+    fs::rename(from, to)?;
+    // It stays until the last handle is closed. What a crash leaves, the next opening removes.
+    fs::remove_file(&aside).ok();
+    Ok(())
 }
 
 pub(super) fn remove_file(path: &Path) -> io::Result<()> {
@@ -47,24 +75,27 @@ fn repeated(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
 /// Repeats a call that fails because another program has the file open (1).
 #[cfg(windows)]
 fn repeated(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
-    /// `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`,
-    /// `ERROR_DIR_NOT_EMPTY` (of a directory whose files are being closed).
-    const BUSY: [i32; 4] = [5, 32, 33, 145];
     let until = deadline(Clock::System.instant(), PATIENCE);
     let nobody = Signal::default();
     loop {
         let outcome = call();
-        let busy = outcome.as_ref().is_err_and(|error| {
-            error
-                .raw_os_error()
-                .is_some_and(|code| BUSY.contains(&code))
-        });
+        let busy = outcome.as_ref().is_err_and(is_busy);
         let now = Clock::System.instant();
         if !busy || until.is_none_or(|until| until <= now) {
             return outcome;
         }
         nobody.ticket().wait_until(deadline(now, PAUSE));
     }
+}
+
+/// Whether a call failed because a file is open: `ERROR_ACCESS_DENIED`,
+/// `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`, or `ERROR_DIR_NOT_EMPTY` of a directory whose
+/// files are being closed.
+#[cfg(windows)]
+fn is_busy(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|code| [5, 32, 33, 145].contains(&code))
 }
 
 /// An open directory, to make its names durable.
