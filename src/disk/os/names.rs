@@ -7,9 +7,9 @@
 //!    backup) closes it again soon: the call is repeated for [`PATIENCE`] before it fails.
 //! 2. On Windows a directory is flushed where the system lets us: where it refuses, the file
 //!    system's journal alone keeps the order of names.
-//! 3. Where Windows does not rename over an open file (before Windows 10, and Wine), the open one is
-//!    first renamed to `.deleted`, but only for a `.swap`: the next opening finishes a swap that a
-//!    crash has cut in two, and removes the other file.
+//! 3. Where Windows does not rename over an open file (before Windows 10, and Wine), the open one
+//!    is first renamed to `.deleted`, but only for a `.swap`: the next opening finishes a swap that
+//!    a crash has cut in two, and removes the other file.
 
 use std::fs;
 use std::io;
