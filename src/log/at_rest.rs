@@ -65,6 +65,8 @@ impl AtRest {
                 _ => return Ok(None),
             }
         }
+        // Only a clean close, or none at all, leaves exactly these names; what the mark says must
+        // fit them.
         let last = lengths.last_key_value().map(|(base, len)| (*base, *len));
         let (start, end) = match mark {
             None if last.is_none() => (0, 0),

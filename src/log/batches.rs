@@ -198,6 +198,7 @@ impl Shared {
             .batch
             .push_within(bytes, record, begun.limit)
             .map_err(|error| self.refused(error))?;
+        // Only the first record can be too large for every batch; later ones begin another batch.
         if alone {
             let raw = to_u64(begun.batch.size(bytes));
             check_alone(raw, begun.batch.compression(), &begun.config)?;
@@ -271,6 +272,7 @@ impl Shared {
             let fits = batch.push_within(out, &record, limit);
             if !fits.map_err(|error| self.refused(error))? {
                 batches.push(batch.finish(out).map_err(|error| self.refused(error))?);
+                // The record that did not fit begins the next batch.
                 *batch = GrowingBatch::begin(out, options);
                 let fits = batch.push_within(out, &record, limit);
                 fits.map_err(|error| self.refused(error))?;
@@ -317,6 +319,8 @@ impl Shared {
             } else if let [_] = share {
                 return Err(Error::RecordTooLarge { size, limit });
             } else {
+                // Too large even when compressed: its bytes are dropped, and each half is encoded
+                // again.
                 out.truncate(start);
                 let (front, back) = share.split_at(share.len() / 2);
                 self.encode_packed(out, options, config, front, batches)?;

@@ -183,6 +183,8 @@ impl Budget {
 
     /// Charges this many bytes if there is room for them.
     fn take(&self, bytes: u64) -> bool {
+        // Charged first, and released again if it is too much: two threads that only compared could
+        // both find the same room.
         let before = self.charged.fetch_add(bytes, Ordering::AcqRel);
         let used = before.saturating_add(self.beside.load(Ordering::Acquire));
         let fits = used.saturating_add(bytes) <= self.limit();
@@ -292,6 +294,7 @@ impl Shared {
             let config = self.config();
             let costs = sources.iter().map(|s| cost(s.end().0, &config));
             bytes = costs.fold(0, u64::saturating_add);
+            // The root's own logs are never refused.
             if self.is_internal() {
                 budget.change(0, bytes);
             } else {

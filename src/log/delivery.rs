@@ -126,6 +126,8 @@ impl<T> Delivery<T> {
             Source::Batch(batch, place) => (batch, *place),
         };
         batch.check_owner()?;
+        // No thread is needed for this: once the batch's time is over, the waiter appends it
+        // itself.
         if !batch.wait_until(batch.over) {
             batch.append_now();
         }
@@ -164,6 +166,7 @@ impl<T> Delivery<T> {
         };
         batch.check_owner()?;
         let until = batch.clock.until(timeout);
+        // The batch may become due before the timeout is over; then this thread appends it.
         if !batch.wait_until(until.earlier(batch.over)) && batch.is_due() {
             batch.append_now();
         }

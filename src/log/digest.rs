@@ -123,6 +123,7 @@ impl Shared {
     }
 
     fn schedule_digests(&self) {
+        // One chore at a time: it hashes a slice and schedules itself again.
         if std::mem::replace(&mut self.digesting.state.lock().scheduled, true) {
             return;
         }
@@ -285,6 +286,7 @@ impl Shared {
         let mut state = self.digesting.state.lock();
         let waiting = std::mem::take(&mut state.waiting);
         state.current = None;
+        // Unlocked, because the rest reads whole segments.
         drop(state);
         let mut left = AT_CLOSE_BYTES;
         for of in waiting {
@@ -368,6 +370,7 @@ impl Work {
         while self.cursor.position().since(from) < bytes {
             match self.cursor.next(file, end) {
                 Ok(Some(raw)) => self.builder.push(&raw.header, &raw.bytes),
+                // The segment is known to have no gap, so this gap is a damaged offset (I4).
                 Ok(None) if self.dense && !self.builder.is_dense() => return Progress::Damaged,
                 Ok(None) => return Progress::Done(self),
                 Err(_) => return Progress::Damaged,

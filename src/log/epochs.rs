@@ -104,6 +104,7 @@ impl Epochs {
 
     /// Begins the next epoch at the end of a log that starts at `start` (I1).
     pub(super) fn raise(&mut self, end: Offset, start: Offset) {
+        // Before entries are dropped below: the newest epoch never decreases (I1).
         let newest = self.newest();
         if self.entries.is_empty() {
             self.note(0, start);
@@ -226,6 +227,7 @@ impl Shared {
             let path = self.dir.join(file_name::LEADER_EPOCHS);
             let replaced = self.host.disk.replace(&path, text.as_bytes());
             replaced.at(&path, "write")?;
+            // Only after the file is replaced, durably: otherwise the next save would be skipped.
             self.epochs.write().unsaved = false;
         }
         Ok(())

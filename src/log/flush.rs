@@ -108,6 +108,7 @@ impl Shared {
         let synced = self.sync_all(&turn);
         turn.synced_since(began);
         drop(turn);
+        // Without the turn: hashing takes long, and other threads wait for the turn to sync.
         self.digest_unserved();
         match synced {
             // Everything is synced, and only the mark lags behind: it is a lower bound.
@@ -209,6 +210,7 @@ impl Shared {
             // Its index files are complete now; until then its indexes had to stay in memory.
             sealing.segment.set_grows(false);
             sealing.segment.release_file(&self.host.files);
+            // Last: the flusher may begin at once, and a digest is made only of synced bytes.
             self.digest_later(sealing.segment, index_crcs);
             work.names = true;
         }
@@ -286,6 +288,7 @@ impl Shared {
         change(&mut mark);
         mark.sequence = mark.sequence.saturating_add(1);
         self.host.marks.write(self.mark_place, &mark)?;
+        // Only a mark that was written is remembered: the next one builds on it.
         let mut state = self.turn.lock();
         state.mark_before = state.mark.segment_base;
         state.mark = mark;
@@ -492,6 +495,7 @@ impl Shared {
         }
         // A failure is latched, or the next append reports it.
         drop(self.flush_to(self.end_offset()));
+        // After the flush, which other threads may be waiting for.
         self.prepare_next();
         self.retain_after_roll();
         self.host.events.pass_on();
@@ -524,9 +528,11 @@ impl Shared {
             if state.next == NextFile::Ready {
                 return;
             }
+            // Doubtful until the file is known to exist: if creating it fails, no roll may use it.
             std::mem::replace(&mut state.next, NextFile::Doubtful)
         };
         let path = self.dir.join(file_name::NEXT_SEGMENT);
+        // An earlier attempt may have left a file, which `create` would refuse to replace.
         if before == NextFile::Doubtful && remove_if_present(&self.host.disk, &path).is_err() {
             return;
         }

@@ -405,6 +405,8 @@ impl Flusher {
     pub(crate) fn stop(&self) {
         self.shared.chores.lock().stopped = true;
         self.shared.wake.notify_all();
+        // Taken out and joined without the lock: the chore that is running may schedule another
+        // one, which takes the lock.
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             thread.join();

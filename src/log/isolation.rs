@@ -105,6 +105,8 @@ impl Shared {
             Some(_) => self.high_watermark(),
             None => Offset::MAX,
         };
+        // Held during the scan: another reader that comes meanwhile waits for it and does not scan
+        // as well.
         let mut known = self.survey.lock();
         if let Some(known) = &*known
             && known.truncations == truncations

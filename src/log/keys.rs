@@ -98,6 +98,7 @@ impl Shared {
     /// Records the finding in the digest of a segment (I1). A hint: if it cannot be written, the
     /// segment is read again next time.
     fn note_keys(&self, segment: &Arc<Segment>, keys: Keys) {
+        // With the turn, so that no truncation or swap changes the segment meanwhile.
         let Ok(_turn) = self.take_turn() else {
             return;
         };

@@ -240,6 +240,8 @@ impl Reader {
                 return Ok(None);
             };
             let next_offset = raw.header.next_offset();
+            // An index leads to a batch at or before the position; those before it were returned
+            // already.
             if next_offset <= self.position {
                 continue;
             }
@@ -251,6 +253,7 @@ impl Reader {
                 self.position = next_offset;
                 continue;
             }
+            // Decoded before the position moves on: after an error it still names this batch.
             let batch = shared.decode(raw, &self.place.segment)?;
             self.position = next_offset;
             return Ok(Some(batch));
@@ -280,6 +283,8 @@ impl Reader {
                 self.position = current.batch().next_offset();
                 self.current = None;
             }
+            // `next_batch` moves the position past the whole batch, whose records are still to be
+            // returned.
             let wanted = self.position;
             let Some(batch) = self.next_batch()? else {
                 return Ok(None);
@@ -325,6 +330,8 @@ impl Shared {
         let named = matches!(from, Start::Offset(_) | Start::InEpoch { .. });
         self.follow()?;
         loop {
+            // Counted before the offset is resolved, so that an end that moves back in between is
+            // noticed below.
             let truncations = self.truncation_count();
             let position = self.resolve(from, filter)?;
             match self.locate(position) {
@@ -405,9 +412,11 @@ impl Shared {
     /// The start of the log is checked last: by then the file is open, and what retention removes
     /// later can still be read.
     fn locate(&self, offset: Offset) -> Result<Place> {
+        // Before any lock is taken: making room may sync another log.
         self.host.files.make_room();
         loop {
             let truncations = self.truncation_count();
+            // Read between two equal counts, so it is the epoch of this view of the log.
             let epoch = self.epochs.read().newest();
             if self.is_truncated_since(truncations) {
                 continue;
@@ -446,6 +455,7 @@ impl Shared {
     }
 
     fn open_at(&self, segment: &Arc<Segment>, offset: Offset) -> Result<(Arc<File>, BatchCursor)> {
+        // Opened first: what retention unlinks from here on can still be read.
         let file = segment.file(&self.host.disk, &self.host.files)?;
         let landing = segment.landing(offset, &self.host.disk, &self.host.files)?;
         Ok((file, BatchCursor::land(landing)))
@@ -532,6 +542,7 @@ impl Shared {
         let mut cursor = cursor.with_memory(PAGE.take());
         let found = cursor.find(&file, segment.end(), offset);
         let memory = cursor.into_memory();
+        // The memory of a large batch is freed: the thread may never read another one.
         if memory.len() <= PAGE_BYTES_MAX {
             PAGE.set(memory);
         }
@@ -540,6 +551,8 @@ impl Shared {
         };
         let header = &raw.header;
         let held = (header.base_offset..header.next_offset()).contains(&offset);
+        // Only the simple case is answered here: a record of an uncompressed data batch that
+        // readers may see, in bytes that were not cut meanwhile.
         if !held
             || header.next_offset() > self.high_watermark()
             || header.is_control()
@@ -574,6 +587,7 @@ impl Shared {
         mut look: impl FnMut(&Self, RawBatch) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let (file, mut cursor) = self.open_at(segment, offsets.start)?;
+        // Until a batch there is accepted, the position is only what the index says (I3).
         let mut guessed = cursor.position() > Position::ZERO;
         loop {
             let at = cursor.position();

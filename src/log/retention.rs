@@ -80,6 +80,8 @@ impl Shared {
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
         self.life.can_append()?;
         let (segments, expired, judged_end) = self.look(|view| {
+            // Before the segments are judged: a later append moves the end, and `seal_expired`
+            // notices it.
             let judged_end = self.end_offset();
             let expired = self.expired_count(&view.segments)?;
             Ok((view.segments.clone(), expired, judged_end))

@@ -102,6 +102,7 @@ impl Shared {
                 Ok(())
             }
         };
+        // Before the switch, so that little is left that readers have seen and that is not flushed.
         let flushed = flush(self.end_offset());
         let shown = {
             // With the lock held nothing is appended between the look at the end and the switch.
@@ -141,6 +142,7 @@ impl Shared {
             if is_there() {
                 return Ok(true);
             }
+            // Asked after the end: a record that came before the close is still reported.
             self.life.can_grow()?;
             if self.follow()? {
                 continue;

@@ -105,6 +105,7 @@ impl Syncers {
                 }
             }
         }
+        // The caller waits anyway, so it makes one of the syncs itself.
         let own = if waits { jobs.pop() } else { None };
         for job in jobs {
             if let Err(job) = self.hand_over(job) {
@@ -133,6 +134,8 @@ impl Syncers {
         }
         let known = work.jobs.contains_key(&key);
         if !known && work.idle <= work.ready.len() && work.threads < THREADS_MAX {
+            // Counted before the lock is released, so that callers in between do not start a thread
+            // too many.
             work.threads = work.threads.saturating_add(1);
             drop(work);
             let started = self.start_thread();
@@ -140,6 +143,7 @@ impl Syncers {
             if !started {
                 work.threads = work.threads.saturating_sub(1);
             }
+            // Without a thread the job would stay in the queue.
             if work.stopped || work.threads == 0 {
                 return Err(job);
             }
@@ -244,6 +248,7 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     cost.store(nanos, Ordering::Relaxed);
     for job in jobs {
+        // Even if this sync failed, an earlier one may have covered some of the jobs.
         let covered = log.flushed_offset() >= job.end;
         let told = if covered { Ok(()) } else { synced.clone() };
         (job.done)(told);

@@ -137,6 +137,8 @@ mod with_or_without {
             }
             let mut noted = self.noted.lock();
             noted.push(event());
+            // With the lock held: a `pass_on` that clears it afterwards has taken this event as
+            // well.
             self.any.store(true, Ordering::Relaxed);
         }
 
@@ -145,6 +147,8 @@ mod with_or_without {
             if !self.any.load(Ordering::Relaxed) {
                 return;
             }
+            // Taken out first: a subscriber may call us back, which notes and passes on events
+            // again.
             let noted = {
                 let mut noted = self.noted.lock();
                 self.any.store(false, Ordering::Relaxed);

@@ -102,6 +102,7 @@ impl Drop for Turn<'_> {
         }
         company.waiting = 0;
         drop(state);
+        // With the lock released, so that the threads that wake can take it at once.
         self.log.turn_over.notify_all();
     }
 }

@@ -249,9 +249,11 @@ impl BatchCursor {
         let start = to_usize(self.position.since(self.chunk_at));
         let bytes = self.chunk.get(start..).unwrap_or_default();
         let header = BatchHeader::parse(bytes).map_err(Stop::Corrupt)?;
+        // A batch that begins exactly at the floor of a checked stretch needs no other check.
         if header.base_offset != self.floor || self.position >= self.checked_to {
             self.check_place(file, end, &header)?;
         }
+        // Compared with what is left before memory is allocated for the batch (I3).
         let left = to_usize(end.since(self.position));
         if header.size > left {
             return Err(Stop::Corrupt(Corruption::truncated(header.size, left)));
@@ -268,6 +270,7 @@ impl BatchCursor {
         end: Position,
         header: &BatchHeader,
     ) -> Result<(), Stop> {
+        // The index entry says something only about the first batch after a look-up.
         let claimed = self.first_next.take();
         let follows = match (&self.guard, claimed) {
             (Guard::Nothing, _) => true,
@@ -340,6 +343,8 @@ impl BatchCursor {
         memory.truncate(read);
         self.chunk = memory.freeze();
         self.chunk_at = self.position;
+        // A reader that keeps reading gets larger chunks, while one that wants a single record
+        // reads a page.
         if wanted == self.next_read {
             self.next_read = self.next_read.saturating_mul(2).min(CHUNK_BYTES_MAX);
         }

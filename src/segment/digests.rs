@@ -77,6 +77,7 @@ impl Segment {
         let end = self.end();
         let guard = match self.digest_summary(disk) {
             Some(summary) if summary.length == end && summary.dense => Guard::Dense,
+            // It covers the beginning at least; what was appended since need only rise.
             Some(summary) if summary.length <= end => self.sealed_guard(disk),
             _ => Guard::Rising,
         };

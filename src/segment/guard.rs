@@ -92,6 +92,8 @@ fn hash_prefixes(
             return Ok(None);
         };
         hasher.update(&prefix);
+        // The length is one of the bytes being checked: if it is wrong, the batches found by it do
+        // not fill the interval.
         let Some(size) = size_in(&prefix) else {
             return Ok(None);
         };

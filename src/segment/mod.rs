@@ -167,6 +167,7 @@ impl Segment {
     /// truncates) calls it.
     #[inline]
     pub(crate) fn publish(&self, end: Position, next_offset: Offset) {
+        // The offset first: a reader that sees the new end then also sees an offset that covers it.
         self.next_offset.store(next_offset, Ordering::Release);
         self.end.store(end.0, Ordering::Release);
     }
@@ -221,6 +222,8 @@ impl Segment {
             file: Some(Arc::clone(&file)),
             kept: false,
         };
+        // Unlocked before the pool is told: it may close another segment's file, under that one's
+        // lock.
         drop(slot);
         pool.opened(self);
         Ok(file)
@@ -282,6 +285,7 @@ impl Segment {
     fn forget_what_was_read(&self) {
         self.forget_digest();
         let mut index = self.index.write();
+        // The indexes of the active segment are ahead of their files, and cannot be read again.
         if !self.grows.load(Ordering::Acquire) {
             *index = None;
         }
@@ -328,6 +332,8 @@ impl Segment {
         let mut index = scanned.index.clone();
         let newest = scanned.newest.unwrap_or(Timestamp::NONE);
         if self.grows.load(Ordering::Acquire) {
+            // Batches behind the scan were appended meanwhile; only the index in memory has their
+            // entries.
             if let Some(known) = slot.take() {
                 let next = relative(self.base_offset, scanned.next_offset);
                 index.extend(&known, scanned.end, next.unwrap_or(u32::MAX));
@@ -424,6 +430,7 @@ impl Segment {
     /// The files are not rewritten here.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
         if let Some(index) = self.read_index_files(disk)? {
+            // The checksums in the digest are enough; without them a few batches are read.
             let right = if let Some(right) = self.vouches_for(&index, disk) {
                 right
             } else {

@@ -115,6 +115,8 @@ impl OpenFiles {
     /// Closes files until there is room for another one, if possible (I1). The caller holds no
     /// log's lock (I2).
     pub(crate) fn make_room(&self) {
+        // Files that were not used since their last turn first, and any file if there is no such
+        // one.
         while self.is_root_full() && (self.close_some(false) || self.close_some(true)) {}
         if self.is_process_full() {
             self.take_from_others();
@@ -141,6 +143,7 @@ impl OpenFiles {
     fn close_some(&self, forced: bool) -> bool {
         let batch = self.next_to_close(forced);
         let waiting = batch.iter().filter(|log| log.needs_sync()).count();
+        // Only syncs gain from running in parallel.
         let threads = if waiting > 1 {
             self.disk.calls_at_once()
         } else {

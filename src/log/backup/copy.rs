@@ -199,6 +199,7 @@ impl Shared {
             // Compaction may have dropped the records behind the last batch.
             end.1 = whole.1;
         }
+        // No lock is held here, and the file may be one too many.
         files.make_room();
         let file = segment.file(disk, files)?;
         backup.copy_segment((&from, &file), end.0.0, &into, done)?;

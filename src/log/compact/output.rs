@@ -115,6 +115,8 @@ impl<'a> Outputs<'a> {
             }
             self.finish_writing()?;
         }
+        // The first output begins where its sources did, even if its first batch begins later: the
+        // swap replaces what lies in its span.
         let base_offset = if self.done.is_empty() {
             self.first_base
         } else {
@@ -197,6 +199,7 @@ impl<'a> Outputs<'a> {
 
 impl Writing {
     fn begin(log: &Shared, base_offset: Offset) -> Result<Self> {
+        // An abandoned round may have left files under these names.
         log.drop_outputs(&[base_offset]);
         let path = log.cleaned_path(base_offset, FileKind::Log);
         let file = log.host.disk.create(&path).at(&path, "create")?;

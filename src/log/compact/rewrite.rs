@@ -225,6 +225,7 @@ impl Group<'_, '_> {
             return self.copy(&raw);
         }
         let horizon = header.delete_horizon();
+        // The first pass that finds it spent keeps it, with a horizon from now on.
         if header.record_count > 0 && horizon.is_none() {
             let batch = self.log.decode(raw, source)?;
             self.keep.clear();
@@ -275,6 +276,7 @@ impl Group<'_, '_> {
 
     /// Leaves a batch out, unless it proves to be the last one (I3).
     fn leave_out(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
+        // A batch that is empty already may be the one that ends the group (I3): not a change yet.
         if raw.header.record_count > 0 || self.left_out.is_some() {
             self.change()?;
         }
@@ -302,6 +304,7 @@ impl Group<'_, '_> {
     }
 
     fn copy(&mut self, raw: &RawBatch) -> Result<()> {
+        // The batch that was left out is not the last of the group after all, so it is dropped now.
         if self.left_out.take().is_some() {
             self.change()?;
         }

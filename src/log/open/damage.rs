@@ -59,6 +59,7 @@ impl Opening<'_> {
         if let Some(violation) = at_mark(&mark, landed) {
             return Err(self.refusal(&violation, scanned.stopped));
         }
+        // Kept for the recovery, which continues from here without reading the segment again.
         self.judged = Some((scanned, written));
         Ok(())
     }

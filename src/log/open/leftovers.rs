@@ -157,6 +157,7 @@ impl Opening<'_> {
             odd: _,
             intent,
         } = found;
+        // Every `.swap` is checked, batch by batch, before a source is removed for it.
         let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
         if self.writes() {
             self.expect_gaps(&swaps)?;
@@ -173,6 +174,7 @@ impl Opening<'_> {
         if let Some(intent) = &intent {
             self.settle_truncation(intent, &mut bases)?;
         }
+        // Last: which indexes are leftovers depends on the segments that there are now.
         for (name, parsed) in others {
             // Without a mark it is unknown which state a digest describes.
             let unknown = self.mark.is_none() && is_digest(&parsed);

@@ -35,6 +35,7 @@ impl Place {
     ) -> Result<Option<RawBatch>> {
         loop {
             shared.life.can_read()?;
+            // Before anything is read: the cursor may hold bytes from before the truncation (I2).
             if shared.is_truncated_since(self.truncations) {
                 *self = shared.locate_again(position, self.epoch)?;
             }
@@ -46,6 +47,8 @@ impl Place {
                 shared.check_not_past_end(position)?;
                 return Ok(None);
             }
+            // Read after the high watermark: an append publishes the segment's end first, so what
+            // the high watermark covers is below this end, too.
             let end = self.segment.end();
             let before = self.cursor.position();
             let (file, tally) = (shared.host.segment_file(&self.segment), &shared.tally);
@@ -115,6 +118,7 @@ impl Place {
             *self = shared.locate_again(position.max(self.cursor.floor()), self.epoch)?;
             return Ok(true);
         };
+        // No lock is held here, and the next segment's file may be one too many.
         shared.host.files.make_room();
         if let Err(error) = next.file(&shared.host.disk, &shared.host.files) {
             shared.doubt(error, next.is_gone())?;
