@@ -664,6 +664,7 @@ pub(super) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timesta
             reason: "a compacted log takes only records with a key",
         });
     }
+    // The log replaces the record's own time.
     if config.message_timestamp_type == TimestampType::LogAppendTime {
         return Ok(());
     }

@@ -132,6 +132,7 @@ impl Log {
         make: fn(PartitionId, Offset) -> T,
         explain: impl FnOnce(Error) -> Error + Send + 'static,
     ) -> Delivery<T> {
+        // The record is already as safe as the log's durability promises.
         if !self.must_settle() {
             return Delivery::known(partition, offsets.start, make);
         }

@@ -248,6 +248,8 @@ impl Shared {
                 let Some((batch, after)) = rest.split_at_mut_checked(summary.size) else {
                     break;
                 };
+                // All batches are encoded by now (I1). If one cannot be appended, those before it
+                // stay, and `each` has named them.
                 each(self.append_encoded(batch, summary, LATER)?);
                 rest = after;
             }

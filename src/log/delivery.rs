@@ -420,6 +420,7 @@ impl Drop for Promise {
         // A thread that has found no outcome waits by now, and is woken.
         let woken = self.batch.waiting.lock().take();
         self.batch.settled.notify_all();
+        // With the lock released: a wake runs code of the task's runtime.
         woken.wake();
     }
 }

@@ -314,6 +314,7 @@ impl Shared {
             return;
         };
         let end = active.end();
+        // Nothing was appended since it was made.
         if known.is_some_and(|known| {
             known.length == end
                 && known.index_crcs == index_crcs

@@ -548,6 +548,8 @@ fn gather(state: &mut AppendState) -> Work {
     if let Some(writer) = &mut state.writer {
         writer.synced();
     }
+    // All of it in one step, under the append lock: what is appended from here on belongs to the
+    // next sync.
     let work = Work {
         sealing: std::mem::take(&mut state.sealing),
         names: std::mem::take(&mut state.names_unsynced),

@@ -441,6 +441,7 @@ impl Queue {
                 .due
                 .remove(&(at, number))
                 .and_then(|chore| chore.upgrade());
+            // Without the lock (I3): a chore may take long, and may schedule another one.
             drop(chores);
             if let Some(chore) = chore {
                 chore.run();

@@ -49,6 +49,7 @@ impl Shared {
                     continue;
                 }
                 let digest = segment.digest_summary(&self.host.disk);
+                // A digest of an earlier state says nothing about what was appended since.
                 let digest = digest.filter(|digest| digest.length == segment.end());
                 let keys = match digest.map_or(Keys::Unknown, |digest| digest.keys) {
                     Keys::Unknown => self.look_for_keys(segment, from..end, at < last)?,
@@ -69,6 +70,8 @@ impl Shared {
         sealed: bool,
     ) -> Result<Keys> {
         let base = segment.base_offset();
+        // A sealed segment is read from its start, so that its digest can record the answer for all
+        // of it.
         let from = if sealed {
             base
         } else {

@@ -174,6 +174,7 @@ impl Reader {
             if !shared.wait_for(self.filter.known_to(), left, is_cut)? {
                 return Ok(false);
             }
+            // Something was appended; whether a reader may see it depends on what it decides.
             self.renew_filter()?;
         }
     }
@@ -217,6 +218,8 @@ impl Reader {
             self.failed = Some(forked.clone());
             return Err(forked);
         }
+        // The iterator stopped inside this batch: all of it is returned, so that no record is
+        // skipped.
         if let Some(current) = self.current.take() {
             let batch = current.into_batch();
             self.position = batch.next_offset();
@@ -357,6 +360,8 @@ impl Shared {
             }
             Start::InEpoch { offset, epoch } => {
                 self.check_not_below_start(offset)?;
+                // Before the check of the end: `Truncated` tells the caller up to where its records
+                // are still valid.
                 self.check_epoch(offset, epoch)?;
                 self.check_not_past_end(offset)?;
                 Ok(offset)
@@ -512,6 +517,7 @@ impl Shared {
             if raw.header.next_offset() <= offset {
                 continue;
             }
+            // The offset is in a gap that compaction left, or belongs to a batch without records.
             if raw.header.base_offset > offset
                 || raw.header.record_count == 0
                 || raw.header.is_control()

@@ -31,6 +31,8 @@ impl Shared {
         let start = self.start_offset();
         for segment in segments {
             let newest = segment.newest(&self.host.disk, &self.host.files)?;
+            // No record of this segment is late enough. A time before all records needs no
+            // comparison.
             if newest.is_none_or(|newest| newest < at) && at > Timestamp::NONE {
                 continue;
             }

@@ -306,6 +306,8 @@ impl Shared {
         } else {
             segment.end()
         };
+        // Without a batch there, the new end is in a gap behind the last one, and no byte has to be
+        // cut.
         let (position, head) = found.unwrap_or((end, Vec::new()));
         Ok(TruncateIntent {
             new_end,

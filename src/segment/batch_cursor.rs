@@ -228,6 +228,7 @@ impl BatchCursor {
         let start = to_usize(self.position.since(self.chunk_at));
         let range = start..start.saturating_add(header.size);
         let bytes = self.chunk.get(range.clone()).unwrap_or_default();
+        // Before any slice of it exists (I1).
         check_crc(bytes, &header).map_err(Stop::Corrupt)?;
         let raw = RawBatch {
             header,

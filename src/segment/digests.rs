@@ -163,6 +163,7 @@ impl Segment {
         let last = self
             .base_offset
             .saturating_add(u64::from(entry.relative_offset));
+        // The entry says where this batch ends, which is compared when the batch is read.
         Ok(Landing {
             position: Position(u64::from(entry.position)),
             first_next: Some(last.saturating_add(1)),

@@ -90,6 +90,7 @@ impl OpenFiles {
             reading: Mutex::default(),
             writing: Mutex::default(),
         });
+        // Only then do its files count against the limit of the process.
         if disk.open_files_of_process().is_some() {
             let mut roots = ROOTS.get_or_init(Mutex::default).lock();
             roots.all.retain(|root| root.strong_count() > 0);
@@ -198,6 +199,7 @@ impl OpenFiles {
                 segment.close_if_read();
                 return true;
             }
+            // It was read since its last turn, and gets another one.
             self.reading.lock().push_back(oldest);
         }
         false

@@ -190,6 +190,8 @@ impl IndexProgress {
                 relative_offset: batch.relative_last_offset,
             });
         }
+        // Compared before this batch is counted, so the first batch of a segment never gets an
+        // entry (I1).
         let due = self.bytes_since_entry > interval_bytes;
         if due {
             self.bytes_since_entry = 0;

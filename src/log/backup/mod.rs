@@ -304,6 +304,7 @@ impl Backup {
 /// retention, it would be a part of that.
 fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
     let real = |path: &Path| disk.real_path(path).at(path, "resolve the path of");
+    // By their real paths, because a link may lead inside.
     let (source, dest) = (real(source)?, real(dest)?);
     let refused = |root: &Path| Error::Unsupported {
         what: format!(
@@ -332,6 +333,8 @@ fn read_dest(disk: &Disk, dest: &Path, source: &str) -> Result<Option<BackupNote
     if !disk.exists(dest).at(dest, "access")? {
         return Ok(None);
     }
+    // Listed before the note is read: a directory that cannot be listed is not taken for an empty
+    // one.
     let there = disk.list(dest).at(dest, "list")?;
     match read_note(disk, dest)? {
         Some(note) if note.source == source => Ok(Some(note)),
@@ -444,16 +447,22 @@ impl Log {
         };
         let mut backup = Backup::begin(source, dest.as_ref(), options)?;
         let dest = backup.dest.clone();
+        // The note says by now that the backup is not whole (I1).
         let copied = shared.back_up(&dest, &mut backup)?;
         backup
+            // After the files that it describes. It makes the opening below believe them, and cut
+            // nothing.
             .new_marks()?
             .write_both(copied.mark(MarkKey::default()), host.clock.instant())?;
         backup.disk.sync_dir(&dest).at(&dest, "sync")?;
         let lock = backup.take_lock()?;
         let config = shared.config().as_ref().clone();
+        // Opened and closed once: this checks the copy, and leaves it as a closed directory (I2).
         let copy = open_locked(&backup.disk, &host.clock, &dest, config, lock)?;
         copied.check(&copy)?;
         copy.close()?;
+        // Last, when everything is durable: only now may the note say that the backup is whole
+        // (I1).
         backup.finish()
     }
 }

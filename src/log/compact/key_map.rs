@@ -125,6 +125,7 @@ impl KeyMap {
 
     /// The newest offset that was noted for a key before it was looked up.
     pub(super) fn get(&self, key: &Sought) -> Option<Offset> {
+        // What was loaded ahead is enough unless another key has that slot.
         let slot = if key.home.offset == FREE || key.home.hash == key.hash {
             &key.home
         } else {

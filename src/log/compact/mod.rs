@@ -373,6 +373,8 @@ impl Shared {
         oldest_allowed: Option<Timestamp>,
     ) -> Result<(f64, bool)> {
         let first_dirty = self.first_dirty();
+        // Open transactions are not counted: finding them means reading the whole log, and this is
+        // only an estimate.
         let limit = self.cleaning_limit(segments, &Survey::default())?;
         let (mut clean, mut dirty) = (0_u64, 0_u64);
         let mut overdue = false;

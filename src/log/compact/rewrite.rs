@@ -144,6 +144,7 @@ impl Group<'_, '_> {
     fn take_place(mut self, view: &View, report: &mut CompactionReport) -> Result<bool> {
         let read: u64 = self.sources.iter().map(|source| source.end().0).sum();
         report.read_bytes = report.read_bytes.saturating_add(read);
+        // Nothing was written for this group (I2).
         if !self.changed {
             return Ok(true);
         }

@@ -124,6 +124,8 @@ impl Survey {
             seen: header.max_timestamp,
         };
         let known = self.producers.entry(header.producer_id).or_insert(marker);
+        // With a new epoch sequence numbers begin again: now this marker, and not the last batch,
+        // says where the producer is (I4).
         if header.producer_epoch > known.epoch {
             *known = marker;
         }
@@ -198,6 +200,8 @@ impl Survey {
                 |txn: &&AbortedTxn| (marker.after..marker.offset).contains(&txn.first_offset);
             let seen = seen.iter().find(of_marker);
             let known = known.iter().filter(of_marker).find(begins);
+            // If compaction dropped the first batches, only the present entry still says where it
+            // began.
             let earlier = known
                 .filter(|known| seen.is_none_or(|seen| known.first_offset < seen.first_offset));
             earlier.or(seen).copied()

@@ -266,6 +266,7 @@ impl Opening<'_> {
             ..Walk::whole(segment)
         };
         let scanned = scan(segment, &file, walk)?;
+        // Before the rest counts as a torn tail, which would be quarantined.
         refuse_old_format(segment, &file, scanned.end, scanned.stopped.as_ref())?;
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(scanned.end.0);
         if scanned.end > Position::ZERO && self.report.clean {
@@ -422,6 +423,7 @@ impl Opening<'_> {
             self.cut = true;
             let bytes = segment.end().0;
             segment.close_file();
+            // It holds nothing that could be kept.
             if bytes == 0 {
                 remove_segment_files(self.disk(), &segment)?;
                 continue;

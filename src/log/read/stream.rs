@@ -203,6 +203,7 @@ impl RecordStream {
         // An iterator that has failed returns nothing more.
         let failed = reader.failed.clone();
         let next = failed.map_or_else(|| reader.next(), |error| Some(Err(error)));
+        // Also at the end, where the reader is given up for a smaller state.
         self.position = reader.position;
         if next.is_none()
             && let State::Reading(reader) = take(&mut self.state)
@@ -249,6 +250,8 @@ impl Stream for RecordStream {
                 Ok(false) => this.enter(cx).and_then(|()| this.has_news()),
                 looked => looked,
             };
+            // Entered and checked again: an append after the first check either is seen by the
+            // second or wakes the task (I1).
             match news {
                 Ok(true) => this.go_on(),
                 Ok(false) => return Poll::Pending,
