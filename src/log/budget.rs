@@ -367,6 +367,7 @@ impl Shared {
         // Nothing is deleted that a reader may still be waiting to see decided.
         let decided = self.filter(ReadIsolation::ReadCommitted)?.end();
         let stable = self.high_watermark().min(decided);
+        // Held from the look at the oldest segment on, so that two threads do not delete it twice.
         let layout = self.lock_layout()?;
         let (oldest, new_start) = {
             let segments = self.segments.read();

@@ -235,6 +235,7 @@ impl<T> Future for Delivery<T> {
             && batch.owner.is_here()
             && !batch.is_settled()
         {
+            // First: without threads the batch is appended here, and no wake is needed.
             batch.hurry();
             if !batch.enter(&mut this.key, cx.waker()) {
                 return Poll::Pending;

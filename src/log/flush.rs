@@ -397,6 +397,7 @@ impl Shared {
             self.settle_and_end()
         };
         self.close_files();
+        // After the end of the log's life: a waiter that wakes must find it closed.
         self.raise();
         self.turn_over.notify_all();
         if !self.managed {

@@ -395,6 +395,7 @@ impl Flusher {
             let clock = self.clock.clone();
             let name = self.name;
             let follower: Weak<Queue> = Arc::downgrade(&shared);
+            // When a test moves its clock, that wakes the thread.
             clock.follow(follower);
             *thread = Worker::start(name, move || shared.run(&clock));
         }

@@ -453,6 +453,7 @@ impl Shared {
         loop {
             let mut place = self.locate(offset)?;
             place.epoch = self.check_epoch(offset, epoch)?;
+            // A truncation in between may have cut off the place that was just checked.
             if !self.is_truncated_since(place.truncations) {
                 return Ok(place);
             }

@@ -134,6 +134,7 @@ impl Shared {
             .take_while(|(a, b)| Arc::ptr_eq(a, b));
         let gone = same.count();
         if let Some(first_kept) = now.get(gone).filter(|_| gone > 0) {
+            // `truncate_prefix` may have put the start inside the first segment that stays.
             let new_start = first_kept.base_offset().max(self.start_offset());
             self.raise_start(&layout, new_start)?;
             report.segments_deleted = to_u64(gone);

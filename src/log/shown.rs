@@ -115,6 +115,7 @@ impl Shared {
             *self.config.write() = Arc::new(config);
             state.end
         };
+        // What was appended between the first flush and the switch: readers have seen it.
         let flushed = flushed.and_then(|()| flush(shown));
         self.recharge();
         if !self.life.is_read_only() {

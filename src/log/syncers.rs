@@ -202,12 +202,14 @@ impl Queue {
                     sync(clock, cost, jobs.unwrap_or_default());
                 })));
                 work = self.work.lock();
+                // Jobs that came for this log meanwhile are done together, by one more sync (I1).
                 match work.jobs.get(&key) {
                     Some(more) if !more.is_empty() => work.ready.push_back(key),
                     _ => drop(work.jobs.remove(&key)),
                 }
                 continue;
             }
+            // Only once the queue is empty: every job that was accepted is done.
             if work.stopped {
                 break;
             }

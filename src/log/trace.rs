@@ -132,6 +132,7 @@ mod with_or_without {
     impl Events {
         /// Notes an event; under any lock.
         pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
+            // No subscriber listens, so the event is not even built.
             if LevelFilter::current() == LevelFilter::OFF {
                 return;
             }

@@ -163,8 +163,10 @@ impl Shared {
             backup.report.segments += 1;
             backup.report.bytes += copied.position.0;
         }
+        // The start may be above every batch: the copy then begins, empty, at the start.
         copied.end = copied.end.max(start);
         copied.cleaned = self.turn.lock().mark.cleaned_offset.min(copied.end);
+        // After the segments, because it removes from the copy what belongs to none of them.
         self.copy_rest(copied.end, &bases, to, backup)?;
         backup.report.partitions += 1;
         Ok(copied)

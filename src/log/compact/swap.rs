@@ -114,6 +114,7 @@ impl Shared {
                 }
             }
         }
+        // Durable before readers follow: they must not see outputs that a power cut undoes (I2).
         let synced = dir.sync();
         synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))
     }
@@ -233,6 +234,7 @@ impl SettledSwaps {
         let first_cleaned = staged(Stage::Cleaned).map(|(_, base, _)| base).min();
         let mut plan = Self::default();
         for (name, base, kind) in staged(Stage::Swap) {
+            // The renaming began at the highest base and was not complete (I1).
             if first_cleaned.is_some_and(|first| base >= first) {
                 plan.void.push(name);
             } else if kind == FileKind::Log {
@@ -336,6 +338,7 @@ fn next_offset_of(disk: &Disk, path: &Path, base: Offset) -> Result<Option<Offse
     loop {
         match cursor.next(&file, end) {
             Ok(Some(_)) => {}
+            // No output is empty.
             Ok(None) if end == Position::ZERO => return Ok(None),
             Ok(None) => return Ok(Some(cursor.floor())),
             Err(Stop::Corrupt(_)) => return Ok(None),

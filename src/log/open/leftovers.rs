@@ -241,6 +241,7 @@ impl Opening<'_> {
             });
         }
         self.report.clean = false;
+        // Offsets were cut off, so the epoch must rise before they are assigned again.
         self.cut = true;
         self.report.events.push(OpenEvent::LeftoverSettled { path });
         Ok(())
@@ -291,10 +292,14 @@ impl Opening<'_> {
         };
         let last = segments.last().map(|last| last.base_offset());
         if last.is_some_and(|last| last >= mark.segment_base) {
+            // The mark's segment is there, or a later one: appends go on in the last.
             None
         } else if mark.position == Position::ZERO {
+            // Nothing had been written to it, so it is created again as it was.
             Some(mark.segment_base)
         } else {
+            // What it held is below the start. No offset below the flushed one may be assigned
+            // again.
             Some(start.max(mark.flushed_offset))
         }
     }
@@ -310,6 +315,7 @@ impl Opening<'_> {
             mark.position = Position::ZERO;
             mark.dense = true;
             mark.by_broker = false;
+            // It was the scan of the segment that is gone.
             self.judged = None;
         }
     }

@@ -317,6 +317,8 @@ impl Opening<'_> {
         if scanned.at_mark.is_none() {
             return Ok(None);
         }
+        // The batches before the last index entry were not read: only the mark knows about their
+        // gaps.
         scanned.dense &= mark.dense || last.is_none();
         let read = scanned.end.since(place);
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(read);
