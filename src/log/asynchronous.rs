@@ -1,11 +1,11 @@
-//! Appending and flushing without a thread that waits: the sync is asked for, and the
-//! [`Delivery`] is done when it is.
+//! Appending and flushing without a thread that waits: the sync is requested, and the [`Delivery`]
+//! is done when it is.
 //!
 //! Knows nothing about tasks: a delivery wakes its own.
 //!
-//! 1. What was asked for while one sync of a log is under way is done together by the next one:
-//!    that is group commit, as `syncers.rs` does it.
-//! 2. Where there is no thread to sync, the asking one does it, and the delivery is done at once.
+//! 1. What is requested during one sync of a log is done together by the next one: that is group
+//!    commit, as in `syncers.rs`.
+//! 2. If there is no thread to sync, the requesting one does it, and the delivery is done at once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use super::delivery::{Delivery, Promise};
 use super::{Log, SyncJob};
 
 impl Log {
-    /// Appends one record and returns before it is safe; the [`Delivery`] is done when the record
+    /// Appends one record and returns before it is safe. The [`Delivery`] is done when the record
     /// survives what the [`durability`](crate::LogConfig::durability) says, and resolves to its
     /// offset.
     ///
     /// The record is appended within this call: appends have the order of their calls, whether and
-    /// whenever their deliveries are awaited. A delivery that is dropped changes nothing about the
-    /// record. Under [`Durability::Always`](crate::Durability::Always) a thread of the log syncs,
-    /// once for all records that wait by then, and readers see the record after that; with any
-    /// other durability the delivery is done at once. Where no thread can sync (that of a broker
-    /// with [`manual_upkeep`](crate::BrokerConfig::manual_upkeep), for example) this call does.
+    /// whenever their deliveries are awaited. Dropping a delivery changes nothing about the record.
+    /// Under [`Durability::Always`](crate::Durability::Always) a thread of the log syncs, once for
+    /// all records that wait by then, and readers see the record after that; with any other
+    /// durability the delivery is done at once. If no thread can sync (that of a broker with
+    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep), for example), this call does.
     ///
     /// The delivery keeps neither the log nor its broker open; closing syncs what waits.
     ///
     /// # Errors
     ///
-    /// As [`Log::append`], but for the sync: the record was not appended. The delivery resolves to
-    /// [`Error::Poisoned`] or [`Error::Io`] when the sync failed: whether the record is there after
-    /// a crash is not known then.
+    /// As [`Log::append`], except those of the sync: the record was not appended. If the sync
+    /// fails, the delivery resolves to [`Error::Poisoned`] or [`Error::Io`]; it is then not known
+    /// whether the record will be there after a crash.
     ///
     /// # Examples
     ///
@@ -62,11 +62,11 @@ impl Log {
         Ok(self.settled(0, offsets, |_, offset| offset, |error| error))
     }
 
-    /// Asks for a sync of everything up to the record at an offset, that one included, and is done
-    /// when it survives power loss, whatever the durability of the log. It resolves to the flushed
-    /// end: everything below is safe.
+    /// Requests a sync of everything up to and including the record at an offset, and is done when
+    /// that survives power loss, whatever the durability of the log. It resolves to the flushed
+    /// end: everything below it is safe.
     ///
-    /// What is not appended yet is not waited for: for an offset at or past the end it is about
+    /// It does not wait for records that are not appended yet: an offset at or past the end means
     /// everything that is there. It does not keep the log open, and dropping it changes nothing.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Log {
         let (delivery, promise) = self.promised(0, |_, offset| offset);
         let shared = Arc::downgrade(&self.shared);
         let done = move |synced: Result<()>| {
-            // It may be further by now; or less far, when the log was truncated meanwhile.
+            // It may be further by now, or less far if the log was truncated meanwhile.
             let flushed = shared.upgrade().map(|shared| shared.flushed_offset());
             let flushed = flushed.unwrap_or(end);
             promise.keep(synced.map(|()| flushed..flushed));
@@ -113,11 +113,11 @@ impl Log {
         delivery
     }
 
-    /// Appends a record now, for a caller who asks for its sync afterwards.
+    /// Appends a record now, for a caller that requests its sync afterwards.
     ///
     /// # Errors
     ///
-    /// As [`Log::append`], but for the sync.
+    /// As [`Log::append`], except those of the sync.
     pub(crate) fn append_unsynced(&self, record: &Record<'_>) -> Result<Range<Offset>> {
         self.may_change()?;
         self.shared.append_one(record, LATER)
@@ -164,7 +164,7 @@ impl Log {
         in_any_case: bool,
         done: Box<dyn FnOnce(Result<()>) + Send>,
     ) {
-        // A handle that does not keep the log open: the thread that syncs must not close it.
+        // This handle does not keep the log open: the thread that syncs must not close it.
         let log = Self::unkept(Arc::clone(&self.shared));
         let job = SyncJob {
             log,

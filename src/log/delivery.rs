@@ -1,9 +1,9 @@
-//! What became of an append that was not waited for: known when its batch is settled.
+//! The outcome of an append that was not waited for: known once its batch is settled.
 //!
 //! Knows nothing about how batches are filled, appended and synced.
 //!
-//! 1. A batch is settled once. From then on nobody who asks takes a lock.
-//! 2. A batch that was promised to be settled is, whatever happens: see [`Promise`].
+//! 1. A batch is settled once. From then on asking for the outcome takes no lock.
+//! 2. A batch that was promised to be settled always is: see [`Promise`].
 
 use std::fmt;
 #[cfg(feature = "async")]
@@ -24,17 +24,17 @@ use crate::sync::WakerKey;
 use crate::sync::{Condvar, Mutex, OnceLock, Wakers};
 use crate::types::{Appended, Offset, PartitionId};
 
-/// A record on its way: got from [`Producer::send`](crate::Producer::send) and, with the feature
-/// `async`, from `Topic::append_async`, `Log::append_async` and `Log::flushed`.
+/// A record in flight, returned by [`Producer::send`](crate::Producer::send) and, with the feature
+/// `async`, by `Topic::append_async`, `Log::append_async` and `Log::flushed`.
 ///
-/// A caller with a thread to spare [waits](Self::wait); with the feature `async` it is a future as
-/// well, which any runtime may poll. Both may be done, more than once: the answer stays the same.
+/// A caller that can block a thread [waits](Self::wait); with the feature `async` it is also a
+/// future, which any runtime may poll. Both may be done, more than once: the result stays the same.
 /// Dropping it changes nothing about the record, and leaves no waker behind. As with any future,
 /// the task that polled it last is the one that is woken.
 ///
-/// Where no thread ends the lingers of producers (with
-/// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep), for example) the first poll appends the
-/// record, in line.
+/// If no thread ends the lingers of producers (with
+/// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep), for example), the first poll appends the
+/// record, inline.
 #[must_use = "only the delivery tells whether the record was appended"]
 pub struct Delivery<T = Appended> {
     source: Source,
@@ -43,27 +43,27 @@ pub struct Delivery<T = Appended> {
     key: WakerKey,
 }
 
-/// Where the answer comes from.
+/// Where the result comes from.
 #[derive(Debug)]
 enum Source {
     /// It was known at once.
     #[cfg(feature = "async")]
     Known(PartitionId, Offset),
-    /// It becomes known with a batch; the record has this place in it.
+    /// It becomes known with a batch, in which the record has this index.
     Batch(Arc<Batch>, u32),
 }
 
-/// Who appends a batch when its time is over.
+/// Appends a batch when its time is over.
 pub(crate) trait Lingering: Send + Sync {
     /// Whether no thread does that by itself.
     #[cfg(feature = "async")]
     fn in_line(&self) -> bool;
 
-    /// Appends the batch, unless that was done already.
+    /// Appends the batch, unless that has been done.
     fn append_now(&self, batch: &Arc<Batch>);
 }
 
-/// A batch and what became of it.
+/// A batch and its outcome.
 pub(crate) struct Batch {
     producer: Weak<dyn Lingering>,
     owner: Owner,
@@ -71,17 +71,18 @@ pub(crate) struct Batch {
     /// When it is due.
     until: Instant,
     clock: Clock,
-    /// When the caller that waits for it appends it.
+    /// When a caller that waits for the batch appends it.
     over: Until,
     /// Set once, and read without a lock from then on.
     outcome: OnceLock<Result<Offset>>,
-    /// Those wait on it who have found no outcome while they held it; tasks leave their wakers.
+    /// Threads that found no outcome while they held this lock wait on it; tasks leave their
+    /// wakers.
     waiting: Mutex<Wakers>,
     settled: Condvar,
 }
 
-/// A batch that left its lane: it is settled when this goes, if need be as one that was never
-/// appended, so that nobody waits for it in vain.
+/// A batch that left its lane. It is settled when this is dropped, if need be as one that was never
+/// appended, so that no caller waits for it in vain.
 #[derive(Debug)]
 pub(crate) struct Promise {
     batch: Arc<Batch>,
@@ -96,7 +97,7 @@ impl<T> fmt::Debug for Delivery<T> {
 }
 
 impl Delivery {
-    /// Of the record at a place in a batch.
+    /// The delivery of the record at an index in a batch.
     pub(crate) fn new(batch: Arc<Batch>, place: u32) -> Self {
         Self::of(Source::Batch(batch, place), Appended::new)
     }
@@ -112,12 +113,12 @@ impl<T> Delivery<T> {
         }
     }
 
-    /// Waits until the record is appended, and tells where. It takes no longer than the producer's
-    /// `linger` and the append itself.
+    /// Waits until the record is appended, and returns where. It takes no longer than the
+    /// producer's `linger` and the append itself.
     ///
     /// # Errors
     ///
-    /// What the append of the batch answered (see [`Topic::append`](crate::Topic::append)): every
+    /// The error of the append of the batch (see [`Topic::append`](crate::Topic::append)): every
     /// record of the batch gets the same error, and none of them was appended.
     pub fn wait(&self) -> Result<T> {
         let (batch, place) = match &self.source {
@@ -131,12 +132,12 @@ impl<T> Delivery<T> {
         if !batch.wait_until(batch.over) {
             batch.append_now();
         }
-        // Its producer, if it is gone, has appended everything before it went.
+        // If its producer is gone, it appended everything before that.
         batch.answer(batch.wait(), place, self.make)
     }
 
-    /// The same, for at most so long: `None` when the record is not settled by then. It goes on its
-    /// way all the same.
+    /// The same, for at most `timeout`: `None` if the record is not settled by then. It is appended
+    /// all the same.
     ///
     /// # Errors
     ///
@@ -176,13 +177,13 @@ impl<T> Delivery<T> {
         Ok(None)
     }
 
-    /// Whether [`Delivery::wait`] would answer at once.
+    /// Whether [`Delivery::wait`] would return at once.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match &self.source {
             #[cfg(feature = "async")]
             Source::Known(..) => true,
-            // In a process that was forked from the producer's, it answers an error at once.
+            // In a process that was forked from the producer's, it returns an error at once.
             Source::Batch(batch, _) => !batch.owner.is_here() || batch.is_settled(),
         }
     }
@@ -190,7 +191,7 @@ impl<T> Delivery<T> {
 
 #[cfg(feature = "async")]
 impl<T> Delivery<T> {
-    /// One that is done.
+    /// A delivery that is done.
     pub(crate) fn known(
         partition: PartitionId,
         offset: Offset,
@@ -199,7 +200,7 @@ impl<T> Delivery<T> {
         Self::of(Source::Known(partition, offset), make)
     }
 
-    /// One that is done when the promise is kept.
+    /// A delivery that is done when the promise is kept.
     pub(crate) fn promised(
         clock: &Clock,
         partition: PartitionId,
@@ -264,14 +265,14 @@ impl fmt::Debug for Batch {
 }
 
 impl Batch {
-    /// A batch that is to be appended after a time.
+    /// A batch that must be appended after `linger`.
     pub(crate) fn new(
         producer: Weak<dyn Lingering>,
         partition: PartitionId,
         clock: &Clock,
         linger: Duration,
     ) -> Self {
-        // A time past all time never comes.
+        // A time that cannot be represented would never come.
         let over = clock.until(linger);
         let over = match over.shown() {
             Some(_) => over,
@@ -314,14 +315,14 @@ impl Batch {
         self.clock.is_over(self.over)
     }
 
-    /// Has it appended, unless it was or its producer is gone.
+    /// Has the batch appended, unless that has been done or its producer is gone.
     fn append_now(self: &Arc<Self>) {
         if let Some(producer) = self.producer.upgrade() {
             producer.append_now(self);
         }
     }
 
-    /// What a record of the batch is told.
+    /// The result for a record of the batch.
     fn answer<T>(
         &self,
         first: Result<Offset>,
@@ -332,7 +333,7 @@ impl Batch {
         Ok(make(self.partition, offset))
     }
 
-    /// Has it appended where no thread will.
+    /// Has the batch appended if no thread will do it.
     #[cfg(feature = "async")]
     fn hurry(self: &Arc<Self>) {
         if let Some(producer) = self.producer.upgrade()
@@ -342,13 +343,13 @@ impl Batch {
         }
     }
 
-    /// Enters a task to be woken when the batch is settled, or returns true when it is.
+    /// Enters a task to be woken when the batch is settled, or returns true if it is.
     #[cfg(feature = "async")]
     fn enter(&self, key: &mut WakerKey, waker: &Waker) -> bool {
         let waker = waker.clone();
         let mut waiting = self.waiting.lock();
         if self.is_settled() {
-            // The waker, which is a user's, is dropped with the lock given back.
+            // The user's waker is dropped after the lock is released.
             drop(waiting);
             return true;
         }
@@ -358,10 +359,10 @@ impl Batch {
         false
     }
 
-    /// Takes a task out again.
+    /// Removes a task again.
     #[cfg(feature = "async")]
     fn leave(&self, key: &mut WakerKey) {
-        // In a forked process nobody waits.
+        // No task waits in a forked process.
         if key.is_entered() && self.owner.is_here() && !self.is_settled() {
             let left = self.waiting.lock().leave(key);
             drop(left);
@@ -407,7 +408,7 @@ impl Promise {
         &self.batch
     }
 
-    /// Tells everybody who waits.
+    /// Settles the batch; the drop that follows wakes every waiter.
     pub(crate) fn keep(self, appended: Result<Range<Offset>>) {
         let outcome = &self.batch.outcome;
         outcome.get_or_init(|| appended.map(|offsets| offsets.start));
@@ -416,9 +417,9 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        // Without an outcome the append panicked.
+        // Without an outcome here, the append panicked.
         self.batch.outcome.get_or_init(|| Err(Error::Closed));
-        // A thread that has found no outcome waits by now, and is woken.
+        // A thread that found no outcome is waiting by now, and is woken.
         let woken = self.batch.waiting.lock().take();
         self.batch.settled.notify_all();
         // With the lock released: a wake runs code of the task's runtime.

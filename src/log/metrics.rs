@@ -3,8 +3,8 @@
 //! Knows nothing about where they are sent.
 //!
 //! 1. What appends count is counted under the append lock, by plain additions: no append pays for
-//!    an atomic. Reads count once for each piece of a file, not for each record.
-//! 2. Everything else is rare, and stands behind one lock that no append takes.
+//!    an atomic. Reads count once for each read of a file, not for each record.
+//! 2. Everything else is rare, and is behind one lock that no append takes.
 
 use std::io;
 use std::time::Duration;
@@ -22,22 +22,22 @@ use super::{CompactionReport, Log, Shared};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LogMetrics {
-    /// Batches that were appended; a record that is appended alone is one.
+    /// Batches that were appended; a record that is appended alone counts as one.
     pub appends: u64,
     /// Records that were appended.
     pub records: u64,
-    /// Bytes of batches that were appended, as they lie in the files.
+    /// Bytes of batches that were appended, as they are in the files.
     pub bytes: u64,
-    /// Segments that were begun behind another one.
+    /// Segments that were begun after another one.
     pub rolls: u64,
     /// How long it took to make appended batches durable, in microseconds: the sync of the file
-    /// and, where a segment was begun, of the one before it and of the directory.
+    /// and, if a segment was begun, of the one before it and of the directory.
     pub sync_micros: Histogram,
     /// How many batches each of these syncs made durable: under `Always`, how many appends shared
     /// it.
     pub batches_per_sync: Histogram,
-    /// Reads of files for readers; one read is for many records, and none where a reader still
-    /// holds what it needs.
+    /// Reads of files for readers; one read returns many records, and none is made while a reader
+    /// still has what it needs.
     pub reads: u64,
     /// Bytes that these reads returned.
     pub read_bytes: u64,
@@ -55,8 +55,8 @@ pub struct LogMetrics {
     pub compaction_written_bytes: u64,
     /// Records that compactions dropped.
     pub compaction_records_dropped: u64,
-    /// How many logs take no more appends since a sync failed ([`Error::Poisoned`]): 0 or 1 for one
-    /// log.
+    /// How many logs take no more appends because a sync failed ([`Error::Poisoned`]): 0 or 1 for
+    /// one log.
     ///
     /// [`Error::Poisoned`]: crate::Error::Poisoned
     pub poisoned: u64,
@@ -95,14 +95,14 @@ impl LogMetrics {
     }
 }
 
-/// What appends count (1).
+/// What appends count (I1).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Appends {
     batches: u64,
     records: u64,
     bytes: u64,
     rolls: u64,
-    /// Batches that a sync has taken over.
+    /// Batches that a sync has covered, or is about to.
     synced: u64,
 }
 
@@ -118,7 +118,7 @@ impl Appends {
         self.rolls = self.rolls.wrapping_add(1);
     }
 
-    /// How many batches no sync has taken over yet; the one that asks does.
+    /// The number of batches that no sync has covered yet; the caller's sync does.
     pub(super) fn take_unsynced(&mut self) -> u64 {
         let unsynced = self.batches.wrapping_sub(self.synced);
         self.synced = self.batches;
@@ -126,7 +126,7 @@ impl Appends {
     }
 }
 
-/// What is counted without the append lock (2).
+/// What is counted without the append lock (I2).
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     rare: Mutex<LogMetrics>,

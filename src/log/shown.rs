@@ -1,9 +1,9 @@
-//! What a running log shows: its ends, its settings, its segments, and who is woken when they
-//! change.
+//! The visible state of a running log: its ends, its settings, its segments, and who is woken when
+//! they change.
 //!
 //! Knows nothing about appending, reading and the disk.
 //!
-//! 1. A high watermark never goes back except by a truncation, also when the durability changes.
+//! 1. A high watermark never moves back except by a truncation, even when the durability changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +42,8 @@ impl Shared {
 
     #[inline]
     pub(crate) fn high_watermark(&self) -> Offset {
-        // The end first: read after the look at the durability, it might count what was appended
-        // since the log became `Always`, and the next answer would be a smaller one.
+        // The end first: read after the durability, it might include what was appended since the
+        // log became `Always`, and the next result would be a smaller one.
         let end = self.end_offset();
         if self.is_always() && !Sabotage::ShownBeforeSync.is_on() {
             self.flushed_offset()
@@ -53,14 +53,15 @@ impl Shared {
         }
     }
 
-    /// Whether readers see nothing that is not flushed.
+    /// Whether readers see only what is flushed.
     #[inline]
     pub(super) fn is_always(&self) -> bool {
         self.hot.durability() == Durability::Always
     }
 
-    /// Has the mark say whether the log is `Always`, before anything is appended: by it, those who
-    /// read in other processes know where to stop. A mark that cannot be written says it later.
+    /// Makes the mark say whether the log is `Always`, before anything is appended: readers in
+    /// other processes go by it to know where to stop. If the mark cannot be written, a later one
+    /// says it.
     pub(super) fn note_durability(&self) {
         if self.turn.lock().mark.always == self.is_always() {
             return;
@@ -70,10 +71,10 @@ impl Shared {
         };
         let mut mark = self.turn.lock().mark;
         if mark.sequence == 0 {
-            // There is nothing else to be said yet.
+            // There is no mark yet that could be changed.
             return;
         }
-        // All the rest stays true, so a log that was closed still counts as closed.
+        // Everything else stays true, so a log that was closed still counts as closed.
         mark.always = self.is_always();
         mark.sequence = mark.sequence.saturating_add(1);
         if self.host.marks.write(self.mark_place, &mark).is_ok() {
@@ -85,11 +86,11 @@ impl Shared {
         Arc::clone(&self.config.read())
     }
 
-    /// Applies other settings. A log that becomes `Always` is flushed first: its high watermark is
-    /// the flushed end from then on, and must not go back.
+    /// Applies new settings. A log that becomes `Always` is flushed first: from then on its high
+    /// watermark is the flushed end, and must not move back.
     pub(super) fn reconfigure(&self, mut config: LogConfig) -> Result<()> {
         if self.life.is_read_only() {
-            // The mark says it, which the writer writes.
+            // It comes from the mark, which the writer writes.
             config.durability = self.hot.durability();
         }
         let always = |durability| durability == Durability::Always;
@@ -105,10 +106,10 @@ impl Shared {
         // Before the switch, so that little is left that readers have seen and that is not flushed.
         let flushed = flush(self.end_offset());
         let shown = {
-            // With the lock held nothing is appended between the look at the end and the switch.
+            // With the lock held, nothing is appended between reading the end and the switch.
             let state = self.append.lock();
             if becomes_always {
-                // Others may have appended since the flush, and readers have seen it.
+                // Other threads may have appended since the flush, and readers have seen it.
                 self.shown.store(state.end, Ordering::Release);
             }
             self.hot.set(&config, self.host.budget.is_limited());
@@ -126,8 +127,8 @@ impl Shared {
         flushed
     }
 
-    /// Waits until readers see the record at an offset (true), the time is over (false), or it
-    /// makes no sense to wait any more (true).
+    /// Waits until readers see the record at an offset (true), the time is over (false), or there
+    /// is no point in waiting any more (true).
     pub(super) fn wait_for(
         &self,
         offset: Offset,
@@ -160,7 +161,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// Why nothing will come.
+    /// The reason why nothing will come.
     pub(super) fn has_news(&self, at: Offset, epoch: Epoch, filter: &Filter) -> Result<bool> {
         loop {
             let shown = self.high_watermark();
@@ -176,24 +177,24 @@ impl Shared {
         }
     }
 
-    /// Wakes everybody who waits for this log.
+    /// Wakes everything that waits for this log.
     #[inline]
     pub(super) fn raise(&self) {
         self.signal.raise();
-        // The fence of the first raise is in front of both.
+        // The fence of the first raise also covers this one.
         self.watchers.raise_after_lock();
     }
 
-    /// The same for an append, which has just given back the append lock: without a fence, for
-    /// those who wait have [let it see](Self::let_appends_see) them.
+    /// The same for an append, which has just released the append lock: without a fence, because
+    /// waiters have [synchronized with it](Self::let_appends_see).
     #[inline]
     pub(super) fn raise_appended(&self) {
         self.signal.raise_after_lock();
         self.watchers.raise_after_lock();
     }
 
-    /// A waiter calls this before looking at the end of the log: an append that it does not
-    /// see there sees that somebody waits.
+    /// A waiter calls this before reading the end of the log: an append that it does not see there
+    /// sees that it waits.
     pub(super) fn let_appends_see(&self) {
         drop(self.append.lock());
         self.ask_for_looks();
@@ -214,7 +215,7 @@ impl Shared {
 }
 
 impl Log {
-    /// The same handle for somebody who may only read.
+    /// The same handle for a caller that may only read.
     pub(crate) fn for_reading(&self) -> Self {
         Self {
             only_reads: true,
@@ -230,7 +231,7 @@ impl Log {
         Ok(())
     }
 
-    /// The error for a handle that may only read: of a partition that the broker itself writes.
+    /// The error for a handle that may only read: one of a partition that the broker itself writes.
     #[cold]
     fn internal(&self) -> Error {
         let topic = self

@@ -1,11 +1,12 @@
-//! Threads that sync several logs side by side: a file system writes its journal once for all
-//! syncs that wait for it, so many of them take little longer than one.
+//! Threads that sync several logs in parallel: a file system writes its journal once for all syncs
+//! that wait for it, so many of them take little longer than one.
 //!
-//! Knows nothing about what was appended: a [`SyncJob`] names a log, an end and whom to tell.
+//! Knows nothing about what was appended: a [`SyncJob`] names a log, an end and a callback.
 //!
-//! 1. A log has at most one thread at work; what is asked for it meanwhile is done together next.
-//! 2. Every job is told how it went, also when no thread can be had: the asking thread works then.
-//! 3. No lock is held during a sync, or while somebody is told.
+//! 1. At most one thread works on a log; what is requested for it meanwhile is done together next.
+//! 2. Every job's callback gets the outcome, even if no thread can be started: then the requesting
+//!    thread works.
+//! 3. No lock is held during a sync, or while a callback runs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,21 +22,22 @@ use crate::types::Offset;
 use super::Log;
 use super::host::Worker;
 
-/// Threads at most.
+/// The largest number of threads.
 const THREADS_MAX: usize = 32;
-/// How long a thread without work stays.
+/// How long a thread without work waits before it ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// A sync that takes no longer is not worth another thread: memory, or a disk that promises.
+/// A sync that takes less is not worth another thread: it goes to memory, or to a disk that only
+/// promises.
 const CHEAP: Duration = Duration::from_micros(100);
 
 /// Something that waits for a sync.
 pub(crate) struct SyncJob {
     pub(crate) log: Log,
-    /// Everything below is to be synced.
+    /// Everything below this must be synced.
     pub(crate) end: Offset,
-    /// Also where the log's durability does not ask for it.
+    /// Even if the log's durability does not require it.
     pub(crate) in_any_case: bool,
-    /// Told how it went; dropped untold only by a panic.
+    /// Called with the outcome; dropped uncalled only by a panic.
     pub(crate) done: Box<dyn FnOnce(Result<()>) + Send>,
 }
 
@@ -68,9 +70,9 @@ type Key = usize;
 
 #[derive(Default)]
 struct Work {
-    /// Logs that nobody is at work on, in the order in which they asked.
+    /// Logs that no thread works on, in the order in which they were requested.
     ready: VecDeque<Key>,
-    /// What waits, by log. A log that somebody is at work on has an entry, which may be empty.
+    /// Waiting jobs, by log. A log that a thread works on has an entry, which may be empty.
     jobs: BTreeMap<Key, Vec<SyncJob>>,
     threads: usize,
     idle: usize,
@@ -97,7 +99,7 @@ impl Syncers {
             return self.run_here(jobs);
         }
         if waits && self.is_cheap() {
-            // In line, for as long as that stays true.
+            // Inline, as long as syncs stay this cheap.
             while let Some(job) = jobs.pop() {
                 self.run_here(vec![job]);
                 if !self.is_cheap() {
@@ -125,7 +127,7 @@ impl Syncers {
         }
     }
 
-    /// Gives a job back when there is no thread for it.
+    /// Returns the job if there is no thread for it.
     fn hand_over(&self, job: SyncJob) -> std::result::Result<(), SyncJob> {
         let key = Arc::as_ptr(&job.log.shared).addr();
         let mut work = self.queue.work.lock();
@@ -148,7 +150,7 @@ impl Syncers {
                 return Err(job);
             }
         }
-        // Looked at again: the lock was given back meanwhile.
+        // Checked again, because the lock was released meanwhile.
         let known = work.jobs.contains_key(&key);
         work.jobs.entry(key).or_default().push(job);
         if !known {
@@ -197,7 +199,7 @@ impl Queue {
             if let Some(key) = work.ready.pop_front() {
                 let jobs = work.jobs.get_mut(&key).map(std::mem::take);
                 drop(work);
-                // A panic of one that is told concerns no other; the others' syncs go on.
+                // A panic in one callback does not affect the others; the other syncs continue.
                 drop(catch_unwind(AssertUnwindSafe(|| {
                     sync(clock, cost, jobs.unwrap_or_default());
                 })));
@@ -237,8 +239,8 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     else {
         return;
     };
-    // The sync wakes everybody who follows the log. Put off until those that asked for it are told,
-    // who are woken first: see `WakeLater`.
+    // The sync wakes every reader that follows the log. That is postponed until the callbacks have
+    // run, whose waiters are woken first: see `WakeLater`.
     let _later = WakeLater::begin();
     let began = clock.instant();
     let synced = if jobs.iter().any(|job| job.in_any_case) {

@@ -1,14 +1,14 @@
-//! What happens in a root, as spans and events of the `tracing` crate: with the feature `tracing`;
-//! without it nothing is noted, and nothing is compiled for it.
+//! What happens in a root, as spans and events of the `tracing` crate, with the feature `tracing`.
+//! Without it nothing is noted, and nothing is compiled for it.
 //!
 //! Knows nothing about who listens.
 //!
-//! 1. A subscriber is code of the user's, which may call us back, so it never runs while a lock or
-//!    a turn is held: an event is noted where it happens, and passed on where the call that caused
-//!    it, the flusher, or the next call holds nothing any more.
+//! 1. A subscriber is user code, which may call us back, so it never runs while a lock or a turn is
+//!    held: an event is noted where it happens, and passed on by the call that caused it, by the
+//!    flusher, or by the next call, when no lock is held any more.
 //! 2. Appends neither note nor pass on anything, unless they begin a segment or fail.
-//! 3. The logs of a broker are opened and closed without a line, unless something had to be put
-//!    right: the root has one.
+//! 3. The logs of a broker are opened and closed without an event, unless something had to be
+//!    recovered: the root has one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::types::Offset;
 
 use super::{CompactionReport, Host, Log, OpenEvent, OpenReport, RetentionReport, Shared};
 
-/// Something worth a line.
+/// Something worth an event.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "tracing"),
@@ -27,21 +27,21 @@ use super::{CompactionReport, Host, Log, OpenEvent, OpenReport, RetentionReport,
 pub(crate) enum Event {
     /// A log or a root was opened.
     Opened { dir: PathBuf, clean: bool },
-    /// Opening it was no matter of course: something had to be read again, or put right.
+    /// Opening it was not routine: something had to be read again, or recovered.
     Recovered {
         dir: PathBuf,
         scanned_bytes: u64,
         quarantined_bytes: u64,
         remarks: usize,
     },
-    /// Bytes were set aside.
+    /// Bytes were quarantined.
     Quarantined {
         path: PathBuf,
         position: u64,
         bytes: u64,
         quarantine: PathBuf,
     },
-    /// A segment was begun behind another one.
+    /// A segment was begun after another one.
     Rolled { dir: PathBuf, base_offset: Offset },
     /// A sync took longer than [`SLOW_SYNC`].
     SlowSync {
@@ -98,7 +98,7 @@ mod with_or_without {
 
     use super::Event;
 
-    /// A span that ends with this value. Nothing may be locked where it begins and ends (1).
+    /// A span that ends when this is dropped. No lock may be held where it begins and ends (I1).
     #[derive(Debug)]
     pub(crate) struct Span(#[expect(dead_code, reason = "its end is its drop")] Entered);
 
@@ -130,7 +130,7 @@ mod with_or_without {
     }
 
     impl Events {
-        /// Notes an event; under any lock.
+        /// Notes an event; may be called under any lock.
         pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
             // No subscriber listens, so the event is not even built.
             if LevelFilter::current() == LevelFilter::OFF {
@@ -143,7 +143,7 @@ mod with_or_without {
             self.any.store(true, Ordering::Relaxed);
         }
 
-        /// Passes on what was noted (1).
+        /// Passes on what was noted (I1).
         pub(crate) fn pass_on(&self) {
             if !self.any.load(Ordering::Relaxed) {
                 return;
@@ -313,7 +313,7 @@ impl Host {
         });
     }
 
-    /// Notes how closing a directory went.
+    /// Notes the outcome of closing a directory.
     pub(crate) fn note_close(&self, dir: &Path, closed: &Result<()>) {
         self.events.note(|| Event::Closed {
             dir: dir.to_path_buf(),
@@ -392,8 +392,8 @@ impl Shared {
 }
 
 impl Log {
-    /// Passes on what a call has noted. In a log of a broker the broker does that, since it calls
-    /// this under locks of its own.
+    /// Passes on what a call has noted. For a log of a broker the broker does that, because it
+    /// calls this under locks of its own.
     pub(super) fn told<T>(&self, done: T) -> T {
         if !self.shared.managed {
             self.shared.host.events.pass_on();
@@ -402,7 +402,7 @@ impl Log {
     }
 }
 
-/// A subscriber that keeps what it hears, for tests.
+/// A subscriber that records what it hears, for tests.
 #[cfg(feature = "tracing")]
 #[cfg(test)]
 pub(crate) mod listener {
@@ -415,7 +415,7 @@ pub(crate) mod listener {
 
     use crate::sync::Mutex;
 
-    /// What was heard, a line each: `open dir=/log clean=true`, and `[open dir=/log]` for a span.
+    /// What was heard, one line each: `open dir=/log clean=true`, and `[open dir=/log]` for a span.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Listener(Arc<Mutex<Vec<String>>>);
 
