@@ -402,8 +402,8 @@ mod tests {
     use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
     use crate::segment::Segment;
 
-    /// A log whose sealed segments have lost their digests and wait for new ones, which nobody
-    /// makes but the test.
+    /// A log whose sealed segments have lost their digests and wait for new ones, which only the
+    /// test makes.
     fn log_that_waits() -> (Log, Vec<Arc<Segment>>) {
         let (disk, config) = (Sim::new().disk(), LogConfig::default().segment_bytes(1024));
         let (dir, mode) = (Path::new("/log"), OpenMode::Write);
@@ -458,7 +458,7 @@ mod tests {
                     shared.digest_for_close(&turn);
                 }
             }
-            // The next opening may have removed it, for a reason of its own.
+            // The next opening may have removed it for other reasons.
             sealed[0].remove_digest(&shared.host.disk).unwrap();
             shared.finish_digest(begun);
             assert!(sealed[0].digest_summary(&shared.host.disk).is_none());

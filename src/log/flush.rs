@@ -588,7 +588,7 @@ mod tests {
     use crate::sync::Mutex;
     use crate::types::{Durability, Offset};
 
-    /// Keeps the flusher busy for as long as somebody else has the lock.
+    /// Keeps the flusher busy while the test holds the lock.
     struct Busy(Mutex<()>);
 
     impl Chore for Busy {
@@ -635,7 +635,7 @@ mod tests {
 
     fn await_flush(log: &Log, end: Offset) {
         let arrives = (0..60_000).any(|_| {
-            // Nothing comes: this is a pause.
+            // Nothing will come: this is a pause.
             log.wait_for(end, Duration::from_millis(1)).unwrap();
             log.flushed_offset() == end
         });

@@ -214,7 +214,7 @@ mod tests {
     use crate::format::file_name;
     use crate::log::{Log, LogConfig, open_alone_on};
 
-    /// A log on a simulated disk whose chores only the test runs.
+    /// A log on a simulated disk whose chores run only when the test runs them.
     fn log_on(sim: &Sim) -> Log {
         let (dir, config) = (Path::new("/log"), LogConfig::default().segment_bytes(1024));
         let (clock, mode) = (Clock::default(), OpenMode::Write);
@@ -229,7 +229,7 @@ mod tests {
         });
     }
 
-    /// The calls that changed something, from an operation on.
+    /// The calls that changed something, beginning with a given operation.
     fn changes_since(sim: &Sim, operation: u64) -> Vec<Operation> {
         let mut made = sim.trace();
         made.retain(|made| made.number >= operation && made.kind.changes());
@@ -269,7 +269,7 @@ mod tests {
             assert!(matches!(log.append("more"), Err(Error::Closed)));
             assert!(matches!(log.flush(), Err(Error::Closed)));
             log.close().unwrap();
-            // The lock is released, and nothing stands in the way of the next opening.
+            // The lock is released, and the next opening succeeds.
             assert_eq!(log_on(&sim).end_offset(), 20);
         }
         assert!(failed > 10, "{failed} closes failed");
@@ -308,7 +308,7 @@ mod tests {
         sim.files().iter().any(|(path, _)| *path == next)
     }
 
-    /// Has the next call of a kind fail, whichever it is.
+    /// Makes the next call of a given kind fail.
     fn fail_next(sim: &Sim, kind: Kind) {
         for nth in 0..100 {
             sim.fail(Fault {
@@ -323,7 +323,7 @@ mod tests {
         std::io::Error::other("a sync failed")
     }
 
-    /// What a life answers to the three questions, one letter each.
+    /// The answers of a life to the three questions, one letter each.
     fn answers(life: &LifeCell) -> String {
         let letter = |answer: Result<()>| match answer {
             Ok(()) => 'y',

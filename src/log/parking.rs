@@ -159,7 +159,7 @@ mod tests {
     use crate::log::{Host, Log, LogConfig, LogSource, OpenMode, open_alone_on};
     use crate::types::{CleanupPolicy, Record, TopicId, to_u64};
 
-    /// Logs of one host that may have a single file open, its marks.
+    /// Logs of one host that may have only one file open, that of its marks.
     fn crowded_logs(sim: &Sim, count: u32) -> Vec<Log> {
         let disk = sim.disk();
         let marks = Marks::open(&disk, Path::new("/ottla.marks")).unwrap();
@@ -197,7 +197,7 @@ mod tests {
             let synced = |call: &&Operation| call.kind == Kind::SyncData && call.path == path;
             let syncs = trace.iter().filter(synced).count();
             let open = log.shared.append.lock().writer.is_some();
-            // All but the last had to give way.
+            // All but the last had to close their files.
             assert_eq!(
                 (syncs, open),
                 if number < 2 { (1, false) } else { (0, true) }
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(logs[0].reader(0).unwrap().count(), 1);
     }
 
-    /// Closes the files of a log's segments, as a lack of descriptors does.
+    /// Closes the files of a log's segments, as a lack of descriptors would.
     fn close_read_files(log: &Log) {
         for segment in log.shared.segments.read().iter() {
             segment.close_file();
@@ -242,7 +242,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (disk, clock) = (Disk::os(), Clock::System);
         let config = config.segment_bytes(16 << 10);
-        // Without a flusher, who would open files by itself.
+        // Without a flusher, which would open files by itself.
         let log = open_alone_on(&disk, &clock, dir.path(), config, OpenMode::Write, true).unwrap();
         for number in 0..300_u32 {
             let key = number.to_string();

@@ -210,7 +210,7 @@ mod tests {
             }
             turn.synced_since(began);
             drop(turn);
-            // It takes the turn, and this thread does not come again.
+            // It takes the turn, and this thread does not come back.
             assert_eq!(waiting.join().unwrap().unwrap(), 1);
         });
         let company = &shared.turn.lock().company;

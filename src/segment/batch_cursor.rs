@@ -388,7 +388,7 @@ mod tests {
         }
     }
 
-    /// So many batches of one value of so many bytes.
+    /// This many batches of one value of this size.
     fn file(count: u64, value_bytes: usize) -> Counted {
         let mut bytes = Vec::new();
         for offset in 0..count {
@@ -419,7 +419,7 @@ mod tests {
                     held.extend(hold.then_some(batch));
                 }
                 assert_eq!(file.read.get(), file.bytes.len(), "{value_bytes} {hold}");
-                // What was handed out stays as it was.
+                // What was returned before is unchanged.
                 for batch in held {
                     let at = to_usize(batch.position.0);
                     assert!(file.bytes[at..].starts_with(&batch.bytes));

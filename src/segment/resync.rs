@@ -289,7 +289,7 @@ mod tests {
         bytes
     }
 
-    /// Where batches go on in these bytes, behind a damaged one.
+    /// Where valid batches continue in these bytes, behind a damaged one.
     fn check(bytes: &[u8], damaged: u64, offsets: Range<Offset>) -> Option<u64> {
         let sim = Sim::new();
         let path = Path::new("/file");
@@ -359,7 +359,7 @@ mod tests {
             let (bytes, next, _) = two_damaged(of_5, of_8);
             assert_eq!(check(&bytes, 0, 5..u64::MAX), next, "{of_5} {of_8}");
         }
-        // Else nothing tells it from what stands in a value.
+        // Otherwise nothing distinguishes it from a batch inside a value.
         let (bytes, _, last) = two_damaged(length, length);
         assert_eq!(check(&bytes, 0, 5..u64::MAX), last);
     }
@@ -372,7 +372,7 @@ mod tests {
             bytes[at] ^= 0x40;
             bytes
         };
-        // In the version, in the checksum, and in the value behind what it holds.
+        // In the version, in the checksum, and in the value after the inner batch.
         for at in [MAGIC_AT, MAGIC_AT + 1, whole.len() - 1] {
             assert_eq!(check(&damaged(at), 0, 5..u64::MAX), None, "{at}");
             let reserved = [damaged(at), vec![0; 4096]].concat();
@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(batches[0].len(), 128);
         batches[0][LENGTH_AT + 3] ^= 0x80;
         assert_eq!(check(&batches.concat(), 0, 5..u64::MAX), Some(128));
-        // And where it leads to the end, or behind it.
+        // And if it leads to the end, or past it.
         let two = batches[..2].concat();
         assert_eq!(check(&two, 0, 5..u64::MAX), Some(128));
         batches[0][LENGTH_AT + 2] ^= 1;

@@ -1,15 +1,14 @@
 //! The records of one call, sorted by partition.
 //!
-//! Knows nothing about how partitions are chosen. Records of one partition stay in the order in
-//! which they were given.
+//! Knows nothing about how partitions are chosen. Records of one partition keep their order.
 
 use crate::types::{PartitionId, Record, to_usize};
 
 /// Records with their partitions.
 pub(super) struct Scattered<'a> {
     records: Vec<Record<'a>>,
-    /// Partition in the upper half, place among `records` in the lower: small enough to be sorted
-    /// quickly, which whole records are not.
+    /// The partition in the upper half, the index in `records` in the lower: small enough to be
+    /// sorted quickly, which whole records are not.
     keys: Vec<u64>,
 }
 
@@ -25,8 +24,8 @@ impl<'a> Scattered<'a> {
 
     /// Adds a record.
     pub(super) fn add(&mut self, partition: PartitionId, record: Record<'a>) {
-        // More records than 32 bits can count do not fit in a batch: it is refused when it is
-        // built, whatever their order.
+        // More records than 32 bits can count do not fit into a batch: building it fails, whatever
+        // their order.
         let place = u64::try_from(self.records.len())
             .unwrap_or(u64::MAX)
             .min(PLACE_MASK);

@@ -41,7 +41,7 @@ impl<T> fmt::Debug for KeysBy<T> {
 /// handle: cloning it is cheap.
 ///
 /// A record that cannot be decoded is an error with its place ([`Error::Undecodable`]), and reading
-/// goes on behind it. [`Codec`] says what is stored with each record.
+/// continues after it. [`Codec`] says what is stored with each record.
 ///
 /// `C` is the codec, by default any of them; `K` is where keys come from.
 pub struct TypedTopic<T, C = Arc<dyn Codec<T>>, K = OwnKeys> {
@@ -174,8 +174,8 @@ impl<T, C: Codec<T>, K> TypedTopic<T, C, K> {
     }
 }
 
-/// Reads all partitions of a topic as values, from [`TypedTopic::reader`]. An iterator that ends
-/// where the topic ends now, and goes on when there is more.
+/// Reads all partitions of a topic as values, from [`TypedTopic::reader`]. An iterator that ends at
+/// the present end of the topic, and continues when there is more.
 pub struct TypedReader<T, C = Arc<dyn Codec<T>>> {
     reader: TopicReader,
     typing: Typing<C>,
@@ -215,7 +215,7 @@ impl<T, C> TypedReader<T, C> {
 }
 
 /// A record that cannot be decoded is [`Error::Undecodable`], which names its place, and the next
-/// call goes on behind it. Other errors are those of [`TopicReader`].
+/// call continues after it. Other errors are those of [`TopicReader`].
 impl<T, C: Codec<T>> Iterator for TypedReader<T, C> {
     type Item = Result<(T, ConsumerRecord)>;
 

@@ -295,7 +295,7 @@ mod tests {
             dir: dir.into(),
             key: MarkKey::default(),
         };
-        // It was longer when it was looked at.
+        // It was longer when it was examined.
         let source = Arc::new(Segment::sealed(dir.into(), 0, Position(1001), 10));
         let reason = Corruption::malformed("a test");
         let aside = Aside {

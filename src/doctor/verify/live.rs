@@ -126,7 +126,7 @@ mod tests {
     use super::super::report::ProblemKind;
     use super::*;
 
-    /// Somebody holds the lock.
+    /// Another process holds the lock.
     #[derive(PartialEq)]
     struct Live;
 

@@ -30,28 +30,28 @@ pub(crate) use copy::CopiedLog;
 /// The largest small file that is copied, in bytes.
 const SMALL_BYTES_MAX: usize = 1 << 30;
 
-/// A file that was written so shortly before it is copied may be written again without its time
-/// saying so.
+/// A file that was written this shortly before it is copied may be written again without a change
+/// of its modification time.
 const RACY: Duration = Duration::from_secs(2);
 
-/// What may be in a directory that holds nothing: the root of a file system, and what a run that
-/// was interrupted at its start leaves.
+/// What a directory that counts as empty may contain: the root of a file system has `lost+found`,
+/// and a run that was interrupted at its start leaves the others.
 const NOTHING: [&str; 3] = ["lost+found", file_name::LOCK, "ottla.backup.tmp"];
 
-/// How a backup is made.
+/// The options of a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupOptions {
-    /// Whether segments that are appended to no more become second names of the same files.
+    /// Whether segments that are no longer appended to become second names of the same files.
     pub hard_links: bool,
 }
 
 impl BackupOptions {
-    /// Sets whether segments that are appended to no more become second names (hard links) of the
+    /// Sets whether segments that are no longer appended to become second names (hard links) of the
     /// same files, which takes no space and no time. Ottla copies such a file before it cuts or
     /// writes it. Other programs do not: do not start a Kafka broker on either directory while both
-    /// are there, and keep in mind that damage to the one file is damage to both. Where the file
-    /// system has no hard links, or the two directories are on different ones, files are copied.
+    /// exist, and keep in mind that damage to the one file is damage to both. If the file system
+    /// has no hard links, or the two directories are on different ones, files are copied.
     #[must_use]
     pub fn hard_links(mut self, yes: bool) -> Self {
         self.hard_links = yes;
@@ -300,8 +300,8 @@ impl Backup {
     }
 }
 
-/// Refuses a place inside of what is copied, and inside of any other root: to a broker, and to
-/// retention, it would be a part of that.
+/// Refuses a place inside the source, or inside any other root: a broker and retention would treat
+/// it as part of that root.
 fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
     let real = |path: &Path| disk.real_path(path).at(path, "resolve the path of");
     // By their real paths, because a link may lead inside.
@@ -324,11 +324,11 @@ fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the place of a backup says; `None` where there is nothing yet.
+/// Reads the note in the place of a backup; `None` if there is nothing yet.
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] where something else is there.
+/// [`Error::Unsupported`] if something else is there.
 fn read_dest(disk: &Disk, dest: &Path, source: &str) -> Result<Option<BackupNote>> {
     if !disk.exists(dest).at(dest, "access")? {
         return Ok(None);
@@ -372,7 +372,7 @@ fn read_note(disk: &Disk, dest: &Path) -> Result<Option<BackupNote>> {
     note.map_err(|reason| Error::corrupt(&path, 0, reason))
 }
 
-/// Refuses a directory that is a backup which was not finished (1).
+/// Refuses a directory that is an unfinished backup (I1).
 pub(crate) fn refuse_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
     let path = dir.join(file_name::BACKUP);
     if !disk.exists(&path).at(&path, "access")? {
@@ -391,18 +391,19 @@ pub(crate) fn refuse_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
 
 impl Log {
     /// Copies the log, as readers see it at one moment, into a directory that is then a closed log
-    /// of its own: [`Log::open`] opens it. Appends and reads go on meanwhile.
+    /// of its own: [`Log::open`] opens it. Appends and reads continue meanwhile.
     ///
     /// The directory must be missing, empty, or an earlier backup of the log in the same place:
-    /// then only what is new is copied, and what has been forgotten or compacted since is in the
-    /// copy as well. A backup that was interrupted is not opened by anybody; making it again into
-    /// the same place finishes it. What the copy of a bit of damage would be is not made: damage is
-    /// an error. [`Broker::backup`](crate::Broker::backup) copies all topics and groups.
+    /// then only what is new is copied, and what was deleted or compacted since disappears from the
+    /// copy as well. A backup that was interrupted cannot be opened; a new backup into the same
+    /// place finishes it. Damaged bytes are not copied: they are an error.
+    /// [`Broker::backup`](crate::Broker::backup) copies all topics and groups.
     ///
     /// # Errors
     ///
-    /// - [`Error::Unsupported`]: the directory holds something else, or lies inside of the log's.
-    /// - [`Error::Locked`]: somebody has the directory open.
+    /// - [`Error::Unsupported`]: the directory holds something else, or is inside the log's
+    ///   directory.
+    /// - [`Error::Locked`]: another handle has the directory open.
     /// - [`Error::NoSpace`], [`Error::Io`]: the backup is not finished.
     /// - [`Error::Corrupt`], [`Error::Closed`].
     ///
@@ -426,7 +427,7 @@ impl Log {
         self.backup_with(dest, BackupOptions::default())
     }
 
-    /// The same, made as the options say.
+    /// The same, with options.
     ///
     /// # Errors
     ///
@@ -467,7 +468,7 @@ impl Log {
     }
 }
 
-/// Tells a run from others.
+/// Distinguishes a run from others.
 pub(crate) fn run_id() -> uuid::Uuid {
     use std::hash::{BuildHasher as _, Hasher as _};
     let random = || {

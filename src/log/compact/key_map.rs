@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn keys_that_were_sought_together_may_be_the_same_or_meet_in_a_slot() {
-        // A small map that gets nearly full, so that keys often belong where another stands.
+        // A small map that gets nearly full, so that the slot of a key is often taken by another.
         let mut map = KeyMap::new(24 * 40, u64::MAX);
         let keys: Vec<_> = (0..36_u8).map(|key| [key % 30]).collect();
         let mut sought = Vec::new();

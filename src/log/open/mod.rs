@@ -646,8 +646,9 @@ mod tests {
     use crate::segment::BatchCursor;
     use crate::types::{Position, WriteMode};
 
-    /// Or the system would make its pages, which takes longer than reading all the rest. It may
-    /// read ahead for reasons of its own, under memory pressure say: one try of five is enough.
+    /// Otherwise the system would make its pages, which takes longer than reading all the rest. It
+    /// may read ahead for reasons of its own, for example under memory pressure: one try of five is
+    /// enough.
     #[test]
     fn space_that_was_reserved_and_never_written_is_not_read() {
         assert!((0..5).any(|_| leaves_reserved_space_alone()));
@@ -665,7 +666,7 @@ mod tests {
         let path = dir.path().join(file_name::log(0));
         let file = Disk::os().open(&path, Access::Read).unwrap();
         let (data, all) = (file.data_end(0).unwrap(), file.len().unwrap());
-        // Where the system cannot tell, there is nothing to be seen.
+        // If the system cannot say where the data ends, there is nothing to check.
         let told = data + (256 << 10) < all || !cfg!(target_os = "linux");
         assert!(data >= 2_000_000 && told, "{data} of {all}");
         let crashed = Log::open_read_only(dir.path()).unwrap();

@@ -332,7 +332,7 @@ mod tests {
     }
     const DIGESTS: [Told; 4] = [Told::Nothing, Told::Exact, Told::Older, Told::OtherLog];
 
-    /// Where the mark lies, seen from the second segment.
+    /// Where the mark is, relative to the second segment.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum At {
         Before,
@@ -386,7 +386,7 @@ mod tests {
         })
     }
 
-    /// The verdicts by the reasons that a person would give, written down without the code above.
+    /// The verdicts by the reasons that a person would name, written down without the code above.
     fn expected(segments: [(Length, Told); 2], at: At) -> Vec<String> {
         let [first, second] = segments;
         let there = |(length, _): (Length, Told)| length != Length::Missing;
@@ -394,7 +394,7 @@ mod tests {
         let own = |segment: (Length, Told)| {
             there(segment) && matches!(segment.1, Told::Exact | Told::Older)
         };
-        // One of another log does not count where one of this log is beside it.
+        // A segment of another log does not count beside one of this log.
         let has_own = own(first) || own(second);
         let counts = |segment| there(segment) && !(has_own && others(segment));
         let mut verdicts = Vec::new();
@@ -471,14 +471,14 @@ mod tests {
             found: 12,
         };
         for (at, found) in [(At::Before, vec![]), (At::End, vec![gap])] {
-            // The mark lies in the segment behind the gap.
+            // The mark is in the segment behind the gap.
             let mut mark = mark(at);
             if mark.segment_base == 10 {
                 mark.segment_base = 12;
             }
             let second = facts(12, Length::Longer, Told::Nothing).unwrap();
             assert_eq!(violations(KEY, Some(&mark), &[first, second]), found);
-            // Of an older state, or wholly below the start, it says nothing of what follows.
+            // Of an older state, or wholly below the start, it says nothing about what follows.
             let older = facts(0, Length::Exact, Told::Older).unwrap();
             assert_eq!(violations(KEY, Some(&mark), &[older, second]), []);
             mark.log_start_offset = 10;
@@ -570,7 +570,7 @@ mod tests {
             matches!(found[..], [Violation::Missing { .. }]),
             "{found:?}"
         );
-        // Segments that are put back are checked as if nothing were known.
+        // Segments that were put back are checked as if nothing were known.
         assert_eq!(applicable(Some(gone(1052, 0)), 1), None);
         assert_eq!(violations(KEY, Some(&gone(0, 0)), &[]), []);
         assert_eq!(violations(KEY, Some(&gone(7, 7)), &[]), []);

@@ -86,10 +86,10 @@ mod tests {
     use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
 
     const DIR: &str = "/log";
-    /// Of the last segment after [`fill`].
+    /// The base of the last segment after [`fill`].
     const LAST_BASE: u64 = 12;
 
-    /// What is done to a log, and its name.
+    /// A change made to a log, and its name.
     type Change = (&'static str, fn(&Log));
 
     fn open(sim: &Sim) -> Log {
@@ -139,7 +139,7 @@ mod tests {
         for path in changed_by_close(&sim, &log) {
             assert_eq!(path, marks);
         }
-        // All that the close left to the opening is durable.
+        // Everything that the close left to the opening is durable.
         let sim = sim.crash(Choice::None);
         let log = open(&sim);
         assert!(log.open_report().clean, "{:?}", log.open_report());
