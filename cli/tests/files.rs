@@ -273,3 +273,62 @@ fn a_backup_is_made_and_made_again_and_is_a_directory_like_the_first() {
     root.run(&format!("backup {}", inside.display()))
         .fails(1, "choose a directory outside of it");
 }
+
+#[test]
+fn an_index_that_does_not_match_its_log_is_told_and_one_that_is_cut_fails_the_sanity_check() {
+    let root = Root::new();
+    root.ok("topics --create --topic t --config index.interval.bytes=1000");
+    let line = format!("{}\n", "x".repeat(50));
+    root.feed("produce --topic t --batch-size 2000", &line.repeat(400));
+    let index = segment(&root).with_extension("index");
+    let times = segment(&root).with_extension("timeindex");
+    let files = format!("--files {},{}", index.display(), times.display());
+    let heads = format!("Dumping {}\nDumping {}\n", index.display(), times.display());
+    let verified = root.ok(&format!("dump {files} --verify-index-only"));
+    verified.says(&heads);
+    assert_eq!(verified.err, "");
+    root.ok(&format!("dump {files} --index-sanity-check"));
+
+    // Another place, and another time.
+    let whole = [fs::read(&index).unwrap(), fs::read(&times).unwrap()];
+    for (path, bytes) in [&index, &times].into_iter().zip(&whole) {
+        let mut bytes = bytes.clone();
+        *bytes.get_mut(7).unwrap() ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    let wrong = root.run(&format!("dump {files} --verify-index-only"));
+    assert_eq!((wrong.code, wrong.out.as_str()), (4, heads.as_str()));
+    for words in ["Mismatches in :", "Found timestamp mismatch in :"] {
+        assert!(wrong.err.contains(words), "{}", wrong.err);
+    }
+    assert_eq!(root.run(&format!("dump {files}")).code, 0);
+    fs::write(&index, whole[0].get(..whole[0].len() - 1).unwrap()).unwrap();
+    root.run(&format!("dump {files} --index-sanity-check"))
+        .fails(4, "no multiple of 8");
+}
+
+#[test]
+fn a_dump_leaves_out_batches_that_end_behind_the_bytes_that_are_asked_for() {
+    let root = Root::new();
+    root.ok("topics --create --topic t");
+    root.feed("produce --topic t --sync", "one\ntwo\nthree\n");
+    let log = segment(&root).display().to_string();
+    let batches = |words: &str| {
+        let shown = root.ok(&format!("dump --files {log} {words}")).out;
+        assert!(!shown.contains("invalid bytes"), "{shown}");
+        shown.matches("baseOffset").count()
+    };
+    let second = fs::read(segment(&root)).unwrap().len() - 1;
+    assert_eq!(batches(""), 3);
+    assert_eq!(batches(&format!("--max-bytes {second}")), 2);
+    let bare = root
+        .ok(&format!(
+            "dump --files {log} --print-data-log --skip-record-metadata"
+        ))
+        .out;
+    assert!(bare.contains("\n| payload: two\n"), "{bare}");
+    let bare = root
+        .ok(&format!("dump --files {log} --skip-record-metadata"))
+        .out;
+    assert!(!bare.contains('|'), "{bare}");
+}

@@ -88,6 +88,7 @@ fn dump_prints_what_kafkas_tool_prints() {
         root.feed(&format!("produce --topic t --compression {codec}"), &many);
     }
     root.ok("consume --topic t --group g --from-beginning --exit-at-end");
+    root.ok("groups --delete-offsets --group g --topic t");
     let suffixes = ["log", "index", "timeindex"];
     let records = files_of(&root, "t", &suffixes);
     let commits = files_of(&root, "__consumer_offsets", &suffixes);
@@ -96,6 +97,11 @@ fn dump_prints_what_kafkas_tool_prints() {
         format!("--files {records} --print-data-log"),
         format!("--files {commits} --offsets-decoder"),
         format!("--files {records} --index-sanity-check"),
+        format!("--files {records} --verify-index-only --max-bytes 30000"),
+        format!(
+            "--files {records} --deep-iteration --value-decoder-class --max-message-size 9999999"
+        ),
+        format!("--files {records} --print-data-log --skip-record-metadata"),
     ];
     for (version, class_path) in &versions {
         for way in &ways {
@@ -305,6 +311,10 @@ fn written_by_a_broker(root: &Root, class_path: &str) -> Vec<(&'static str, Stri
             format!("{TOOLS}.consumer.group.ConsumerGroupCommand {to} --describe --group g"),
         ),
         (
+            "groups --list --state --type",
+            format!("{TOOLS}.consumer.group.ConsumerGroupCommand {to} --list --state --type"),
+        ),
+        (
             "consume --topic theirs --from-beginning --exit-at-end --isolation-level \
              read_committed --property print.offset=true --property print.partition=true \
              --property print.timestamp=true",
@@ -374,7 +384,7 @@ fn every_verb_works_on_a_directory_that_a_broker_wrote() {
 }
 
 #[test]
-fn snapshots_of_producers_and_indexes_of_aborted_transactions_are_dumped_as_by_kafkas_tool() {
+fn what_a_broker_keeps_for_itself_is_dumped_as_by_kafkas_tool() {
     let Some((version, class_path)) = versions().pop() else {
         return;
     };
@@ -393,10 +403,27 @@ fn snapshots_of_producers_and_indexes_of_aborted_transactions_are_dumped_as_by_k
     let snapshots = files_of(&root, "theirs", &["snapshot"]);
     assert!(!snapshots.is_empty(), "the broker left none");
     let everything = files_of(&root, "theirs", &["log", "index", "timeindex", "snapshot"]);
+    let logs = |topic: &str| files_of(&root, topic, &["log", "checkpoint"]);
+    let (transactions, commits) = (logs("__transaction_state"), logs("__consumer_offsets"));
+    let metadata = logs("__cluster_metadata");
+    let kept = root.ok(&format!("dump --files {commits} --offsets-decoder"));
+    assert!(kept.out.contains("\"subscription\":{"), "no members");
+    let kept = root.ok(&format!(
+        "dump --files {transactions} --transaction-log-decoder"
+    ));
+    assert!(
+        kept.out.contains("\"transactionalId\":\"tx\""),
+        "no transactions"
+    );
+    assert!(!metadata.is_empty(), "no metadata");
     for way in [
         format!("--files {snapshots}"),
         format!("--files {}", aborted.display()),
         format!("--files {everything} --print-data-log"),
+        format!("--files {everything} --print-data-log --skip-record-metadata"),
+        format!("--files {transactions} --transaction-log-decoder"),
+        format!("--files {commits} --offsets-decoder"),
+        format!("--files {metadata} --cluster-metadata-decoder"),
     ] {
         dumps_agree(&root, &version, &class_path, &way);
     }

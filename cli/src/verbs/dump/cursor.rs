@@ -17,7 +17,7 @@ macro_rules! numbers {
 }
 
 impl<'a> Cursor<'a> {
-    numbers!(i8: i8, i16: i16, i32: i32, u32: u32, i64: i64, u64: u64);
+    numbers!(i8: i8, i16: i16, u16: u16, i32: i32, u32: u32, i64: i64, u64: u64);
 
     pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
@@ -29,18 +29,24 @@ impl<'a> Cursor<'a> {
         self.take(count).map(drop)
     }
 
-    /// A zigzag varint of at most ten bytes.
-    pub(super) fn varint(&mut self) -> Option<i64> {
+    /// A varint of at most ten bytes.
+    pub(super) fn uvarint(&mut self) -> Option<u64> {
         let (mut value, mut shift) = (0_u64, 0);
         loop {
             let byte = *self.take(1)?.first()?;
             value |= u64::from(byte & 0x7f).checked_shl(shift)?;
             if byte & 0x80 == 0 {
-                let half = i64::try_from(value >> 1).ok()?;
-                return Some(if value & 1 == 1 { !half } else { half });
+                return Some(value);
             }
             shift += 7;
         }
+    }
+
+    /// A zigzag varint.
+    pub(super) fn varint(&mut self) -> Option<i64> {
+        let value = self.uvarint()?;
+        let half = i64::try_from(value >> 1).ok()?;
+        Some(if value & 1 == 1 { !half } else { half })
     }
 
     #[expect(clippy::option_option, reason = "too short is one thing, null another")]
@@ -49,18 +55,6 @@ impl<'a> Cursor<'a> {
         match self.varint()? {
             -1 => Some(None),
             length => Some(Some(self.take(usize::try_from(length).ok()?)?)),
-        }
-    }
-
-    #[expect(clippy::option_option, reason = "too short is one thing, null another")]
-    /// Text behind a length of 16 bits; -1 is null.
-    pub(super) fn text(&mut self) -> Option<Option<String>> {
-        match self.i16()? {
-            -1 => Some(None),
-            length => {
-                let bytes = self.take(usize::try_from(length).ok()?)?;
-                Some(Some(String::from_utf8_lossy(bytes).into_owned()))
-            }
         }
     }
 

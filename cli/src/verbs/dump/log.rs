@@ -14,32 +14,28 @@ use crate::failure::{Failure, Result, file_failure};
 use crate::out::Out;
 
 use super::batch::{Batch, HEADER_BYTES, Shown};
-use super::offsets;
+use super::schema::{self, Decoder};
 
 /// The longest batch that is read.
 const BATCH_BYTES_MAX: usize = 1 << 31;
 
 /// What of a log is shown.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "Kafka's tool has so many switches"
-)]
 pub(super) struct What {
     /// A line for every record.
     pub(super) records: bool,
     /// Keys and values.
     pub(super) contents: bool,
-    /// They are the commits of groups.
-    pub(super) commits: bool,
+    /// What they are, where they are not text.
+    pub(super) decoder: Option<Decoder>,
     /// Leave out everything but keys and values.
     pub(super) bare: bool,
-    /// Stop behind so many bytes.
+    /// Batches that end behind so many bytes are left out.
     pub(super) bytes_max: u64,
 }
 
 /// Batches of a file, one after the other.
-struct Batches {
+pub(super) struct Batches {
     file: BufReader<File>,
     left: u64,
     position: u64,
@@ -47,17 +43,32 @@ struct Batches {
 }
 
 impl Batches {
-    fn open(path: &Path) -> Result<Self> {
+    /// Opens a log; batches that end behind `bytes_max` are left out.
+    pub(super) fn open(path: &Path, bytes_max: u64) -> Result<Self> {
         let file = File::open(path).map_err(|error| file_failure("open", path, &error))?;
         let found = file
             .metadata()
             .map_err(|error| file_failure("look at", path, &error))?;
         Ok(Self {
             file: BufReader::with_capacity(1 << 18, file),
-            left: found.len(),
+            left: found.len().min(bytes_max),
             position: 0,
             buffer: Vec::new(),
         })
+    }
+
+    /// The next batch and where it begins; `None` at the end, and before bytes that are no batch.
+    pub(super) fn next(&mut self, path: &Path) -> Result<Option<(u64, Batch<'_>)>> {
+        if !self.advance(path)? {
+            return Ok(None);
+        }
+        let Some(batch) = Batch::read(&self.buffer) else {
+            return Ok(None);
+        };
+        let (at, size) = (self.position, u64::try_from(batch.size).unwrap_or(u64::MAX));
+        self.position += size;
+        self.left = self.left.saturating_sub(size);
+        Ok(Some((at, batch)))
     }
 
     /// Reads the bytes of the next batch; false at the end.
@@ -91,47 +102,89 @@ impl Batches {
     }
 }
 
-/// Prints the batches of a file.
-pub(super) fn dump(path: &Path, what: What, out: &mut Out) -> Result<()> {
-    let name = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    if let Ok(base) = name.parse::<u64>() {
-        out.say(format!("Log starting offset: {base}"))?;
+/// Prints the batches of a file. Returns the offsets that do not follow the one before them, where
+/// records are looked at: Kafka's tool tells them at its end.
+pub(super) fn dump(path: &Path, what: What, out: &mut Out) -> Result<Vec<(i64, i64)>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(head) = head(&name) {
+        out.say(head)?;
     }
-    let mut batches = Batches::open(path)?;
-    while batches.position < what.bytes_max && batches.advance(path)? {
-        let Some(batch) = Batch::read(&batches.buffer) else {
-            break;
-        };
+    let mut gaps = Gaps::default();
+    let mut batches = Batches::open(path, what.bytes_max)?;
+    while let Some((position, batch)) = batches.next(path)? {
         if out.is_json() {
-            out.json(&as_json(path, &batch, batches.position, what))?;
+            out.json(&as_json(path, &batch, position, what))?;
         } else {
-            print_batch(&batch, batches.position, what, out)?;
+            print_batch(&batch, position, what, &mut gaps, out)?;
         }
-        let size = u64::try_from(batch.size).unwrap_or(u64::MAX);
-        batches.position += size;
-        batches.left = batches.left.saturating_sub(size);
     }
-    let invalid = if batches.position < what.bytes_max {
-        batches.left
-    } else {
-        0
-    };
-    if invalid > 0 {
-        let sentence = format!("Found {invalid} invalid bytes at the end of {name}.log");
+    if batches.left > 0 && what.bytes_max == u64::MAX {
+        let invalid = batches.left;
         if out.is_json() {
             let file = path.display().to_string();
-            return out.json(&json!({ "file": file, "invalidBytesAtTheEnd": invalid }));
+            out.json(&json!({ "file": file, "invalidBytesAtTheEnd": invalid }))?;
+        } else {
+            out.line(format!(
+                "Found {invalid} invalid bytes at the end of {name}"
+            ))?;
         }
-        return out.line(sentence);
     }
-    Ok(())
+    Ok(gaps.found)
 }
 
-fn print_batch(batch: &Batch<'_>, position: u64, what: What, out: &mut Out) -> Result<()> {
+/// What Kafka's tool says about a file before its batches.
+fn head(name: &str) -> Option<String> {
+    let (stem, suffix) = name.rsplit_once('.')?;
+    match (stem, suffix) {
+        (_, "log") => Some(format!(
+            "Log starting offset: {}",
+            stem.parse::<u64>().ok()?
+        )),
+        ("bootstrap", "checkpoint") => Some("KRaft bootstrap snapshot".to_owned()),
+        (_, "checkpoint") => {
+            let (offset, epoch) = stem.split_once('-')?;
+            Some(format!(
+                "Snapshot end offset: {}, epoch: {}",
+                offset.parse::<u64>().ok()?,
+                epoch.parse::<u32>().ok()?
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Offsets that do not follow each other.
+#[derive(Debug)]
+struct Gaps {
+    last: i64,
+    found: Vec<(i64, i64)>,
+}
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Self {
+            last: -1,
+            found: Vec::new(),
+        }
+    }
+}
+
+impl Gaps {
+    fn see(&mut self, offset: i64) {
+        if offset != self.last.wrapping_add(1) {
+            self.found.push((self.last, offset));
+        }
+        self.last = offset;
+    }
+}
+
+fn print_batch(
+    batch: &Batch<'_>,
+    position: u64,
+    what: What,
+    gaps: &mut Gaps,
+    out: &mut Out,
+) -> Result<()> {
     out.line(format!(
         "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} \
          producerId: {} producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} \
@@ -160,7 +213,7 @@ fn print_batch(batch: &Batch<'_>, position: u64, what: What, out: &mut Out) -> R
         batch.crc,
         batch.valid,
     ))?;
-    if !what.records || (what.bare && batch.is_control()) {
+    if !what.records {
         return Ok(());
     }
     let unpacked = match batch.unpacked() {
@@ -169,7 +222,10 @@ fn print_batch(batch: &Batch<'_>, position: u64, what: What, out: &mut Out) -> R
     };
     for record in batch.records(&unpacked) {
         match record {
-            Some(record) => print_record(batch, &record, what, out)?,
+            Some(record) => {
+                gaps.see(record.offset);
+                print_record(batch, &record, what, out)?;
+            }
             None => out.line("| the rest of the records is damaged")?,
         }
     }
@@ -177,7 +233,7 @@ fn print_batch(batch: &Batch<'_>, position: u64, what: What, out: &mut Out) -> R
 }
 
 fn print_record(batch: &Batch<'_>, record: &Shown<'_>, what: What, out: &mut Out) -> Result<()> {
-    let mut line = String::from("|");
+    let mut line = String::new();
     if !what.bare {
         let size =
             |bytes: Option<&[u8]>| bytes.map_or("-1".to_owned(), |bytes| bytes.len().to_string());
@@ -187,7 +243,7 @@ fn print_record(batch: &Batch<'_>, record: &Shown<'_>, what: What, out: &mut Out
             .map(|(name, _)| String::from_utf8_lossy(name))
             .collect();
         line.push_str(&format!(
-            " offset: {} {}: {} keySize: {} valueSize: {} sequence: {} headerKeys: [{}]",
+            "| offset: {} {}: {} keySize: {} valueSize: {} sequence: {} headerKeys: [{}]",
             record.offset,
             batch.time_kind(),
             record.timestamp,
@@ -201,17 +257,24 @@ fn print_record(batch: &Batch<'_>, record: &Shown<'_>, what: What, out: &mut Out
         }
     }
     if what.contents && !batch.is_control() {
-        let (key, value) = match offsets::decoded(record.key, record.value) {
-            Some((key, value)) if what.commits => (Some(key), value),
-            _ => (record.key.map(text), record.value.map(text)),
-        };
+        let (key, value) = contents(record, what);
         for (name, part) in [("key", key), ("payload", value)] {
             if let Some(part) = part {
-                line.push_str(&format!(" {name}: {part}"));
+                line.push_str(if line.is_empty() { "| " } else { " " });
+                line.push_str(&format!("{name}: {part}"));
             }
         }
     }
+    // Without its metadata a control record is an empty line, in Kafka's tool too.
     out.line(line)
+}
+
+/// Key and value, decoded.
+fn contents(record: &Shown<'_>, what: What) -> (Option<String>, Option<String>) {
+    match what.decoder {
+        Some(decoder) => decoder.decoded(record.offset, record.key, record.value),
+        None => (record.key.map(text), record.value.map(text)),
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -229,14 +292,19 @@ fn control(record: &Shown<'_>) -> String {
         .and_then(|value| value.get(2..6))
         .and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)))
         .unwrap_or(-1);
-    match number(record.key, 2) {
-        Some(0) => format!(" endTxnMarker: ABORT coordinatorEpoch: {epoch}"),
-        Some(1) => format!(" endTxnMarker: COMMIT coordinatorEpoch: {epoch}"),
-        Some(2) => " LeaderChange".to_owned(),
-        Some(3) => " SnapshotHeader".to_owned(),
-        Some(4) => " SnapshotFooter".to_owned(),
-        Some(kind) => format!(" controlType: {kind}"),
-        None => " controlType: unknown".to_owned(),
+    let Some(kind) = number(record.key, 2) else {
+        return " controlType: unknown".to_owned();
+    };
+    let shown = || schema::control(kind.into(), record.value?);
+    match (kind, shown()) {
+        (0, _) => format!(" endTxnMarker: ABORT coordinatorEpoch: {epoch}"),
+        (1, _) => format!(" endTxnMarker: COMMIT coordinatorEpoch: {epoch}"),
+        (2, Some(shown)) => format!(" LeaderChange: {shown}"),
+        (3, Some(shown)) => format!(" SnapshotHeader {shown}"),
+        (4, Some(shown)) => format!(" SnapshotFooter {shown}"),
+        (5, Some(shown)) => format!(" KRaftVersion {shown}"),
+        (6, Some(shown)) => format!(" KRaftVoters {shown}"),
+        _ => format!(" controlType: UNKNOWN({kind})"),
     }
 }
 
@@ -300,10 +368,23 @@ fn record_json(record: Option<&Shown<'_>>, what: What) -> Value {
         "headerKeys": names.collect::<Vec<_>>(),
     });
     if let Some(fields) = shown.as_object_mut().filter(|_| what.contents) {
-        fields.insert("key".to_owned(), bytes::to_json(record.key));
-        fields.insert("payload".to_owned(), bytes::to_json(record.value));
+        let (key, payload) = if what.decoder.is_some() {
+            let (key, value) = contents(record, what);
+            (as_value(key), as_value(value))
+        } else {
+            (bytes::to_json(record.key), bytes::to_json(record.value))
+        };
+        fields.insert("key".to_owned(), key);
+        fields.insert("payload".to_owned(), payload);
     }
     shown
+}
+
+/// What was decoded, as JSON again.
+fn as_value(text: Option<String>) -> Value {
+    text.map_or(Value::Null, |text| {
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    })
 }
 
 /// How long a log may be shown at most.

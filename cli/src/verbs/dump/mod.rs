@@ -5,8 +5,9 @@
 
 mod batch;
 mod cursor;
+mod index;
 mod log;
-mod offsets;
+mod schema;
 mod small;
 mod unpack;
 
@@ -15,11 +16,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ottla::PartitionId;
 
-use crate::failure::{Failure, Result, file_failure};
+use crate::failure::{DAMAGED, Failure, Result, file_failure, note};
 use crate::out::Out;
 use crate::place::Place;
 
+use self::index::Wish;
 use self::log::What;
+use self::schema::Decoder;
 use self::small::Kind;
 
 /// The flags of `dump`.
@@ -44,23 +47,33 @@ pub(crate) struct Dump {
     /// Print keys and values too
     #[arg(long)]
     print_data_log: bool,
-    /// Records are the commits of groups: print them as JSON
-    #[arg(long)]
+    /// Records are those of `__consumer_offsets`: print them as JSON
+    #[arg(long, group = "decoder")]
     offsets_decoder: bool,
-    /// Print keys and values alone
+    /// Records are those of `__transaction_state`: print them as JSON
+    #[arg(long, group = "decoder")]
+    transaction_log_decoder: bool,
+    /// Records are those of `__cluster_metadata`: print them as JSON
+    #[arg(long, group = "decoder")]
+    cluster_metadata_decoder: bool,
+    /// Records are those of `__share_group_state`: print them as JSON
+    #[arg(long, group = "decoder")]
+    share_group_state_decoder: bool,
+    /// Of records print keys and values alone
     #[arg(long)]
     skip_record_metadata: bool,
-    /// Say whether indexes are sane, and no more
-    #[arg(long, alias = "verify-index-only")]
+    /// Check indexes as a broker does when it starts, and print no entries
+    #[arg(long)]
     index_sanity_check: bool,
-    /// Stop after so many bytes of a log
+    /// Compare indexes with their logs, and print no entries
+    #[arg(long)]
+    verify_index_only: bool,
+    /// Leave out batches that end behind so many bytes of a log
     #[arg(long, value_name = "BYTES")]
     max_bytes: Option<String>,
-    #[arg(long, hide = true)]
-    max_message_size: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "StringDecoder")]
     value_decoder_class: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "StringDecoder")]
     key_decoder_class: Option<String>,
 }
 
@@ -74,24 +87,71 @@ impl Dump {
                 .collect(),
             None => self.found(&place?)?,
         };
-        let contents =
-            self.print_data_log || self.offsets_decoder || self.value_decoder_class.is_some();
-        let what = What {
-            records: self.deep_iteration || contents || self.skip_record_metadata,
-            contents: contents || self.skip_record_metadata,
-            commits: self.offsets_decoder,
-            bare: self.skip_record_metadata,
-            bytes_max: log::bytes_max(self.max_bytes.as_deref())?,
-        };
+        let what = self.what()?;
+        let (mut sound, mut gaps) = (true, Vec::new());
         for path in paths {
             out.say(format!("Dumping {}", path.display()))?;
             match kind_of(&path) {
-                Kind::Batches => log::dump(&path, what, out)?,
-                Kind::Unknown => out.say(format!("Ignoring unknown file {}", path.display()))?,
-                kind => small::dump(&path, kind, self.index_sanity_check, out)?,
+                Kind::Batches => {
+                    let found = log::dump(&path, what, out)?;
+                    gaps.extend((!found.is_empty()).then_some((path, found)));
+                }
+                Kind::Unknown => note(&format!("Ignoring unknown file {}", path.display())),
+                kind @ (Kind::OffsetIndex | Kind::TimeIndex) => {
+                    sound &= index::dump(&path, kind, self.wish(), out)?;
+                }
+                kind => small::dump(&path, kind, out)?,
             }
         }
-        Ok(0)
+        for (path, pairs) in gaps {
+            let whole = std::path::absolute(&path).unwrap_or(path);
+            note(&format!("Non-consecutive offsets in {}", whole.display()));
+            for (before, offset) in pairs {
+                note(&format!("  {before} is followed by {offset}"));
+            }
+        }
+        Ok(if sound || !self.verify_index_only {
+            0
+        } else {
+            DAMAGED
+        })
+    }
+
+    fn wish(&self) -> Wish {
+        if self.index_sanity_check {
+            Wish::Sanity
+        } else if self.verify_index_only {
+            Wish::Verify
+        } else {
+            Wish::Print
+        }
+    }
+
+    fn what(&self) -> Result<What> {
+        let classes = [
+            ("--value-decoder-class", &self.value_decoder_class),
+            ("--key-decoder-class", &self.key_decoder_class),
+        ];
+        for (flag, class) in classes {
+            check_class(flag, class.as_deref())?;
+        }
+        let decoder = [
+            (self.offsets_decoder, Decoder::Offsets),
+            (self.transaction_log_decoder, Decoder::Transactions),
+            (self.cluster_metadata_decoder, Decoder::Metadata),
+            (self.share_group_state_decoder, Decoder::ShareGroups),
+        ];
+        let decoder = decoder.into_iter().find(|(wanted, _)| *wanted);
+        let contents = self.print_data_log
+            || decoder.is_some()
+            || classes.iter().any(|(_, class)| class.is_some());
+        Ok(What {
+            records: self.deep_iteration || contents,
+            contents,
+            decoder: decoder.map(|(_, decoder)| decoder),
+            bare: self.skip_record_metadata,
+            bytes_max: log::bytes_max(self.max_bytes.as_deref())?,
+        })
     }
 
     /// The files of the topic, or the root's own.
@@ -117,6 +177,18 @@ impl Dump {
         }
         Ok(found)
     }
+}
+
+/// Keys and values are text, or what a decoder says: no class of Java can be loaded.
+fn check_class(flag: &str, class: Option<&str>) -> Result<()> {
+    let name = class.unwrap_or("StringDecoder");
+    if name.rsplit('.').next() == Some("StringDecoder") {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{flag} cannot be {name}: classes of Java are not loaded; keys and values are printed as \
+         text, and with --json all their bytes"
+    )))
 }
 
 fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {

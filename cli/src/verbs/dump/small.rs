@@ -1,5 +1,5 @@
-//! Everything beside a `.log`: Kafka's indexes and snapshots in the words of `DumpLogSegments`, our
-//! own files in words of our own.
+//! Everything beside logs and their indexes: Kafka's snapshots in the words of `DumpLogSegments`,
+//! our own files in words of our own.
 //!
 //! Knows nothing about batches. `docs/file_format.md` has the layouts.
 
@@ -11,6 +11,7 @@ use crate::failure::{Result, file_failure};
 use crate::out::Out;
 
 use super::cursor::Cursor;
+use super::schema;
 
 /// What one of these files is.
 #[derive(Clone, Copy, Debug)]
@@ -29,69 +30,22 @@ pub(super) enum Kind {
 }
 
 /// Prints a file.
-pub(super) fn dump(path: &Path, kind: Kind, sanity: bool, out: &mut Out) -> Result<()> {
+pub(super) fn dump(path: &Path, kind: Kind, out: &mut Out) -> Result<()> {
     let bytes = std::fs::read(path).map_err(|error| file_failure("read", path, &error))?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let base = name.parse::<i64>().unwrap_or(0);
     let lines = match kind {
-        Kind::OffsetIndex => offsets(&bytes, base),
-        Kind::TimeIndex => times(&bytes, base),
         Kind::Snapshot => snapshot(&bytes),
         Kind::TransactionIndex => transactions(&bytes),
         Kind::Digest => digest(&bytes),
         Kind::Marks => bytes.chunks(128).filter_map(mark).collect(),
-        Kind::Text | Kind::Batches | Kind::Unknown => String::from_utf8_lossy(&bytes)
-            .lines()
-            .map(str::to_owned)
-            .collect(),
+        Kind::Text | Kind::Batches | Kind::OffsetIndex | Kind::TimeIndex | Kind::Unknown => {
+            let text = String::from_utf8_lossy(&bytes);
+            text.lines().map(str::to_owned).collect()
+        }
     };
     if out.is_json() {
         return out.json(&json!({ "file": path.display().to_string(), "lines": lines }));
     }
-    let index = matches!(kind, Kind::OffsetIndex | Kind::TimeIndex);
-    // Kafka's tool says nothing of a time index without entries.
-    if matches!(kind, Kind::OffsetIndex) && lines.is_empty() {
-        return out.line(format!("{} is empty.", path.display()));
-    }
-    if index && sanity {
-        return out.line(format!("{} passed sanity check.", path.display()));
-    }
     lines.iter().try_for_each(|line| out.line(line))
-}
-
-/// Entries of 8 bytes; zeros behind the first are space ahead.
-fn offsets(bytes: &[u8], base: i64) -> Vec<String> {
-    let entries = bytes
-        .chunks_exact(8)
-        .enumerate()
-        .map_while(|(number, entry)| {
-            let mut cursor = Cursor(entry);
-            let (offset, position) = (cursor.i32()?, cursor.i32()?);
-            (number == 0 || offset != 0).then_some((offset, position))
-        });
-    let entries = entries.filter(|(offset, position)| *offset != 0 || *position != 0);
-    entries
-        .map(|(offset, position)| {
-            format!("offset: {} position: {position}", base + i64::from(offset))
-        })
-        .collect()
-}
-
-/// Entries of 12 bytes.
-fn times(bytes: &[u8], base: i64) -> Vec<String> {
-    let entries = bytes.chunks_exact(12).map_while(|entry| {
-        let mut cursor = Cursor(entry);
-        let (timestamp, offset) = (cursor.i64()?, cursor.i32()?);
-        (timestamp != 0 || offset != 0).then_some((timestamp, offset))
-    });
-    entries
-        .map(|(timestamp, offset)| {
-            format!(
-                "timestamp: {timestamp} offset: {}",
-                base + i64::from(offset)
-            )
-        })
-        .collect()
 }
 
 /// What a broker remembers of the producers of a partition.
@@ -178,7 +132,7 @@ fn mark(slot: &[u8]) -> Option<String> {
     if sequence == 0 {
         return None;
     }
-    let topic = uuid(cursor.take(16)?);
+    let topic = schema::uuid(cursor.take(16)?);
     let (flushed, position, segment) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
     let (start, compacted) = (cursor.u64()?, cursor.u64()?);
     cursor.skip(4)?;
@@ -188,12 +142,4 @@ fn mark(slot: &[u8]) -> Option<String> {
          segment: {segment} position: {position} logStartOffset: {start} compactedUpTo: \
          {compacted} closed: {closed}"
     ))
-}
-
-/// An id as Kafka prints it: base 64 for addresses, without padding.
-fn uuid(bytes: &[u8]) -> String {
-    let text = crate::bytes::base64(bytes);
-    text.trim_end_matches('=')
-        .replace('+', "-")
-        .replace('/', "_")
 }
