@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::failure::note;
 use crate::verbs;
 
 const AFTER_HELP: &str = "\
@@ -25,7 +24,11 @@ Exit codes:
 /// Kafka's verbs on a directory: no server, the directory is the cluster.
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, after_help = AFTER_HELP)]
-#[command(disable_help_subcommand = true, args_override_self = true)]
+#[command(
+    disable_help_subcommand = true,
+    propagate_version = true,
+    args_override_self = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -60,17 +63,6 @@ pub(crate) struct Globals {
     )]
     #[arg(value_name = "WHEN", hide_possible_values = true)]
     pub(crate) color: Color,
-
-    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
-    bootstrap_server: Option<String>,
-    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
-    broker_list: Option<String>,
-    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
-    zookeeper: Option<String>,
-    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
-    bootstrap_controller: Option<String>,
-    #[arg(long, global = true, hide = true, value_name = "IGNORED")]
-    command_config: Option<String>,
 }
 
 /// When output is coloured.
@@ -79,26 +71,6 @@ pub(crate) enum Color {
     Auto,
     Always,
     Never,
-}
-
-impl Globals {
-    /// Flags of Kafka that name a server mean nothing here, and do no harm.
-    pub(crate) fn tell_what_is_ignored(&self) {
-        let given = [
-            ("--bootstrap-server", &self.bootstrap_server),
-            ("--broker-list", &self.broker_list),
-            ("--zookeeper", &self.zookeeper),
-            ("--bootstrap-controller", &self.bootstrap_controller),
-            ("--command-config", &self.command_config),
-        ];
-        for (flag, value) in given {
-            if value.is_some() {
-                note(&format!(
-                    "note: {flag} is ignored: there is no server, the directory is the cluster"
-                ));
-            }
-        }
-    }
 }
 
 /// The verbs.

@@ -8,6 +8,7 @@ mod args;
 mod bytes;
 mod failure;
 mod interrupt;
+mod kafka_flags;
 mod names;
 mod out;
 mod place;
@@ -26,12 +27,14 @@ use args::Cli;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let words = names::spelled_out(std::env::args_os());
+    let words = match kafka_flags::sifted(names::spelled_out(std::env::args_os())) {
+        Ok(words) => words,
+        Err(failure) => return failure.report(),
+    };
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    cli.globals.tell_what_is_ignored();
     match verbs::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),

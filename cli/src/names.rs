@@ -1,6 +1,6 @@
 //! The names of Kafka's scripts, as other words for the verbs.
 //!
-//! Knows nothing about flags. `ottla kafka-topics.sh ...` is `ottla topics ...`; so is a link named
+//! Knows nothing about the flags of verbs. `ottla kafka-topics.sh ...` is `ottla topics ...`; so is a link named
 //! `kafka-topics.sh` that points to `ottla`; and `kafka-run-class.sh` takes the class of a tool.
 
 use std::ffi::{OsStr, OsString};
@@ -54,13 +54,29 @@ pub(crate) fn spelled_out(words: impl Iterator<Item = OsString>) -> Vec<OsString
     words
 }
 
+/// The verb, of one word or two, behind the options of the program itself.
+pub(crate) fn verb_in(words: &[OsString]) -> String {
+    let at = place_of_verb(words);
+    let word = |at: usize| words.get(at).map(|word| word.to_string_lossy());
+    match (word(at), word(at + 1)) {
+        (Some(first), Some(second)) if first == "perf" => format!("{first} {second}"),
+        (first, _) => first.unwrap_or_default().into_owned(),
+    }
+}
+
 /// The first word that is no option of the program itself and no value of one.
 fn place_of_verb(words: &[OsString]) -> usize {
+    const WITH_VALUES: [&str; 6] = [
+        "--dir",
+        "--color",
+        "--bootstrap-server",
+        "--bootstrap-controller",
+        "--broker-list",
+        "--zookeeper",
+    ];
     let mut at = 1;
     while let Some(word) = words.get(at).filter(|word| is_option(word)) {
-        let takes_value = ["--dir", "--color", "--bootstrap-server"]
-            .iter()
-            .any(|name| word == name);
+        let takes_value = WITH_VALUES.iter().any(|name| word == name);
         at += if takes_value { 2 } else { 1 };
     }
     at

@@ -3,25 +3,110 @@
 //! Knows nothing about which properties there are.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ottla::TopicConfig;
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, file_failure, note};
 
 /// Properties by name; the last of one name counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Props(BTreeMap<String, String>);
 
+/// Settings of Kafka's clients that are about what there is none of here: connections, buffers,
+/// callbacks, checks of a server.
+const OF_CLIENTS: &[&str] = &[
+    "allow.auto.create.topics",
+    "auto.commit.interval.ms",
+    "bootstrap.servers",
+    "buffer.memory",
+    "check.crcs",
+    "config.providers",
+    "connections.max.idle.ms",
+    "default.api.timeout.ms",
+    "delivery.timeout.ms",
+    "enable.auto.commit",
+    "enable.idempotence",
+    "enable.metrics.push",
+    "exclude.internal.topics",
+    "heartbeat.interval.ms",
+    "interceptor.classes",
+    "key.deserializer",
+    "key.serializer",
+    "linger.ms",
+    "partition.assignment.strategy",
+    "receive.buffer.bytes",
+    "request.timeout.ms",
+    "retries",
+    "send.buffer.bytes",
+    "session.timeout.ms",
+    "transaction.timeout.ms",
+    "value.deserializer",
+    "value.serializer",
+];
+
+/// The beginnings of the names of more of them.
+const OF_CLIENTS_TOO: &[&str] = &[
+    "client.",
+    "compression.",
+    "fetch.",
+    "group.",
+    "max.",
+    "metadata.",
+    "metric",
+    "partitioner.",
+    "reconnect.",
+    "retry.",
+    "sasl.",
+    "security.",
+    "share.",
+    "socket.",
+    "ssl.",
+];
+
 impl Props {
     /// Reads what several flags were given.
     pub(crate) fn read(texts: &[String]) -> Result<Self> {
+        Self::read_with(None, texts)
+    }
+
+    /// Reads a file of properties, as Java has them, and what flags were given, which counts more.
+    pub(crate) fn read_with(file: Option<&Path>, texts: &[String]) -> Result<Self> {
         let mut props = BTreeMap::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| file_failure("read", path, &error))?;
+            let lines = text.lines().map(str::trim_start);
+            for line in lines.filter(|line| !line.is_empty() && !line.starts_with(['#', '!'])) {
+                let (name, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
+                props.insert(name.trim().to_owned(), value.trim_start().to_owned());
+            }
+        }
         for text in texts {
             let (name, value) = pair(text)?;
             props.insert(name, value);
         }
         Ok(Self(props))
+    }
+
+    /// Takes out what Kafka's clients are told about servers, with a note for each.
+    pub(crate) fn ignore_clients(&mut self) {
+        self.0.retain(|name, _| {
+            let known = OF_CLIENTS.contains(&name.as_str())
+                || OF_CLIENTS_TOO.iter().any(|start| name.starts_with(start));
+            if known {
+                note(&format!(
+                    "note: property {name} is ignored: there is no connection to a server"
+                ));
+            }
+            !known
+        });
+    }
+
+    /// All of them, sorted by their names.
+    pub(crate) fn all(self) -> impl Iterator<Item = (String, String)> {
+        self.0.into_iter()
     }
 
     /// Takes a property out.

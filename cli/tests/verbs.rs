@@ -314,6 +314,53 @@ fn beside_a_writer_reading_goes_on_and_writing_says_who_holds_the_lock() {
     assert_eq!(done.code, 0, "{}", done.err);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_members_of_a_writers_group_make_it_is_said_to_be_unseen() {
+    let root = Root::new();
+    root.ok("topics --create --topic t");
+    root.feed("produce --topic t", "one\n");
+    let group = "consume --topic t --group g --from-beginning";
+    root.ok(&format!("{group} --exit-at-end"));
+    let describe = |words: &str| root.ok(&format!("groups --describe --group g {words}"));
+    assert_eq!(describe("--state").fields(2), ["g", "-", "-", "Empty", "0"]);
+    assert_eq!(describe("--members").out, "");
+    assert_eq!(root.ok("groups --list --state").fields(1), ["g", "Empty"]);
+    let verbose = describe("--verbose");
+    assert_eq!(verbose.fields(1)[3], "LEADER-EPOCH");
+
+    // This one is a member, in a memory that nobody else sees.
+    let mut reader = root.start("consume --topic t --group g");
+    let mut writer = root.start("produce --topic t");
+    assert_eq!(writer.wait().code, 3);
+    let unseen = "in-writer";
+    let state = describe("--state --verbose");
+    assert_eq!(
+        state.fields(2),
+        ["g", "-", unseen, unseen, unseen, unseen, unseen]
+    );
+    assert!(
+        state.err.contains("live in the memory of the process"),
+        "{}",
+        state.err
+    );
+    let members = describe("--members --verbose");
+    assert_eq!(
+        members.fields(2),
+        ["g", unseen, unseen, unseen, unseen, unseen]
+    );
+    assert_eq!(describe("").fields(2)[6..], [unseen; 3]);
+    assert_eq!(root.ok("groups --list --state").fields(1), ["g", unseen]);
+    let json = describe("--json").json();
+    assert_eq!(
+        (&json[0]["state"], &json[0]["membersAreSeen"]),
+        (&unseen.into(), &false.into())
+    );
+    reader.interrupt();
+    let done = reader.end();
+    assert_eq!(done.code, 0, "{}", done.err);
+}
+
 #[test]
 fn what_makes_no_sense_is_one_sentence_and_a_code() {
     let root = Root::new();

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing about what a setting means: the library's tables do.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
 
@@ -37,6 +39,9 @@ pub(crate) struct Configs {
     /// Settings to change: a=1,b=[x,y]
     #[arg(long, value_name = "LIST")]
     add_config: Vec<String>,
+    /// A file of such settings, a line each
+    #[arg(long, value_name = "FILE", conflicts_with = "add_config")]
+    add_config_file: Option<PathBuf>,
     /// Settings to set back to their defaults: a,b
     #[arg(long, value_name = "LIST")]
     delete_config: Vec<String>,
@@ -49,7 +54,9 @@ impl Configs {
             None | Some("topics" | "topic") => {}
             Some(other) => {
                 return Err(Failure::usage(format!(
-                    "--entity-type cannot be {other}: only topics have settings that are kept"
+                    "--entity-type cannot be {other}: only topics have settings that are kept in a \
+                     directory; a program sets the others when it opens the directory \
+                     (BrokerConfig)"
                 )));
             }
         }
@@ -109,12 +116,16 @@ impl Configs {
                 changes.push((name, Some(bare.unwrap_or(&value).to_owned())));
             }
         }
+        if let Some(path) = &self.add_config_file {
+            let settings = props::Props::read_with(Some(path), &[])?.all();
+            changes.extend(settings.map(|(name, value)| (name, Some(value))));
+        }
         for list in &self.delete_config {
             changes.extend(list.split(',').map(|name| (name.trim().to_owned(), None)));
         }
         if changes.is_empty() {
             return Err(Failure::usage(
-                "say what to alter: --add-config or --delete-config",
+                "say what to alter: --add-config, --add-config-file or --delete-config",
             ));
         }
         let broker = place.write()?;

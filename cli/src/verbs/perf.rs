@@ -3,17 +3,19 @@
 //! Knows nothing about how it comes about. A record's latency is the time that the append of its
 //! batch took, syncs included with acks=all.
 
+use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use ottla::{Record, Start, Timestamp};
 
 use crate::bytes::float;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, file_failure};
 use crate::interrupt;
 use crate::out::Out;
 use crate::place::Place;
-use crate::props::Props;
+use crate::props::{self, Props};
 
 use super::select;
 
@@ -42,15 +44,29 @@ struct Produce {
     num_records: u64,
     /// Bytes of each
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    #[arg(conflicts_with_all = ["payload_file", "payload_monotonic"])]
     record_size: usize,
+    /// A file whose parts are the records, in turns
+    #[arg(long, value_name = "FILE", conflicts_with = "payload_monotonic")]
+    payload_file: Option<PathBuf>,
+    /// What stands between the parts of that file
+    #[arg(long, value_name = "TEXT", default_value = "\\n")]
+    payload_delimiter: String,
+    /// The records are the numbers from 0 on
+    #[arg(long)]
+    payload_monotonic: bool,
+    /// Records that are appended before it is measured
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    warmup_records: u64,
+    /// Print what came of every so many milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5000)]
+    reporting_interval: u64,
     /// Records a second at most; -1 for no limit
     #[arg(long, value_name = "RATE", default_value_t = -1, allow_hyphen_values = true)]
     throughput: i64,
     /// acks, batch.size
     #[arg(long, value_name = "NAME=VALUE", num_args = 1.., alias = "command-property")]
     producer_props: Vec<String>,
-    #[arg(long, hide = true)]
-    print_metrics: bool,
 }
 
 #[derive(Args, Debug)]
@@ -61,10 +77,6 @@ struct Consume {
     /// How many records to read at most
     #[arg(long, value_name = "COUNT", alias = "num-records")]
     messages: Option<u64>,
-    #[arg(long, hide = true)]
-    group: Option<String>,
-    #[arg(long, hide = true)]
-    timeout: Option<u64>,
     /// Leave out the head
     #[arg(long)]
     hide_header: bool,
@@ -135,33 +147,38 @@ impl Produce {
                 ))
             })?,
         };
-        props.take("linger.ms");
-        props.check_empty("acks, batch.size, linger.ms")?;
+        props.ignore_clients();
+        props.check_empty("acks, batch.size")?;
+        let payloads = self.payloads()?;
         interrupt::watch()?;
         let broker = place.write()?;
         let topic = broker
             .topic(&self.topic)
             .map_err(|_| select::no_topic(&broker, &self.topic))?;
-        let payload: Vec<u8> = (0..self.record_size)
-            .map(|at| b'A' + u8::try_from(at % 26).unwrap_or(0))
-            .collect();
-        let per_batch = u64::try_from((batch_bytes / (self.record_size + 10)).max(1)).unwrap_or(1);
+        let per_batch = (batch_bytes / (payloads.average() + 10)).max(1);
+        let per_batch = u64::try_from(per_batch).unwrap_or(1);
+        for first in (0..self.warmup_records).step_by(usize::try_from(per_batch).unwrap_or(1)) {
+            let count = per_batch.min(self.warmup_records - first);
+            topic.append_batch(payloads.of(first..first + count).iter().map(Record::new))?;
+        }
         let mut latencies = Latencies::default();
         let (began, mut window, mut sent) = (Instant::now(), Instant::now(), 0_u64);
         let mut reported = 0_usize;
+        let interval = Duration::from_millis(self.reporting_interval);
         while sent < self.num_records && !interrupt::asked() {
             let count = per_batch.min(self.num_records - sent);
+            let batch = payloads.of(sent..sent + count);
             let at = Instant::now();
-            topic.append_batch((0..count).map(|_| Record::new(&payload)))?;
+            topic.append_batch(batch.iter().map(Record::new))?;
             if durable {
                 broker.flush()?;
             }
             latencies.0.push((at.elapsed(), count));
             sent += count;
             self.hold_back(sent, began);
-            if window.elapsed() >= Duration::from_secs(5) && sent < self.num_records {
+            if window.elapsed() >= interval && sent < self.num_records {
                 let part = Latencies(latencies.0.get(reported..).unwrap_or_default().to_vec());
-                out.line(self.line(&part, window.elapsed()))?;
+                out.line(payloads.line(&part, window.elapsed()))?;
                 out.flush()?;
                 (reported, window) = (latencies.0.len(), Instant::now());
             }
@@ -181,7 +198,7 @@ impl Produce {
                 "maxLatencyMs": latencies.max_ms(),
             }));
         }
-        let line = self.line(&latencies, took);
+        let line = payloads.line(&latencies, took);
         out.line(format!(
             "{}, {}.",
             line.trim_end_matches('.'),
@@ -198,10 +215,59 @@ impl Produce {
         interrupt::sleep(due.saturating_sub(began.elapsed()));
     }
 
+    fn payloads(&self) -> Result<Payloads> {
+        if self.payload_monotonic {
+            return Ok(Payloads(Vec::new()));
+        }
+        let Some(path) = &self.payload_file else {
+            let letters = (0..self.record_size).map(|at| b'A' + u8::try_from(at % 26).unwrap_or(0));
+            return Ok(Payloads(vec![letters.collect()]));
+        };
+        let text =
+            std::fs::read_to_string(path).map_err(|error| file_failure("read", path, &error))?;
+        let delimiter = props::unescaped(&self.payload_delimiter);
+        let parts = text.split(&delimiter).filter(|part| !part.is_empty());
+        let parts: Vec<_> = parts.map(|part| part.as_bytes().to_vec()).collect();
+        if parts.is_empty() || delimiter.is_empty() {
+            let path = path.display();
+            return Err(Failure::usage(format!(
+                "{path} has no payload between delimiters"
+            )));
+        }
+        Ok(Payloads(parts))
+    }
+}
+
+/// What the records are, in turns; the number of each where there is none.
+#[derive(Debug)]
+struct Payloads(Vec<Vec<u8>>);
+
+impl Payloads {
+    /// Bytes of a record, about.
+    fn average(&self) -> usize {
+        let sum: usize = self.0.iter().map(Vec::len).sum();
+        sum.checked_div(self.0.len()).unwrap_or(8)
+    }
+
+    /// The records of these numbers.
+    fn of(&self, numbers: std::ops::Range<u64>) -> Vec<Cow<'_, [u8]>> {
+        let parts = u64::try_from(self.0.len()).unwrap_or(0);
+        let one = |number: u64| {
+            let at = number
+                .checked_rem(parts)
+                .and_then(|at| usize::try_from(at).ok());
+            match at.and_then(|at| self.0.get(at)) {
+                Some(part) => Cow::Borrowed(part.as_slice()),
+                None => Cow::Owned(number.to_string().into_bytes()),
+            }
+        };
+        numbers.map(one).collect()
+    }
+
     fn line(&self, part: &Latencies, took: Duration) -> String {
         let records = part.records();
         let rate = float(records) / took.as_secs_f64();
-        let size = float(u64::try_from(self.record_size).unwrap_or(0));
+        let size = float(u64::try_from(self.average()).unwrap_or(0));
         format!(
             "{records} records sent, {rate:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, \
              {:.1} ms max latency.",

@@ -38,7 +38,7 @@ pub(crate) fn topics(broker: &Broker, list: &str) -> Result<Vec<String>> {
 }
 
 /// A regular expression that matches whole names.
-fn pattern(text: &str) -> Result<Regex> {
+pub(crate) fn pattern(text: &str) -> Result<Regex> {
     Regex::new(&format!("^(?:{text})$"))
         .map_err(|error| Failure::usage(format!("{text:?} is not a pattern: {error}")))
 }

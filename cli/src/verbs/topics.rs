@@ -62,8 +62,24 @@ pub(crate) struct Topics {
     /// With --describe: only topics that have settings of their own
     #[arg(long)]
     topics_with_overrides: bool,
-    #[arg(long, hide = true)]
+    /// With --list and --describe: leave out the topics that Kafka keeps for itself
+    #[arg(long)]
     exclude_internal: bool,
+    /// With --describe: the topic of this id
+    #[arg(long, value_name = "ID", conflicts_with = "topic")]
+    topic_id: Option<String>,
+    /// With --describe: only partitions that cannot be read
+    #[arg(long)]
+    unavailable_partitions: bool,
+    /// With --describe: none, as there is one copy of every record
+    #[arg(long)]
+    under_replicated_partitions: bool,
+    /// With --describe: none, as there is one copy of every record
+    #[arg(long)]
+    under_min_isr_partitions: bool,
+    /// With --describe: all, as the least there may be is one copy of every record
+    #[arg(long)]
+    at_min_isr_partitions: bool,
 }
 
 impl Topics {
@@ -137,10 +153,7 @@ impl Topics {
 
     fn list(&self, place: &Place, out: &mut Out) -> Result<()> {
         let broker = place.read()?;
-        let names = match &self.topic {
-            Some(list) => self.chosen(&broker, list)?,
-            None => broker.topic_names(),
-        };
+        let names = self.named(&broker)?;
         if out.is_json() {
             return out.json(&json!(names));
         }
@@ -155,23 +168,57 @@ impl Topics {
         }
     }
 
-    fn describe(&self, place: &Place, out: &mut Out) -> Result<()> {
-        let broker = place.read()?;
-        let names = match &self.topic {
-            Some(list) => self.chosen(&broker, list)?,
+    /// The topics that a verb without `--topic` is about, or those that it names.
+    fn named(&self, broker: &Broker) -> Result<Vec<String>> {
+        let mut names = match &self.topic {
+            Some(list) => self.chosen(broker, list)?,
             None => broker.topic_names(),
         };
+        names.retain(|name| !(self.exclude_internal && name.starts_with("__")));
+        Ok(names)
+    }
+
+    /// Only partitions of a kind are wanted, and without the line of their topic.
+    fn wants_some_partitions(&self) -> bool {
+        self.unavailable_partitions
+            || self.under_replicated_partitions
+            || self.under_min_isr_partitions
+            || self.at_min_isr_partitions
+    }
+
+    fn wants(&self, partition: &ottla::PartitionInfo) -> bool {
+        !self.wants_some_partitions()
+            || self.at_min_isr_partitions
+            || (self.unavailable_partitions && partition.problem.is_some())
+    }
+
+    fn describe(&self, place: &Place, out: &mut Out) -> Result<()> {
+        let broker = place.read()?;
+        let mut found = false;
         let mut shown = Vec::new();
-        for name in names {
-            let info = broker.topic(&name)?.describe()?;
+        for name in self.named(&broker)? {
+            let mut info = broker.topic(&name)?.describe()?;
+            if self.topic_id.as_ref().is_some_and(|id| *id != info.id) {
+                continue;
+            }
+            found = true;
             if self.topics_with_overrides && props::deviations(&info.config).is_empty() {
                 continue;
             }
+            info.partitions.retain(|partition| self.wants(partition));
             if out.is_json() {
                 shown.push(as_json(&info));
-            } else {
-                describe(&info, out)?;
+                continue;
             }
+            if !self.wants_some_partitions() {
+                describe_topic(&info, out)?;
+            }
+            if !self.topics_with_overrides {
+                describe_partitions(&info, out)?;
+            }
+        }
+        if let Some(id) = self.topic_id.as_ref().filter(|_| !found && !self.if_exists) {
+            return Err(Failure::new(format!("there is no topic with the id {id}")));
         }
         if out.is_json() {
             out.json(&Value::Array(shown))?;
@@ -218,8 +265,8 @@ impl Topics {
     }
 }
 
-/// The lines of `kafka-topics.sh --describe`; what it says about brokers is what is on disk here.
-fn describe(info: &TopicInfo, out: &mut Out) -> Result<()> {
+/// The line of a topic in `kafka-topics.sh --describe`.
+fn describe_topic(info: &TopicInfo, out: &mut Out) -> Result<()> {
     let configs = props::deviations(&info.config);
     let configs: Vec<_> = configs
         .iter()
@@ -231,7 +278,11 @@ fn describe(info: &TopicInfo, out: &mut Out) -> Result<()> {
         info.id,
         info.partitions.len(),
         configs.join(",")
-    ))?;
+    ))
+}
+
+/// The lines of its partitions; what Kafka's says about brokers is what is on disk here.
+fn describe_partitions(info: &TopicInfo, out: &mut Out) -> Result<()> {
     for partition in &info.partitions {
         let mut line = format!(
             "\tTopic: {}\tPartition: {}\tStart: {}\tEnd: {}\tSegments: {}\tBytes: {}",

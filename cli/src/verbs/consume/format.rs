@@ -58,8 +58,14 @@ pub(super) struct Format {
 
 impl Format {
     /// Reads the flags of the command line.
-    pub(super) fn read(kind: Option<&str>, properties: &[String]) -> Result<Self> {
-        let mut props = Props::read(properties)?;
+    pub(super) fn read(kind: Option<&str>, mut props: Props) -> Result<Self> {
+        for name in [
+            "key.deserializer",
+            "value.deserializer",
+            "headers.deserializer",
+        ] {
+            check_class(name, props.take(name).as_deref())?;
+        }
         let format = Self {
             kind: kind_of(kind.unwrap_or("text"))?,
             timestamp: props.take_flag("print.timestamp", false)?,
@@ -173,10 +179,45 @@ fn kind_of(name: &str) -> Result<Kind> {
         "hex" => Ok(Kind::Hex),
         "json" => Ok(Kind::Json),
         "none" | "NoOpMessageFormatter" => Ok(Kind::Nothing),
+        "OffsetsMessageFormatter" | "GroupMetadataMessageFormatter" => {
+            Err(Failure::usage(format!(
+                "--formatter cannot be {name}: say `ottla dump --topic __consumer_offsets \
+                 --offsets-decoder`"
+            )))
+        }
+        "TransactionLogMessageFormatter" => Err(Failure::usage(format!(
+            "--formatter cannot be {name}: say `ottla dump --topic __transaction_state \
+             --transaction-log-decoder`"
+        ))),
         _ => Err(Failure::usage(format!(
             "--formatter cannot be {name}: expected text, hex, json or none"
         ))),
     }
+}
+
+/// Keys and values are bytes: a class of Java that makes text of them is their text, others cannot
+/// be loaded.
+pub(super) fn check_class(flag: &str, class: Option<&str>) -> Result<()> {
+    const OF_BYTES: [&str; 4] = [
+        "StringDeserializer",
+        "ByteArrayDeserializer",
+        "ByteBufferDeserializer",
+        "BytesDeserializer",
+    ];
+    let Some(class) = class else {
+        return Ok(());
+    };
+    if class
+        .rsplit('.')
+        .next()
+        .is_some_and(|name| OF_BYTES.contains(&name))
+    {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{flag} cannot be {class}: classes of Java are not loaded; bytes that are no text are \
+         printed with --formatter hex or json"
+    )))
 }
 
 fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
@@ -232,7 +273,7 @@ mod tests {
 
     fn printed(kind: &str, properties: &[&str], headers: &[Header<'_>]) -> String {
         let properties: Vec<_> = properties.iter().map(|&text| text.to_owned()).collect();
-        let format = Format::read(Some(kind), &properties).unwrap();
+        let format = Format::read(Some(kind), Props::read(&properties).unwrap()).unwrap();
         let record = Record::new("v").with_headers(headers);
         let shown = Shown {
             topic: "t",
@@ -275,7 +316,8 @@ mod tests {
             "{\"topic\":\"t\",\"partition\":3,\"offset\":7,\"timestamp\":5,\"key\":null,\
              \"value\":{\"base64\":\"/3Y=\"},\"headers\":[{\"key\":\"a\",\"value\":\"1\"}]}\n"
         );
-        assert!(Format::read(Some("xml"), &[]).is_err());
-        assert!(Format::read(None, &["print.colour=true".to_owned()]).is_err());
+        assert!(Format::read(Some("xml"), Props::default()).is_err());
+        let unknown = Props::read(&["print.colour=true".to_owned()]).unwrap();
+        assert!(Format::read(None, unknown).is_err());
     }
 }

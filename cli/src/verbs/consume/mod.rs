@@ -83,10 +83,12 @@ pub(crate) struct Consume {
     /// group.id, auto.offset.reset, isolation.level in Kafka's words
     #[arg(long, value_name = "NAME=VALUE", alias = "command-property")]
     consumer_property: Vec<String>,
-    #[arg(long, hide = true, alias = "consumer.config")]
-    consumer_config: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    skip_message_on_error: bool,
+    /// A file of such properties
+    #[arg(long, value_name = "FILE", aliases = ["consumer.config", "consumer-config"])]
+    command_config: Option<PathBuf>,
+    /// A file of properties as --property takes them
+    #[arg(long, value_name = "FILE")]
+    formatter_config: Option<PathBuf>,
     #[arg(long, hide = true)]
     key_deserializer: Option<String>,
     #[arg(long, hide = true)]
@@ -153,7 +155,10 @@ impl Consume {
     /// Prints records until it is over.
     pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
         let json = out.is_json().then_some("json");
-        let format = Format::read(json.or(self.formatter.as_deref()), &self.property)?;
+        let props = Props::read_with(self.formatter_config.as_deref(), &self.property)?;
+        let format = Format::read(json.or(self.formatter.as_deref()), props)?;
+        format::check_class("--key-deserializer", self.key_deserializer.as_deref())?;
+        format::check_class("--value-deserializer", self.value_deserializer.as_deref())?;
         let mut reading = self.reading()?;
         interrupt::watch()?;
         let done = match reading.group.clone() {
@@ -181,14 +186,13 @@ impl Consume {
     }
 
     fn reading(&self) -> Result<Reading> {
-        let mut props = Props::read(&self.consumer_property)?;
+        let mut props = Props::read_with(self.command_config.as_deref(), &self.consumer_property)?;
         let group = props.take("group.id").or_else(|| self.group.clone());
         let level = props
             .take("isolation.level")
             .or_else(|| self.isolation_level.clone());
         let reset = props.take("auto.offset.reset");
-        props.take("client.id");
-        props.take("enable.auto.commit");
+        props.ignore_clients();
         props.check_empty("group.id, auto.offset.reset, isolation.level")?;
         let mut start = match reset.as_deref() {
             Some("earliest") => Start::Earliest,

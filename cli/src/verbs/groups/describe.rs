@@ -14,8 +14,8 @@ use crate::table::Table;
 
 use super::{Groups, state_name};
 
-/// What stands for a member that cannot be seen.
-const UNSEEN: &str = "in-writer";
+/// What stands for a member that cannot be seen, and what follows from members.
+pub(super) const UNSEEN: &str = "in-writer";
 
 /// Prints the groups that the flags name.
 pub(super) fn run(flags: &Groups, place: &Place, out: &mut Out) -> Result<()> {
@@ -27,11 +27,11 @@ pub(super) fn run(flags: &Groups, place: &Place, out: &mut Out) -> Result<()> {
         if out.is_json() {
             shown.push(as_json(&group, writer));
         } else if flags.members {
-            members(&group, writer, out)?;
+            members(&group, writer, flags.verbose, out)?;
         } else if flags.state.is_some() {
-            state(&group, out)?;
+            state(&group, writer, flags.verbose, out)?;
         } else {
-            offsets(&group, writer, out)?;
+            offsets(&group, writer, flags.verbose, out)?;
         }
     }
     if out.is_json() {
@@ -53,12 +53,11 @@ fn tell_members(group: &GroupInfo, writer: bool) {
     });
 }
 
-fn offsets(group: &GroupInfo, writer: bool, out: &mut Out) -> Result<()> {
+fn offsets(group: &GroupInfo, writer: bool, verbose: bool, out: &mut Out) -> Result<()> {
     tell_members(group, writer);
-    let mut table = Table::with_widths(&[
-        ("GROUP", 15),
-        ("TOPIC", 15),
-        ("PARTITION", 10),
+    let mut columns = vec![("GROUP", 15), ("TOPIC", 15), ("PARTITION", 10)];
+    columns.extend(verbose.then_some(("LEADER-EPOCH", 15)));
+    columns.extend([
         ("CURRENT-OFFSET", 15),
         ("LOG-END-OFFSET", 15),
         ("LAG", 15),
@@ -66,6 +65,7 @@ fn offsets(group: &GroupInfo, writer: bool, out: &mut Out) -> Result<()> {
         ("HOST", 15),
         ("CLIENT-ID", 0),
     ]);
+    let mut table = Table::with_widths(&columns);
     let member = if writer { UNSEEN } else { "-" };
     for partition in &group.partitions {
         let committed = partition
@@ -74,54 +74,70 @@ fn offsets(group: &GroupInfo, writer: bool, out: &mut Out) -> Result<()> {
         let lag = partition
             .committed
             .map_or("-".to_owned(), |_| partition.lag.to_string());
-        table.row(vec![
+        let mut row = vec![
             group.id.clone(),
             partition.topic.clone(),
             partition.partition.to_string(),
-            committed,
-            partition.end.to_string(),
-            lag,
-            member.to_owned(),
-            member.to_owned(),
-            member.to_owned(),
-        ]);
+        ];
+        row.extend(verbose.then(|| "-".to_owned()));
+        row.extend([committed, partition.end.to_string(), lag]);
+        row.extend([member; 3].map(str::to_owned));
+        table.row(row);
     }
     out.line("")?;
     out.table(&table)
 }
 
-fn members(group: &GroupInfo, writer: bool, out: &mut Out) -> Result<()> {
+/// Nobody is a member while nobody has the directory open, and then Kafka's script prints no table.
+fn members(group: &GroupInfo, writer: bool, verbose: bool, out: &mut Out) -> Result<()> {
     tell_members(group, writer);
-    let mut table = Table::with_widths(&[
+    if !writer {
+        return Ok(());
+    }
+    let mut columns = vec![
         ("GROUP", 15),
         ("CONSUMER-ID", 15),
         ("HOST", 15),
         ("CLIENT-ID", 15),
-        ("#PARTITIONS", 0),
-    ]);
-    if writer {
-        let cell = || UNSEEN.to_owned();
-        table.row(vec![group.id.clone(), cell(), cell(), cell(), cell()]);
+    ];
+    columns.push(("#PARTITIONS", 15));
+    columns.extend(verbose.then_some(("ASSIGNMENT", 0)));
+    let mut row = vec![UNSEEN.to_owned(); columns.len()];
+    if let Some(first) = row.first_mut() {
+        first.clone_from(&group.id);
     }
+    let mut table = Table::with_widths(&columns);
+    table.row(row);
     out.line("")?;
     out.table(&table)
 }
 
-fn state(group: &GroupInfo, out: &mut Out) -> Result<()> {
-    let mut table = Table::with_widths(&[
+/// The state is what the members make it, so it is as unseen as they are.
+fn state(group: &GroupInfo, writer: bool, verbose: bool, out: &mut Out) -> Result<()> {
+    let mut columns = vec![
         ("GROUP", 15),
         ("COORDINATOR (ID)", 25),
         ("ASSIGNMENT-STRATEGY", 20),
-        ("STATE", 15),
-        ("#MEMBERS", 0),
-    ]);
-    table.row(vec![
+        ("STATE", 20),
+    ];
+    if verbose {
+        columns.extend([("GROUP-EPOCH", 15), ("TARGET-ASSIGNMENT-EPOCH", 25)]);
+    }
+    columns.push(("#MEMBERS", 0));
+    let mut table = Table::with_widths(&columns);
+    let or_unseen = |text: String| if writer { UNSEEN.to_owned() } else { text };
+    let mut row = vec![
         group.id.clone(),
         "-".to_owned(),
-        String::new(),
-        state_name(group.state).to_owned(),
-        group.members.len().to_string(),
-    ]);
+        or_unseen("-".to_owned()),
+        or_unseen(state_name(group.state).to_owned()),
+    ];
+    if verbose {
+        row.extend([or_unseen("-".to_owned()), or_unseen("-".to_owned())]);
+    }
+    row.push(or_unseen(group.members.len().to_string()));
+    tell_members(group, writer);
+    table.row(row);
     out.line("")?;
     out.table(&table)
 }
@@ -142,7 +158,7 @@ fn as_json(group: &GroupInfo, writer: bool) -> Value {
     };
     json!({
         "group": group.id,
-        "state": state_name(group.state),
+        "state": if writer { UNSEEN } else { state_name(group.state) },
         "membersAreSeen": !writer,
         "partitions": group.partitions.iter().map(partition).collect::<Vec<_>>(),
         "lag": group.lag(),

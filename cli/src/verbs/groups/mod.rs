@@ -71,8 +71,12 @@ pub(crate) struct Groups {
     /// With --describe and --list: the state
     #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "STATES")]
     state: Option<String>,
-    #[arg(long, hide = true)]
+    /// With --describe: more columns
+    #[arg(long)]
     verbose: bool,
+    /// Say whether a regular expression is one
+    #[arg(long, group = "action", value_name = "PATTERN")]
+    validate_regex: Option<String>,
 
     /// Say what would be committed; the default
     #[arg(long, conflicts_with = "execute")]
@@ -107,15 +111,19 @@ pub(crate) struct Groups {
     /// To what a file of topic,partition,offset says
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    timeout: Option<String>,
+    /// With --list: the type too, or only groups of these types
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "TYPES")]
+    r#type: Option<String>,
 }
 
 impl Groups {
     /// Does what the flags say.
     pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
-        if self.list {
-            self.list(&place.read()?, out)?;
+        if let Some(pattern) = &self.validate_regex {
+            select::pattern(pattern)?;
+            out.say(format!("The regular expression `{pattern}` is valid."))?;
+        } else if self.list {
+            self.list(place, out)?;
         } else if self.describe {
             describe::run(self, place, out)?;
         } else if self.reset_offsets {
@@ -147,8 +155,17 @@ impl Groups {
         Ok(self.group.clone())
     }
 
-    fn list(&self, broker: &Broker, out: &mut Out) -> Result<()> {
-        let mut groups = broker.groups()?;
+    fn list(&self, place: &Place, out: &mut Out) -> Result<()> {
+        let mut groups = place.read()?.groups()?;
+        // Members make the state, and those of another process cannot be seen.
+        let writer = place.is_written();
+        let state_name = |state: GroupState| {
+            if writer {
+                describe::UNSEEN
+            } else {
+                state_name(state)
+            }
+        };
         if let Some(states) = self.state.as_deref().filter(|states| !states.is_empty()) {
             let wanted = |state: GroupState| {
                 let name = state_name(state);
@@ -158,6 +175,12 @@ impl Groups {
             };
             groups.retain(|group| wanted(group.state));
         }
+        if let Some(types) = self.r#type.as_deref().filter(|types| !types.is_empty()) {
+            let classic = |text: &str| text.trim().eq_ignore_ascii_case("classic");
+            if !types.split(',').any(classic) {
+                groups.clear();
+            }
+        }
         if out.is_json() {
             let group = |group: &ottla::GroupInfo| {
                 let state = state_name(group.state);
@@ -165,12 +188,22 @@ impl Groups {
             };
             return out.json(&json!(groups.iter().map(group).collect::<Vec<_>>()));
         }
-        if self.state.is_none() {
+        if self.state.is_none() && self.r#type.is_none() {
             return groups.iter().try_for_each(|group| out.line(&group.id));
         }
-        let mut table = Table::with_widths(&[("GROUP", 15), ("STATE", 0)]);
+        let mut columns = vec![("GROUP", 15)];
+        columns.extend(self.r#type.is_some().then_some(("TYPE", 15)));
+        columns.extend(self.state.is_some().then_some(("STATE", 0)));
+        let mut table = Table::with_widths(&columns);
         for group in groups {
-            table.row(vec![group.id, state_name(group.state).to_owned()]);
+            let mut row = vec![group.id];
+            row.extend(self.r#type.is_some().then(|| "Classic".to_owned()));
+            row.extend(
+                self.state
+                    .is_some()
+                    .then(|| state_name(group.state).to_owned()),
+            );
+            table.row(row);
         }
         out.table(&table)
     }

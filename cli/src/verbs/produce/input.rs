@@ -13,7 +13,7 @@ use crate::out::Out;
 /// One file, or standard input.
 pub(super) struct Input {
     path: Option<PathBuf>,
-    source: Option<Box<dyn Read>>,
+    source: Option<File>,
     prompts: bool,
     buffer: Vec<u8>,
     /// Bytes of the buffer that were handed out with the last chunk.
@@ -21,6 +21,8 @@ pub(super) struct Input {
     /// Bytes of the buffer that were read.
     filled: usize,
     line_bytes_max: usize,
+    /// The next read may have to wait for somebody.
+    may_wait: bool,
     ended: bool,
 }
 
@@ -46,6 +48,7 @@ impl Input {
             used: 0,
             filled: 0,
             line_bytes_max,
+            may_wait: true,
             ended: false,
         })
     }
@@ -58,20 +61,27 @@ impl Input {
         }
     }
 
-    fn source(&mut self) -> Result<&mut Box<dyn Read>> {
+    fn source(&mut self) -> Result<&mut File> {
         if self.source.is_none() {
-            let source: Box<dyn Read> = if let Some(path) = &self.path {
-                Box::new(File::open(path).map_err(|error| file_failure("open", path, &error))?)
-            } else {
-                self.prompts = io::stdin().is_terminal() && io::stdout().is_terminal();
-                let path = Path::new("standard input");
-                standard_input().map_err(|error| file_failure("open", path, &error))?
+            let opened = match &self.path {
+                Some(path) => File::open(path),
+                None => standard_input(),
             };
-            self.source = Some(source);
+            let path = self.path.as_deref().unwrap_or(Path::new("standard input"));
+            let opened = opened.map_err(|error| file_failure("open", path, &error))?;
+            self.prompts =
+                self.path.is_none() && io::stdin().is_terminal() && io::stdout().is_terminal();
+            self.may_wait = !opened.metadata().is_ok_and(|found| found.is_file());
+            self.source = Some(opened);
         }
         self.source
             .as_mut()
             .ok_or_else(|| Failure::new("there is no input"))
+    }
+
+    /// Whether the next read may have to wait: that of a file has not.
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// Asks a person for the next line.
@@ -156,14 +166,13 @@ impl Input {
 
 /// Standard input without the buffer of the standard library, which is smaller than ours.
 #[cfg(unix)]
-fn standard_input() -> io::Result<Box<dyn Read>> {
+fn standard_input() -> io::Result<File> {
     use std::os::fd::AsFd as _;
-    Ok(Box::new(File::from(
-        io::stdin().as_fd().try_clone_to_owned()?,
-    )))
+    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
-#[cfg(not(unix))]
-fn standard_input() -> io::Result<Box<dyn Read>> {
-    Ok(Box::new(io::stdin()))
+#[cfg(windows)]
+fn standard_input() -> io::Result<File> {
+    use std::os::windows::io::AsHandle as _;
+    Ok(File::from(io::stdin().as_handle().try_clone_to_owned()?))
 }

@@ -83,8 +83,7 @@ impl Item<'_> {
 
 impl Shape {
     /// Reads the properties of the command line.
-    pub(super) fn read(properties: &[String], format: &str, headers: &[String]) -> Result<Self> {
-        let mut props = Props::read(properties)?;
+    pub(super) fn read(mut props: Props, format: &str, headers: &[String]) -> Result<Self> {
         let shape = Self {
             json: match format {
                 "text" => false,
@@ -299,7 +298,7 @@ mod tests {
 
     fn shape(properties: &[&str]) -> Shape {
         let properties: Vec<_> = properties.iter().map(|&text| text.to_owned()).collect();
-        Shape::read(&properties, "text", &[]).unwrap()
+        Shape::read(Props::read(&properties).unwrap(), "text", &[]).unwrap()
     }
 
     type Parts = (
@@ -351,12 +350,13 @@ mod tests {
             parts(&lenient.item(b"no key", 1).unwrap()),
             (None, some("no key"), vec![])
         );
-        assert!(Shape::read(&["parse.keys=true".to_owned()], "text", &[]).is_err());
+        let unknown = Props::read(&["parse.keys=true".to_owned()]).unwrap();
+        assert!(Shape::read(unknown, "text", &[]).is_err());
     }
 
     #[test]
     fn a_json_line_is_a_record_with_any_bytes() {
-        let shape = Shape::read(&[], "json", &["all=1".to_owned()]).unwrap();
+        let shape = Shape::read(Props::default(), "json", &["all=1".to_owned()]).unwrap();
         let line = br#"{"key":"k","value":{"base64":"/w=="},"headers":[{"key":"h","value":null}],
             "timestamp":5,"partition":3}"#;
         let item = shape.item(line, 1).unwrap();

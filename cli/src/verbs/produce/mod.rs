@@ -1,8 +1,8 @@
 //! `produce`: lines become records, with the flags of `kafka-console-producer.sh`.
 //!
 //! Knows nothing about what a line means (`lines.rs`), nor about how records get into the topic
-//! (`sink.rs`). Invariant: a line that was read whole is appended before the next wait for input,
-//! so that Ctrl-C at any moment loses no line that was ended.
+//! (`sink.rs`). Invariant: a line that was read whole is appended (and settled, as `--acks` says)
+//! before the next wait for input, so that Ctrl-C at any moment loses no line that was ended.
 
 mod input;
 mod lines;
@@ -26,6 +26,10 @@ use self::lines::{Item, Shape};
 use self::sink::{Sink, Wishes};
 
 use super::select;
+
+/// Bytes of a file between two syncs. Nobody is told about a line of a file before the end of it all,
+/// so that a sync for every chunk would be time lost.
+const SETTLE_BYTES: usize = 16 << 20;
 
 /// The flags of `produce`.
 #[derive(Args, Debug)]
@@ -76,20 +80,22 @@ pub(crate) struct Produce {
     /// acks, batch.size and compression.type in Kafka's words
     #[arg(long, value_name = "NAME=VALUE", alias = "command-property")]
     producer_property: Vec<String>,
+    /// A file of such properties
+    #[arg(long, value_name = "FILE", aliases = ["producer.config", "producer-config"])]
+    command_config: Option<PathBuf>,
+    /// A file of properties as --property takes them
+    #[arg(long, value_name = "FILE")]
+    reader_config: Option<PathBuf>,
     #[arg(long, hide = true)]
     line_reader: Option<String>,
-    #[arg(long, hide = true)]
-    timeout: Option<String>,
-    #[arg(long, hide = true)]
-    message_send_max_retries: Option<String>,
-    #[arg(long, hide = true, alias = "producer.config")]
-    producer_config: Option<PathBuf>,
 }
 
 impl Produce {
     /// Reads the input to its end.
     pub(crate) fn run(&self, place: &Place, out: &mut Out) -> Result<u8> {
-        let shape = Shape::read(&self.property, &self.format, &self.header)?;
+        self.check_line_reader()?;
+        let props = Props::read_with(self.reader_config.as_deref(), &self.property)?;
+        let shape = Shape::read(props, &self.format, &self.header)?;
         let wishes = self.wishes()?;
         let broker = place.write()?;
         let Ok(topic) = broker.topic(&self.topic) else {
@@ -110,8 +116,20 @@ impl Produce {
         Ok(0)
     }
 
+    fn check_line_reader(&self) -> Result<()> {
+        match self.line_reader.as_deref() {
+            Some(class) if class.rsplit('.').next() != Some("LineMessageReader") => {
+                Err(Failure::usage(format!(
+                    "--line-reader cannot be {class}: classes of Java are not loaded; lines are \
+                     text with --property parse.key and others, or JSON with --format json"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn wishes(&self) -> Result<Wishes> {
-        let mut props = Props::read(&self.producer_property)?;
+        let mut props = Props::read_with(self.command_config.as_deref(), &self.producer_property)?;
         let acks = props.take("acks").unwrap_or_else(|| self.acks.clone());
         let codec = props
             .take("compression.type")
@@ -124,8 +142,8 @@ impl Produce {
                 ))
             })?),
         };
-        props.take("linger.ms");
-        props.check_empty("acks, batch.size, compression.type, linger.ms")?;
+        props.ignore_clients();
+        props.check_empty("acks, batch.size, compression.type")?;
         Ok(Wishes {
             partition: self.partition,
             durable: match acks.as_str() {
@@ -146,6 +164,7 @@ impl Produce {
     /// Takes the input, line by line, into the sink.
     fn copy(&self, shape: &Shape, sink: &mut Sink, gate: &Mutex<()>, out: &mut Out) -> Result<()> {
         let mut number = 0_u64;
+        let mut unsettled = 0;
         for mut input in Input::all(&self.files, sink.line_bytes_max(), sink.batch_bytes()) {
             loop {
                 input.prompt(out)?;
@@ -153,6 +172,7 @@ impl Produce {
                     break;
                 };
                 let _in_the_middle = gate.lock().unwrap_or_else(PoisonError::into_inner);
+                unsettled += chunk.len();
                 let lines = Lines { rest: chunk };
                 let mut items: Vec<Item<'_>> = Vec::new();
                 for line in lines {
@@ -171,7 +191,10 @@ impl Produce {
                     }
                 }
                 sink.take(&items)?;
-                sink.settle()?;
+                if input.may_wait() || unsettled >= SETTLE_BYTES {
+                    sink.settle()?;
+                    unsettled = 0;
+                }
             }
         }
         Ok(())
