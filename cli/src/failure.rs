@@ -70,6 +70,12 @@ impl Failure {
         self
     }
 
+    /// The same failure with more words behind it.
+    pub(crate) fn followed_by(mut self, words: &str) -> Self {
+        self.sentence.push_str(words);
+        self
+    }
+
     /// Says the sentence and gives the code.
     pub(crate) fn report(&self) -> ExitCode {
         if !self.sentence.is_empty() {

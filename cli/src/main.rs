@@ -20,7 +20,7 @@ mod verbs;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
 
 use args::Cli;
@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         Ok(words) => words,
         Err(failure) => return failure.report(),
     };
-    let cli = match Cli::try_parse_from(words) {
+    let parsed = args::command().try_get_matches_from(words);
+    let cli = match parsed.and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

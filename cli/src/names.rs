@@ -1,7 +1,8 @@
 //! The names of Kafka's scripts, as other words for the verbs.
 //!
-//! Knows nothing about the flags of verbs. `ottla kafka-topics.sh ...` is `ottla topics ...`; so is a link named
-//! `kafka-topics.sh` that points to `ottla`; and `kafka-run-class.sh` takes the class of a tool.
+//! Knows nothing about the flags of verbs. `ottla kafka-topics.sh ...` is `ottla topics ...`; so is
+//! a link named `kafka-topics.sh` that points to `ottla`; and `kafka-run-class.sh` takes the class
+//! of a tool.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -41,6 +42,12 @@ pub(crate) fn spelled_out(words: impl Iterator<Item = OsString>) -> Vec<OsString
         return words;
     }
     let at = place_of_verb(&words);
+    if words.get(at).is_some_and(|word| word == "help") {
+        // `ottla help topics` is `ottla topics --help`.
+        words.remove(at);
+        words.push("--help".into());
+        return spelled_out(words.into_iter());
+    }
     if words
         .get(at)
         .is_some_and(|word| base(word) == "kafka-run-class")
@@ -147,6 +154,8 @@ mod tests {
                 "ottla topics --create --topic kafka-topics",
             ),
             ("ottla topics --list", "ottla topics --list"),
+            ("ottla help kafka-topics.sh", "ottla topics --help"),
+            ("ottla help", "ottla --help"),
         ] {
             assert_eq!(spelled(line), expected, "{line}");
         }

@@ -14,8 +14,7 @@ use crate::failure::{Failure, Result, file_failure, note};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Props(BTreeMap<String, String>);
 
-/// Settings of Kafka's clients that are about what there is none of here: connections, buffers,
-/// callbacks, checks of a server.
+/// Settings of Kafka's clients that mean nothing without a server: connections, buffers, callbacks.
 const OF_CLIENTS: &[&str] = &[
     "allow.auto.create.topics",
     "auto.commit.interval.ms",

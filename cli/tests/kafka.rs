@@ -101,7 +101,6 @@ fn dump_prints_what_kafkas_tool_prints() {
         format!(
             "--files {records} --deep-iteration --value-decoder-class --max-message-size 9999999"
         ),
-        format!("--files {records} --print-data-log --skip-record-metadata"),
     ];
     for (version, class_path) in &versions {
         for way in &ways {

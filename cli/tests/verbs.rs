@@ -330,9 +330,9 @@ fn what_the_members_of_a_writers_group_make_it_is_said_to_be_unseen() {
     assert_eq!(verbose.fields(1)[3], "LEADER-EPOCH");
 
     // This one is a member, in a memory that nobody else sees.
+    root.feed("produce --topic t", "two\n");
     let mut reader = root.start("consume --topic t --group g");
-    let mut writer = root.start("produce --topic t");
-    assert_eq!(writer.wait().code, 3);
+    reader.wait_for("two\n");
     let unseen = "in-writer";
     let state = describe("--state --verbose");
     assert_eq!(
@@ -370,6 +370,7 @@ fn what_makes_no_sense_is_one_sentence_and_a_code() {
         ("topics", 2, "--create|--list"),
         ("teleport", 2, "teleport"),
         ("topics --list", 1, "there is no directory"),
+        ("dump", 1, "there is no directory"),
         ("topics --create --topic a/b", 2, "a topic name is made of"),
         ("topics --create --topic t --config colour=red", 2, "colour"),
         (
@@ -378,6 +379,18 @@ fn what_makes_no_sense_is_one_sentence_and_a_code() {
             "name=value",
         ),
         ("consume --topic t --offset 1", 2, "--partition"),
+        (
+            "topics --create --topic t --partitions -3",
+            2,
+            "'-3' for '--partitions",
+        ),
+        (
+            "consume --topic t --partition -1",
+            2,
+            "'-1' for '--partition",
+        ),
+        ("dump --files nowhere", 1, "cannot open nowhere"),
+        ("dump --files .", 1, ". is a directory"),
     ] {
         root.run(words).fails(code, sentence);
     }
@@ -393,14 +406,89 @@ fn what_makes_no_sense_is_one_sentence_and_a_code() {
     elsewhere(&other, "topics --list").fails(1, "holds no topics");
     elsewhere(&other, "topics --create --topic t").fails(1, "other things");
     root.ok("topics --create --topic t");
-    root.run("consume --topic u")
-        .fails(1, "there is no topic u: there is t");
+    let unknown = root.run("consume --topic u");
+    unknown.fails(1, "there is no topic u: there is t");
+    assert_eq!(unknown.err.lines().count(), 1, "{}", unknown.err);
     root.run("consume --topic t --partition 4")
         .fails(1, "has no partition 4");
     root.run("consume --topic t --property print.colour=true")
         .fails(2, "print.colour");
     root.run("get-offsets --time yesterday")
         .fails(2, "is not a time");
+}
+
+/// A limit on the size of files stands for a full disk, which only the superuser can make.
+#[cfg(target_os = "linux")]
+#[test]
+fn how_many_lines_are_stored_is_told_when_the_next_cannot_be() {
+    let root = Root::new();
+    root.ok("topics --create --topic t");
+    let lines = numbered(100_000);
+    std::fs::write(root.scratch().join("lines"), &lines).unwrap();
+    let program = root.command("");
+    let program = program.get_program().to_str().unwrap();
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 500; exec {program} produce --topic t {}",
+        root.scratch().join("lines").display()
+    );
+    let mut shell = std::process::Command::new("bash");
+    let done = shell
+        .args(["-c", &script])
+        .env("OTTLA_DIR", root.dir())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(
+        (done.status.code(), told.lines().count()),
+        (Some(1), 1),
+        "{told}"
+    );
+    let read = root.ok("consume --topic t --from-beginning --max-messages -1 --timeout-ms 1");
+    let stored = read.out.lines().count();
+    assert!(stored > 0 && lines.starts_with(&read.out), "{stored}");
+    assert!(
+        told.contains(&format!("the first {stored} records are stored")),
+        "{told}"
+    );
+}
+
+#[test]
+fn help_for_a_verb_is_found_where_one_looks_for_it() {
+    let root = Root::new();
+    for words in ["help topics", "topics --help", "help kafka-topics.sh"] {
+        let shown = root.ok(words).out;
+        assert!(shown.contains("--create"), "{words}: {shown}");
+    }
+    assert!(root.ok("help").out.contains("get-offsets"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_may_not_be_read_or_written_is_one_sentence() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = Root::new();
+    root.ok("topics --create --topic t");
+    root.feed("produce --topic t", "one\n");
+    let allow = |path: &std::path::Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // The superuser may do everything, and so tells nothing here.
+    allow(&root.dir(), 0o000);
+    if std::fs::read_dir(root.dir()).is_err() {
+        for words in [
+            "topics --list",
+            "produce --topic t",
+            "dump --topic t",
+            "verify",
+            "repair",
+        ] {
+            let ran = root.run(words);
+            ran.fails(1, "ermission denied");
+            assert_eq!(ran.err.lines().count(), 1, "{words}: {}", ran.err);
+        }
+    }
+    allow(&root.dir(), 0o755);
+    root.ok("get-offsets").says("t:0:1\n");
 }
 
 #[test]

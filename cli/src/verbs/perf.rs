@@ -238,7 +238,7 @@ impl Produce {
     }
 }
 
-/// What the records are, in turns; the number of each where there is none.
+/// What the records are, in turns. Without any, every record is its own number.
 #[derive(Debug)]
 struct Payloads(Vec<Vec<u8>>);
 

@@ -58,12 +58,12 @@ pub(crate) struct Consume {
     #[arg(long, value_name = "TIME", conflicts_with_all = ["from_beginning", "offset"])]
     #[arg(allow_hyphen_values = true)]
     at: Option<String>,
-    /// End after so many records
+    /// End after so many records; -1 for no limit
     #[arg(long, value_name = "COUNT")]
-    max_messages: Option<u64>,
-    /// End when so many milliseconds have passed without a record
+    max_messages: Option<i64>,
+    /// End when so many milliseconds have passed without a record; -1 for no limit
     #[arg(long, value_name = "MS")]
-    timeout_ms: Option<u64>,
+    timeout_ms: Option<i64>,
     /// End at the end of what is there
     #[arg(long)]
     exit_at_end: bool,
@@ -175,7 +175,9 @@ impl Consume {
             },
         };
         let flushed = out.flush();
-        if !matches!(&done, Err(failure) if failure.is_closed_pipe()) {
+        let went_away = matches!(&done, Err(failure) if failure.is_closed_pipe());
+        let never_began = done.is_err() && reading.end.printed == 0;
+        if !went_away && !never_began {
             note(&format!(
                 "Processed a total of {} messages",
                 reading.end.printed
@@ -232,14 +234,22 @@ impl Consume {
                 }
             },
             end: Limits {
-                left: self.max_messages,
-                timeout: self.timeout_ms.map(Duration::from_millis),
+                left: self.max_messages.and_then(unless_negative),
+                timeout: self
+                    .timeout_ms
+                    .and_then(unless_negative)
+                    .map(Duration::from_millis),
                 at_end: self.exit_at_end,
                 last: Instant::now(),
                 printed: 0,
             },
         })
     }
+}
+
+/// A limit, as Kafka's script takes it: a negative number means no limit.
+fn unless_negative(limit: i64) -> Option<u64> {
+    u64::try_from(limit).ok()
 }
 
 fn start_at(text: &str) -> Result<Start> {

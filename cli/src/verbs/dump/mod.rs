@@ -96,7 +96,10 @@ impl Dump {
                     let found = log::dump(&path, what, out)?;
                     gaps.extend((!found.is_empty()).then_some((path, found)));
                 }
-                Kind::Unknown => note(&format!("Ignoring unknown file {}", path.display())),
+                Kind::Unknown => {
+                    check_is_file(&path)?;
+                    note(&format!("Ignoring unknown file {}", path.display()));
+                }
                 kind @ (Kind::OffsetIndex | Kind::TimeIndex) => {
                     sound &= index::dump(&path, kind, self.wish(), out)?;
                 }
@@ -156,6 +159,7 @@ impl Dump {
 
     /// The files of the topic, or the root's own.
     fn found(&self, place: &Place) -> Result<Vec<PathBuf>> {
+        place.check_is_there()?;
         let Some(topic) = &self.topic else {
             let files = files_of(place.dir())?;
             return Ok(files
@@ -176,6 +180,18 @@ impl Dump {
             return Err(Failure::new(format!("there are no files of topic {topic}")));
         }
         Ok(found)
+    }
+}
+
+/// A file of an unknown kind is passed over; what is no file at all is a mistake.
+fn check_is_file(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(Failure::new(format!(
+            "{} is a directory: name its files with --files, or a topic with --topic",
+            path.display()
+        ))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(file_failure("open", path, &error)),
     }
 }
 

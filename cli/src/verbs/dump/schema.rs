@@ -389,6 +389,10 @@ mod tests {
         heads.collect()
     }
 
+    fn count(fields: &[Field]) -> usize {
+        fields.iter().map(|field| 1 + count(&field.inner)).sum()
+    }
+
     #[test]
     fn every_description_is_read_whole() {
         let all = all();
@@ -396,9 +400,6 @@ mod tests {
         let mut lines = 0;
         for (realm, number) in &all {
             let schema = Schema::of(realm, *number).unwrap();
-            fn count(fields: &[Field]) -> usize {
-                fields.iter().map(|field| 1 + count(&field.inner)).sum()
-            }
             lines += 1 + count(&schema.fields);
         }
         assert_eq!(lines, SCHEMAS.lines().count());

@@ -148,6 +148,9 @@ impl Groups {
             ));
         }
         for name in &self.group {
+            if name.is_empty() {
+                return Err(Failure::usage("an empty name is no group"));
+            }
             if !all.contains(name) && !self.reset_offsets {
                 return Err(Failure::new(format!("there is no group {name}")));
             }

@@ -27,8 +27,8 @@ use self::sink::{Sink, Wishes};
 
 use super::select;
 
-/// Bytes of a file between two syncs. Nobody is told about a line of a file before the end of it all,
-/// so that a sync for every chunk would be time lost.
+/// Bytes of a file between two syncs. Nothing is reported about a line of a file before all of it
+/// is read, so a sync for every chunk would only cost time.
 const SETTLE_BYTES: usize = 16 << 20;
 
 /// The flags of `produce`.

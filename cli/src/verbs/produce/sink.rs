@@ -152,7 +152,12 @@ impl Sink {
                     "{failure}; the records before it are stored"
                 )));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // Behind them one can go on when there is space again.
+                let stored = self.records;
+                return Err(Failure::from(error)
+                    .followed_by(&format!("; the first {stored} records are stored")));
+            }
         }
         self.records += u64::try_from(items.len()).unwrap_or(0);
         Ok(())
