@@ -16,6 +16,8 @@ use crate::format::{Corruption, MarkKey, file_name};
 use crate::group::OffsetLogs;
 use crate::log::{Host, Log};
 use crate::topic::{PartitionDir, Topic, TopicConfig, TopicShared};
+#[cfg(feature = "serde")]
+use crate::types::serialized;
 use crate::types::{CleanupPolicy, Offset, PartitionId, TopicName};
 
 use super::root::{Root, invalid_name};
@@ -54,11 +56,13 @@ pub(super) fn offsets_config() -> TopicConfig {
 /// A partition of `__consumer_offsets` that cannot be read: its groups answer the error, all others
 /// go on. See [`Broker::damaged_commits`](crate::Broker::damaged_commits).
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DamagedCommits {
     /// The number of the partition.
     pub partition: PartitionId,
     /// What is wrong with it: most often [`Error::Corrupt`].
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::text"))]
     pub error: Error,
 }
 

@@ -536,6 +536,7 @@ mod tests {
         builder.finish(0, (1, 2))
     }
 
+    #[cfg(feature = "gzip")]
     #[test]
     fn a_digest_says_whether_records_have_keys_and_an_older_one_does_not() {
         let batch = |records: &[Record<'_>], compression| {

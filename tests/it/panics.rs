@@ -27,7 +27,11 @@ fn count(log: &Log) -> u64 {
 
 #[test]
 fn an_iterator_that_panics_leaves_nothing_of_its_batch() {
-    for compression in [Compression::None, Compression::Lz4] {
+    let built = |codec: &Compression| *codec == Compression::None || cfg!(feature = "lz4");
+    for compression in [Compression::None, Compression::Lz4]
+        .into_iter()
+        .filter(built)
+    {
         let scratch = scratch();
         let dir = scratch.path().join("data");
         let config = LogConfig::default().compression_type(compression);

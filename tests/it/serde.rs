@@ -134,6 +134,7 @@ fn every_report_type_is_serializable() {
     written::<ottla::BrokerMetrics>();
     written::<ottla::CompactionReport>();
     written::<ottla::Corruption>();
+    written::<ottla::DamagedCommits>();
     written::<ottla::DiskUsage>();
     written::<ottla::Ensured>();
     written::<ottla::GroupInfo>();

@@ -148,6 +148,9 @@ fn what_does_not_fit_one_batch_is_split_in_order_packed_or_not() {
     let (_scratch, dir) = scratch();
     let broker = Broker::open(&dir).unwrap();
     for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+        if compression != Compression::None && !crate::codecs::codecs().contains(&compression) {
+            continue;
+        }
         for partitions in [1, 3] {
             let name = format!("{compression:?}-{partitions}");
             let config = TopicConfig::default()

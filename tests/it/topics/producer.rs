@@ -126,6 +126,9 @@ fn the_largest_record_that_fits_is_sent_and_one_byte_more_is_refused() {
     ));
     delivery.wait().unwrap();
     producer.flush().unwrap();
+    if !cfg!(feature = "lz4") {
+        return;
+    }
     let packed = ProducerConfig::default().compression_type(Compression::Lz4);
     let packing = topic.producer(packed).unwrap();
     packing
