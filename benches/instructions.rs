@@ -18,14 +18,15 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
-use ottla::{Broker, Durability, Log, LogConfig, Record, TopicConfig, WriteMode};
+use ottla::{Broker, Durability, Log, LogConfig, Record, Start, TopicConfig, WriteMode};
 
 const VALUE: [u8; 100] = [0xA7; 100];
 const PER_BATCH: usize = 100;
 
 /// The paths, and how many records each of their rounds has.
-const PATHS: [(&str, u64); 9] = [
+const PATHS: [(&str, u64); 10] = [
     ("append", 1),
+    ("append_followed", 1),
     ("append_pwrite", 1),
     ("append_batch", 100),
     ("topic_append", 1),
@@ -44,11 +45,15 @@ fn main() {
         }
         return;
     };
+    if path == FOLLOW {
+        follow(Path::new(count));
+    }
     let rounds: usize = count.parse().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();
     match path.as_str() {
         "append" => append(log(dir, WriteMode::Auto), rounds),
+        "append_followed" => append_followed(dir, rounds),
         "append_pwrite" => append(log(dir, WriteMode::Pwrite), rounds),
         "append_batch" => append_batch(log(dir, WriteMode::Auto), rounds),
         "topic_append" => topic_append(dir, rounds),
@@ -76,6 +81,38 @@ fn append(log: &Log, rounds: usize) {
     for _ in 0..rounds {
         black_box(log.append(black_box(&VALUE)).unwrap());
     }
+}
+
+/// The role of a follower in a process of its own, whose instructions are not counted.
+const FOLLOW: &str = "follow";
+
+/// Waits for what is appended, until the process is ended.
+fn follow(dir: &Path) -> ! {
+    let log = Log::open_read_only(dir).unwrap();
+    let mut reader = log.reader(Start::Latest).unwrap();
+    loop {
+        reader.wait(Duration::from_secs(1)).unwrap();
+        while let Some(record) = reader.next() {
+            black_box(record.unwrap());
+        }
+    }
+}
+
+fn append_followed(dir: &Path, rounds: usize) {
+    let log = log(dir, WriteMode::Auto);
+    let mut follower = std::process::Command::new(std::env::current_exe().unwrap())
+        .arg(FOLLOW)
+        .arg(dir)
+        .spawn()
+        .unwrap();
+    // Until the writer knows that somebody waits, and wakes it.
+    for _ in 0..100 {
+        append(log, 1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    append(log, rounds);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }
 
 fn append_batch(log: &Log, rounds: usize) {

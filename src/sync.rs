@@ -123,6 +123,11 @@ impl Signal {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// How many hold a ticket or have entered.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// A place among the waiting. Take it first, look for something to do, then wait.
     pub(crate) fn ticket(&self) -> Ticket<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);

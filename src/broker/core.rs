@@ -234,6 +234,7 @@ impl Core {
             host.marks.keep_ballast();
         }
         drop(catalog);
+        host.end_publishing();
         *self.lock.lock() = None;
         // Last, for it is no reason to leave the directory as a crash would.
         closed = closed.and(handed_over);

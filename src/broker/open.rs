@@ -18,8 +18,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{
-    Host, OpenEvent, OpenMode, OpenReport, RootSigns, look_until_it_counts, refuse_unfinished,
-    unreadable_marks,
+    Host, OpenEvent, OpenMode, OpenReport, RootSigns, SLOTS_OF_ROOT, look_until_it_counts,
+    refuse_unfinished, unreadable_marks,
 };
 use crate::sync::for_each_on;
 use crate::topic::PartitionDir;
@@ -121,6 +121,8 @@ fn open_with(
         opening.report_damaged_commits(&groups);
     }
     opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
+    // Last, for an opening that is refused changes nothing.
+    host.publish(SLOTS_OF_ROOT);
     let core = Core::new(opening.root, groups, opening.report, opening.lock);
     core.finish_deletions();
     core.root.host.marks.keep_ballast();

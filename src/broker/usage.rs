@@ -108,7 +108,9 @@ impl Look {
                 (EntryKind::File, _) => {
                     let (kind, bytes) = (kind_in_root(&entry.name), len(disk, &path));
                     look.add(None, kind, bytes);
-                    if kind == Kind::Internal && entry.name != file_name::BALLAST {
+                    // Neither grows with what is kept.
+                    let fixed = [file_name::BALLAST, file_name::LIVE];
+                    if kind == Kind::Internal && !fixed.contains(&entry.name.as_str()) {
                         look.of_root = look.of_root.saturating_add(bytes);
                     }
                 }

@@ -22,6 +22,8 @@
 
 mod appender;
 mod copy;
+mod lies_on;
+mod live;
 mod map;
 mod open_count;
 mod os;
@@ -41,6 +43,8 @@ use crate::sync::OnceLock;
 use crate::types::{Sabotage, Timestamp, to_u64};
 
 pub(crate) use appender::Appender;
+pub(crate) use lies_on::LiesOn;
+pub(crate) use live::{LiveFile, boot};
 pub(crate) use os::TemporaryDir;
 pub(crate) use process::Owner;
 
@@ -518,24 +522,6 @@ fn is_full(error: &io::Error) -> bool {
 pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, NotFound};
     matches!(error.kind(), InvalidData | InvalidInput | NotFound)
-}
-
-/// What is known of a file system. Stores into a mapped window over reserved space are safe on
-/// ext4 and tmpfs, on a full disk too, measured on both. A copy-on-write file system needs new
-/// blocks for every store and answers a full disk by SIGBUS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(any(target_os = "linux", test, ottla_sim)),
-    expect(dead_code, reason = "only on Linux the system is asked")
-)]
-pub(crate) enum LiesOn {
-    Ext4,
-    Tmpfs,
-    /// Another machine's disk, under this name.
-    Network(&'static str),
-    /// Overwriting takes new blocks, so a full disk refuses even that.
-    CopyOnWrite,
-    Another,
 }
 
 /// How many files this process may keep open: half of `RLIMIT_NOFILE` as it was when this was asked

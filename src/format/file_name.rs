@@ -14,6 +14,7 @@
 //! | `ottla.next` | partition | ours: the segment prepared ahead |
 //! | `ottla.truncate` | partition | ours: a truncation that is under way |
 //! | `*.tmp` | any | a file being replaced |
+//! | `ottla.live` | root, log alone | ours: what a running writer publishes |
 //! | `ottla.backup` | root, log alone | ours: the directory is a backup |
 //! | `.lock` `ottla.catalog` `ottla.marks` `ottla.root` | root | ours, but for the lock, which
 //! Kafka has too |
@@ -32,6 +33,8 @@ pub(crate) const CATALOG: &str = "ottla.catalog";
 pub(crate) const ROOT: &str = "ottla.root";
 /// The flushed marks of a root, or of a log alone.
 pub(crate) const MARKS: &str = "ottla.marks";
+/// What a running writer publishes for followers in other processes.
+pub(crate) const LIVE: &str = "ottla.live";
 /// Whether the directory is a backup, and a whole one.
 pub(crate) const BACKUP: &str = "ottla.backup";
 /// Space that is given up when a full disk would not take a mark.
@@ -179,6 +182,8 @@ pub(crate) enum FileName {
     Lock,
     /// Space that is given up when the disk is full.
     Ballast,
+    /// What the writer of a log alone publishes.
+    Live,
     /// A replacement that was not finished.
     Temporary,
     /// A suffix that Kafka knows behind something that is not 20 digits: not ours to touch, and a
@@ -207,6 +212,7 @@ impl FileName {
             MARKS => return Self::Marks,
             LOCK => return Self::Lock,
             BALLAST => return Self::Ballast,
+            LIVE => return Self::Live,
             _ => {}
         }
         if name.ends_with(TEMPORARY_SUFFIX) {
@@ -253,6 +259,7 @@ impl fmt::Display for FileName {
             Self::Marks => f.write_str(MARKS),
             Self::Lock => f.write_str(LOCK),
             Self::Ballast => f.write_str(BALLAST),
+            Self::Live => f.write_str(LIVE),
             Self::Temporary | Self::Misnamed | Self::Foreign => Ok(()),
         }
     }
@@ -418,6 +425,7 @@ mod tests {
         check("ottla.next", FileName::NextSegment);
         check(".lock", FileName::Lock);
         check("ottla.ballast", FileName::Ballast);
+        check("ottla.live", FileName::Live);
         check("ottla.marks", FileName::Marks);
         check("leader-epoch-checkpoint", FileName::LeaderEpochs);
         check("partition.metadata", FileName::PartitionMetadata);

@@ -20,6 +20,7 @@ pub(crate) mod group_record;
 pub(crate) mod index;
 mod intent;
 mod java_properties;
+mod live;
 mod mark;
 pub(crate) mod metadata;
 mod old_message;
@@ -49,6 +50,10 @@ pub(crate) use digest::{
 };
 pub(crate) use file_name::{DirName, FileKind, FileName, Stage};
 pub(crate) use intent::TruncateIntent;
+pub(crate) use live::{
+    LIVE_HEADER_LEN, LIVE_LOCK_AT, LIVE_SLOT_LEN, LIVE_WORD_AT, LiveFigures, LiveHeader, boot_of,
+    live_slot_at,
+};
 pub(crate) use mark::{IndexWritten, Mark, MarkKey, SLOT_LEN};
 #[cfg(test)]
 pub(crate) use old_message::old_message;

@@ -399,9 +399,15 @@ impl Shared {
         self.close_files();
         // After the end of the log's life: a waiter that wakes must find it closed.
         self.raise();
+        if self.life.is_read_only() {
+            self.host.listener.stir();
+        }
         self.turn_over.notify_all();
         if !self.managed {
             self.host.note_close(&self.dir, &result);
+        }
+        if !self.managed && !self.life.is_read_only() {
+            self.host.end_publishing();
         }
         // Only now may another process open the directory: no thread writes to it any more.
         *self.lock.lock() = None;

@@ -14,38 +14,27 @@
 //! 5. What the writer's own readers may not see is not seen: where the mark says that the log is
 //!    `Always`, the high watermark is what the mark says. It never goes back but for a truncation,
 //!    and only the look that opens a log sees more: what a crash left, beside no writer.
-//! 6. While somebody waits, a thread looks, with longer and longer pauses; else none does. Every
-//!    log that is waited for makes them longer for all.
+//! 6. Where its writer says that no segments were removed, exchanged or cut since the last look, a
+//!    look that was rung for takes in batches alone. The looks by the clock never believe that.
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use crate::disk::{FileId, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{BatchCursor, IndexProgress, RawBatch, Segment, SparseIndex, Stop, indexed};
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::Ordering;
 use crate::types::{Durability, Offset, Position};
 
 use super::append::{ALWAYS, HotSettings};
-use super::host::Chore;
+use super::listener::Standing;
 use super::outside::{Known, Outside, is_live};
 use super::segments::Segments;
 use super::{Host, Log, Shared};
 
 /// How often one call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;
-
-/// The first pause between two looks of the thread, and the longest.
-const PAUSE: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(10);
-
-/// The pause between two looks at the topics of a root, which list a directory.
-const TOPICS_PAUSE: Duration = Duration::from_millis(50);
-
-/// The pause is longer by this for every other log that is waited for.
-const LOOK: Duration = Duration::from_micros(100);
 
 /// The index interval of what is taken in: Kafka's default, whatever the writer's setting.
 const INTERVAL_BYTES: u64 = 4096;
@@ -85,83 +74,15 @@ impl Seen {
         })
     }
 
+    /// Whether compaction has come no further.
+    fn is_cleaned_to(&self, offset: Offset) -> bool {
+        self.cleaned == offset
+    }
+
     /// Whether the directory is still the same log's.
     pub(super) fn is_same_log(&self, earlier: &Self) -> bool {
         let same_lock = earlier.lock.is_none() || self.lock.is_none() || self.lock == earlier.lock;
         self.dir.is_some() && self.dir == earlier.dir && same_lock
-    }
-}
-
-/// When a log is looked at next, for those who wait.
-#[derive(Debug)]
-pub(super) struct Looks {
-    log: Weak<Shared>,
-    asked: AtomicBool,
-    /// How many looks have found nothing new, one after the other.
-    idle: AtomicU32,
-}
-
-impl Looks {
-    pub(super) fn at(log: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self {
-            log: Arc::downgrade(log),
-            asked: AtomicBool::new(false),
-            idle: AtomicU32::new(0),
-        })
-    }
-
-    fn pause(&self) -> Duration {
-        let doubled = self.idle.load(Ordering::Relaxed).min(16);
-        PAUSE.saturating_mul(1 << doubled).min(PAUSE_MAX)
-    }
-
-    fn note_idle(&self) {
-        self.idle.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Has the log looked at, once.
-    fn ask(self: &Arc<Self>, host: &Host) {
-        if self.asked.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let weak = Arc::downgrade(self);
-        let chore: Weak<dyn Chore> = weak;
-        // A look takes about 10 us: however many logs are waited for, the looks take no more than a
-        // tenth of a processor.
-        let others = u32::try_from(host.looker.waiting()).unwrap_or(u32::MAX);
-        let pause = self.pause().saturating_add(LOOK.saturating_mul(others));
-        let now = host.clock.instant();
-        let at = now.checked_add(pause).unwrap_or(now);
-        if !host.looker.schedule(at, chore) {
-            // A waiting thread looks by itself, if not as often.
-            self.asked.store(false, Ordering::SeqCst);
-        }
-    }
-}
-
-impl Chore for Looks {
-    fn run(&self) {
-        let Some(log) = self.log.upgrade() else {
-            return;
-        };
-        // Before the look who waits: one that begins later asks again.
-        self.asked.store(false, Ordering::SeqCst);
-        log.host.look_at_topics_every(TOPICS_PAUSE);
-        match log.follow() {
-            Ok(true) => self.idle.store(0, Ordering::Relaxed),
-            Ok(false) => self.note_idle(),
-            Err(_) => {
-                self.note_idle();
-                // The waiting thread looks, and gets the error.
-                log.raise();
-            }
-        }
-        let waited_for = log.signal.is_waited_for() || log.watchers.is_watched();
-        if waited_for && log.life.can_read().is_ok() {
-            log.ask_for_looks();
-        } else {
-            self.idle.store(0, Ordering::Relaxed);
-        }
     }
 }
 
@@ -234,20 +155,40 @@ impl Shared {
     /// - What reading the files returns, where that counts.
     #[inline]
     pub(super) fn follow(&self) -> Result<bool> {
+        self.follow_from(None)
+    }
+
+    /// The same, with what the writer has published before.
+    #[inline]
+    pub(super) fn follow_from(&self, standing: Option<Standing>) -> Result<bool> {
         match self.outside.get() {
             None => Ok(false),
-            Some(outside) => self.follow_outside(outside),
+            Some(outside) => self.follow_outside(outside, standing),
         }
     }
 
     #[cold]
-    fn follow_outside(&self, outside: &Outside) -> Result<bool> {
+    fn follow_outside(&self, outside: &Outside, standing: Option<Standing>) -> Result<bool> {
         self.host.check_owner()?;
         self.life.can_read()?;
+        let asked = self.shows();
         let looked = {
             let mut known = outside.known.lock();
             let before = self.shows();
-            let looked = self.take_in(outside, &mut known);
+            if before != asked {
+                // Another thread has looked meanwhile.
+                return Ok(true);
+            }
+            let spared = standing.is_some() && known.standing == standing;
+            let looked = if spared && self.take_in_appended(&known) {
+                Ok(())
+            } else {
+                let looked = self.take_in(outside, &mut known);
+                if standing.is_some() || looked.is_err() {
+                    known.standing = standing.filter(|_| looked.is_ok());
+                }
+                looked
+            };
             looked.map(|()| self.shows() != before)
         };
         match looked {
@@ -264,6 +205,15 @@ impl Shared {
         let truncations = self.truncations.load(Ordering::Acquire);
         let (start, end) = (self.start_offset(), self.end_offset());
         [start, end, self.high_watermark(), truncations]
+    }
+
+    /// Takes in what was appended, where no segments were removed, exchanged or cut since the last
+    /// look, as their writer says; false when there is more to be looked at.
+    fn take_in_appended(&self, known: &Known) -> bool {
+        let marked = self.host.marks.look_again(&self.host.disk, self.mark_key());
+        let cleaned = marked.map(|mark| mark.map_or(0, |mark| mark.cleaned_offset));
+        cleaned.is_ok_and(|cleaned| known.seen.is_cleaned_to(cleaned))
+            && self.walk().unwrap_or(false)
     }
 
     fn take_in(&self, outside: &Outside, known: &mut Known) -> Result<()> {
@@ -492,20 +442,6 @@ impl Shared {
         }
         *segments = now;
         Arc::clone(segments.active())
-    }
-
-    /// When a thread that waits looks by itself, for the one that looks could perhaps not be
-    /// started; none in a log that this process writes.
-    pub(super) fn next_look(&self) -> Option<Instant> {
-        self.outside.get()?;
-        self.host.clock.instant().checked_add(PAUSE_MAX)
-    }
-
-    /// Has the log looked at for as long as somebody waits for it (I6).
-    pub(super) fn ask_for_looks(&self) {
-        if let Some(outside) = self.outside.get() {
-            outside.looks.ask(&self.host);
-        }
     }
 }
 

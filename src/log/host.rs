@@ -25,8 +25,10 @@ use crate::segment::{OpenFiles, Segment, SegmentFile};
 use crate::sync::{AtomicBool, Condvar, Mutex, OnceLock, Ordering};
 use crate::types::TopicId;
 
+use super::bell::Bell;
 use super::budget::Budget;
 use super::epochs::Followers;
+use super::listener::Listener;
 use super::syncers::Syncers;
 use super::trace::Events;
 
@@ -43,6 +45,10 @@ pub(crate) struct Host {
     pub(crate) syncers: Syncers,
     /// Watches logs that another process writes, while a caller here waits for them.
     pub(super) looker: Flusher,
+    pub(super) listener: Listener,
+    /// Wakes those who look at these logs from other processes.
+    pub(crate) bell: Bell,
+    me: Weak<Self>,
     pub(crate) budget: Budget,
     pub(crate) events: Events,
     owner: Owner,
@@ -76,7 +82,7 @@ impl Host {
         let syncers = Syncers::new(clock.clone(), manual);
         // Not upkeep, so never manual: without this thread appends of other processes go unnoticed.
         let looker = Flusher::new("ottla-follower", clock.clone(), false);
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             files: OpenFiles::new(&disk, max_open_files),
             disk,
             clock,
@@ -85,6 +91,9 @@ impl Host {
             lingers,
             syncers,
             looker,
+            listener: Listener::new(),
+            bell: Bell::default(),
+            me: Weak::clone(me),
             budget: Budget::default(),
             events: Events::default(),
             owner: Owner::here(),
@@ -151,7 +160,25 @@ impl Host {
         self.lingers.stop();
         self.flusher.stop();
         self.looker.stop();
+        self.listener.stop();
         self.syncers.stop();
+    }
+
+    pub(super) fn me(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// Has followers in other processes woken from now on. The caller holds the lock of the
+    /// directory, in which this process wants to have it open for a while.
+    pub(crate) fn publish(&self, slots: u32) {
+        if !self.flusher.is_manual() {
+            self.bell.open(&self.disk, self.marks.home(), slots);
+        }
+    }
+
+    /// Says that this process is about to give the directory back.
+    pub(crate) fn end_publishing(&self) {
+        self.bell.close(&self.disk);
     }
 
     /// The process that opened the root, for callers that ask very often.

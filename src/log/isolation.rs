@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::format::{BatchHeader, RecordBatch};
+use crate::format::{BatchHeader, LiveFigures, RecordBatch};
 use crate::types::{Offset, ReadIsolation};
 
 use super::compact::Survey;
@@ -95,6 +95,20 @@ impl Shared {
             Filter::Uncommitted => Ok(Filter::Uncommitted),
             Filter::Committed(..) => self.filter(ReadIsolation::ReadCommitted),
             Filter::Decided(..) => self.decided(),
+        }
+    }
+
+    /// The offset below which readers of committed records see everything, if the transactions are
+    /// known.
+    pub(super) fn last_stable_known(&self) -> Offset {
+        let known = self.survey.try_lock();
+        let known = known.as_ref().and_then(|known| known.as_ref());
+        match known {
+            Some(known) if !self.is_truncated_since(known.truncations) => {
+                let open = known.survey.first_open().unwrap_or(Offset::MAX);
+                self.high_watermark().min(open)
+            }
+            _ => LiveFigures::UNKNOWN,
         }
     }
 

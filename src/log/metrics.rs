@@ -129,6 +129,8 @@ impl Appends {
 /// What is counted without the append lock (I2).
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    /// Here, for appends do not read it either.
+    pub(super) published: super::bell::Published,
     rare: Mutex<LogMetrics>,
     reads: AtomicU64,
     read_bytes: AtomicU64,

@@ -21,6 +21,7 @@ mod asynchronous;
 mod at_rest;
 mod backup;
 mod batches;
+mod bell;
 mod budget;
 mod compact;
 mod config;
@@ -33,6 +34,8 @@ mod host;
 mod isolation;
 mod keys;
 mod life;
+mod listener;
+mod looks;
 mod metrics;
 mod open;
 mod outside;
@@ -59,6 +62,7 @@ pub(crate) use at_rest::AtRest;
 pub(crate) use backup::{Backup, CopiedLog, Source, refuse_unfinished, run_id};
 pub use backup::{BackupOptions, BackupReport};
 pub(crate) use batches::{Filling, Wish};
+pub(crate) use bell::SLOTS_OF_ROOT;
 pub(crate) use budget::Evict;
 pub use compact::CompactionReport;
 pub use config::LogConfig;
@@ -261,6 +265,7 @@ impl Log {
             (OpenMode::Read, Some(root)) => open_outside(host, &root, &source, &config)?,
             _ => open::open(host, source, config, mode)?,
         };
+        host.bell.add(&shared);
         shared.recharge();
         shared.note_opening();
         Ok(Self::unkept(shared))

@@ -25,7 +25,9 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, FileName, MarkKey, file_name};
 use crate::sync::{Mutex, Signal};
 
-use super::follow::{Looks, Seen};
+use super::follow::Seen;
+use super::listener::Standing;
+use super::looks::Looks;
 use super::{Host, LogConfig, LogSource, OpenMode, Shared, open};
 
 /// How often the same error comes before it counts (2): with the pauses, within about a second.
@@ -219,6 +221,8 @@ pub(super) struct Known {
     doubts: Doubts,
     /// What tells a follower whether it must look at the whole directory again.
     pub(super) seen: Seen,
+    /// What the writer had published before that was looked at last.
+    pub(super) standing: Option<Standing>,
 }
 
 /// Looks at a whole directory until the look counts: the log as it is now, and by what it is seen
@@ -254,6 +258,7 @@ pub(super) fn open_outside(
         signs,
         doubts: Doubts::default(),
         seen,
+        standing: None,
     };
     let outside = Outside {
         home: home.to_path_buf(),

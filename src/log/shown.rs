@@ -14,6 +14,7 @@ use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, Epoch, Offset, Sabotage};
 
 use super::isolation::Filter;
+use super::listener::Heard;
 use super::{Log, LogConfig, SegmentInfo, Shared};
 
 impl std::fmt::Debug for Shared {
@@ -146,10 +147,14 @@ impl Shared {
             }
             // Asked after the end: a record that came before the close is still reported.
             self.life.can_grow()?;
-            if self.follow()? {
+            let bell = self.bell();
+            if self.follow_from(bell.as_ref().and_then(Heard::standing))? {
                 continue;
             }
-            let waited = clock.wait(&mut ticket, until, self.next_look());
+            let waited = match bell {
+                Some(bell) => self.wait_for_bell(bell, until, is_there),
+                None => clock.wait(&mut ticket, until, self.next_look()),
+            };
             if waited == Waited::Over {
                 self.follow()?;
                 return Ok(is_there());
@@ -183,6 +188,7 @@ impl Shared {
         self.signal.raise();
         // The fence of the first raise also covers this one.
         self.watchers.raise_after_lock();
+        self.tell_followers();
     }
 
     /// The same for an append, which has just released the append lock: without a fence, because
@@ -191,6 +197,7 @@ impl Shared {
     pub(super) fn raise_appended(&self) {
         self.signal.raise_after_lock();
         self.watchers.raise_after_lock();
+        self.tell_followers();
     }
 
     /// A waiter calls this before reading the end of the log: an append that it does not see there

@@ -30,10 +30,17 @@ use super::{Log, Shared};
 
 /// Held while segments are removed or replaced.
 pub(super) struct Layout<'a> {
+    log: &'a Shared,
     _held: MutexGuard<'a, ()>,
     /// The last field, so that tasks are woken after the lock is released: what they run may take
     /// it.
     _later: WakeLater,
+}
+
+impl Drop for Layout<'_> {
+    fn drop(&mut self) {
+        self.log.end_exchange();
+    }
 }
 
 impl Shared {
@@ -107,8 +114,10 @@ impl Shared {
         self.life.can_append()?;
         let layout = Layout {
             _later: WakeLater::begin(),
+            log: self,
             _held: self.layout.lock(),
         };
+        self.begin_exchange();
         self.life.can_append()?;
         Ok(layout)
     }

@@ -48,6 +48,7 @@ impl Shared {
         }
         // The fence of the first raise is in front of both.
         self.watchers.raise_after_lock();
+        self.tell_followers();
     }
 
     fn usher_later(&self) {

@@ -23,6 +23,7 @@ mod driver;
 mod dump;
 mod epochs;
 mod features;
+mod followed;
 mod groups;
 mod jars;
 mod keys;

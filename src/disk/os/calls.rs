@@ -1,6 +1,7 @@
 //! The calls that std does not have, or names differently on each system.
 //!
-//! Knows nothing about why they are made. Every `unsafe` of the floor but the map itself is here.
+//! Knows nothing about why they are made. Every `unsafe` of the floor but those of the maps is
+//! here: `map.rs` has windows, `word.rs` the word of the live file.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -273,13 +274,16 @@ pub(super) fn unlock_description(file: &File) -> io::Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "std has no F_OFD_SETLK")]
 fn set_description_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
-    // SAFETY: `flock` is a C struct of integers, for which all zeros is a value. Zeros also say:
-    // from the start of the file (`SEEK_SET` 0) to its end however far that is, and `l_pid` must
-    // be 0 for this kind of lock.
-    let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
-    wanted.l_type = libc::c_short::try_from(kind).unwrap_or_default();
+    // From the start of the file to its end, however far that is.
+    set_lock(file, kind, 0, 0)
+}
+
+/// Takes or gives back an open-file-description lock on `len` bytes from `from` on.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "std has no F_OFD_SETLK")]
+fn set_lock(file: &File, kind: libc::c_int, from: u64, len: u64) -> io::Result<()> {
+    let wanted = range_of(kind, from, len)?;
     // SAFETY: the descriptor is open for the length of the borrow, and `wanted` is a `flock` that
     // the call only reads.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) } {
@@ -324,19 +328,63 @@ pub(super) fn unlock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Whether somebody has a lock on the file that [`lock_description`] would meet. Takes none.
+/// Whether somebody has a lock that a lock for writing on these bytes would meet. Takes none.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no F_OFD_GETLK")]
-pub(super) fn is_description_locked(file: &File) -> io::Result<bool> {
-    // SAFETY: as in `set_description_lock`.
-    let mut asked: libc::flock = unsafe { std::mem::zeroed() };
-    asked.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default();
+fn is_range_locked(file: &File, from: u64, len: u64) -> io::Result<bool> {
+    let mut asked = range_of(libc::F_WRLCK, from, len)?;
     // SAFETY: the descriptor is open for the length of the borrow, and `asked` is a `flock` that
     // nobody else sees, which the call fills.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut asked) } {
         0 => Ok(libc::c_int::from(asked.l_type) != libc::F_UNLCK),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "a C struct is made of zeros")]
+fn range_of(kind: libc::c_int, from: u64, len: u64) -> io::Result<libc::flock> {
+    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    // SAFETY: `flock` is a C struct of integers, for which all zeros is a value. Zeros also mean
+    // that `from` counts from the start of the file (`SEEK_SET` 0), and `l_pid` must be 0 for this
+    // kind of lock.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = libc::c_short::try_from(kind).unwrap_or_default();
+    range.l_start = libc::off_t::try_from(from).map_err(too_large)?;
+    range.l_len = libc::off_t::try_from(len).map_err(too_large)?;
+    Ok(range)
+}
+
+/// Whether somebody has a lock on the file that [`lock_description`] would meet. Takes none.
+#[cfg(target_os = "linux")]
+pub(super) fn is_description_locked(file: &File) -> io::Result<bool> {
+    is_range_locked(file, 0, 0)
+}
+
+/// A shared open-file-description lock on one byte, which takes no more than permission to read.
+#[cfg(target_os = "linux")]
+pub(super) fn share_byte(file: &File, at: u64) -> io::Result<()> {
+    set_lock(file, libc::F_RDLCK, at, 1)
+}
+
+/// Whether somebody has a lock on one byte.
+#[cfg(target_os = "linux")]
+pub(super) fn is_byte_locked(file: &File, at: u64) -> io::Result<bool> {
+    is_range_locked(file, at, 1)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn share_byte(_: &File, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the same call as where it can fail"
+)]
+pub(super) fn is_byte_locked(_: &File, _: u64) -> io::Result<bool> {
+    Ok(false)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -353,10 +401,11 @@ pub(super) fn is_description_locked(_: &File) -> io::Result<bool> {
 #[expect(unsafe_code, reason = "std has no F_SETLK")]
 pub(super) fn lock_record(file: &File) -> bool {
     use std::os::fd::AsRawFd as _;
-    // SAFETY: as in `set_description_lock`.
+    // SAFETY: `flock` is a C struct of integers, for which all zeros is a value: from the start of
+    // the file to its end.
     let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
     wanted.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default();
-    // SAFETY: as in `set_description_lock`.
+    // SAFETY: as in `set_lock`.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const wanted) == 0 }
 }
 

@@ -9,6 +9,7 @@ mod names;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -22,6 +23,7 @@ pub(super) use calls::{descriptors_max, on_fork};
 pub(super) use lock::OsLock;
 pub(super) use names::OsDir;
 pub(crate) use temporary::TemporaryDir;
+pub(crate) use word::Word;
 
 /// The operating system's disk.
 #[derive(Clone, Debug)]
@@ -386,5 +388,15 @@ impl OsFile {
 
     pub(super) fn lies_on(&self) -> LiesOn {
         calls::lies_on(&self.file)
+    }
+
+    /// Takes a shared lock on one byte, for as long as the file is open.
+    pub(super) fn share_byte(&self, at: u64) -> io::Result<()> {
+        calls::share_byte(&self.file, at)
+    }
+
+    /// Whether any other open file has such a lock.
+    pub(super) fn is_byte_shared(&self, at: u64) -> io::Result<bool> {
+        calls::is_byte_locked(&self.file, at)
     }
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{MarkKey, file_name};
 
 use super::super::backup::refuse_unfinished;
+use super::super::bell::SLOTS_ALONE;
 use super::super::outside::{RootSigns, look_until_it_counts, open_outside};
 use super::super::trace::Span;
 use super::super::{Host, Log, LogConfig};
@@ -77,7 +78,13 @@ pub(crate) fn open_alone_on(
         managed: false,
     };
     let shared = match mode {
-        OpenMode::Write => open(&host, source, config, mode)?,
+        OpenMode::Write => {
+            let shared = open(&host, source, config, mode)?;
+            // Last, for an opening that is refused changes nothing.
+            host.publish(SLOTS_ALONE);
+            host.bell.add(&shared);
+            shared
+        }
         OpenMode::Read => open_outside(&host, &home, &source, &config)?,
     };
     shared.note_opening();

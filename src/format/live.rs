@@ -1,0 +1,243 @@
+//! The live file: what a running writer publishes for followers in other processes.
+//!
+//! Knows nothing about files, and nothing about who waits. Our own, big-endian but for the word,
+//! which the system compares in memory and which is little-endian. First the header:
+//!
+//! | at | bytes | field |
+//! | ---: | ---: | --- |
+//! | 0 | 4 | CRC-32 of the 44 bytes behind it |
+//! | 4 | 4 | `OTlv` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | number of slots |
+//! | 16 | 16 | id of the machine's boot: another one means that the writer is gone |
+//! | 32 | 16 | incarnation, a random number of the opening that publishes |
+//! | 48 | 4 | the word: rises whenever followers are woken, which wait for it to change |
+//! | 52 | 1 | the byte on which waiting followers hold a shared lock |
+//! | 53 | 11 | zeros |
+//!
+//! Behind it the slots, one a log, 64 bytes each:
+//!
+//! | at | bytes | field |
+//! | ---: | ---: | --- |
+//! | 0 | 16 | topic id, zeros for a log alone |
+//! | 16 | 4 | partition |
+//! | 20 | 4 | 1 when the slot belongs to a log |
+//! | 24 | 8 | end |
+//! | 32 | 8 | high watermark |
+//! | 40 | 8 | last stable offset; all ones where the writer does not know it |
+//! | 48 | 8 | start |
+//! | 56 | 4 | layout generation: odd while segments are removed or exchanged |
+//! | 60 | 4 | epoch: how often the log was truncated since it was opened |
+//!
+//! Slots have no checksum, for they are written while others read them. Nothing in them decides
+//! what a follower shows: see `log/listener.rs`.
+
+use crate::types::{Offset, TopicId, to_u64};
+
+use super::MarkKey;
+use super::cursor::{Cursor, PutBytes as _};
+
+/// Bytes of the header.
+pub(crate) const LIVE_HEADER_LEN: usize = 64;
+/// Bytes of a slot.
+pub(crate) const LIVE_SLOT_LEN: usize = 64;
+/// Where the word is.
+pub(crate) const LIVE_WORD_AT: u64 = 48;
+/// Which byte waiting followers lock.
+pub(crate) const LIVE_LOCK_AT: u64 = 52;
+
+const LETTERS: [u8; 4] = *b"OTlv";
+const VERSION: u32 = 1;
+const CRC_LEN: usize = 4;
+const CHECKED_TO: usize = 48;
+
+/// Whose the file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LiveHeader {
+    /// How many slots follow.
+    pub(crate) slots: u32,
+    /// The boot of the machine.
+    pub(crate) boot: [u8; 16],
+    /// The opening that publishes.
+    pub(crate) incarnation: [u8; 16],
+}
+
+impl LiveHeader {
+    /// The header, with the word as it is now.
+    pub(crate) fn encode(&self, word: u32) -> [u8; LIVE_HEADER_LEN] {
+        let mut body = Vec::with_capacity(LIVE_HEADER_LEN);
+        body.put(&LETTERS);
+        body.put_u32(VERSION);
+        body.put_u32(self.slots);
+        body.put(&self.boot);
+        body.put(&self.incarnation);
+        let crc = crc32fast::hash(&body);
+        body.put(&word.to_le_bytes());
+        body.resize(LIVE_HEADER_LEN.saturating_sub(CRC_LEN), 0);
+        let mut header = [0; LIVE_HEADER_LEN];
+        let (front, rest) = header.split_at_mut(CRC_LEN);
+        front.copy_from_slice(&crc.to_be_bytes());
+        rest.copy_from_slice(&body);
+        header
+    }
+
+    /// What a header says, and the word; `None` for anything that is not a header of this version.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, u32)> {
+        let checked = bytes.get(CRC_LEN..CHECKED_TO)?;
+        let mut cursor = Cursor::new(bytes.get(..LIVE_HEADER_LEN)?);
+        let crc = cursor.u32().ok()?;
+        let letters = cursor.array::<4>().ok()?;
+        let version = cursor.u32().ok()?;
+        if crc != crc32fast::hash(checked) || letters != LETTERS || version != VERSION {
+            return None;
+        }
+        let header = Self {
+            slots: cursor.u32().ok()?,
+            boot: cursor.array().ok()?,
+            incarnation: cursor.array().ok()?,
+        };
+        Some((header, u32::from_le_bytes(cursor.array().ok()?)))
+    }
+}
+
+/// The id of a boot, as Linux writes it: 32 hexadecimal digits with dashes between.
+pub(crate) fn boot_of(text: &[u8]) -> Option<[u8; 16]> {
+    let digits = std::str::from_utf8(text).ok()?.trim().replace('-', "");
+    if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let id = u128::from_str_radix(&digits, 16).ok()?;
+    Some(id.to_be_bytes())
+}
+
+/// Where a slot is.
+pub(crate) fn live_slot_at(slot: u32) -> u64 {
+    let before = u64::from(slot).saturating_mul(to_u64(LIVE_SLOT_LEN));
+    to_u64(LIVE_HEADER_LEN).saturating_add(before)
+}
+
+/// What is published of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LiveFigures {
+    /// The offset of the next record.
+    pub(crate) end: Offset,
+    /// What readers see lies below.
+    pub(crate) high_watermark: Offset,
+    /// What readers of committed records see lies below; the largest number where nobody knows.
+    pub(crate) last_stable: Offset,
+    /// The first offset that can be read.
+    pub(crate) start: Offset,
+    /// Odd while segments are removed or exchanged.
+    pub(crate) generation: u32,
+    /// Rises with each truncation.
+    pub(crate) epoch: u32,
+}
+
+impl LiveFigures {
+    /// The last stable offset of a log in which nobody has looked for transactions.
+    pub(crate) const UNKNOWN: Offset = Offset::MAX;
+
+    /// The slot of a log.
+    pub(crate) fn encode(&self, key: MarkKey) -> [u8; LIVE_SLOT_LEN] {
+        let mut body = Vec::with_capacity(LIVE_SLOT_LEN);
+        body.put(&key.topic.0);
+        body.put_u32(key.partition);
+        body.put_u32(1);
+        for offset in [self.end, self.high_watermark, self.last_stable, self.start] {
+            body.put_u64(offset);
+        }
+        body.put_u32(self.generation);
+        body.put_u32(self.epoch);
+        let mut slot = [0; LIVE_SLOT_LEN];
+        slot.copy_from_slice(&body);
+        slot
+    }
+
+    /// What a slot says, and of which log; `None` for an empty one.
+    pub(crate) fn decode(slot: &[u8]) -> Option<(MarkKey, Self)> {
+        let mut cursor = Cursor::new(slot.get(..LIVE_SLOT_LEN)?);
+        let key = MarkKey {
+            topic: TopicId(cursor.array().ok()?),
+            partition: cursor.u32().ok()?,
+        };
+        if cursor.u32().ok()? != 1 {
+            return None;
+        }
+        let figures = Self {
+            end: cursor.u64().ok()?,
+            high_watermark: cursor.u64().ok()?,
+            last_stable: cursor.u64().ok()?,
+            start: cursor.u64().ok()?,
+            generation: cursor.u32().ok()?,
+            epoch: cursor.u32().ok()?,
+        };
+        Some((key, figures))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> LiveHeader {
+        LiveHeader {
+            slots: 3,
+            boot: [7; 16],
+            incarnation: [9; 16],
+        }
+    }
+
+    #[test]
+    fn a_live_header_comes_back_with_whatever_word() {
+        for word in [0, 1, 0x0102_0304, u32::MAX] {
+            let bytes = header().encode(word);
+            assert_eq!(LiveHeader::decode(&bytes), Some((header(), word)));
+            let at = usize::try_from(LIVE_WORD_AT).unwrap();
+            assert_eq!(bytes[at..at + 4], word.to_le_bytes());
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_whose_a_live_file_is_is_seen() {
+        for bit in 0..CHECKED_TO * 8 {
+            let mut bytes = header().encode(5);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(LiveHeader::decode(&bytes), None, "bit {bit}");
+        }
+        for len in 0..LIVE_HEADER_LEN {
+            assert_eq!(LiveHeader::decode(&header().encode(5)[..len]), None);
+        }
+        assert_eq!(LiveHeader::decode(&[0; LIVE_HEADER_LEN]), None);
+    }
+
+    #[test]
+    fn the_id_of_a_boot_is_read_as_linux_writes_it() {
+        let text = b"0102030405060708-090a-0b0c0d0e0f10\n";
+        assert_eq!(boot_of(text).unwrap()[15], 16);
+        for text in ["", "0102", "+102030405060708090a0b0c0d0e0f10"] {
+            assert_eq!(boot_of(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(boot_of(&[0xFF; 32]), None);
+    }
+
+    #[test]
+    fn what_is_published_of_a_log_comes_back_and_zeros_are_no_log() {
+        let key = MarkKey {
+            topic: TopicId([3; 16]),
+            partition: 12,
+        };
+        let figures = LiveFigures {
+            end: 100,
+            high_watermark: 90,
+            last_stable: 80,
+            start: 7,
+            generation: 5,
+            epoch: 2,
+        };
+        let slot = figures.encode(key);
+        assert_eq!(LiveFigures::decode(&slot), Some((key, figures)));
+        assert_eq!(LiveFigures::decode(&slot[..LIVE_SLOT_LEN - 1]), None);
+        assert_eq!(LiveFigures::decode(&[0; LIVE_SLOT_LEN]), None);
+        assert_eq!(live_slot_at(2), 192);
+    }
+}

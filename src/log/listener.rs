@@ -1,0 +1,338 @@
+//! Waits for the writer of a root in another process, while a reader here waits for its logs.
+//!
+//! Knows nothing about how a log is looked at (`follow.rs`).
+//!
+//! 1. What the writer publishes is trusted for two things: when to look, and at which log; and,
+//!    until the next poll, that no segments were removed, exchanged or cut. Everything else is
+//!    found in the files. So a live file of garbage, of a dead writer or of another version can
+//!    delay a change by the pause between two polls, and can neither show nor hide a record.
+//! 2. While a reader waits, and [`LINGER`] longer, the file is open and the lock on it is held. A
+//!    file that was replaced, or in which another opening of the writer publishes, is dropped.
+//! 3. No thread joins this one while it holds a lock that a look takes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::disk::{Disk, LiveFile, Owner, boot};
+use crate::format::{
+    LIVE_HEADER_LEN, LIVE_SLOT_LEN, LiveFigures, LiveHeader, MarkKey, file_name, live_slot_at,
+};
+use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::types::{to_u64, to_usize};
+
+use super::Host;
+use super::bell::SLOTS_OF_ROOT;
+use super::host::Worker;
+use super::looks::Looks;
+
+/// How often the file is looked for, and its slots are read as a whole, at most.
+const TRY_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a thread waits before it looks whether the file is still the right one.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// How long the lock is held when nobody waits any more.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a root that somebody else writes listens with.
+#[derive(Debug)]
+pub(super) struct Listener {
+    owner: Owner,
+    listening: Arc<Mutex<Listening>>,
+}
+
+#[derive(Debug, Default)]
+struct Listening {
+    ear: Option<Arc<Ear>>,
+    thread: Option<Worker>,
+    tried: Option<Instant>,
+    stopped: bool,
+}
+
+/// One live file, open, and those for whom somebody listens to it.
+#[derive(Debug)]
+pub(super) struct Ear {
+    file: LiveFile,
+    path: PathBuf,
+    disk: Disk,
+    clock: Clock,
+    header: LiveHeader,
+    over: AtomicBool,
+    looks: Mutex<Vec<Weak<Looks>>>,
+    slots: Mutex<Slots>,
+}
+
+/// Which log has which slot, as it was read last.
+#[derive(Debug, Default)]
+struct Slots {
+    read: Option<Instant>,
+    of: BTreeMap<MarkKey, u32>,
+}
+
+impl Ear {
+    /// The same of what was just read.
+    pub(super) fn standing(&self, figures: &LiveFigures) -> Option<Standing> {
+        figures.generation.is_multiple_of(2).then_some(Standing {
+            incarnation: self.header.incarnation,
+            generation: figures.generation,
+            epoch: figures.epoch,
+        })
+    }
+
+    /// The bell, and what is published of a log.
+    pub(super) fn heard(self: Arc<Self>, key: MarkKey, slot: u32) -> Option<Heard> {
+        let word = self.word()?;
+        let figures = self.figures(key, slot)?;
+        Some(Heard {
+            ear: self,
+            key,
+            slot,
+            word,
+            figures,
+        })
+    }
+
+    /// Opens the file of a writer that is there, and says that somebody listens.
+    fn open(host: &Host, home: &Path) -> Option<Self> {
+        let path = home.join(file_name::LIVE);
+        let file = LiveFile::follow(&host.disk, &path).ok()?;
+        let (header, _) = read_header(&file)?;
+        if header.boot != boot(&host.disk)? {
+            return None;
+        }
+        file.listen().ok()?;
+        Some(Self {
+            file,
+            path,
+            disk: host.disk.clone(),
+            clock: host.clock.clone(),
+            header,
+            over: AtomicBool::new(false),
+            looks: Mutex::default(),
+            slots: Mutex::default(),
+        })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn stop(&self) {
+        self.over.store(true, Ordering::Release);
+        self.file.stir();
+    }
+
+    /// The word, while the file is the one that was opened, of the same writer.
+    fn word(&self) -> Option<u32> {
+        let (header, word) = read_header(&self.file)?;
+        (header == self.header && !self.is_over()).then_some(word)
+    }
+
+    fn is_at_its_place(&self) -> bool {
+        let id = self.file.id().ok();
+        id.is_some() && self.disk.file_id(&self.path).ok() == id
+    }
+
+    /// Looks whenever the bell rings, until nobody waits or the file is not the right one (2).
+    fn run(&self) {
+        let Some(mut word) = self.word() else {
+            return;
+        };
+        let mut waited_for = self.clock.instant();
+        loop {
+            self.file.wait(word, WAIT);
+            let Some(now) = self.word() else {
+                return;
+            };
+            let rung = std::mem::replace(&mut word, now) != now;
+            let looks: Vec<_> = self.looks.lock().iter().filter_map(Weak::upgrade).collect();
+            let mut waits = false;
+            for look in &looks {
+                waits |= look.is_waited_for();
+                if rung {
+                    look.hear(self);
+                }
+            }
+            drop(looks);
+            let time = self.clock.instant();
+            if waits {
+                waited_for = time;
+            } else if time.saturating_duration_since(waited_for) >= LINGER {
+                return;
+            }
+            if !rung && !self.is_at_its_place() {
+                return;
+            }
+        }
+    }
+
+    /// Wakes somebody up for it from now on.
+    pub(super) fn add(&self, looks: &Arc<Looks>) {
+        let mut known = self.looks.lock();
+        known.retain(|looks| looks.strong_count() > 0);
+        known.push(Arc::downgrade(looks));
+    }
+
+    /// The slot of a log, where it has one.
+    pub(super) fn slot_of(&self, key: MarkKey) -> Option<u32> {
+        let mut slots = self.slots.lock();
+        if let Some(slot) = slots.of.get(&key) {
+            return Some(*slot);
+        }
+        let now = self.clock.instant();
+        let fresh = |at: Instant| now.saturating_duration_since(at) < TRY_EVERY;
+        if !slots.read.is_some_and(fresh) {
+            slots.read = Some(now);
+            slots.of = self.read_slots();
+        }
+        slots.of.get(&key).copied()
+    }
+
+    fn read_slots(&self) -> BTreeMap<MarkKey, u32> {
+        let count = self.header.slots.min(SLOTS_OF_ROOT);
+        let mut bytes = vec![0; to_usize(u64::from(count).saturating_mul(to_u64(LIVE_SLOT_LEN)))];
+        let read = self.file.read_at(live_slot_at(0), &mut bytes).unwrap_or(0);
+        bytes.truncate(read);
+        let slots = (0..).zip(bytes.chunks_exact(LIVE_SLOT_LEN));
+        let known = slots.filter_map(|(at, slot)| Some((LiveFigures::decode(slot)?.0, at)));
+        known.collect()
+    }
+
+    /// What is published of a log, if the slot is still its own.
+    pub(super) fn figures(&self, key: MarkKey, slot: u32) -> Option<LiveFigures> {
+        let mut bytes = [0; LIVE_SLOT_LEN];
+        let read = self.file.read_at(live_slot_at(slot), &mut bytes).ok()?;
+        let (of, figures) = LiveFigures::decode(bytes.get(..read)?)?;
+        (of == key).then_some(figures)
+    }
+
+    /// Reads the slots again before the next question for a slot.
+    pub(super) fn forget_slots(&self) {
+        *self.slots.lock() = Slots::default();
+    }
+}
+
+/// What changes when segments of a log are removed, exchanged or cut, as its writer published it
+/// before a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    incarnation: [u8; 16],
+    generation: u32,
+    epoch: u32,
+}
+
+/// The bell as it was before a look at a log.
+#[derive(Debug)]
+pub(super) struct Heard {
+    ear: Arc<Ear>,
+    key: MarkKey,
+    slot: u32,
+    word: u32,
+    figures: LiveFigures,
+}
+
+impl Heard {
+    /// Tells whether a whole look has to follow; `None` while segments are exchanged.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.ear.standing(&self.figures)
+    }
+
+    /// Waits until the bell rings for the log, or there is no such bell any more; false when the
+    /// time is over, or for no reason.
+    pub(super) fn wait(&mut self, time: Duration) -> bool {
+        self.ear.file.wait(self.word, time);
+        let Some(now) = self.ear.word() else {
+            return true;
+        };
+        let rung = std::mem::replace(&mut self.word, now) != now;
+        rung && self.ear.figures(self.key, self.slot) != Some(self.figures)
+    }
+}
+
+fn read_header(file: &LiveFile) -> Option<(LiveHeader, u32)> {
+    let mut bytes = [0; LIVE_HEADER_LEN];
+    let read = file.read_at(0, &mut bytes).ok()?;
+    LiveHeader::decode(bytes.get(..read)?)
+}
+
+impl Listener {
+    pub(super) fn new() -> Self {
+        Self {
+            owner: Owner::here(),
+            listening: Arc::default(),
+        }
+    }
+
+    /// What is listened with, if a writer publishes here.
+    pub(super) fn ear(&self, host: &Host) -> Option<Arc<Ear>> {
+        let mut listening = self.listening.lock();
+        if let Some(ear) = listening.ear.as_ref().filter(|ear| !ear.is_over()) {
+            return Some(Arc::clone(ear));
+        }
+        let now = host.clock.instant();
+        let fresh = |at: Instant| now.saturating_duration_since(at) < TRY_EVERY;
+        if listening.stopped || listening.tried.is_some_and(fresh) {
+            return None;
+        }
+        listening.tried = Some(now);
+        // It has ended, or is about to.
+        drop(listening.thread.take());
+        listening.ear = Ear::open(host, host.marks.home()).map(Arc::new);
+        let ear = Arc::clone(listening.ear.as_ref()?);
+        let (listens, of) = (Arc::clone(&ear), Arc::downgrade(&self.listening));
+        listening.thread = Worker::start("ottla-bell", move || {
+            listens.run();
+            listens.over.store(true, Ordering::Release);
+            // With the last handle of it the file is closed, and the lock is given back.
+            if let Some(of) = of.upgrade() {
+                let ear = &mut of.lock().ear;
+                drop(ear.take_if(|ear| Arc::ptr_eq(ear, &listens)));
+            }
+        });
+        if listening.thread.is_none() {
+            listening.ear = None;
+        }
+        listening.ear.clone()
+    }
+
+    /// Has threads that wait for the bell look whether their log is still open.
+    pub(super) fn stir(&self) {
+        if let Some(ear) = &self.listening.lock().ear {
+            ear.file.stir();
+        }
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        let (ear, thread) = {
+            let mut listening = self.listening.lock();
+            listening.stopped = true;
+            (listening.ear.take(), listening.thread.take())
+        };
+        if let Some(ear) = ear {
+            ear.stop();
+        }
+        if let Some(thread) = thread {
+            thread.join();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if !self.owner.is_here() {
+            // The thread is not here, and may have had the lock at the fork.
+            return;
+        }
+        // Without a wait: the last handle may have been dropped by the thread itself.
+        if let Some(ear) = self.listening.lock().ear.take() {
+            ear.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! When a log that somebody else writes is looked at, for those who wait.
+//!
+//! Knows nothing about how it is looked at (`follow.rs`).
+//!
+//! 1. While somebody waits, a thread looks, with longer and longer pauses; else none does. Every
+//!    log that is waited for makes them longer for all.
+//! 2. A log is polled as if there were no bell until the bell of its writer has rung for it once
+//!    (`listener.rs`). From then on the polls are far apart. The first poll that finds something
+//!    new shows that the bell cannot be relied on.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::clock::{Clock, Until, Waited};
+use crate::format::LiveFigures;
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
+
+use super::host::Chore;
+use super::listener::{Ear, Heard};
+use super::{Host, Shared};
+
+/// The first pause between two looks of the thread, and the longest.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+
+/// The pause between two looks at the topics of a root, which list a directory.
+const TOPICS_PAUSE: Duration = Duration::from_millis(50);
+
+/// The pause between two looks by the clock where a bell rings for the log.
+const PAUSE_HEARD: Duration = Duration::from_millis(50);
+
+/// The pause is longer by this for every other log that is waited for.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// When a log is looked at next, for those who wait.
+#[derive(Debug)]
+pub(super) struct Looks {
+    log: Weak<Shared>,
+    asked: AtomicBool,
+    /// How many looks have found nothing new, one after the other.
+    idle: AtomicU32,
+    /// A bell rings for the log, as far as is known.
+    pub(super) heard: AtomicBool,
+    heard_by: Mutex<HeardBy>,
+    /// How many threads wait for the bell themselves.
+    direct: AtomicUsize,
+}
+
+/// With what a log is listened for, and what was published of it when it was looked at last.
+#[derive(Debug, Default)]
+struct HeardBy {
+    ear: Weak<Ear>,
+    slot: Option<u32>,
+    figures: Option<LiveFigures>,
+}
+
+impl Looks {
+    pub(super) fn at(log: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            log: Arc::downgrade(log),
+            asked: AtomicBool::new(false),
+            idle: AtomicU32::new(0),
+            heard: AtomicBool::new(false),
+            heard_by: Mutex::default(),
+            direct: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether somebody waits for the log.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.log.upgrade().is_some_and(|log| log.is_waited_for())
+    }
+
+    /// Has the bell wake those who wait for the log, where there is one.
+    fn listen(self: &Arc<Self>, log: &Shared) {
+        let ear = log.host.listener.ear(&log.host);
+        let mut heard_by = self.heard_by.lock();
+        let Some(ear) = ear else {
+            self.heard.store(false, Ordering::Relaxed);
+            *heard_by = HeardBy::default();
+            return;
+        };
+        if !std::ptr::eq(heard_by.ear.as_ptr(), Arc::as_ptr(&ear)) {
+            self.heard.store(false, Ordering::Relaxed);
+            ear.add(self);
+            *heard_by = HeardBy {
+                ear: Arc::downgrade(&ear),
+                ..HeardBy::default()
+            };
+        }
+        if heard_by.slot.is_none() {
+            heard_by.slot = ear.slot_of(log.mark_key());
+        }
+    }
+
+    /// Looks at the log if the bell was rung for it.
+    pub(super) fn hear(&self, ear: &Ear) {
+        let Some(log) = self.log.upgrade().filter(|log| log.is_waited_for()) else {
+            return;
+        };
+        let direct = self.direct.load(Ordering::SeqCst);
+        if !log.watchers.is_watched() && log.signal.waiting() <= direct {
+            // All of them are awake by now, and look themselves.
+            return;
+        }
+        let standing;
+        {
+            let mut heard_by = self.heard_by.lock();
+            let key = log.mark_key();
+            let Some(slot) = heard_by.slot.or_else(|| ear.slot_of(key)) else {
+                // It is followed by the clock.
+                return;
+            };
+            heard_by.slot = Some(slot);
+            let figures = ear.figures(key, slot);
+            standing = figures.and_then(|figures| ear.standing(&figures));
+            if figures.is_none() {
+                ear.forget_slots();
+                heard_by.slot = None;
+            } else if std::mem::replace(&mut heard_by.figures, figures) == figures {
+                return;
+            }
+        }
+        self.heard.store(true, Ordering::Relaxed);
+        match log.follow_from(standing) {
+            Ok(true) => self.idle.store(0, Ordering::Relaxed),
+            Ok(false) => {}
+            // The waiting thread looks, and gets the error.
+            Err(_) => log.raise(),
+        }
+    }
+
+    /// The bell, before a look at the log, where it rings for it.
+    fn bell(&self, log: &Shared) -> Option<Heard> {
+        if !self.heard.load(Ordering::Relaxed) || !matches!(log.host.clock, Clock::System) {
+            return None;
+        }
+        let (ear, slot) = {
+            let heard_by = self.heard_by.lock();
+            (heard_by.ear.upgrade()?, heard_by.slot?)
+        };
+        ear.heard(log.mark_key(), slot)
+    }
+
+    fn pause(&self) -> Duration {
+        if self.heard.load(Ordering::Relaxed) {
+            return PAUSE_HEARD;
+        }
+        let doubled = self.idle.load(Ordering::Relaxed).min(16);
+        PAUSE.saturating_mul(1 << doubled).min(PAUSE_MAX)
+    }
+
+    fn note_idle(&self) {
+        self.idle.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has the log looked at, once.
+    fn ask(self: &Arc<Self>, host: &Host) {
+        if self.asked.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        let chore: Weak<dyn Chore> = weak;
+        // A look takes about 10 us: however many logs are waited for, the looks take no more than a
+        // tenth of a processor.
+        let others = u32::try_from(host.looker.waiting()).unwrap_or(u32::MAX);
+        let pause = self.pause().saturating_add(LOOK.saturating_mul(others));
+        let now = host.clock.instant();
+        let at = now.checked_add(pause).unwrap_or(now);
+        if !host.looker.schedule(at, chore) {
+            // A waiting thread looks by itself, if not as often.
+            self.asked.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Chore for Looks {
+    fn run(&self) {
+        let Some(log) = self.log.upgrade() else {
+            return;
+        };
+        if let Some(outside) = log.outside.get().filter(|_| log.is_waited_for()) {
+            outside.looks.listen(&log);
+        }
+        // Before the look who waits: one that begins later asks again.
+        self.asked.store(false, Ordering::SeqCst);
+        log.host.look_at_topics_every(TOPICS_PAUSE);
+        match log.follow() {
+            Ok(true) => {
+                self.idle.store(0, Ordering::Relaxed);
+                // The bell has not said so.
+                self.heard.store(false, Ordering::Relaxed);
+            }
+            Ok(false) => self.note_idle(),
+            Err(_) => {
+                self.note_idle();
+                // The waiting thread looks, and gets the error.
+                log.raise();
+            }
+        }
+        if log.is_waited_for() && log.life.can_read().is_ok() {
+            log.ask_for_looks();
+        } else {
+            self.idle.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shared {
+    /// When a thread that waits looks by itself, for the one that looks could perhaps not be
+    /// started; none in a log that this process writes.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let pause = self.outside.get()?.looks.pause().max(PAUSE_MAX);
+        self.host.clock.instant().checked_add(pause)
+    }
+
+    /// The bell, where it rings for the log. A thread that waits takes it before it looks: what it
+    /// does not see then changes the word.
+    pub(super) fn bell(&self) -> Option<Heard> {
+        self.outside.get()?.looks.bell(self)
+    }
+
+    /// Waits for the bell itself, as a ticket is waited on: that spares waking one thread after the
+    /// other.
+    pub(super) fn wait_for_bell(
+        &self,
+        bell: Heard,
+        until: Until,
+        is_there: impl Fn() -> bool,
+    ) -> Waited {
+        let direct = self.outside.get().map(|outside| &outside.looks.direct);
+        direct.map(|direct| direct.fetch_add(1, Ordering::SeqCst));
+        let waited = self.wait_directly(bell, until, is_there);
+        direct.map(|direct| direct.fetch_sub(1, Ordering::SeqCst));
+        waited
+    }
+
+    fn wait_directly(&self, mut bell: Heard, until: Until, is_there: impl Fn() -> bool) -> Waited {
+        let clock = &self.host.clock;
+        let begun = clock.instant();
+        let due = begun.checked_add(PAUSE_HEARD).unwrap_or(begun);
+        let end = until.shown().map_or(due, |until| until.min(due));
+        loop {
+            let now = clock.instant();
+            if now >= end {
+                let over = clock.is_over(until);
+                return if over { Waited::Over } else { Waited::Due(now) };
+            }
+            let rung = bell.wait(end.saturating_duration_since(now));
+            if rung || is_there() || self.life.can_grow().is_err() {
+                return Waited::Raised;
+            }
+        }
+    }
+
+    /// Whether somebody waits for the log, alone or among others.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.signal.is_waited_for() || self.watchers.is_watched()
+    }
+
+    /// Has the log looked at for as long as somebody waits for it (I1).
+    pub(super) fn ask_for_looks(&self) {
+        if let Some(outside) = self.outside.get() {
+            outside.looks.ask(&self.host);
+        }
+    }
+}
