@@ -22,13 +22,14 @@ mod report;
 mod rules;
 mod settled;
 mod source;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::dir::{copy_aside, for_each_chunk, is_zero, move_aside};
+use crate::dir::for_each_chunk;
 use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey};
@@ -42,7 +43,6 @@ use super::digest::Digesting;
 use super::epochs::Epochs;
 use super::life::LifeCell;
 use super::segments::Segments;
-use super::truncate::remove_segment_files;
 use super::turn::TurnState;
 use super::usher::Usher;
 use super::{Host, LogConfig, Shared};
@@ -175,18 +175,14 @@ impl Opening<'_> {
                 Some(judged) if at == from => judged,
                 _ => self.check_segment(&segment, at == from)?,
             };
-            let later = segments.get(at + 1..).unwrap_or_default();
-            let cut = self.settle_tail(&segment, &scanned, later)?;
             floor = self.end_of(&segment, &scanned);
+            let is_last = self.settle_tail(segments, at, &scanned, floor)?;
             segment.publish(scanned.end, floor);
             self.learn(&segment, &scanned);
             plain &= scanned.plain;
             checked = Some((segment, scanned, written));
             at += 1;
-            // With a mark, a crash before this is harmless: the next opening finds that these
-            // segments do not follow from the one that was cut.
-            if let Some(reason) = cut.filter(|_| !Sabotage::KeptBehindHole.is_on()) {
-                self.set_segments_aside(segments, at, &reason, floor)?;
+            if is_last {
                 break;
             }
         }
@@ -323,123 +319,6 @@ impl Opening<'_> {
         let read = scanned.end.since(place);
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(read);
         Ok(Some((scanned, written)))
-    }
-
-    /// Handles what is behind the last valid batch of a segment. Returns the reason if batches are
-    /// cut off, so that nothing can follow.
-    fn settle_tail(
-        &mut self,
-        segment: &Arc<Segment>,
-        scanned: &TailScan,
-        later: &[Arc<Segment>],
-    ) -> Result<Option<Corruption>> {
-        let Some(reason) = scanned.stopped.clone() else {
-            return Ok(None);
-        };
-        let path = segment.log_path();
-        let file = segment.file(self.disk(), &self.host.files)?;
-        let rest = scanned.end..segment.end();
-        let reserved = is_zero(&file, &path, rest.clone())?;
-        // Counted before anything is cut: a strict log fails here, and its files are still
-        // unchanged.
-        if !reserved {
-            let behind = std::iter::once((segment, scanned.end));
-            let later = later.iter().map(|segment| (segment, Position::ZERO));
-            self.count_behind(behind.chain(later), scanned.next_offset, &reason)?;
-        }
-        if reserved && self.mark.is_none() && !later.is_empty() {
-            self.report.events.push(OpenEvent::LeftAlone {
-                path: path.clone(),
-                reason: format!(
-                    "zeros stand at byte {}, before the next segment",
-                    rest.start.0
-                ),
-            });
-        }
-        if !self.writes() {
-            return Ok((!reserved).then_some(reason));
-        }
-        if !reserved {
-            // Durable before the cut, which removes the only other copy.
-            let bytes = rest.end.since(rest.start);
-            let quarantine = copy_aside(
-                self.disk(),
-                (&segment.log_path(), segment.base_offset()),
-                &file,
-                rest.clone(),
-            )?;
-            self.set_aside(
-                segment,
-                rest,
-                scanned.next_offset,
-                quarantine,
-                reason.clone(),
-            );
-            self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);
-        }
-        self.report.clean = false;
-        self.cut |= !reserved;
-        // Durable before the cut: a file that is shorter than its digest says counts as damaged.
-        if segment.drop_digest_above(self.disk(), scanned.end)? {
-            self.disk().sync_dir(&self.dir).at(&self.dir, "sync")?;
-        }
-        let file = self.disk().open(&path, Access::Write).at(&path, "open")?;
-        file.set_len(scanned.end.0).at(&path, "truncate")?;
-        // Bytes that a power cut brought back could continue what is appended from now on.
-        file.sync_data().at(&path, "sync")?;
-        Ok((!reserved).then_some(reason))
-    }
-
-    fn set_aside(
-        &mut self,
-        segment: &Segment,
-        range: Range<Position>,
-        kept_to: Offset,
-        quarantine: PathBuf,
-        reason: Corruption,
-    ) {
-        self.report.events.push(OpenEvent::TailSetAside {
-            path: segment.log_path(),
-            position: range.start.0,
-            kept_to,
-            bytes: range.end.since(range.start),
-            quarantine,
-            reason,
-        });
-    }
-
-    /// Quarantines whole segments that do not continue what is kept.
-    fn set_segments_aside(
-        &mut self,
-        segments: &mut Vec<Arc<Segment>>,
-        from: usize,
-        reason: &Corruption,
-        kept_to: Offset,
-    ) -> Result<()> {
-        let gone: Vec<_> = segments.drain(from..).collect();
-        if !self.writes() {
-            return Ok(());
-        }
-        for segment in gone {
-            self.report.clean = false;
-            self.cut = true;
-            let bytes = segment.end().0;
-            segment.close_file();
-            // It holds nothing that could be kept.
-            if bytes == 0 {
-                remove_segment_files(self.disk(), &segment)?;
-                continue;
-            }
-            let path = move_aside(
-                self.disk(),
-                (&segment.log_path(), segment.base_offset()),
-                segment.paths(),
-            )?;
-            let whole = Position::ZERO..segment.end();
-            self.set_aside(&segment, whole, kept_to, path, reason.clone());
-            self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);
-        }
-        Ok(())
     }
 
     /// Writes what is kept above the mark again and syncs it (I2). The names are synced before the
