@@ -6,6 +6,7 @@
 //! spaces further in. Invariant: no length is believed that the bytes do not have.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
@@ -62,22 +63,8 @@ pub(super) struct Schema {
 
 impl Schema {
     /// The message of this number in a realm such as `group-key`.
-    pub(super) fn of(realm: &str, number: i64) -> Option<Self> {
-        let mut lines = SCHEMAS.lines();
-        let head = lines.by_ref().find_map(|line| {
-            let mut words = line.split(' ');
-            let found = words.next() == Some(realm) && words.next()?.parse() == Ok(number);
-            found.then_some(words)
-        });
-        let mut head = head?;
-        let (name, versions, flexible) = (head.next()?, head.next()?, head.next()?);
-        let lines: Vec<_> = lines.take_while(|line| line.starts_with(' ')).collect();
-        Some(Self {
-            name,
-            versions: Versions::read(versions)?,
-            flexible: Versions::read(flexible)?,
-            fields: fields(&mut lines.as_slice(), 1)?,
-        })
+    pub(super) fn of(realm: &'static str, number: i64) -> Option<&'static Self> {
+        ALL.get(&(realm, number))
     }
 
     /// The message that some bytes are, read in a version of it.
@@ -93,6 +80,34 @@ impl Schema {
     pub(super) fn knows(&self, version: i16) -> bool {
         self.versions.has(version)
     }
+}
+
+/// Every message by its realm and number, read when the first is asked for.
+static ALL: LazyLock<BTreeMap<(&str, i64), Schema>> = LazyLock::new(|| {
+    let mut all = BTreeMap::new();
+    let lines: Vec<_> = SCHEMAS.lines().collect();
+    let mut lines = lines.as_slice();
+    while let Some((head, rest)) = lines.split_first() {
+        lines = rest;
+        all.extend(schema(head, &mut lines));
+    }
+    all
+});
+
+/// The message that a line begins.
+fn schema(
+    head: &'static str,
+    lines: &mut &[&'static str],
+) -> Option<((&'static str, i64), Schema)> {
+    let mut head = head.split(' ');
+    let place = (head.next()?, head.next()?.parse().ok()?);
+    let schema = Schema {
+        name: head.next()?,
+        versions: Versions::read(head.next()?)?,
+        flexible: Versions::read(head.next()?)?,
+        fields: fields(lines, 1)?,
+    };
+    Some((place, schema))
 }
 
 /// The fields of one depth, up to the first line that is further out.
@@ -239,7 +254,7 @@ pub(super) fn uuid(bytes: &[u8]) -> String {
 }
 
 /// What stands behind a number of its version.
-fn versioned(realm: &str, number: i64, bytes: &[u8]) -> Option<(i16, Value)> {
+fn versioned(realm: &'static str, number: i64, bytes: &[u8]) -> Option<(i16, Value)> {
     let mut cursor = Cursor(bytes);
     let version = cursor.i16()?;
     let schema = Schema::of(realm, number)?;
@@ -252,7 +267,7 @@ fn versioned(realm: &str, number: i64, bytes: &[u8]) -> Option<(i16, Value)> {
 
 /// What a coordinator keeps, key and value; the key is a sentence where it cannot be read.
 fn coordinated(
-    realm: &str,
+    realms: (&'static str, &'static str),
     offset: i64,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
@@ -262,7 +277,7 @@ fn coordinated(
     let Some(number) = cursor.i16() else {
         return problem("The record has no key.");
     };
-    let Some(schema) = Schema::of(&format!("{realm}-key"), number.into()) else {
+    let Some(schema) = Schema::of(realms.0, number.into()) else {
         return (
             format!("Unknown record type {number} at offset {offset}, skipping."),
             None,
@@ -275,11 +290,10 @@ fn coordinated(
     let Some(value) = value else {
         return (key, Some("<DELETE>".to_owned()));
     };
-    let Some((version, mut data)) = versioned(&format!("{realm}-value"), number.into(), value)
-    else {
+    let Some((version, mut data)) = versioned(realms.1, number.into(), value) else {
         return problem("The value is cut short, or of an unknown version.");
     };
-    if realm == "group" {
+    if realms.1 == "group-value" {
         unpack_members(&mut data);
     }
     let value = json!({ "version": version.to_string(), "data": data });
@@ -362,13 +376,13 @@ impl Decoder {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> (Option<String>, Option<String>) {
-        let realm = match self {
-            Self::Offsets => "group",
-            Self::Transactions => "transaction",
-            Self::ShareGroups => "share",
+        let realms = match self {
+            Self::Offsets => ("group-key", "group-value"),
+            Self::Transactions => ("transaction-key", "transaction-value"),
+            Self::ShareGroups => ("share-key", "share-value"),
             Self::Metadata => return (None, Some(metadata(offset, value))),
         };
-        let (key, value) = coordinated(realm, offset, key, value);
+        let (key, value) = coordinated(realms, offset, key, value);
         (Some(key), value)
     }
 }
@@ -377,31 +391,14 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    fn all() -> Vec<(String, i64)> {
-        let heads = SCHEMAS.lines().filter(|line| !line.starts_with(' '));
-        let heads = heads.map(|line| {
-            let (realm, rest) = line.split_once(' ').unwrap();
-            (
-                realm.to_owned(),
-                rest.split(' ').next().unwrap().parse().unwrap(),
-            )
-        });
-        heads.collect()
-    }
-
     fn count(fields: &[Field]) -> usize {
         fields.iter().map(|field| 1 + count(&field.inner)).sum()
     }
 
     #[test]
     fn every_description_is_read_whole() {
-        let all = all();
-        assert!(all.len() > 70, "{}", all.len());
-        let mut lines = 0;
-        for (realm, number) in &all {
-            let schema = Schema::of(realm, *number).unwrap();
-            lines += 1 + count(&schema.fields);
-        }
+        assert!(ALL.len() > 70, "{}", ALL.len());
+        let lines: usize = ALL.values().map(|schema| 1 + count(&schema.fields)).sum();
         assert_eq!(lines, SCHEMAS.lines().count());
     }
 
@@ -440,8 +437,7 @@ mod tests {
     /// Lengths that promise more than there is are believed by nobody.
     #[test]
     fn bytes_that_are_no_message_are_an_answer_and_no_panic() {
-        for (realm, number) in all() {
-            let schema = Schema::of(&realm, number).unwrap();
+        for schema in ALL.values() {
             for fill in [0, 1, 2, 0x7f, 0x80, 0xff_u8] {
                 for length in 0..40 {
                     let bytes = vec![fill; length];
