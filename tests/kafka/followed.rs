@@ -4,7 +4,7 @@
 //! Knows nothing about the files: what counts is what the broker has acknowledged.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ottla::{Broker, LogRecord, Reader, Start};
 
@@ -33,12 +33,15 @@ fn a_partition_of_a_running_broker_is_followed_while_it_grows() {
         // It rolls meanwhile.
         let settings = "retention.ms=-1;segment.bytes=1048576";
         driver.ask(&["create", &broker.address, TOPIC, "1", settings]);
+        let (mut expected, mut found) = (Contents::new(), Contents::new());
+        let mut random = Random::new(41);
+        // The broker makes the directory a little after it has answered.
+        let first = produce(&mut driver, &broker.address, scratch.path(), &mut random);
+        expected.extend(first);
         let follower = Broker::open_read_only(&root).unwrap();
         assert!(follower.is_live());
         let log = follower.topic(TOPIC).unwrap().partition(0).unwrap();
         let mut reader = log.reader(Start::Earliest).unwrap();
-        let (mut expected, mut found) = (Contents::new(), Contents::new());
-        let mut random = Random::new(41);
         for round in 0..10 {
             let records = produce(&mut driver, &broker.address, scratch.path(), &mut random);
             let before = expected.len();
@@ -63,7 +66,13 @@ fn a_partition_of_a_running_broker_is_followed_while_it_grows() {
 
 /// Has the broker take some records, and says where it has put them.
 fn produce(driver: &mut Driver, address: &str, dir: &Path, random: &mut Random) -> Contents {
-    let made = (0..100).map(|_| (None, Made::random(random, 4_000)));
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    // A broker refuses times that lie far ahead.
+    let made = (0..100).map(|_| {
+        let mut made = Made::random(random, 4_000);
+        made.timestamp = i64::try_from(now).ok();
+        (None, made)
+    });
     let records: Vec<_> = made.collect();
     let file = dir.join("records");
     write_records(&file, &records);
