@@ -55,7 +55,7 @@ mod linux {
             let timeout = timeout.map(|timeout| {
                 // SAFETY: `timespec` is a C struct of integers, for which all zeros is a value.
                 let mut spec: libc::timespec = unsafe { std::mem::zeroed() };
-                spec.tv_sec = libc::time_t::try_from(timeout.as_secs()).unwrap_or(1);
+                spec.tv_sec = timeout.as_secs().try_into().unwrap_or(1);
                 spec.tv_nsec = timeout.subsec_nanos().into();
                 spec
             });
