@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::clock::Clock;
-use crate::disk::sim::{Kind, Sim};
+#[cfg(feature = "gzip")]
+use crate::disk::sim::Kind;
+use crate::disk::sim::Sim;
 use crate::error::{Error, Result};
 use crate::topic::{Topic, TopicConfig};
 use crate::types::{CleanupPolicy, Compression, Record};
