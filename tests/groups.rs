@@ -332,6 +332,22 @@ fn new_partitions_are_shared_out() {
 }
 
 #[test]
+fn a_member_knows_the_name_that_its_group_lists_and_has_another_when_it_joins_again() {
+    let setup = Setup::new();
+    let group = setup.group("g");
+    let first = group.join(["t"]).unwrap();
+    let second = group.join(["t"]).unwrap();
+    let members = group.describe().unwrap().members;
+    let listed: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+    assert_eq!(listed, [first.member_id(), second.member_id()]);
+    assert_ne!(first.member_id(), second.member_id());
+    let before = first.member_id().to_owned();
+    drop(first);
+    let again = group.join(["t"]).unwrap();
+    assert!(again.member_id() != before && again.member_id() != second.member_id());
+}
+
+#[test]
 fn groups_are_listed_described_and_deleted() {
     let setup = Setup::new();
     fill(&setup.topic, 5);

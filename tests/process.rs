@@ -236,6 +236,35 @@ fn a_broker_stays_where_it_was_opened_also_for_partitions_first_used_later() {
 }
 
 #[test]
+fn a_backup_copies_what_was_opened_whatever_the_working_directory_became() {
+    let test = "a_backup_copies_what_was_opened_whatever_the_working_directory_became";
+    alone(test, || {
+        let base = scratch();
+        let [ours, theirs] = twins(base.path());
+        fs::create_dir(base.path().join("copies")).unwrap();
+        env::set_current_dir(&ours).unwrap();
+        let broker = Broker::open("root").unwrap();
+        let log = Log::open("data", small()).unwrap();
+        let topic = broker.topic("t").unwrap();
+        topic.append_to(0, "of this root alone").unwrap();
+        fill(&log, 7);
+        env::set_current_dir(&theirs).unwrap();
+        let before = files(&theirs);
+        // The place of a copy is relative to the working directory of the call.
+        broker.backup("../copies/root").unwrap();
+        log.backup("../copies/data").unwrap();
+        env::set_current_dir(&ours).unwrap();
+        let copies = base.path().join("copies");
+        let copy = Broker::open_read_only(copies.join("root")).unwrap();
+        let topic = copy.topic("t").unwrap();
+        assert_eq!(topic.partition(0).unwrap().end_offset(), 51);
+        let copy = Log::open_read_only(copies.join("data")).unwrap();
+        assert_eq!(copy.end_offset(), 307);
+        assert!(files(&theirs) == before, "another directory was changed");
+    });
+}
+
+#[test]
 fn a_forked_child_that_drops_a_log_leaves_it_to_its_parent() {
     for (durability, write_mode) in [
         (Durability::Always, WriteMode::Mapped),
