@@ -12,6 +12,7 @@
 //!   [`Disk::sync_dir`] of their directory, and neither before. A file's name is not made durable
 //!   by syncing the file.
 //! - (D2) A rename is atomic: after a power cut the name is there with its old or its new file.
+//!   Names within one directory become durable in the order in which they changed.
 //! - (D3) A failed sync says nothing about what is on the disk, and neither does a later one of
 //!   the same file that succeeds. Latch; do not retry.
 //! - (D4) Interrupted calls (`EINTR`) are repeated here and never seen above.
