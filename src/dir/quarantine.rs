@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, File};
 use crate::error::{Error, IoContext, Result};
-use crate::format::FileName;
+use crate::format::{FileName, file_name};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::files::{for_each_chunk, parent_of, remove_if_present};
 
-/// Copies a range of a segment into a quarantine file, and syncs it.
+/// Copies a range of the `.log` of a segment, opened as `file`, into a quarantine file, synced.
 ///
 /// # Errors
 ///
@@ -23,13 +23,14 @@ use super::files::{for_each_chunk, parent_of, remove_if_present};
 /// quarantine file is removed again: a short copy must not pass for a complete one.
 pub(crate) fn copy_aside(
     disk: &Disk,
-    (log, base): (&Path, Offset),
+    dir: &Path,
+    base: Offset,
     file: &File,
     range: Range<Position>,
 ) -> Result<PathBuf> {
-    let dir = dir_of(log);
     let (path, aside) = create(disk, dir, base, range.start)?;
-    let copied = for_each_chunk(file, log, range.clone(), |at, chunk| {
+    let log = dir.join(file_name::log(base));
+    let copied = for_each_chunk(file, &log, range.clone(), |at, chunk| {
         let into = at.since(range.start);
         aside.write_at(into, chunk).at(&path, "write")
     });
@@ -47,70 +48,61 @@ pub(crate) fn copy_aside(
     Ok(path)
 }
 
-/// Renames the whole `.log` of a segment into quarantine and removes the other `files` of the
-/// segment.
-pub(crate) fn move_aside(
-    disk: &Disk,
-    (log, base): (&Path, Offset),
-    files: impl IntoIterator<Item = PathBuf>,
-) -> Result<PathBuf> {
+/// Renames the whole `.log` of a segment into quarantine and removes its other files.
+pub(crate) fn move_aside(disk: &Disk, dir: &Path, base: Offset) -> Result<PathBuf> {
+    let log = file_name::log(base);
     // The `.log` first: its indexes can be rebuilt, so a crash in between loses nothing.
-    let path = rename_aside(disk, log, base)?;
-    for file in files.into_iter().filter(|file| file != log) {
-        remove_if_present(disk, &file)?;
+    let path = rename_aside(disk, dir, &log, base)?;
+    let others = file_name::of_segment(base).into_iter();
+    for name in others.filter(|name| *name != log) {
+        remove_if_present(disk, &dir.join(name))?;
     }
-    let dir = dir_of(log);
     disk.sync_dir(dir).at(dir, "sync")?;
     Ok(path)
 }
 
 /// Renames a file of a log into quarantine. The caller syncs the directory.
-pub(crate) fn rename_aside(disk: &Disk, from: &Path, base: Offset) -> Result<PathBuf> {
-    let dir = dir_of(from);
-    let mut number = 0;
-    let path = loop {
-        let path = name(dir, base, Position::ZERO, number);
-        if !disk.exists(&path).at(&path, "access")? {
-            break path;
-        }
-        number += 1;
-    };
-    disk.rename(from, &path).at(from, "rename")?;
+pub(crate) fn rename_aside(disk: &Disk, dir: &Path, from: &str, base: Offset) -> Result<PathBuf> {
+    let path = first_free(disk, |number| name(dir, base, Position::ZERO, number))?;
+    let from = dir.join(from);
+    disk.rename(&from, &path).at(&from, "rename")?;
     Ok(path)
-}
-
-/// A quarantine name that is not taken yet, beside a file that belongs to no segment.
-pub(crate) fn free_name(disk: &Disk, path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut number = 0_u32;
-    loop {
-        let free = path.with_file_name(format!("{name}-{number}.quarantine"));
-        if !disk.exists(&free).at(&free, "access")? {
-            return Ok(free);
-        }
-        number = number.saturating_add(1);
-    }
 }
 
 /// Renames a whole file that belongs to no segment into quarantine, durably.
 pub(crate) fn rename_whole_aside(disk: &Disk, path: &Path) -> Result<PathBuf> {
-    let quarantine = free_name(disk, path)?;
+    let quarantine = name_beside(disk, path)?;
     disk.rename(path, &quarantine).at(path, "rename")?;
-    let dir = dir_of(path);
+    let dir = parent_of(path).unwrap_or(path);
     disk.sync_dir(dir).at(dir, "sync")?;
     Ok(quarantine)
 }
 
 /// Writes some bytes of a file that belongs to no segment into quarantine, durably.
 pub(crate) fn copy_bytes_aside(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<PathBuf> {
-    let quarantine = free_name(disk, path)?;
+    let quarantine = name_beside(disk, path)?;
     disk.replace(&quarantine, bytes).at(&quarantine, "write")?;
     Ok(quarantine)
 }
 
-/// The directory that contains a file.
-fn dir_of(file: &Path) -> &Path {
-    parent_of(file).unwrap_or(file)
+/// A quarantine name that is not taken yet, beside a file that belongs to no segment.
+fn name_beside(disk: &Disk, path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    first_free(disk, |number| {
+        path.with_file_name(format!("{name}-{number}.quarantine"))
+    })
+}
+
+/// The first of numbered names that is not taken.
+fn first_free(disk: &Disk, name: impl Fn(u32) -> PathBuf) -> Result<PathBuf> {
+    let mut number = 0;
+    loop {
+        let path = name(number);
+        if !disk.exists(&path).at(&path, "access")? {
+            return Ok(path);
+        }
+        number += 1;
+    }
 }
 
 fn create(disk: &Disk, dir: &Path, base: Offset, position: Position) -> Result<(PathBuf, File)> {
@@ -142,7 +134,6 @@ mod tests {
     use crate::dir::files::CHUNK_BYTES;
     use crate::disk::Access;
     use crate::disk::sim::Sim;
-    use crate::format::file_name;
 
     #[test]
     fn a_copy_of_a_file_that_ends_early_is_an_error_and_leaves_nothing() {
@@ -155,7 +146,7 @@ mod tests {
         let file = disk.open(&path, Access::Read).unwrap();
         for missing in [1, 100, CHUNK_BYTES] {
             let range = Position(10)..Position::ZERO.plus(length + missing);
-            let error = copy_aside(&disk, (&path, 0), &file, range).unwrap_err();
+            let error = copy_aside(&disk, dir, 0, &file, range).unwrap_err();
             let short = matches!(
                 &error,
                 Error::Io { source, .. } if source.kind() == ErrorKind::UnexpectedEof
@@ -164,7 +155,7 @@ mod tests {
             assert_eq!(sim.files().len(), 1, "{:?}", sim.files());
         }
         let range = Position(10)..Position::ZERO.plus(length);
-        let copy = copy_aside(&disk, (&path, 0), &file, range).unwrap();
+        let copy = copy_aside(&disk, dir, 0, &file, range).unwrap();
         assert_eq!(sim.read(copy).unwrap().len(), length - 10);
     }
 }

@@ -239,11 +239,7 @@ impl Work<'_> {
             position: 0,
             bytes: segment.end().0,
             offsets: missing.clone(),
-            quarantine: move_aside(
-                &self.host.disk,
-                (&segment.log_path(), segment.base_offset()),
-                segment.paths(),
-            )?,
+            quarantine: move_aside(&self.host.disk, &self.dir, segment.base_offset())?,
             reason: Corruption::malformed("the segment belongs to another log"),
         })
     }

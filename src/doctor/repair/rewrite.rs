@@ -78,11 +78,7 @@ impl Work<'_> {
             if let Some(source) = sources.get(output.source)
                 && !plan.has(output.source_base)
             {
-                move_aside(
-                    &self.host.disk,
-                    (&source.log_path(), source.base_offset()),
-                    source.paths(),
-                )?;
+                move_aside(&self.host.disk, &self.dir, source.base_offset())?;
             }
         }
         Ok(())
@@ -93,7 +89,8 @@ impl Work<'_> {
         let file = source.file(disk, &self.host.files)?;
         let quarantine = copy_aside(
             disk,
-            (&source.log_path(), source.base_offset()),
+            &self.dir,
+            source.base_offset(),
             &file,
             aside.bytes.clone(),
         )?;
@@ -108,11 +105,7 @@ impl Work<'_> {
         source: &Arc<Segment>,
     ) -> Result<Vec<SetAside>> {
         source.close_file();
-        let quarantine = move_aside(
-            &self.host.disk,
-            (&source.log_path(), source.base_offset()),
-            source.paths(),
-        )?;
+        let quarantine = move_aside(&self.host.disk, &self.dir, source.base_offset())?;
         let asides = plan.aside.iter().filter(|aside| aside.source == index);
         let told = asides.map(|aside| set_aside(source, aside, quarantine.clone()));
         Ok(told.collect())

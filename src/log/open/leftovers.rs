@@ -79,7 +79,7 @@ impl OpenStep<'_> {
         if self.disk.file_len(&path).at(&path, "access")? == 0 {
             return self.remove(name);
         }
-        let aside = rename_aside(self.disk, &path, base)?;
+        let aside = rename_aside(self.disk, self.dir, name, base)?;
         self.settled(aside);
         Ok(())
     }

@@ -66,7 +66,8 @@ impl Opening<'_> {
             let bytes = rest.end.since(rest.start);
             let quarantine = copy_aside(
                 self.disk(),
-                (&segment.log_path(), segment.base_offset()),
+                &self.dir,
+                segment.base_offset(),
                 &file,
                 rest.clone(),
             )?;
@@ -141,11 +142,7 @@ impl Opening<'_> {
                 remove_segment_files(self.disk(), &segment)?;
                 continue;
             }
-            let path = move_aside(
-                self.disk(),
-                (&segment.log_path(), segment.base_offset()),
-                segment.paths(),
-            )?;
+            let path = move_aside(self.disk(), &self.dir, segment.base_offset())?;
             let whole = Position::ZERO..segment.end();
             self.set_aside(&segment, whole, kept_to, path, reason.clone());
             self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);
