@@ -183,8 +183,7 @@ impl Ear {
             return Some(*slot);
         }
         let now = self.clock.instant();
-        let fresh = |at: Instant| now.saturating_duration_since(at) < TRY_EVERY;
-        if !slots.read.is_some_and(fresh) {
+        if !is_recent(slots.read, now) {
             slots.read = Some(now);
             slots.of = self.read_slots();
         }
@@ -252,6 +251,11 @@ impl Heard {
     }
 }
 
+/// Whether something was tried so shortly ago that it is not tried again.
+fn is_recent(tried: Option<Instant>, now: Instant) -> bool {
+    tried.is_some_and(|at| now.saturating_duration_since(at) < TRY_EVERY)
+}
+
 fn read_header(file: &LiveFile) -> Option<(LiveHeader, u32)> {
     let mut bytes = [0; LIVE_HEADER_LEN];
     let read = file.read_at(0, &mut bytes).ok()?;
@@ -273,8 +277,7 @@ impl Listener {
             return Some(Arc::clone(ear));
         }
         let now = host.clock.instant();
-        let fresh = |at: Instant| now.saturating_duration_since(at) < TRY_EVERY;
-        if listening.stopped || listening.tried.is_some_and(fresh) {
+        if listening.stopped || is_recent(listening.tried, now) {
             return None;
         }
         listening.tried = Some(now);
