@@ -28,11 +28,8 @@ pub(crate) fn pairs_of_paths<S: Serializer>(
     pairs: &[(PathBuf, PathBuf)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let texts = |(from, to): &(PathBuf, PathBuf)| {
-        let lossy = |path: &Path| path.to_string_lossy().into_owned();
-        (lossy(from), lossy(to))
-    };
-    serializer.collect_seq(pairs.iter().map(texts))
+    let pairs = pairs.iter();
+    serializer.collect_seq(pairs.map(|(from, to)| (from.to_string_lossy(), to.to_string_lossy())))
 }
 
 /// Writes a value as it is displayed.

@@ -346,7 +346,7 @@ pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
 }
 
 /// Makes a config of a table: the struct with public fields, defaults, chained setters named as
-/// the fields, Kafka's names, bounds, and serde
+/// the fields, Kafka's names, bounds, and serde by `serialized`.
 ///
 /// A line reads: docs, field, type, what the setter takes, Kafka's name, default, the bounds as a
 /// test on the value and in words.
@@ -356,34 +356,16 @@ pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
 macro_rules! config {
     (
         $(#[$meta:meta])*
-        pub struct $config:ident ($what:literal) as $table:ident {
-            $(
-                $(#[$doc:meta])*
-                $field:ident: $type:ty [$takes:ty] = $name:literal, $default:expr,
-                |$value:ident| $test:expr, $expected:literal;
-            )*
-        }
+        pub struct $config:ident ($what:literal) as $table:ident { $($rows:tt)* }
     ) => {
         $crate::types::config! {
             $(#[$meta])*
-            pub struct $config ($what) {
-                $(
-                    $(#[$doc])*
-                    $field: $type [$takes] = $name, $default,
-                    |$value| $test, $expected;
-                )*
-            }
+            pub struct $config ($what) { $($rows)* }
         }
 
         macro_rules! $table {
             ($then:ident) => {
-                $then! {
-                    $(
-                        $(#[$doc])*
-                        $field: $type [$takes] = $name, $default,
-                        |$value| $test, $expected;
-                    )*
-                }
+                $then! { $($rows)* }
             };
         }
         pub(crate) use $table;
