@@ -23,24 +23,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla::{Broker, Log, LogConfig, Start, TopicConfig};
 
-const ROLE: &str = "OTTLA_LIVE_ROLE";
 const DIR: &str = "OTTLA_LIVE_DIR";
 
 /// Nobody waits longer than this for something that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn role() -> Option<(String, PathBuf)> {
-    Some((env::var(ROLE).ok()?, PathBuf::from(env::var_os(DIR)?)))
+/// The directory that this process is to follow, where it was started to do so.
+fn followed() -> Option<PathBuf> {
+    env::var_os(DIR).map(PathBuf::from)
 }
 
-fn started(test: &str, role: &str, dir: &Path) -> Child {
-    Command::new(env::current_exe().unwrap())
+/// A process that runs one test as the follower of a directory.
+fn follower(program: &Path, test: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(ROLE, role)
         .env(DIR, dir)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::null());
+    command
 }
 
 fn nanos() -> u64 {
@@ -102,7 +102,7 @@ fn print(who: &str, mut took: Vec<u64>) {
 #[test]
 fn how_long_a_record_takes_to_a_waiting_follower() {
     const TEST: &str = "how_long_a_record_takes_to_a_waiting_follower";
-    if let Some((_, dir)) = role() {
+    if let Some(dir) = followed() {
         let log = Log::open_read_only(dir.join("log")).unwrap();
         let took = wait_for_all(&log, rounds(), || fs::write(dir.join("ready"), "").unwrap());
         let lines: Vec<_> = took.iter().map(u64::to_string).collect();
@@ -123,7 +123,8 @@ fn how_long_a_record_takes_to_a_waiting_follower() {
         append_all(&log, rounds());
         print("the same process", reading.join().unwrap());
     });
-    let mut follower = started(TEST, "follow", dir);
+    let program = env::current_exe().unwrap();
+    let mut follower = follower(&program, TEST, dir).spawn().unwrap();
     await_ready(dir, &mut follower);
     thread::sleep(Duration::from_millis(30));
     append_all(&log, rounds());
@@ -153,7 +154,7 @@ fn a_follower_needs_no_more_than_permission_to_read() {
     use std::os::unix::process::CommandExt as _;
     const TEST: &str = "a_follower_needs_no_more_than_permission_to_read";
     const NOBODY: u32 = 65_534;
-    if let Some((_, dir)) = role() {
+    if let Some(dir) = followed() {
         let log = Log::open_read_only(dir.join("log")).unwrap();
         let ready = || fs::write(dir.join("notes/ready"), "").unwrap();
         wait_for_all(&log, 20, ready);
@@ -172,12 +173,7 @@ fn a_follower_needs_no_more_than_permission_to_read() {
     fs::copy(env::current_exe().unwrap(), &program).unwrap();
     open_to_all(&program);
     let log = Log::open(dir.join("log"), LogConfig::default()).unwrap();
-    let mut command = Command::new(program);
-    command
-        .args([TEST, "--exact", "--test-threads=1"])
-        .env(ROLE, "follow")
-        .env(DIR, dir)
-        .stdout(Stdio::null());
+    let mut command = follower(&program, TEST, dir);
     // Only root may become somebody else; other users follow as themselves.
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         command.uid(NOBODY).gid(NOBODY);

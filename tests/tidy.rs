@@ -60,21 +60,14 @@ fn everything_around_the_source_is_tidy_too() {
 #[test]
 fn the_pages_are_in_plain_english() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages = vec![top.join("README.md"), top.join("CHANGELOG.md")];
-    for entry in std::fs::read_dir(top.join("docs")).unwrap() {
-        pages.push(entry.unwrap().path());
-    }
-    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    let mut pages = pages_of(&top.join("docs"));
+    pages.extend([top.join("README.md"), top.join("CHANGELOG.md")]);
     assert!(pages.len() > 5, "the pages moved");
     let mut complaints = Vec::new();
     for page in pages {
-        let (text, shown) = (std::fs::read_to_string(&page).unwrap(), page.display());
-        complaints.extend(complaints_of(
-            &shown.to_string(),
-            "",
-            &text,
-            &[rules::worst_phrases],
-        ));
+        let text = std::fs::read_to_string(&page).unwrap();
+        let found = rules::worst_phrases("", &text);
+        complaints.extend(complaints_of(&page.display().to_string(), found));
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -85,21 +78,14 @@ fn the_links_of_the_pages_work_in_the_repository_and_in_rustdoc() {
     let docs = std::fs::read_to_string(top.join("src/docs.rs")).unwrap();
     let mut complaints = Vec::new();
     let mut count = 0;
-    for entry in std::fs::read_dir(top.join("docs")).unwrap() {
-        let (path, name) = entry
-            .map(|entry| (entry.path(), entry.file_name()))
-            .unwrap();
-        let name = name.to_str().unwrap();
-        if path.extension().is_none_or(|extension| extension != "md") {
-            continue;
-        }
+    for path in pages_of(&top.join("docs")) {
+        let name = path.file_name().unwrap().to_str().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         count += links::definitions(&text).len();
         let shown = links::shown_before(&docs, name);
         let is_there = |file: &str| top.join("docs").join(file).is_file();
         let broken = links::broken_links(&text, is_there, shown.as_deref());
-        let says = |one: Finding| format!("docs/{name}:{}: {}", one.line, one.says);
-        complaints.extend(broken.into_iter().map(says));
+        complaints.extend(complaints_of(&format!("docs/{name}"), broken));
     }
     assert!(count >= 8, "the pages link to each other: {count}");
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
@@ -161,21 +147,24 @@ fn check(folder: &str, rules: &[Rule]) {
     for file in rust_files(&top) {
         let name = file.strip_prefix(&top).unwrap().to_str().unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
-        complaints.extend(complaints_of(
-            &format!("{folder}/{name}"),
-            name,
-            &text,
-            rules,
-        ));
+        let found = rules.iter().flat_map(|rule| rule(name, &text));
+        complaints.extend(complaints_of(&format!("{folder}/{name}"), found));
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// What rules find in a file, which is `shown` by a longer name than they know.
-fn complaints_of(shown: &str, name: &str, text: &str, rules: &[Rule]) -> Vec<String> {
-    let findings = rules.iter().flat_map(|rule| rule(name, text));
+/// What was found in a file, which is `shown` by this name.
+fn complaints_of(shown: &str, findings: impl IntoIterator<Item = Finding>) -> Vec<String> {
     let says = |finding: Finding| format!("{shown}:{}: {}", finding.line, finding.says);
-    findings.map(says).collect()
+    findings.into_iter().map(says).collect()
+}
+
+/// The pages in a folder.
+fn pages_of(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    paths.filter(is_page).collect()
 }
 
 /// Every Rust file under `folder`, what a build leaves behind excepted.

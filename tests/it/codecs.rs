@@ -18,6 +18,11 @@ pub(crate) fn codecs() -> Vec<Compression> {
     built.map(|(_, codec)| codec).collect()
 }
 
+/// Whether this build reads and writes it.
+pub(crate) fn is_built(codec: Compression) -> bool {
+    codec == Compression::None || codecs().contains(&codec)
+}
+
 fn config(codec: Compression) -> LogConfig {
     LogConfig::default()
         .segment_bytes(4096)

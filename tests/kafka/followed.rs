@@ -4,7 +4,7 @@
 //! Knows nothing about the files: what counts is what the broker has acknowledged.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ottla::{Broker, LogRecord, Reader, Start};
 
@@ -66,13 +66,7 @@ fn a_partition_of_a_running_broker_is_followed_while_it_grows() {
 
 /// Has the broker take some records, and says where it has put them.
 fn produce(driver: &mut Driver, address: &str, dir: &Path, random: &mut Random) -> Contents {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
-    // A broker refuses times that lie far ahead.
-    let made = (0..100).map(|_| {
-        let mut made = Made::random(random, 4_000);
-        made.timestamp = i64::try_from(now).ok();
-        (None, made)
-    });
+    let made = (0..100).map(|_| (None, Made::of_now(random, 4_000)));
     let records: Vec<_> = made.collect();
     let file = dir.join("records");
     write_records(&file, &records);

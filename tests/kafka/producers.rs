@@ -121,13 +121,8 @@ impl World {
 
     /// Records with the times of their appends: Kafka forgets a producer after a day.
     fn some_records(&mut self) -> Vec<(Option<u32>, Made)> {
-        let records: Vec<_> = (0..20)
-            .map(|_| {
-                let mut made = Made::random(&mut self.random, 100);
-                made.timestamp = Some(now());
-                (None, made)
-            })
-            .collect();
+        let made = (0..20).map(|_| (None, Made::of_now(&mut self.random, 100)));
+        let records: Vec<_> = made.collect();
         write_records(&self.records, &records);
         records
     }
@@ -170,11 +165,6 @@ impl World {
         let last = all.into_iter().next_back();
         last.into_iter().collect()
     }
-}
-
-fn now() -> i64 {
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
 
 /// The lengths of the snapshots of producers in the partition.

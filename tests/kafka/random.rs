@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about Kafka. The numbers are xorshift64*: all that tests need.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ottla::{
     Compression, Durability, Header, LogConfig, Record, Timestamp, TimestampType, WriteMode,
@@ -84,6 +84,16 @@ impl Made {
             value,
             timestamp,
             headers,
+        }
+    }
+
+    /// A record of now: a broker refuses times that lie far ahead, and forgets a producer after a
+    /// day.
+    pub(crate) fn of_now(random: &mut Random, longest_value: u64) -> Self {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        Self {
+            timestamp: Some(i64::try_from(now).unwrap()),
+            ..Self::random(random, longest_value)
         }
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ottla::{Broker, BrokerConfig, Compression, Error, ProducerConfig, Record, TopicConfig};
 
+use crate::codecs::is_built;
+
 use super::{scratch, values};
 
 #[test]
@@ -126,7 +128,7 @@ fn the_largest_record_that_fits_is_sent_and_one_byte_more_is_refused() {
     ));
     delivery.wait().unwrap();
     producer.flush().unwrap();
-    if !cfg!(feature = "lz4") {
+    if !is_built(Compression::Lz4) {
         return;
     }
     let packed = ProducerConfig::default().compression_type(Compression::Lz4);
