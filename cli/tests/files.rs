@@ -8,8 +8,12 @@ mod rig;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rig::Root;
+
+/// Nobody waits longer than this for something that must come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn segment(root: &Root) -> PathBuf {
     root.dir().join("t-0/00000000000000000000.log")
@@ -331,4 +335,35 @@ fn a_dump_leaves_out_batches_that_end_behind_the_bytes_that_are_asked_for() {
         .ok(&format!("dump --files {log} --skip-record-metadata"))
         .out;
     assert!(!bare.contains('|'), "{bare}");
+}
+
+#[test]
+fn the_lines_of_a_file_are_settled_before_the_wait_for_standard_input() {
+    let root = Root::new();
+    root.ok("topics --create --topic t");
+    let file = root.scratch().join("lines");
+    fs::write(&file, "one\ntwo\n").unwrap();
+    let words = format!("produce --topic t --acks all {} -", file.display());
+    let mut producer = root.start(&words);
+    let marks = root.dir().join("ottla.marks").display().to_string();
+    let is_synced = || {
+        let shown = root.run(&format!("dump --files {marks}")).out;
+        let synced = "partition: 0 sequence: 2 flushedOffset: 2 ";
+        shown.contains(synced)
+    };
+    let until = Instant::now() + PATIENCE;
+    while !is_synced() {
+        assert!(Instant::now() < until, "nothing was synced");
+    }
+    producer.feed("three\n");
+    assert_eq!(producer.end().code, 0);
+    let read = root.ok("consume --topic t --from-beginning --exit-at-end");
+    assert!(read.out.starts_with("one\ntwo\nthree\n"), "{}", read.out);
+}
+
+#[test]
+fn a_topic_of_a_user_is_listed_whatever_its_name_begins_with() {
+    let root = Root::new();
+    root.ok("topics --create --topic __mine");
+    assert_eq!(root.ok("topics --list --exclude-internal").out, "__mine\n");
 }

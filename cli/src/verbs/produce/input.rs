@@ -80,8 +80,9 @@ impl Input {
     }
 
     /// Whether the next read may have to wait: that of a file has not.
-    pub(super) fn may_wait(&self) -> bool {
-        self.may_wait
+    pub(super) fn may_wait(&mut self) -> Result<bool> {
+        self.source()?;
+        Ok(self.may_wait)
     }
 
     /// Asks a person for the next line.

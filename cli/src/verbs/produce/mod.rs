@@ -167,6 +167,12 @@ impl Produce {
         let mut unsettled = 0;
         for mut input in Input::all(&self.files, sink.line_bytes_max(), sink.batch_bytes()) {
             loop {
+                // Before the wait for this input, whichever one the lines came from.
+                if unsettled > 0 && (input.may_wait()? || unsettled >= SETTLE_BYTES) {
+                    let _in_the_middle = gate.lock().unwrap_or_else(PoisonError::into_inner);
+                    sink.settle()?;
+                    unsettled = 0;
+                }
                 input.prompt(out)?;
                 let Some(chunk) = input.next_chunk(number)? else {
                     break;
@@ -191,10 +197,6 @@ impl Produce {
                     }
                 }
                 sink.take(&items)?;
-                if input.may_wait() || unsettled >= SETTLE_BYTES {
-                    sink.settle()?;
-                    unsettled = 0;
-                }
             }
         }
         Ok(())
