@@ -62,8 +62,8 @@ pub(crate) struct Topics {
     /// With --describe: only topics that have settings of their own
     #[arg(long)]
     topics_with_overrides: bool,
-    /// With --list and --describe: leave out the topics that Kafka keeps for itself
-    #[arg(long)]
+    // The topics that Kafka keeps for itself are never among them.
+    #[arg(long, hide = true)]
     exclude_internal: bool,
     /// With --describe: the topic of this id
     #[arg(long, value_name = "ID", conflicts_with = "topic")]
@@ -170,12 +170,10 @@ impl Topics {
 
     /// The topics that a verb without `--topic` is about, or those that it names.
     fn named(&self, broker: &Broker) -> Result<Vec<String>> {
-        let mut names = match &self.topic {
-            Some(list) => self.chosen(broker, list)?,
-            None => broker.topic_names(),
-        };
-        names.retain(|name| !(self.exclude_internal && name.starts_with("__")));
-        Ok(names)
+        match &self.topic {
+            Some(list) => self.chosen(broker, list),
+            None => Ok(broker.topic_names()),
+        }
     }
 
     /// Only partitions of a kind are wanted, and without the line of their topic.
