@@ -41,20 +41,18 @@ const TRANSACTIONS: Fate = Refused(
     "no transactions are written here; a batch of one partition is whole or not there at all",
 );
 
+/// Flags that say where a server is.
+pub(crate) const SERVERS: &[&str] = &[
+    "bootstrap-server",
+    "bootstrap-servers",
+    "broker-list",
+    "zookeeper",
+    "bootstrap-controller",
+];
+
 /// The verbs (none: every one), the flags, and what becomes of them.
 const TABLE: &[(&[&str], &[&str], Takes, Fate)] = &[
-    (
-        &[],
-        &[
-            "bootstrap-server",
-            "bootstrap-servers",
-            "broker-list",
-            "zookeeper",
-            "bootstrap-controller",
-        ],
-        One,
-        SERVER,
-    ),
+    (&[], SERVERS, One, SERVER),
     (
         &[
             "topics",

@@ -7,6 +7,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use crate::kafka_flags;
+
 /// A verb (of one or two words) and the scripts and classes that it stands for.
 const SCRIPTS: [(&[&str], &[&str]); 11] = [
     (&["topics"], &["kafka-topics", "TopicCommand"]),
@@ -73,17 +75,12 @@ pub(crate) fn verb_in(words: &[OsString]) -> String {
 
 /// The first word that is no option of the program itself and no value of one.
 fn place_of_verb(words: &[OsString]) -> usize {
-    const WITH_VALUES: [&str; 6] = [
-        "--dir",
-        "--color",
-        "--bootstrap-server",
-        "--bootstrap-controller",
-        "--broker-list",
-        "--zookeeper",
-    ];
     let mut at = 1;
     while let Some(word) = words.get(at).filter(|word| is_option(word)) {
-        let takes_value = WITH_VALUES.iter().any(|name| word == name);
+        let name = word.to_string_lossy();
+        let takes_value = name.strip_prefix("--").is_some_and(|name| {
+            ["dir", "color"].contains(&name) || kafka_flags::SERVERS.contains(&name)
+        });
         at += if takes_value { 2 } else { 1 };
     }
     at
@@ -133,6 +130,10 @@ mod tests {
         for (line, expected) in [
             ("ottla kafka-topics.sh --list", "ottla topics --list"),
             ("ottla bin/kafka-topics.sh --list", "ottla topics --list"),
+            (
+                "ottla --bootstrap-servers x:1 kafka-topics.sh --list",
+                "ottla --bootstrap-servers x:1 topics --list",
+            ),
             (
                 "ottla --dir d kafka-get-offsets",
                 "ottla --dir d get-offsets",
