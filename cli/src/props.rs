@@ -48,7 +48,9 @@ const OF_CLIENTS: &[&str] = &[
 /// The beginnings of the names of more of them.
 const OF_CLIENTS_TOO: &[&str] = &[
     "client.",
-    "compression.",
+    "compression.gzip.",
+    "compression.lz4.",
+    "compression.zstd.",
     "fetch.",
     "group.",
     "max.",

@@ -274,6 +274,12 @@ const PERF_PRODUCER: Script = (
          ignores --command-config
         --topic t --num-records 1 --throughput -1 --record-size 1 --producer.config c -> \
          ignores --producer.config
+        --topic t --num-records 1 --throughput -1 --warmup-records 1 -> refuses: fewer than \
+         --num-records
+        --topic t --num-records 1 --throughput -1 --producer-props compression.type=lz4 -> \
+         refuses: compression.type
+        --topic t --num-records 1 --throughput -1 --producer-props compression.lz4.level=9 -> \
+         ignores property compression.lz4.level
         --topic t --num-records 1 --throughput -1 --transactional-id x -> refuses: \
          transactions
         --topic t --num-records 1 --throughput -1 --transaction-duration-ms 5 -> refuses: \

@@ -55,7 +55,7 @@ struct Produce {
     /// The records are the numbers from 0 on
     #[arg(long)]
     payload_monotonic: bool,
-    /// Records that are appended before it is measured
+    /// How many of them are appended before it is measured
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     warmup_records: u64,
     /// Print what came of every so many milliseconds
@@ -137,18 +137,7 @@ impl Latencies {
 
 impl Produce {
     fn run(&self, place: &Place, out: &mut Out) -> Result<()> {
-        let mut props = Props::read(&self.producer_props)?;
-        let durable = matches!(props.take("acks").as_deref(), Some("all" | "-1"));
-        let batch_bytes = match props.take("batch.size") {
-            None => 16_384,
-            Some(text) => text.parse::<usize>().map_err(|_| {
-                Failure::usage(format!(
-                    "batch.size cannot be {text}: expected a number of bytes"
-                ))
-            })?,
-        };
-        props.ignore_clients();
-        props.check_empty("acks, batch.size")?;
+        let (durable, batch_bytes) = self.wishes()?;
         let payloads = self.payloads()?;
         interrupt::watch()?;
         let broker = place.write()?;
@@ -157,25 +146,31 @@ impl Produce {
             .map_err(|_| select::no_topic(&broker, &self.topic))?;
         let per_batch = (batch_bytes / (payloads.average() + 10)).max(1);
         let per_batch = u64::try_from(per_batch).unwrap_or(1);
-        for first in (0..self.warmup_records).step_by(usize::try_from(per_batch).unwrap_or(1)) {
-            let count = per_batch.min(self.warmup_records - first);
-            topic.append_batch(payloads.of(first..first + count).iter().map(Record::new))?;
-        }
         let mut latencies = Latencies::default();
-        let (began, mut window, mut sent) = (Instant::now(), Instant::now(), 0_u64);
+        let (mut began, mut window, mut sent) = (Instant::now(), Instant::now(), 0_u64);
         let mut reported = 0_usize;
         let interval = Duration::from_millis(self.reporting_interval);
         while sent < self.num_records && !interrupt::asked() {
-            let count = per_batch.min(self.num_records - sent);
+            let warms_up = sent < self.warmup_records;
+            let until = if warms_up {
+                self.warmup_records
+            } else {
+                self.num_records
+            };
+            let count = per_batch.min(until - sent);
             let batch = payloads.of(sent..sent + count);
             let at = Instant::now();
             topic.append_batch(batch.iter().map(Record::new))?;
             if durable {
                 broker.flush()?;
             }
-            latencies.0.push((at.elapsed(), count));
             sent += count;
-            self.hold_back(sent, began);
+            if warms_up {
+                (began, window) = (Instant::now(), Instant::now());
+                continue;
+            }
+            latencies.0.push((at.elapsed(), count));
+            self.hold_back(sent - self.warmup_records, began);
             if window.elapsed() >= interval && sent < self.num_records {
                 let part = Latencies(latencies.0.get(reported..).unwrap_or_default().to_vec());
                 out.line(payloads.line(&part, window.elapsed()))?;
@@ -191,9 +186,9 @@ impl Produce {
             percentiles.map(|(part, name)| format!("{} ms {name}", latencies.percentile(part)));
         if out.is_json() {
             return out.json(&serde_json::json!({
-                "records": sent,
+                "records": latencies.records(),
                 "seconds": took.as_secs_f64(),
-                "recordsPerSecond": float(sent) / took.as_secs_f64(),
+                "recordsPerSecond": float(latencies.records()) / took.as_secs_f64(),
                 "avgLatencyMs": latencies.average_ms(),
                 "maxLatencyMs": latencies.max_ms(),
             }));
@@ -204,6 +199,28 @@ impl Produce {
             line.trim_end_matches('.'),
             percentiles.join(", ")
         ))
+    }
+
+    /// Whether each batch is synced, and about how many bytes it has.
+    fn wishes(&self) -> Result<(bool, usize)> {
+        let mut props = Props::read(&self.producer_props)?;
+        let durable = matches!(props.take("acks").as_deref(), Some("all" | "-1"));
+        let batch_bytes = match props.take("batch.size") {
+            None => 16_384,
+            Some(text) => text.parse::<usize>().map_err(|_| {
+                Failure::usage(format!(
+                    "batch.size cannot be {text}: expected a number of bytes"
+                ))
+            })?,
+        };
+        props.ignore_clients();
+        props.check_empty("acks, batch.size")?;
+        if self.warmup_records > 0 && self.warmup_records >= self.num_records {
+            return Err(Failure::usage(
+                "--warmup-records must be fewer than --num-records, of which they are the first",
+            ));
+        }
+        Ok((durable, batch_bytes))
     }
 
     /// Waits while it is ahead of the rate that was asked for.
