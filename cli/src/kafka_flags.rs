@@ -41,18 +41,9 @@ const TRANSACTIONS: Fate = Refused(
     "no transactions are written here; a batch of one partition is whole or not there at all",
 );
 
-/// Flags that say where a server is.
-pub(crate) const SERVERS: &[&str] = &[
-    "bootstrap-server",
-    "bootstrap-servers",
-    "broker-list",
-    "zookeeper",
-    "bootstrap-controller",
-];
-
 /// The verbs (none: every one), the flags, and what becomes of them.
 const TABLE: &[(&[&str], &[&str], Takes, Fate)] = &[
-    (&[], SERVERS, One, SERVER),
+    (&[], names::SERVERS, One, SERVER),
     (
         &[
             "topics",
@@ -295,6 +286,27 @@ pub(crate) fn sifted(words: Vec<OsString>) -> Result<Vec<OsString>> {
         }
     }
     Ok(kept)
+}
+
+/// Refuses a class of Java that is not one of those that the program is itself, by its last name.
+pub(crate) fn check_class(
+    flag: &str,
+    class: Option<&str>,
+    known: &[&str],
+    instead: &str,
+) -> Result<()> {
+    let is_known = |class: &str| {
+        class
+            .rsplit('.')
+            .next()
+            .is_some_and(|name| known.contains(&name))
+    };
+    match class {
+        Some(class) if !is_known(class) => Err(Failure::usage(format!(
+            "{flag} cannot be {class}: classes of Java are not loaded; {instead}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn found(verb: &str, name: &str) -> Option<(Takes, Fate)> {

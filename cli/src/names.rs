@@ -7,7 +7,14 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::kafka_flags;
+/// Flags that say where a server is.
+pub(crate) const SERVERS: &[&str] = &[
+    "bootstrap-server",
+    "bootstrap-servers",
+    "broker-list",
+    "zookeeper",
+    "bootstrap-controller",
+];
 
 /// A verb (of one or two words) and the scripts and classes that it stands for.
 const SCRIPTS: [(&[&str], &[&str]); 11] = [
@@ -78,9 +85,9 @@ fn place_of_verb(words: &[OsString]) -> usize {
     let mut at = 1;
     while let Some(word) = words.get(at).filter(|word| is_option(word)) {
         let name = word.to_string_lossy();
-        let takes_value = name.strip_prefix("--").is_some_and(|name| {
-            ["dir", "color"].contains(&name) || kafka_flags::SERVERS.contains(&name)
-        });
+        let takes_value = name
+            .strip_prefix("--")
+            .is_some_and(|name| ["dir", "color"].contains(&name) || SERVERS.contains(&name));
         at += if takes_value { 2 } else { 1 };
     }
     at

@@ -9,6 +9,7 @@ use ottla::{HeaderIter, Offset, PartitionId, Timestamp};
 
 use crate::bytes;
 use crate::failure::{Failure, Result};
+use crate::kafka_flags;
 use crate::props::Props;
 
 const KNOWN: &str = "print.timestamp, print.key, print.offset, print.partition, print.headers, \
@@ -198,26 +199,14 @@ fn kind_of(name: &str) -> Result<Kind> {
 /// Keys and values are bytes: a class of Java that makes text of them is their text, others cannot
 /// be loaded.
 pub(super) fn check_class(flag: &str, class: Option<&str>) -> Result<()> {
-    const OF_BYTES: [&str; 4] = [
+    let of_bytes = [
         "StringDeserializer",
         "ByteArrayDeserializer",
         "ByteBufferDeserializer",
         "BytesDeserializer",
     ];
-    let Some(class) = class else {
-        return Ok(());
-    };
-    if class
-        .rsplit('.')
-        .next()
-        .is_some_and(|name| OF_BYTES.contains(&name))
-    {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "{flag} cannot be {class}: classes of Java are not loaded; bytes that are no text are \
-         printed with --formatter hex or json"
-    )))
+    let instead = "bytes that are no text are printed with --formatter hex or json";
+    kafka_flags::check_class(flag, class, &of_bytes, instead)
 }
 
 fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

@@ -17,6 +17,7 @@ use clap::Args;
 use ottla::PartitionId;
 
 use crate::failure::{DAMAGED, Failure, Result, file_failure, note};
+use crate::kafka_flags;
 use crate::out::Out;
 use crate::place::Place;
 
@@ -197,14 +198,8 @@ fn check_is_file(path: &Path) -> Result<()> {
 
 /// Keys and values are text, or what a decoder says: no class of Java can be loaded.
 fn check_class(flag: &str, class: Option<&str>) -> Result<()> {
-    let name = class.unwrap_or("StringDecoder");
-    if name.rsplit('.').next() == Some("StringDecoder") {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "{flag} cannot be {name}: classes of Java are not loaded; keys and values are printed as \
-         text, and with --json all their bytes"
-    )))
+    let instead = "keys and values are printed as text, and with --json all their bytes";
+    kafka_flags::check_class(flag, class, &["StringDecoder"], instead)
 }
 
 fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -17,6 +17,7 @@ use ottla::{Broker, Compression, PartitionId};
 
 use crate::failure::{Failure, INTERRUPTED, Result};
 use crate::interrupt;
+use crate::kafka_flags;
 use crate::out::Out;
 use crate::place::Place;
 use crate::props::Props;
@@ -117,15 +118,10 @@ impl Produce {
     }
 
     fn check_line_reader(&self) -> Result<()> {
-        match self.line_reader.as_deref() {
-            Some(class) if class.rsplit('.').next() != Some("LineMessageReader") => {
-                Err(Failure::usage(format!(
-                    "--line-reader cannot be {class}: classes of Java are not loaded; lines are \
-                     text with --property parse.key and others, or JSON with --format json"
-                )))
-            }
-            _ => Ok(()),
-        }
+        let instead = "lines are text with --property parse.key and others, or JSON with --format \
+                       json";
+        let class = self.line_reader.as_deref();
+        kafka_flags::check_class("--line-reader", class, &["LineMessageReader"], instead)
     }
 
     fn wishes(&self) -> Result<Wishes> {
