@@ -6,8 +6,8 @@
 //!    its partition. Where a log was truncated in between, opening the copy sets commits back, as
 //!    after a crash.
 //! 2. The catalog comes in between: it has every topic that the commits name, but for those
-//!    that were deleted. A topic that is deleted while it is copied makes the copy take the catalog
-//!    again, and what is copied already stays copied.
+//!    that were deleted. A topic that is deleted while it is copied is deleted in the copy as well:
+//!    opening the copy removes what is left of it, and what groups have committed for it.
 //! 3. What Kafka left in the root (its metadata, what is known of producers) does not change while
 //!    the root is open.
 //! 4. The copy is opened and closed once: that sets right what (1) leaves, drops topics that are
@@ -22,17 +22,13 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, RootFile, file_name, properties, uuid};
 use crate::log::{Backup, BackupOptions, BackupReport, CopiedLog, Host, Source, run_id};
 use crate::topic::{PartitionDir, TopicShared};
-use crate::types::PartitionId;
 
 use super::Broker;
 use super::catalog::Catalog;
 use super::core::Core;
 use super::offsets::OFFSETS_TOPIC;
 use super::open::open_copy;
-use super::state::CatalogState;
-
-/// How often the catalog is taken again because a topic was deleted meanwhile.
-const TRIES: u32 = 20;
+use super::state::{CatalogState, TopicEntry};
 
 /// What Kafka and we keep in a root beside the topics, that says what was at its last rest.
 const ROOT_FILES: [&str; 7] = [
@@ -165,41 +161,25 @@ impl Core {
 
     /// Copies the catalog and all logs (1), (2).
     fn copy_topics(&self, backup: &mut Backup) -> Result<Copied> {
-        for tried in 0.. {
-            backup.start_over(&BackupReport::default());
-            // The last time nobody can delete one.
-            let held = (tried >= TRIES).then(|| self.root.catalog.lock());
-            match self.copy_topics_once(backup, held.as_deref()) {
-                Err(Error::UnknownTopic { .. } | Error::Closed) if tried < TRIES => {
-                    self.root.check_open()?;
-                }
-                copied => return copied,
-            }
-        }
-        Err(Error::Closed)
-    }
-
-    fn copy_topics_once(&self, backup: &mut Backup, held: Option<&Catalog>) -> Result<Copied> {
         let root = &self.root;
         let mut copied = Copied::new();
+        root.follow()?;
         if let Some(offsets) = root.directory.find_shared(OFFSETS_TOPIC) {
-            copy_topic(&offsets, offsets.partition_count(), backup, &mut copied)?;
+            copied = copy_topic(&offsets, offsets.partition_count(), backup)?;
         }
-        let state: CatalogState = match held {
-            Some(catalog) => catalog.state().clone(),
-            None => root.catalog.lock().state().clone(),
-        };
-        for entry in state.topics() {
-            let name = entry.name.as_str();
-            if name == OFFSETS_TOPIC {
-                continue;
+        root.follow()?;
+        let mut state: CatalogState = root.catalog.lock().state().clone();
+        let entries: Vec<_> = state.topics().cloned().collect();
+        for entry in entries {
+            if entry.name.as_str() != OFFSETS_TOPIC {
+                match self.copy_unless_deleted(&entry, backup)? {
+                    Some(logs) => copied.extend(logs),
+                    None => {
+                        let removed = state.apply(entry.removal());
+                        debug_assert!(removed.is_ok(), "the state has the topic: {removed:?}");
+                    }
+                }
             }
-            let topic = root.directory.find_shared(name);
-            let Some(topic) = topic.filter(|topic| topic.id() == entry.id) else {
-                let name = entry.name.to_string();
-                return Err(Error::UnknownTopic { name });
-            };
-            copy_topic(&topic, entry.partitions, backup, &mut copied)?;
         }
         remove_others(backup, &copied)?;
         for name in ROOT_FILES {
@@ -213,6 +193,27 @@ impl Core {
         let host = Host::new(disk, clock, marks, true);
         Catalog::rebuild(&host, &backup.dest, state)?;
         Ok(copied)
+    }
+
+    /// Copies a topic; `None` if it is deleted before that is done.
+    fn copy_unless_deleted(
+        &self,
+        entry: &TopicEntry,
+        backup: &mut Backup,
+    ) -> Result<Option<Copied>> {
+        let found = self.root.directory.find_shared(entry.name.as_str());
+        let Some(topic) = found.filter(|topic| topic.id() == entry.id) else {
+            return Ok(None);
+        };
+        let before = backup.report.clone();
+        let copied = copy_topic(&topic, entry.partitions, backup);
+        // The files of a topic that is being deleted go one by one, so any error may come of it.
+        if copied.is_err() && topic.is_deleted() {
+            self.root.check_open()?;
+            backup.start_over(&before);
+            return Ok(None);
+        }
+        copied.map(Some)
     }
 
     /// Copies Kafka's metadata log (3).
@@ -264,38 +265,23 @@ impl Core {
 
 /// Copies the partitions of a topic: of a topic that makes them when they are needed, those that
 /// are there.
-fn copy_topic(
-    topic: &TopicShared,
-    partitions: u32,
-    backup: &mut Backup,
-    copied: &mut Copied,
-) -> Result<()> {
+fn copy_topic(topic: &TopicShared, partitions: u32, backup: &mut Backup) -> Result<Copied> {
     let name = topic.name().as_str();
+    let mut copied = Copied::new();
     for partition in 0..partitions {
         if topic.is_sparse() && !topic.dir(partition).exists(&backup.disk)? {
             continue;
         }
-        let log = copy_partition(topic, partition, backup)?;
+        topic.check_alive()?;
+        let to = backup.dest.join(file_name::partition_dir(name, partition));
+        let log = topic.log(partition)?.back_up(&to, backup)?;
         let key = MarkKey {
             topic: topic.id(),
             partition,
         };
         copied.push((key, name.to_owned(), log));
     }
-    Ok(())
-}
-
-fn copy_partition(
-    topic: &TopicShared,
-    partition: PartitionId,
-    backup: &mut Backup,
-) -> Result<CopiedLog> {
-    let dir = file_name::partition_dir(topic.name().as_str(), partition);
-    let to = backup.dest.join(dir);
-    topic.check_alive()?;
-    let copied = topic.log(partition)?.back_up(&to, backup);
-    // The files of a topic that is being deleted go one by one.
-    copied.map_err(|error| topic.check_alive().err().unwrap_or(error))
+    Ok(copied)
 }
 
 /// Removes the partitions of an earlier backup that the root does not have any more.

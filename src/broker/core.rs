@@ -125,6 +125,7 @@ impl Core {
 
     pub(super) fn damaged_commits(&self) -> Result<Vec<DamagedCommits>> {
         self.root.check_open()?;
+        self.root.follow()?;
         let mut damage = self.root.damaged_commits.lock().clone();
         damage.extend(self.groups.look_for_damage()?);
         let damage = damage.into_iter();

@@ -233,7 +233,7 @@ impl Coordinator {
 
 /// What a group looks like from outside.
 pub(super) fn describe(group: &Group) -> Result<GroupInfo> {
-    group.shared.check_open()?;
+    group.shared.begin_to_look()?;
     let seen = group.look(|membership| Seen {
         state: membership.state(),
         generation: membership.generation(),

@@ -110,6 +110,14 @@ impl Shared {
         }
     }
 
+    /// What every look at positions begins with: where another process writes the root, its topics
+    /// are those that there are now.
+    pub(super) fn begin_to_look(&self) -> Result<()> {
+        self.check_open()?;
+        self.host.look_at_topics();
+        Ok(())
+    }
+
     /// An error in a process that was forked from the one that opened the broker.
     pub(super) fn check_owner(&self) -> Result<()> {
         self.host.check_owner()
@@ -332,7 +340,7 @@ impl Group {
     /// [`Error::UnknownTopic`], [`Error::UnknownPartition`], [`Error::Closed`], what reading the
     /// group's commits answers.
     pub(super) fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Offset>> {
-        self.shared.check_open()?;
+        self.shared.begin_to_look()?;
         self.check_partition(topic, partition)?;
         self.shared
             .store

@@ -131,6 +131,12 @@ impl TopicShared {
         }
     }
 
+    /// Whether the topic was deleted, also by another process that writes the root.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.life.load(Ordering::Acquire) == DELETED
+            || (self.mode == OpenMode::Read && !self.host.is_listed(self.id))
+    }
+
     /// Translates an error of a log into one of its topic.
     #[cold]
     pub(super) fn explain(&self, error: Error) -> Error {
@@ -196,7 +202,7 @@ impl TopicShared {
     /// deleted the topic.
     #[cold]
     fn unless_deleted(&self, error: Error) -> Error {
-        if self.mode == OpenMode::Write || self.host.is_listed(self.id) {
+        if self.mode == OpenMode::Write || !self.is_deleted() {
             return error;
         }
         self.life.store(DELETED, Ordering::Release);

@@ -310,6 +310,33 @@ fn a_backup_goes_into_no_place_that_is_something_else() {
 }
 
 #[test]
+fn a_handle_that_only_reads_backs_up_the_topics_that_there_are_now() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    let broker = Broker::open_with(&data, manual()).unwrap();
+    for name in ["stays", "goes", "comes-back"] {
+        let topic = broker.create_topic(name, TopicConfig::default()).unwrap();
+        topic.append("old").unwrap();
+    }
+    let outside = Broker::open_read_only(&data).unwrap();
+    broker.delete_topic("goes").unwrap();
+    broker.delete_topic("comes-back").unwrap();
+    for name in ["comes-back", "comes"] {
+        let topic = broker.create_topic(name, TopicConfig::default()).unwrap();
+        topic.append_batch(["new", "new"]).unwrap();
+    }
+    let dest = scratch.path().join("backup");
+    outside.backup(&dest).unwrap();
+    assert!(verify(&dest).unwrap().is_sound());
+    let copy = Broker::open_with(&dest, manual()).unwrap();
+    assert_eq!(copy.topic_names(), ["comes", "comes-back", "stays"]);
+    for (name, end) in [("stays", 1), ("comes-back", 2), ("comes", 2)] {
+        let log = copy.topic(name).unwrap();
+        assert_eq!(log.partition(0).unwrap().end_offset(), end, "{name}");
+    }
+}
+
+#[test]
 fn a_root_that_another_handle_writes_is_backed_up_by_one_that_only_reads() {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("data");

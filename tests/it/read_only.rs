@@ -283,6 +283,27 @@ fn what_groups_have_committed_and_their_lag_are_those_of_the_moment() {
 }
 
 #[test]
+fn a_group_handle_knows_the_topics_and_commits_that_came_after_it() {
+    let dir = scratch();
+    let broker = Broker::open(dir.path()).unwrap();
+    let looking = Broker::open_read_only(dir.path()).unwrap();
+    let seen = looking.group("board").unwrap();
+    let topic = broker
+        .create_topic("flights", TopicConfig::default())
+        .unwrap();
+    topic.append("OT 17").unwrap();
+    let mut consumer = broker.group("board").unwrap().join(["flights"]).unwrap();
+    drop(consumer.poll(Duration::ZERO).unwrap());
+    consumer.commit().unwrap();
+    assert_eq!(seen.committed("flights", 0).unwrap(), Some(1));
+    assert_eq!(seen.describe().unwrap().partitions.len(), 1);
+    broker.delete_topic("flights").unwrap();
+    let gone = seen.committed("flights", 0).unwrap_err();
+    assert!(matches!(gone, Error::UnknownTopic { .. }), "{gone}");
+    assert_eq!(seen.describe().unwrap().partitions.len(), 0);
+}
+
+#[test]
 fn after_an_error_a_reader_answers_it_again_until_a_seek() {
     let dir = scratch();
     let (writer, _looking) = written_and_looked_at(dir.path(), LogConfig::default());
