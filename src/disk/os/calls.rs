@@ -31,6 +31,18 @@ pub(super) fn pwrite(file: &File, bytes: &[u8], position: u64) -> io::Result<usi
     std::os::windows::fs::FileExt::seek_write(file, bytes, position)
 }
 
+/// Never called: the crate does not compile there, and `lib.rs` says why in one sentence.
+#[cfg(not(any(unix, windows)))]
+pub(super) fn pread(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// As [`pread`].
+#[cfg(not(any(unix, windows)))]
+pub(super) fn pwrite(_: &File, _: &[u8], _: u64) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// `fallocate`: blocks for `len` bytes from `from` on, and a length that holds them.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fallocate")]
