@@ -172,12 +172,11 @@ impl Core {
         let entries: Vec<_> = state.topics().cloned().collect();
         for entry in entries {
             if entry.name.as_str() != OFFSETS_TOPIC {
-                match self.copy_unless_deleted(&entry, backup)? {
-                    Some(logs) => copied.extend(logs),
-                    None => {
-                        let removed = state.apply(entry.removal());
-                        debug_assert!(removed.is_ok(), "the state has the topic: {removed:?}");
-                    }
+                if let Some(logs) = self.copy_unless_deleted(&entry, backup)? {
+                    copied.extend(logs);
+                } else {
+                    let removed = state.apply(entry.removal());
+                    debug_assert!(removed.is_ok(), "the state has the topic: {removed:?}");
                 }
             }
         }
