@@ -183,7 +183,10 @@ impl Broker {
         self.core
             .topics()
             .iter()
-            .map(|topic| topic.known_info())
+            .map(|topic| (topic, topic.known_info()))
+            // One that is deleted meanwhile has nothing to be known.
+            .filter(|(topic, _)| topic.check_alive().is_ok())
+            .map(|(_, info)| info)
             .collect()
     }
 

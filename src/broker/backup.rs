@@ -114,16 +114,7 @@ impl Broker {
 impl Core {
     fn back_up(&self, dest: &Path, options: BackupOptions) -> Result<BackupReport> {
         let root = &self.root;
-        root.check_open()?;
-        if root.host.marks.are_distrusted() {
-            return Err(Error::Unsupported {
-                what: format!(
-                    "a Kafka broker has used {} since: open it with Broker::open once, which takes \
-                     over what the broker left",
-                    root.path.display(),
-                ),
-            });
-        }
+        self.check_ours()?;
         let source = Source {
             disk: &root.host.disk,
             clock: &root.host.clock,
@@ -135,9 +126,27 @@ impl Core {
         keep_brokers_away(&backup.disk, &backup.dest)?;
         let copied = self.copy_topics(&mut backup)?;
         self.copy_metadata(&backup)?;
-        root.check_open()?;
+        self.check_ours()?;
         self.settle_copy(&mut backup, &copied)?;
         backup.finish()
+    }
+
+    /// An error if the broker is closed, or if a Kafka broker has the root by now, or has had it
+    /// last.
+    fn check_ours(&self) -> Result<()> {
+        let root = &self.root;
+        root.check_open()?;
+        root.follow()?;
+        if !root.host.marks.are_distrusted() {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: format!(
+                "a Kafka broker has used {} since: open it with Broker::open once, which takes \
+                 over what the broker left",
+                root.path.display(),
+            ),
+        })
     }
 
     /// What tells the root from every other one.

@@ -210,8 +210,10 @@ impl Core {
             handed_over = handed_over.and(topic.producers().flush());
         }
         self.upkeeper.stop();
-        // Waits for a change that is under way; the next one sees that it is over.
-        let catalog = self.root.catalog.lock();
+        // Waits for a change that is under way; the next one sees that it is over. Where somebody
+        // else writes the root, the threads that are waited for below may be about to change it.
+        let writes = self.root.mode == OpenMode::Write;
+        let catalog = writes.then(|| self.root.catalog.lock());
         let host = &self.root.host;
         let topics = self.root.directory.all();
         let all = topics.iter().flat_map(|topic| {
@@ -224,7 +226,7 @@ impl Core {
         });
         closed = ends.into_iter().fold(closed, Result::and);
         host.stop_threads();
-        if self.root.mode == OpenMode::Write {
+        if let Some(catalog) = &catalog {
             let damage = self.groups.damage();
             let damaged = damage.iter().any(|(_, error)| is_corrupt(error))
                 || !self.root.damaged_commits.lock().is_empty();

@@ -107,6 +107,7 @@ impl Root {
                 && let Some(gone) = self.directory.remove(topic.name().as_str())
             {
                 gone.delete();
+                self.keep_figures_of(&gone);
             }
         }
         for entry in state.topics() {

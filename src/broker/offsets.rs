@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::{Corruption, MarkKey, file_name};
 use crate::group::OffsetLogs;
-use crate::log::{Host, Log};
+use crate::log::{Host, Log, OpenMode};
 use crate::topic::{PartitionDir, Topic, TopicConfig, TopicShared};
 #[cfg(feature = "serde")]
 use crate::types::serialized;
@@ -129,13 +129,19 @@ pub(super) fn lost_partitions(
 impl OffsetLogs for Offsets {
     fn lost(&self, partition: PartitionId) -> Option<Error> {
         let name = file_name::partition_dir(OFFSETS_TOPIC, partition);
-        self.lost.contains(&partition).then(|| {
+        let path = self.root.path.join(name);
+        // Where somebody else writes the root, they may have repaired it.
+        let is_back = || {
+            self.root.mode == OpenMode::Read && self.root.host.disk.exists(&path).unwrap_or(false)
+        };
+        let is_lost = self.lost.contains(&partition) && !is_back();
+        is_lost.then(|| {
             let reason = Corruption::malformed(
                 "the directory is missing, and what its groups have committed: close the broker \
                  and put the directory back from a copy, or run ottla::repair, which makes an \
                  empty one; or reset the group",
             );
-            Error::corrupt(&self.root.path.join(name), 0, reason)
+            Error::corrupt(&path, 0, reason)
         })
     }
 

@@ -49,10 +49,6 @@ pub(crate) struct MarkKey {
 
 /// What is safely on disk of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four facts that are true or not, and not each other's business"
-)]
 pub(crate) struct Mark {
     /// The log.
     pub(crate) key: MarkKey,
@@ -79,9 +75,10 @@ pub(crate) struct Mark {
     /// the length that the file was found with, so the batches below it must reach the flushed
     /// offset: that they end at the position proves nothing.
     pub(crate) by_broker: bool,
-    /// The log was [`Always`](crate::types::Durability::Always) when the mark was written: its own
-    /// readers see nothing above the flushed offset, so those in other processes must not either.
-    pub(crate) always: bool,
+    /// Whether the log was [`Always`](crate::types::Durability::Always) when the mark was written:
+    /// then its own readers see nothing above the flushed offset, so those in other processes must
+    /// not either. The marks of older versions do not say it.
+    pub(crate) always: Option<bool>,
 }
 
 /// How much of the indexes of a segment stands in their files, and the CRC-32 of it.
@@ -171,7 +168,11 @@ impl Mark {
         }
         body.put_u32(u32::from(self.dense));
         body.put_u32(u32::from(self.by_broker));
-        body.put_u32(u32::from(self.always));
+        body.put_u32(match self.always {
+            None => 0,
+            Some(true) => 1,
+            Some(false) => 2,
+        });
         body.resize(SLOT_LEN.saturating_sub(CRC_LEN), 0);
         let mut slot = [0; SLOT_LEN];
         let (crc, rest) = slot.split_at_mut(CRC_LEN);
@@ -202,7 +203,7 @@ impl Mark {
             index: IndexWritten::default(),
             closed: false,
             by_broker: false,
-            always: false,
+            always: None,
         };
         let letters = cursor.array::<4>().ok()?;
         mark.closed = cursor.u32().ok()? == 1;
@@ -214,7 +215,11 @@ impl Mark {
         };
         mark.dense = cursor.u32().ok()? == 1;
         mark.by_broker = cursor.u32().ok()? == 1;
-        mark.always = cursor.u32().ok()? == 1;
+        mark.always = match cursor.u32().ok()? {
+            1 => Some(true),
+            2 => Some(false),
+            _ => None,
+        };
         (letters == LETTERS).then_some(mark)
     }
 }
@@ -239,7 +244,7 @@ mod tests {
             index: IndexWritten::default().and(b"12345678", b""),
             closed: true,
             by_broker: true,
-            always: true,
+            always: Some(true),
         }
     }
 

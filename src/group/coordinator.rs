@@ -255,13 +255,17 @@ pub(super) fn describe(group: &Group) -> Result<GroupInfo> {
             partitions.insert(shape.key.partition(commit.partition), Some(commit));
         }
     }
-    let partitions = partitions.into_iter().map(|(partition, place)| {
+    let partitions = partitions.into_iter().filter_map(|(partition, place)| {
         let owner = seen.owners.get(&partition);
         let isolation = owner.map_or_else(ReadIsolation::default, |(_, isolation)| *isolation);
         let log = group.shared.topics.log(&partition);
+        if matches!(log, Err(Error::UnknownTopic { .. })) {
+            // It was deleted just now, with its commits.
+            return None;
+        }
         let mut info = partition_info(&partition, place.as_ref(), log, isolation);
         info.member = owner.map(|(id, _)| id.to_string());
-        info
+        Some(info)
     });
     Ok(GroupInfo {
         id: group.id.to_string(),

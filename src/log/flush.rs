@@ -284,7 +284,7 @@ impl Shared {
     ) -> Result<()> {
         let mut mark = self.turn.lock().mark;
         mark.closed = false;
-        mark.always = self.is_always();
+        mark.always = Some(self.is_always());
         change(&mut mark);
         mark.sequence = mark.sequence.saturating_add(1);
         self.host.marks.write(self.mark_place, &mark)?;

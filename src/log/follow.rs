@@ -24,14 +24,14 @@ use crate::disk::{FileId, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{BatchCursor, IndexProgress, RawBatch, Segment, SparseIndex, Stop, indexed};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, Offset, Position};
 
 use super::append::{ALWAYS, HotSettings};
 use super::listener::Standing;
 use super::outside::{Known, Outside, is_live};
 use super::segments::Segments;
-use super::{Host, Log, Shared};
+use super::{Host, Log, LogConfig, Shared};
 
 /// How often one call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;
@@ -249,10 +249,8 @@ impl Shared {
     fn walk(&self) -> Result<bool> {
         // Before the batches: they reach at least as far as it says.
         let mark = self.host.marks.find(self.mark_key());
-        if mark.is_some_and(|mark| self.is_always_by(Some(&mark))) && !self.is_always() {
-            // What was seen before stays seen; what is taken in now is not seen yet.
-            self.shown.fetch_max(self.end_offset(), Ordering::AcqRel);
-            self.hot.set_always(true);
+        if mark.is_some_and(|mark| self.is_always_by(Some(&mark))) {
+            self.become_always();
         }
         loop {
             let active = Arc::clone(self.segments.read().active());
@@ -355,15 +353,40 @@ impl Shared {
         self.hot.set_always(self.is_always_by(Some(mark)));
     }
 
+    /// From now on readers see what the mark lets them see. What they saw before stays seen.
+    fn become_always(&self) {
+        if !self.is_always() {
+            self.shown.fetch_max(self.end_offset(), Ordering::AcqRel);
+            self.hot.set_always(true);
+        }
+    }
+
+    /// Applies new settings in a log that somebody else writes. How much readers see does not
+    /// depend on them where there is a mark: the writer has written the mark, and may not have
+    /// these settings yet, or have others by now.
+    pub(super) fn reconfigure_outside(&self, config: LogConfig) {
+        let _later = WakeLater::begin();
+        {
+            let _state = self.append.lock();
+            *self.config.write() = Arc::new(config);
+            if self.is_always_by(self.host.marks.find(self.mark_key()).as_ref()) {
+                self.become_always();
+            } else {
+                self.hot.set_always(false);
+            }
+        }
+        self.raise();
+    }
+
     /// Whether the writer has the log as `Always`. A mark of an older version does not say it, and
-    /// nor does the first one, which is not there yet; the settings of a topic may.
+    /// where there is no mark yet, the settings of a topic may.
     fn is_always_by(&self, mark: Option<&Mark>) -> bool {
         if !self.host.marks.are_anothers() {
             // Nobody else writes it: its own broker looks at it.
             return false;
         }
-        let marked = mark.is_some_and(|mark| mark.always);
-        marked || self.config.read().durability == Durability::Always
+        let marked = mark.and_then(|mark| mark.always);
+        marked.unwrap_or_else(|| self.config.read().durability == Durability::Always)
     }
 
     /// Sees what the mark lets it see, in a log that was just opened for reading.

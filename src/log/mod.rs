@@ -635,6 +635,9 @@ impl Log {
     /// The settings, as they are now; the defaults in a process that was forked from the log's.
     #[must_use]
     pub fn config(&self) -> LogConfig {
+        if self.shared.outside.get().is_some() {
+            self.shared.host.look_at_topics();
+        }
         let config = self.here().map(Shared::config);
         config.map_or_else(|_| LogConfig::default(), |config| config.as_ref().clone())
     }

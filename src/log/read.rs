@@ -171,7 +171,9 @@ impl Reader {
             }
             let passed = clock.instant().saturating_duration_since(began);
             let left = timeout.saturating_sub(passed);
-            if !shared.wait_for(self.filter.known_to(), left, is_cut)? {
+            // Where the log was cut, the filter knows more than is left.
+            let known_to = self.filter.known_to().min(shared.high_watermark());
+            if !shared.wait_for(known_to, left, is_cut)? {
                 return Ok(false);
             }
             // Something was appended; whether a reader may see it depends on what it decides.

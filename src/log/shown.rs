@@ -64,7 +64,7 @@ impl Shared {
     /// other processes go by it to know where to stop. If the mark cannot be written, a later one
     /// says it.
     pub(super) fn note_durability(&self) {
-        if self.turn.lock().mark.always == self.is_always() {
+        if self.turn.lock().mark.always.unwrap_or(false) == self.is_always() {
             return;
         }
         let Ok(_turn) = self.take_turn() else {
@@ -76,7 +76,7 @@ impl Shared {
             return;
         }
         // Everything else stays true, so a log that was closed still counts as closed.
-        mark.always = self.is_always();
+        mark.always = Some(self.is_always());
         mark.sequence = mark.sequence.saturating_add(1);
         if self.host.marks.write(self.mark_place, &mark).is_ok() {
             self.turn.lock().mark = mark;
@@ -89,10 +89,10 @@ impl Shared {
 
     /// Applies new settings. A log that becomes `Always` is flushed first: from then on its high
     /// watermark is the flushed end, and must not move back.
-    pub(super) fn reconfigure(&self, mut config: LogConfig) -> Result<()> {
+    pub(super) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         if self.life.is_read_only() {
-            // It comes from the mark, which the writer writes.
-            config.durability = self.hot.durability();
+            self.reconfigure_outside(config);
+            return Ok(());
         }
         let always = |durability| durability == Durability::Always;
         let _later = WakeLater::begin();
@@ -120,9 +120,7 @@ impl Shared {
         // What was appended between the first flush and the switch: readers have seen it.
         let flushed = flushed.and_then(|()| flush(shown));
         self.recharge();
-        if !self.life.is_read_only() {
-            self.note_durability();
-        }
+        self.note_durability();
         // A log that was `Always` shows everything now.
         self.raise();
         flushed
@@ -149,6 +147,9 @@ impl Shared {
             self.life.can_grow()?;
             let bell = self.bell();
             if self.follow_from(bell.as_ref().and_then(Heard::standing))? {
+                if clock.is_over(until) {
+                    return Ok(is_there());
+                }
                 continue;
             }
             let waited = match bell {

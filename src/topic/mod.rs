@@ -206,7 +206,10 @@ impl Topic {
     pub fn describe(&self) -> Result<TopicInfo> {
         self.shared.follow();
         self.shared.check_alive()?;
-        Ok(self.shared.info())
+        let info = self.shared.info();
+        // What was deleted meanwhile has no partitions to be described.
+        self.shared.check_alive()?;
+        Ok(info)
     }
 
     /// Appends a record to the partition of its key, or without a key to the next partition in

@@ -125,9 +125,13 @@ impl Slot {
         damage.is_none() && self.log.get().is_none()
     }
 
-    /// The log, opened by `open` if it is not open yet. A failure that cannot go away by itself is
-    /// remembered; after any other the next call tries again.
-    pub(super) fn get_or_open(&self, open: impl FnOnce() -> Result<Log>) -> Result<&Log> {
+    /// The log, opened by `open` if it is not open yet. Damage is remembered where nobody else can
+    /// repair it (`remembers`); after any other error the next call tries again.
+    pub(super) fn get_or_open(
+        &self,
+        remembers: bool,
+        open: impl FnOnce() -> Result<Log>,
+    ) -> Result<&Log> {
         let mut damage = self.opening.lock();
         if let Some(log) = self.log.get() {
             return Ok(log);
@@ -148,6 +152,7 @@ impl Slot {
                     position,
                     reason,
                 } = &error
+                    && remembers
                 {
                     let (path, position) = (path.clone(), *position);
                     *damage = Some(Damage {
@@ -196,7 +201,7 @@ mod tests {
     fn damage_is_remembered_and_other_failures_are_tried_again() {
         let slot = Slot::default();
         assert!(matches!(
-            slot.get_or_open(|| Err(Error::ReadOnly)),
+            slot.get_or_open(true, || Err(Error::ReadOnly)),
             Err(Error::ReadOnly)
         ));
         let damage = || {
@@ -207,10 +212,10 @@ mod tests {
             ))
         };
         assert!(matches!(
-            slot.get_or_open(damage),
+            slot.get_or_open(true, damage),
             Err(Error::Corrupt { .. })
         ));
-        let again = slot.get_or_open(|| Err(Error::ReadOnly));
+        let again = slot.get_or_open(true, || Err(Error::ReadOnly));
         assert!(matches!(again, Err(Error::Corrupt { position: 7, .. })));
     }
 }

@@ -178,7 +178,8 @@ impl TopicShared {
     #[cold]
     fn open_log<'a>(&self, partition: PartitionId, slot: &'a Slot) -> Result<&'a Log> {
         self.host.check_owner()?;
-        slot.get_or_open(|| {
+        // In a root that is only read another process may repair it.
+        slot.get_or_open(self.mode == OpenMode::Write, || {
             self.check_alive()?;
             let dir = self.dir(partition);
             self.prepare_dir(&dir, partition)

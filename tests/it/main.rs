@@ -21,6 +21,7 @@ mod grow_into_kafka;
 mod helpers;
 mod last_offset;
 mod latest_state;
+mod looking;
 mod metrics;
 mod panics;
 mod public_api;

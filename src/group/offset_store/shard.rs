@@ -48,7 +48,7 @@ impl Shard {
         let mut groups = Groups::default();
         let mut records: u64 = 0;
         // Before the reader: what it misses is read again.
-        self.read_to = reach_of(&log);
+        let read_to = reach_of(&log);
         let mut reader = log.reader_of_decided(Start::Earliest)?;
         while let Some(batch) = reader.next_batch()? {
             for record in batch.records() {
@@ -63,6 +63,8 @@ impl Shard {
             }
         }
         groups.drop_gone();
+        // Only now: what could not be read is no part of the groups that there are.
+        self.read_to = read_to;
         self.records = records;
         self.kept = to_u64(groups.key_count());
         self.log = Some(log);

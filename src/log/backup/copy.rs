@@ -99,6 +99,8 @@ impl Shared {
         let disk = &self.host.disk;
         disk.create_dir(to).at(to, "create the directory")?;
         for tried in 0.. {
+            // Where another process writes the log, the copy has what is there by now.
+            self.follow()?;
             let _others_wait = (tried >= TRIES).then(|| self.layout.lock());
             self.life.can_read()?;
             let view = self.view();
@@ -165,7 +167,13 @@ impl Shared {
         }
         // The start may be above every batch: the copy then begins, empty, at the start.
         copied.end = copied.end.max(start);
-        copied.cleaned = self.turn.lock().mark.cleaned_offset.min(copied.end);
+        let cleaned = if self.life.is_read_only() {
+            let mark = self.host.marks.find(self.mark_key());
+            mark.map_or(0, |mark| mark.cleaned_offset)
+        } else {
+            self.turn.lock().mark.cleaned_offset
+        };
+        copied.cleaned = cleaned.min(copied.end);
         // After the segments, because it removes from the copy what belongs to none of them.
         self.copy_rest(copied.end, &bases, to, backup)?;
         backup.report.partitions += 1;
