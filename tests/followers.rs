@@ -37,7 +37,7 @@ const TEST: &str = "followers_read_every_record_once_while_the_writer_is_killed"
 const LAST: &[u8] = b"the last one";
 
 /// Nobody waits longer than this for something that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How many followers there are, and how often the writer is killed.
 fn extent() -> (usize, u32) {
@@ -79,6 +79,12 @@ fn run() {
     let mut reading: Vec<_> = names.iter().map(|name| started(name, dir)).collect();
     for kill in 0..kills {
         let mut writer = started("write", dir);
+        // A life that is over before it has written anything shows nothing.
+        let begun = dir.join(format!("begun-{}", writer.id()));
+        until_it_is_there(|| {
+            let has_begun = begun.exists();
+            (has_begun || writer.try_wait().unwrap().is_some()).then_some(())
+        });
         thread::sleep(Duration::from_millis(300 + u64::from(kill % 7) * 100));
         assert!(
             writer.try_wait().unwrap().is_none(),
@@ -176,7 +182,7 @@ fn follow(dir: &Path, name: &str) {
     });
 }
 
-fn until_it_is_there<T>(look: impl Fn() -> Option<T>) -> T {
+fn until_it_is_there<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -287,6 +293,10 @@ fn write(dir: &Path) {
     let mut round: u64 = 0;
     while !dir.join("finish").exists() {
         round += 1;
+        if round == 2 {
+            let begun = format!("begun-{}", std::process::id());
+            fs::write(dir.join(begun), "").unwrap();
+        }
         for log in &logs {
             for _ in 0..8 {
                 // The epoch tells records apart that have the same offset one after the other.

@@ -332,7 +332,9 @@ fn every_call_is_an_error(log: &Log) {
 fn a_forked_child_that_drops_a_broker_leaves_groups_and_producers_to_its_parent() {
     let base = scratch();
     let dir = base.path().join("root");
-    let broker = Broker::open(&dir).unwrap();
+    // Its upkeep would change files at a time of its own.
+    let config = BrokerConfig::default().upkeep_interval(Duration::from_secs(3000));
+    let broker = Broker::open_with(&dir, config).unwrap();
     let topic = broker
         .create_topic("t", TopicConfig::default().partitions(2))
         .unwrap();

@@ -10,10 +10,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ottla::{Broker, Topic, TopicConfig};
+
 use rig::Root;
 
 /// Nobody waits longer than this for something that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn segment(root: &Root) -> PathBuf {
     root.dir().join("t-0/00000000000000000000.log")
@@ -366,4 +368,47 @@ fn a_topic_of_a_user_is_listed_whatever_its_name_begins_with() {
     let root = Root::new();
     root.ok("topics --create --topic __mine");
     assert_eq!(root.ok("topics --list --exclude-internal").out, "__mine\n");
+}
+
+#[test]
+fn a_consumer_goes_on_with_a_topic_that_was_made_again_and_with_a_log_that_was_cut() {
+    let root = Root::new();
+    let broker = Broker::open(root.dir()).unwrap();
+    let create = || broker.create_topic("t", TopicConfig::default()).unwrap();
+    let append = |topic: &Topic, word: &str, count: u64| {
+        for number in 0..count {
+            topic.append(&format!("{word} {number}.")).unwrap();
+        }
+    };
+    let topic = create();
+    append(&topic, "old", 100);
+    let mut consumer = root.start("consume --topic t --from-beginning");
+    consumer.wait_for("old 99.");
+    broker.delete_topic("t").unwrap();
+    let topic = create();
+    append(&topic, "new", 150);
+    consumer.wait_for("new 149.");
+    topic.partition(0).unwrap().truncate(145).unwrap();
+    append(&topic, "other", 10);
+    consumer.wait_for("other 9.");
+    consumer.interrupt();
+    let ran = consumer.end();
+    let count = |word: &str| {
+        ran.out
+            .lines()
+            .filter(|line| line.starts_with(word))
+            .count()
+    };
+    assert_eq!(
+        (count("old"), count("new"), count("other")),
+        (100, 150, 10),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.contains("made again"), "{}", ran.err);
+    assert!(
+        ran.err.contains("the log was cut to offset 145"),
+        "{}",
+        ran.err
+    );
 }

@@ -38,6 +38,8 @@ use ottla::{
 use pollster::block_on;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// How long a test waits for what should come at once.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 // What this thread has allocated and not freed, in bytes.
 struct Counting;
@@ -110,10 +112,19 @@ fn next<S: Stream + Unpin>(stream: &mut S) -> impl Future<Output = Option<S::Ite
 }
 
 /// Waits on this thread for a wake that must come.
+/// Waits until nobody else has a waker: who wakes may still have it for a moment.
+fn await_left(wakes: &Arc<Wakes>) {
+    let began = Instant::now();
+    while !wakes.is_left() {
+        assert!(began.elapsed() < PATIENCE, "a waker is left behind");
+        std::thread::yield_now();
+    }
+}
+
 fn await_wake(wakes: &Wakes, wanted: usize) {
     let began = Instant::now();
     while wakes.count() < wanted {
-        assert!(began.elapsed() < MINUTE, "the wake never came");
+        assert!(began.elapsed() < PATIENCE, "the wake never came");
         std::thread::yield_now();
     }
 }

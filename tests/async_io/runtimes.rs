@@ -47,7 +47,7 @@ fn thousands_of_streams_wait_on_two_threads() {
     let began = Instant::now();
     let until = |count: &AtomicUsize, wanted: usize| {
         while count.load(Ordering::SeqCst) < wanted {
-            assert!(began.elapsed() < 5 * MINUTE, "a wake was missed");
+            assert!(began.elapsed() < PATIENCE, "a wake was missed");
             std::thread::yield_now();
         }
     };
@@ -85,7 +85,7 @@ fn a_runtime_that_is_shut_down_with_pending_futures_holds_nothing_up() {
     });
     let began = Instant::now();
     while polled.load(Ordering::SeqCst) < 100 {
-        assert!(began.elapsed() < MINUTE);
+        assert!(began.elapsed() < PATIENCE);
         std::thread::yield_now();
     }
     queue.shut_down(threads);
@@ -115,7 +115,7 @@ fn a_task_whose_wake_drops_the_last_handle_closes_the_log() {
     let open = || Log::open(&dir, LogConfig::default());
     let log = loop {
         match open() {
-            Err(Error::Locked { .. }) => assert!(began.elapsed() < MINUTE, "never closed"),
+            Err(Error::Locked { .. }) => assert!(began.elapsed() < PATIENCE, "never closed"),
             opened => break opened.unwrap(),
         }
         std::thread::yield_now();
@@ -203,6 +203,6 @@ fn a_close_that_is_dropped_closes_all_the_same() {
     let _ready_or_not = wakes.poll(pin!(broker.close_async())).is_ready();
     let began = Instant::now();
     while !matches!(topic.append("a record"), Err(Error::Closed)) {
-        assert!(began.elapsed() < MINUTE, "never closed");
+        assert!(began.elapsed() < PATIENCE, "never closed");
     }
 }

@@ -184,6 +184,7 @@ fn a_crowd_that_waits_for_its_turn_ends_with_the_log() {
     }
     log.append("a record").unwrap();
     log.close().unwrap();
+    await_wake(&wakes, 200);
     assert_eq!(wakes.count(), 200);
     for mut stream in streams {
         while let Poll::Ready(Some(record)) = wakes.next(&mut stream) {
@@ -191,7 +192,7 @@ fn a_crowd_that_waits_for_its_turn_ends_with_the_log() {
         }
         assert!(matches!(wakes.next(&mut stream), Poll::Ready(None)));
     }
-    assert!(wakes.is_left());
+    await_left(&wakes);
 }
 
 #[test]

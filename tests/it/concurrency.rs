@@ -20,7 +20,7 @@ const ROUNDS: u64 = 6_250;
 const BATCH: u64 = 6;
 const PER_WRITER: u64 = ROUNDS * BATCH * 2;
 const RECORDS: u64 = WRITERS * PER_WRITER;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a record says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,6 +76,8 @@ fn four_topics_at_full_speed_stay_below_the_limit_and_one_segment_a_partition() 
         done.store(true, Ordering::Release);
         sampling.join().unwrap()
     });
+    // Where the sampler was hardly ever run, what is there now was there at the end.
+    let most = most.max(bytes_below(scratch.path()));
     assert!(most <= LIMIT + 4 * SEGMENT, "{most} bytes at a time");
     assert!(most > LIMIT / 2, "{most}: the room is used");
     for topic in &topics {

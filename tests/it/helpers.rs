@@ -49,4 +49,4 @@ pub(crate) fn files_with(dir: &Path, suffix: &str) -> Vec<PathBuf> {
 }
 
 /// How long a test waits for what must happen: never reached unless it does not.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);

@@ -14,18 +14,21 @@ use ottla::{CleanupPolicy, Error, Log, LogConfig, LogRecord, Record, Start};
 
 use crate::helpers::scratch;
 
-const READERS: u64 = 8;
+const READERS: usize = 8;
 const KEYS: u64 = 50;
 const EVERY: Duration = Duration::from_millis(5);
 const SWAPS: u64 = 100;
 /// Records.
 const AT_A_TIME: u64 = 1500;
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for progress that should come at once.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 struct Stage {
     log: Log,
     /// How many values are appended.
     written: AtomicU64,
+    /// How often each reader came to the end.
+    ends: [AtomicU64; READERS],
     over: AtomicBool,
 }
 
@@ -66,21 +69,21 @@ fn number_of(record: &LogRecord) -> u64 {
     value[..12].parse().unwrap()
 }
 
-/// Reads everything once; how often that came to an end, and how often retention was faster.
-fn read(stage: &Stage, seed: u64) -> (u64, u64) {
+/// Reads everything again and again; how often retention was faster.
+fn read(stage: &Stage, number: usize) -> u64 {
     let _curtain = Curtain(stage);
-    let (mut ends, mut overtaken) = (0, 0);
-    let mut dice = seed;
+    let mut overtaken = 0;
+    let mut dice = u64::try_from(number).unwrap();
     while !stage.is_over() {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         if read_through(stage) {
-            ends += 1;
+            stage.ends[number].fetch_add(1, Ordering::AcqRel);
         } else {
             overtaken += 1;
         }
         peek(stage, dice);
     }
-    (ends, overtaken)
+    overtaken
 }
 
 /// True at the end, false when the position fell below the start of the log.
@@ -129,15 +132,20 @@ fn peek(stage: &Stage, dice: u64) {
     }
 }
 
-/// Compacts and forgets until enough segments were swapped. The writer is told to write as much as
+/// Compacts and forgets until enough segments were swapped, and all that the test looks for was
+/// there. The writer is told to write as much as
 /// a pass can keep up with, and writes while the pass runs.
 fn keep_up(stage: &Stage, writer: &mpsc::Sender<u64>) -> (u64, u64) {
     let _curtain = Curtain(stage);
     // Nobody ever sends anything: waiting for it is waiting for the time to pass.
     let (_nobody, tick) = mpsc::channel::<()>();
     let (mut swaps, mut forgotten) = (0, 0);
+    let is_enough = |swaps, forgotten| {
+        let ends = |ends: &AtomicU64| ends.load(Ordering::Acquire) > 0;
+        swaps >= SWAPS && forgotten > 0 && stage.ends.iter().all(ends)
+    };
     let began = Instant::now();
-    while !stage.is_over() && swaps < SWAPS {
+    while !stage.is_over() && !is_enough(swaps, forgotten) {
         assert!(began.elapsed() < PATIENCE, "{swaps} swaps and no more");
         writer.send(AT_A_TIME).unwrap();
         let report = stage.log.compact().unwrap();
@@ -159,9 +167,10 @@ fn readers_do_not_notice_that_segments_are_swapped_and_forgotten() {
     let stage = Stage {
         log: Log::open(dir.path(), config).unwrap(),
         written: AtomicU64::new(0),
+        ends: Default::default(),
         over: AtomicBool::new(false),
     };
-    let (reads, swaps, forgotten) = thread::scope(|scope| {
+    let (overtaken, swaps, forgotten) = thread::scope(|scope| {
         let stage = &stage;
         let (writer, told) = mpsc::channel();
         scope.spawn(move || write(stage, &told));
@@ -170,18 +179,20 @@ fn readers_do_not_notice_that_segments_are_swapped_and_forgotten() {
             .collect();
         let (swaps, forgotten) = keep_up(stage, &writer);
         drop(writer);
-        let reads: Vec<_> = readers
+        let overtaken: Vec<_> = readers
             .into_iter()
             .map(|reader| reader.join().unwrap())
             .collect();
-        (reads, swaps, forgotten)
+        (overtaken, swaps, forgotten)
     });
     let written = stage.written.load(Ordering::Acquire);
     println!(
         "stress: {written} appends, {swaps} swapped compactions, {forgotten} segments forgotten, \
-         reads to the end and overtaken by retention: {reads:?}"
+         reads to the end {:?}, overtaken by retention {overtaken:?}",
+        stage.ends
     );
     assert!(swaps >= SWAPS && forgotten > 0);
-    assert!(reads.iter().all(|(ends, _)| *ends > 0), "{reads:?}");
+    let ends = |ends: &AtomicU64| ends.load(Ordering::Acquire) > 0;
+    assert!(stage.ends.iter().all(ends), "{:?}", stage.ends);
     stage.log.close().unwrap();
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::jars::Kafka;
 
 /// How long a broker may take to start, and to stop.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How the controller is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

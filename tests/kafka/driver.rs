@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::jars::Kafka;
 
 /// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A running driver.
 #[derive(Debug)]

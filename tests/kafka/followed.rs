@@ -17,7 +17,7 @@ use crate::random::{Made, Random};
 const TOPIC: &str = "followed";
 
 /// Nobody waits longer than this for something that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_partition_of_a_running_broker_is_followed_while_it_grows() {

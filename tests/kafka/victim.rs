@@ -72,7 +72,7 @@ impl Victim {
     pub(crate) fn wait_until_appended(&mut self, count: usize) {
         let mut said = 0;
         while said < count {
-            let line = self.lines.recv_timeout(Duration::from_secs(60)).unwrap();
+            let line = self.lines.recv_timeout(Duration::from_secs(600)).unwrap();
             said += usize::from(line == APPENDED);
         }
     }

@@ -51,7 +51,7 @@ const GROUPS: [&str; 4] = ["plain", "latest", "static", "auto"];
 const SEATS: usize = 3;
 const WRITERS: u64 = 4;
 /// A thread that does nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What all threads have in common.
 struct Storm {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::dice::Dice;
 
 /// A thread that does nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What all threads have in common.
 #[derive(Debug)]

@@ -78,7 +78,10 @@ impl Configs {
         };
         let mut shown = Map::new();
         for name in names {
-            let config = broker.topic(&name)?.config();
+            let Some(topic) = select::if_there(broker.topic(&name))? else {
+                continue;
+            };
+            let config = topic.config();
             let settings = if self.all {
                 let all = props::settings(&config).into_iter();
                 all.map(|(name, value)| (name, props::text_of(&value)))

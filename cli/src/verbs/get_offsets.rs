@@ -3,7 +3,7 @@
 //! Knows nothing about groups.
 
 use clap::Args;
-use ottla::{Log, Offset, PartitionId, Timestamp};
+use ottla::{Log, Offset, PartitionId, Start, Timestamp};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Result};
@@ -53,7 +53,12 @@ impl GetOffsets {
         let broker = place.read()?;
         let mut shown = Vec::new();
         for (name, partition) in self.chosen(&broker)? {
-            let log = broker.topic(&name)?.partition(partition)?;
+            let log = broker
+                .topic(&name)
+                .and_then(|topic| topic.partition(partition));
+            let Some(log) = select::if_there(log)? else {
+                continue;
+            };
             let Some(offset) = offset_of(&log, which)? else {
                 continue;
             };
@@ -82,7 +87,10 @@ impl GetOffsets {
     fn chosen(&self, broker: &ottla::Broker) -> Result<Vec<(String, PartitionId)>> {
         let mut chosen = Vec::new();
         let mut add = |name: String, wanted: Option<&[PartitionId]>| -> Result<()> {
-            let count = broker.topic(&name)?.partition_count();
+            let Some(topic) = select::if_there(broker.topic(&name))? else {
+                return Ok(());
+            };
+            let count = topic.partition_count();
             match wanted {
                 None => chosen.extend((0..count).map(|id| (name.clone(), id))),
                 Some(list) => {
@@ -137,8 +145,8 @@ fn offset_of(log: &Log, which: Which) -> Result<Option<Offset>> {
 /// The first record with the largest timestamp.
 fn newest(log: &Log) -> Result<Option<Offset>> {
     let mut newest: Option<(Timestamp, Offset)> = None;
-    let mut reader = log.reader(log.start_offset())?;
-    while let Some(batch) = reader.next_batch()? {
+    let mut reader = log.reader(Start::Earliest)?;
+    while let Some(batch) = select::next_left(&mut reader)? {
         if newest.is_some_and(|(at, _)| batch.max_timestamp() <= at) {
             continue;
         }

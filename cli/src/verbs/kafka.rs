@@ -11,6 +11,8 @@ use crate::failure::{Failure, LOCKED, Result};
 use crate::out::Out;
 use crate::place::Place;
 
+use super::select;
+
 /// The flags of `to-kafka`.
 #[derive(Args, Debug)]
 pub(crate) struct ToKafka {
@@ -126,7 +128,11 @@ fn node_of(place: &Place) -> Option<String> {
 fn problems(broker: &ottla::Broker) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for name in broker.topic_names() {
-        for partition in broker.topic(&name)?.describe()?.partitions {
+        let described = broker.topic(&name).and_then(|topic| topic.describe());
+        let Some(info) = select::if_there(described)? else {
+            continue;
+        };
+        for partition in info.partitions {
             if let Some(problem) = partition.problem {
                 problems.push(format!("{name}-{}: {problem}", partition.id));
             }

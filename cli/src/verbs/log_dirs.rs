@@ -37,7 +37,10 @@ impl LogDirs {
         };
         let mut found: Vec<(String, PartitionInfo)> = Vec::new();
         for name in names {
-            let info = broker.topic(&name)?.describe()?;
+            let described = broker.topic(&name).and_then(|topic| topic.describe());
+            let Some(info) = select::if_there(described)? else {
+                continue;
+            };
             found.extend(
                 info.partitions
                     .into_iter()

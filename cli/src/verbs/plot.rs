@@ -163,11 +163,17 @@ fn lines(place: &Place, list: Option<&str>, counts_bytes: bool) -> Result<Vec<Li
     };
     let mut lines = Vec::new();
     for name in names {
-        let topic = broker.topic(&name)?;
+        let Some(topic) = select::if_there(broker.topic(&name))? else {
+            continue;
+        };
         for id in 0..topic.partition_count() {
             let mut points: Vec<(i64, u64)> = Vec::new();
-            let mut reader = topic.partition(id)?.reader(Start::Earliest)?;
-            while let Some(batch) = reader.next_batch()? {
+            let opened = topic.partition(id);
+            let opened = opened.and_then(|log| log.reader(Start::Earliest));
+            let Some(mut reader) = select::if_there(opened)? else {
+                break;
+            };
+            while let Some(batch) = select::next_left(&mut reader)? {
                 for record in batch.records() {
                     let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
                     let size = part(record.key()) + part(record.value());

@@ -6,13 +6,26 @@
 
 use std::collections::BTreeSet;
 
-use ottla::{Broker, PartitionId};
+use ottla::{Broker, Error, Offset, PartitionId, Reader, RecordBatch};
 use regex_lite::Regex;
 
 use crate::failure::{Failure, Result};
 
 /// The topics of a list of names and patterns with commas between them, sorted.
+///
+/// # Errors
+///
+/// When one of them is not there, or matches nothing.
 pub(crate) fn topics(broker: &Broker, list: &str) -> Result<Vec<String>> {
+    chosen(broker, list, true)
+}
+
+/// The same where nothing need be there: for a verb that waits.
+pub(crate) fn topics_so_far(broker: &Broker, list: &str) -> Result<Vec<String>> {
+    chosen(broker, list, false)
+}
+
+fn chosen(broker: &Broker, list: &str, must_be_there: bool) -> Result<Vec<String>> {
     let all = broker.topic_names();
     let mut chosen = BTreeSet::new();
     for text in list
@@ -24,13 +37,16 @@ pub(crate) fn topics(broker: &Broker, list: &str) -> Result<Vec<String>> {
         }
         if is_name(text) {
             let known = all.iter().find(|name| *name == text);
-            chosen.insert(known.ok_or_else(|| no_topic(broker, text))?.clone());
+            if known.is_none() && must_be_there {
+                return Err(no_topic(broker, text));
+            }
+            chosen.extend(known.cloned());
             continue;
         }
         let before = chosen.len();
         let pattern = pattern(text)?;
         chosen.extend(all.iter().filter(|name| pattern.is_match(name)).cloned());
-        if chosen.len() == before {
+        if chosen.len() == before && must_be_there {
             return Err(Failure::new(format!("no topic matches {text}")));
         }
     }
@@ -47,6 +63,40 @@ pub(crate) fn pattern(text: &str) -> Result<Regex> {
 pub(crate) fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     text.bytes().all(allowed) && text != "." && text != ".."
+}
+
+/// What was found of a topic, or `None` where it was deleted since its name was listed.
+pub(crate) fn if_there<T>(found: ottla::Result<T>) -> Result<Option<T>> {
+    match found {
+        Err(Error::UnknownTopic { .. }) => Ok(None),
+        found => Ok(Some(found?)),
+    }
+}
+
+/// The next batch of what is left, where another process may remove records meanwhile.
+pub(crate) fn next_left(reader: &mut Reader) -> Result<Option<RecordBatch>> {
+    loop {
+        let at = Reader::position(reader);
+        let next = match reader.next_batch() {
+            Err(Error::Truncated { end, .. }) => end,
+            Err(Error::OffsetOutOfRange { start, .. }) if start > at => start,
+            batch => return Ok(batch?),
+        };
+        seek_on(reader, next)?;
+    }
+}
+
+/// Goes to an offset, or to the first one after it that is left; returns which.
+pub(crate) fn seek_on(reader: &mut Reader, mut next: Offset) -> ottla::Result<Offset> {
+    loop {
+        match reader.seek(next) {
+            // More was removed since.
+            Err(Error::OffsetOutOfRange { start, .. }) if start > next => next = start,
+            // The log was cut since.
+            Err(Error::OffsetOutOfRange { end, .. }) if end < next => next = end,
+            sought => return sought.map(|()| next),
+        }
+    }
 }
 
 /// The sentence for a topic that is not there, with the ones that are.

@@ -19,6 +19,7 @@ use crate::table::Table;
 use crate::time;
 
 use super::log_dirs::on_disk;
+use super::select;
 
 /// Rates that a sparkline remembers.
 const HISTORY: usize = 24;
@@ -169,7 +170,11 @@ fn partitions(
     ]);
     let mut shown = Vec::new();
     for name in broker.topic_names() {
-        for partition in broker.topic(&name)?.describe()?.partitions {
+        let described = broker.topic(&name).and_then(|topic| topic.describe());
+        let Some(info) = select::if_there(described)? else {
+            continue;
+        };
+        for partition in info.partitions {
             let key = (name.clone(), partition.id);
             let bytes = seen.bytes.entry(key.clone()).or_default();
             let byte_rate = bytes.advance(partition.size_bytes, seconds);

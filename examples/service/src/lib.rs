@@ -33,8 +33,9 @@ use failure::Failure;
 /// The largest body that is read; topics take 1 MiB by default.
 const BODY_MAX: usize = 2 << 20;
 
-/// How long a shutdown waits for clients that do not read what they were sent.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for clients that do not read what they were sent: less than the 30
+/// seconds after which process managers kill.
+const GRACE: Duration = Duration::from_secs(25);
 
 /// Serves until it is asked to stop; then everything that was begun is finished, and the broker
 /// closed.

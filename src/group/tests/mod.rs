@@ -25,7 +25,7 @@ use crate::types::{CleanupPolicy, Durability, Record, Timestamp, TopicId, TopicN
 const ROOT: &str = "/data";
 const NOW: Duration = Duration::ZERO;
 /// Long enough that only a failure waits for it.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A root: a disk, a clock that a test moves, topics, groups.

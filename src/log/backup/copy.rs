@@ -19,6 +19,7 @@ use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, checkpoint, file_n
 use crate::segment::{Segment, SparseIndex};
 use crate::types::{Offset, Position};
 
+use super::super::outside::pause;
 use super::super::view::View;
 use super::super::{Log, Shared};
 use super::Backup;
@@ -27,8 +28,8 @@ use super::Backup;
 const TRIES: u32 = 3;
 
 /// How often it begins again if it cannot make anything wait, because another process writes the
-/// log.
-const TRIES_OUTSIDE: u32 = 30;
+/// log: with a pause before each, and segments that were copied stay copied.
+const TRIES_OUTSIDE: u32 = 200;
 
 /// The contents of the copy of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,9 @@ impl Shared {
         let disk = &self.host.disk;
         disk.create_dir(to).at(to, "create the directory")?;
         for tried in 0.. {
+            if tried > 0 && self.life.is_read_only() {
+                pause(&self.host.clock, tried);
+            }
             // Where another process writes the log, the copy has what is there by now.
             self.follow()?;
             let _others_wait = (tried >= TRIES).then(|| self.layout.lock());

@@ -57,7 +57,7 @@ fn a_record_that_nobody_waits_for_is_appended_when_its_time_is_over() {
         topic
             .partition(0)
             .unwrap()
-            .wait_for(0, Duration::from_secs(20))
+            .wait_for(0, Duration::from_secs(600))
             .unwrap()
     );
     drop(producer.send("y").unwrap());

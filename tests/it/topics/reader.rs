@@ -8,7 +8,7 @@ use ottla::{Broker, Error, Record, Start, Timestamp, Topic, TopicConfig, TopicRe
 use super::scratch;
 
 /// How long a test waits for what should be there at once.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
 
 fn read(reader: &mut TopicReader) -> Vec<(u32, u64)> {
     let read = reader.map(|record| record.map(|record| (record.partition, record.offset)));

@@ -2,8 +2,9 @@
 //!
 //! Knows nothing about how records are printed. Invariants:
 //!
-//! 1. A handle that only reads follows its writer. At the end of everything the topics are looked
-//!    up again: there may be more partitions, or another topic of the same name.
+//! 1. A handle that only reads follows its writer, and so does a reader. At the end of everything
+//!    the topics are looked up again: there may be more partitions, or another topic of the same
+//!    name, which is read from its start.
 //! 2. Looking again takes at most a small share of the time, whatever it costs here: the pause
 //!    before it grows with what the last look took.
 //! 3. Records that are gone before they were read, and a log that was cut, are told.
@@ -34,6 +35,8 @@ struct Part {
     id: PartitionId,
     append_time: bool,
     reader: Reader,
+    /// Its topic was deleted.
+    is_gone: bool,
 }
 
 /// Prints records until it is over.
@@ -79,11 +82,15 @@ fn read_on(part: &mut Part, reading: &mut Reading, format: &Format, out: &mut Ou
     let from = part.reader.position();
     let batch = match part.reader.next_batch() {
         Ok(Some(batch)) => batch,
+        Ok(None) => return Ok(false),
         // There may be another topic of the name by now.
-        Ok(None) | Err(Error::Closed | Error::UnknownTopic { .. }) => return Ok(false),
-        Err(Error::Truncated { end, .. }) => return Ok(skip(part, from, end)),
+        Err(Error::Closed | Error::UnknownTopic { .. }) => {
+            lose(part);
+            return Ok(false);
+        }
+        Err(Error::Truncated { end, .. }) => return skip(part, from, end),
         Err(Error::OffsetOutOfRange { start, .. }) if start > from => {
-            return Ok(skip(part, from, start));
+            return skip(part, from, start);
         }
         Err(error) => return Err(error.into()),
     };
@@ -101,13 +108,25 @@ fn read_on(part: &mut Part, reading: &mut Reading, format: &Format, out: &mut Ou
     Ok(true)
 }
 
-/// Goes on at another offset, and says so; false when that is not there any more either.
-fn skip(part: &mut Part, position: Offset, next: Offset) -> bool {
-    let goes_on = part.reader.seek(next).is_ok();
-    if goes_on {
-        tell(part, position, next);
+/// Goes on at another offset, and says so; false when nothing is left.
+fn skip(part: &mut Part, position: Offset, next: Offset) -> Result<bool> {
+    match select::seek_on(&mut part.reader, next) {
+        Ok(next) => tell(part, position, next),
+        Err(Error::Closed | Error::UnknownTopic { .. }) => lose(part),
+        Err(error) => return Err(error.into()),
     }
-    goes_on
+    Ok(!part.is_gone)
+}
+
+/// Notes, once, that the topic of a partition was deleted.
+fn lose(part: &mut Part) {
+    if !part.is_gone {
+        let place = format!("{}-{}", part.topic, part.id);
+        note(&format!(
+            "note: {place}: the topic was deleted, waiting for another one of the name"
+        ));
+    }
+    part.is_gone = true;
 }
 
 fn shown<'a>(part: &'a Part, record: &RecordView<'a>) -> Shown<'a> {
@@ -131,7 +150,9 @@ fn begin(broker: &Broker, reading: &Reading) -> Result<Vec<Part>> {
     };
     let mut parts = Vec::new();
     for name in select::topics(broker, &reading.topics)? {
-        let topic = broker.topic(&name)?;
+        let Some(topic) = select::if_there(broker.topic(&name))? else {
+            continue;
+        };
         for id in chosen(&topic, reading)? {
             let known = committed
                 .iter()
@@ -140,7 +161,18 @@ fn begin(broker: &Broker, reading: &Reading) -> Result<Vec<Part>> {
                 Some(offset) => Start::Offset(offset),
                 None => reading.start,
             };
-            parts.push(part(&topic, id, start, reading)?);
+            let opened = match part(&topic, id, start, reading) {
+                // What the group has committed is not there any more.
+                Err(Error::OffsetOutOfRange { start: left, .. }) => {
+                    let opened = part(&topic, id, Start::Earliest, reading);
+                    if let (Ok(part), Start::Offset(at)) = (&opened, start) {
+                        tell(part, at, part.reader.position().max(left));
+                    }
+                    opened
+                }
+                opened => opened,
+            };
+            parts.extend(select::if_there(opened)?);
         }
     }
     Ok(parts)
@@ -158,43 +190,51 @@ fn chosen(topic: &Topic, reading: &Reading) -> Result<Vec<PartitionId>> {
     }
 }
 
-fn part(topic: &Topic, id: PartitionId, start: Start, reading: &Reading) -> Result<Part> {
+fn part(topic: &Topic, id: PartitionId, start: Start, reading: &Reading) -> ottla::Result<Part> {
     let log = topic.partition(id)?;
     Ok(Part {
         topic: topic.name().to_owned(),
         id,
-        append_time: topic.config().message_timestamp_type == TimestampType::LogAppendTime,
+        append_time: has_append_time(topic),
         reader: log.reader_with(start, reading.isolation)?,
+        is_gone: false,
     })
 }
 
 /// Goes on in the directory as it is now (1): new partitions, other topics.
 fn look_again(broker: &Broker, parts: &mut Vec<Part>, reading: &Reading) -> Result<()> {
-    for name in select::topics(broker, &reading.topics)? {
-        let topic = broker.topic(&name)?;
+    for name in select::topics_so_far(broker, &reading.topics)? {
+        let Some(topic) = select::if_there(broker.topic(&name))? else {
+            continue;
+        };
         for id in chosen(&topic, reading)? {
-            match parts
+            let known = parts
                 .iter_mut()
-                .find(|part| part.topic == name && part.id == id)
-            {
-                Some(part) => go_on(part, &topic, reading)?,
-                None => parts.push(self::part(&topic, id, Start::Earliest, reading)?),
+                .find(|part| part.topic == name && part.id == id);
+            match known {
+                Some(known) if known.is_gone => {
+                    if let Some(part) = begin_at_start(&topic, id, reading)? {
+                        note(&format!(
+                            "note: {name}-{id}: the topic was deleted and made again, reading the \
+                             new one"
+                        ));
+                        *known = part;
+                    }
+                }
+                Some(known) => known.append_time = has_append_time(&topic),
+                None => parts.extend(begin_at_start(&topic, id, reading)?),
             }
         }
     }
     Ok(())
 }
 
-fn go_on(part: &mut Part, topic: &Topic, reading: &Reading) -> Result<()> {
-    let log = topic.partition(part.id)?;
-    let position = part.reader.position();
-    let (start, end) = (log.start_offset(), log.end_offset());
-    let next = position.clamp(start, end.max(start));
-    if next != position {
-        tell(part, position, next);
-    }
-    part.reader = log.reader_with(next, reading.isolation)?;
-    Ok(())
+fn begin_at_start(topic: &Topic, id: PartitionId, reading: &Reading) -> Result<Option<Part>> {
+    select::if_there(part(topic, id, Start::Earliest, reading))
+}
+
+fn has_append_time(topic: &Topic) -> bool {
+    topic.config().message_timestamp_type == TimestampType::LogAppendTime
 }
 
 /// Says what cannot be read (3).
