@@ -71,16 +71,27 @@ fn offsets(group: &GroupInfo, writer: bool, verbose: bool, out: &mut Out) -> Res
         let committed = partition
             .committed
             .map_or("-".to_owned(), |offset| offset.to_string());
-        let lag = partition
-            .committed
-            .map_or("-".to_owned(), |_| partition.lag.to_string());
+        let is_known = partition.problem.is_none();
+        if let Some(problem) = &partition.problem {
+            let place = format!("{}-{}", partition.topic, partition.partition);
+            note(&format!("note: {place}: {problem}"));
+        }
+        let or_unknown = |known: bool, number: u64| {
+            if known {
+                number.to_string()
+            } else {
+                "-".to_owned()
+            }
+        };
+        let lag = or_unknown(is_known && partition.committed.is_some(), partition.lag);
+        let end = or_unknown(is_known, partition.end);
         let mut row = vec![
             group.id.clone(),
             partition.topic.clone(),
             partition.partition.to_string(),
         ];
         row.extend(verbose.then(|| "-".to_owned()));
-        row.extend([committed, partition.end.to_string(), lag]);
+        row.extend([committed, end, lag]);
         row.extend([member; 3].map(str::to_owned));
         table.row(row);
     }
