@@ -259,6 +259,45 @@ fn a_hard_linked_backup_keeps_what_it_has_when_the_log_is_cut() {
 }
 
 #[test]
+fn a_segment_that_still_has_room_at_its_end_is_copied_and_not_linked() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (dir, killed) = (scratch.path().join("log"), scratch.path().join("killed"));
+    let config = LogConfig::default().segment_bytes(8 << 10);
+    let log = Log::open(&dir, config.clone()).unwrap();
+    log.append("0 ").unwrap();
+    fs::create_dir(&killed).unwrap();
+    fs::copy(dir.join("ottla.marks"), killed.join("ottla.marks")).unwrap();
+    for number in 1..100 {
+        let value = format!("{number} {}", "x".repeat(300));
+        log.append(value.as_bytes()).unwrap();
+    }
+    log.close().unwrap();
+    // As a process leaves it that is killed before it seals anything: each segment still has the
+    // space that was reserved for it.
+    let mut segments = 0;
+    for entry in fs::read_dir(&dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".log") {
+            fs::copy(dir.join(&name), killed.join(&name)).unwrap();
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(killed.join(&name));
+            file.unwrap().set_len(8 << 10).unwrap();
+            segments += 1;
+        }
+    }
+    assert!(segments > 2, "{segments}");
+    let killed = Log::open_read_only(&killed).unwrap();
+    let dest = scratch.path().join("copy");
+    let options = BackupOptions::default().hard_links(true);
+    killed.backup_with(&dest, options).unwrap();
+    let found = verify(&dest).unwrap();
+    assert!(found.is_sound(), "{found:?}");
+    let copy = Log::open(&dest, config).unwrap();
+    assert_eq!(copy.reader(0).unwrap().map(Result::unwrap).count(), 100);
+}
+
+#[test]
 fn a_backup_goes_into_no_place_that_is_something_else() {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("data");

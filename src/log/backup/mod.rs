@@ -253,7 +253,11 @@ impl Backup {
         let (path, file) = from;
         let modified = self.disk.modified(path).at(path, "access")?;
         let id = file.id().at(path, "access")?;
-        let linked = done && self.options.hard_links && self.link(path, id.parts(), to)?;
+        // A sealed segment that still has reserved space at its end will be cut there, or, after a
+        // crash, be replaced by a copy that is cut: the other name would keep the zeros.
+        let as_sealed = || file.len().is_ok_and(|there| there == len);
+        let linked =
+            done && self.options.hard_links && as_sealed() && self.link(from, id.parts(), to)?;
         let copied = if linked {
             0
         } else {
@@ -288,15 +292,25 @@ impl Backup {
         Ok(())
     }
 
-    /// Makes the copy a second name of the source; false if that is not possible.
-    fn link(&self, from: &Path, source: (u64, u64, i64), to: &Path) -> Result<bool> {
+    /// Makes the copy a second name of the source, whose bytes are durable then; false if that is
+    /// not possible.
+    fn link(&self, from: (&Path, &File), source: (u64, u64, i64), to: &Path) -> Result<bool> {
+        let (path, file) = from;
         match self.disk.file_id(to) {
-            Ok(there) if there.parts() == source => return Ok(true),
-            Ok(_) => self.disk.remove_file(to).at(to, "remove")?,
-            Err(_) => {}
+            Ok(there) if there.parts() == source => {}
+            Ok(_) => {
+                self.disk.remove_file(to).at(to, "remove")?;
+                self.disk.hard_link(path, to).ok();
+            }
+            Err(_) => drop(self.disk.hard_link(path, to)),
         }
-        Ok(self.disk.hard_link(from, to).is_ok()
-            && self.disk.file_id(to).is_ok_and(|new| new.parts() == source))
+        if !self.disk.file_id(to).is_ok_and(|new| new.parts() == source) {
+            return Ok(false);
+        }
+        // The source syncs what is sealed when it is time for that; the copy is to be durable when
+        // the backup returns.
+        file.sync_data().at(path, "sync")?;
+        Ok(true)
     }
 }
 
