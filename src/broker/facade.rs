@@ -1,7 +1,7 @@
 //! The figures of a broker through the `metrics` crate, for whichever recorder the program has
 //! installed: the feature `metrics`.
 //!
-//! Knows nothing about how they are counted.
+//! Knows nothing about how they are counted; `log/metrics/facade.rs` hands over those of a log.
 //!
 //! 1. A recorder is code of the user's: it is called with nothing locked.
 //! 2. Counters are raised by what was added since the last time, so that several brokers, and one
@@ -11,24 +11,15 @@ use metrics::{counter, gauge};
 
 use crate::group::GroupMetrics;
 use crate::log::LogMetrics;
-use crate::types::Histogram;
+use crate::log::facade::{added, float, hand_over_log, show};
 
 use super::BrokerMetrics;
-
-/// The quantiles of a histogram that are shown, in thousandths and as a label.
-const QUANTILES: [(u64, &str); 3] = [(500, "0.5"), (990, "0.99"), (1000, "1")];
 
 /// Hands over what is new since `before`.
 pub(super) fn hand_over(before: &BrokerMetrics, now: &BrokerMetrics) {
     let none = LogMetrics::default();
     for (topic, log) in &now.topics {
-        let last = before.topics.get(topic).unwrap_or(&none);
-        for ((name, now), (_, before)) in counts_of_log(log).into_iter().zip(counts_of_log(last)) {
-            counter!(name, "topic" => topic.clone()).increment(added(before, now));
-        }
-        gauge!("ottla_poisoned_logs", "topic" => topic.clone()).set(float(log.poisoned));
-        show("ottla_sync_microseconds", Some(topic), &log.sync_micros);
-        show("ottla_batches_per_sync", Some(topic), &log.batches_per_sync);
+        hand_over_log(topic, before.topics.get(topic).unwrap_or(&none), log);
     }
     let last = counts_of_groups(&before.groups);
     for ((name, now), (_, before)) in counts_of_groups(&now.groups).into_iter().zip(last) {
@@ -39,35 +30,6 @@ pub(super) fn hand_over(before: &BrokerMetrics, now: &BrokerMetrics) {
     gauge!("ottla_open_logs").set(float(now.open_logs));
     gauge!("ottla_open_files").set(float(now.open_files));
     gauge!("ottla_producer_queue_records").set(float(now.producer_queue_records));
-}
-
-fn counts_of_log(log: &LogMetrics) -> [(&'static str, u64); 15] {
-    [
-        ("ottla_appends_total", log.appends),
-        ("ottla_append_records_total", log.records),
-        ("ottla_append_bytes_total", log.bytes),
-        ("ottla_segment_rolls_total", log.rolls),
-        ("ottla_syncs_total", log.sync_micros.count()),
-        ("ottla_sync_microseconds_total", log.sync_micros.sum()),
-        ("ottla_reads_total", log.reads),
-        ("ottla_read_bytes_total", log.read_bytes),
-        ("ottla_retention_segments_total", log.segments_deleted),
-        ("ottla_retention_bytes_total", log.bytes_deleted),
-        ("ottla_retention_records_total", log.records_deleted),
-        ("ottla_compactions_total", log.compactions),
-        (
-            "ottla_compaction_read_bytes_total",
-            log.compaction_read_bytes,
-        ),
-        (
-            "ottla_compaction_written_bytes_total",
-            log.compaction_written_bytes,
-        ),
-        (
-            "ottla_compaction_dropped_records_total",
-            log.compaction_records_dropped,
-        ),
-    ]
 }
 
 fn counts_of_groups(groups: &GroupMetrics) -> [(&'static str, u64); 6] {
@@ -84,33 +46,12 @@ fn counts_of_groups(groups: &GroupMetrics) -> [(&'static str, u64); 6] {
     ]
 }
 
-/// What a counter is raised by. The one of a topic that was made again has begun at 0.
-fn added(before: u64, now: u64) -> u64 {
-    now.checked_sub(before).unwrap_or(now)
-}
-
-/// Shows the quantiles of a histogram.
-fn show(name: &'static str, topic: Option<&str>, histogram: &Histogram) {
-    for (thousandths, label) in QUANTILES {
-        let quantile = if let Some(topic) = topic {
-            gauge!(name, "topic" => topic.to_owned(), "quantile" => label)
-        } else {
-            gauge!(name, "quantile" => label)
-        };
-        quantile.set(float(histogram.quantile(thousandths)));
-    }
-}
-
-/// A figure as the recorder takes it; what is above four thousand million is shown as that.
-fn float(figure: u64) -> f64 {
-    f64::from(u32::try_from(figure).unwrap_or(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use metrics::{
         Counter, CounterFn, Gauge, GaugeFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -119,10 +60,14 @@ mod tests {
     use crate::broker::{Broker, BrokerConfig};
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
+    use crate::log::{LogConfig, OpenMode, open_alone_on};
     use crate::sync::Mutex;
     use crate::topic::TopicConfig;
+    use crate::types::Durability;
 
     use super::*;
+
+    const TICK: Duration = Duration::from_millis(1);
 
     /// A recorder that keeps what it is told by name and labels.
     #[derive(Clone, Default)]
@@ -190,6 +135,70 @@ mod tests {
 
         fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> metrics::Histogram {
             metrics::Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn the_facade_shows_the_figures_of_a_log_that_is_opened_alone() {
+        let (sim, kept) = (Sim::new(), Kept::default());
+        let open = |dir: &str, manual| {
+            let (disk, config) = (sim.disk(), LogConfig::default().segment_bytes(1024));
+            let path = Path::new(dir);
+            open_alone_on(&disk, &Clock::System, path, config, OpenMode::Write, manual).unwrap()
+        };
+        let records = |topic: &str| kept.get(&format!("ottla_append_records_total topic={topic}"));
+        metrics::with_local_recorder(&kept, || {
+            let log = open("/logs/events", true);
+            log.append_batch(["a", "b"]).unwrap();
+            assert_eq!(records("events"), None, "appends hand over nothing");
+            log.apply_retention().unwrap();
+            assert_eq!(records("events"), Some(2.0));
+            log.append("c").unwrap();
+            assert_eq!(log.metrics().records, 3);
+            assert_eq!(records("events"), Some(3.0));
+            log.append("d").unwrap();
+            log.close().unwrap();
+            assert_eq!(records("events"), Some(4.0));
+            assert_eq!(kept.get("ottla_appends_total topic=events"), Some(3.0));
+            assert_eq!(kept.get("ottla_poisoned_logs topic=events"), Some(0.0));
+            assert!(
+                kept.get("ottla_sync_microseconds topic=events quantile=0.99")
+                    .is_some()
+            );
+
+            // Opened again the counters go on; a drop is a close.
+            let log = open("/logs/events", true);
+            log.append("e").unwrap();
+            drop(log);
+            assert_eq!(records("events"), Some(5.0));
+
+            // A broker hands over the figures of its logs, and they do not.
+            let config = BrokerConfig::default().manual_upkeep(true);
+            let broker = Broker::open_on(sim.disk(), Clock::System, Path::new("/data"), config);
+            let broker = broker.unwrap();
+            let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
+            topic.append("a").unwrap();
+            let log = topic.partition(0).unwrap();
+            assert_eq!(log.metrics().records, 1);
+            log.flush().unwrap();
+            assert_eq!(records("t-0"), None);
+            broker.close().unwrap();
+            assert_eq!((records("t"), records("t-0")), (Some(1.0), None));
+        });
+    }
+
+    #[test]
+    fn the_flusher_hands_over_the_figures_of_a_log_that_is_opened_alone() {
+        let kept = Kept::default();
+        // The flusher has a thread of its own, which sees the recorder of the process alone: no
+        // other test of this binary installs one.
+        metrics::set_global_recorder(kept.clone()).unwrap();
+        let config = LogConfig::default().durability(Durability::Interval(TICK));
+        let (disk, clock, path) = (Sim::new().disk(), Clock::System, Path::new("/flushed"));
+        let log = open_alone_on(&disk, &clock, path, config, OpenMode::Write, false).unwrap();
+        log.append("a").unwrap();
+        while kept.get("ottla_append_records_total topic=flushed") != Some(1.0) {
+            std::thread::yield_now();
         }
     }
 

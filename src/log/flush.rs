@@ -505,7 +505,7 @@ impl Shared {
         // After the flush, which other threads may be waiting for.
         self.prepare_next();
         self.retain_after_roll();
-        self.host.events.pass_on();
+        self.show();
     }
 
     /// Creates the file of the next segment ahead of time, so that a roll only has to rename it.

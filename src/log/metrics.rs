@@ -6,6 +6,9 @@
 //!    an atomic. Reads count once for each read of a file, not for each record.
 //! 2. Everything else is rare, and is behind one lock that no append takes.
 
+#[cfg(feature = "metrics")]
+pub(crate) mod facade;
+
 use std::io;
 use std::time::Duration;
 
@@ -134,6 +137,9 @@ pub(super) struct Tally {
     rare: Mutex<LogMetrics>,
     reads: AtomicU64,
     read_bytes: AtomicU64,
+    /// What a log that was opened alone handed to the recorder last.
+    #[cfg(feature = "metrics")]
+    handed_over: Mutex<Option<Box<LogMetrics>>>,
 }
 
 impl Tally {
@@ -194,6 +200,19 @@ impl Shared {
         metrics.poisoned = u64::from(self.life.poison().is_some());
         metrics
     }
+
+    /// Passes on the events that were noted and, with the feature `metrics`, the figures of a log
+    /// that was opened alone: to be called with nothing locked.
+    pub(super) fn show(&self) {
+        self.host.events.pass_on();
+        #[cfg(feature = "metrics")]
+        self.show_figures();
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    fn figures(&self) -> LogMetrics {
+        self.metrics()
+    }
 }
 
 impl Log {
@@ -217,6 +236,12 @@ impl Log {
     /// ```
     #[must_use]
     pub fn metrics(&self) -> LogMetrics {
+        let metrics = self.here().map(Shared::figures);
+        metrics.unwrap_or_default()
+    }
+
+    /// The same for the broker of the log, which hands over the figures of all logs itself.
+    pub(crate) fn metrics_for_broker(&self) -> LogMetrics {
         let metrics = self.here().map(Shared::metrics);
         metrics.unwrap_or_default()
     }

@@ -72,6 +72,8 @@ pub(crate) use delivery::{Batch, Lingering, Promise};
 pub(crate) use epochs::Followers;
 pub(crate) use host::{Chore, Host, Worker};
 pub use metrics::LogMetrics;
+#[cfg(feature = "metrics")]
+pub(crate) use metrics::facade;
 #[cfg(any(test, ottla_sim))]
 pub(crate) use open::open_alone_on;
 pub(crate) use open::{
@@ -209,7 +211,7 @@ impl Drop for Keeper {
         // A caller that wants to know how closing went calls `close`.
         drop(self.0.close());
         self.0.host.stop_threads();
-        self.0.host.events.pass_on();
+        self.0.show();
     }
 }
 
@@ -605,7 +607,7 @@ impl Log {
     /// As [`compact`](Self::compact), except the refusal of records without keys.
     pub fn compact_dropping_keyless(&self) -> Result<CompactionReport> {
         self.may_change()?;
-        self.here()?.compact()
+        self.told(self.here()?.compact())
     }
 
     /// Closes the files of a log to which nothing was appended since the last call.

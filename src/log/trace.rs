@@ -392,11 +392,11 @@ impl Shared {
 }
 
 impl Log {
-    /// Passes on what a call has noted. For a log of a broker the broker does that, because it
+    /// Shows what a call has noted and counted. For a log of a broker the broker does that, because it
     /// calls this under locks of its own.
     pub(super) fn told<T>(&self, done: T) -> T {
         if !self.shared.managed {
-            self.shared.host.events.pass_on();
+            self.shared.show();
         }
         done
     }
