@@ -1,8 +1,9 @@
 //! A real disk that is full: what frees space works, closing and opening work, and nothing that was
 //! acknowledged is lost.
 //!
-//! Runs on the file system that `OTTLA_FULL_DISK` names, which it fills: `tests/real_disks.sh`
-//! makes one of 300 MB for it, a copy-on-write one, on which even overwriting needs space.
+//! The first test runs on the file system that `OTTLA_FULL_DISK` names, which it fills:
+//! `tests/real_disks.sh` makes one of 300 MB for it, a copy-on-write one, on which even overwriting
+//! needs space. The second mounts a small one in memory, where it may.
 //!
 //! Knows nothing about the crate's inside.
 
@@ -14,7 +15,8 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ottla::{Broker, BrokerConfig, Error, Result, Topic, TopicConfig, verify};
 
@@ -133,4 +135,84 @@ fn a_full_disk_stops_neither_retention_nor_deleting_nor_closing_nor_opening() {
         "full disks: closed, opened, forgot and deleted on a full {}",
         disk.display()
     );
+}
+
+/// A file system in memory, which goes with the value.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn run(command: &str, arguments: &[&str], dir: &Path) -> bool {
+        let run = Command::new(command).args(arguments).arg(dir).output();
+        run.is_ok_and(|output| output.status.success())
+    }
+
+    /// `None` where this process may not mount.
+    fn new(dir: PathBuf, size: &str) -> Option<Self> {
+        fs::create_dir(&dir).unwrap();
+        let size = format!("size={size}");
+        let arguments = ["-t", "tmpfs", "-o", &size, "tmpfs"];
+        Self::run("mount", &arguments, &dir).then_some(Self(dir))
+    }
+
+    fn grow(&self, size: &str) {
+        let size = format!("remount,size={size}");
+        assert!(Self::run("mount", &["-o", &size], &self.0));
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        Self::run("umount", &[], &self.0);
+    }
+}
+
+#[test]
+fn a_backup_onto_a_full_disk_is_not_taken_for_whole_and_the_next_one_finishes_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new(scratch.path().join("small"), "1m") else {
+        println!("full disks: SKIPPED: a backup onto one: nothing may be mounted here");
+        return;
+    };
+    let broker = open(&scratch.path().join("root")).unwrap();
+    let config = TopicConfig::default().segment_bytes(256 << 10);
+    let topic = broker.create_topic("t", config).unwrap();
+    for number in 0..3000_u32 {
+        let value = [&number.to_be_bytes()[..], &[7; 1000]].concat();
+        topic.append(&value).unwrap();
+    }
+    let dest = disk.0.join("backup");
+    // Twice, for the second finds what the first has left; the third has no room for anything.
+    for _ in 0..2 {
+        assert!(is_full(&broker.backup(&dest)));
+        let opened = open(&dest);
+        assert!(
+            matches!(opened, Err(Error::Unsupported { .. })),
+            "{opened:?}"
+        );
+    }
+    stuff(&disk.0);
+    assert!(is_full(&broker.backup(&dest)));
+    assert!(open(&dest).is_err());
+    let empty = disk.0.join("empty");
+    assert!(is_full(&broker.backup(&empty)));
+    assert!(!empty.join("ottla.backup").exists());
+
+    unstuff(&disk.0);
+    disk.grow("16m");
+    let report = broker.backup(&dest).unwrap();
+    assert!(report.bytes_copied < report.bytes, "{report:?}");
+    broker.backup(&empty).unwrap();
+    for dir in [&dest, &empty] {
+        assert!(verify(dir).unwrap().is_spotless());
+        let copy = open(dir).unwrap();
+        let all = copy.topic("t").unwrap().reader(ottla::Start::Earliest);
+        let values = all.unwrap().map(|record| {
+            let record = record.unwrap();
+            u32::from_be_bytes(record.value().unwrap()[..4].try_into().unwrap())
+        });
+        assert!(values.eq(0..3000));
+    }
+    // The root is as it was.
+    topic.append("and on").unwrap();
+    broker.close().unwrap();
 }

@@ -11,7 +11,8 @@
 //! 3. What Kafka left in the root (its metadata, what is known of producers) does not change while
 //!    the root is open.
 //! 4. The copy is opened and closed once: that sets right what (1) leaves, drops topics that are
-//!    half deleted, and writes what a Kafka broker looks for.
+//!    half deleted, ends the transactions that a broker had left open, and writes what a Kafka
+//!    broker looks for.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,6 +30,7 @@ use super::core::Core;
 use super::offsets::OFFSETS_TOPIC;
 use super::open::open_copy;
 use super::state::{CatalogState, TopicEntry};
+use super::undecided;
 
 /// What Kafka and we keep in a root beside the topics, that says what was at its last rest.
 const ROOT_FILES: [&str; 7] = [
@@ -53,6 +55,9 @@ impl Broker {
     /// start to an end, whole batches; and of every group the positions that it had committed at
     /// some moment before, so that none is past the records. The copy is synced before this
     /// returns.
+    ///
+    /// A transaction that a Kafka broker had left open is ended in the copy, by a marker behind what
+    /// was copied: as the broker had decided, if it had, else it is aborted, also for its producer.
     ///
     /// The directory must be missing, empty, or an earlier backup of this root: then only what is
     /// new is copied, and what was forgotten, compacted or deleted since leaves the copy as well.
@@ -267,6 +272,7 @@ impl Core {
             let topic = topic.ok_or_else(|| Error::UnknownTopic { name: name.clone() })?;
             log.check(topic.log(key.partition)?)?;
         }
+        undecided::end_open(&copy, copied)?;
         copy.close()
     }
 }

@@ -51,6 +51,7 @@ mod topics;
 #[cfg(feature = "tracing")]
 #[cfg(test)]
 mod trace_tests;
+mod undecided;
 mod upkeep;
 mod upkeeper;
 mod usage;

@@ -13,9 +13,7 @@
 //! and types that nobody here knows, are legal and ignored.
 
 use super::Corruption;
-use super::cursor::Cursor;
-#[cfg(test)]
-use super::cursor::PutBytes;
+use super::cursor::{Cursor, PutBytes};
 
 /// What a control record is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +104,6 @@ impl EndTransaction {
     }
 
     /// The value of a marker.
-    #[cfg(test)]
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut value = Vec::new();
         value.put_i16(0);

@@ -26,16 +26,17 @@ pub(crate) mod metadata;
 mod old_message;
 pub(crate) mod properties;
 mod root_file;
+mod transaction_state;
 pub(crate) mod txn;
 pub(crate) mod uuid;
 mod wire;
 
 pub(crate) use backup_note::{BackupNote, CopiedFile};
 #[cfg(test)]
-pub(crate) use batch::{Attributes, ProducerStamp};
+pub(crate) use batch::Attributes;
 pub(crate) use batch::{
     BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, GrowingBatch, HEADER_LEN,
-    LOG_OVERHEAD, OwnedRecords, Rewrite, check_crc, encode_one, record_at, stamp,
+    LOG_OVERHEAD, OwnedRecords, ProducerStamp, Rewrite, check_crc, encode_one, record_at, stamp,
 };
 pub use batch::{LogRecord, RecordBatch, RecordView, Records};
 pub(crate) use checkpoint::LeaderEpoch;
@@ -59,6 +60,7 @@ pub(crate) use mark::{IndexWritten, Mark, MarkKey, SLOT_LEN};
 pub(crate) use old_message::old_message;
 pub(crate) use old_message::{OLD_HEADER_LEN, is_old_message, old_message_len};
 pub(crate) use root_file::{MetadataFile, RootFile};
+pub(crate) use transaction_state::{TransactionState, TransactionStatus};
 
 /// The bytes that some hexadecimal digits say; spaces between them are for the reader.
 #[cfg(test)]

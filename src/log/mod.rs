@@ -83,7 +83,7 @@ pub(crate) use open::{
 };
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
 pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
-pub(crate) use producers::Producers;
+pub(crate) use producers::{Ending, Producers};
 pub use read::Reader;
 #[cfg(feature = "async")]
 pub use read::RecordStream;

@@ -10,9 +10,13 @@ use crate::dir::remove_if_present;
 use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::txn::{AbortedTxn, ProducerState};
-use crate::format::{FileKind, FileName, Stage};
-use crate::types::Offset;
+use crate::format::{
+    BatchBuilder, BatchKind, BatchOptions, ControlKind, EndTransaction, FileKind, FileName,
+    ProducerStamp, Stage,
+};
+use crate::types::{Offset, Record};
 
+use super::append::How;
 use super::compact::Survey;
 use super::{Log, Shared};
 
@@ -68,6 +72,62 @@ impl Producers {
     pub(crate) fn index_of(&self, base: Offset, known: &[AbortedTxn]) -> Vec<AbortedTxn> {
         let segment = self.segments.iter().find(|segment| segment.start == base);
         segment.map_or_else(Vec::new, |segment| self.survey.index_of(segment, known))
+    }
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) producer_id: i64,
+    /// The producer's epoch from then on, at least that of its batches.
+    pub(crate) epoch: i16,
+    /// The epoch of the coordinator, at least 0. A broker takes no marker of an older one.
+    pub(crate) coordinator_epoch: i32,
+    pub(crate) commits: bool,
+}
+
+impl Ending {
+    /// The end of a transaction that nobody committed.
+    pub(crate) fn abort(open: &ProducerState) -> Self {
+        Self {
+            producer_id: open.producer_id,
+            epoch: open.epoch,
+            coordinator_epoch: open.coordinator_epoch.max(0),
+            commits: false,
+        }
+    }
+}
+
+impl Log {
+    /// Appends the marker that ends a transaction, as a broker's coordinator does.
+    pub(crate) fn end_transaction(&self, ending: Ending) -> Result<()> {
+        let shared = &self.shared;
+        let options = BatchOptions {
+            now: shared.host.clock.now(),
+            kind: BatchKind::TransactionMarker,
+            producer: Some(ProducerStamp {
+                id: ending.producer_id,
+                epoch: ending.epoch,
+                base_sequence: -1,
+            }),
+            ..BatchOptions::default()
+        };
+        let kind = if ending.commits {
+            ControlKind::Commit
+        } else {
+            ControlKind::Abort
+        };
+        let coordinator_epoch = ending.coordinator_epoch;
+        let value = EndTransaction { coordinator_epoch }.encode();
+        let mut batch = Vec::new();
+        let mut builder = BatchBuilder::new(&mut batch, options);
+        let pushed = builder.push(&Record::keyed(&kind.encode(), &value));
+        pushed.map_err(|error| shared.refused(error))?;
+        let summary = builder.finish().map_err(|error| shared.refused(error))?;
+        shared.append_encoded(&mut batch, &summary, How::default())?;
+        // What a scan found holds only as long as no marker is appended.
+        *shared.survey.lock() = None;
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ottla::{
     BackupOptions, Broker, BrokerConfig, CleanupPolicy, Compression, Durability, Error, Log,
-    LogConfig, PartitionId, Record, TopicConfig, verify,
+    LogConfig, PartitionId, ReadIsolation, Record, TopicConfig, verify,
 };
 
 const PARTITIONS: PartitionId = 3;
@@ -221,6 +221,94 @@ fn a_log_alone_is_copied_and_a_truncated_one_is_copied_again() {
     assert_eq!((copy.start_offset(), copy.end_offset()), (10, 270));
 }
 
+/// A batch of three records in a transaction of producer 4242, as Kafka writes it; at offset 0.
+const TRANSACTION: &str = "\
+    0000000000000000000000570000000002a61970a500100000000200000000000003e800000000000003ed00000000\
+    0000109200030000000a0000000326000000046b310476310404683102780468320110000a02010476320010001304\
+    046b330100";
+
+/// What readers of committed records get of a log: offsets, in order.
+fn committed(log: &Log) -> Vec<u64> {
+    let reader = log.reader_with(0, ReadIsolation::ReadCommitted).unwrap();
+    reader.map(|record| record.unwrap().offset).collect()
+}
+
+#[test]
+fn a_transaction_that_a_broker_left_open_is_aborted_in_the_copy_of_a_log() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("log");
+    fs::create_dir(&dir).unwrap();
+    let digits = (0..TRANSACTION.len()).step_by(2);
+    let bytes = digits.map(|at| u8::from_str_radix(&TRANSACTION[at..at + 2], 16).unwrap());
+    fs::write(
+        dir.join(format!("{:020}.log", 0)),
+        bytes.collect::<Vec<_>>(),
+    )
+    .unwrap();
+    let config = LogConfig::default().segment_bytes(1024);
+    let log = Log::open(&dir, config.clone()).unwrap();
+    // In a segment that the second backup would not have to read again.
+    for number in 0..60 {
+        log.append(format!("{number} {}", "z".repeat(50)).as_bytes())
+            .unwrap();
+    }
+    assert_eq!(log.end_offset(), 63);
+    let dest = scratch.path().join("copy");
+    for more in 0..2 {
+        log.backup(&dest).unwrap();
+        assert_eq!(committed(&log), [0; 0], "the log itself is as it was");
+        let copy = Log::open(&dest, config.clone()).unwrap();
+        // The marker is behind what was copied.
+        assert_eq!(copy.end_offset(), 64 + more);
+        assert!(committed(&copy).into_iter().eq(3..63 + more));
+        copy.append("behind it").unwrap();
+        assert_eq!(committed(&copy).last(), Some(&(64 + more)));
+        copy.close().unwrap();
+        assert!(verify(&dest).unwrap().is_sound());
+        log.append("new").unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_backup_onto_another_file_system_is_copied_also_with_hard_links() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let here = tempfile::tempdir().unwrap();
+    let device = |dir: &Path| fs::metadata(dir).map(|found| found.dev());
+    let there = tempfile::tempdir_in("/dev/shm");
+    let Some(there) = there
+        .ok()
+        .filter(|there| device(there.path()).unwrap() != device(here.path()).unwrap())
+    else {
+        println!("backup: SKIPPED: /dev/shm is no other file system");
+        return;
+    };
+    let broker = busy_root(&here.path().join("data"));
+    let topic = broker.topic("forgets").unwrap();
+    let group = broker.group("readers").unwrap();
+    let mut reader = group.join(["forgets"]).unwrap();
+    for links in [false, true, true] {
+        let options = BackupOptions::default().hard_links(links);
+        for partition in 0..PARTITIONS {
+            for _ in 0..200 {
+                let end = topic.partition(partition).unwrap().end_offset();
+                let value = format!("{end} {}", "x".repeat(200));
+                topic
+                    .append_to(partition, Record::new(value.as_bytes()))
+                    .unwrap();
+            }
+        }
+        drop(reader.poll(Duration::ZERO).unwrap());
+        reader.commit().unwrap();
+        let dest = there.path().join("backup");
+        let report = broker.backup_with(&dest, options).unwrap();
+        assert_eq!(report.segments_linked, 0, "{report:?}");
+        assert!(report.segments_copied > 3, "{report:?}");
+        check(&dest);
+    }
+}
+
 #[test]
 fn a_hard_linked_backup_keeps_what_it_has_when_the_log_is_cut() {
     let scratch = tempfile::tempdir().unwrap();
@@ -277,11 +365,12 @@ fn a_segment_that_still_has_room_at_its_end_is_copied_and_not_linked() {
     let mut segments = 0;
     for entry in fs::read_dir(&dir).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".log") {
+        if Path::new(&name)
+            .extension()
+            .is_some_and(|kind| kind == "log")
+        {
             fs::copy(dir.join(&name), killed.join(&name)).unwrap();
-            let file = fs::OpenOptions::new()
-                .write(true)
-                .open(killed.join(&name));
+            let file = fs::OpenOptions::new().write(true).open(killed.join(&name));
             file.unwrap().set_len(8 << 10).unwrap();
             segments += 1;
         }

@@ -54,6 +54,7 @@ use super::state::CatalogState;
 use alone::Place;
 pub(super) use back::lost_commits;
 use kafka::KafkaState;
+pub(super) use producers::forget_some as forget_producers;
 
 /// The broker epoch in the marker of a clean end: no controller has given one.
 const NO_EPOCH: i64 = -1;

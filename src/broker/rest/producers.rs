@@ -14,7 +14,7 @@
 //! 3. A log that cannot be scanned leaves the root without the mark of a clean end: a broker then
 //!    scans every log itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::dir::{metadata_files, read_offsets, replace_if_other};
@@ -81,6 +81,21 @@ pub(super) fn forget(disk: &Disk, root: &Path) -> Result<()> {
         disk.sync_dir(root).at(root, "sync")?;
     }
     Ok(())
+}
+
+/// Says, durably, that nothing is known of the producers in some logs, because markers are about to
+/// be appended to them.
+pub(in crate::broker) fn forget_some(
+    disk: &Disk,
+    root: &Path,
+    logs: &BTreeSet<(String, PartitionId)>,
+) -> Result<()> {
+    let mut known = read_offsets(disk, root, file_name::PRODUCERS)?;
+    known.retain(|place, _| !logs.contains(place));
+    let lines = known.iter();
+    let lines = lines.map(|((topic, partition), at)| (topic.as_str(), *partition, *at));
+    let text = checkpoint::encode_offsets(lines);
+    replace_if_other(disk, &root.join(file_name::PRODUCERS), text.as_bytes())
 }
 
 /// A log of a root that is being closed.

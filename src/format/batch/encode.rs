@@ -39,7 +39,6 @@ pub(crate) enum BatchKind {
     #[cfg(test)]
     TransactionalData,
     /// A marker for readers that ends a transaction.
-    #[cfg(test)]
     TransactionMarker,
     /// Any other control batch, as Kafka's metadata files have them.
     Control,
@@ -83,7 +82,6 @@ impl BatchOptions {
             BatchKind::Data => plain,
             #[cfg(test)]
             BatchKind::TransactionalData => plain.with_transactional(),
-            #[cfg(test)]
             BatchKind::TransactionMarker => plain.with_transactional().with_control(),
             BatchKind::Control => plain.with_control(),
         }

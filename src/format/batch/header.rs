@@ -103,7 +103,6 @@ impl Attributes {
     }
 
     /// The same bits and the one of a transaction.
-    #[cfg(test)]
     pub(crate) const fn with_transactional(self) -> Self {
         Self(self.0 | Self::TRANSACTIONAL)
     }

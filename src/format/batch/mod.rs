@@ -13,10 +13,8 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(crate) use encode::ProducerStamp;
 pub(crate) use encode::{
-    BatchBuilder, BatchKind, BatchOptions, BatchSummary, GrowingBatch, encode_one,
+    BatchBuilder, BatchKind, BatchOptions, BatchSummary, GrowingBatch, ProducerStamp, encode_one,
 };
 #[cfg(test)]
 pub(crate) use header::Attributes;

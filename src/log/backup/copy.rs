@@ -7,6 +7,8 @@
 //!    truncation and the swap of compaction wait.
 //! 2. Every batch that is copied was checked by its checksum in the source. So the mark of the copy
 //!    is at its end: a crash before it is opened cuts nothing.
+//! 3. A segment with a batch of a transaction is read each time: only then is it known which
+//!    transactions are open in the copy, where nobody else could ever end them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,10 +17,12 @@ use std::sync::Arc;
 use crate::dir::{remove_if_present, replace_if_other};
 use crate::disk::{EntryKind, FileId};
 use crate::error::{Error, IoContext, Result};
+use crate::format::txn::ProducerState;
 use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, checkpoint, file_name};
 use crate::segment::{Segment, SparseIndex};
 use crate::types::{Offset, Position};
 
+use super::super::compact::Survey;
 use super::super::outside::pause;
 use super::super::view::View;
 use super::super::{Log, Shared};
@@ -32,7 +36,7 @@ const TRIES: u32 = 3;
 const TRIES_OUTSIDE: u32 = 200;
 
 /// The contents of the copy of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CopiedLog {
     start: Offset,
     /// Every record below it was copied.
@@ -41,6 +45,8 @@ pub(crate) struct CopiedLog {
     /// The end of the last batch in that segment.
     position: Position,
     cleaned: Offset,
+    /// The producers whose transactions are open there (I3).
+    pub(crate) open: Vec<ProducerState>,
 }
 
 impl CopiedLog {
@@ -153,7 +159,9 @@ impl Shared {
             segment_base: first,
             position: Position::ZERO,
             cleaned: 0,
+            open: Vec::new(),
         };
+        let mut survey = Survey::default();
         let mut bases = BTreeSet::new();
         for (at, segment) in view.segments.iter().enumerate() {
             let base = segment.base_offset();
@@ -164,13 +172,14 @@ impl Shared {
             let is_last = at.saturating_add(1) == view.segments.len();
             let done = !is_last && segment.next_offset() <= limit;
             (copied.position, copied.end) =
-                self.copy_segment(segment, limit, to, (done, backup))?;
+                self.copy_segment(segment, limit, to, (done, &mut survey, backup))?;
             copied.segment_base = base;
             backup.report.segments += 1;
             backup.report.bytes += copied.position.0;
         }
         // The start may be above every batch: the copy then begins, empty, at the start.
         copied.end = copied.end.max(start);
+        copied.open = survey.open_transactions();
         let cleaned = if self.life.is_read_only() {
             let mark = self.host.marks.find(self.mark_key());
             mark.map_or(0, |mark| mark.cleaned_offset)
@@ -185,13 +194,14 @@ impl Shared {
     }
 
     /// Copies the batches of a segment below an offset, and its indexes if it is `done`: sealed,
-    /// with all of it visible to readers. Returns where the batches end.
+    /// with all of it visible to readers. Notes the batches of transactions. Returns where the
+    /// batches end.
     fn copy_segment(
         &self,
         segment: &Arc<Segment>,
         limit: Offset,
         to: &Path,
-        (done, backup): (bool, &mut Backup),
+        (done, survey, backup): (bool, &mut Survey, &mut Backup),
     ) -> Result<(Position, Offset)> {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let base = segment.base_offset();
@@ -205,8 +215,13 @@ impl Shared {
         let mut end = (Position::ZERO, base);
         // Every batch is read and checked before the file is copied: a backup must not spread
         // damage (I2).
-        self.find_below(segment, base..limit, |_, raw| {
+        let mut is_plain = true;
+        self.find_below(segment, base..limit, |shared, raw| {
             end = (raw.end(), raw.header.next_offset());
+            if raw.header.is_transactional() || raw.header.is_control() {
+                is_plain = false;
+                shared.note(raw, segment, survey)?;
+            }
             Ok(None::<()>)
         })?;
         if done {
@@ -217,6 +232,10 @@ impl Shared {
         files.make_room();
         let file = segment.file(disk, files)?;
         backup.copy_segment((&from, &file), end.0.0, &into, done)?;
+        if !is_plain {
+            let name = backup.name_of(&into);
+            backup.note.files.remove(&name);
+        }
         // Indexes and digests of an earlier copy may describe other bytes.
         for name in file_name::of_segment(base).into_iter().skip(1) {
             remove_if_present(disk, &to.join(name))?;

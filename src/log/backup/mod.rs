@@ -24,6 +24,7 @@ use crate::types::Timestamp;
 
 use super::Log;
 use super::open::open_locked;
+use super::producers::Ending;
 
 pub(crate) use copy::CopiedLog;
 
@@ -413,6 +414,9 @@ impl Log {
     /// place finishes it. Damaged bytes are not copied: they are an error.
     /// [`Broker::backup`](crate::Broker::backup) copies all topics and groups.
     ///
+    /// A transaction of a Kafka producer that is open at that moment is aborted in the copy, by a
+    /// marker behind what was copied: nobody could end it there.
+    ///
     /// # Errors
     ///
     /// - [`Error::Unsupported`]: the directory holds something else, or is inside the log's
@@ -475,6 +479,9 @@ impl Log {
         // Opened and closed once: this checks the copy, and leaves it as a closed directory (I2).
         let copy = open_locked(&backup.disk, &host.clock, &dest, config, lock)?;
         copied.check(&copy)?;
+        for open in &copied.open {
+            copy.end_transaction(Ending::abort(open))?;
+        }
         copy.close()?;
         // Last, when everything is durable: only now may the note say that the backup is whole
         // (I1).

@@ -209,6 +209,13 @@ impl Survey {
         inside.filter_map(entry).collect()
     }
 
+    /// The state of each producer that has an open transaction.
+    pub(in crate::log) fn open_transactions(&self) -> Vec<ProducerState> {
+        let open = self.open.keys();
+        open.filter_map(|producer| self.states.get(producer).copied())
+            .collect()
+    }
+
     /// The first offset of the first open transaction (I3).
     pub(in crate::log) fn first_open(&self) -> Option<Offset> {
         self.open.values().copied().min()

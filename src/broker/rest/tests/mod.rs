@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod commit_costs;
+mod copied;
 mod cut;
 mod damaged_commits;
 mod lost_commits;

@@ -15,7 +15,12 @@ const END: Offset = RECORDS + 10;
 const COORDINATOR_EPOCH: i32 = 3;
 
 /// One batch of two records (or of one marker), as a broker appends it.
-fn batch(at: Offset, kind: BatchKind, producer: (i64, i16, i32), control: ControlKind) -> Vec<u8> {
+pub(super) fn batch(
+    at: Offset,
+    kind: BatchKind,
+    producer: (i64, i16, i32),
+    control: ControlKind,
+) -> Vec<u8> {
     let (id, epoch, base_sequence) = producer;
     let options = BatchOptions {
         kind,
