@@ -56,8 +56,9 @@ impl Broker {
     /// some moment before, so that none is past the records. The copy is synced before this
     /// returns.
     ///
-    /// A transaction that a Kafka broker had left open is ended in the copy, by a marker behind what
-    /// was copied: as the broker had decided, if it had, else it is aborted, also for its producer.
+    /// A transaction that a Kafka broker had left open is ended in the copy, by a marker behind
+    /// what was copied: as the broker had decided, if it had, else it is aborted, also for its
+    /// producer.
     ///
     /// The directory must be missing, empty, or an earlier backup of this root: then only what is
     /// new is copied, and what was forgotten, compacted or deleted since leaves the copy as well.
