@@ -269,6 +269,74 @@ fn a_transaction_that_a_broker_left_open_is_aborted_in_the_copy_of_a_log() {
     }
 }
 
+/// Runs a program that copies; false if it is not installed.
+#[cfg(unix)]
+fn run(program: &str, arguments: &[&Path]) -> bool {
+    match std::process::Command::new(program).args(arguments).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{program}: {output:?}");
+            true
+        }
+        Err(_) => {
+            println!("backup: SKIPPED: {program} is not installed");
+            false
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_finished_backup_is_copied_off_site_by_the_programs_that_the_recipe_names() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Broker::open_with(scratch.path().join("data"), manual()).unwrap();
+    let small = TopicConfig::default().segment_bytes(8 << 10);
+    let topic = broker.create_topic("t", small).unwrap();
+    let log = topic.partition(0).unwrap();
+    let backup = scratch.path().join("backup");
+    let inside = backup.join("");
+    let place = |name: &str| scratch.path().join(name);
+    let (copied, archive, unpacked, synced) =
+        (place("cp"), place("tar.tar"), place("tar"), place("rsync"));
+    let flag = Path::new;
+    let mut ends = Vec::new();
+    for round in 0..3 {
+        for number in 0..200 {
+            let value = format!("{round} {number} {}", "x".repeat(100));
+            topic.append(value.as_bytes()).unwrap();
+        }
+        if round == 2 {
+            // What is cut off leaves the copies, too.
+            log.truncate(50).unwrap();
+            log.truncate_prefix(20).unwrap();
+        }
+        broker.backup(&backup).unwrap();
+        ends.push(log.end_offset());
+        let mut places = Vec::new();
+        fs::remove_dir_all(&copied).ok();
+        if run("cp", &[flag("-a"), &backup, &copied]) {
+            places.push(&copied);
+        }
+        fs::remove_dir_all(&unpacked).ok();
+        fs::create_dir(&unpacked).unwrap();
+        let pack = [flag("-cf"), &archive, flag("-C"), &backup, flag(".")];
+        let unpack = [flag("-xf"), &archive, flag("-C"), &unpacked];
+        if run("tar", &pack) && run("tar", &unpack) {
+            places.push(&unpacked);
+        }
+        if run("rsync", &[flag("-a"), flag("--delete"), &inside, &synced]) {
+            places.push(&synced);
+        }
+        for dir in places {
+            assert!(verify(dir).unwrap().is_spotless(), "{dir:?}");
+            let copy = Broker::open_read_only(dir).unwrap();
+            let copy = copy.topic("t").unwrap().partition(0).unwrap();
+            assert_eq!(copy.end_offset(), log.end_offset(), "{dir:?}");
+            assert_eq!(copy.start_offset(), log.start_offset(), "{dir:?}");
+        }
+    }
+    assert_eq!(ends, [200, 400, 50]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_backup_onto_another_file_system_is_copied_also_with_hard_links() {
@@ -462,6 +530,39 @@ fn a_handle_that_only_reads_backs_up_the_topics_that_there_are_now() {
         let log = copy.topic(name).unwrap();
         assert_eq!(log.partition(0).unwrap().end_offset(), end, "{name}");
     }
+}
+
+#[test]
+fn a_handle_that_only_reads_backs_up_partitions_that_nobody_has_used() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    let broker = Broker::open_with(&data, manual()).unwrap();
+    let config = TopicConfig::default().partitions(PARTITIONS);
+    let topic = broker.create_topic("t", config).unwrap();
+    topic.append_to(1, "the only one").unwrap();
+    let dest = scratch.path().join("backup");
+    for more in 0..2 {
+        let outside = Broker::open_read_only(&data).unwrap();
+        outside.backup(&dest).unwrap();
+        let copy = Broker::open_with(&dest, manual()).unwrap();
+        let copied = copy.topic("t").unwrap();
+        for (partition, end) in [(0, 0), (1, 1), (PARTITIONS - 1 + more, 0)] {
+            let log = copied.partition(partition).unwrap();
+            assert_eq!(log.end_offset(), end, "partition {partition}");
+        }
+        copy.close().unwrap();
+        // Also one that comes later.
+        let one_more = |config: TopicConfig| config.partitions(PARTITIONS + 1);
+        broker.alter_topic("t", one_more).unwrap();
+    }
+    // A log that stands alone, too.
+    let dir = scratch.path().join("alone");
+    let _writer = Log::open(&dir, LogConfig::default()).unwrap();
+    let outside = Log::open_read_only(&dir).unwrap();
+    let dest = scratch.path().join("log");
+    outside.backup(&dest).unwrap();
+    let copy = Log::open(&dest, LogConfig::default()).unwrap();
+    assert_eq!(copy.end_offset(), 0);
 }
 
 #[test]

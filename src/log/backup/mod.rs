@@ -243,7 +243,8 @@ impl Backup {
         Ok(Some(*known).filter(|_| same_source && copy().unwrap_or(false)))
     }
 
-    /// Copies the front of a segment file.
+    /// Copies the front of a segment file. One that is not `done` may have no name yet: nobody has
+    /// appended to it, and its file is a stand-in.
     fn copy_segment(
         &mut self,
         from: (&Path, &File),
@@ -252,26 +253,19 @@ impl Backup {
         done: bool,
     ) -> Result<()> {
         let (path, file) = from;
+        if !done {
+            return self.copy_front(file, len, to);
+        }
+        // Before the bytes are read: a write after that changes it.
         let modified = self.disk.modified(path).at(path, "access")?;
         let id = file.id().at(path, "access")?;
         // A sealed segment that still has reserved space at its end will be cut there, or, after a
         // crash, be replaced by a copy that is cut: the other name would keep the zeros.
         let as_sealed = || file.len().is_ok_and(|there| there == len);
-        let linked =
-            done && self.options.hard_links && as_sealed() && self.link(from, id.parts(), to)?;
-        let copied = if linked {
-            0
+        if self.options.hard_links && as_sealed() && self.link(from, id.parts(), to)? {
+            self.report.segments_linked += 1;
         } else {
-            let copied = self.disk.copy_front(file, len, to);
-            copied.at(to, "copy a segment to")?
-        };
-        self.report.segments_copied += u64::from(copied > 0);
-        self.report.bytes_copied += copied;
-        self.report.segments_linked += u64::from(linked);
-        if !done {
-            return Ok(());
-        }
-        if !linked {
+            self.copy_front(file, len, to)?;
             // Retention falls back on it, and the next run compares it.
             self.disk
                 .set_modified(to, modified)
@@ -290,6 +284,14 @@ impl Backup {
             };
             self.note.files.insert(self.name_of(to), copied);
         }
+        Ok(())
+    }
+
+    fn copy_front(&mut self, file: &File, len: u64, to: &Path) -> Result<()> {
+        let copied = self.disk.copy_front(file, len, to);
+        let copied = copied.at(to, "copy a segment to")?;
+        self.report.segments_copied += u64::from(copied > 0);
+        self.report.bytes_copied += copied;
         Ok(())
     }
 
