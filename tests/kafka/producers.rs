@@ -1,5 +1,6 @@
 //! (h) A broker that is killed before its first roll, with a transaction open: it has no snapshot
-//! of its producers yet. After a pass through Ottla the next broker must know all of them.
+//! of its producers yet. After a pass through Ottla the next broker must know all of them, and one
+//! that starts on a backup finds the transaction aborted.
 //!
 //! Knows nothing about the files: what counts is what Kafka's clients see.
 
@@ -49,6 +50,8 @@ fn a_killed_brokers_open_transaction_stays_open_through_ottla() {
             // A plain record of Ottla's behind them, after a clean end of the broker.
             broker.stop();
             world.pass_through_ottla(&root, true);
+            let copy = scratch.path().join("copy");
+            let copied = world.back_up(&root, &copy);
             let broker = start();
             assert_eq!(world.producers(&broker.address), producers);
             world.check_kafkas(&broker.address, "after a record of Ottla's");
@@ -59,6 +62,16 @@ fn a_killed_brokers_open_transaction_stays_open_through_ottla() {
             world.check_kafkas(&broker.address, "after the abort");
             broker.stop();
             world.pass_through_ottla(&root, false);
+
+            world.visible = copied;
+            let broker = KafkaBroker::start(kafka, &copy, &Plan::default());
+            world.check_kafkas(&broker.address, "in the copy");
+            // The id whose transaction was aborted there begins another.
+            world.transact(&broker.address, OPEN, "commit");
+            world.produce(&broker.address);
+            world.check_kafkas(&broker.address, "in the copy, behind another transaction");
+            broker.stop();
+            world.pass_through_ottla(&copy, false);
             tell(&format!(
                 "kafka {}: {} records are visible, an open and an aborted transaction are not",
                 kafka.version,
@@ -156,6 +169,20 @@ impl World {
         }
         broker.close().unwrap();
         assert!(snapshots(root).iter().any(|bytes| *bytes > 10));
+    }
+
+    /// Copies the root, and returns what consumers of committed records see in the copy: the open
+    /// transaction is aborted there, and what is behind it appears.
+    fn back_up(&self, root: &Path, copy: &Path) -> Contents {
+        let mut visible = self.visible.clone();
+        visible.extend(Self::behind(root));
+        let broker = Broker::open_with(root, BrokerConfig::default()).unwrap();
+        broker.backup(copy).unwrap();
+        broker.close().unwrap();
+        let opened = Broker::open_with(copy, BrokerConfig::default()).unwrap();
+        assert_same(&read_ours(&opened, TOPIC, COMMITTED), &visible, "copied");
+        opened.close().unwrap();
+        visible
     }
 
     /// What stands behind the open transaction, and is seen once that is decided.
