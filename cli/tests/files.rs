@@ -412,3 +412,28 @@ fn a_consumer_goes_on_with_a_topic_that_was_made_again_and_with_a_log_that_was_c
         ran.err
     );
 }
+
+#[test]
+fn a_group_whose_records_are_gone_goes_on_at_what_is_left_and_a_wrong_offset_is_refused() {
+    let root = Root::new();
+    let broker = Broker::open(root.dir()).unwrap();
+    let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
+    for number in 0..10 {
+        topic.append(&format!("{number}.")).unwrap();
+    }
+    broker.group("g").unwrap().commit_to("t", 0, 3, "").unwrap();
+    topic.partition(0).unwrap().truncate_prefix(6).unwrap();
+    let read = root.ok("consume --topic t --group g --exit-at-end");
+    assert_eq!(read.out, "6.\n7.\n8.\n9.\n");
+    assert!(
+        read.err.contains("records 3 to 5 were deleted unread"),
+        "{}",
+        read.err
+    );
+    let refused = root.run("consume --topic t --partition 0 --offset 1000 --exit-at-end");
+    assert!(
+        refused.code != 0 && refused.out.is_empty(),
+        "{}",
+        refused.out
+    );
+}

@@ -197,9 +197,30 @@ mod tests {
         let (disk, clock, path) = (Sim::new().disk(), Clock::System, Path::new("/flushed"));
         let log = open_alone_on(&disk, &clock, path, config, OpenMode::Write, false).unwrap();
         log.append("a").unwrap();
+        let until = Clock::System.until(Duration::from_secs(600));
         while kept.get("ottla_append_records_total topic=flushed") != Some(1.0) {
+            assert!(!Clock::System.is_over(until), "nothing is handed over");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn the_copy_of_a_backup_hands_over_nothing() {
+        let (sim, kept) = (Sim::new(), Kept::default());
+        let config = BrokerConfig::default().manual_upkeep(true);
+        let data = Path::new("/data");
+        let broker = Broker::open_on(sim.disk(), Clock::System, data, config).unwrap();
+        let topic = broker.create_topic("t", TopicConfig::default()).unwrap();
+        topic.append("a").unwrap();
+        let (disk, clock, path) = (sim.disk(), Clock::System, Path::new("/logs/t"));
+        let config = LogConfig::default();
+        let log = open_alone_on(&disk, &clock, path, config, OpenMode::Write, true).unwrap();
+        log.append("a").unwrap();
+        metrics::with_local_recorder(&kept, || {
+            broker.backup("/backups/data").unwrap();
+            log.backup("/backups/t").unwrap();
+        });
+        assert_eq!(*kept.0.lock(), BTreeMap::new());
     }
 
     #[test]

@@ -41,7 +41,9 @@ impl Root {
         self.host.events.pass_on();
         // A recorder that panics must not end the thread of upkeep, nor the process in a drop.
         #[cfg(feature = "metrics")]
-        drop(catch_unwind(AssertUnwindSafe(|| self.figures())));
+        if !self.host.is_copy() {
+            drop(catch_unwind(AssertUnwindSafe(|| self.figures())));
+        }
     }
 
     #[cfg(not(feature = "metrics"))]

@@ -250,7 +250,10 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back() {
-        assert_eq!(Mark::decode(&mark().encode()), Some(mark()));
+        for always in [None, Some(true), Some(false)] {
+            let mark = Mark { always, ..mark() };
+            assert_eq!(Mark::decode(&mark.encode()), Some(mark));
+        }
     }
 
     #[test]

@@ -350,7 +350,11 @@ impl Shared {
         self.start.fetch_max(start, Ordering::AcqRel);
         self.flushed
             .fetch_max(mark.flushed_offset.min(end), Ordering::AcqRel);
-        self.hot.set_always(self.is_always_by(Some(mark)));
+        if self.is_always_by(Some(mark)) {
+            self.become_always();
+        } else {
+            self.hot.set_always(false);
+        }
     }
 
     /// From now on readers see what the mark lets them see. What they saw before stays seen.

@@ -61,6 +61,8 @@ pub(crate) struct Host {
     left_by_broker: AtomicBool,
     /// Among those logs, the ones in which opening found no batch of a producer.
     plain: Mutex<BTreeSet<MarkKey>>,
+    /// What is opened is the copy that a backup has just made.
+    copy: AtomicBool,
 }
 
 impl Host {
@@ -103,7 +105,20 @@ impl Host {
             followers: OnceLock::new(),
             left_by_broker: AtomicBool::new(false),
             plain: Mutex::default(),
+            copy: AtomicBool::new(false),
         })
+    }
+
+    /// Notes that what is opened is the copy of a backup: what is done to it is no figure of the
+    /// logs that it is named after.
+    pub(crate) fn note_copy(&self) {
+        self.copy.store(true, Ordering::Release);
+    }
+
+    /// Whether what is opened is the copy of a backup.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy.load(Ordering::Acquire)
     }
 
     /// Notes that opening read a whole log and found no batch of a producer, so that it need not be

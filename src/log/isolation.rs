@@ -25,10 +25,18 @@ pub(super) enum Filter {
     #[default]
     Uncommitted,
     /// Nothing is returned from the first open transaction on, and nothing that was aborted.
-    Committed(Arc<Survey>, Offset),
+    Committed(Arc<Survey>, Known),
     /// Records of aborted and open transactions are not returned, but what follows them is: for
     /// state that is built from records, where a later one counts whatever becomes of an open one.
-    Decided(Arc<Survey>, Offset),
+    Decided(Arc<Survey>, Known),
+}
+
+/// How far, and for which state of the log, a filter is right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    to: Offset,
+    /// The count of truncations when it was made.
+    truncations: u64,
 }
 
 impl Filter {
@@ -36,8 +44,10 @@ impl Filter {
     #[inline]
     pub(super) fn end(&self) -> Offset {
         match self {
-            Self::Committed(survey, to) => survey.first_open().map_or(*to, |open| open.min(*to)),
-            Self::Decided(_, to) => *to,
+            Self::Committed(survey, known) => survey
+                .first_open()
+                .map_or(known.to, |open| open.min(known.to)),
+            Self::Decided(_, known) => known.to,
             Self::Uncommitted => Offset::MAX,
         }
     }
@@ -46,8 +56,19 @@ impl Filter {
     #[inline]
     pub(super) fn known_to(&self) -> Offset {
         match self {
-            Self::Committed(_, to) | Self::Decided(_, to) => *to,
+            Self::Committed(_, known) | Self::Decided(_, known) => known.to,
             Self::Uncommitted => Offset::MAX,
+        }
+    }
+
+    /// Whether another process has cut the log since: what stood there is not what stands there.
+    #[inline]
+    pub(super) fn is_outdated(&self, shared: &Shared) -> bool {
+        match self {
+            Self::Committed(_, known) | Self::Decided(_, known) => {
+                known.to < Offset::MAX && shared.is_truncated_since(known.truncations)
+            }
+            Self::Uncommitted => false,
         }
     }
 
@@ -76,8 +97,8 @@ impl Shared {
         match isolation {
             ReadIsolation::ReadUncommitted => Ok(Filter::Uncommitted),
             ReadIsolation::ReadCommitted => {
-                let (survey, to) = self.transactions()?;
-                Ok(Filter::Committed(survey, to))
+                let (survey, known) = self.transactions()?;
+                Ok(Filter::Committed(survey, known))
             }
         }
     }
@@ -85,8 +106,8 @@ impl Shared {
     /// What a reader leaves out that wants everything except the records of aborted and open
     /// transactions.
     pub(super) fn decided(&self) -> Result<Filter> {
-        let (survey, to) = self.transactions()?;
-        Ok(Filter::Decided(survey, to))
+        let (survey, known) = self.transactions()?;
+        Ok(Filter::Decided(survey, known))
     }
 
     /// The same filter, with what is known by now.
@@ -113,7 +134,7 @@ impl Shared {
     }
 
     /// The state of transactions in the log, and up to which offset it is known.
-    fn transactions(&self) -> Result<(Arc<Survey>, Offset)> {
+    fn transactions(&self) -> Result<(Arc<Survey>, Known)> {
         let truncations = self.truncation_count();
         let to = match self.outside.get() {
             Some(_) => self.high_watermark(),
@@ -126,7 +147,7 @@ impl Shared {
             && known.truncations == truncations
             && known.to >= to
         {
-            return Ok((Arc::clone(&known.survey), known.to));
+            return Ok((Arc::clone(&known.survey), known.known()));
         }
         let surveyed = self.look(|view| {
             // The earlier scan is continued, not repeated, unless a truncation may have cut what it
@@ -142,7 +163,7 @@ impl Shared {
                 survey: Arc::new(survey),
             })
         })?;
-        let found = (Arc::clone(&surveyed.survey), to);
+        let found = (Arc::clone(&surveyed.survey), surveyed.known());
         *known = Some(surveyed);
         Ok(found)
     }
@@ -156,6 +177,15 @@ pub(super) struct Surveyed {
     /// How far the scan went.
     to: Offset,
     survey: Arc<Survey>,
+}
+
+impl Surveyed {
+    fn known(&self) -> Known {
+        Known {
+            to: self.to,
+            truncations: self.truncations,
+        }
+    }
 }
 
 impl Log {

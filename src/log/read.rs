@@ -237,6 +237,9 @@ impl Reader {
     #[inline]
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         loop {
+            if self.filter.is_outdated(&self.log.shared) {
+                self.renew_filter()?;
+            }
             let (shared, end) = (&self.log.shared, self.filter.end());
             let Some(raw) = self.place.next(shared, self.position, end)? else {
                 if self.filter.known_to() < Offset::MAX && self.renew_filter()? {
@@ -269,7 +272,8 @@ impl Reader {
     #[cold]
     fn renew_filter(&mut self) -> Result<bool> {
         let shared = self.log.here_now()?;
-        let more = shared.high_watermark() > self.filter.known_to();
+        let more =
+            shared.high_watermark() > self.filter.known_to() || self.filter.is_outdated(shared);
         if more {
             self.filter = shared.renewed(&self.filter)?;
         }

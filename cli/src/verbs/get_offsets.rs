@@ -59,7 +59,7 @@ impl GetOffsets {
             let Some(log) = select::if_there(log)? else {
                 continue;
             };
-            let Some(offset) = offset_of(&log, which)? else {
+            let Some(offset) = select::if_there(offset_of(&log, which))?.flatten() else {
                 continue;
             };
             if out.is_json() {
@@ -133,7 +133,7 @@ impl GetOffsets {
     }
 }
 
-fn offset_of(log: &Log, which: Which) -> Result<Option<Offset>> {
+fn offset_of(log: &Log, which: Which) -> ottla::Result<Option<Offset>> {
     Ok(match which {
         Which::Latest => Some(log.high_watermark()),
         Which::Earliest => Some(log.start_offset()),
@@ -143,7 +143,7 @@ fn offset_of(log: &Log, which: Which) -> Result<Option<Offset>> {
 }
 
 /// The first record with the largest timestamp.
-fn newest(log: &Log) -> Result<Option<Offset>> {
+fn newest(log: &Log) -> ottla::Result<Option<Offset>> {
     let mut newest: Option<(Timestamp, Offset)> = None;
     let mut reader = log.reader(Start::Earliest)?;
     while let Some(batch) = select::next_left(&mut reader)? {

@@ -68,19 +68,21 @@ pub(crate) fn is_name(text: &str) -> bool {
 /// What was found of a topic, or `None` where it was deleted since its name was listed.
 pub(crate) fn if_there<T>(found: ottla::Result<T>) -> Result<Option<T>> {
     match found {
-        Err(Error::UnknownTopic { .. }) => Ok(None),
+        Err(Error::UnknownTopic { .. } | Error::Closed) => Ok(None),
         found => Ok(Some(found?)),
     }
 }
 
-/// The next batch of what is left, where another process may remove records meanwhile.
-pub(crate) fn next_left(reader: &mut Reader) -> Result<Option<RecordBatch>> {
+/// The next batch of what is left, where another process may remove records, and the topic,
+/// meanwhile.
+pub(crate) fn next_left(reader: &mut Reader) -> ottla::Result<Option<RecordBatch>> {
     loop {
         let at = Reader::position(reader);
         let next = match reader.next_batch() {
             Err(Error::Truncated { end, .. }) => end,
             Err(Error::OffsetOutOfRange { start, .. }) if start > at => start,
-            batch => return Ok(batch?),
+            Err(Error::UnknownTopic { .. } | Error::Closed) => return Ok(None),
+            batch => return batch,
         };
         seek_on(reader, next)?;
     }

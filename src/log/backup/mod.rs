@@ -231,7 +231,10 @@ impl Backup {
     /// Whether the copy of a file that is no longer written already exists, judging by what the
     /// note, the file's identity, its time and the lengths say.
     fn is_there(&self, from: &Path, len: u64, to: &Path) -> Result<Option<CopiedFile>> {
-        let Some(known) = self.known.get(&self.name_of(to)).filter(|it| it.len == len) else {
+        let name = self.name_of(to);
+        // What an earlier try of this copy has settled counts as well.
+        let known = self.note.files.get(&name).or_else(|| self.known.get(&name));
+        let Some(known) = known.filter(|it| it.len == len) else {
             return Ok(None);
         };
         let same_source = self.disk.file_id(from).at(from, "access")?.parts() == known.source

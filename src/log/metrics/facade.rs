@@ -24,7 +24,7 @@ impl Shared {
     /// Hands the figures of a log that was opened alone to the recorder. A recorder that panics
     /// must end neither the flusher's thread, nor the process in a drop.
     pub(super) fn show_figures(&self) {
-        if !self.managed {
+        if !self.managed && !self.host.is_copy() {
             drop(catch_unwind(AssertUnwindSafe(|| self.figures())));
         }
     }

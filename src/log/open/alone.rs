@@ -103,6 +103,7 @@ pub(in crate::log) fn open_locked(
 ) -> Result<Log> {
     let marks = Marks::open(disk, &dir.join(file_name::MARKS))?;
     let host = Host::new(disk.clone(), clock.clone(), marks, true);
+    host.note_copy();
     let source = LogSource {
         dir: dir.to_path_buf(),
         mark_key: MarkKey::default(),

@@ -121,9 +121,9 @@ fn skip(part: &mut Part, position: Offset, next: Offset) -> Result<bool> {
 /// Notes, once, that the topic of a partition was deleted.
 fn lose(part: &mut Part) {
     if !part.is_gone {
-        let place = format!("{}-{}", part.topic, part.id);
         note(&format!(
-            "note: {place}: the topic was deleted, waiting for another one of the name"
+            "note: {}-{}: the topic was deleted",
+            part.topic, part.id
         ));
     }
     part.is_gone = true;
@@ -157,20 +157,9 @@ fn begin(broker: &Broker, reading: &Reading) -> Result<Vec<Part>> {
             let known = committed
                 .iter()
                 .find(|at| at.topic == name && at.partition == id);
-            let start = match known.and_then(|at| at.committed) {
-                Some(offset) => Start::Offset(offset),
-                None => reading.start,
-            };
-            let opened = match part(&topic, id, start, reading) {
-                // What the group has committed is not there any more.
-                Err(Error::OffsetOutOfRange { start: left, .. }) => {
-                    let opened = part(&topic, id, Start::Earliest, reading);
-                    if let (Ok(part), Start::Offset(at)) = (&opened, start) {
-                        tell(part, at, part.reader.position().max(left));
-                    }
-                    opened
-                }
-                opened => opened,
+            let opened = match known.and_then(|at| at.committed) {
+                Some(offset) => part_from(&topic, id, offset, reading),
+                None => part(&topic, id, reading.start, reading),
             };
             parts.extend(select::if_there(opened)?);
         }
@@ -231,6 +220,16 @@ fn look_again(broker: &Broker, parts: &mut Vec<Part>, reading: &Reading) -> Resu
 
 fn begin_at_start(topic: &Topic, id: PartitionId, reading: &Reading) -> Result<Option<Part>> {
     select::if_there(part(topic, id, Start::Earliest, reading))
+}
+
+/// Goes on where a group is, or at what is left nearest to it, and says so.
+fn part_from(topic: &Topic, id: PartitionId, at: Offset, reading: &Reading) -> ottla::Result<Part> {
+    let mut part = part(topic, id, Start::Earliest, reading)?;
+    let next = select::seek_on(&mut part.reader, at)?;
+    if next != at {
+        tell(&part, at, next);
+    }
+    Ok(part)
 }
 
 fn has_append_time(topic: &Topic) -> bool {
