@@ -166,20 +166,6 @@ impl Clock {
         }
     }
 
-    /// Lets time pass up to a moment: in a model it passes whenever a thread waits for that alone.
-    #[cfg(all(test, ottla_shuttle))]
-    pub(crate) fn pass_to(&self, at: Instant) {
-        if let Self::Manual(clock) = self {
-            clock.advance(at.saturating_duration_since(clock.instant()));
-        }
-    }
-
-    /// Whether waits go by the system's clock alone. In a model a wait ends when somebody is woken,
-    /// whatever the clock.
-    pub(crate) fn is_of_system(&self) -> bool {
-        matches!(self, Self::System) || cfg!(all(test, ottla_shuttle))
-    }
-
     /// Has somebody called whenever a test moves this clock.
     pub(crate) fn follow(&self, follower: Weak<dyn Moved>) {
         if let Self::Manual(clock) = self {

@@ -5,16 +5,13 @@
 //!
 //! 1. An append pays one load. Nobody listens: then the first append in a while has a thread look
 //!    for listeners, at most every [`LOOK_EVERY`], and no other append does anything.
-//! 2. Somebody listens: an append rings at once if nobody has rung a moment ago. Otherwise it has a
-//!    thread ring at the end of a window, for all that are appended until then. The window grows
-//!    while appends keep coming. Appends that come one by one wake no thread of this process.
-//! 3. In `LOOKING` and `DUE` exactly one run of the chore is scheduled, in the other states none.
-//! 4. What is published of a log is published before the bell rings for it. Before that the state
-//!    says that the next append has something to do again, so none comes between the two.
-//! 5. Before a thread looks for listeners the state says that nobody listens: what is appended
-//!    while it looks makes somebody look again. One who begins to listen later looks at the files
-//!    first.
-//! 6. The file is made when the directory is opened to be written, by the holder of its lock, and
+//! 2. Somebody listens: an append rings at once if nobody has rung a moment ago. Otherwise it notes
+//!    that the bell is to be rung, and a thread rings for all of them at the end of a window, which
+//!    grows while appends keep coming.
+//! 3. In `LOOKING`, `RUNG` and `DUE` exactly one run of the chore is scheduled, in the other states
+//!    none.
+//! 4. What is published of a log is published before the bell rings for it.
+//! 5. The file is made when the directory is opened to be written, by the holder of its lock, and
 //!    removed by a close. A close makes it say first that nobody publishes any more.
 
 use std::path::{Path, PathBuf};
@@ -24,7 +21,8 @@ use std::time::{Duration, Instant};
 use crate::disk::{Disk, LiveFile, boot};
 use crate::format::{LIVE_HEADER_LEN, LiveFigures, LiveHeader, file_name, live_slot_at};
 use crate::sync::{AtomicU32, Mutex, OnceLock, Ordering};
-use crate::types::{Sabotage, to_usize};
+
+use crate::types::to_usize;
 
 use super::host::{Chore, Flusher};
 use super::{Host, Shared, run_id};
@@ -50,8 +48,10 @@ const DUE: u32 = 2;
 // An append has something to do in those that follow.
 /// Nobody listened when somebody looked last.
 pub(super) const IDLE: u32 = 3;
-/// Somebody listens, and nothing is to be rung for.
+/// Somebody listens.
 const LISTENED: u32 = 4;
+/// The bell has been rung in this window.
+const RUNG: u32 = 5;
 
 /// The bell of a root, or of a log alone.
 #[derive(Debug)]
@@ -69,8 +69,6 @@ struct Live {
     word: u32,
     slots: Vec<Slot>,
     looked: Option<Instant>,
-    /// Nobody rings again before this.
-    silent_until: Option<Instant>,
     window: Duration,
 }
 
@@ -118,7 +116,6 @@ impl Live {
             word: u32::from(first),
             slots: Vec::new(),
             looked: None,
-            silent_until: None,
             window: WINDOW,
         };
         live.file.write_at(0, &header.encode(live.word)).ok()?;
@@ -153,25 +150,19 @@ impl Live {
         }
     }
 
-    /// Publishes, and rings for that (4).
-    fn ring_for(&mut self, publish: impl FnOnce(&mut Self)) {
-        if Sabotage::RungBeforePublished.is_on() {
-            self.ring();
-            return publish(self);
-        }
-        publish(self);
-        self.ring();
-    }
-
     fn ring(&mut self) {
         self.word = self.word.wrapping_add(1);
         self.file.ring(self.word);
     }
 
-    /// Whether nobody has looked for listeners within [`LOOK_EVERY`].
-    fn is_to_be_looked_at(&self, now: Instant) -> bool {
-        let stale = |at: Instant| now.saturating_duration_since(at) >= LOOK_EVERY;
-        self.looked.is_none_or(stale)
+    /// Whether somebody listens, as far as it was looked within [`LOOK_EVERY`].
+    fn is_listened_to(&mut self, now: Instant) -> bool {
+        let fresh = |at: Instant| now.saturating_duration_since(at) < LOOK_EVERY;
+        if self.looked.is_some_and(fresh) {
+            return true;
+        }
+        self.looked = Some(now);
+        self.file.is_listened_to()
     }
 }
 
@@ -234,71 +225,30 @@ impl Bell {
             // It was opened before there was a file, or when all slots were taken.
             self.add(&log);
         }
-        loop {
-            match self.state.load(Ordering::Acquire) {
-                IDLE if self.moves(IDLE, LOOKING) => {
-                    let live = self.live.lock();
-                    let looked = live.as_ref().and_then(|live| live.looked);
-                    drop(live);
-                    let now = host.clock.instant();
-                    let next = looked.and_then(|at| at.checked_add(LOOK_EVERY));
-                    // Two threads that stay are enough for a writer that nobody follows. This one
-                    // may be waiting for the disk; those who wait look by themselves meanwhile.
-                    let at = next.map_or(now, |next| next.max(now));
-                    return self.run_at(host, &host.flusher, at);
-                }
-                LISTENED => match self.ring_or_wait(host.clock.instant(), log) {
-                    None => return,
-                    Some(at) if self.moves(LISTENED, DUE) => {
-                        return self.run_at(host, &host.lingers, at);
+        match self.state.load(Ordering::Acquire) {
+            IDLE if self.moves(IDLE, LOOKING) => {
+                let live = self.live.lock();
+                let looked = live.as_ref().and_then(|live| live.looked);
+                drop(live);
+                let now = host.clock.instant();
+                let next = looked.and_then(|at| at.checked_add(LOOK_EVERY));
+                // Two threads that stay are enough for a writer that nobody follows. This one may
+                // be waiting for the disk; those who wait look by themselves meanwhile.
+                let at = next.map_or(now, |next| next.max(now));
+                self.run_at(host, &host.flusher, at);
+            }
+            LISTENED if self.moves(LISTENED, RUNG) => {
+                if let Some(live) = self.live.lock().as_mut() {
+                    if let Some(slot) = log.tally.published.slot.get() {
+                        live.publish(*slot);
                     }
-                    Some(_) => {}
-                },
-                // Another thread is faster.
-                IDLE => {}
-                _ => return,
+                    live.ring();
+                    live.window = WINDOW;
+                }
+                self.run_after(host, WINDOW);
             }
-        }
-    }
-
-    /// Rings for a log, or says when to ring for it.
-    fn ring_or_wait(&self, now: Instant, log: &Shared) -> Option<Instant> {
-        let Some(mut live) = self.live.try_lock() else {
-            // Somebody rings, and may not have seen what is to be rung for.
-            return Some(now.checked_add(WINDOW).unwrap_or(now));
-        };
-        let live = live.as_mut()?;
-        if let Some(until) = live.silent_until.filter(|until| *until > now) {
-            return Some(until);
-        }
-        live.window = WINDOW;
-        if live.is_to_be_looked_at(now) {
-            if self.finds_listeners(live, now) {
-                live.ring_for(Live::publish_all);
-            }
-        } else {
-            let slot = log.tally.published.slot.get();
-            live.ring_for(|live| slot.into_iter().for_each(|slot| live.publish(*slot)));
-        }
-        live.silent_until = now.checked_add(WINDOW);
-        None
-    }
-
-    /// Looks whether somebody listens (5). If so, the caller rings for all logs.
-    fn finds_listeners(&self, live: &mut Live, now: Instant) -> bool {
-        live.looked = Some(now);
-        self.settle(IDLE);
-        let listened = live.file.is_listened_to();
-        if listened {
-            let _ = self.moves(IDLE, LISTENED) || self.moves(LOOKING, LISTENED);
-        }
-        listened
-    }
-
-    /// Nothing is due from here on: the next append finds this state.
-    fn settle(&self, state: u32) {
-        for from in [LOOKING, DUE, LISTENED] {
-            self.moves(from, state);
+            RUNG => drop(self.moves(RUNG, DUE)),
+            _ => {}
         }
     }
 
@@ -311,11 +261,18 @@ impl Bell {
         }
     }
 
+    fn run_after(&self, host: &Arc<Host>, time: Duration) {
+        let now = host.clock.instant();
+        self.run_at(host, &host.lingers, now.checked_add(time).unwrap_or(now));
+    }
+
     /// Has the chore run; without a thread for it the next append asks again.
     fn run_at(&self, host: &Arc<Host>, thread: &Flusher, at: Instant) {
         let chore: Weak<Host> = Arc::downgrade(host);
         if !thread.schedule(at, chore) {
-            let _ = self.moves(LOOKING, IDLE) || self.moves(DUE, IDLE);
+            for state in [LOOKING, RUNG, DUE] {
+                self.moves(state, IDLE);
+            }
         }
     }
 
@@ -326,36 +283,41 @@ impl Bell {
             return;
         };
         let now = host.clock.instant();
-        live.window = match self.state.load(Ordering::Acquire) {
-            LOOKING => WINDOW,
-            DUE => live.window.saturating_mul(2).min(WINDOW_MAX),
-            // It was done when somebody looked for listeners.
-            _ => return,
-        };
-        if live.is_to_be_looked_at(now) && !self.finds_listeners(live, now) {
+        let state = self.state.load(Ordering::Acquire);
+        if state == OFF {
             return;
         }
-        let early = !Sabotage::NotedAfterPublished.is_on();
-        if early {
-            self.settle(LISTENED);
+        if !live.is_listened_to(now) {
+            // Those who begin to listen now look by themselves until they are woken.
+            for state in [LOOKING, RUNG, DUE] {
+                self.moves(state, IDLE);
+            }
+            return;
         }
-        live.ring_for(Live::publish_all);
-        if !early {
-            self.settle(LISTENED);
+        if state == RUNG && self.moves(RUNG, LISTENED) {
+            return;
         }
-        live.silent_until = now.checked_add(live.window);
+        live.window = match state {
+            LOOKING => WINDOW,
+            _ => live.window.saturating_mul(2).min(WINDOW_MAX),
+        };
+        // First, so that what is appended from here on is noted.
+        if !self.moves(LOOKING, RUNG) {
+            self.moves(DUE, RUNG);
+        }
+        live.publish_all();
+        live.ring();
+        self.run_after(host, live.window);
     }
 
-    /// Says that nobody publishes any more, and removes the file (6).
+    /// Says that nobody publishes any more, and removes the file (5).
     pub(crate) fn close(&self, disk: &Disk) {
         self.state.store(OFF, Ordering::Release);
         let Some(mut live) = self.live.lock().take() else {
             return;
         };
         live.file.write_at(0, &[0; LIVE_HEADER_LEN]).ok();
-        if !Sabotage::ClosedUnheard.is_on() {
-            live.ring();
-        }
+        live.ring();
         let own = live.file.id().ok();
         if own.is_some() && disk.file_id(&live.path).ok() == own {
             disk.remove_file(&live.path).ok();

@@ -29,7 +29,6 @@ mod crash;
 mod fault;
 #[cfg(test)]
 mod hold;
-mod live;
 mod node;
 mod order;
 mod state;
@@ -55,7 +54,6 @@ pub(crate) use fault::{At, Failure, Repeat};
 pub(crate) use fault::{Fault, Kind, Operation, SyncFailure};
 #[cfg(test)]
 pub(crate) use hold::Hold;
-pub(crate) use live::SimWaits;
 pub(crate) use order::Violation;
 
 use crash::{Cut, seed_at};
@@ -76,7 +74,6 @@ struct Shared {
     #[cfg(test)]
     hold: Mutex<Option<Arc<Hold>>>,
     open: OpenCount,
-    live: live::Live,
     /// What the power cut left that this disk was found after.
     born_of: Option<Choice>,
 }
@@ -105,7 +102,6 @@ impl Sim {
                 #[cfg(test)]
                 hold: Mutex::new(None),
                 open: OpenCount::alone(),
-                live: live::Live::default(),
                 born_of,
             }),
         }
