@@ -56,10 +56,8 @@ impl GetOffsets {
             let log = broker
                 .topic(&name)
                 .and_then(|topic| topic.partition(partition));
-            let Some(log) = select::if_there(log)? else {
-                continue;
-            };
-            let Some(offset) = select::if_there(offset_of(&log, which))?.flatten() else {
+            let found = log.and_then(|log| offset_of(&log, which));
+            let Some(offset) = select::if_there(found)?.flatten() else {
                 continue;
             };
             if out.is_json() {

@@ -128,8 +128,7 @@ fn node_of(place: &Place) -> Option<String> {
 fn problems(broker: &ottla::Broker) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for name in broker.topic_names() {
-        let described = broker.topic(&name).and_then(|topic| topic.describe());
-        let Some(info) = select::if_there(described)? else {
+        let Some(info) = select::described(broker, &name)? else {
             continue;
         };
         for partition in info.partitions {

@@ -37,8 +37,7 @@ impl LogDirs {
         };
         let mut found: Vec<(String, PartitionInfo)> = Vec::new();
         for name in names {
-            let described = broker.topic(&name).and_then(|topic| topic.describe());
-            let Some(info) = select::if_there(described)? else {
+            let Some(info) = select::described(&broker, &name)? else {
                 continue;
             };
             found.extend(

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla::{Broker, Error, Offset, PartitionId, Reader, RecordBatch};
+use ottla::{Broker, Error, Offset, PartitionId, Reader, RecordBatch, TopicInfo};
 use regex_lite::Regex;
 
 use crate::failure::{Failure, Result};
@@ -71,6 +71,11 @@ pub(crate) fn if_there<T>(found: ottla::Result<T>) -> Result<Option<T>> {
         Err(Error::UnknownTopic { .. } | Error::Closed) => Ok(None),
         found => Ok(Some(found?)),
     }
+}
+
+/// A topic with its partitions, unless it was deleted since its name was listed.
+pub(crate) fn described(broker: &Broker, name: &str) -> Result<Option<TopicInfo>> {
+    if_there(broker.topic(name).and_then(|topic| topic.describe()))
 }
 
 /// The next batch of what is left, where another process may remove records, and the topic,

@@ -170,8 +170,7 @@ fn partitions(
     ]);
     let mut shown = Vec::new();
     for name in broker.topic_names() {
-        let described = broker.topic(&name).and_then(|topic| topic.describe());
-        let Some(info) = select::if_there(described)? else {
+        let Some(info) = select::described(broker, &name)? else {
             continue;
         };
         for partition in info.partitions {

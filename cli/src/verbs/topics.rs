@@ -195,8 +195,7 @@ impl Topics {
         let mut found = false;
         let mut shown = Vec::new();
         for name in self.named(&broker)? {
-            let described = broker.topic(&name).and_then(|topic| topic.describe());
-            let Some(mut info) = select::if_there(described)? else {
+            let Some(mut info) = select::described(&broker, &name)? else {
                 continue;
             };
             if self.topic_id.as_ref().is_some_and(|id| *id != info.id) {

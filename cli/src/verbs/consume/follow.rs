@@ -110,10 +110,9 @@ fn read_on(part: &mut Part, reading: &mut Reading, format: &Format, out: &mut Ou
 
 /// Goes on at another offset, and says so; false when nothing is left.
 fn skip(part: &mut Part, position: Offset, next: Offset) -> Result<bool> {
-    match select::seek_on(&mut part.reader, next) {
-        Ok(next) => tell(part, position, next),
-        Err(Error::Closed | Error::UnknownTopic { .. }) => lose(part),
-        Err(error) => return Err(error.into()),
+    match select::if_there(select::seek_on(&mut part.reader, next))? {
+        Some(next) => tell(part, position, next),
+        None => lose(part),
     }
     Ok(!part.is_gone)
 }
