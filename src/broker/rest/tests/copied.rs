@@ -105,18 +105,7 @@ fn states() -> Vec<u8> {
 /// The last segment of a partition.
 fn active(rest: &Rest, partition: usize) -> String {
     let dir = path(&format!("{TOPIC}-{partition}"));
-    let bases = rest.sim.files().into_iter().filter_map(|(path, _)| {
-        let name = path.strip_prefix(&dir).ok()?.to_str()?.to_owned();
-        match FileName::parse(&name) {
-            FileName::Segment {
-                base,
-                kind: FileKind::Log,
-                ..
-            } => Some(base),
-            _ => None,
-        }
-    });
-    let name = FileName::segment(bases.max().unwrap(), FileKind::Log);
+    let name = FileName::segment(last_base(rest, &dir), FileKind::Log);
     format!("{TOPIC}-{partition}/{name}")
 }
 

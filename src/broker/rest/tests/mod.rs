@@ -27,10 +27,10 @@ use crate::format::file_name;
 use crate::format::metadata::{
     MetadataRecord, PartitionRecord, Voter, decode_snapshot, encode_quorum,
 };
-use crate::format::{BatchHeader, stamp};
+use crate::format::{BatchHeader, FileKind, FileName, stamp};
 use crate::log::Host;
 use crate::topic::TopicConfig;
-use crate::types::{ReadIsolation, Record, Start, Timestamp};
+use crate::types::{Offset, ReadIsolation, Record, Start, Timestamp};
 
 use super::super::{Broker, BrokerConfig};
 use super::kafka;
@@ -57,6 +57,22 @@ fn open_read_only(sim: &Sim) -> Result<Broker> {
 
 fn path(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
+}
+
+/// The base of the last segment in a directory.
+fn last_base(rest: &Rest, dir: &Path) -> Offset {
+    let bases = rest.sim.files().into_iter().filter_map(|(path, _)| {
+        let name = path.strip_prefix(dir).ok()?.to_str()?.to_owned();
+        match FileName::parse(&name) {
+            FileName::Segment {
+                base,
+                kind: FileKind::Log,
+                ..
+            } => Some(base),
+            _ => None,
+        }
+    });
+    bases.max().unwrap()
 }
 
 /// Every record of a partition, by its offset.

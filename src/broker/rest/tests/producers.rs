@@ -125,18 +125,7 @@ fn name(base: Offset, kind: FileKind) -> String {
 
 /// The base of the last segment of partition 0.
 fn active(rest: &Rest) -> Offset {
-    let names = rest.sim.files().into_iter().filter_map(|(path, _)| {
-        let name = path.strip_prefix("/data/t-0").ok()?.to_str()?.to_owned();
-        match FileName::parse(&name) {
-            FileName::Segment {
-                base,
-                kind: FileKind::Log,
-                ..
-            } => Some(base),
-            _ => None,
-        }
-    });
-    names.max().unwrap()
+    last_base(rest, Path::new("/data/t-0"))
 }
 
 fn read(rest: &Rest, name: &str) -> Option<Vec<u8>> {
