@@ -183,10 +183,11 @@ impl Broker {
         self.core
             .topics()
             .iter()
-            .map(|topic| (topic, topic.known_info()))
-            // One that is deleted meanwhile has nothing to be known.
-            .filter(|(topic, _)| topic.check_alive().is_ok())
-            .map(|(_, info)| info)
+            .filter_map(|topic| {
+                let info = topic.known_info();
+                // One that was deleted meanwhile has nothing to be known.
+                topic.check_alive().is_ok().then_some(info)
+            })
             .collect()
     }
 

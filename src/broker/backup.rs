@@ -268,7 +268,6 @@ impl Core {
         let lock = backup.take_lock()?;
         let (disk, clock) = (backup.disk.clone(), self.root.host.clock.clone());
         let copy = open_copy(disk, clock, &backup.dest, config, lock)?;
-        copy.root.host.note_copy();
         for (key, name, log) in copied.iter().filter(|(_, name, _)| name != OFFSETS_TOPIC) {
             let topic = copy.root.directory.find_shared(name);
             let topic = topic.ok_or_else(|| Error::UnknownTopic { name: name.clone() })?;

@@ -103,11 +103,8 @@ impl Root {
     fn go_on_with(&self, state: &CatalogState) {
         for topic in self.directory.all() {
             let entry = state.find(topic.name());
-            if entry.is_none_or(|entry| entry.id != topic.id())
-                && let Some(gone) = self.directory.remove(topic.name().as_str())
-            {
-                gone.delete();
-                self.keep_figures_of(&gone);
+            if entry.is_none_or(|entry| entry.id != topic.id()) {
+                self.end_topic(topic.name().as_str());
             }
         }
         for entry in state.topics() {

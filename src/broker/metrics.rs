@@ -75,7 +75,7 @@ impl Root {
         for topic in self.directory.all() {
             let mut sum = LogMetrics::default();
             for log in topic.open_logs() {
-                sum.add(&log.metrics_for_broker());
+                sum.add(&log.metrics());
                 metrics.open_logs = metrics.open_logs.saturating_add(1);
             }
             let queued = topic.producers().queued();
@@ -91,7 +91,7 @@ impl Root {
     pub(super) fn keep_figures_of(&self, topic: &TopicShared) {
         let mut deleted = self.deleted.lock();
         for log in topic.open_logs() {
-            let mut metrics = log.metrics_for_broker();
+            let mut metrics = log.metrics();
             // That is a state and no count: it ends with the log.
             metrics.poisoned = 0;
             deleted.add(&metrics);

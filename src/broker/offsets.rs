@@ -26,10 +26,13 @@ use super::state::CatalogState;
 /// Names that Kafka keeps for itself.
 const RESERVED: [&str; 4] = [
     OFFSETS_TOPIC,
-    "__transaction_state",
+    STATES_TOPIC,
     "__share_group_state",
     "__cluster_metadata",
 ];
+
+/// Kafka's name for the topic of the states of transactions.
+pub(super) const STATES_TOPIC: &str = "__transaction_state";
 
 /// Kafka's name for the topic of commits.
 pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";

@@ -59,7 +59,9 @@ pub(super) fn open_copy(
     config: BrokerConfig,
     lock: Lock,
 ) -> Result<Arc<Core>> {
-    open_with(disk, clock, path, config, Some(lock))
+    let core = open_with(disk, clock, path, config, Some(lock))?;
+    core.root.host.note_copy();
+    Ok(core)
 }
 
 fn open_with(

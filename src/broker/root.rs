@@ -118,6 +118,14 @@ impl Root {
         });
     }
 
+    /// Ends a topic that is deleted: nobody finds it any more.
+    pub(super) fn end_topic(&self, name: &str) -> Option<Arc<TopicShared>> {
+        let topic = self.directory.remove(name)?;
+        topic.delete();
+        self.keep_figures_of(&topic);
+        Some(topic)
+    }
+
     /// An error when the broker was closed, or opened by another process.
     pub(super) fn check_open(&self) -> Result<()> {
         self.host.check_owner()?;

@@ -112,11 +112,7 @@ impl Core {
             catalog.append(vec![MetadataRecord::RemoveTopic { id: entry.id }])?;
             entry
         };
-        let topic = self.root.directory.remove(name.as_str());
-        if let Some(topic) = &topic {
-            topic.delete();
-            self.root.keep_figures_of(topic);
-        }
+        let topic = self.root.end_topic(name.as_str());
         let finished = self.finish_deletion(&entry);
         drop(deletions);
         for log in topic.iter().flat_map(|topic| topic.open_logs()) {

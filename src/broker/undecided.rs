@@ -22,10 +22,8 @@ use crate::topic::TopicShared;
 use crate::types::{PartitionId, Record, Start, Timestamp};
 
 use super::core::Core;
+use super::offsets::STATES_TOPIC;
 use super::rest;
-
-/// Where Kafka's coordinators keep their states.
-const STATES_TOPIC: &str = "__transaction_state";
 
 /// Ends what is open in an opened copy.
 pub(super) fn end_open(copy: &Core, copied: &[(MarkKey, String, CopiedLog)]) -> Result<()> {
@@ -39,8 +37,9 @@ pub(super) fn end_open(copy: &Core, copied: &[(MarkKey, String, CopiedLog)]) -> 
     }
     let root = &copy.root;
     rest::forget_producers(&root.host.disk, &root.path, &changed)?;
-    let states = match root.directory.find_shared(STATES_TOPIC) {
-        Some(topic) => States::read(&topic)?,
+    let coordinator = root.directory.find_shared(STATES_TOPIC);
+    let states = match &coordinator {
+        Some(topic) => States::read(topic)?,
         None => States::default(),
     };
     let mut ended = BTreeSet::new();
@@ -57,7 +56,7 @@ pub(super) fn end_open(copy: &Core, copied: &[(MarkKey, String, CopiedLog)]) -> 
     }
     // Behind the markers, as a coordinator does it: a copy that is cut short in between is made
     // again.
-    match root.directory.find_shared(STATES_TOPIC) {
+    match coordinator {
         Some(topic) => states.refuse_further(&topic, &ended, root.host.clock.now()),
         None => Ok(()),
     }

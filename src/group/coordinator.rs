@@ -80,7 +80,7 @@ impl Coordinator {
     ///
     /// [`Error::Closed`], what reading those logs answers.
     pub(crate) fn list(&self) -> Result<Vec<GroupInfo>> {
-        self.shared.check_open()?;
+        self.shared.begin_to_look()?;
         let with_members = self
             .roster
             .live()
@@ -97,7 +97,7 @@ impl Coordinator {
         let mut infos = Vec::with_capacity(ids.len());
         // A record may name a group that cannot be: nobody can have a handle on it.
         for id in ids.into_iter().filter(|id| GroupId::new(id).is_ok()) {
-            match describe(&*self.roster.find(&id)?) {
+            match describe_now(&*self.roster.find(&id)?) {
                 Err(error) if cannot_be_read(&error) => {}
                 // All that it began is gone.
                 Ok(info) if info.members.is_empty() && info.partitions.is_empty() => {}
@@ -234,6 +234,12 @@ impl Coordinator {
 /// What a group looks like from outside.
 pub(super) fn describe(group: &Group) -> Result<GroupInfo> {
     group.shared.begin_to_look()?;
+    describe_now(group)
+}
+
+/// The same, of the topics that were just looked at.
+fn describe_now(group: &Group) -> Result<GroupInfo> {
+    group.shared.check_open()?;
     let seen = group.look(|membership| Seen {
         state: membership.state(),
         generation: membership.generation(),

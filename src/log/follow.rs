@@ -250,7 +250,7 @@ impl Shared {
         // Before the batches: they reach at least as far as it says.
         let mark = self.host.marks.find(self.mark_key());
         if mark.is_some_and(|mark| self.is_always_by(Some(&mark))) {
-            self.become_always();
+            self.show_as(true);
         }
         loop {
             let active = Arc::clone(self.segments.read().active());
@@ -350,19 +350,16 @@ impl Shared {
         self.start.fetch_max(start, Ordering::AcqRel);
         self.flushed
             .fetch_max(mark.flushed_offset.min(end), Ordering::AcqRel);
-        if self.is_always_by(Some(mark)) {
-            self.become_always();
-        } else {
-            self.hot.set_always(false);
-        }
+        self.show_as(self.is_always_by(Some(mark)));
     }
 
-    /// From now on readers see what the mark lets them see. What they saw before stays seen.
-    fn become_always(&self) {
-        if !self.is_always() {
+    /// From now on readers see what the mark lets them see, or everything. What they saw before
+    /// stays seen.
+    fn show_as(&self, always: bool) {
+        if always && !self.is_always() {
             self.shown.fetch_max(self.end_offset(), Ordering::AcqRel);
-            self.hot.set_always(true);
         }
+        self.hot.set_always(always);
     }
 
     /// Applies new settings in a log that somebody else writes. How much readers see does not
@@ -373,11 +370,8 @@ impl Shared {
         {
             let _state = self.append.lock();
             *self.config.write() = Arc::new(config);
-            if self.is_always_by(self.host.marks.find(self.mark_key()).as_ref()) {
-                self.become_always();
-            } else {
-                self.hot.set_always(false);
-            }
+            let mark = self.host.marks.find(self.mark_key());
+            self.show_as(self.is_always_by(mark.as_ref()));
         }
         self.raise();
     }

@@ -239,10 +239,4 @@ impl Log {
         let metrics = self.here().map(Shared::figures);
         metrics.unwrap_or_default()
     }
-
-    /// The same for the broker of the log, which hands over the figures of all logs itself.
-    pub(crate) fn metrics_for_broker(&self) -> LogMetrics {
-        let metrics = self.here().map(Shared::metrics);
-        metrics.unwrap_or_default()
-    }
 }

@@ -11,8 +11,8 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::txn::{AbortedTxn, ProducerState};
 use crate::format::{
-    BatchBuilder, BatchKind, BatchOptions, ControlKind, EndTransaction, FileKind, FileName,
-    ProducerStamp, Stage,
+    BatchKind, BatchOptions, ControlKind, EndTransaction, FileKind, FileName, ProducerStamp, Stage,
+    encode_one,
 };
 use crate::types::{Offset, Record};
 
@@ -120,10 +120,8 @@ impl Log {
         let coordinator_epoch = ending.coordinator_epoch;
         let value = EndTransaction { coordinator_epoch }.encode();
         let mut batch = Vec::new();
-        let mut builder = BatchBuilder::new(&mut batch, options);
-        let pushed = builder.push(&Record::keyed(&kind.encode(), &value));
-        pushed.map_err(|error| shared.refused(error))?;
-        let summary = builder.finish().map_err(|error| shared.refused(error))?;
+        let encoded = encode_one(&mut batch, &Record::keyed(&kind.encode(), &value), &options);
+        let summary = encoded.map_err(|error| shared.refused(error))?;
         shared.append_encoded(&mut batch, &summary, How::default())?;
         // What a scan found holds only as long as no marker is appended.
         *shared.survey.lock() = None;

@@ -65,12 +65,17 @@ pub(super) fn write(root: &Root, catalog: &CatalogState) -> Result<bool> {
             None => all = false,
         }
     }
+    put(disk, path, &right)?;
+    Ok(all)
+}
+
+/// Says, durably, up to which offset what is known of the producers in each log is right.
+fn put(disk: &Disk, root: &Path, right: &BTreeMap<(String, PartitionId), Offset>) -> Result<()> {
     let lines = right
         .iter()
         .map(|((topic, partition), at)| (topic.as_str(), *partition, *at));
     let text = checkpoint::encode_offsets(lines);
-    replace_if_other(disk, &path.join(file_name::PRODUCERS), text.as_bytes())?;
-    Ok(all)
+    replace_if_other(disk, &root.join(file_name::PRODUCERS), text.as_bytes())
 }
 
 /// Says, durably, that nothing is known of the producers in any log (2).
@@ -92,10 +97,7 @@ pub(in crate::broker) fn forget_some(
 ) -> Result<()> {
     let mut known = read_offsets(disk, root, file_name::PRODUCERS)?;
     known.retain(|place, _| !logs.contains(place));
-    let lines = known.iter();
-    let lines = lines.map(|((topic, partition), at)| (topic.as_str(), *partition, *at));
-    let text = checkpoint::encode_offsets(lines);
-    replace_if_other(disk, &root.join(file_name::PRODUCERS), text.as_bytes())
+    put(disk, root, &known)
 }
 
 /// A log of a root that is being closed.
