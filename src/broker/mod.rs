@@ -169,10 +169,10 @@ impl Broker {
     }
 
     /// Opens the broker of a directory for reading: takes no lock, changes no byte, and needs no
-    /// more than permission to read. It follows a writer, in this process or another one, a Kafka
-    /// broker too: topics and partitions come, change and go, what groups have committed and their
-    /// lag are those of the moment, and each log is followed as by
-    /// [`Log::open_read_only`](crate::Log::open_read_only).
+    /// more than permission to read the files and to search the directories. It follows a writer,
+    /// in this process or another one, a Kafka broker too: topics and partitions come, change and
+    /// go, what groups have committed and their lag are those of the moment, and each log is
+    /// followed as by [`Log::open_read_only`](crate::Log::open_read_only).
     ///
     /// A topic that the writer deletes answers [`Error::UnknownTopic`], and its logs
     /// [`Error::Closed`], also when there is another one of the same name by then. The members of
@@ -295,7 +295,8 @@ impl Broker {
         self.core.damaged_commits()
     }
 
-    /// Forgets a group and everything that it has committed.
+    /// Deletes a group and everything that it has committed. Like a commit, this survives what the
+    /// `durability` of the broker says.
     ///
     /// # Errors
     ///

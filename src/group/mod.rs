@@ -307,11 +307,12 @@ impl ConsumerGroup {
         self.group.committed(topic, partition)
     }
 
-    /// Commits a place for every partition of a topic, as one batch: the group goes on there.
+    /// Commits a place for every partition of a topic, as one batch: the group goes on there. It
+    /// survives what the `durability` of the broker says.
     ///
     /// # Errors
     ///
-    /// Nothing was committed after any of these:
+    /// Nothing was committed after any of these, except perhaps after [`Error::Poisoned`]:
     ///
     /// - [`Error::GroupNotEmpty`]: the group has members.
     /// - [`Error::UnknownTopic`].
@@ -404,7 +405,8 @@ impl ConsumerGroup {
     }
 
     /// Deletes the group's commits on a topic: its next member begins the topic where its
-    /// [`start`](ConsumerConfig::start) says. A topic without commits is `Ok`.
+    /// [`start`](ConsumerConfig::start) says. A topic without commits is `Ok`. The deletion
+    /// survives what the `durability` of the broker says.
     ///
     /// # Errors
     ///

@@ -119,7 +119,8 @@ impl<T> Delivery<T> {
     /// # Errors
     ///
     /// The error of the append of the batch (see [`Topic::append`](crate::Topic::append)): every
-    /// record of the batch gets the same error, and none of them was appended.
+    /// record of the batch gets the same error, and none of them was appended, except perhaps after
+    /// [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn wait(&self) -> Result<T> {
         let (batch, place) = match &self.source {
             #[cfg(feature = "async")]

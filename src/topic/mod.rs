@@ -212,8 +212,8 @@ impl Topic {
         Ok(info)
     }
 
-    /// Appends a record to the partition of its key, or without a key to the next partition in
-    /// turn.
+    /// Appends a record to the partition of its key. Records without a key go to one partition for
+    /// 16 KiB, then to another.
     ///
     /// What this guarantees when it returns is described at [`Log::append`].
     ///
@@ -222,7 +222,8 @@ impl Topic {
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`] chose a number that is too large.
     /// - [`Error::InternalTopic`]: the topic is one of Kafka's own.
-    /// - Everything that [`Log::append`] returns: nothing of the record was appended.
+    /// - Everything that [`Log::append`] returns: nothing of the record was appended, except
+    ///   perhaps after [`Error::Poisoned`].
     ///
     /// # Examples
     ///

@@ -126,7 +126,8 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// How appends reach the file. Every mode keeps every promise, and all write the same bytes.
+/// How appends reach the file. All modes write the same bytes and give the same guarantees, but on
+/// a full disk [`Mapped`](Self::Mapped) may end the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WriteMode {
@@ -134,9 +135,10 @@ pub enum WriteMode {
     /// writes elsewhere.
     #[default]
     Auto,
-    /// A mapped window on any file system. Where it cannot reserve blocks ahead (NFS, btrfs, ZFS),
-    /// a full disk ends the process by a signal (SIGBUS) at the next append: what was acknowledged
-    /// is as after a kill. [`Auto`](Self::Auto) writes plainly there.
+    /// A mapped window on any file system (on Linux; plain writes elsewhere). Where blocks cannot
+    /// be reserved ahead (NFS, btrfs, ZFS), a full disk ends the process by a signal (SIGBUS) at
+    /// the next append: what was acknowledged is as after a kill. [`Auto`](Self::Auto) writes
+    /// plainly there.
     Mapped,
     /// One `pwrite` an append.
     Pwrite,

@@ -49,12 +49,14 @@ const SMALL_FILES: [&str; 8] = [
 ];
 
 /// Repairs the directory of a log or of a broker: damaged batches are moved to quarantine files,
-/// every other batch stays at its own offset, and the result can be opened. No bytes are deleted,
-/// and a directory without damage is not changed.
+/// and the result can be opened. Below the flushed mark every other batch stays at its own offset.
+/// Above it, where a crash can leave any bytes, everything from the first damaged batch on is
+/// quarantined, as by opening. No bytes are deleted, and a directory without damage is not changed.
 ///
 /// A batch is kept or quarantined as a whole, so a flipped bit in it can cost all its records. Only
 /// in its first 17 bytes, which Kafka's checksum does not cover, a flipped bit is put right where
-/// one answer fits. Damaged indexes, digests and checkpoints are rebuilt.
+/// one answer fits. Damaged indexes and digests, and checkpoints that cannot be decoded, are
+/// rebuilt.
 ///
 /// Readers see a gap where the damage was, as after compaction. If records at the end are lost, the
 /// log continues at the offset that it had reached. Directories that a Kafka broker wrote can be
@@ -72,7 +74,8 @@ const SMALL_FILES: [&str; 8] = [
 ///   0.11.
 /// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace),
 ///   [`Error::Poisoned`](crate::Error::Poisoned): what was done until then is kept, and another
-///   call continues from there.
+///   call continues from there. A sector that cannot be read is such an `Io`: the logs that would
+///   have come after it are not repaired, and every call ends there until the file can be read.
 ///
 /// # Examples
 ///

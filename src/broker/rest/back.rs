@@ -8,7 +8,8 @@
 //! 2. What is known of single logs (marks, digests) describes files that a broker may have
 //!    compacted, truncated or appended to: all of it goes. After a clean end of the broker the
 //!    marks come from its checkpoints and the names and lengths of the files, so no segment is
-//!    read; after any other end nothing is believed, and opening a log checks all of it.
+//!    read; after any other end a log is believed below the segment with its recovery point, and a
+//!    compacted one not at all (`dir/checkpoints.rs`).
 //! 3. It can be begun again after a crash at any point: nothing is taken away that it reads.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -82,13 +82,13 @@ pub struct LogCondition {
     pub dir: PathBuf,
     /// The first offset that can be read.
     pub start_offset: Offset,
-    /// The number of segment files.
+    /// The offset after the last record.
     pub end_offset: Offset,
-    /// Segment files.
+    /// The number of segment files.
     pub segments: u64,
-    /// The number of valid batches.
+    /// The size of the valid batches in bytes.
     pub bytes: u64,
-    /// Valid batches.
+    /// The number of valid batches.
     pub batches: u64,
     /// The number of records in them, including transaction markers.
     pub records: u64,
