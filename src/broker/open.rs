@@ -332,15 +332,19 @@ impl Opening {
 
     /// Commits must not point past what a crash left of their partitions.
     fn recover_commits(&mut self, groups: &Coordinator) {
-        match groups.recover() {
-            Ok(events) => self.report.events.extend(events),
-            Err(error) => {
-                let path = self.root.path.to_path_buf();
-                let reason = format!("what groups committed was not checked: {error}");
-                self.report
-                    .events
-                    .push(OpenEvent::LeftAlone { path, reason });
+        if let Err(error) = groups.recover(&mut self.report.events) {
+            // On a full disk the root must still open. What is appended must not come under a
+            // commit that was not set back: each log sees to its own before the first append.
+            for log in self.root.directory.all().iter().flat_map(|t| t.open_logs()) {
+                log.note_unsettled();
             }
+            let path = self.root.path.to_path_buf();
+            let reason = format!(
+                "not every commit past the end of its partition could be set back: appends to \
+                 those partitions fail until it can be: {error}"
+            );
+            let event = OpenEvent::LeftAlone { path, reason };
+            self.report.events.push(event);
         }
         self.report_damaged_commits(groups);
     }

@@ -159,17 +159,17 @@ impl Coordinator {
     }
 
     /// Puts right what a crash may have left: commits past the end of their partition, whose last
-    /// records are gone, are set back to the end; commits on topics that are not there are
+    /// records are gone, are set back to the end, and told; commits on topics that are not there are
     /// forgotten. To be called before anything is appended, after every opening that was not clean.
     ///
     /// # Errors
     ///
-    /// What reading and writing `__consumer_offsets` answers. A partition whose own log cannot be
-    /// used is left alone, and so are the groups of a damaged partition of `__consumer_offsets`:
-    /// see [`damage`](Self::damage).
-    pub(crate) fn recover(&self) -> Result<Vec<OpenEvent>> {
+    /// The first error of reading and writing `__consumer_offsets`; the other groups are seen to
+    /// all the same. A partition whose own log cannot be used is left alone, and so are the groups
+    /// of a damaged partition of `__consumer_offsets`: see [`damage`](Self::damage).
+    pub(crate) fn recover(&self, events: &mut Vec<OpenEvent>) -> Result<()> {
         let store = &self.shared.store;
-        let mut events = Vec::new();
+        let mut outcome = Ok(());
         let mut gone = BTreeSet::new();
         for group in store.groups()? {
             let mut back = Vec::new();
@@ -197,12 +197,12 @@ impl Coordinator {
                     });
                 }
             }
-            store.set_back(&group, &back)?;
+            outcome = outcome.and(store.set_back(&group, &back));
         }
         for topic in gone {
-            store.forget_topic(&topic, None)?;
+            outcome = outcome.and(store.forget_topic(&topic, None).map(drop));
         }
-        Ok(events)
+        outcome
     }
 
     /// Where it is counted what the groups do.

@@ -95,7 +95,9 @@ use crate::dir::{MarkPlace, parent_of};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
+};
 use crate::types::{
     Offset, ReadIsolation, Record, Settings as _, Start, Timestamp, TopicPartition,
 };
@@ -191,6 +193,8 @@ pub(crate) struct Shared {
     /// Taken after `cleaning`, before the turn.
     layout: Mutex<()>,
     lock: Mutex<Option<Lock>>,
+    /// The opening has left something that must be on the disk before the first append.
+    unsettled: AtomicBool,
     /// For a log that is opened for reading: what is known about its directory.
     outside: OnceLock<Outside>,
     report: OpenReport,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::error::{IoContext, Result};
 use crate::segment::Writes;
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, Ordering};
 
 use super::Shared;
 use super::append::AppendState;
@@ -39,6 +39,10 @@ impl Shared {
 
     #[cold]
     fn lock_with_room(&self) -> Result<MutexGuard<'_, AppendState>> {
+        // A log has no open file before its first append, so that one comes here.
+        if self.unsettled.load(Ordering::Acquire) {
+            self.settle_first()?;
+        }
         self.host.files.make_room();
         loop {
             let state = self.append.lock();

@@ -167,7 +167,7 @@ impl Shared {
     }
 
     /// Whether groups may have a position in it: in every partition that users see.
-    fn is_followed(&self) -> bool {
+    pub(super) fn is_followed(&self) -> bool {
         let of = self.topic_partition();
         of.is_some_and(|of| !of.topic.starts_with("__"))
     }

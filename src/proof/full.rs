@@ -15,9 +15,11 @@ use std::time::Duration;
 use super::{Rng, Scale, Whereabouts};
 use crate::broker::{Broker, BrokerConfig};
 use crate::clock::Clock;
-use crate::disk::sim::Sim;
+use crate::disk::Access;
+use crate::disk::sim::{Choice, Sim};
 use crate::error::{Error, Result};
 use crate::group::Consumer;
+use crate::log::OpenEvent;
 use crate::topic::{Topic, TopicConfig};
 use crate::types::{Durability, Offset, PartitionId, Start, WriteMode};
 
@@ -255,6 +257,54 @@ fn on_a_full_copy_on_write_disk_what_frees_space_works_and_so_do_closing_and_ope
     let topic = broker.topic("t").unwrap();
     assert_eq!(topic.partition(0).unwrap().end_offset(), end);
     assert_eq!(broker.topic_names(), ["t"]);
+}
+
+/// A power cut took records that a group had read and committed, and there is no space to set the
+/// commit back: what is appended from then on must not come under it.
+#[test]
+fn nothing_is_appended_under_a_commit_that_could_not_be_set_back() {
+    let sim = Sim::new();
+    let broker = open(&sim, Durability::Os).unwrap();
+    let config = TopicConfig::default().write_mode(WriteMode::Pwrite);
+    let topic = broker.create_topic("t", config).unwrap();
+    topic.append("before the cut").unwrap();
+    broker.flush().unwrap();
+    let records = Path::new("/data/t-0/00000000000000000000.log");
+    let kept = sim.disk().file_len(records).unwrap();
+    for _ in 0..5 {
+        topic.append("lost in the cut").unwrap();
+    }
+    let mut consumer = broker.group("g").unwrap().join(["t"]).unwrap();
+    let mut read = 0;
+    while read < 6 {
+        read += consumer.poll(Duration::ZERO).unwrap().len();
+    }
+    consumer.commit().unwrap();
+    std::mem::forget((consumer, topic, broker));
+    // The system had written the commit back, and not the records.
+    let sim = sim.crash(Choice::All);
+    let file = sim.disk().open(records, Access::Write).unwrap();
+    file.set_len(kept).unwrap();
+    drop(file);
+    sim.set_capacity(Some(0));
+    let broker = open(&sim, Durability::Os).unwrap();
+    let report = broker.open_report().clone();
+    let topic = broker.topic("t").unwrap();
+    assert_eq!(topic.partition(0).unwrap().end_offset(), 1, "{report:?}");
+    let told = |event: &OpenEvent| format!("{event:?}").contains("could be set back");
+    assert!(report.events.iter().any(told), "{report:?}");
+    assert!(is_full(&topic.append("refused")));
+    sim.set_capacity(None);
+    for _ in 0..8 {
+        topic.append("after the cut").unwrap();
+    }
+    let mut consumer = broker.group("g").unwrap().join(["t"]).unwrap();
+    let mut read = Vec::new();
+    while !read.contains(&8) {
+        let records = consumer.poll(Duration::ZERO).unwrap();
+        read.extend(records.iter().map(|record| record.offset));
+    }
+    assert_eq!(read, (1..9).collect::<Vec<_>>());
 }
 
 /// As it is when another program took what was given up.

@@ -516,7 +516,7 @@ fn a_topic_made_again_while_its_group_has_no_members_is_read_from_its_start() {
             // Nothing but what a power cut leaves, once the directories are gone.
             root.sim.disk().sync_dir(Path::new(ROOT)).unwrap();
             let root = Root::open(root.sim.crash(Choice::None), Durability::Os);
-            root.coordinator.recover().unwrap();
+            recovered(&root.coordinator);
             root
         } else {
             root

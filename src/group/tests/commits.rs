@@ -117,7 +117,7 @@ fn a_restart_goes_on_behind_the_commits() {
     assert_eq!(group.committed("t", 1).unwrap(), Some(3));
     let mut consumer = group.join(["t"]).unwrap();
     assert_eq!(places(consumer.poll(NOW).unwrap()), [(0, 1), (0, 2)]);
-    assert!(root.coordinator.recover().unwrap().is_empty());
+    assert!(recovered(&root.coordinator).is_empty());
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn under_always_a_commit_never_outlives_its_records() {
     let sim = root.sim.crash(Choice::None);
     let root = Root::open(sim, Durability::Always);
     root.topic("t", 1);
-    assert!(root.coordinator.recover().unwrap().is_empty());
+    assert!(recovered(&root.coordinator).is_empty());
     assert_eq!(root.group("g").committed("t", 0).unwrap(), Some(5));
 }
 
@@ -251,7 +251,7 @@ fn a_commit_whose_records_a_power_cut_took_is_set_back_and_reported() {
 
     let root = Root::open(sim, Durability::Os);
     let topic = root.topic("t", 2);
-    let events = root.coordinator.recover().unwrap();
+    let events = recovered(&root.coordinator);
     let mut back = Vec::new();
     for event in &events {
         let OpenEvent::CommitSetBack {
@@ -268,7 +268,7 @@ fn a_commit_whose_records_a_power_cut_took_is_set_back_and_reported() {
         back.push((*partition, *committed, *end));
     }
     assert_eq!(back, [(0, 5, 2), (1, 5, 0)]);
-    assert!(root.coordinator.recover().unwrap().is_empty());
+    assert!(recovered(&root.coordinator).is_empty());
     // Records that get the lost offsets again are not passed over.
     fill(&topic, 3);
     let mut consumer = root.group("my-group").join(["t"]).unwrap();
@@ -292,14 +292,14 @@ fn what_recovery_sets_back_survives_the_next_power_cut() {
 
     let root = Root::open(sim, Durability::Os);
     let topic = root.topic("t", 1);
-    assert_eq!(root.coordinator.recover().unwrap().len(), 1);
+    assert_eq!(recovered(&root.coordinator).len(), 1);
     fill(&topic, 3);
     topic.partition(0).unwrap().flush().unwrap();
     let sim = root.sim.crash(Choice::None);
 
     let root = Root::open(sim, Durability::Os);
     root.topic("t", 1);
-    assert!(root.coordinator.recover().unwrap().is_empty());
+    assert!(recovered(&root.coordinator).is_empty());
     let mut consumer = root.group("my-group").join(["t"]).unwrap();
     assert_eq!(
         places(consumer.poll(NOW).unwrap()),
@@ -326,7 +326,7 @@ fn a_topic_made_anew_does_not_get_the_commits_of_the_old_one_by_a_power_cut() {
 
     let root = Root::open(sim, Durability::Os);
     root.topic("t", 1);
-    assert!(root.coordinator.recover().unwrap().is_empty());
+    assert!(recovered(&root.coordinator).is_empty());
     assert_eq!(root.group("my-group").committed("t", 0).unwrap(), None);
 }
 
@@ -341,7 +341,7 @@ fn commits_of_a_topic_that_a_crash_kept_half_deleted_are_forgotten() {
     drop(consumer);
     let sim = root.close();
     let root = Root::open(sim, Durability::Os);
-    assert!(root.coordinator.recover().unwrap().is_empty());
+    assert!(recovered(&root.coordinator).is_empty());
     root.topic("t", 1);
     assert_eq!(root.group("g").committed("t", 0).unwrap(), None);
 }
@@ -567,7 +567,7 @@ fn the_words_beside_a_commit_of_kafkas_survive_what_recovery_sets_back() {
     let root = Root::open(sim, Durability::Os);
     root.topic("t", 1);
     let log = offsets_log(&root, MY_PARTITION);
-    assert_eq!(root.coordinator.recover().unwrap().len(), 1);
+    assert_eq!(recovered(&root.coordinator).len(), 1);
     let (_, words) = words_of(&log, "my-group");
     assert_eq!(words, "too far");
 }

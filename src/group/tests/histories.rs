@@ -216,7 +216,7 @@ impl History {
         drop(root);
         let root = Root::open(sim, durability);
         let topic = root.topic("t", PARTITIONS);
-        let back = root.coordinator.recover().unwrap().len();
+        let back = recovered(&root.coordinator).len();
         for (partition, before) in (0..PARTITIONS).zip(commits) {
             let end = topic.partition(partition).unwrap().end_offset();
             let committed = root.group("g").committed("t", partition).unwrap();

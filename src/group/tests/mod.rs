@@ -174,6 +174,13 @@ fn source_of(host: &Arc<Host>, name: &str, life: u8, durability: Durability) -> 
 }
 
 /// Appends `count` records to each partition, which say where they are.
+/// What is put right after an opening that was not clean.
+fn recovered(coordinator: &Coordinator) -> Vec<OpenEvent> {
+    let mut events = Vec::new();
+    coordinator.recover(&mut events).unwrap();
+    events
+}
+
 fn fill(topic: &Topic, count: u64) {
     for partition in 0..topic.partition_count() {
         for _ in 0..count {

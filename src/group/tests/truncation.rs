@@ -131,7 +131,7 @@ fn no_power_cut_during_a_truncation_makes_a_group_pass_over_new_records() {
             let root = Root::open(root.sim.crash(choice), Durability::Os);
             let topic = root.topic("t", 1);
             // As a broker does after an opening that was not clean.
-            set_back += root.coordinator.recover().unwrap().len();
+            set_back += recovered(&root.coordinator).len();
             let end = topic.partition(0).unwrap().end_offset();
             assert!(end == 3 || end == 10 && !done, "{end} after {cut_at}");
             fill(&topic, 8);

@@ -34,7 +34,9 @@ use crate::disk::{Access, Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, IndexWritten, Mark, MarkKey};
 use crate::segment::{Segment, TailScan, Walk, scan};
-use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
+};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::{AppendState, HotSettings};
@@ -476,6 +478,7 @@ impl Opening<'_> {
             cleaning: Mutex::new(()),
             layout: Mutex::new(()),
             lock: Mutex::new(source.lock),
+            unsettled: AtomicBool::new(false),
             outside: OnceLock::new(),
             report: self.report,
         });

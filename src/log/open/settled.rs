@@ -8,10 +8,19 @@ use std::sync::Arc;
 use crate::dir::remove_if_present;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DigestBuilder, file_name};
+use crate::sync::Ordering;
 use crate::types::Sabotage;
 
-use super::super::Shared;
 use super::super::turn::Turn;
+use super::super::{Log, Shared};
+
+impl Log {
+    /// Notes that commits of groups may be past the end, and that the first append must wait until
+    /// they are set back.
+    pub(crate) fn note_unsettled(&self) {
+        self.shared.note_unsettled();
+    }
+}
 
 impl Shared {
     /// After anything but a clean close: brings the files to the state that a close leaves, so that
@@ -46,7 +55,10 @@ impl Shared {
         match self.settle_opened_mark(&turn, truncated || untrue) {
             // On a full disk the log must still open: freeing space needs it open. The old mark is
             // still true, so the next opening only repeats the work of this one.
-            Err(Error::NoSpace { .. }) if !truncated => return Ok(()),
+            Err(Error::NoSpace { .. }) if !truncated => {
+                self.note_unsettled();
+                return Ok(());
+            }
             settled => settled?,
         }
         // After the mark: the note is what explains the missing records until the mark does. And
@@ -58,6 +70,37 @@ impl Shared {
         if last.sync_index_files(&self.host.disk).is_ok() {
             self.rest(&turn);
         }
+        Ok(())
+    }
+
+    /// Notes that something must be on the disk before the first append: the new epoch, or commits
+    /// of groups that are set back to the end. It is written then; until there is space for it, no
+    /// append is accepted.
+    fn note_unsettled(&self) {
+        self.unsettled.store(true, Ordering::Release);
+    }
+
+    /// Writes what an opening has left, before the first append.
+    ///
+    /// # Errors
+    ///
+    /// What writing it returns. It is left to the next append then.
+    #[cold]
+    pub(in crate::log) fn settle_first(&self) -> Result<()> {
+        let turn = self.take_turn_to_change()?;
+        if !self.unsettled.load(Ordering::Acquire) {
+            // Another append was faster.
+            return Ok(());
+        }
+        self.save_epochs(&turn)?;
+        // Without the turn: a commit may be waiting for it.
+        drop(turn);
+        let followers = self.host.followers().filter(|_| self.is_followed());
+        if let Some((followers, log)) = followers.zip(self.me.upgrade()) {
+            followers.set_back(&Log::unkept(log))?;
+        }
+        // Last: until then every append comes here.
+        self.unsettled.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -82,6 +125,7 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::disk::sim::{Choice, Sim};
+    use crate::error::Error;
     use crate::format::file_name;
     use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
 
@@ -144,6 +188,27 @@ mod tests {
         let log = open(&sim);
         assert!(log.open_report().clean, "{:?}", log.open_report());
         assert_eq!(log.end_offset(), 20);
+    }
+
+    #[test]
+    fn nothing_is_appended_in_an_epoch_that_a_full_disk_did_not_take() {
+        let sim = Sim::new();
+        let log = open(&sim);
+        fill(&log);
+        let sim = sim.crash(Choice::None);
+        sim.set_capacity(Some(0));
+        let log = open(&sim);
+        let (end, epoch) = (log.end_offset(), log.epoch());
+        assert!(epoch > 0, "it was not closed");
+        let refused = log.append("a record");
+        let no_space = matches!(refused, Err(Error::NoSpace { .. }));
+        assert!(no_space, "{refused:?}");
+        sim.set_capacity(None);
+        assert_eq!(log.append("a record").unwrap(), end);
+        // Another cut takes the record, and not the epoch that it was appended in.
+        let log = open(&sim.crash(Choice::None));
+        assert!(log.epoch() > epoch, "{} after {epoch}", log.epoch());
+        assert_eq!(log.end_offset(), end);
     }
 
     #[test]
