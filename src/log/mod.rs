@@ -240,9 +240,10 @@ impl Log {
     }
 
     /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs only
-    /// permission to read. It follows a writer, in this or another process, including a Kafka
-    /// broker: the ends move, readers continue with what is appended, and waiting calls are woken
-    /// within about 15 ms. It sees no record that the writer's own readers may not see.
+    /// permission to read the files and to search the directory. It follows a writer, in this or
+    /// another process, including a Kafka broker: the ends move, readers continue with what is
+    /// appended, and waiting calls are woken, by the writer or at the next poll. It sees no record
+    /// that the writer's own readers may not see.
     ///
     /// Records that the writer deletes or compacts meanwhile are read as by its own readers, and a
     /// reader behind a truncation gets [`Error::Truncated`]. The handle outlives the writer, and
@@ -315,13 +316,13 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// After any of these, nothing of the record is left in the log:
+    /// After [`Error::Poisoned`] the record may or may not be there when the log is opened again: a
+    /// sync failed, now or earlier. After any other of these, nothing of the record is left in the
+    /// log:
     ///
     /// - [`Error::RecordTooLarge`], [`Error::InvalidRecord`]: the record breaks a rule of the log.
     /// - [`Error::NoSpace`]: the disk is full; try again when there is space.
     /// - [`Error::Io`]: the write failed; the log stays usable.
-    /// - [`Error::Poisoned`]: a sync failed, now or earlier. What this call appended is not
-    ///   confirmed, and may or may not be there after the log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn append<'a>(&self, record: impl Into<Record<'a>>) -> Result<Offset> {
         self.may_change()?;
