@@ -316,9 +316,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// After [`Error::Poisoned`] the record may or may not be there when the log is opened again: a
-    /// sync failed, now or earlier. After any other of these, nothing of the record is left in the
-    /// log:
+    /// After [`Error::Poisoned`], a failed sync now or earlier, the record may or may not be there
+    /// when the log is opened again. After these, nothing of it is left in the log:
     ///
     /// - [`Error::RecordTooLarge`], [`Error::InvalidRecord`]: the record breaks a rule of the log.
     /// - [`Error::NoSpace`]: the disk is full; try again when there is space.
