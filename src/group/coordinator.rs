@@ -159,8 +159,9 @@ impl Coordinator {
     }
 
     /// Puts right what a crash may have left: commits past the end of their partition, whose last
-    /// records are gone, are set back to the end, and told; commits on topics that are not there are
-    /// forgotten. To be called before anything is appended, after every opening that was not clean.
+    /// records are gone, are set back to the end, and told; commits on topics that are not there
+    /// are forgotten. To be called before anything is appended, after every opening that was not
+    /// clean.
     ///
     /// # Errors
     ///
