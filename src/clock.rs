@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::sync::thread::yield_now;
 use crate::sync::{Condvar, Mutex, MutexGuard, Ticket};
 use crate::types::Timestamp;
 
@@ -55,6 +56,10 @@ pub(crate) trait Moved: fmt::Debug + Send + Sync {
     /// Looks at the clock again. No lock of the clock is held.
     fn moved(&self);
 }
+
+/// How often [`repeat_until`] yields before it pauses, and how long a pause is.
+const YIELDS: u32 = 16;
+const NAP: Duration = Duration::from_micros(100);
 
 /// How long the wait of a call goes by before it looks at a clock that a test moves.
 const SLICE: Duration = Duration::from_millis(1);
@@ -166,6 +171,20 @@ impl Clock {
         }
     }
 
+    /// Lets time pass up to a moment: in a model it passes whenever a thread waits for that alone.
+    #[cfg(all(test, ottla_shuttle))]
+    pub(crate) fn pass_to(&self, at: Instant) {
+        if let Self::Manual(clock) = self {
+            clock.advance(at.saturating_duration_since(clock.instant()));
+        }
+    }
+
+    /// Whether waits go by the system's clock alone. In a model a wait ends when somebody is woken,
+    /// whatever the clock.
+    pub(crate) fn is_of_system(&self) -> bool {
+        matches!(self, Self::System) || cfg!(all(test, ottla_shuttle))
+    }
+
     /// Has somebody called whenever a test moves this clock.
     pub(crate) fn follow(&self, follower: Weak<dyn Moved>) {
         if let Self::Manual(clock) = self {
@@ -192,6 +211,21 @@ impl Until {
     fn is_over(self, shown: Instant, real: Instant) -> bool {
         let passed = |at: Option<Instant>, now: Instant| at.is_some_and(|at| at <= now);
         passed(self.shown, shown) || passed(self.real, real)
+    }
+}
+
+/// Does something again and again until its effect in another thread is there. Where that takes
+/// longer than a change of threads, with short pauses.
+pub(crate) fn repeat_until(is_there: impl Fn() -> bool, again: impl Fn()) {
+    let mut times = 0_u32;
+    while !is_there() {
+        again();
+        times = times.saturating_add(1);
+        if times < YIELDS || cfg!(all(test, ottla_shuttle)) {
+            yield_now();
+        } else {
+            std::thread::sleep(NAP);
+        }
     }
 }
 

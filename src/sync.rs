@@ -12,6 +12,11 @@ mod real {
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, fence,
     };
+
+    /// Threads that outlive the call that starts them.
+    pub(crate) mod thread {
+        pub(crate) use std::thread::{Builder, JoinHandle, current, yield_now};
+    }
 }
 
 #[cfg(all(test, ottla_shuttle))]
@@ -35,7 +40,7 @@ pub(crate) use watchers::Watchers;
 
 pub(crate) use real::{
     AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, RwLock,
-    fence,
+    fence, thread,
 };
 pub(crate) use std::sync::OnceLock;
 /// For what concerns the whole process and is kept in a `static`: no thread of a model changes it.

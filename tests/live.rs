@@ -184,6 +184,63 @@ fn a_follower_needs_no_more_than_permission_to_read() {
     assert!(follower.wait().unwrap().success());
 }
 
+/// Whether any process holds a lock on a byte of a file that ends with its descriptor.
+#[cfg(target_os = "linux")]
+fn is_listened_to(live: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = format!(":{} ", fs::metadata(live).unwrap().ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let mut locks = locks.lines().filter(|line| line.contains("OFDLCK"));
+    locks.any(|line| line.contains(&file) && line.contains("READ"))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_follower_on_a_read_only_mount_is_woken_by_the_bell() {
+    const TEST: &str = "a_follower_on_a_read_only_mount_is_woken_by_the_bell";
+    const MOUNT: &str =
+        "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+    if let Some(dir) = followed() {
+        let log = Log::open_read_only(dir.join("log")).unwrap();
+        assert!(fs::write(dir.join("log/a_file"), "").is_err());
+        let mut reader = log.reader(Start::Earliest).unwrap();
+        fs::write(dir.join("ready"), "").unwrap();
+        while reader.wait(PATIENCE).unwrap() {
+            for record in reader.by_ref() {
+                if record.unwrap().value() == Some(b"over") {
+                    return;
+                }
+            }
+        }
+        panic!("the last record does not come");
+    }
+    let allowed = Command::new("unshare").args(["-rm", "true"]).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        println!("this system lets nobody mount anything");
+        return;
+    }
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = scratch.path();
+    let log = Log::open(dir.join("log"), LogConfig::default()).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", MOUNT]);
+    command
+        .arg(dir.join("log"))
+        .arg(env::current_exe().unwrap());
+    command.args([TEST, "--exact", "--nocapture", "--test-threads=1"]);
+    let mut follower = command.env(DIR, dir).stdout(Stdio::null()).spawn().unwrap();
+    await_ready(dir, &mut follower);
+    let begun = Instant::now();
+    // Where there is no live file, followers look by the clock.
+    while dir.join("log/ottla.live").exists() && !is_listened_to(&dir.join("log/ottla.live")) {
+        assert!(begun.elapsed() < PATIENCE, "nobody listens");
+        append_all(&log, 1);
+    }
+    append_all(&log, 20);
+    log.append("over").unwrap();
+    assert!(follower.wait().unwrap().success());
+}
+
 #[test]
 fn partitions_without_a_slot_are_followed_beside_those_that_have_one() {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -234,4 +291,63 @@ fn a_group_and_a_topic_that_come_later_are_seen_by_one_who_is_woken() {
     assert!(log.wait_for(0, PATIENCE).unwrap());
     broker.delete_topic("later").unwrap();
     assert!(log.wait_for(1, PATIENCE).is_err());
+}
+
+/// How many ticks of the processor this process has used, and how many kibibytes of memory it has.
+#[cfg(target_os = "linux")]
+fn used() -> (u64, u64) {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident = resident.unwrap().trim().trim_end_matches(" kB");
+    (ticks, resident.parse().unwrap())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn very_many_partitions_are_followed_by_one_reader() {
+    let partitions = match env::var("OTTLA_PROOF").as_deref() {
+        Ok("ci") => 10_000,
+        _ => 200,
+    };
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let broker = Broker::open(scratch.path()).unwrap();
+    let config = TopicConfig::default().partitions(partitions);
+    let topic = broker.create_topic("many", config).unwrap();
+    let (_, before) = used();
+    let follower = Broker::open_read_only(scratch.path()).unwrap();
+    let mut reader = follower
+        .topic("many")
+        .unwrap()
+        .reader(Start::Earliest)
+        .unwrap();
+    assert!(!reader.wait(Duration::from_millis(500)).unwrap());
+    let (ticks, _) = used();
+    assert!(!reader.wait(Duration::from_secs(1)).unwrap());
+    let (later, memory) = used();
+    println!(
+        "{partitions} partitions: {} ticks of 10 ms in an idle second, {} KiB",
+        later - ticks,
+        memory - before
+    );
+    for partition in [0, partitions / 2, partitions - 1] {
+        topic
+            .partition(partition)
+            .unwrap()
+            .append("a record")
+            .unwrap();
+        let record = loop {
+            assert!(
+                reader.wait(PATIENCE).unwrap(),
+                "{partition} is not followed"
+            );
+            if let Some(record) = reader.next() {
+                break record.unwrap();
+            }
+        };
+        assert_eq!(record.value(), Some(b"a record".as_slice()));
+    }
 }

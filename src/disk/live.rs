@@ -3,8 +3,8 @@
 //! Knows nothing about what is published. It is on ext4 and tmpfs alone, over space that was
 //! reserved: where windows are used as well (`appender.rs`).
 //!
-//! 1. Its bytes are read and written by plain calls. If another program cuts it, a call fails and
-//!    no signal is raised. Nothing in this crate ever cuts or replaces it.
+//! 1. Its bytes are read and written by calls, the word too (`os/word.rs`). If another program cuts
+//!    it, a call fails and no signal is raised. Nothing in this crate ever cuts or replaces it.
 //! 2. Those who wait hold a shared lock on one byte, which needs permission to read alone and ends
 //!    with their process.
 
@@ -13,6 +13,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::os::Word;
+#[cfg(any(test, ottla_sim))]
+use super::sim::SimWaits;
 use super::{Access, Disk, File, FileId, LiesOn};
 use crate::format::{LIVE_LOCK_AT, LIVE_WORD_AT, boot_of, file_name};
 
@@ -20,7 +22,15 @@ use crate::format::{LIVE_LOCK_AT, LIVE_WORD_AT, boot_of, file_name};
 #[derive(Debug)]
 pub(crate) struct LiveFile {
     file: File,
-    word: Word,
+    word: Waits,
+}
+
+/// How the word is waited for.
+#[derive(Debug)]
+enum Waits {
+    Os(Word),
+    #[cfg(any(test, ottla_sim))]
+    Sim(SimWaits),
 }
 
 impl LiveFile {
@@ -43,7 +53,7 @@ impl LiveFile {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => (disk.create(path)?, true),
             file => (file?, false),
         };
-        let live = file.reserve(0, len).and_then(|()| Self::of(file));
+        let live = file.reserve(0, len).and_then(|()| Self::of(file, true));
         if live.is_err() && made {
             disk.remove_file(path).ok();
         }
@@ -60,14 +70,18 @@ impl LiveFile {
         if !can_live_on(&file) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Self::of(file)
+        let live = Self::of(file, false)?;
+        // Where the system forbids to wait, it says so here.
+        live.wait(0, Duration::ZERO)?;
+        Ok(live)
     }
 
-    fn of(file: File) -> io::Result<Self> {
+    fn of(file: File, publishes: bool) -> io::Result<Self> {
         let word = match &file {
-            File::Os(file) => Word::of(file, LIVE_WORD_AT)?,
+            File::Os(file) if publishes => Waits::Os(Word::of_writer(file, LIVE_WORD_AT)?),
+            File::Os(file) => Waits::Os(Word::of(file, LIVE_WORD_AT)?),
             #[cfg(any(test, ottla_sim))]
-            File::Sim(_) => return Err(io::ErrorKind::Unsupported.into()),
+            File::Sim(file) => Waits::Sim(SimWaits::of(file)),
         };
         Ok(Self { file, word })
     }
@@ -87,22 +101,44 @@ impl LiveFile {
         self.file.id()
     }
 
-    /// Changes the word, and wakes everybody who waits for that.
+    /// Raises the word by one, to `word`, and wakes everybody who waits for that.
     pub(crate) fn ring(&self, word: u32) {
+        if let Waits::Os(waits) = &self.word
+            && waits.add_and_wake().is_ok()
+        {
+            return;
+        }
         // Where it cannot be written nobody is woken, and they look by the clock.
         if self.write_at(LIVE_WORD_AT, &word.to_le_bytes()).is_ok() {
-            self.word.wake();
+            self.stir();
         }
     }
 
     /// Wakes everybody who waits without changing the word: they look, and wait again.
     pub(crate) fn stir(&self) {
-        self.word.wake();
+        match &self.word {
+            Waits::Os(word) => word.wake(),
+            #[cfg(any(test, ottla_sim))]
+            Waits::Sim(word) => word.wake(),
+        }
     }
 
     /// Waits until the word is another one, or the time is over. It may return earlier.
-    pub(crate) fn wait(&self, word: u32, timeout: Duration) {
-        self.word.wait(word.to_le_bytes(), timeout);
+    ///
+    /// # Errors
+    ///
+    /// Where nobody can wait for it: the system forbids that, or the file was cut. A caller that
+    /// waited again would not rest.
+    pub(crate) fn wait(&self, word: u32, timeout: Duration) -> io::Result<()> {
+        let seen = word.to_le_bytes();
+        match &self.word {
+            Waits::Os(word) => word.wait(seen, timeout),
+            #[cfg(any(test, ottla_sim))]
+            Waits::Sim(word) => {
+                word.wait(LIVE_WORD_AT, seen, timeout);
+                Ok(())
+            }
+        }
     }
 
     /// Says that this process waits, until the file is dropped.
@@ -114,7 +150,13 @@ impl LiveFile {
         match &self.file {
             File::Os(file) => file.share_byte(LIVE_LOCK_AT),
             #[cfg(any(test, ottla_sim))]
-            File::Sim(_) => Err(io::ErrorKind::Unsupported.into()),
+            File::Sim(_) => {
+                let Waits::Sim(word) = &self.word else {
+                    return Err(io::ErrorKind::Unsupported.into());
+                };
+                word.share();
+                Ok(())
+            }
         }
     }
 
@@ -123,7 +165,7 @@ impl LiveFile {
         match &self.file {
             File::Os(file) => file.is_byte_shared(LIVE_LOCK_AT).unwrap_or(false),
             #[cfg(any(test, ottla_sim))]
-            File::Sim(_) => false,
+            File::Sim(_) => matches!(&self.word, Waits::Sim(word) if word.is_shared()),
         }
     }
 }

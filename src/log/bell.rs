@@ -5,13 +5,18 @@
 //!
 //! 1. An append pays one load. Nobody listens: then the first append in a while has a thread look
 //!    for listeners, at most every [`LOOK_EVERY`], and no other append does anything.
-//! 2. Somebody listens: an append rings at once if nobody has rung a moment ago. Otherwise it notes
-//!    that the bell is to be rung, and a thread rings for all of them at the end of a window, which
-//!    grows while appends keep coming.
-//! 3. In `LOOKING`, `RUNG` and `DUE` exactly one run of the chore is scheduled, in the other states
+//! 2. Somebody listens: an append that comes [`APART`] from the last ring rings itself, and wakes
+//!    no thread of this process. Appends that come faster leave it to a thread, which rings for all
+//!    of them at the end of a window that grows while they keep coming: each window costs one of
+//!    them a note.
+//! 3. In `LOOKING`, `DUE` and `BUSY` exactly one run of the chore is scheduled, in the other states
 //!    none.
-//! 4. What is published of a log is published before the bell rings for it.
-//! 5. The file is made when the directory is opened to be written, by the holder of its lock, and
+//! 4. What is published of a log is published before the bell rings for it. Before that the state
+//!    says that the next append has something to do again, and the thread synchronizes with the
+//!    appends: one that has not seen that state is seen by the thread.
+//! 5. Before a thread finds that nobody listens the state says so: what is appended while it looks
+//!    makes somebody look again. One who begins to listen later looks at the files first.
+//! 6. The file is made when the directory is opened to be written, by the holder of its lock, and
 //!    removed by a close. A close makes it say first that nobody publishes any more.
 
 use std::path::{Path, PathBuf};
@@ -19,10 +24,9 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, LiveFile, boot};
-use crate::format::{LIVE_HEADER_LEN, LiveFigures, LiveHeader, file_name, live_slot_at};
-use crate::sync::{AtomicU32, Mutex, OnceLock, Ordering};
-
-use crate::types::to_usize;
+use crate::format::{LIVE_WORD_AT, LiveFigures, LiveHeader, file_name, live_slot_at};
+use crate::sync::{AtomicU32, Mutex, OnceLock, Ordering, fence};
+use crate::types::{Sabotage, to_usize};
 
 use super::host::{Chore, Flusher};
 use super::{Host, Shared, run_id};
@@ -35,23 +39,27 @@ pub(crate) const SLOTS_ALONE: u32 = 1;
 /// How often somebody looks for listeners, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How soon the bell rings again, at first and while appends keep coming.
+/// An append that comes so soon after the last ring leaves the next one to a thread. Longer than
+/// what several appends take on a slow machine, and under a tool that counts instructions.
+const APART: Duration = Duration::from_micros(300);
+
+/// How soon the thread rings again, at first and while appends keep coming.
 const WINDOW: Duration = Duration::from_micros(20);
 const WINDOW_MAX: Duration = Duration::from_millis(1);
 
 /// Nobody can listen.
-const OFF: u32 = 0;
+pub(super) const OFF: u32 = 0;
 /// Somebody is about to look for listeners.
 const LOOKING: u32 = 1;
-/// The bell is to be rung at the end of the window.
+/// A thread rings at the end of the window.
 const DUE: u32 = 2;
 // An append has something to do in those that follow.
 /// Nobody listened when somebody looked last.
 pub(super) const IDLE: u32 = 3;
-/// Somebody listens.
+/// Somebody listens, and nothing is to be rung for.
 const LISTENED: u32 = 4;
-/// The bell has been rung in this window.
-const RUNG: u32 = 5;
+/// A thread has just rung, and looks at the end of the window whether it is to ring again.
+const BUSY: u32 = 5;
 
 /// The bell of a root, or of a log alone.
 #[derive(Debug)]
@@ -69,6 +77,7 @@ struct Live {
     word: u32,
     slots: Vec<Slot>,
     looked: Option<Instant>,
+    rang: Option<Instant>,
     window: Duration,
 }
 
@@ -116,6 +125,7 @@ impl Live {
             word: u32::from(first),
             slots: Vec::new(),
             looked: None,
+            rang: None,
             window: WINDOW,
         };
         live.file.write_at(0, &header.encode(live.word)).ok()?;
@@ -150,19 +160,34 @@ impl Live {
         }
     }
 
+    /// Publishes, and rings for that (4).
+    fn ring_for(&mut self, publish: impl FnOnce(&mut Self)) {
+        if Sabotage::RungBeforePublished.is_on() {
+            self.ring();
+            return publish(self);
+        }
+        publish(self);
+        self.ring();
+    }
+
+    /// Waits for nobody. Every append that has ended before sees the state as it was before this,
+    /// or later; false if one may not have ended.
+    fn synchronize_with_appends(&self) -> bool {
+        // For those who raise without the append lock of their log.
+        fence(Ordering::SeqCst);
+        let logs = self.slots.iter().filter_map(|slot| slot.log.upgrade());
+        logs.fold(true, |all, log| log.append.try_lock().is_some() && all)
+    }
+
     fn ring(&mut self) {
         self.word = self.word.wrapping_add(1);
         self.file.ring(self.word);
     }
 
-    /// Whether somebody listens, as far as it was looked within [`LOOK_EVERY`].
-    fn is_listened_to(&mut self, now: Instant) -> bool {
-        let fresh = |at: Instant| now.saturating_duration_since(at) < LOOK_EVERY;
-        if self.looked.is_some_and(fresh) {
-            return true;
-        }
-        self.looked = Some(now);
-        self.file.is_listened_to()
+    /// Whether nobody has looked for listeners within [`LOOK_EVERY`].
+    fn is_to_be_looked_at(&self, now: Instant) -> bool {
+        let stale = |at: Instant| now.saturating_duration_since(at) >= LOOK_EVERY;
+        self.looked.is_none_or(stale)
     }
 }
 
@@ -183,6 +208,10 @@ impl Bell {
         let Some(live) = live.as_mut() else {
             return;
         };
+        if log.tally.published.slot.get().is_some() {
+            // Another thread was faster.
+            return;
+        }
         let slot = Slot {
             log: Arc::downgrade(log),
             published: None,
@@ -225,31 +254,62 @@ impl Bell {
             // It was opened before there was a file, or when all slots were taken.
             self.add(&log);
         }
-        match self.state.load(Ordering::Acquire) {
-            IDLE if self.moves(IDLE, LOOKING) => {
-                let live = self.live.lock();
-                let looked = live.as_ref().and_then(|live| live.looked);
-                drop(live);
-                let now = host.clock.instant();
-                let next = looked.and_then(|at| at.checked_add(LOOK_EVERY));
-                // Two threads that stay are enough for a writer that nobody follows. This one may
-                // be waiting for the disk; those who wait look by themselves meanwhile.
-                let at = next.map_or(now, |next| next.max(now));
-                self.run_at(host, &host.flusher, at);
-            }
-            LISTENED if self.moves(LISTENED, RUNG) => {
-                if let Some(live) = self.live.lock().as_mut() {
-                    if let Some(slot) = log.tally.published.slot.get() {
-                        live.publish(*slot);
-                    }
-                    live.ring();
-                    live.window = WINDOW;
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            match state {
+                IDLE if self.moves(IDLE, LOOKING) => {
+                    let live = self.live.lock();
+                    let looked = live.as_ref().and_then(|live| live.looked);
+                    drop(live);
+                    let now = host.clock.instant();
+                    let next = looked.and_then(|at| at.checked_add(LOOK_EVERY));
+                    // Two threads that stay are enough for a writer that nobody follows. This one
+                    // may be waiting for the disk; those who wait look by themselves meanwhile.
+                    let at = next.map_or(now, |next| next.max(now));
+                    return self.run_at(host, &host.flusher, at);
                 }
-                self.run_after(host, WINDOW);
+                LISTENED => {
+                    let now = host.clock.instant();
+                    if self.rings_for(log, now) {
+                        return;
+                    }
+                    if self.moves(LISTENED, DUE) {
+                        return self.run_after(host, now, WINDOW);
+                    }
+                }
+                BUSY if self.moves(BUSY, DUE) => return,
+                // Another thread is faster.
+                IDLE | BUSY => {}
+                _ => return,
             }
-            RUNG => drop(self.moves(RUNG, DUE)),
-            _ => {}
         }
+    }
+
+    /// Rings for a log, unless that is left to a thread (2).
+    fn rings_for(&self, log: &Shared, now: Instant) -> bool {
+        let Some(mut live) = self.live.try_lock() else {
+            // Somebody rings, and may not have seen what is to be rung for.
+            return false;
+        };
+        let Some(live) = live.as_mut() else {
+            // It was closed meanwhile.
+            return true;
+        };
+        let is_close = |at: Instant| now.saturating_duration_since(at) < APART;
+        if live.rang.is_some_and(is_close) {
+            return false;
+        }
+        if live.is_to_be_looked_at(now) {
+            if !live.file.is_listened_to() {
+                // As far as was seen: a thread makes sure.
+                return false;
+            }
+            live.looked = Some(now);
+        }
+        let slot = log.tally.published.slot.get();
+        live.ring_for(|live| slot.into_iter().for_each(|slot| live.publish(*slot)));
+        live.rang = Some(now);
+        true
     }
 
     /// Publishes what has changed in a log, while somebody may be following it.
@@ -261,8 +321,7 @@ impl Bell {
         }
     }
 
-    fn run_after(&self, host: &Arc<Host>, time: Duration) {
-        let now = host.clock.instant();
+    fn run_after(&self, host: &Arc<Host>, now: Instant, time: Duration) {
         self.run_at(host, &host.lingers, now.checked_add(time).unwrap_or(now));
     }
 
@@ -270,9 +329,7 @@ impl Bell {
     fn run_at(&self, host: &Arc<Host>, thread: &Flusher, at: Instant) {
         let chore: Weak<Host> = Arc::downgrade(host);
         if !thread.schedule(at, chore) {
-            for state in [LOOKING, RUNG, DUE] {
-                self.moves(state, IDLE);
-            }
+            self.settle(IDLE);
         }
     }
 
@@ -282,42 +339,70 @@ impl Bell {
         let Some(live) = live.as_mut() else {
             return;
         };
+        if self.moves(BUSY, LISTENED) {
+            // Nothing was appended in the window.
+            return;
+        }
         let now = host.clock.instant();
-        let state = self.state.load(Ordering::Acquire);
-        if state == OFF {
-            return;
-        }
-        if !live.is_listened_to(now) {
-            // Those who begin to listen now look by themselves until they are woken.
-            for state in [LOOKING, RUNG, DUE] {
-                self.moves(state, IDLE);
-            }
-            return;
-        }
-        if state == RUNG && self.moves(RUNG, LISTENED) {
-            return;
-        }
-        live.window = match state {
-            LOOKING => WINDOW,
-            _ => live.window.saturating_mul(2).min(WINDOW_MAX),
+        live.window = match self.state.load(Ordering::Acquire) {
+            DUE => live.window.saturating_mul(2).min(WINDOW_MAX),
+            _ => WINDOW,
         };
-        // First, so that what is appended from here on is noted.
-        if !self.moves(LOOKING, RUNG) {
-            self.moves(DUE, RUNG);
+        if live.is_to_be_looked_at(now) && !self.finds_listeners(live, now) {
+            return;
         }
-        live.publish_all();
-        live.ring();
-        self.run_after(host, live.window);
+        let early = !Sabotage::NotedAfterPublished.is_on();
+        if early {
+            self.settle(BUSY);
+        }
+        let all = live.synchronize_with_appends();
+        live.ring_for(Live::publish_all);
+        if !early {
+            self.settle(BUSY);
+        }
+        if !all {
+            // An append that has not ended may have taken the window for the last one.
+            self.moves(BUSY, DUE);
+        }
+        live.rang = Some(now);
+        self.run_after(host, now, live.window);
     }
 
-    /// Says that nobody publishes any more, and removes the file (5).
+    /// Looks whether somebody listens; if nobody does, the state says so (5).
+    fn finds_listeners(&self, live: &mut Live, now: Instant) -> bool {
+        live.looked = Some(now);
+        if live.file.is_listened_to() {
+            return true;
+        }
+        self.settle(IDLE);
+        let all = live.synchronize_with_appends();
+        if all && !live.file.is_listened_to() {
+            return false;
+        }
+        // Somebody has begun to listen since, or may miss an append. Where an append has seen to
+        // another look meanwhile, that is enough.
+        self.moves(IDLE, DUE)
+    }
+
+    /// Leaves the states in which a run of the chore is scheduled.
+    fn settle(&self, state: u32) {
+        for from in [LOOKING, DUE, BUSY] {
+            self.moves(from, state);
+        }
+    }
+
+    /// Says that nobody publishes any more, and removes the file (6).
     pub(crate) fn close(&self, disk: &Disk) {
         self.state.store(OFF, Ordering::Release);
         let Some(mut live) = self.live.lock().take() else {
             return;
         };
-        live.file.write_at(0, &[0; LIVE_HEADER_LEN]).ok();
-        live.ring();
+        // But for the word, on which they wait: it goes on rising.
+        let nobody = vec![0; to_usize(LIVE_WORD_AT)];
+        live.file.write_at(0, &nobody).ok();
+        if !Sabotage::ClosedUnheard.is_on() {
+            live.ring();
+        }
         let own = live.file.id().ok();
         if own.is_some() && disk.file_id(&live.path).ok() == own {
             disk.remove_file(&live.path).ok();
@@ -373,5 +458,31 @@ impl Shared {
         if self.host.bell.is_to_be_told() {
             self.host.bell.tell(&self.host, self);
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::log::{LogConfig, OpenMode, open_alone_on};
+
+    #[test]
+    fn a_log_whose_first_appends_come_at_once_gets_one_slot() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (disk, home) = (Disk::os(), scratch.path().join("log"));
+        // Nobody publishes under manual upkeep, so the log has no slot yet.
+        let config = LogConfig::default();
+        let log =
+            open_alone_on(&disk, &Clock::System, &home, config, OpenMode::Write, true).unwrap();
+        let bell = Bell::default();
+        bell.open(&disk, &home, 4);
+        // Both threads have found that it has no slot.
+        bell.add(&log.shared);
+        bell.add(&log.shared);
+        let slots = bell.live.lock().as_ref().map(|live| live.slots.len());
+        assert_eq!(slots, Some(1));
+        assert_eq!(log.shared.tally.published.slot.get(), Some(&0));
+        bell.close(&disk);
     }
 }

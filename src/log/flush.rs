@@ -399,9 +399,7 @@ impl Shared {
         self.close_files();
         // After the end of the log's life: a waiter that wakes must find it closed.
         self.raise();
-        if self.life.is_read_only() {
-            self.host.listener.stir();
-        }
+        self.wake_from_bell();
         self.turn_over.notify_all();
         if !self.managed {
             self.host.note_close(&self.dir, &result);

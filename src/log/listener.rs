@@ -9,6 +9,9 @@
 //! 2. While a reader waits, and [`LINGER`] longer, the file is open and the lock on it is held. A
 //!    file that was replaced, or in which another opening of the writer publishes, is dropped.
 //! 3. No thread joins this one while it holds a lock that a look takes.
+//! 4. Threads that wait for a log wait for the bell themselves, once it has rung for that log.
+//!    While there are no others, the thread here does not wait for the bell: where there are few
+//!    processors, it would run in the place of the one that waits for the record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +23,7 @@ use crate::disk::{Disk, LiveFile, Owner, boot};
 use crate::format::{
     LIVE_HEADER_LEN, LIVE_SLOT_LEN, LiveFigures, LiveHeader, MarkKey, file_name, live_slot_at,
 };
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering, Signal};
 use crate::types::{to_u64, to_usize};
 
 use super::Host;
@@ -60,7 +63,12 @@ pub(super) struct Ear {
     disk: Disk,
     clock: Clock,
     header: LiveHeader,
+    /// The word before anybody looked at a log with this: whatever has rung since, the thread has
+    /// yet to hear.
+    first: u32,
     over: AtomicBool,
+    /// Raised when somebody waits who needs the thread (4).
+    wanted: Signal,
     looks: Mutex<Vec<Weak<Looks>>>,
     slots: Mutex<Slots>,
 }
@@ -99,7 +107,7 @@ impl Ear {
     fn open(host: &Host, home: &Path) -> Option<Self> {
         let path = home.join(file_name::LIVE);
         let file = LiveFile::follow(&host.disk, &path).ok()?;
-        let (header, _) = read_header(&file)?;
+        let (header, first) = read_header(&file)?;
         if header.boot != boot(&host.disk)? {
             return None;
         }
@@ -110,7 +118,9 @@ impl Ear {
             disk: host.disk.clone(),
             clock: host.clock.clone(),
             header,
+            first,
             over: AtomicBool::new(false),
+            wanted: Signal::default(),
             looks: Mutex::default(),
             slots: Mutex::default(),
         })
@@ -122,13 +132,25 @@ impl Ear {
 
     fn stop(&self) {
         self.over.store(true, Ordering::Release);
+        self.wanted.raise();
         self.file.stir();
+    }
+
+    /// Has the thread wait for the bell, if it does not (4).
+    pub(super) fn want(&self) {
+        self.wanted.raise();
     }
 
     /// The word, while the file is the one that was opened, of the same writer.
     fn word(&self) -> Option<u32> {
         let (header, word) = read_header(&self.file)?;
         (header == self.header && !self.is_over()).then_some(word)
+    }
+
+    /// Whether it hears a writer that publishes now.
+    #[cfg(all(test, ottla_shuttle))]
+    pub(super) fn hears(&self) -> bool {
+        self.word().is_some()
     }
 
     fn is_at_its_place(&self) -> bool {
@@ -138,23 +160,34 @@ impl Ear {
 
     /// Looks whenever the bell rings, until nobody waits or the file is not the right one (2).
     fn run(&self) {
-        let Some(mut word) = self.word() else {
-            return;
-        };
+        let mut word = self.first;
         let mut waited_for = self.clock.instant();
+        let mut wanted = self.wanted.ticket();
+        let mut is_needed = true;
         loop {
-            self.file.wait(word, WAIT);
+            if is_needed || !self.clock.is_of_system() {
+                if self.file.wait(word, WAIT).is_err() {
+                    return;
+                }
+            } else {
+                self.clock.wait(&mut wanted, self.clock.until(WAIT), None);
+            }
             let Some(now) = self.word() else {
                 return;
             };
             let rung = std::mem::replace(&mut word, now) != now;
             let looks: Vec<_> = self.looks.lock().iter().filter_map(Weak::upgrade).collect();
             let mut waits = false;
+            is_needed = false;
             for look in &looks {
+                if self.is_over() {
+                    return;
+                }
                 waits |= look.is_waited_for();
                 if rung {
                     look.hear(self);
                 }
+                is_needed |= look.needs_the_ear();
             }
             drop(looks);
             let time = self.clock.instant();
@@ -223,6 +256,17 @@ pub(super) struct Standing {
     epoch: u32,
 }
 
+/// How a wait for the bell ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rung {
+    /// The time is over, or it has rung for other logs.
+    Not,
+    /// Something has changed in the log.
+    ForTheLog,
+    /// There is no such bell any more.
+    NoMore,
+}
+
 /// The bell as it was before a look at a log.
 #[derive(Debug)]
 pub(super) struct Heard {
@@ -239,15 +283,24 @@ impl Heard {
         self.ear.standing(&self.figures)
     }
 
-    /// Waits until the bell rings for the log, or there is no such bell any more; false when the
-    /// time is over, or for no reason.
-    pub(super) fn wait(&mut self, time: Duration) -> bool {
-        self.ear.file.wait(self.word, time);
-        let Some(now) = self.ear.word() else {
-            return true;
+    /// Waits until the bell rings for the log. This is then the bell as it is before the next look.
+    pub(super) fn wait(&mut self, time: Duration) -> Rung {
+        if self.ear.file.wait(self.word, time).is_err() {
+            self.ear.stop();
+        }
+        let Some(word) = self.ear.word() else {
+            return Rung::NoMore;
         };
-        let rung = std::mem::replace(&mut self.word, now) != now;
-        rung && self.ear.figures(self.key, self.slot) != Some(self.figures)
+        if std::mem::replace(&mut self.word, word) == word {
+            return Rung::Not;
+        }
+        let Some(figures) = self.ear.figures(self.key, self.slot) else {
+            return Rung::NoMore;
+        };
+        if std::mem::replace(&mut self.figures, figures) == figures {
+            return Rung::Not;
+        }
+        Rung::ForTheLog
     }
 }
 
@@ -315,11 +368,11 @@ impl Listener {
             listening.stopped = true;
             (listening.ear.take(), listening.thread.take())
         };
-        if let Some(ear) = ear {
+        if let Some(ear) = &ear {
             ear.stop();
         }
         if let Some(thread) = thread {
-            thread.join();
+            thread.wake_and_join(|| ear.iter().for_each(|ear| ear.file.stir()));
         }
     }
 }

@@ -11,13 +11,17 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::clock::{Clock, Until, Waited};
+use crate::clock::{self, Until, Waited};
 use crate::format::LiveFigures;
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
+use crate::types::Sabotage;
 
 use super::host::Chore;
-use super::listener::{Ear, Heard};
+use super::listener::{Ear, Heard, Rung};
 use super::{Host, Shared};
+
+/// Somebody who begins to listen after the look is not woken for what came between.
+const LATE: Sabotage = Sabotage::ListenedLate;
 
 /// The first pause between two looks of the thread, and the longest.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -71,6 +75,27 @@ impl Looks {
         self.log.upgrade().is_some_and(|log| log.is_waited_for())
     }
 
+    /// Whether somebody waits for the log who does not wait for the bell himself.
+    fn is_to_be_heard_for(&self, log: &Shared) -> bool {
+        let direct = self.direct.load(Ordering::SeqCst);
+        log.watchers.is_watched() || log.signal.waiting() > direct
+    }
+
+    /// Whether the thread that listens has something to do for the log.
+    pub(super) fn needs_the_ear(&self) -> bool {
+        self.log.upgrade().is_some_and(|log| {
+            let heard = self.heard.load(Ordering::Relaxed);
+            log.is_waited_for() && (!heard || self.is_to_be_heard_for(&log))
+        })
+    }
+
+    /// Has the thread listen, for somebody who does not wait for the bell himself.
+    fn want_the_ear(&self) {
+        if let Some(ear) = self.heard_by.lock().ear.upgrade() {
+            ear.want();
+        }
+    }
+
     /// Has the bell wake those who wait for the log, where there is one.
     fn listen(self: &Arc<Self>, log: &Shared) {
         let ear = log.host.listener.ear(&log.host);
@@ -91,6 +116,9 @@ impl Looks {
         if heard_by.slot.is_none() {
             heard_by.slot = ear.slot_of(log.mark_key());
         }
+        if !self.heard.load(Ordering::Relaxed) {
+            ear.want();
+        }
     }
 
     /// Looks at the log if the bell was rung for it.
@@ -98,8 +126,7 @@ impl Looks {
         let Some(log) = self.log.upgrade().filter(|log| log.is_waited_for()) else {
             return;
         };
-        let direct = self.direct.load(Ordering::SeqCst);
-        if !log.watchers.is_watched() && log.signal.waiting() <= direct {
+        if !self.is_to_be_heard_for(&log) {
             // All of them are awake by now, and look themselves.
             return;
         }
@@ -132,7 +159,7 @@ impl Looks {
 
     /// The bell, before a look at the log, where it rings for it.
     fn bell(&self, log: &Shared) -> Option<Heard> {
-        if !self.heard.load(Ordering::Relaxed) || !matches!(log.host.clock, Clock::System) {
+        if !self.heard.load(Ordering::Relaxed) || !log.host.clock.is_of_system() {
             return None;
         }
         let (ear, slot) = {
@@ -179,7 +206,8 @@ impl Chore for Looks {
         let Some(log) = self.log.upgrade() else {
             return;
         };
-        if let Some(outside) = log.outside.get().filter(|_| log.is_waited_for()) {
+        let waited_for = log.is_waited_for();
+        if let Some(outside) = log.outside.get().filter(|_| waited_for && !LATE.is_on()) {
             outside.looks.listen(&log);
         }
         // Before the look who waits: one that begins later asks again.
@@ -197,6 +225,9 @@ impl Chore for Looks {
                 // The waiting thread looks, and gets the error.
                 log.raise();
             }
+        }
+        if let Some(outside) = log.outside.get().filter(|_| waited_for && LATE.is_on()) {
+            outside.looks.listen(&log);
         }
         if log.is_waited_for() && log.life.can_read().is_ok() {
             log.ask_for_looks();
@@ -221,13 +252,13 @@ impl Shared {
     }
 
     /// Waits for the bell itself, as a ticket is waited on: that spares waking one thread after the
-    /// other.
+    /// other. Returns the bell for the next look if it has rung.
     pub(super) fn wait_for_bell(
         &self,
         bell: Heard,
         until: Until,
         is_there: impl Fn() -> bool,
-    ) -> Waited {
+    ) -> (Waited, Option<Heard>) {
         let direct = self.outside.get().map(|outside| &outside.looks.direct);
         direct.map(|direct| direct.fetch_add(1, Ordering::SeqCst));
         let waited = self.wait_directly(bell, until, is_there);
@@ -235,20 +266,30 @@ impl Shared {
         waited
     }
 
-    fn wait_directly(&self, mut bell: Heard, until: Until, is_there: impl Fn() -> bool) -> Waited {
+    fn wait_directly(
+        &self,
+        mut bell: Heard,
+        until: Until,
+        is_there: impl Fn() -> bool,
+    ) -> (Waited, Option<Heard>) {
         let clock = &self.host.clock;
         let begun = clock.instant();
         let due = begun.checked_add(PAUSE_HEARD).unwrap_or(begun);
         let end = until.shown().map_or(due, |until| until.min(due));
         loop {
+            // Before the wait too: one who closes the log wakes those that he sees wait.
+            if is_there() || self.life.can_grow().is_err() {
+                return (Waited::Raised, None);
+            }
             let now = clock.instant();
             if now >= end {
                 let over = clock.is_over(until);
-                return if over { Waited::Over } else { Waited::Due(now) };
+                return (if over { Waited::Over } else { Waited::Due(now) }, None);
             }
-            let rung = bell.wait(end.saturating_duration_since(now));
-            if rung || is_there() || self.life.can_grow().is_err() {
-                return Waited::Raised;
+            match bell.wait(end.saturating_duration_since(now)) {
+                Rung::Not => {}
+                Rung::ForTheLog => return (Waited::Raised, Some(bell)),
+                Rung::NoMore => return (Waited::Raised, None),
             }
         }
     }
@@ -258,10 +299,42 @@ impl Shared {
         self.signal.is_waited_for() || self.watchers.is_watched()
     }
 
+    /// Has the thread that listens wake somebody who does not wait for the bell himself.
+    pub(super) fn want_the_ear(&self) {
+        if let Some(outside) = self.outside.get() {
+            outside.looks.want_the_ear();
+        }
+    }
+
+    /// Wakes threads that wait for the bell, when the log is closed: until they are awake, for one
+    /// of them may have been about to wait.
+    pub(super) fn wake_from_bell(&self) {
+        if let Some(outside) = self.outside.get() {
+            let is_over = || outside.looks.direct.load(Ordering::SeqCst) == 0;
+            clock::repeat_until(is_over, || self.host.listener.stir());
+        }
+    }
+
     /// Has the log looked at for as long as somebody waits for it (I1).
     pub(super) fn ask_for_looks(&self) {
         if let Some(outside) = self.outside.get() {
             outside.looks.ask(&self.host);
         }
+    }
+}
+
+#[cfg(all(test, ottla_shuttle))]
+impl super::Log {
+    /// Looks by the clock once, a while after the last time, as a thread does while somebody waits.
+    /// Returns whether the writer that is there now is listened to.
+    pub(crate) fn look_by_the_clock(&self) -> bool {
+        let shared = &self.shared;
+        let now = shared.host.clock.instant();
+        shared.host.clock.pass_to(now + TOPICS_PAUSE);
+        let _waits = shared.signal.ticket();
+        let looks = &shared.outside.get().unwrap().looks;
+        looks.run();
+        let heard_by = looks.heard_by.lock();
+        heard_by.ear.upgrade().is_some_and(|ear| ear.hears())
     }
 }

@@ -138,23 +138,29 @@ impl Shared {
         let until = clock.until(timeout);
         let is_there = || self.high_watermark() > offset || is_over();
         let mut ticket = self.signal.ticket();
-        self.let_appends_see();
+        self.let_appends_see_thread();
+        let mut rung = None;
         loop {
             if is_there() {
                 return Ok(true);
             }
             // Asked after the end: a record that came before the close is still reported.
             self.life.can_grow()?;
-            let bell = self.bell();
+            // Before the look: what that does not see changes the word.
+            let bell = rung.take().or_else(|| self.bell());
             if self.follow_from(bell.as_ref().and_then(Heard::standing))? {
                 if clock.is_over(until) {
                     return Ok(is_there());
                 }
                 continue;
             }
-            let waited = match bell {
-                Some(bell) => self.wait_for_bell(bell, until, is_there),
-                None => clock.wait(&mut ticket, until, self.next_look()),
+            let waited;
+            (waited, rung) = if let Some(bell) = bell {
+                self.wait_for_bell(bell, until, is_there)
+            } else {
+                self.want_the_ear();
+                let waited = clock.wait(&mut ticket, until, self.next_look());
+                (waited, None)
             };
             if waited == Waited::Over {
                 self.follow()?;
@@ -204,6 +210,12 @@ impl Shared {
     /// A waiter calls this before reading the end of the log: an append that it does not see there
     /// sees that it waits.
     pub(super) fn let_appends_see(&self) {
+        self.let_appends_see_thread();
+        self.want_the_ear();
+    }
+
+    /// The same for a thread that goes on to wait for the bell itself, where there is one.
+    fn let_appends_see_thread(&self) {
         drop(self.append.lock());
         self.ask_for_looks();
     }

@@ -143,3 +143,58 @@ impl Condvar {
         Woken { timed_out: true }
     }
 }
+
+/// `std::thread`, for threads that outlive the call that starts them.
+pub(crate) mod thread {
+    use std::sync::{Arc, Weak};
+
+    pub(crate) use shuttle::thread::{current, yield_now};
+
+    /// `std::thread::Builder`.
+    pub(crate) struct Builder(shuttle::thread::Builder);
+
+    /// `std::thread::JoinHandle`.
+    #[derive(Debug)]
+    pub(crate) struct JoinHandle<T> {
+        handle: shuttle::thread::JoinHandle<T>,
+        runs: Weak<()>,
+    }
+
+    impl Builder {
+        pub(crate) fn new() -> Self {
+            Self(shuttle::thread::Builder::new())
+        }
+
+        pub(crate) fn name(self, name: String) -> Self {
+            Self(self.0.name(name))
+        }
+
+        pub(crate) fn spawn<T: Send + 'static>(
+            self,
+            run: impl FnOnce() -> T + Send + 'static,
+        ) -> std::io::Result<JoinHandle<T>> {
+            let runs = Arc::new(());
+            let until_it_ends = Arc::clone(&runs);
+            let handle = self.0.spawn(move || {
+                let _until_it_ends = until_it_ends;
+                run()
+            })?;
+            let runs = Arc::downgrade(&runs);
+            Ok(JoinHandle { handle, runs })
+        }
+    }
+
+    impl<T> JoinHandle<T> {
+        pub(crate) fn is_finished(&self) -> bool {
+            self.runs.strong_count() == 0
+        }
+
+        pub(crate) fn thread(&self) -> &shuttle::thread::Thread {
+            self.handle.thread()
+        }
+
+        pub(crate) fn join(self) -> std::thread::Result<T> {
+            self.handle.join()
+        }
+    }
+}

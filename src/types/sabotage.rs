@@ -47,6 +47,20 @@ pub(crate) enum Sabotage {
     SuspectBelieved,
     /// The word that a log was closed is not synced.
     CloseNotSynced,
+    /// Followers are woken before it is published what for.
+    RungBeforePublished,
+    /// What is appended while the bell is about to ring is not noted for the next time.
+    NotedAfterPublished,
+    /// The end of a writer is not heard by those who wait for it.
+    ClosedUnheard,
+    /// A follower does not see that segments were exchanged or cut.
+    ExchangeUnseen,
+    /// A follower begins to listen only after it has looked.
+    ListenedLate,
+    /// A follower shows what its writer has not flushed.
+    UnflushedFollowed,
+    /// A follower takes a segment for the one that it knows by its base offset alone.
+    SegmentsBelieved,
 }
 
 impl Sabotage {
@@ -64,7 +78,19 @@ impl Sabotage {
         ON.get() == Some(self)
     }
 
-    /// Every wrong.
+    /// The wrongs of followers and of the bell that wakes them.
+    #[cfg(all(test, ottla_shuttle))]
+    pub(crate) const OF_FOLLOWERS: [Self; 7] = [
+        Self::RungBeforePublished,
+        Self::NotedAfterPublished,
+        Self::ClosedUnheard,
+        Self::ExchangeUnseen,
+        Self::ListenedLate,
+        Self::UnflushedFollowed,
+        Self::SegmentsBelieved,
+    ];
+
+    /// Every wrong of a log and its files.
     #[cfg(test)]
     pub(crate) const ALL: [Self; 19] = [
         Self::RenameBeforeSync,

@@ -1,8 +1,9 @@
 //! A number in a file that threads of several processes wait for.
 //!
 //! Knows nothing about what it counts. This process never reads or writes the map below. It only
-//! passes the address to the system, which finds the word behind it. So if the file is cut, a call
-//! fails and no signal is raised. Waiting needs only read permission.
+//! passes the address to the system, which finds the word behind it, and changes it for the one who
+//! publishes. So if the file is cut, a call fails and no signal is raised. Waiting needs only read
+//! permission.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub(crate) use linux::Word;
@@ -25,6 +26,9 @@ mod linux {
         at: usize,
     }
 
+    /// `FUTEX_OP_ADD` of 1, with a comparison that wakes nobody else.
+    const ADD_ONE: u32 = 1 << 28 | 1 << 12;
+
     impl Word {
         /// The word that lies `at` bytes into a file, in its first page.
         pub(in crate::disk) fn of(file: &OsFile, at: u64) -> io::Result<Self> {
@@ -35,23 +39,76 @@ mod linux {
             Ok(Self { map, at })
         }
 
+        /// The same for the one who publishes, and can change it.
+        pub(in crate::disk) fn of_writer(file: &OsFile, at: u64) -> io::Result<Self> {
+            let at = to_usize(at);
+            let len = at.saturating_add(size_of::<u32>());
+            let map = memmap2::MmapOptions::new().len(len).map_raw(file.file())?;
+            Ok(Self { map, at })
+        }
+
+        /// Adds one to the word and wakes everybody who waits, all in one call: a write to the file
+        /// would take longer than the wake.
+        ///
+        /// # Errors
+        ///
+        /// Where the word cannot be changed: the map is of one who waits, or the file was cut.
+        pub(in crate::disk) fn add_and_wake(&self) -> io::Result<()> {
+            let word = self.word();
+            // SAFETY: as in `call`. The word is in a map that can be written to, and no reference
+            // to it exists; where it cannot be written to any more, the call fails.
+            #[expect(unsafe_code, reason = "std has no futex")]
+            let woken = unsafe {
+                let (all, none) = (u32::MAX >> 1, 0_usize);
+                libc::syscall(
+                    libc::SYS_futex,
+                    word,
+                    libc::FUTEX_WAKE_OP,
+                    all,
+                    none,
+                    word,
+                    ADD_ONE,
+                )
+            };
+            if woken < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        }
+
+        fn word(&self) -> *const u8 {
+            self.map.as_ptr().wrapping_add(self.at)
+        }
+
         /// Wakes everybody who waits.
         pub(in crate::disk) fn wake(&self) {
-            self.call(libc::FUTEX_WAKE, u32::MAX >> 1, None);
+            // Where nobody can be woken, they look by the clock.
+            self.call(libc::FUTEX_WAKE, u32::MAX >> 1, None).ok();
         }
 
         /// Waits until somebody wakes, or the time is over; not at all if the bytes of the word are
         /// not these. It may also return for no reason.
-        pub(in crate::disk) fn wait(&self, bytes: [u8; 4], timeout: Duration) {
+        ///
+        /// # Errors
+        ///
+        /// Where nobody can wait: the system forbids the call, or the file was cut.
+        pub(in crate::disk) fn wait(&self, bytes: [u8; 4], timeout: Duration) -> io::Result<()> {
             // The system compares it as it lies in memory.
             let seen = u32::from_le_bytes(bytes).to_le();
-            self.call(libc::FUTEX_WAIT, seen, Some(timeout));
+            let waited = self.call(libc::FUTEX_WAIT, seen, Some(timeout));
+            let is_over = |error: &io::Error| {
+                let number = error.raw_os_error();
+                [libc::EAGAIN, libc::EINTR, libc::ETIMEDOUT].contains(&number.unwrap_or(0))
+            };
+            match waited {
+                Err(error) if !is_over(&error) => Err(error),
+                _ => Ok(()),
+            }
         }
 
-        /// The call `futex` between processes, with its answer left alone: it is a matter of time
-        /// alone.
+        /// The call `futex` between processes.
         #[expect(unsafe_code, reason = "std has no futex")]
-        fn call(&self, what: libc::c_int, value: u32, timeout: Option<Duration>) {
+        fn call(&self, what: libc::c_int, value: u32, timeout: Option<Duration>) -> io::Result<()> {
             let timeout = timeout.map(|timeout| {
                 // SAFETY: `timespec` is a C struct of integers, for which all zeros is a value.
                 let mut spec: libc::timespec = unsafe { std::mem::zeroed() };
@@ -62,13 +119,17 @@ mod linux {
             let timeout = timeout
                 .as_ref()
                 .map_or(std::ptr::null(), std::ptr::from_ref);
-            let word = self.map.as_ptr().wrapping_add(self.at);
+            let word = self.word();
             // SAFETY: the map lives as long as `self`, so the address is that of no other memory of
             // this process. The system checks it, and does no more than compare the word behind it;
             // `timeout` is null or a `timespec` that outlives the call, which only reads it.
-            unsafe {
-                libc::syscall(libc::SYS_futex, word, what, value, timeout, 0_usize, 0_u32);
+            let answer = unsafe {
+                libc::syscall(libc::SYS_futex, word, what, value, timeout, 0_usize, 0_u32)
+            };
+            if answer < 0 {
+                return Err(io::Error::last_os_error());
             }
+            Ok(())
         }
     }
 }
@@ -89,11 +150,19 @@ mod nowhere {
             Err(io::ErrorKind::Unsupported.into())
         }
 
+        pub(in crate::disk) fn of_writer(_: &OsFile, _: u64) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(in crate::disk) fn add_and_wake(&self) -> io::Result<()> {
+            match self.0 {}
+        }
+
         pub(in crate::disk) fn wake(&self) {
             match self.0 {}
         }
 
-        pub(in crate::disk) fn wait(&self, _: [u8; 4], _: Duration) {
+        pub(in crate::disk) fn wait(&self, _: [u8; 4], _: Duration) -> io::Result<()> {
             match self.0 {}
         }
     }

@@ -284,6 +284,14 @@ impl Drop for SimLock {
 }
 
 impl SimFile {
+    pub(super) fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
     pub(in crate::disk) fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
         let (state, failure) = self.sim.begin(Kind::Read, &self.path)?;
         let file = state.file(self.node);

@@ -29,6 +29,7 @@ mod crash;
 mod fault;
 #[cfg(test)]
 mod hold;
+mod live;
 mod node;
 mod order;
 mod state;
@@ -54,6 +55,7 @@ pub(crate) use fault::{At, Failure, Repeat};
 pub(crate) use fault::{Fault, Kind, Operation, SyncFailure};
 #[cfg(test)]
 pub(crate) use hold::Hold;
+pub(crate) use live::SimWaits;
 pub(crate) use order::Violation;
 
 use crash::{Cut, seed_at};
@@ -74,6 +76,7 @@ struct Shared {
     #[cfg(test)]
     hold: Mutex<Option<Arc<Hold>>>,
     open: OpenCount,
+    live: live::Live,
     /// What the power cut left that this disk was found after.
     born_of: Option<Choice>,
 }
@@ -102,6 +105,7 @@ impl Sim {
                 #[cfg(test)]
                 hold: Mutex::new(None),
                 open: OpenCount::alone(),
+                live: live::Live::default(),
                 born_of,
             }),
         }

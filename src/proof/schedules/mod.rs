@@ -24,8 +24,12 @@
 //! `pairs` 3 and 4 have the flusher too, which seals and makes the next segment ahead. `room` has
 //! logs that roll where the bytes of their root are limited.
 //!
+//! `followers` has a writer beside a follower as if of another process, which the bell wakes:
+//! appends, exchanges, truncations, a close of either, the death of the writer, a second writer.
+//!
 //! Run by `RUSTFLAGS="--cfg ottla_shuttle" cargo test --lib proof::schedules`.
 
+mod followers;
 mod marks;
 mod pairs;
 mod room;
