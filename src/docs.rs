@@ -28,6 +28,7 @@ pub mod glossary {}
 #[doc = include_str!("../docs/recipes.md")]
 pub mod recipes {}
 
+#[doc = "[performance.md]: crate::docs::performance"]
 #[doc = "[recipes.md]: crate::docs::recipes"]
 #[doc = "[testing.md]: crate::docs::testing"]
 #[doc = include_str!("../docs/durability.md")]
