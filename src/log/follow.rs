@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::disk::{FileId, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Mark, MarkKey, checkpoint, file_name};
+use crate::format::{Corruption, Mark, MarkKey, checkpoint, file_name};
 use crate::segment::{BatchCursor, IndexProgress, RawBatch, Segment, SparseIndex, Stop, indexed};
 use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, Offset, Position, Sabotage};
@@ -92,6 +92,20 @@ impl HotSettings {
         let durability = if always { ALWAYS } else { 0 };
         self.durability.store(durability, Ordering::Release);
     }
+}
+
+/// Behind the end this much is read without asking where the data ends: most looks find one small
+/// batch there, and each question to the system delays the reader that waits for it.
+const NEAR: usize = 4096;
+
+/// How far a look goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// To the end of the log.
+    ToEnd,
+    /// To the end of a segment in which something is new: a reader waits for that, and looks again
+    /// before it waits for more.
+    ToNews,
 }
 
 impl Log {
@@ -211,10 +225,10 @@ impl Shared {
     /// Takes in what was appended, where no segments were removed, exchanged or cut since the last
     /// look, as their writer says; false when there is more to be looked at.
     fn take_in_appended(&self, known: &Known) -> bool {
-        let marked = self.host.marks.look_again(&self.host.disk, self.mark_key());
+        let marked = self.host.marks.look_soon(&self.host.disk, self.mark_key());
         let cleaned = marked.map(|mark| mark.map_or(0, |mark| mark.cleaned_offset));
         cleaned.is_ok_and(|cleaned| known.seen.is_cleaned_to(cleaned))
-            && self.walk().unwrap_or(false)
+            && self.walk(Walk::ToNews).unwrap_or(false)
     }
 
     fn take_in(&self, outside: &Outside, known: &mut Known) -> Result<()> {
@@ -227,7 +241,7 @@ impl Shared {
                 // It is as before until the note is gone.
                 return Ok(());
             }
-            if now == known.seen && self.is_as_found() && self.walk()? {
+            if now == known.seen && self.is_as_found() && self.walk(Walk::ToEnd)? {
                 return Ok(());
             }
             self.look_again(outside, known)?;
@@ -247,12 +261,13 @@ impl Shared {
     }
 
     /// Takes in what was appended and rolled; false when that takes a look at the directory.
-    fn walk(&self) -> Result<bool> {
+    fn walk(&self, how: Walk) -> Result<bool> {
         // Before the batches: they reach at least as far as it says.
         let mark = self.host.marks.find(self.mark_key());
         if mark.is_some_and(|mark| self.is_always_by(Some(&mark))) {
             self.show_as(true);
         }
+        let before = self.end_offset();
         loop {
             let active = Arc::clone(self.segments.read().active());
             match self.walk_over(&active) {
@@ -262,7 +277,8 @@ impl Shared {
                 Err(_) if !active.is_as_found(&self.host.disk) => return Ok(false),
                 Err(error) => return Err(error),
             }
-            if !self.roll_behind(&active)? {
+            let is_enough = how == Walk::ToNews && self.end_offset() > before;
+            if is_enough || !self.roll_behind(&active)? {
                 break;
             }
         }
@@ -276,16 +292,23 @@ impl Shared {
     /// an epoch that is not known (I2).
     fn walk_over(&self, active: &Arc<Segment>) -> Result<bool> {
         let file = active.file(&self.host.disk, &self.host.files)?;
-        let length = file.len().at(&active.log_path(), "access")?;
-        // What is reserved behind the end is not read: the system would make its pages.
-        let data_end = file.data_end(active.end().0).unwrap_or(length);
-        let length = Position(length.min(data_end));
+        let length = Position(file.len().at(&active.log_path(), "access")?);
         let epoch = self.epochs.read().newest();
         let mut cursor = BatchCursor::new(active.end(), self.end_offset());
+        let near = active.end().plus(NEAR).min(length);
+        let mut to = near;
         loop {
-            match cursor.next(&*file, length) {
+            match cursor.next(&*file, to) {
                 Ok(Some(raw)) if raw.header.leader_epoch > epoch => return Ok(false),
                 Ok(Some(raw)) if self.take_batch(active, &raw) => {}
+                Ok(None) | Err(Stop::Corrupt(Corruption::Truncated { .. })) if to == near => {
+                    // What is reserved behind the end is not read: the system would make its pages.
+                    let data_end = file.data_end(cursor.position().0).unwrap_or(length.0);
+                    to = Position(data_end).min(length);
+                    if to <= near {
+                        return Ok(true);
+                    }
+                }
                 Ok(_) | Err(Stop::Corrupt(_)) => return Ok(true),
                 // Cut meanwhile.
                 Err(Stop::Io(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {

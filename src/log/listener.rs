@@ -37,6 +37,9 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 /// How long a thread waits before it looks whether the file is still the right one.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// The slots that are read together with the header: those of a log alone, and of small roots.
+const SLOTS_NEAR: u32 = 15;
+
 /// How long the lock is held when nobody waits any more.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -92,8 +95,8 @@ impl Ear {
 
     /// The bell, and what is published of a log.
     pub(super) fn heard(self: Arc<Self>, key: MarkKey, slot: u32) -> Option<Heard> {
-        let word = self.word()?;
-        let figures = self.figures(key, slot)?;
+        let (word, figures) = self.look(key, slot)?;
+        let figures = figures?;
         Some(Heard {
             ear: self,
             key,
@@ -143,7 +146,29 @@ impl Ear {
 
     /// The word, while the file is the one that was opened, of the same writer.
     fn word(&self) -> Option<u32> {
-        let (header, word) = read_header(&self.file)?;
+        let mut bytes = [0; LIVE_HEADER_LEN];
+        let read = self.file.read_at(0, &mut bytes).ok()?;
+        self.word_in(bytes.get(..read)?)
+    }
+
+    /// The word, and what is published of a log if the slot is still its own: with one read, where
+    /// the slot is near. First the word: what is published later changes it.
+    fn look(&self, key: MarkKey, slot: u32) -> Option<(u32, Option<LiveFigures>)> {
+        if slot >= SLOTS_NEAR {
+            return Some((self.word()?, self.figures(key, slot)));
+        }
+        let mut bytes = [0; LIVE_HEADER_LEN + SLOTS_NEAR as usize * LIVE_SLOT_LEN];
+        let at = to_usize(live_slot_at(slot));
+        let to = at.saturating_add(LIVE_SLOT_LEN);
+        let read = self.file.read_at(0, bytes.get_mut(..to)?).ok()?;
+        let word = self.word_in(bytes.get(..read)?)?;
+        let own = |bytes| LiveFigures::decode(bytes).filter(|(of, _)| *of == key);
+        let figures = bytes.get(at..read).and_then(own);
+        Some((word, figures.map(|(_, figures)| figures)))
+    }
+
+    fn word_in(&self, bytes: &[u8]) -> Option<u32> {
+        let (header, word) = LiveHeader::decode(bytes)?;
         (header == self.header && !self.is_over()).then_some(word)
     }
 
@@ -288,13 +313,13 @@ impl Heard {
         if self.ear.file.wait(self.word, time).is_err() {
             self.ear.stop();
         }
-        let Some(word) = self.ear.word() else {
+        let Some((word, figures)) = self.ear.look(self.key, self.slot) else {
             return Rung::NoMore;
         };
         if std::mem::replace(&mut self.word, word) == word {
             return Rung::Not;
         }
-        let Some(figures) = self.ear.figures(self.key, self.slot) else {
+        let Some(figures) = figures else {
             return Rung::NoMore;
         };
         if std::mem::replace(&mut self.figures, figures) == figures {

@@ -57,6 +57,8 @@ pub(crate) struct Marks {
     ballast_on: Option<Disk>,
     /// When the last sync began.
     synced_at: Mutex<Option<Instant>>,
+    /// The file of another process, kept open between two looks.
+    kept: Mutex<Option<File>>,
 }
 
 #[derive(Debug, Default)]
@@ -341,6 +343,7 @@ impl Marks {
             unconfirmed: Mutex::new(None),
             ballast_on: None,
             synced_at: Mutex::new(None),
+            kept: Mutex::new(None),
         }
     }
 
@@ -359,22 +362,45 @@ impl Marks {
         self.table.lock().newest.get(&key).map(|(_, mark)| *mark)
     }
 
+    /// The same as [`look_again`](Self::look_again), from the file that was there at the last look:
+    /// for one who looks often, and now and then into the file that is there. What is in an older
+    /// file was true.
+    pub(crate) fn look_soon(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
+        let pair = self.table.lock().newest.get(&key).map(|(pair, _)| *pair);
+        if let Some(pair) = pair.filter(|_| !self.are_distrusted() && self.file.is_none()) {
+            let mut kept = self.kept.lock();
+            if kept.is_none() {
+                *kept = disk.open(&self.path, Access::Read).ok();
+            }
+            let mut slots = [0; 2 * SLOT_LEN];
+            let read = |file: &File| file.read_at(Table::pair_position(pair), &mut slots).ok();
+            let is_whole = kept.as_ref().and_then(read) == Some(slots.len());
+            if let Some((_, mark)) = newest_of(&slots, key).filter(|_| is_whole) {
+                self.table.lock().newest.insert(key, (pair, mark));
+                return Ok(Some(mark));
+            }
+        }
+        self.look_again(disk, key)
+    }
+
     /// The newest mark of a log, read from the file again: for a handle that only reads, beside one
     /// that writes the file.
     pub(crate) fn look_again(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
         if self.are_distrusted() || self.file.is_some() {
             return Ok(self.find(key));
         }
+        // Another file may have its name by now.
+        *self.kept.lock() = None;
         let pair = self.table.lock().newest.get(&key).map(|(pair, _)| *pair);
         let mut found = None;
         if let Some(pair) = pair {
             let mut slots = [0; 2 * SLOT_LEN];
-            let position = u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES);
             match disk.open(&self.path, Access::Read) {
                 Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {}
                 file => {
                     let file = file.at(&self.path, "open")?;
-                    file.read_at(position, &mut slots).at(&self.path, "read")?;
+                    file.read_at(Table::pair_position(pair), &mut slots)
+                        .at(&self.path, "read")?;
                     found = newest_of(&slots, key).map(|(_, mark)| (pair, mark));
                 }
             }
