@@ -46,6 +46,7 @@ compile_error!("ottla cannot lock a directory here: the standard library has no 
 
 mod broker;
 mod clock;
+mod compact;
 mod dir;
 mod disk;
 #[cfg(any(doc, doctest))]

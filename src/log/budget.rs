@@ -128,7 +128,7 @@ struct Held {
 }
 
 /// A charge for segments that are added or removed; released when dropped.
-pub(super) struct Passing<'a> {
+pub(crate) struct Passing<'a> {
     log: &'a Shared,
     bytes: u64,
 }
@@ -233,7 +233,7 @@ impl Budget {
 impl Shared {
     /// Recalculates the charge for the sealed segments of this log, after any change of them. A
     /// closed log keeps its charge, as it keeps its files.
-    pub(super) fn recharge(&self) {
+    pub(crate) fn recharge(&self) {
         if !self.host.budget.is_limited() || self.life.can_read().is_err() {
             return;
         }
@@ -287,7 +287,7 @@ impl Shared {
     /// # Errors
     ///
     /// [`Error::NoSpace`].
-    pub(super) fn room_to_compact(&self, sources: &[Arc<Segment>]) -> Result<Passing<'_>> {
+    pub(crate) fn room_to_compact(&self, sources: &[Arc<Segment>]) -> Result<Passing<'_>> {
         let budget = &self.host.budget;
         let mut bytes = 0;
         if budget.is_limited() {

@@ -258,7 +258,7 @@ impl Shared {
 
     /// Where the next segment begins, or the log ends: the meaning of "next offset" in every
     /// digest. The last batch may end lower, before a gap.
-    pub(super) fn end_of(&self, segment: &Segment) -> Offset {
+    pub(crate) fn end_of(&self, segment: &Segment) -> Offset {
         let segments = self.segments.read();
         let next = segments.after(segment.base_offset());
         next.map_or(segment.next_offset(), |next| next.base_offset())

@@ -50,7 +50,7 @@ struct Work {
 impl Shared {
     /// Latches the log because a sync failed (I2): nothing is confirmed from here on.
     #[cold]
-    pub(super) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
+    pub(crate) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let error = self.latch(path, cause);
         self.raise();
         error
@@ -75,7 +75,7 @@ impl Shared {
     /// The same for an operation that failed half-way and left files neither as before nor as
     /// after: only the next opening can complete them.
     #[cold]
-    pub(super) fn halted(&self, path: PathBuf, error: &Error) -> Error {
+    pub(crate) fn halted(&self, path: PathBuf, error: &Error) -> Error {
         self.poisoned(path, std::io::Error::other(error.to_string()))
     }
 
@@ -124,7 +124,7 @@ impl Shared {
     ///
     /// [`Error::Io`] about the directory says that it could not be opened: nothing was changed, and
     /// the log continues.
-    pub(super) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
+    pub(crate) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
         let (work, dir) = self.take_work()?;
         self.sync_work(turn, work, dir.as_ref())
     }
@@ -269,7 +269,7 @@ impl Shared {
     }
 
     /// Makes sure that no slot refers to a segment at or below one that is about to be replaced.
-    pub(super) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
+    pub(crate) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
         if self.turn.lock().mark_before > last {
             return Ok(());
         }
@@ -277,7 +277,7 @@ impl Shared {
     }
 
     /// Writes a changed mark into the page cache. If that fails, the mark stays as it was.
-    pub(super) fn write_mark(
+    pub(crate) fn write_mark(
         &self,
         _turn: &Turn<'_>,
         change: impl FnOnce(&mut Mark),

@@ -9,13 +9,14 @@
 //! `.txnindex` files would avoid it, but a copied directory may lack them, and what they leave out
 //! would be returned.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{BatchHeader, LiveFigures, RecordBatch};
+use crate::segment::{Marker, RawBatch, Segment, Survey};
 use crate::types::{Offset, ReadIsolation};
 
-use super::compact::Survey;
 use super::{Log, Shared};
 
 /// Which batches a reader skips, and where it stops.
@@ -185,6 +186,58 @@ impl Surveyed {
             to: self.to,
             truncations: self.truncations,
         }
+    }
+}
+
+impl Shared {
+    /// Scans everything for the state of transactions and producers.
+    pub(crate) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
+        let mut survey = Survey::default();
+        self.survey_between(segments, 0..Offset::MAX, &mut survey)?;
+        Ok(survey)
+    }
+
+    /// The same between two offsets at which batches end, below the high watermark.
+    pub(crate) fn survey_between(
+        &self,
+        segments: &[Arc<Segment>],
+        range: Range<Offset>,
+        survey: &mut Survey,
+    ) -> Result<()> {
+        for segment in segments {
+            let end = range.end.min(self.high_watermark());
+            let from = range.start.max(segment.base_offset());
+            if from >= end || segment.next_offset() <= from {
+                continue;
+            }
+            self.find_below(segment, from..end, |shared, raw| {
+                shared.life.can_read()?;
+                if raw.header.base_offset >= from {
+                    shared.note(raw, segment, survey)?;
+                }
+                Ok(None::<()>)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Applies one batch to the survey.
+    pub(crate) fn note(&self, raw: RawBatch, segment: &Segment, survey: &mut Survey) -> Result<()> {
+        let header = raw.header;
+        if header.is_control() {
+            survey.control(&header, self.marker(raw, segment)?);
+        } else {
+            survey.data(&header);
+        }
+        Ok(())
+    }
+
+    /// What a control batch says; `None` if its record cannot be decoded.
+    pub(crate) fn marker(&self, raw: RawBatch, segment: &Segment) -> Result<Option<Marker>> {
+        let batch = self.decode(raw, segment)?;
+        let first = batch.records().next();
+        Ok(first
+            .and_then(|record| Marker::decode(record.key()?, record.value().unwrap_or_default())))
     }
 }
 

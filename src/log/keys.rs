@@ -27,7 +27,7 @@ impl Log {
 
 impl Shared {
     /// Fails if records without keys would be dropped.
-    pub(super) fn check_keys(&self) -> Result<()> {
+    pub(crate) fn check_keys(&self) -> Result<()> {
         if self.lacks_keys(0)? {
             return Err(Error::InvalidConfig {
                 name: "cleanup.policy".to_owned(),

@@ -75,7 +75,7 @@ impl Poison {
 
 /// The life of one log, which any thread may ask about.
 #[derive(Debug)]
-pub(super) struct LifeCell {
+pub(crate) struct LifeCell {
     life: AtomicU32,
     mode: OpenMode,
     poison: OnceLock<Poison>,
@@ -125,7 +125,7 @@ impl LifeCell {
 
     /// Whether the log may be changed: by an append, and by whatever removes or replaces segments.
     #[inline]
-    pub(super) fn can_append(&self) -> Result<()> {
+    pub(crate) fn can_append(&self) -> Result<()> {
         if self.number() == Life::Open.number() {
             Ok(())
         } else {
@@ -199,7 +199,7 @@ impl LifeCell {
     }
 
     /// Whether the log was opened for reading.
-    pub(super) fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         self.mode == OpenMode::Read
     }
 }

@@ -16,8 +16,7 @@ use crate::segment::{ReadAt, SegmentFile};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::types::{Histogram, to_u64};
 
-use super::retention::RetentionReport;
-use super::{CompactionReport, Log, Shared};
+use super::{CompactionReport, Log, RetentionReport, Shared};
 
 /// What a log has done since it was opened: see [`Log::metrics`]. Counters begin at 0 with every
 /// opening and never go back.
@@ -131,7 +130,7 @@ impl Appends {
 
 /// What is counted without the append lock (I2).
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Here, for appends do not read it either.
     pub(super) published: super::bell::Published,
     rare: Mutex<LogMetrics>,
@@ -158,7 +157,7 @@ impl Tally {
         rare.records_deleted = rare.records_deleted.saturating_add(records);
     }
 
-    pub(super) fn compacted(&self, report: &CompactionReport) {
+    pub(crate) fn compacted(&self, report: &CompactionReport) {
         let mut rare = self.rare.lock();
         rare.add(&LogMetrics {
             compactions: 1,

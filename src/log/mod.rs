@@ -23,7 +23,6 @@ mod backup;
 mod batches;
 mod bell;
 mod budget;
-mod compact;
 mod config;
 mod delivery;
 mod digest;
@@ -42,7 +41,9 @@ mod outside;
 mod parking;
 mod producers;
 mod read;
+mod reports;
 mod retention;
+mod roll;
 mod segments;
 mod shown;
 mod syncers;
@@ -64,7 +65,6 @@ pub use backup::{BackupOptions, BackupReport};
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use bell::SLOTS_OF_ROOT;
 pub(crate) use budget::Evict;
-pub use compact::CompactionReport;
 pub use config::LogConfig;
 pub(crate) use config::{DAY, SEGMENT_BYTES_MAX, log_settings};
 pub use delivery::Delivery;
@@ -87,8 +87,9 @@ pub(crate) use producers::{Ending, Producers};
 pub use read::Reader;
 #[cfg(feature = "async")]
 pub use read::RecordStream;
-pub use retention::RetentionReport;
+pub use reports::{CompactionReport, RetentionReport};
 pub(crate) use syncers::SyncJob;
+pub(crate) use view::View;
 pub(crate) use watch::LogWatch;
 
 use crate::dir::{MarkPlace, parent_of};
@@ -141,7 +142,7 @@ use std::ops::Range;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Closes the log when the last handle is dropped; a broker's logs have none.
     _keeper: Option<Arc<Keeper>>,
     /// Only the broker itself may change this log, and this handle is not the broker's.
@@ -151,16 +152,16 @@ pub struct Log {
 /// Everything behind the handles of one log.
 pub(crate) struct Shared {
     me: Weak<Shared>,
-    host: Arc<Host>,
-    dir: Arc<Path>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) dir: Arc<Path>,
     mark_place: MarkPlace,
-    life: LifeCell,
+    pub(crate) life: LifeCell,
     /// Whether a broker closes this log, and not its handles.
-    managed: bool,
+    pub(crate) managed: bool,
     config: RwLock<Arc<LogConfig>>,
     hot: HotSettings,
     append: Mutex<AppendState>,
-    segments: RwLock<Segments>,
+    pub(crate) segments: RwLock<Segments>,
     start: AtomicU64,
     end: AtomicU64,
     flushed: AtomicU64,
@@ -170,7 +171,7 @@ pub(crate) struct Shared {
     /// (`view.rs`).
     truncations: AtomicU64,
     epochs: RwLock<Epochs>,
-    turn: Mutex<TurnState>,
+    pub(crate) turn: Mutex<TurnState>,
     turn_over: Condvar,
     company_came: Condvar,
     /// What the flusher was asked for and has not begun.
@@ -186,10 +187,10 @@ pub(crate) struct Shared {
     watchers: Watchers,
     charge: budget::Charge,
     /// Apart from what appends read, because readers write it.
-    tally: Box<metrics::Tally>,
+    pub(crate) tally: Box<metrics::Tally>,
     /// Allows one compaction at a time; held while segments are rewritten, which no append waits
     /// for.
-    cleaning: Mutex<()>,
+    pub(crate) cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
     layout: Mutex<()>,
     lock: Mutex<Option<Lock>>,
@@ -303,7 +304,7 @@ impl Log {
     ///
     /// [`Error::Forked`].
     #[inline]
-    fn here(&self) -> Result<&Shared> {
+    pub(crate) fn here(&self) -> Result<&Shared> {
         self.shared.host.check_owner()?;
         Ok(&self.shared)
     }
@@ -577,52 +578,10 @@ impl Log {
         self.told(self.here()?.apply_retention())
     }
 
-    /// Compacts a log whose `cleanup_policy` says so: the newest record of every key is kept, at
-    /// its own offset. Seals the segment that is appended to first, so that everything older than
-    /// `min_compaction_lag` is compacted. Reads and appends continue meanwhile. A broker's upkeep
-    /// does this by itself when it is worthwhile.
-    ///
-    /// A tombstone is kept for `delete_retention` after the first compaction that processed it; a
-    /// later compaction drops it.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::InvalidConfig`]: the log's `cleanup_policy` does not compact; or, in a log that
-    ///   belongs to no broker, there are records without keys, which compaction would drop:
-    ///   [`compact_dropping_keyless`](Self::compact_dropping_keyless) allows that. (For a topic
-    ///   [`Broker::alter_topic`](crate::Broker::alter_topic) has asked.)
-    /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
-    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
-    ///   there still is.
-    pub fn compact(&self) -> Result<CompactionReport> {
-        self.may_change()?;
-        let shared = self.here()?;
-        let _span = (!shared.managed).then(|| Span::compaction(&shared.dir));
-        if !shared.managed && shared.config().cleanup_policy.compacts() {
-            shared.check_keys()?;
-        }
-        self.told(shared.compact())
-    }
-
-    /// [`compact`](Self::compact), but drops records without keys.
-    ///
-    /// # Errors
-    ///
-    /// As [`compact`](Self::compact), except the refusal of records without keys.
-    pub fn compact_dropping_keyless(&self) -> Result<CompactionReport> {
-        self.may_change()?;
-        self.told(self.here()?.compact())
-    }
-
     /// Closes the files of a log to which nothing was appended since the last call.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         self.shared.digest_in_line();
         self.shared.park_if_idle()
-    }
-
-    /// Compacts if enough of the log is not compacted yet; for upkeep.
-    pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
-        self.here()?.compact_if_worth_it()
     }
 
     /// The segments, oldest first; none in a process that was forked from the log's.

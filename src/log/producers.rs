@@ -14,10 +14,10 @@ use crate::format::{
     BatchKind, BatchOptions, ControlKind, EndTransaction, FileKind, FileName, ProducerStamp, Stage,
     encode_one,
 };
+use crate::segment::Survey;
 use crate::types::{Offset, Record};
 
 use super::append::How;
-use super::compact::Survey;
 use super::{Log, Shared};
 
 /// What one scan of a closed log found.

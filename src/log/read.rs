@@ -10,12 +10,12 @@
 //! 3. An index is a hint: if no batch is where it points, or one that is too far on, the segment is
 //!    read from its start and the index is rebuilt.
 
+mod find;
 mod place;
 #[cfg(feature = "async")]
 mod stream;
 
 use std::cell::Cell;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use crate::disk::{File, Owner};
 use crate::error::{Error, Result};
 use crate::format::{DecodeError, DirName, LogRecord, OwnedRecords, RecordBatch, record_at};
-use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
+use crate::segment::{BatchCursor, RawBatch, Segment};
 use crate::types::{Compression, Epoch, Offset, Position, Start, TopicPartition, to_usize};
 
 use super::isolation::Filter;
@@ -479,7 +479,7 @@ impl Shared {
         clippy::inline_always,
         reason = "as a call, the batch goes through memory"
     )]
-    pub(super) fn decode(&self, raw: RawBatch, segment: &Segment) -> Result<RecordBatch> {
+    pub(crate) fn decode(&self, raw: RawBatch, segment: &Segment) -> Result<RecordBatch> {
         let budget = to_usize(self.hot.max_decompressed_batch_bytes());
         match RecordBatch::decode(raw.bytes, raw.header, budget) {
             Ok(batch) => Ok(batch),
@@ -578,57 +578,5 @@ impl Shared {
         let found = record_at(&raw.bytes, header, offset).map(|found| found.map(LogRecord::detach));
         let corrupt = |reason| Error::corrupt(&segment.log_path(), raw.position.0, reason);
         found.map_err(corrupt)
-    }
-
-    /// Walks the batches of one segment from an offset on, up to the high watermark, until a
-    /// closure finds what it is looking for. A truncation may come in between: callers run in
-    /// [`Self::look`].
-    pub(super) fn find_in<T>(
-        &self,
-        segment: &Arc<Segment>,
-        from: Offset,
-        look: impl FnMut(&Self, RawBatch) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        self.find_below(segment, from..self.high_watermark(), look)
-    }
-
-    /// The same, up to an offset that the caller names.
-    pub(super) fn find_below<T>(
-        &self,
-        segment: &Arc<Segment>,
-        offsets: Range<Offset>,
-        mut look: impl FnMut(&Self, RawBatch) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let (file, mut cursor) = self.open_at(segment, offsets.start)?;
-        // Until a batch there is accepted, the position is only what the index says (I3).
-        let mut guessed = cursor.position() > Position::ZERO;
-        loop {
-            let at = cursor.position();
-            match cursor.next(&file, segment.end()) {
-                Ok(None) => return Ok(None),
-                Ok(Some(raw)) if raw.header.next_offset() > offsets.end => {
-                    return Ok(None);
-                }
-                Ok(Some(raw)) if guessed && !fits(&raw, offsets.start) => {
-                    guessed = false;
-                    segment.rebuild_index(&self.host.disk, &self.host.files)?;
-                    cursor.seek(Position::ZERO, segment.base_offset());
-                }
-                Ok(Some(raw)) => {
-                    guessed = false;
-                    if let Some(found) = look(self, raw)? {
-                        return Ok(Some(found));
-                    }
-                }
-                Err(Stop::Corrupt(_)) if std::mem::take(&mut guessed) => {
-                    segment.rebuild_index(&self.host.disk, &self.host.files)?;
-                    cursor.seek(Position::ZERO, segment.base_offset());
-                }
-                Err(Stop::Corrupt(reason)) => {
-                    return Err(Error::corrupt(&segment.log_path(), at.0, reason));
-                }
-                Err(Stop::Io(error)) => return Err(Error::io(&segment.log_path(), "read", error)),
-            }
-        }
     }
 }

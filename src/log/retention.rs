@@ -20,21 +20,8 @@ use crate::error::Result;
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp, to_u64};
 
-use super::Shared;
 use super::trace::Span;
-
-/// What retention did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct RetentionReport {
-    /// The number of segments that were deleted.
-    pub segments_deleted: u64,
-    /// The size of their batches, in bytes.
-    pub bytes_deleted: u64,
-    /// The first offset that can be read now.
-    pub start_offset: Offset,
-}
+use super::{RetentionReport, Shared};
 
 /// The limits of a log.
 #[derive(Clone, Copy, Debug)]

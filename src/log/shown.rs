@@ -244,7 +244,7 @@ impl Log {
     }
 
     #[inline]
-    pub(super) fn may_change(&self) -> Result<()> {
+    pub(crate) fn may_change(&self) -> Result<()> {
         if self.only_reads {
             return Err(self.internal());
         }

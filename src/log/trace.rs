@@ -374,7 +374,7 @@ impl Shared {
         });
     }
 
-    pub(super) fn note_compaction(&self, report: &CompactionReport) {
+    pub(crate) fn note_compaction(&self, report: &CompactionReport) {
         self.host.events.note(|| Event::Compacted {
             dir: self.dir.to_path_buf(),
             read_bytes: report.read_bytes,
@@ -394,7 +394,7 @@ impl Shared {
 impl Log {
     /// Shows what a call has noted and counted. For a log of a broker the broker does that, because
     /// it calls this under locks of its own.
-    pub(super) fn told<T>(&self, done: T) -> T {
+    pub(crate) fn told<T>(&self, done: T) -> T {
         if !self.shared.managed {
             self.shared.show();
         }

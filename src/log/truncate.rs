@@ -29,7 +29,7 @@ use super::turn::Turn;
 use super::{Log, Shared};
 
 /// Held while segments are removed or replaced.
-pub(super) struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     log: &'a Shared,
     _held: MutexGuard<'a, ()>,
     /// The last field, so that tasks are woken after the lock is released: what they run may take
@@ -105,12 +105,12 @@ impl Shared {
 
     /// The base of the segment that contains the flushed mark: everything below it is sealed and
     /// synced.
-    pub(super) fn marked_base(&self) -> Offset {
+    pub(crate) fn marked_base(&self) -> Offset {
         self.turn.lock().mark.segment_base
     }
 
     /// Waits for the thread that removes or replaces segments, and prevents others from doing so.
-    pub(super) fn lock_layout(&self) -> Result<Layout<'_>> {
+    pub(crate) fn lock_layout(&self) -> Result<Layout<'_>> {
         self.life.can_append()?;
         let layout = Layout {
             _later: WakeLater::begin(),

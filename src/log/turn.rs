@@ -23,11 +23,11 @@ const COMPANY_MAX: Duration = Duration::from_millis(2);
 
 /// What the turn guards.
 #[derive(Debug)]
-pub(super) struct TurnState {
+pub(crate) struct TurnState {
     busy: bool,
     company: Company,
     /// The newest mark that was written.
-    pub(super) mark: Mark,
+    pub(crate) mark: Mark,
     /// The segment that the previous mark refers to; that mark is in the other slot.
     pub(super) mark_before: Offset,
     /// The files are as a close leaves them. Appends do not clear this: they show by the end of the
@@ -71,7 +71,7 @@ impl Company {
 }
 
 /// The turn, released when dropped, on every path.
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     log: &'a Shared,
     /// What [`TurnState::rested`] was when the turn was taken.
     pub(super) rested: bool,
@@ -150,7 +150,7 @@ impl Shared {
     }
 
     /// Takes the turn for an operation that changes the log.
-    pub(super) fn take_turn_to_change(&self) -> Result<Turn<'_>> {
+    pub(crate) fn take_turn_to_change(&self) -> Result<Turn<'_>> {
         // Before the wait, to fail at once; and after it, because the log may have been closed or
         // poisoned meanwhile.
         self.life.can_append()?;

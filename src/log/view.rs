@@ -21,9 +21,9 @@ use super::Shared;
 
 /// The segments of a log at one moment, and the number of truncations until then.
 #[derive(Debug)]
-pub(super) struct View {
-    pub(super) segments: Vec<Arc<Segment>>,
-    pub(super) truncations: u64,
+pub(crate) struct View {
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) truncations: u64,
 }
 
 /// While this exists, the count of truncations is odd.
@@ -45,7 +45,7 @@ impl Shared {
 
     /// The number of truncations, once none is cutting. Must not be called with the append lock
     /// held.
-    pub(super) fn truncation_count(&self) -> u64 {
+    pub(crate) fn truncation_count(&self) -> u64 {
         loop {
             let count = self.truncations.load(Ordering::Acquire);
             if count.is_multiple_of(2) {
@@ -58,7 +58,7 @@ impl Shared {
 
     /// Whether the log was truncated since the count, or is being truncated.
     #[inline]
-    pub(super) fn is_truncated_since(&self, truncations: u64) -> bool {
+    pub(crate) fn is_truncated_since(&self, truncations: u64) -> bool {
         self.truncations.load(Ordering::Acquire) != truncations
     }
 
@@ -75,13 +75,13 @@ impl Shared {
     }
 
     /// Whether something was removed, replaced or cut since a view was taken.
-    pub(super) fn is_changed_since(&self, view: &View) -> bool {
+    pub(crate) fn is_changed_since(&self, view: &View) -> bool {
         self.is_truncated_since(view.truncations) || view.segments.iter().any(|it| it.is_gone())
     }
 
     /// Runs a look-up on views of the log until one holds: an error about a segment that was
     /// replaced meanwhile is dropped, and the look-up runs again.
-    pub(super) fn look<T>(&self, mut look_up: impl FnMut(&View) -> Result<T>) -> Result<T> {
+    pub(crate) fn look<T>(&self, mut look_up: impl FnMut(&View) -> Result<T>) -> Result<T> {
         loop {
             let view = self.view();
             match look_up(&view) {
@@ -96,7 +96,7 @@ impl Shared {
     /// What an error of a look-up means: `Ok` if the look-up must be repeated, because what it was
     /// based on was `replaced`; otherwise the error.
     #[cold]
-    pub(super) fn doubt(&self, error: Error, replaced: bool) -> Result<()> {
+    pub(crate) fn doubt(&self, error: Error, replaced: bool) -> Result<()> {
         match self.outside.get() {
             _ if replaced => self.life.can_read(),
             Some(outside) => self.doubt_outside(outside, error),

@@ -20,6 +20,7 @@ mod source;
 mod sparse_index;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) use resync::{Search, batch_behind, count_batches};
 pub(crate) use scan::{TailScan, Walk, indexed, scan};
 pub(crate) use source::{ReadAt, SegmentFile};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
+pub(crate) use transactions::{Judge, Marker, Survey, ends_transaction};
 
 use crate::disk::{Access, Disk, File, FileId, is_no_such_file};
 use crate::error::{Error, IoContext, Result};

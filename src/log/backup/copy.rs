@@ -19,10 +19,9 @@ use crate::disk::{EntryKind, FileId};
 use crate::error::{Error, IoContext, Result};
 use crate::format::txn::ProducerState;
 use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, checkpoint, file_name};
-use crate::segment::{Segment, SparseIndex};
+use crate::segment::{Segment, SparseIndex, Survey};
 use crate::types::{Offset, Position};
 
-use super::super::compact::Survey;
 use super::super::outside::pause;
 use super::super::view::View;
 use super::super::{Log, Shared};

@@ -18,11 +18,11 @@ use crate::format::{Corruption, FileKind, FileName, Mark, Stage, TruncateIntent,
 use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
-use super::super::compact::{SettledSwaps, settle_swaps};
 use super::super::truncate::{finish_truncation, remove_segment_files};
 use super::Opening;
 use super::parallel::ask_each;
 use super::report::{OpenEvent, OpenReport};
+use super::swaps::{SettledSwaps, settle_swaps};
 
 /// The largest note of a truncation that is read, in bytes; a note holds one batch at most.
 const INTENT_BYTES_MAX: usize = 1 << 30;

@@ -22,6 +22,7 @@ mod report;
 mod rules;
 mod settled;
 mod source;
+mod swaps;
 mod tail;
 
 use std::collections::BTreeMap;

@@ -15,10 +15,9 @@ use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
 use crate::format::txn::AbortedTxn;
 use crate::format::{BatchHeader, DigestBuilder, FileKind, FileName, Stage};
+use crate::log::Shared;
 use crate::segment::{IndexProgress, Indexed, Segment, SparseIndex, relative};
 use crate::types::{Offset, Position, Timestamp};
-
-use super::super::Shared;
 
 /// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;

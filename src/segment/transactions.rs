@@ -24,7 +24,7 @@ const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a scan of the whole log found out.
 #[derive(Clone, Debug, Default)]
-pub(in crate::log) struct Survey {
+pub(crate) struct Survey {
     /// Producers with an open transaction, and where it began.
     open: BTreeMap<i64, Offset>,
     /// The aborted transactions of each producer, in order.
@@ -40,15 +40,15 @@ pub(in crate::log) struct Survey {
 
 /// The first record of a control batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marker {
-    pub(super) kind: ControlKind,
+pub(crate) struct Marker {
+    pub(crate) kind: ControlKind,
     /// The epoch of the coordinator that decided, -1 if the record does not say.
-    pub(super) coordinator_epoch: i32,
+    pub(crate) coordinator_epoch: i32,
 }
 
 impl Marker {
     /// Decodes a control record; `None` if its key is not valid.
-    pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
         let end = EndTransaction::decode(value).ok();
         Some(Self {
             kind: ControlKind::decode(key).ok()?,
@@ -85,7 +85,7 @@ enum Last {
 
 impl Survey {
     /// Applies a data batch.
-    pub(super) fn data(&mut self, header: &BatchHeader) {
+    pub(crate) fn data(&mut self, header: &BatchHeader) {
         if header.producer_id < 0 {
             return;
         }
@@ -107,7 +107,7 @@ impl Survey {
 
     /// Applies a control batch. Only markers that end a transaction count, and what is left of such
     /// a marker after it was emptied.
-    pub(super) fn control(&mut self, header: &BatchHeader, record: Option<Marker>) {
+    pub(crate) fn control(&mut self, header: &BatchHeader, record: Option<Marker>) {
         let ending = record.filter(|record| ends_transaction(record.kind));
         if header.record_count > 0 && ending.is_none() {
             return;
@@ -165,11 +165,7 @@ impl Survey {
 
     /// The state of every producer at the end of the log, which starts at `start`. Producers whose
     /// batches are all gone from the log are known only from an older snapshot.
-    pub(in crate::log) fn states(
-        &self,
-        older: &[ProducerState],
-        start: Offset,
-    ) -> Vec<ProducerState> {
+    pub(crate) fn states(&self, older: &[ProducerState], start: Offset) -> Vec<ProducerState> {
         let is_below = |offset: Offset| offset < start;
         let mut states = self.states.clone();
         for state in older {
@@ -184,7 +180,7 @@ impl Survey {
 
     /// What the `.txnindex` of a segment must hold, by its markers. `known` is its present
     /// contents: only that says where a transaction began whose first batches are gone.
-    pub(in crate::log) fn index_of(
+    pub(crate) fn index_of(
         &self,
         segment: &Range<Offset>,
         known: &[AbortedTxn],
@@ -210,19 +206,19 @@ impl Survey {
     }
 
     /// The state of each producer that has an open transaction.
-    pub(in crate::log) fn open_transactions(&self) -> Vec<ProducerState> {
+    pub(crate) fn open_transactions(&self) -> Vec<ProducerState> {
         let open = self.open.keys();
         open.filter_map(|producer| self.states.get(producer).copied())
             .collect()
     }
 
     /// The first offset of the first open transaction (I3).
-    pub(in crate::log) fn first_open(&self) -> Option<Offset> {
+    pub(crate) fn first_open(&self) -> Option<Offset> {
         self.open.values().copied().min()
     }
 
     /// Whether a data batch belongs to an aborted transaction.
-    pub(in crate::log) fn is_aborted(&self, header: &BatchHeader) -> bool {
+    pub(crate) fn is_aborted(&self, header: &BatchHeader) -> bool {
         let Some(aborted) = self.aborted.get(&header.producer_id) else {
             return false;
         };
@@ -234,7 +230,7 @@ impl Survey {
     }
 
     /// Whether a data batch belongs to a transaction that is neither committed nor aborted.
-    pub(in crate::log) fn is_open(&self, header: &BatchHeader) -> bool {
+    pub(crate) fn is_open(&self, header: &BatchHeader) -> bool {
         header.is_transactional()
             && self
                 .open
@@ -243,7 +239,7 @@ impl Survey {
     }
 
     /// The aborted transactions whose markers are in a range, as a `.txnindex` lists them.
-    pub(super) fn aborted_in(&self, range: &Range<Offset>) -> Vec<AbortedTxn> {
+    pub(crate) fn aborted_in(&self, range: &Range<Offset>) -> Vec<AbortedTxn> {
         let all = self.aborted.values().flatten();
         let mut found: Vec<_> = all
             .filter(|txn| range.contains(&txn.last_offset))
@@ -254,7 +250,7 @@ impl Survey {
     }
 
     /// A judge of the batches of the log, from its start on.
-    pub(super) fn judge(&self, now: Timestamp) -> Judge<'_> {
+    pub(crate) fn judge(&self, now: Timestamp) -> Judge<'_> {
         Judge {
             survey: self,
             now,
@@ -264,13 +260,13 @@ impl Survey {
 }
 
 /// Whether a control record is a marker that ends a transaction.
-pub(super) fn ends_transaction(kind: ControlKind) -> bool {
+pub(crate) fn ends_transaction(kind: ControlKind) -> bool {
     matches!(kind, ControlKind::Abort | ControlKind::Commit)
 }
 
 /// Judges batches in the order of the log.
 #[derive(Debug)]
-pub(super) struct Judge<'a> {
+pub(crate) struct Judge<'a> {
     survey: &'a Survey,
     now: Timestamp,
     /// Producers whose present transaction still has a batch in the log.
@@ -279,7 +275,7 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     /// Whether the records of a data batch were aborted (I1).
-    pub(super) fn is_aborted(&mut self, header: &BatchHeader) -> bool {
+    pub(crate) fn is_aborted(&mut self, header: &BatchHeader) -> bool {
         if header.is_transactional() {
             self.seen.insert(header.producer_id);
         }
@@ -287,12 +283,12 @@ impl Judge<'_> {
     }
 
     /// Whether a marker has nothing left to mark (I2).
-    pub(super) fn is_spent(&mut self, header: &BatchHeader) -> bool {
+    pub(crate) fn is_spent(&mut self, header: &BatchHeader) -> bool {
         !self.seen.remove(&header.producer_id)
     }
 
     /// Whether a batch without records must be kept anyway (I4).
-    pub(super) fn is_last_of_active(&self, header: &BatchHeader) -> bool {
+    pub(crate) fn is_last_of_active(&self, header: &BatchHeader) -> bool {
         let Some(producer) = self.survey.producers.get(&header.producer_id) else {
             return false;
         };

@@ -1,4 +1,4 @@
-//! Compaction: the newest record of every key is kept, at its own offset.
+//! Floor 5: compaction. The newest record of every key is kept, at its own offset.
 //!
 //! Knows nothing about when it is worthwhile; upkeep asks [`Shared::dirty_share`]. It makes Kafka's
 //! two passes (`LogCleaner`): the first notes the newest offset of every key in the part that was
@@ -23,45 +23,17 @@ mod rewrite;
 mod swap;
 #[cfg(test)]
 mod tests;
-mod transactions;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::segment::{RawBatch, Segment};
+use crate::log::trace::Span;
+use crate::log::{CompactionReport, Log, Shared, View};
+use crate::segment::{RawBatch, Segment, Survey};
 use crate::types::{Offset, Timestamp};
 
-use super::Shared;
-use super::trace::Span;
-use super::view::View;
-
 use key_map::{KeyMap, Seeker};
-pub(super) use swap::{SettledSwaps, settle_swaps};
-use transactions::Marker;
-pub(super) use transactions::Survey;
-
-/// What a compaction did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct CompactionReport {
-    /// Below this offset every key has one record, its newest (except tombstones, which stay for
-    /// `delete.retention.ms`).
-    pub cleaned_to: Offset,
-    /// The number of passes over the log.
-    pub rounds: u64,
-    /// The size of the segments that were read, in bytes.
-    pub read_bytes: u64,
-    /// The size of the segments that were written in their place, in bytes.
-    pub written_bytes: u64,
-    /// The number of records that were dropped.
-    pub records_dropped: u64,
-    /// The number of segments that were replaced.
-    pub segments_before: u64,
-    /// The number of segments that replaced them.
-    pub segments_after: u64,
-}
 
 /// One round: what is known about the keys, and how far.
 struct Round {
@@ -72,10 +44,54 @@ struct Round {
     limit: Offset,
 }
 
+impl Log {
+    /// Compacts a log whose `cleanup_policy` says so: the newest record of every key is kept, at
+    /// its own offset. Seals the segment that is appended to first, so that everything older than
+    /// `min_compaction_lag` is compacted. Reads and appends continue meanwhile. A broker's upkeep
+    /// does this by itself when it is worthwhile.
+    ///
+    /// A tombstone is kept for `delete_retention` after the first compaction that processed it; a
+    /// later compaction drops it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidConfig`]: the log's `cleanup_policy` does not compact; or, in a log that
+    ///   belongs to no broker, there are records without keys, which compaction would drop:
+    ///   [`compact_dropping_keyless`](Self::compact_dropping_keyless) allows that. (For a topic
+    ///   [`Broker::alter_topic`](crate::Broker::alter_topic) has asked.)
+    /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
+    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
+    ///   there still is.
+    pub fn compact(&self) -> Result<CompactionReport> {
+        self.may_change()?;
+        let shared = self.here()?;
+        let _span = (!shared.managed).then(|| Span::compaction(&shared.dir));
+        if !shared.managed && shared.config().cleanup_policy.compacts() {
+            shared.check_keys()?;
+        }
+        self.told(shared.compact())
+    }
+
+    /// [`compact`](Self::compact), but drops records without keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact), except the refusal of records without keys.
+    pub fn compact_dropping_keyless(&self) -> Result<CompactionReport> {
+        self.may_change()?;
+        self.told(self.here()?.compact())
+    }
+
+    /// Compacts if enough of the log is not compacted yet; for upkeep.
+    pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
+        self.here()?.compact_if_worth_it()
+    }
+}
+
 impl Shared {
     /// Compacts everything that may be compacted. Rolls the active segment first, so that its
     /// records can be compacted too.
-    pub(super) fn compact(&self) -> Result<CompactionReport> {
+    fn compact(&self) -> Result<CompactionReport> {
         self.life.can_append()?;
         if !self.config().cleanup_policy.compacts() {
             return Err(Error::InvalidConfig {
@@ -86,28 +102,6 @@ impl Shared {
         }
         self.seal_active()?;
         self.compact_sealed()
-    }
-
-    /// Rolls the active segment if it holds something. The file of the next one is created before
-    /// appends have to wait.
-    pub(super) fn seal_active(&self) -> Result<()> {
-        // The next segment is opened for appends, which may exceed the bound on open files.
-        self.host.files.make_room();
-        let active = Arc::clone(self.segments.read().active());
-        if active.next_offset() > active.base_offset() {
-            self.make_next();
-        }
-        loop {
-            let mut state = self.append.lock();
-            self.life.can_append()?;
-            let is_empty = state.active.next_offset() <= state.active.base_offset();
-            if is_empty || self.roll_within_budget(&mut state)? {
-                return Ok(());
-            }
-            // Not under the append lock: making room removes segments, and may wait for a sync.
-            drop(state);
-            self.make_room()?;
-        }
     }
 
     /// Compacts the sealed segments, in as many rounds as the map of keys needs.
@@ -230,56 +224,6 @@ impl Shared {
         }
     }
 
-    /// Scans everything for the state of transactions and producers.
-    pub(super) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
-        let mut survey = Survey::default();
-        self.survey_between(segments, 0..Offset::MAX, &mut survey)?;
-        Ok(survey)
-    }
-
-    /// The same between two offsets at which batches end, below the high watermark.
-    pub(super) fn survey_between(
-        &self,
-        segments: &[Arc<Segment>],
-        range: Range<Offset>,
-        survey: &mut Survey,
-    ) -> Result<()> {
-        for segment in segments {
-            let end = range.end.min(self.high_watermark());
-            let from = range.start.max(segment.base_offset());
-            if from >= end || segment.next_offset() <= from {
-                continue;
-            }
-            self.find_below(segment, from..end, |shared, raw| {
-                shared.life.can_read()?;
-                if raw.header.base_offset >= from {
-                    shared.note(raw, segment, survey)?;
-                }
-                Ok(None::<()>)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Applies one batch to the survey.
-    pub(super) fn note(&self, raw: RawBatch, segment: &Segment, survey: &mut Survey) -> Result<()> {
-        let header = raw.header;
-        if header.is_control() {
-            survey.control(&header, self.marker(raw, segment)?);
-        } else {
-            survey.data(&header);
-        }
-        Ok(())
-    }
-
-    /// What a control batch says; `None` if its record cannot be decoded.
-    fn marker(&self, raw: RawBatch, segment: &Segment) -> Result<Option<Marker>> {
-        let batch = self.decode(raw, segment)?;
-        let first = batch.records().next();
-        Ok(first
-            .and_then(|record| Marker::decode(record.key()?, record.value().unwrap_or_default())))
-    }
-
     /// Notes the newest offset of every key in a range, as far as the map can hold them (I3).
     fn map_keys(
         &self,
@@ -347,24 +291,6 @@ impl Shared {
         Ok(true)
     }
 
-    /// Calls a closure for every batch of a segment from an offset on, until it returns false.
-    pub(super) fn for_each_batch(
-        &self,
-        segment: &Arc<Segment>,
-        from: Offset,
-        mut look: impl FnMut(&Self, RawBatch) -> Result<bool>,
-    ) -> Result<()> {
-        let stopped = self.find_in(segment, from, |shared, raw| {
-            shared.life.can_read()?;
-            if look(shared, raw)? {
-                Ok(None)
-            } else {
-                Ok(Some(()))
-            }
-        });
-        stopped.map(drop)
-    }
-
     /// The fraction of the log, in bytes, that was not compacted yet and could be, and whether some
     /// of it is older than `max.compaction.lag.ms`.
     fn dirty_share(
@@ -404,7 +330,7 @@ impl Shared {
     ///
     /// The active segment is sealed if its first record is older than `max.compaction.lag.ms`: in a
     /// log without appends nothing else would seal it.
-    pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
+    fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         let config = self.config();
         if self.life.is_read_only() || !config.cleanup_policy.compacts() {
             return Ok(None);
@@ -433,14 +359,6 @@ impl Shared {
         } else {
             Ok(None)
         }
-    }
-}
-
-#[cfg(test)]
-impl super::Log {
-    /// Rolls now, for tests that need a segment to end there.
-    pub(crate) fn seal_active(&self) -> Result<()> {
-        self.shared.seal_active()
     }
 }
 

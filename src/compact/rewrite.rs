@@ -17,15 +17,13 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite};
-use crate::segment::{RawBatch, Segment, relative};
+use crate::log::{CompactionReport, Shared, View};
+use crate::segment::{Judge, RawBatch, Segment, Survey, ends_transaction, relative};
 use crate::types::{Position, Timestamp, to_u64};
 
-use super::super::Shared;
-use super::super::view::View;
+use super::Round;
 use super::key_map::{Seeker, Sought};
 use super::output::Outputs;
-use super::transactions::{Judge, Survey, ends_transaction};
-use super::{CompactionReport, Round};
 
 /// One group of neighbouring segments during the second pass.
 struct Group<'a, 'j> {
