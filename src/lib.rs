@@ -44,6 +44,7 @@ compile_error!("ottla needs files that can be locked, renamed and synced: Unix o
 #[cfg(any(target_os = "solaris", target_os = "emscripten"))]
 compile_error!("ottla cannot lock a directory here: the standard library has no file locks");
 
+mod backup;
 mod broker;
 mod clock;
 mod compact;
@@ -63,6 +64,7 @@ mod sync;
 mod topic;
 mod types;
 
+pub use backup::{BackupOptions, BackupReport};
 pub use broker::{
     AlterOptions, Broker, BrokerConfig, BrokerMetrics, DamagedCommits, DiskUsage, Ensured,
     SettingChange, TopicUsage, UpkeepProblem, UpkeepReport, repair, verify,
@@ -81,8 +83,8 @@ pub use group::{
 #[cfg(feature = "async")]
 pub use log::RecordStream;
 pub use log::{
-    BackupOptions, BackupReport, CompactionReport, Delivery, Log, LogConfig, LogMetrics, OpenEvent,
-    OpenReport, Reader, RetentionReport, SegmentInfo,
+    CompactionReport, Delivery, Log, LogConfig, LogMetrics, OpenEvent, OpenReport, Reader,
+    RetentionReport, SegmentInfo,
 };
 #[cfg(feature = "async")]
 pub use topic::TopicStream;

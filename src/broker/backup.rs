@@ -17,11 +17,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::dir::keep_brokers_away;
+use crate::backup::{Backup, BackupOptions, BackupReport, CopiedLog, Source};
+use crate::dir::{keep_brokers_away, run_id};
 use crate::disk::EntryKind;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, RootFile, file_name, properties, uuid};
-use crate::log::{Backup, BackupOptions, BackupReport, CopiedLog, Host, Source, run_id};
+use crate::log::Host;
 use crate::topic::{PartitionDir, TopicShared};
 
 use super::Broker;

@@ -12,14 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::dir::{Marks, make_dir, take_lock};
+use crate::dir::{Marks, make_dir, refuse_unfinished, take_lock};
 use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
 use crate::log::{
     Host, OpenEvent, OpenMode, OpenReport, RootSigns, SLOTS_OF_ROOT, look_until_it_counts,
-    refuse_unfinished, unreadable_marks,
+    unreadable_marks,
 };
 use crate::sync::for_each_on;
 use crate::topic::PartitionDir;

@@ -14,10 +14,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::backup::CopiedLog;
 use crate::error::Result;
 use crate::format::txn::ProducerState;
 use crate::format::{MarkKey, TransactionState, TransactionStatus};
-use crate::log::{CopiedLog, Ending};
+use crate::log::Ending;
 use crate::topic::TopicShared;
 use crate::types::{PartitionId, Record, Start, Timestamp};
 

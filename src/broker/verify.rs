@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::dir::{Marks, RootFacts, seems_root};
+use crate::dir::{Marks, RootFacts, refuse_unfinished, seems_root};
 use crate::disk::{Disk, EntryKind};
 use crate::doctor::{
     Beside, Problem, ProblemKind, Severity, VerifyReport, Watch, look_for_damage, problem,
@@ -17,7 +17,7 @@ use crate::doctor::{
 };
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, Mark, MarkKey, file_name, properties};
-use crate::log::{Host, OpenMode, RootSigns, refuse_unfinished};
+use crate::log::{Host, OpenMode, RootSigns};
 use crate::types::TopicId;
 
 use super::BrokerConfig;

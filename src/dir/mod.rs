@@ -6,6 +6,7 @@
 //! 1. Nothing that could be the only copy of a record is removed or replaced here: quarantined
 //!    bytes are durable in their quarantine file before they are removed from their place.
 
+mod backup;
 mod checkpoints;
 mod files;
 mod home;
@@ -14,6 +15,7 @@ mod marks;
 mod quarantine;
 mod state;
 
+pub(crate) use backup::{read_note, refuse_unfinished, run_id};
 pub(crate) use checkpoints::{Checkpoints, LogFiles, mark_alone, read_offsets};
 pub(crate) use files::{
     for_each_chunk, is_zero, parent_of, remove_if_present, rename_if_present, replace_if_other,

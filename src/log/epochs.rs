@@ -26,7 +26,7 @@ use super::{Host, Log, Reader, Shared};
 
 /// The epochs of a log, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Epochs {
+pub(crate) struct Epochs {
     entries: Vec<LeaderEpoch>,
     /// The file has other contents.
     unsaved: bool,
@@ -116,7 +116,7 @@ impl Epochs {
     }
 
     /// The text for the file of a copy that ends at an offset.
-    pub(super) fn text_below(&self, end: Offset) -> String {
+    pub(crate) fn text_below(&self, end: Offset) -> String {
         let below = self.entries.iter().filter(|entry| entry.start_offset < end);
         let below: Vec<_> = below.copied().collect();
         checkpoint::encode_epochs(&below)

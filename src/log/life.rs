@@ -115,7 +115,7 @@ impl LifeCell {
     /// Whether reading may continue: not in a log that is closed or closing. Long operations ask
     /// this repeatedly, so that a close does not wait for them.
     #[inline]
-    pub(super) fn can_read(&self) -> Result<()> {
+    pub(crate) fn can_read(&self) -> Result<()> {
         if self.number() < Life::Closing.number() {
             Ok(())
         } else {

@@ -19,7 +19,6 @@ mod append;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod at_rest;
-mod backup;
 mod batches;
 mod bell;
 mod budget;
@@ -60,8 +59,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use at_rest::AtRest;
-pub(crate) use backup::{Backup, CopiedLog, Source, refuse_unfinished, run_id};
-pub use backup::{BackupOptions, BackupReport};
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use bell::SLOTS_OF_ROOT;
 pub(crate) use budget::Evict;
@@ -78,8 +75,8 @@ pub(crate) use metrics::facade;
 pub(crate) use open::open_alone_on;
 pub(crate) use open::{
     Found, Landed, LogSource, OpenMode, Opening, SegmentFacts, Violation, applicable, at_mark,
-    has_own, is_flushed, lost_between, refuse_old_format, rewrite_range, unreadable_marks,
-    violations,
+    has_own, is_flushed, lost_between, open_locked, refuse_old_format, rewrite_range,
+    unreadable_marks, violations,
 };
 pub use open::{OpenEvent, OpenReport, SegmentInfo};
 pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
@@ -92,7 +89,7 @@ pub(crate) use syncers::SyncJob;
 pub(crate) use view::View;
 pub(crate) use watch::LogWatch;
 
-use crate::dir::{MarkPlace, parent_of};
+use crate::dir::{MarkPlace, parent_of, run_id};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
@@ -170,7 +167,7 @@ pub(crate) struct Shared {
     /// Raised twice by each truncation, so that no reader returns what it read before one
     /// (`view.rs`).
     truncations: AtomicU64,
-    epochs: RwLock<Epochs>,
+    pub(crate) epochs: RwLock<Epochs>,
     pub(crate) turn: Mutex<TurnState>,
     turn_over: Condvar,
     company_came: Condvar,
@@ -192,7 +189,7 @@ pub(crate) struct Shared {
     /// for.
     pub(crate) cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
-    layout: Mutex<()>,
+    pub(crate) layout: Mutex<()>,
     lock: Mutex<Option<Lock>>,
     /// The opening has left something that must be on the disk before the first append.
     unsettled: AtomicBool,

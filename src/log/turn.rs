@@ -109,7 +109,7 @@ impl Drop for Turn<'_> {
 
 impl Shared {
     /// The key of the log's marks.
-    pub(super) fn mark_key(&self) -> MarkKey {
+    pub(crate) fn mark_key(&self) -> MarkKey {
         self.turn.lock().mark.key
     }
 

@@ -63,7 +63,7 @@ impl Shared {
     }
 
     /// All segments, as they are now.
-    pub(super) fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         // The count before the segments: a truncation in between then makes the view count as
         // changed.
         let truncations = self.truncation_count();

@@ -42,6 +42,12 @@ const HOUSE: &[(&str, Sees)] = &[
         ]),
     ),
     (
+        "backup",
+        Sees::Only(&[
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log",
+        ]),
+    ),
+    (
         "compact",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log", "doctor",
@@ -57,7 +63,7 @@ const HOUSE: &[(&str, Sees)] = &[
         "broker",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log", "topic",
-            "doctor", "compact", "group",
+            "doctor", "backup", "compact", "group",
         ]),
     ),
     // The pages of docs/: prose without code.

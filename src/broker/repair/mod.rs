@@ -19,14 +19,15 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::dir::{
-    Marks, RootFacts, keep_brokers_away, metadata_files, partitions, seems_root, take_lock,
+    Marks, RootFacts, keep_brokers_away, metadata_files, partitions, refuse_unfinished, seems_root,
+    take_lock,
 };
 use crate::disk::{Disk, EntryKind, Lock, is_no_such_file};
 use crate::doctor::{Beside, RepairReport, rename_whole, repair_alone, repair_log, set_odd_aside};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
-use crate::log::{Host, refuse_unfinished};
+use crate::log::Host;
 use crate::topic::PartitionDir;
 use crate::types::TopicName;
 

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use crate::clock::Clock;
 use crate::dir::{
-    Marks, RootFacts, home_of, is_root, keep_brokers_away, make_dir, mark_alone, take_lock,
+    Marks, RootFacts, home_of, is_root, keep_brokers_away, make_dir, mark_alone, refuse_unfinished,
+    take_lock,
 };
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{MarkKey, file_name};
 
-use super::super::backup::refuse_unfinished;
 use super::super::bell::SLOTS_ALONE;
 use super::super::outside::{RootSigns, look_until_it_counts, open_outside};
 use super::super::trace::Span;
@@ -94,7 +94,7 @@ pub(crate) fn open_alone_on(
 
 /// Opens a log in a directory of its own whose lock the caller holds, whatever the directory says
 /// about itself. Uses no background thread.
-pub(in crate::log) fn open_locked(
+pub(crate) fn open_locked(
     disk: &Disk,
     clock: &Clock,
     dir: &Path,

@@ -50,9 +50,10 @@ use super::turn::TurnState;
 use super::usher::Usher;
 use super::{Host, LogConfig, Shared};
 
+pub(super) use alone::open_alone;
 #[cfg(any(test, ottla_sim))]
 pub(crate) use alone::open_alone_on;
-pub(super) use alone::{open_alone, open_locked};
+pub(crate) use alone::open_locked;
 pub(crate) use leftovers::{Found, OpenStep};
 pub(crate) use old_format::refuse_old_format;
 pub(crate) use report::unreadable_marks;

@@ -1,4 +1,4 @@
-//! Backups: the directory that a copy is written to, and what it says about itself meanwhile.
+//! Floor 5: backups. The directory that a copy is written to, and what it says about itself meanwhile.
 //!
 //! Knows nothing about topics; `copy.rs` copies one log.
 //!
@@ -16,15 +16,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
-use crate::dir::{Marks, is_root, make_dir, remove_if_present, replace_if_other, take_lock};
+use crate::dir::{
+    Marks, is_root, make_dir, read_note, remove_if_present, replace_if_other, run_id, take_lock,
+};
 use crate::disk::{Disk, File, Lock};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{BackupNote, CopiedFile, MarkKey, backup_note, file_name, uuid};
+use crate::format::{BackupNote, CopiedFile, MarkKey, file_name, uuid};
+use crate::log::{Ending, Log, open_locked};
 use crate::types::Timestamp;
-
-use super::Log;
-use super::open::open_locked;
-use super::producers::Ending;
 
 pub(crate) use copy::CopiedLog;
 
@@ -383,32 +382,6 @@ fn read_dest(disk: &Disk, dest: &Path, source: &str) -> Result<Option<BackupNote
     }
 }
 
-fn read_note(disk: &Disk, dest: &Path) -> Result<Option<BackupNote>> {
-    let path = dest.join(file_name::BACKUP);
-    let bytes = disk
-        .read_small(&path, backup_note::SIZE_MAX)
-        .at(&path, "read")?;
-    let note = bytes.map(|bytes| BackupNote::decode(&bytes)).transpose();
-    note.map_err(|reason| Error::corrupt(&path, 0, reason))
-}
-
-/// Refuses a directory that is an unfinished backup (I1).
-pub(crate) fn refuse_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
-    let path = dir.join(file_name::BACKUP);
-    if !disk.exists(&path).at(&path, "access")? {
-        return Ok(());
-    }
-    match read_note(disk, dir)? {
-        Some(note) if !note.whole => Err(Error::Unsupported {
-            what: format!(
-                "{} is a backup that was not finished: make it again, into the same place",
-                dir.display(),
-            ),
-        }),
-        _ => Ok(()),
-    }
-}
-
 impl Log {
     /// Copies the log, as readers see it at one moment, into a directory that is then a closed log
     /// of its own: [`Log::open`] opens it. Appends and reads continue meanwhile.
@@ -492,18 +465,4 @@ impl Log {
         // (I1).
         backup.finish()
     }
-}
-
-/// Distinguishes a run from others.
-pub(crate) fn run_id() -> uuid::Uuid {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let random = || {
-        let state = std::collections::hash_map::RandomState::new();
-        state.build_hasher().finish().to_be_bytes()
-    };
-    let mut id = [0; 16];
-    let (front, back) = id.split_at_mut(8);
-    front.copy_from_slice(&random());
-    back.copy_from_slice(&random());
-    id
 }

@@ -19,12 +19,10 @@ use crate::disk::{EntryKind, FileId};
 use crate::error::{Error, IoContext, Result};
 use crate::format::txn::ProducerState;
 use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, checkpoint, file_name};
+use crate::log::{Log, Shared, View, pause};
 use crate::segment::{Segment, SparseIndex, Survey};
 use crate::types::{Offset, Position};
 
-use super::super::outside::pause;
-use super::super::view::View;
-use super::super::{Log, Shared};
 use super::Backup;
 
 /// How often a copy begins again before it makes others wait.
