@@ -59,6 +59,7 @@ mod group;
 mod log;
 #[cfg(test)]
 mod proof;
+mod recovery;
 mod segment;
 mod sync;
 mod topic;
@@ -82,10 +83,8 @@ pub use group::{
 };
 #[cfg(feature = "async")]
 pub use log::RecordStream;
-pub use log::{
-    CompactionReport, Delivery, Log, LogConfig, LogMetrics, OpenEvent, OpenReport, Reader,
-    RetentionReport, SegmentInfo,
-};
+pub use log::{CompactionReport, Delivery, Log, LogConfig, LogMetrics, Reader, RetentionReport};
+pub use recovery::{OpenEvent, OpenReport, SegmentInfo};
 #[cfg(feature = "async")]
 pub use topic::TopicStream;
 pub use topic::{

@@ -14,7 +14,7 @@ use crate::disk::{Lock, TemporaryDir};
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
 use crate::log::trace::Span;
-use crate::log::{OpenMode, OpenReport};
+use crate::recovery::{OpenMode, OpenReport};
 use crate::sync::{Mutex, OnceLock, WakeLater, for_each_on};
 use crate::topic::{Keep, TopicShared};
 

@@ -60,7 +60,8 @@ mod tests {
     use crate::broker::{Broker, BrokerConfig};
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
-    use crate::log::{LogConfig, OpenMode, open_alone_on};
+    use crate::log::{LogConfig, open_alone_on};
+    use crate::recovery::OpenMode;
     use crate::sync::Mutex;
     use crate::topic::TopicConfig;
     use crate::types::Durability;

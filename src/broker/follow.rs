@@ -16,7 +16,8 @@ use std::sync::Arc;
 use crate::disk::{Disk, FileId};
 use crate::error::Result;
 use crate::format::file_name;
-use crate::log::{OpenMode, RootSigns, is_live, look_until_it_counts};
+use crate::log::{RootSigns, is_live, look_until_it_counts};
+use crate::recovery::OpenMode;
 use crate::sync::WakeLater;
 
 use super::catalog::Catalog;

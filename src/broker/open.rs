@@ -17,10 +17,8 @@ use crate::disk::{Disk, EntryKind, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
 use crate::group::{Coordinator, CoordinatorSource};
-use crate::log::{
-    Host, OpenEvent, OpenMode, OpenReport, RootSigns, SLOTS_OF_ROOT, look_until_it_counts,
-    unreadable_marks,
-};
+use crate::log::{Host, RootSigns, SLOTS_OF_ROOT, look_until_it_counts};
+use crate::recovery::{OpenEvent, OpenMode, OpenReport, unreadable_marks};
 use crate::sync::for_each_on;
 use crate::topic::PartitionDir;
 use crate::types::{PartitionId, Settings as _, TopicId, TopicName};

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::disk::{Access, Disk, Entry, EntryKind, LiesOn};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, file_name};
-use crate::log::OpenEvent;
+use crate::recovery::OpenEvent;
 
 use super::BrokerConfig;
 

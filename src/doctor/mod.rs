@@ -1,8 +1,8 @@
-//! Floor 5: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs
+//! Floor 6: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs
 //! a log, and inspects the files of a root.
 //!
 //! Knows nothing about topics: a root is a directory of logs with one lock and one file of marks.
-//! What counts as damage is decided by the same rules as at opening (`log/open/rules.rs`).
+//! What counts as damage is decided by the same rules as at opening (`recovery/rules.rs`).
 
 pub(crate) mod repair;
 pub(crate) mod scan;

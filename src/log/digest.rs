@@ -399,7 +399,8 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
-    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+    use crate::log::{Log, LogConfig, open_alone_on};
+    use crate::recovery::OpenMode;
     use crate::segment::Segment;
 
     /// A log whose sealed segments have lost their digests and wait for new ones, which only the

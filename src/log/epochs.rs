@@ -1,133 +1,13 @@
-//! The epochs of a log. They tell a reader, or a program that keeps an offset elsewhere, that the
-//! records below the offset were cut off.
+//! The epochs of a running log: what readers compare their offsets with.
 //!
-//! Knows nothing about why the end of a log moved back. These are Kafka's leader epochs: every
-//! batch carries the newest one, and `leader-epoch-checkpoint` lists where each begins.
-//!
-//! 1. The newest epoch never decreases. It rises when a truncation moves the end back, and at an
-//!    opening after anything but a clean close, because nothing says what a power cut took.
-//! 2. An epoch is durable before anything is appended in it. Otherwise the same epoch could be
-//!    assigned to other records with the same offsets after the next power cut.
-//! 3. The list changes only while the count of truncations is odd (`view.rs`), so an unchanged even
-//!    count means an unchanged list.
-//! 4. A log that only ever had epoch 0 has no file.
+//! Knows nothing about the list itself (`recovery/epochs.rs`), or why the end of a log moved back.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use crate::disk::Disk;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{LeaderEpoch, checkpoint, file_name};
-use crate::segment::{BatchCursor, Segment};
-use crate::types::{Epoch, Offset, Position};
+use crate::format::file_name;
+use crate::types::{Epoch, Offset};
 
 use super::turn::Turn;
-use super::{Host, Log, Reader, Shared};
-
-/// The epochs of a log, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Epochs {
-    entries: Vec<LeaderEpoch>,
-    /// The file has other contents.
-    unsaved: bool,
-}
-
-impl Epochs {
-    /// Reads the file of a log; `None` if there is no valid file.
-    pub(super) fn read(disk: &Disk, dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(file_name::LEADER_EPOCHS);
-        let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
-            // Too long to be valid.
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
-            read => read.at(&path, "read")?,
-        };
-        let entries = text.and_then(|text| checkpoint::decode_epochs(&text).ok());
-        Ok(entries.map(|entries| Self {
-            entries,
-            unsaved: false,
-        }))
-    }
-
-    /// What the batches of a log say: each is read, except in segments whose digest says that they
-    /// have only one epoch.
-    pub(super) fn of_batches(host: &Host, segments: &[Arc<Segment>]) -> Result<Self> {
-        let mut epochs = Self {
-            entries: Vec::new(),
-            unsaved: true,
-        };
-        for segment in segments {
-            let digest = segment.digest_summary(&host.disk);
-            if let Some((lowest, highest)) = digest.map(|digest| digest.epochs)
-                && lowest >= highest
-            {
-                epochs.note(highest, segment.base_offset());
-                continue;
-            }
-            let file = segment.file(&host.disk, &host.files)?;
-            let mut cursor = BatchCursor::new(Position::ZERO, segment.base_offset()).sequential();
-            // Damage is reported when the batches are read.
-            while let Ok(Some(raw)) = cursor.next(&file, segment.end()) {
-                epochs.note(raw.header.leader_epoch, raw.header.base_offset);
-            }
-        }
-        Ok(epochs)
-    }
-
-    fn note(&mut self, epoch: Epoch, start_offset: Offset) {
-        if epoch >= 0 && self.entries.last().is_none_or(|last| last.epoch < epoch) {
-            self.entries.push(LeaderEpoch {
-                epoch,
-                start_offset,
-            });
-        }
-    }
-
-    /// The epoch that the next batch gets.
-    pub(super) fn newest(&self) -> Epoch {
-        self.entries.last().map_or(0, |newest| newest.epoch)
-    }
-
-    /// Where an epoch ends: at the first offset of a later one. `None` for an epoch that the log
-    /// has not had.
-    pub(super) fn end_of(&self, epoch: Epoch, log_end: Offset) -> Option<Offset> {
-        if epoch > self.newest() {
-            return None;
-        }
-        let later = self.entries.iter().find(|entry| entry.epoch > epoch);
-        Some(later.map_or(log_end, |later| later.start_offset))
-    }
-
-    /// Whether another list is the same.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.entries == other.entries
-    }
-
-    /// Begins the next epoch at the end of a log that starts at `start` (I1).
-    pub(super) fn raise(&mut self, end: Offset, start: Offset) {
-        // Before entries are dropped below: the newest epoch never decreases (I1).
-        let newest = self.newest();
-        if self.entries.is_empty() {
-            self.note(0, start);
-        }
-        // Epochs that would begin at or above the new end have no records any more.
-        self.entries.retain(|entry| entry.start_offset < end);
-        self.note(newest.saturating_add(1), end);
-        self.unsaved = true;
-    }
-
-    /// The text for the file of a copy that ends at an offset.
-    pub(crate) fn text_below(&self, end: Offset) -> String {
-        let below = self.entries.iter().filter(|entry| entry.start_offset < end);
-        let below: Vec<_> = below.copied().collect();
-        checkpoint::encode_epochs(&below)
-    }
-
-    /// The text for the file, if its contents must change.
-    fn to_save(&self) -> Option<String> {
-        let encode = || checkpoint::encode_epochs(&self.entries);
-        self.unsaved.then(encode)
-    }
-}
+use super::{Log, Reader, Shared};
 
 impl Log {
     /// The epoch of the log. It rises when the end moves back: by [`truncate`](Self::truncate), and
@@ -228,7 +108,7 @@ impl Shared {
             let replaced = self.host.disk.replace(&path, text.as_bytes());
             replaced.at(&path, "write")?;
             // Only after the file is replaced, durably: otherwise the next save would be skipped.
-            self.epochs.write().unsaved = false;
+            self.epochs.write().note_saved();
         }
         Ok(())
     }

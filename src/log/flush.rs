@@ -588,7 +588,8 @@ mod tests {
     use crate::disk::sim::Sim;
     use crate::log::append::UNSYNCED_BYTES_SOFT;
     use crate::log::host::Chore;
-    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+    use crate::log::{Log, LogConfig, open_alone_on};
+    use crate::recovery::OpenMode;
     use crate::sync::Mutex;
     use crate::types::{Durability, Offset};
 

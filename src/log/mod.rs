@@ -1,4 +1,4 @@
-//! Floor 4: one partition. A [`Log`] owns rolling segments and their indexes; it appends, reads,
+//! Floor 5: one partition. A [`Log`] owns rolling segments and their indexes; it appends, reads,
 //! flushes, deletes and recovers.
 //!
 //! Knows nothing about topics, keys' partitions or groups.
@@ -73,12 +73,7 @@ pub use metrics::LogMetrics;
 pub(crate) use metrics::facade;
 #[cfg(any(test, ottla_sim))]
 pub(crate) use open::open_alone_on;
-pub(crate) use open::{
-    Found, Landed, LogSource, OpenMode, Opening, SegmentFacts, Violation, applicable, at_mark,
-    has_own, is_flushed, lost_between, open_locked, refuse_old_format, rewrite_range,
-    unreadable_marks, violations,
-};
-pub use open::{OpenEvent, OpenReport, SegmentInfo};
+pub(crate) use open::open_locked;
 pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
 pub(crate) use producers::{Ending, Producers};
 pub use read::Reader;
@@ -93,6 +88,7 @@ use crate::dir::{MarkPlace, parent_of, run_id};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
+use crate::recovery::{Epochs, LogSource, OpenEvent, OpenMode, OpenReport, SegmentInfo};
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
 };
@@ -102,7 +98,6 @@ use crate::types::{
 
 use append::{AppendState, HotSettings, How};
 use digest::Digesting;
-use epochs::Epochs;
 use isolation::Filter;
 use life::LifeCell;
 use outside::{Outside, open_outside};

@@ -4,15 +4,11 @@
 //! Knows nothing about files: a closing root writes them (`broker/rest/producers.rs`).
 
 use std::ops::Range;
-use std::path::Path;
 
-use crate::dir::remove_if_present;
-use crate::disk::{Disk, EntryKind};
-use crate::error::{IoContext, Result};
+use crate::error::Result;
 use crate::format::txn::{AbortedTxn, ProducerState};
 use crate::format::{
-    BatchKind, BatchOptions, ControlKind, EndTransaction, FileKind, FileName, ProducerStamp, Stage,
-    encode_one,
+    BatchKind, BatchOptions, ControlKind, EndTransaction, ProducerStamp, encode_one,
 };
 use crate::segment::Survey;
 use crate::types::{Offset, Record};
@@ -127,26 +123,4 @@ impl Log {
         *shared.survey.lock() = None;
         Ok(())
     }
-}
-
-/// Removes, durably, the snapshots of producers above the new end of a log: they cover batches that
-/// are gone, and would be believed once the log has grown to their offset again.
-pub(super) fn remove_snapshots_above(disk: &Disk, dir: &Path, end: Offset) -> Result<()> {
-    let mut removed = false;
-    for entry in disk.list(dir).at(dir, "list")? {
-        if let FileName::Segment {
-            base,
-            kind: FileKind::Snapshot,
-            stage: Stage::Live,
-        } = FileName::parse(&entry.name)
-            && base > end
-            && entry.kind == EntryKind::File
-        {
-            removed |= remove_if_present(disk, &dir.join(&entry.name))?;
-        }
-    }
-    if removed {
-        disk.sync_dir(dir).at(dir, "sync")?;
-    }
-    Ok(())
 }

@@ -483,7 +483,8 @@ mod tests {
     use crate::disk::Access;
     use crate::disk::sim::Sim;
     use crate::format::file_name;
-    use crate::log::{LogConfig, OpenMode, open_alone_on};
+    use crate::log::{LogConfig, open_alone_on};
+    use crate::recovery::OpenMode;
 
     fn open(sim: &Sim) -> Log {
         let (dir, config) = (Path::new("/log"), LogConfig::default());

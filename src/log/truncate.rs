@@ -11,20 +11,18 @@
 //! 4. The offsets behind a truncation are assigned again only after the new epoch is durable, and
 //!    after every commit above the new end was set back durably.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::dir::remove_if_present;
-use crate::disk::{Access, Dir, Disk, File};
+use crate::disk::{Access, Dir, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
+use crate::recovery::{remove_segment_files, remove_snapshots_above};
 use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::AppendState;
 use super::epochs::Followers;
-use super::producers::remove_snapshots_above;
 use super::turn::Turn;
 use super::{Log, Shared};
 
@@ -386,31 +384,6 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// Finishes an interrupted truncation, before the log is examined.
-pub(super) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent) -> Result<()> {
-    remove_snapshots_above(disk, dir, intent.new_end)?;
-    let path = dir.join(file_name::log(intent.segment_base));
-    match disk.open(&path, Access::Write) {
-        Ok(file) => {
-            file.set_len(intent.position.0).at(&path, "truncate")?;
-            file.write_at(intent.position.0, &intent.head)
-                .at(&path, "write")?;
-            file.sync_data().at(&path, "sync")
-        }
-        // The segment began empty and its name was not durable: the log ends where it would begin.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(&path, "open", error)),
-    }
-}
-
-/// Removes the files of a segment, if they still exist.
-pub(super) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()> {
-    for path in segment.paths() {
-        remove_if_present(disk, &path)?;
-    }
-    Ok(())
 }
 
 /// The records of a batch below an offset, as a batch of their own (I3).

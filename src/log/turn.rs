@@ -192,7 +192,8 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
-    use crate::log::{LogConfig, OpenMode, open_alone_on};
+    use crate::log::{LogConfig, open_alone_on};
+    use crate::recovery::OpenMode;
 
     #[test]
     fn who_waited_for_a_sync_is_waited_for_at_the_next_one_and_forgotten_when_they_do_not_come() {

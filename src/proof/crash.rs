@@ -23,7 +23,8 @@ use super::rig::{Rig, Step, open};
 use super::{Rng, Scale, Whereabouts};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
-use crate::log::{Log, LogConfig, OpenEvent, OpenMode, open_alone_on};
+use crate::log::{Log, LogConfig, open_alone_on};
+use crate::recovery::{OpenEvent, OpenMode};
 use crate::sync::Mutex;
 use crate::types::{Compression, Durability, WriteMode};
 

@@ -12,7 +12,8 @@ use super::Scale;
 use super::damage::subjects::{self, Held, Subject, copy, open, read_all};
 use crate::disk::sim::Sim;
 use crate::error::Error;
-use crate::log::{Log, OpenMode};
+use crate::log::Log;
+use crate::recovery::OpenMode;
 use crate::sync::Mutex;
 
 use super::Rng;

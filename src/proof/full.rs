@@ -19,7 +19,7 @@ use crate::disk::Access;
 use crate::disk::sim::{Choice, Sim};
 use crate::error::{Error, Result};
 use crate::group::Consumer;
-use crate::log::OpenEvent;
+use crate::recovery::OpenEvent;
 use crate::topic::{Topic, TopicConfig};
 use crate::types::{Durability, Offset, PartitionId, Start, WriteMode};
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{MarkKey, uuid};
-use crate::log::{AtRest, Host, Log, LogSource, OpenEvent, OpenMode, OpenReport};
+use crate::log::{AtRest, Host, Log};
+use crate::recovery::{LogSource, OpenEvent, OpenMode, OpenReport};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock, Watchers};
 use crate::types::{Durability, Offset, PartitionId, Record, TopicId, TopicName};
 

@@ -24,46 +24,57 @@ const HOUSE: &[(&str, Sees)] = &[
         Sees::Only(&["types", "format", "clock", "sync", "disk", "error"]),
     ),
     (
-        "log",
+        "recovery",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir",
         ]),
     ),
     (
+        "log",
+        Sees::Only(&[
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+        ]),
+    ),
+    (
         "topic",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "log",
         ]),
     ),
     (
         "doctor",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "log",
         ]),
     ),
     (
         "backup",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "log",
         ]),
     ),
     (
         "compact",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log", "doctor",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "log", "doctor",
         ]),
     ),
     (
         "group",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log", "topic",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "log", "topic",
         ]),
     ),
     (
         "broker",
         Sees::Only(&[
-            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "log", "topic",
-            "doctor", "backup", "compact", "group",
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "log", "topic", "doctor", "backup", "compact", "group",
         ]),
     ),
     // The pages of docs/: prose without code.

@@ -26,7 +26,8 @@ use crate::dir::{
 use crate::disk::{Access, Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
-use crate::log::{Host, Log, LogConfig, LogSource, OpenMode, Opening, rewrite_range};
+use crate::log::{Host, Log, LogConfig};
+use crate::recovery::{LogSource, OpenMode, Opening, rewrite_range};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
@@ -170,7 +171,7 @@ impl Work<'_> {
     /// Finishes what was interrupted (I1), durably: a truncation must not take effect a second
     /// time.
     fn settle_interrupted(&self) -> Result<()> {
-        let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
+        let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
         let truncates = found.truncates();
         opening.settle_leftovers(found)?;
@@ -247,7 +248,7 @@ impl Work<'_> {
     /// Makes what is left durable, and has the log continue where it had been (I3).
     fn go_on_at(&self, old: Option<Mark>) -> Result<()> {
         let disk = &self.host.disk;
-        let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
+        let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
         let bases = opening.settle_leftovers(found)?;
         let segments = opening.list_segments(&bases)?;

@@ -16,7 +16,7 @@ use crate::format::{Corruption, Mark, PREFIX_LEN};
 use crate::types::{Offset, Position};
 
 use crate::doctor::scan::{Condition, Stretch, Survey};
-use crate::log::is_flushed;
+use crate::recovery::is_flushed;
 
 /// A segment as the plan sees it.
 #[derive(Debug)]

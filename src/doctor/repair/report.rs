@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::format::Corruption;
-use crate::log::{OpenEvent, OpenReport};
+use crate::recovery::{OpenEvent, OpenReport};
 use crate::types::Offset;
 #[cfg(feature = "serde")]
 use crate::types::serialized;

@@ -15,7 +15,7 @@ use crate::dir::{copy_aside, for_each_chunk, move_aside, remove_if_present, rena
 use crate::disk::{Disk, File, is_no_such_file};
 use crate::error::{IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Stage};
-use crate::log::{OpenMode, Opening};
+use crate::recovery::{OpenMode, Opening};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
@@ -196,7 +196,7 @@ impl Work<'_> {
     /// Finishes or undoes what was interrupted; returns the base offsets of the segments then
     /// there.
     pub(super) fn settle(&self) -> Result<BTreeSet<Offset>> {
-        let mut opening = Opening::begin(self.host, &self.dir, self.key, OpenMode::Write)?;
+        let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
         opening.settle_leftovers(found)
     }

@@ -1,6 +1,6 @@
 //! Examines one log: its segments, what the flushed mark says about them, its indexes and digests.
 //!
-//! Knows nothing about roots. The rules are those of opening (`open/rules.rs`), except that the
+//! Knows nothing about roots. The rules are those of opening (`recovery/rules.rs`), except that the
 //! check continues after the first violation.
 
 use std::ops::Range;
@@ -11,9 +11,11 @@ use crate::error::{Error, Result};
 use crate::format::{
     Corruption, Digest, FileKind, FileName, LeaderEpoch, Mark, MarkKey, Stage, file_name,
 };
-use crate::log::{
-    Found, Host, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable,
-    at_mark as rules_at_mark, has_own, is_flushed, lost_between, refuse_old_format, violations,
+use crate::log::Host;
+use crate::recovery::at_mark as rules_at_mark;
+use crate::recovery::{
+    Found, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable, has_own, is_flushed,
+    lost_between, refuse_old_format, violations,
 };
 use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Position};
@@ -51,7 +53,7 @@ pub(in crate::doctor) struct SegmentFindings {
 
 /// Examines the log in a directory.
 pub(in crate::doctor) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result<LogFindings> {
-    let opening = Opening::begin(host, dir, key, OpenMode::Read)?;
+    let opening = Opening::begin(host.tools(), dir, key, OpenMode::Read)?;
     let found = opening.look()?;
     let segments = opening.list_segments(&found.bases)?;
     // Half-way through a truncation or a swap, the mark may refer to segments that are gone or not

@@ -15,7 +15,8 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::dir::Marks;
 use crate::disk::sim::Sim;
-use crate::log::{Host, Log, OpenEvent, OpenMode};
+use crate::log::{Host, Log};
+use crate::recovery::{OpenEvent, OpenMode};
 use crate::sync::Mutex;
 use crate::topic::{
     ConsumerRecord, PartitionDir, Topic, TopicConfig, TopicDirectory, TopicShared, TopicSource,

@@ -1,10 +1,13 @@
 //! Epochs over logs on a simulated disk.
 
+use std::path::Path;
+
 use super::*;
 use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
 use crate::format::LogRecord;
-use crate::log::{LogConfig, OpenMode, open_alone_on};
+use crate::log::{LogConfig, open_alone_on};
+use crate::recovery::OpenMode;
 
 const DIR: &str = "/log";
 
@@ -44,36 +47,6 @@ fn checkpoint_of(sim: &Sim) -> Option<String> {
     let path = Path::new(DIR).join("leader-epoch-checkpoint");
     let bytes = sim.read(path).ok()?;
     Some(String::from_utf8(bytes).unwrap())
-}
-
-fn entries(epochs: &Epochs) -> Vec<(Epoch, Offset)> {
-    let entries = epochs.entries.iter();
-    entries.map(|it| (it.epoch, it.start_offset)).collect()
-}
-
-#[test]
-fn an_epoch_ends_where_the_next_one_begins() {
-    let mut epochs = Epochs::default();
-    assert_eq!((epochs.newest(), epochs.end_of(0, 10)), (0, Some(10)));
-    assert_eq!(epochs.end_of(1, 10), None);
-    epochs.raise(3, 0);
-    epochs.raise(7, 0);
-    assert_eq!(entries(&epochs), [(0, 0), (1, 3), (2, 7)]);
-    let ends = [0, 1, 2, 3].map(|epoch| epochs.end_of(epoch, 20));
-    assert_eq!(ends, [Some(3), Some(7), Some(20), None]);
-}
-
-#[test]
-fn an_epoch_that_begins_at_or_above_a_cut_goes_and_its_number_is_not_used_again() {
-    let mut epochs = Epochs::default();
-    for end in [5, 8, 5, 2] {
-        epochs.raise(end, 0);
-    }
-    assert_eq!(entries(&epochs), [(0, 0), (4, 2)]);
-    assert_eq!(epochs.end_of(3, 9), Some(2));
-    epochs.raise(0, 0);
-    assert_eq!(entries(&epochs), [(5, 0)]);
-    assert_eq!(epochs.end_of(0, 9), Some(0));
 }
 
 #[test]

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::disk::sim::Sim;
     use crate::format::{Mark, SLOT_LEN};
-    use crate::log::OpenEvent;
+    use crate::recovery::OpenEvent;
     use crate::types::to_u64;
 
     #[test]

@@ -1,7 +1,7 @@
 //! What opening refuses `verify` reports as damage; and for what opening examines (the list of
 //! segments, their lengths, the fronts of digests, marks) the reverse holds too.
 //!
-//! Knows nothing about the rules themselves (`log/open/rules.rs`): it damages directories in every
+//! Knows nothing about the rules themselves (`recovery/rules.rs`): it damages directories in every
 //! combination of a segment, a digest and a mark, and compares the two answers.
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use crate::disk::sim::Sim;
 use crate::doctor::{Beside, ProblemKind, Severity, VerifyReport, repair_alone, verify_alone};
 use crate::error::Error;
 use crate::format::{BatchHeader, Digest, FileKind, FileName, MarkKey, file_name, log_hash};
-use crate::log::{LogConfig, OpenMode};
+use crate::log::LogConfig;
+use crate::recovery::OpenMode;
 use crate::types::{Offset, Record, TopicId, WriteMode};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

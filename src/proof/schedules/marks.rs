@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::dir::Marks;
 use crate::disk::sim::{Choice, Sim};
 use crate::format::{Mark, MarkKey};
-use crate::log::{Host, Log, LogConfig, LogSource, OpenMode};
+use crate::log::{Host, Log, LogConfig};
+use crate::recovery::{LogSource, OpenMode};
 use crate::types::{Durability, TopicId, WriteMode};
 
 const ROOT: &str = "/root";

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::format::metadata::{PartitionChange, TOPIC_RESOURCE};
 use crate::format::{file_name, old_message};
-use crate::log::OpenEvent;
+use crate::recovery::OpenEvent;
 use crate::types::TopicId;
 
 use super::*;

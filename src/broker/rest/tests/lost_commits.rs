@@ -5,7 +5,7 @@ use crate::broker::repair::repair_on;
 use crate::error::Error;
 use crate::format::group_record::group_partition;
 use crate::group::ConsumerGroup;
-use crate::log::OpenEvent;
+use crate::recovery::OpenEvent;
 
 use super::*;
 

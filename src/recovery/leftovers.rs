@@ -18,11 +18,11 @@ use crate::format::{Corruption, FileKind, FileName, Mark, Stage, TruncateIntent,
 use crate::segment::{Guard, Segment};
 use crate::types::{Offset, Position};
 
-use super::super::truncate::{finish_truncation, remove_segment_files};
 use super::Opening;
 use super::parallel::ask_each;
 use super::report::{OpenEvent, OpenReport};
 use super::swaps::{SettledSwaps, settle_swaps};
+use super::truncation::{finish_truncation, remove_segment_files};
 
 /// The largest note of a truncation that is read, in bytes; a note holds one batch at most.
 const INTENT_BYTES_MAX: usize = 1 << 30;
@@ -88,7 +88,7 @@ impl OpenStep<'_> {
 impl Opening<'_> {
     /// Refuses damage, and then finishes or undoes what interrupted operations left. Returns the
     /// segments that are there then (I1).
-    pub(super) fn settle(&mut self) -> Result<Vec<Arc<Segment>>> {
+    pub(crate) fn settle(&mut self) -> Result<Vec<Arc<Segment>>> {
         let found = self.look()?;
         let unsettled = found.is_unsettled();
         let mut segments = Vec::new();
@@ -162,7 +162,7 @@ impl Opening<'_> {
         if self.writes() {
             self.expect_gaps(&swaps)?;
             let mut step = OpenStep {
-                disk: &self.host.disk,
+                disk: self.tools.disk,
                 dir: &self.dir,
                 report: &mut self.report,
             };
@@ -200,8 +200,8 @@ impl Opening<'_> {
                 dense: false,
                 ..mark
             };
-            let now = self.host.clock.instant();
-            self.mark = Some(self.host.marks.write_both(gaps, now)?);
+            let now = self.tools.clock.instant();
+            self.mark = Some(self.tools.marks.write_both(gaps, now)?);
         }
         Ok(())
     }
@@ -275,8 +275,8 @@ impl Opening<'_> {
                 // The files under its names still belong to its sources.
                 segment.keep_file(file);
                 segment.set_guard(Guard::Rising);
-                segment.rebuild_index(self.disk(), &self.host.files)?;
-            } else if self.host.marks.are_distrusted() {
+                segment.rebuild_index(self.disk(), self.tools.files)?;
+            } else if self.tools.marks.are_distrusted() {
                 segment.distrust_digest();
             }
             Ok(segment)

@@ -86,8 +86,8 @@ impl Opening<'_> {
 
     /// What the rules need to know about the segments: only their digests are read.
     pub(crate) fn facts(&self, segments: &[Arc<Segment>]) -> Vec<SegmentFacts> {
-        let (disk, swapped) = (&self.host.disk, &self.swapped);
-        let believed = !self.host.marks.are_distrusted();
+        let (disk, swapped) = (self.tools.disk, &self.swapped);
+        let believed = !self.tools.marks.are_distrusted();
         ask_each(segments, |segment| {
             let base = segment.base_offset();
             // The files under the name of an output that was not renamed yet belong to its source.
@@ -145,7 +145,7 @@ impl Opening<'_> {
 
     fn count_in(&self, segment: &Arc<Segment>, from: Position, floor: Offset) -> Result<u64> {
         let path = segment.log_path();
-        let file = segment.file(&self.host.disk, &self.host.files)?;
+        let file = segment.file(self.tools.disk, self.tools.files)?;
         let search = Search {
             bytes: from..segment.end(),
             offsets: floor..i64::MAX.cast_unsigned(),

@@ -15,7 +15,7 @@ use crate::format::Corruption;
 use crate::segment::{Segment, TailScan};
 use crate::types::{Offset, Position, Sabotage};
 
-use super::super::truncate::remove_segment_files;
+use super::truncation::remove_segment_files;
 use super::{OpenEvent, Opening};
 
 impl Opening<'_> {
@@ -35,7 +35,7 @@ impl Opening<'_> {
         let segment = &segment;
         let later = segments.get(at + 1..).unwrap_or_default();
         let path = segment.log_path();
-        let file = segment.file(self.disk(), &self.host.files)?;
+        let file = segment.file(self.disk(), self.tools.files)?;
         let rest = scanned.end..segment.end();
         let reserved = is_zero(&file, &path, rest.clone())?;
         // Counted before anything is cut: a strict log fails here, and its files are still
@@ -154,74 +154,5 @@ impl Opening<'_> {
             .unwrap_or_default()
             .reverse();
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use crate::clock::Clock;
-    use crate::disk::sim::Sim;
-    use crate::format::{FileKind, FileName, file_name};
-    use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
-
-    use super::*;
-
-    const DIR: &str = "/log";
-
-    fn open(sim: &Sim) -> Log {
-        let config = LogConfig::default().segment_bytes(1 << 14);
-        let (clock, dir) = (Clock::default(), Path::new(DIR));
-        open_alone_on(&sim.disk(), &clock, dir, config, OpenMode::Write, true).unwrap()
-    }
-
-    /// A log of many segments without a mark, damaged in the second one.
-    fn damaged() -> Sim {
-        let sim = Sim::new();
-        let log = open(&sim);
-        for _ in 0..60 {
-            log.append(vec![b'v'; 1000].as_slice()).unwrap();
-        }
-        let bases: Vec<_> = log.segments().iter().map(|info| info.base_offset).collect();
-        assert!(bases.len() > 3, "{bases:?}");
-        log.close().unwrap();
-        let (disk, dir) = (sim.disk(), Path::new(DIR));
-        disk.remove_file(&dir.join(file_name::MARKS)).unwrap();
-        for entry in disk.list(dir).unwrap() {
-            if !matches!(
-                FileName::parse(&entry.name),
-                FileName::Segment {
-                    kind: FileKind::Log,
-                    ..
-                }
-            ) {
-                disk.remove_file(&dir.join(&entry.name)).unwrap();
-            }
-        }
-        disk.sync_dir(dir).unwrap();
-        let second = dir.join(file_name::log(bases[1]));
-        sim.flip(&second, 8 * 3000).unwrap();
-        sim
-    }
-
-    #[test]
-    fn a_crash_while_what_follows_a_hole_is_quarantined_brings_none_of_it_back() {
-        let whole = damaged();
-        let end = open(&whole.process_crash()).end_offset();
-        assert!((1..59).contains(&end), "{end}");
-        let sim = damaged();
-        let states = Arc::new(crate::sync::AtomicU64::new(0));
-        let counted = Arc::clone(&states);
-        sim.on_change(move |sim| {
-            for crashed in sim.crash_states_canonical() {
-                counted.fetch_add(1, crate::sync::Ordering::Relaxed);
-                assert_eq!(open(&crashed).end_offset(), end);
-            }
-        });
-        let log = open(&sim);
-        sim.stop_watching();
-        assert_eq!(log.end_offset(), end);
-        assert!(states.load(crate::sync::Ordering::Relaxed) > 50);
     }
 }

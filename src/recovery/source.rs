@@ -26,7 +26,7 @@ pub(crate) struct LogSource {
 
 impl LogSource {
     /// The same log, to be opened for reading once more.
-    pub(in crate::log) fn for_reading(&self) -> Self {
+    pub(crate) fn for_reading(&self) -> Self {
         Self {
             dir: self.dir.clone(),
             mark_key: self.mark_key,
