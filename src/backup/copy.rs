@@ -107,7 +107,7 @@ impl Shared {
                 pause(&self.host.clock, tried);
             }
             // Where another process writes the log, the copy has what is there by now.
-            self.follow()?;
+            self.look_outside()?;
             let _others_wait = (tried >= TRIES).then(|| self.layout.lock());
             self.life.can_read()?;
             let view = self.view();

@@ -168,7 +168,7 @@ impl Shared {
     /// - [`Error::Closed`]: the directory is gone, or is another log's.
     /// - What reading the files returns, where that counts.
     #[inline]
-    pub(crate) fn follow(&self) -> Result<bool> {
+    pub(super) fn follow(&self) -> Result<bool> {
         self.follow_from(None)
     }
 

@@ -62,6 +62,11 @@ impl Shared {
         self.truncations.load(Ordering::Acquire) != truncations
     }
 
+    /// Learns what another process has written since, for a log that is only read here.
+    pub(crate) fn look_outside(&self) -> Result<()> {
+        self.follow().map(drop)
+    }
+
     /// All segments, as they are now.
     pub(crate) fn view(&self) -> View {
         // The count before the segments: a truncation in between then makes the view count as
