@@ -21,7 +21,8 @@ use crate::LogRecord;
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
 use crate::error::Error;
-use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+use crate::log::{Log, LogConfig, open_alone_on};
+use crate::recovery::OpenMode;
 use crate::sync::{AtomicU64, Ordering, Signal};
 use crate::types::{Durability, Offset, Sabotage, Start, WriteMode};
 
