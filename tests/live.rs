@@ -241,6 +241,45 @@ fn a_follower_on_a_read_only_mount_is_woken_by_the_bell() {
     assert!(follower.wait().unwrap().success());
 }
 
+/// A mount that ends with this.
+#[cfg(target_os = "linux")]
+struct Mount(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Drop for Mount {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
+    }
+}
+
+/// As through a network: the system here learns of a change only when it asks.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_follower_sees_growth_through_a_file_system_of_another_program() {
+    const TEST: &str = "a_follower_sees_growth_through_a_file_system_of_another_program";
+    if let Some(dir) = followed() {
+        let log = Log::open_read_only(dir.join("log")).unwrap();
+        wait_for_all(&log, 20, || fs::write(dir.join("ready"), "").unwrap());
+        return;
+    }
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (dir, seen) = (scratch.path().join("dir"), scratch.path().join("seen"));
+    fs::create_dir(&dir).unwrap();
+    fs::create_dir(&seen).unwrap();
+    let mounted = Command::new("bindfs").args([&dir, &seen]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("live: SKIPPED through FUSE: there is no bindfs, or it may not mount");
+        return;
+    }
+    let _mount = Mount(seen.clone());
+    let log = Log::open(dir.join("log"), LogConfig::default()).unwrap();
+    let program = env::current_exe().unwrap();
+    let mut follower = follower(&program, TEST, &seen).spawn().unwrap();
+    await_ready(&dir, &mut follower);
+    append_all(&log, 20);
+    assert!(follower.wait().unwrap().success());
+}
+
 #[test]
 fn partitions_without_a_slot_are_followed_beside_those_that_have_one() {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

@@ -1,6 +1,7 @@
 //! Everything at once, for as long as it is told: appends under every durability, readers of every
 //! kind, truncation at both ends, retention, compaction, topics that come and go, closing and
-//! opening again, and read-only openers in this process and in another one.
+//! opening again, and read-only openers in this process and in another one, with followers that
+//! wait for what is appended.
 //!
 //! Knows nothing about the crate's inside. Every record says who wrote it and in which order, so
 //! any reader can tell a torn, a replaced and a misplaced record by itself. What is owed:

@@ -104,6 +104,37 @@ pub(crate) fn look_at_log(actor: &mut Actor<'_>, dir: &Path) {
     }
 }
 
+/// Follows a log until the run is over: waits for what is appended, whoever writes the log by then.
+pub(crate) fn follow_log(actor: &mut Actor<'_>, dir: &Path) {
+    let number = number_of(dir);
+    actor.does("open a log to follow it");
+    let Some(log) = actor.check(Log::open_read_only(dir)) else {
+        return;
+    };
+    let mut from = Start::Latest;
+    while !actor.stage.is_over() {
+        match follow_from(actor, &log, number, from) {
+            Ok(()) => return,
+            Err(error) if moved_on(&error) => from = Start::Earliest,
+            Err(error) => return actor.fail(format!("{error:?}")),
+        }
+    }
+}
+
+fn follow_from(actor: &mut Actor<'_>, log: &Log, number: u64, from: Start) -> Result<()> {
+    let mut reader = log.reader(from)?;
+    let mut pass = Pass::over(number);
+    while !actor.stage.is_over() {
+        actor.does("wait for a record of another process");
+        if reader.wait(Duration::from_millis(200))? {
+            for record in reader.by_ref() {
+                actor.check(pass.take(&record?));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Looks at a broker's directory until the run is over.
 pub(crate) fn look_at_root(actor: &mut Actor<'_>, dir: &Path) {
     let mut kept: Option<Broker> = None;
@@ -249,9 +280,14 @@ pub(crate) fn child() {
         } else {
             for name in ["plain", "compacted"] {
                 let dir = dir.join(name);
+                let followed = dir.clone();
                 acts.start(&format!("reader of {name}"), move |actor| {
                     await_dir(actor, &dir.join("ottla.marks"));
                     look_at_log(actor, &dir);
+                });
+                acts.start(&format!("follower of {name}"), move |actor| {
+                    await_dir(actor, &followed.join("ottla.marks"));
+                    follow_log(actor, &followed);
                 });
             }
         }
