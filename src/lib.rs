@@ -48,6 +48,7 @@ mod backup;
 mod broker;
 mod clock;
 mod compact;
+mod delivery;
 mod dir;
 mod disk;
 #[cfg(any(doc, doctest))]
@@ -71,6 +72,7 @@ pub use broker::{
     SettingChange, TopicUsage, UpkeepProblem, UpkeepReport, repair, verify,
 };
 pub use clock::TestClock;
+pub use delivery::Delivery;
 pub use doctor::{
     LogCondition, Problem, ProblemKind, RepairReport, SetAside, Severity, VerifyReport,
 };
@@ -83,7 +85,7 @@ pub use group::{
 };
 #[cfg(feature = "async")]
 pub use log::RecordStream;
-pub use log::{CompactionReport, Delivery, Log, LogConfig, LogMetrics, Reader, RetentionReport};
+pub use log::{CompactionReport, Log, LogMetrics, Reader, RetentionReport};
 pub use recovery::{OpenEvent, OpenReport, SegmentInfo};
 #[cfg(feature = "async")]
 pub use topic::TopicStream;
@@ -95,8 +97,8 @@ pub use topic::{
 pub use topic::{Json, NamedJson};
 pub use types::{
     Appended, AppendedBatch, ChoiceError, CleanupPolicy, Compression, Durability, Epoch, Header,
-    HeaderIter, Histogram, Offset, OwnedRecord, PartitionId, ReadIsolation, Record, Start,
-    Timestamp, TimestampError, TimestampType, TopicPartition, WriteMode,
+    HeaderIter, Histogram, LogConfig, Offset, OwnedRecord, PartitionId, ReadIsolation, Record,
+    Start, Timestamp, TimestampError, TimestampType, TopicPartition, WriteMode,
 };
 
 /// A panic in the caller's own code leaves a handle usable: nothing stays locked, and an

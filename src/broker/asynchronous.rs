@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use crate::delivery::Delivery;
 use crate::error::{Error, Result};
-use crate::log::{Delivery, Worker};
+use crate::log::Worker;
 use crate::sync::Mutex;
 
 use super::Broker;
@@ -73,7 +74,7 @@ impl Core {
                 let done: Result<(), Error> = run(&core);
                 // Given back first: the task that has the answer may want to be the last one.
                 drop(core);
-                crate::log::Promise::keep(promise, done.map(|()| 0..0));
+                crate::delivery::Promise::keep(promise, done.map(|()| 0..0));
             }
         };
         let there = Arc::clone(&call);

@@ -60,11 +60,12 @@ mod tests {
     use crate::broker::{Broker, BrokerConfig};
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
-    use crate::log::{LogConfig, open_alone_on};
+    use crate::log::open_alone_on;
     use crate::recovery::OpenMode;
     use crate::sync::Mutex;
     use crate::topic::TopicConfig;
     use crate::types::Durability;
+    use crate::types::LogConfig;
 
     use super::*;
 

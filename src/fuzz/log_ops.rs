@@ -11,8 +11,9 @@ use std::path::Path;
 use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
 use crate::error::{Error, Result};
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{Compression, Durability, Offset, Record, Start, WriteMode, to_u64, to_usize};
 
 use super::sure;

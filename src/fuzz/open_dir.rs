@@ -10,8 +10,9 @@ use crate::clock::Clock;
 use crate::disk::sim::Sim;
 use crate::error::Result;
 use crate::format::{BatchHeader, crc32c};
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{Record, Start, Timestamp};
 
 /// Files of one directory.

@@ -10,11 +10,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::delivery::{Delivery, Promise};
 use crate::error::{Error, Result};
 use crate::types::{Offset, PartitionId, Record};
 
 use super::batches::LATER;
-use super::delivery::{Delivery, Promise};
 use super::{Log, SyncJob};
 
 impl Log {

@@ -399,9 +399,10 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
-    use crate::log::{Log, LogConfig, open_alone_on};
+    use crate::log::{Log, open_alone_on};
     use crate::recovery::OpenMode;
     use crate::segment::Segment;
+    use crate::types::LogConfig;
 
     /// A log whose sealed segments have lost their digests and wait for new ones, which only the
     /// test makes.

@@ -588,9 +588,10 @@ mod tests {
     use crate::disk::sim::Sim;
     use crate::log::append::UNSYNCED_BYTES_SOFT;
     use crate::log::host::Chore;
-    use crate::log::{Log, LogConfig, open_alone_on};
+    use crate::log::{Log, open_alone_on};
     use crate::recovery::OpenMode;
     use crate::sync::Mutex;
+    use crate::types::LogConfig;
     use crate::types::{Durability, Offset};
 
     /// Keeps the flusher busy while the test holds the lock.

@@ -212,7 +212,8 @@ mod tests {
     use crate::clock::Clock;
     use crate::disk::sim::{At, Failure, Fault, Kind, Operation, Repeat, Sim};
     use crate::format::file_name;
-    use crate::log::{Log, LogConfig, open_alone_on};
+    use crate::log::{Log, open_alone_on};
+    use crate::types::LogConfig;
 
     /// A log on a simulated disk whose chores run only when the test runs them.
     fn log_on(sim: &Sim) -> Log {

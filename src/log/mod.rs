@@ -18,12 +18,9 @@
 mod append;
 #[cfg(feature = "async")]
 mod asynchronous;
-mod at_rest;
 mod batches;
 mod bell;
 mod budget;
-mod config;
-mod delivery;
 mod digest;
 mod epochs;
 mod flush;
@@ -58,14 +55,9 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-pub(crate) use at_rest::AtRest;
 pub(crate) use batches::{Filling, Wish};
 pub(crate) use bell::SLOTS_OF_ROOT;
 pub(crate) use budget::Evict;
-pub use config::LogConfig;
-pub(crate) use config::{DAY, SEGMENT_BYTES_MAX, log_settings};
-pub use delivery::Delivery;
-pub(crate) use delivery::{Batch, Lingering, Promise};
 pub(crate) use epochs::Followers;
 pub(crate) use host::{Chore, Host, Worker};
 pub use metrics::LogMetrics;
@@ -93,7 +85,7 @@ use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
 };
 use crate::types::{
-    Offset, ReadIsolation, Record, Settings as _, Start, Timestamp, TopicPartition,
+    LogConfig, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp, TopicPartition,
 };
 
 use append::{AppendState, HotSettings, How};

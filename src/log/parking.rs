@@ -160,8 +160,9 @@ mod tests {
     use crate::disk::sim::{At, Failure, Fault, Kind, Operation, Repeat, Sim};
     use crate::error::Error;
     use crate::format::MarkKey;
-    use crate::log::{Host, Log, LogConfig, open_alone_on};
+    use crate::log::{Host, Log, open_alone_on};
     use crate::recovery::{LogSource, OpenMode};
+    use crate::types::LogConfig;
     use crate::types::{CleanupPolicy, Record, TopicId, to_u64};
 
     /// Logs of one host that may have only one file open, that of its marks.

@@ -483,8 +483,9 @@ mod tests {
     use crate::disk::Access;
     use crate::disk::sim::Sim;
     use crate::format::file_name;
-    use crate::log::{LogConfig, open_alone_on};
+    use crate::log::open_alone_on;
     use crate::recovery::OpenMode;
+    use crate::types::LogConfig;
 
     fn open(sim: &Sim) -> Log {
         let (dir, config) = (Path::new("/log"), LogConfig::default());

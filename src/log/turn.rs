@@ -192,8 +192,9 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::disk::sim::Sim;
-    use crate::log::{LogConfig, open_alone_on};
+    use crate::log::open_alone_on;
     use crate::recovery::OpenMode;
+    use crate::types::LogConfig;
 
     #[test]
     fn who_waited_for_a_sync_is_waited_for_at_the_next_one_and_forgotten_when_they_do_not_come() {

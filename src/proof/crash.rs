@@ -23,9 +23,10 @@ use super::rig::{Rig, Step, open};
 use super::{Rng, Scale, Whereabouts};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::{OpenEvent, OpenMode};
 use crate::sync::Mutex;
+use crate::types::LogConfig;
 use crate::types::{Compression, Durability, WriteMode};
 
 /// What was met so far.

@@ -22,7 +22,7 @@ use super::rig::{Rig, Step};
 use super::{Rng, Scale, Whereabouts};
 use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim, SyncFailure};
 use crate::error::Error;
-use crate::log::LogConfig;
+use crate::types::LogConfig;
 use crate::types::{Durability, WriteMode};
 
 /// What is done before the disk begins to fail, and what while it does.

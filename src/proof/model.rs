@@ -13,8 +13,8 @@ use super::Scale;
 use super::history::After;
 use super::rig::{DIR, Rig, Step};
 use crate::disk::sim::{Choice, Sim};
-use crate::log::LogConfig;
 use crate::sync::{AtomicUsize, Ordering};
+use crate::types::LogConfig;
 use crate::types::{Compression, Durability, TimestampType, WriteMode};
 
 fn choices() -> impl Strategy<Value = Choice> {

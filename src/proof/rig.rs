@@ -17,9 +17,10 @@ use super::history::{After, Breach, EPOCH_MS, History, Pending, Written};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
 use crate::error::{Error, Result};
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
 use crate::sync::Mutex;
+use crate::types::LogConfig;
 use crate::types::{Durability, Timestamp};
 
 /// Where the log lies.

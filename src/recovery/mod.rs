@@ -15,6 +15,7 @@
 //! 3. After a clean close only the tail behind the last index entry is read.
 //! 4. Opening twice has the same result as opening once.
 
+mod at_rest;
 mod damage;
 mod epochs;
 mod leftovers;
@@ -40,6 +41,7 @@ use crate::format::{Corruption, IndexWritten, Mark, MarkKey};
 use crate::segment::{OpenFiles, Segment, TailScan, Walk, scan};
 use crate::types::{Offset, Position, Sabotage};
 
+pub(crate) use at_rest::AtRest;
 pub(crate) use epochs::Epochs;
 pub(crate) use leftovers::{Found, OpenStep};
 pub(crate) use old_format::refuse_old_format;

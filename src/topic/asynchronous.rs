@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::delivery::Delivery;
 use crate::error::Result;
-use crate::log::Delivery;
 use crate::types::{Appended, Record};
 
 use super::Topic;

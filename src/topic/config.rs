@@ -1,15 +1,15 @@
 //! The settings of a topic: the number of partitions, and all settings of their logs.
 //!
 //! Knows nothing about what a setting does. The settings of a log are defined in one table
-//! (`log/config.rs`) and are neither listed nor documented again here.
+//! (`types/log_config.rs`) and are neither listed nor documented again here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::log::{DAY, LogConfig, SEGMENT_BYTES_MAX, log_settings};
 use crate::types::{
     BadSetting, CleanupPolicy, Compression, Durability, Settings, TimestampType, WriteMode, config,
 };
+use crate::types::{DAY, LogConfig, SEGMENT_BYTES_MAX, log_settings};
 
 const PARTITIONS: &str = "partitions";
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{MarkKey, uuid};
-use crate::log::{AtRest, Host, Log};
+use crate::log::{Host, Log};
+use crate::recovery::AtRest;
 use crate::recovery::{LogSource, OpenEvent, OpenMode, OpenReport};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock, Watchers};
 use crate::types::{Durability, Offset, PartitionId, Record, TopicId, TopicName};
@@ -413,7 +414,7 @@ impl TopicShared {
             topic: self.id,
             partition: id,
         };
-        let known = AtRest::look(&self.host, self.dir(id).path(), key).ok()??;
+        let known = AtRest::look(&self.host.tools(), self.dir(id).path(), key).ok()??;
         Some(PartitionInfo {
             id,
             start_offset: known.start,

@@ -8,6 +8,7 @@
 mod appended;
 mod choice;
 mod histogram;
+mod log_config;
 mod names;
 mod offset;
 mod owned_record;
@@ -26,6 +27,8 @@ pub use choice::{
     CleanupPolicy, Compression, Durability, ReadIsolation, Start, TimestampType, WriteMode,
 };
 pub use histogram::Histogram;
+pub use log_config::LogConfig;
+pub(crate) use log_config::{DAY, SEGMENT_BYTES_MAX, log_settings};
 pub(crate) use names::{GroupId, TopicId, TopicName};
 pub(crate) use offset::{END_OFFSET_MAX, Position, to_u64, to_usize};
 pub use offset::{Epoch, Offset, PartitionId};

@@ -1,7 +1,7 @@
 //! The values of settings: how each is written under Kafka's property names, and read back.
 //!
 //! Knows nothing about which settings there are; the tables stand with the configs they describe
-//! (`log/config.rs`, `topic/config.rs`, ...). One form serves configuration files, the topic
+//! (`types/log_config.rs`, `topic/config.rs`, ...). One form serves configuration files, the topic
 //! catalog and a broker's metadata: text as Kafka prints it.
 
 use std::fmt;

@@ -24,6 +24,10 @@ const HOUSE: &[(&str, Sees)] = &[
         Sees::Only(&["types", "format", "clock", "sync", "disk", "error"]),
     ),
     (
+        "delivery",
+        Sees::Only(&["types", "clock", "sync", "disk", "error"]),
+    ),
+    (
         "recovery",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir",
@@ -33,6 +37,7 @@ const HOUSE: &[(&str, Sees)] = &[
         "log",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "delivery",
         ]),
     ),
     (

@@ -29,8 +29,9 @@ use crate::format::metadata::{
 };
 use crate::format::properties;
 use crate::format::{Corruption, DecodeError, MarkKey, MetadataFile, file_name};
-use crate::log::{Host, Log, LogConfig};
+use crate::log::{Host, Log};
 use crate::recovery::{LogSource, OpenMode};
+use crate::types::LogConfig;
 use crate::types::{Offset, PartitionId, Record, TopicId, TopicName};
 
 use super::settings::KafkaSettings;

@@ -22,9 +22,10 @@ use crate::disk::{Disk, Entry, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::txn::{self, AbortedTxn, ProducerState};
 use crate::format::{FileKind, FileName, MarkKey, Stage, checkpoint, file_name};
-use crate::log::{Log, LogConfig, Producers};
+use crate::log::{Log, Producers};
 use crate::recovery::{LogSource, OpenMode};
 use crate::sync::for_each_on;
+use crate::types::LogConfig;
 use crate::types::{Offset, PartitionId};
 
 use super::super::root::Root;

@@ -25,8 +25,9 @@ use crate::format::{
     Attributes, BatchBuilder, BatchHeader, BatchKind, BatchOptions, ControlKind, ProducerStamp,
     check_crc, control::EndTransaction, file_name, stamp,
 };
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{CleanupPolicy, Offset, Record, Timestamp};
 
 const DIR: &str = "/log";

@@ -6,8 +6,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
 use crate::format::LogRecord;
-use crate::log::{LogConfig, open_alone_on};
+use crate::log::open_alone_on;
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 
 const DIR: &str = "/log";
 

@@ -127,8 +127,9 @@ mod tests {
     use crate::disk::sim::{Choice, Sim};
     use crate::error::Error;
     use crate::format::file_name;
-    use crate::log::{Log, LogConfig, open_alone_on};
+    use crate::log::{Log, open_alone_on};
     use crate::recovery::OpenMode;
+    use crate::types::LogConfig;
 
     const DIR: &str = "/log";
     /// The base of the last segment after [`fill`].

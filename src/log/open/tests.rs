@@ -7,9 +7,10 @@ use crate::clock::Clock;
 use crate::disk::sim::Sim;
 use crate::disk::{Access, Disk};
 use crate::format::{FileKind, FileName, file_name};
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
 use crate::segment::BatchCursor;
+use crate::types::LogConfig;
 use crate::types::{Position, WriteMode};
 
 const DIR: &str = "/log";

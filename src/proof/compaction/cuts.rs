@@ -15,9 +15,10 @@ use super::oracle::{Entry, View, view};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::Sim;
 use crate::error::Result;
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
 use crate::sync::Mutex;
+use crate::types::LogConfig;
 use crate::types::{CleanupPolicy, Compression, Offset, Record, Timestamp, WriteMode};
 
 /// What a pass does to a log.

@@ -12,8 +12,9 @@ use super::super::{Rng, Scale, Whereabouts};
 use super::oracle::{BATCH_RECORDS_MAX, Entry, Oracle, probe, view};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{
     CleanupPolicy, Compression, Durability, Offset, Timestamp, TimestampType, WriteMode,
 };

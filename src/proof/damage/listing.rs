@@ -12,8 +12,8 @@ use crate::disk::sim::Sim;
 use crate::doctor::{Beside, ProblemKind, Severity, VerifyReport, repair_alone, verify_alone};
 use crate::error::Error;
 use crate::format::{BatchHeader, Digest, FileKind, FileName, MarkKey, file_name, log_hash};
-use crate::log::LogConfig;
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{Offset, Record, TopicId, WriteMode};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,9 +23,9 @@ use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
 use crate::doctor::{Beside, repair_alone, verify_alone};
 use crate::error::Error;
-use crate::log::LogConfig;
 use crate::recovery::OpenMode;
 use crate::sync::Mutex;
+use crate::types::LogConfig;
 use crate::types::{Durability, Offset, Record, WriteMode, to_u64, to_usize};
 
 use super::{Scale, Whereabouts, crash};

@@ -9,8 +9,9 @@ use super::subjects::{DIR, contents, open, read_all};
 use crate::disk::sim::Sim;
 use crate::error::Error;
 use crate::format::{BatchHeader, Mark, SLOT_LEN, file_name};
-use crate::log::{Log, LogConfig};
+use crate::log::Log;
 use crate::recovery::{OpenEvent, OpenMode};
+use crate::types::LogConfig;
 use crate::types::{CleanupPolicy, Offset, Record, WriteMode};
 
 fn small() -> LogConfig {

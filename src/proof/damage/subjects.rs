@@ -9,9 +9,10 @@ use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::Sim;
 use crate::error::Result;
 use crate::format::{BatchHeader, stamp};
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::proof::Rng;
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{CleanupPolicy, Durability, Offset, Record, Start, Timestamp, WriteMode};
 
 /// Where the log lies.

@@ -21,9 +21,10 @@ use crate::LogRecord;
 use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{Choice, Sim};
 use crate::error::Error;
-use crate::log::{Log, LogConfig, open_alone_on};
+use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
 use crate::sync::{AtomicU64, Ordering, Signal};
+use crate::types::LogConfig;
 use crate::types::{Durability, Offset, Sabotage, Start, WriteMode};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -15,8 +15,9 @@ use crate::clock::Clock;
 use crate::dir::Marks;
 use crate::disk::sim::{Choice, Sim};
 use crate::format::{Mark, MarkKey};
-use crate::log::{Host, Log, LogConfig};
+use crate::log::{Host, Log};
 use crate::recovery::{LogSource, OpenMode};
+use crate::types::LogConfig;
 use crate::types::{Durability, TopicId, WriteMode};
 
 const ROOT: &str = "/root";

@@ -10,7 +10,8 @@ use super::super::crash::config;
 use super::{check, check_long, marks, new_log, open, read_all, still_clock, value};
 use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim};
 use crate::error::{Error, Result};
-use crate::log::{Log, LogConfig};
+use crate::log::Log;
+use crate::types::LogConfig;
 use crate::types::{CleanupPolicy, Durability, Offset, Record, Start, WriteMode};
 
 fn spawn<T: Send + 'static>(

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 pub(super) use registry::Producers;
 
+use crate::delivery::{Batch, Delivery, Lingering, Promise};
 use crate::error::{Error, Result};
-use crate::log::{Batch, Chore, Delivery, Filling, Lingering, Log, Promise, SyncJob, Wish};
+use crate::log::{Chore, Filling, Log, SyncJob, Wish};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Compression, Offset, PartitionId, Record, config};
 

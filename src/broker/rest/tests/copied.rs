@@ -8,8 +8,9 @@ use crate::format::{
     BatchBuilder, BatchKind, BatchOptions, ControlKind, FileKind, FileName, TransactionState,
     TransactionStatus, stamp,
 };
-use crate::log::{LogConfig, open_alone_on};
+use crate::log::open_alone_on;
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{Offset, TopicId};
 
 use super::producers::batch;

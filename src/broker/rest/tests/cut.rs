@@ -8,8 +8,9 @@ use crate::doctor::Beside;
 use crate::doctor::{ProblemKind, Severity, VerifyReport};
 use crate::error::Error;
 use crate::format::{BatchHeader, old_message};
-use crate::log::{LogConfig, open_alone_on};
+use crate::log::open_alone_on;
 use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 
 /// The segments of the first partition, oldest first.
 fn segments(rest: &Rest) -> Vec<PathBuf> {

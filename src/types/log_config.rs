@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::types::{CleanupPolicy, Compression, Durability, TimestampType, WriteMode, config};
+use super::{CleanupPolicy, Compression, Durability, TimestampType, WriteMode, config};
 
 /// The largest segment: positions in an index have 31 bits.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 2_147_483_647;

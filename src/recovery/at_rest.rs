@@ -15,7 +15,7 @@ use crate::error::{IoContext, Result};
 use crate::format::{FileKind, FileName, MarkKey, Stage, file_name};
 use crate::types::Offset;
 
-use super::Host;
+use super::Tools;
 
 /// The contents of a log that was closed, or never used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,14 +36,14 @@ impl AtRest {
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io): the directory cannot be listed.
-    pub(crate) fn look(host: &Host, dir: &Path, key: MarkKey) -> Result<Option<Self>> {
-        if host.marks.are_distrusted() {
+    pub(crate) fn look(tools: &Tools<'_>, dir: &Path, key: MarkKey) -> Result<Option<Self>> {
+        if tools.marks.are_distrusted() {
             return Ok(None);
         }
         // The slots may be assigned before the mark is written.
-        let mark = host.marks.find(key).filter(|mark| mark.sequence > 0);
+        let mark = tools.marks.find(key).filter(|mark| mark.sequence > 0);
         let mut lengths = BTreeMap::new();
-        for entry in host.disk.list(dir).at(dir, "list")? {
+        for entry in tools.disk.list(dir).at(dir, "list")? {
             match FileName::parse(&entry.name) {
                 FileName::Foreign if entry.name != file_name::TRUNCATE => {}
                 _ if entry.kind != EntryKind::File => return Ok(None),
@@ -53,7 +53,7 @@ impl AtRest {
                     stage: Stage::Live,
                 } => {
                     let path = dir.join(&entry.name);
-                    let length = host.disk.file_len(&path).at(&path, "access")?;
+                    let length = tools.disk.file_len(&path).at(&path, "access")?;
                     lengths.insert(base, length);
                 }
                 FileName::Segment {
