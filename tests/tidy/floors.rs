@@ -44,42 +44,42 @@ const HOUSE: &[(&str, Sees)] = &[
         "topic",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "log",
+            "delivery", "log",
         ]),
     ),
     (
         "doctor",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "log",
+            "delivery", "log",
         ]),
     ),
     (
         "backup",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "log",
+            "delivery", "log",
         ]),
     ),
     (
         "compact",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "log", "doctor",
+            "delivery", "log", "doctor",
         ]),
     ),
     (
         "group",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "log", "topic",
+            "delivery", "log", "topic",
         ]),
     ),
     (
         "broker",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "log", "topic", "doctor", "backup", "compact", "group",
+            "delivery", "log", "topic", "doctor", "backup", "compact", "group",
         ]),
     ),
     // The pages of docs/: prose without code.
