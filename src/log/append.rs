@@ -61,6 +61,12 @@ pub(super) struct HotSettings {
 pub(super) const ALWAYS: u64 = u64::MAX;
 
 impl HotSettings {
+    pub(super) fn of(config: &LogConfig, limited: bool) -> Self {
+        let settings = Self::default();
+        settings.set(config, limited);
+        settings
+    }
+
     /// `limited`: the log belongs to a root with a limit on its total size.
     pub(super) fn set(&self, config: &LogConfig, limited: bool) {
         let durability = match config.durability {

@@ -175,8 +175,12 @@ impl Live {
     fn synchronize_with_appends(&self) -> bool {
         // For those who raise without the append lock of their log.
         fence(Ordering::SeqCst);
-        let logs = self.slots.iter().filter_map(|slot| slot.log.upgrade());
-        logs.fold(true, |all, log| log.append.try_lock().is_some() && all)
+        let mut all = true;
+        for log in self.slots.iter().filter_map(|slot| slot.log.upgrade()) {
+            // Every one of them, also after one that has not ended.
+            all &= log.append.try_lock().is_some();
+        }
+        all
     }
 
     fn ring(&mut self) {

@@ -39,6 +39,8 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// The slots that are read together with the header: those of a log alone, and of small roots.
 const SLOTS_NEAR: u32 = 15;
+/// The header and these slots, in bytes.
+const NEAR_LEN: usize = LIVE_HEADER_LEN + 15 * LIVE_SLOT_LEN;
 
 /// How long the lock is held when nobody waits any more.
 const LINGER: Duration = Duration::from_secs(1);
@@ -157,7 +159,7 @@ impl Ear {
         if slot >= SLOTS_NEAR {
             return Some((self.word()?, self.figures(key, slot)));
         }
-        let mut bytes = [0; LIVE_HEADER_LEN + SLOTS_NEAR as usize * LIVE_SLOT_LEN];
+        let mut bytes = [0; NEAR_LEN];
         let at = to_usize(live_slot_at(slot));
         let to = at.saturating_add(LIVE_SLOT_LEN);
         let read = self.file.read_at(0, bytes.get_mut(..to)?).ok()?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::types::{
     BadSetting, CleanupPolicy, Compression, Durability, Settings, TimestampType, WriteMode, config,
 };
-use crate::types::{DAY, LogConfig, SEGMENT_BYTES_MAX, log_settings};
+use crate::types::{DAY, LogConfig, SEGMENT_BYTES_MAX, WEEK, log_settings};
 
 const PARTITIONS: &str = "partitions";
 

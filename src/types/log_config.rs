@@ -12,6 +12,8 @@ pub(crate) const SEGMENT_BYTES_MAX: u64 = 2_147_483_647;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+pub(crate) const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 config! {
     /// The settings of a [`Log`](crate::Log).
     ///
@@ -35,7 +37,7 @@ config! {
 
         /// The maximum age of a segment: a record whose timestamp is later by more than this than
         /// that of the segment's first record opens the next segment. Default 7 days.
-        segment_age: Duration [Duration] = "segment.ms", 7 * DAY,
+        segment_age: Duration [Duration] = "segment.ms", WEEK,
         |v| *v >= Duration::from_millis(1), "at least 1";
 
         /// The maximum size of each index of a segment in bytes; a full index opens the next

@@ -94,8 +94,6 @@ fn finish(
     active.publish(scanned.end, end);
     active.set_index(scanned.index, scanned.newest);
     active.set_grows(true);
-    let settings = HotSettings::default();
-    settings.set(&config, host.budget.is_limited());
     let read_only = opening.mode == OpenMode::Read;
     let state = AppendState {
         progress: scanned.progress,
@@ -115,8 +113,8 @@ fn finish(
         mark_place: host.marks.place(source.mark_key),
         life: LifeCell::new(opening.mode),
         managed: source.managed,
+        hot: HotSettings::of(&config, host.budget.is_limited()),
         config: RwLock::new(Arc::new(config)),
-        hot: settings,
         append: Mutex::new(state),
         segments: RwLock::new(Segments::new(segments, active)),
         start: AtomicU64::new(start),
