@@ -14,16 +14,14 @@ use std::time::Duration;
 
 use crate::disk::{Access, Appender};
 use crate::error::{Error, IoContext, Result};
-use crate::format::index::{Entry as _, OffsetEntry, TimeEntry};
 use crate::format::{
-    BatchBuilder, BatchHeader, BatchOptions, BatchSummary, EncodeError, HEADER_LEN, IndexWritten,
-    encode_one, file_name, stamp,
+    BatchBuilder, BatchOptions, BatchSummary, EncodeError, IndexWritten, encode_one, stamp,
 };
-use crate::segment::{Guard, IndexProgress, Indexed, Segment, relative};
+use crate::segment::{IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
     Compression, Durability, END_OFFSET_MAX, Epoch, Offset, Position, Record, Sabotage, Timestamp,
-    TimestampType, to_u64, to_usize,
+    TimestampType, to_u64,
 };
 
 use super::budget::full_at;
@@ -50,7 +48,7 @@ pub(super) struct HotSettings {
     /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
     pub(super) durability: AtomicU64,
     segment_bytes: AtomicU64,
-    segment_age_ms: AtomicU64,
+    pub(super) segment_age_ms: AtomicU64,
     pub(super) segment_index_bytes: AtomicU64,
     pub(super) index_interval_bytes: AtomicU64,
     max_decompressed_batch_bytes: AtomicU64,
@@ -457,7 +455,7 @@ impl Shared {
         }
     }
 
-    fn appender(&self, file: Arc<crate::disk::File>, end: Position) -> Appender {
+    pub(super) fn appender(&self, file: Arc<crate::disk::File>, end: Position) -> Appender {
         let config = self.config();
         Appender::new(file, config.write_mode, end.0, self.hot.segment_bytes())
     }
@@ -499,140 +497,6 @@ impl Shared {
             // log.
             drop(self.flush_to(end));
             self.digest_in_line();
-        }
-    }
-
-    /// Kafka's rules for opening the next segment (`LogSegment.shouldRoll`).
-    #[inline]
-    fn must_roll(&self, state: &mut AppendState, summary: &BatchSummary) -> Result<bool> {
-        let size = state.active.end().0;
-        if size == 0 {
-            // Only an offset that no longer fits makes an empty segment roll.
-            let last = state
-                .end
-                .saturating_add(u64::from(summary.count))
-                .saturating_sub(1);
-            return Ok(relative(state.active.base_offset(), last).is_none());
-        }
-        let added = to_u64(summary.size);
-        if size.saturating_add(added) > self.hot.segment_bytes() {
-            return Ok(true);
-        }
-        let last = state
-            .end
-            .saturating_add(u64::from(summary.count))
-            .saturating_sub(1);
-        if relative(state.active.base_offset(), last).is_none() {
-            return Ok(true);
-        }
-        Ok(state.indexes_full || self.too_old(state, summary.max_timestamp)?)
-    }
-
-    /// Whether the first batch of the active segment is more than `segment.ms` older than this one,
-    /// by their largest timestamps, or by the clock if no record has one.
-    fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
-        let limit_ms = self.hot.segment_age_ms.load(Ordering::Relaxed);
-        let first = match state.first_timestamp {
-            Some(first) => first,
-            None => self.load_first_timestamp(state)?,
-        };
-        let age_ms = if first > Timestamp::NONE && newest > Timestamp::NONE {
-            newest.as_millis().saturating_sub(first.as_millis())
-        } else {
-            let now = self.host.clock.now();
-            now.as_millis().saturating_sub(state.made_at.as_millis())
-        };
-        Ok(u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > limit_ms))
-    }
-
-    #[cold]
-    fn load_first_timestamp(&self, state: &mut AppendState) -> Result<Timestamp> {
-        let file = state.active.file(&self.host.disk, &self.host.files)?;
-        let path = state.active.log_path();
-        let mut bytes = [0; HEADER_LEN];
-        file.read_at(0, &mut bytes).at(&path, "read")?;
-        let header =
-            BatchHeader::parse(&bytes).map_err(|reason| Error::corrupt(&path, 0, reason))?;
-        state.first_timestamp = Some(header.max_timestamp);
-        Ok(header.max_timestamp)
-    }
-
-    /// Whether either index has no room for another entry; the time index keeps room for the entry
-    /// that the segment is sealed with.
-    pub(super) fn indexes_full(&self, active: &Segment) -> bool {
-        let bytes = self.hot.segment_index_bytes.load(Ordering::Relaxed);
-        let (offsets, times) = active.index_lens();
-        let full = |entries: usize, len: usize| entries.saturating_add(1).saturating_mul(len);
-        full(offsets, OffsetEntry::LEN) > to_usize(bytes)
-            || full(times.saturating_add(1), TimeEntry::LEN) > to_usize(bytes)
-    }
-
-    /// Seals the active segment and opens the next one at the end of the log. All that can fail
-    /// comes first: on an error the old segment stays active.
-    pub(super) fn roll(&self, state: &mut AppendState) -> Result<()> {
-        self.open_writer(state)?;
-        let next = Arc::new(Segment::sealed(
-            Arc::clone(&self.dir),
-            state.end,
-            Position::ZERO,
-            state.end,
-        ));
-        let file = Arc::new(self.next_file(state, &next)?);
-        next.keep_file(&file);
-        next.set_index(crate::segment::SparseIndex::default(), None);
-        next.set_guard(Guard::Dense);
-        next.set_grows(true);
-        let writer = self.appender(file, Position::ZERO);
-        let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));
-        sealed.add_final_entry(&state.progress);
-        if let Some(mut writer) = state.writer.replace(writer) {
-            // Nothing is charged for reserved space.
-            if self.host.budget.is_limited() && writer.trim().is_err() {
-                let most = self.hot.segment_bytes();
-                self.charge_reserved(most.saturating_sub(writer.end()));
-            }
-            state.sealing.push(Sealing {
-                segment: sealed,
-                writer,
-            });
-        }
-        state.progress = IndexProgress::default();
-        state.index_written = IndexWritten::default();
-        state.indexes_full = false;
-        state.first_timestamp = None;
-        state.made_at = self.host.clock.now();
-        state.names_unsynced = true;
-        state.appends.roll();
-        self.note_roll(state.end);
-        self.segments.write().roll(next);
-        Ok(())
-    }
-
-    /// The file of the next segment: the one that was prepared, or a new one.
-    fn next_file(&self, state: &mut AppendState, next: &Segment) -> Result<crate::disk::File> {
-        let path = next.log_path();
-        let prepared = self.dir.join(file_name::NEXT_SEGMENT);
-        if state.next == NextFile::Ready {
-            // If it cannot be used it still exists, and a close must remove it.
-            state.next = NextFile::Doubtful;
-            // Opened before it is renamed: a file under a segment's name that is not used would
-            // make the next opening fail.
-            if let Ok(file) = self.host.disk.open(&prepared, Access::Write)
-                && self.host.disk.rename(&prepared, &path).is_ok()
-            {
-                state.next = NextFile::Absent;
-                return Ok(file);
-            }
-        }
-        match self.host.disk.create(&path) {
-            Ok(file) => Ok(file),
-            // No segment has this name (opening made sure of that): an earlier roll failed after it
-            // created the file.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                self.host.disk.remove_file(&path).at(&path, "remove")?;
-                self.host.disk.create(&path).at(&path, "create")
-            }
-            Err(error) => Err(Error::io(&path, "create", error)),
         }
     }
 }
