@@ -104,7 +104,7 @@ pub(crate) fn look_at_log(actor: &mut Actor<'_>, dir: &Path) {
     }
 }
 
-/// Follows a log until the run is over: waits for what is appended, whoever writes the log by then.
+/// Follows a log until the run is over: waits for what is appended, by one writer after the other.
 pub(crate) fn follow_log(actor: &mut Actor<'_>, dir: &Path) {
     let number = number_of(dir);
     actor.does("open a log to follow it");
