@@ -6,7 +6,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use ottla::{Broker, BrokerConfig, Durability, Start, Topic, TopicConfig};
+
+use tower::ServiceExt as _;
 
 use crate::http::Client;
 use crate::listeners::{self, Listeners};
@@ -116,17 +121,20 @@ fn rate<S>(each: impl Fn() -> S + Sync, work: impl Fn(&mut S) + Sync) -> usize {
     format!("{rate:.0}").parse().unwrap()
 }
 
-/// The same with tasks on the threads of the service, without HTTP.
-fn rate_of_tasks(running: &Running, topic: &Topic) -> usize {
+/// The same with tasks on the threads of the service.
+fn rate_of_tasks<F>(running: &Running, work: impl Fn() -> F + Clone + Send + 'static) -> usize
+where
+    F: Future<Output = ()> + Send,
+{
     let lasts = Duration::from_millis(u64::try_from(scale(300, 1_000, 3_000)).unwrap());
     let began = Instant::now();
     let tasks: Vec<_> = (0..CROWD)
         .map(|_| {
-            let topic = topic.clone();
+            let work = work.clone();
             running.runtime.spawn(async move {
                 let mut done = 0_u32;
                 while began.elapsed() < lasts {
-                    topic.append_async("a record").unwrap().await.unwrap();
+                    work().await;
                     done += 1;
                 }
                 done
@@ -141,15 +149,31 @@ fn rate_of_tasks(running: &Running, topic: &Topic) -> usize {
     format!("{rate:.0}").parse().unwrap()
 }
 
+/// What the service does for a POST, without a socket and a client, which take most of the time
+/// where there are few processors.
+async fn serve_post(router: Router) {
+    let request = Request::post("/topics/rates").body(Body::from("a record"));
+    let answer = router.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
+}
+
 /// How many durable appends a second a crowd reaches, in its ways.
-fn measure_rates(running: &Running, topic: &Topic) {
+fn measure_rates(running: &Running, router: &Router, topic: &Topic) {
     let threads = rate(
         || (),
         |()| {
             topic.append("a record").unwrap();
         },
     );
-    let tasks = rate_of_tasks(running, topic);
+    let topic = topic.clone();
+    let tasks = rate_of_tasks(running, move || {
+        let topic = topic.clone();
+        async move {
+            topic.append_async("a record").unwrap().await.unwrap();
+        }
+    });
+    let router = router.clone();
+    let calls = rate_of_tasks(running, move || serve_post(router.clone()));
     let posts = rate(
         || Client::connect(running.address),
         |client| {
@@ -158,7 +182,7 @@ fn measure_rates(running: &Running, topic: &Topic) {
     );
     println!(
         "service: durable appends a second by {CROWD}: {threads} threads, {tasks} tasks, \
-         {posts} posters"
+         {calls} posts without a socket, {posts} posters"
     );
 }
 
@@ -189,10 +213,11 @@ fn every_stream_sees_every_record_in_order_while_posts_are_answered_and_up_to_th
         broker.create_topic(topic, TopicConfig::default()).unwrap();
     }
     let rates = broker.topic("rates").unwrap();
+    let router = ottla_service::router(broker.clone());
     let running = Running::start(broker);
     let address = running.address;
-    measure_rates(&running, &rates);
-    drop(rates);
+    measure_rates(&running, &router, &rates);
+    drop((router, rates));
 
     let count = scale(40, 40, 400);
     // A record costs the service and its clients some 20 microseconds a stream.
