@@ -197,9 +197,20 @@ impl Core {
         *self.lock.lock() = None;
     }
 
+    /// Writes what the opening has left to the first append of each log.
+    fn settle_logs(&self) -> Result<()> {
+        let topics = self.root.directory.all();
+        let logs = topics.iter().flat_map(|topic| topic.open_logs());
+        logs.map(|log| log.finish_opening())
+            .fold(Ok(()), Result::and)
+    }
+
     /// The groups come first: they leave something in their logs.
     fn close_now(&self) -> Result<()> {
-        let mut closed = self.groups.close();
+        // Before anything ends that it needs. Nothing else would do it at the next opening, which
+        // finds a root at rest.
+        let settled = self.settle_logs();
+        let mut closed = settled.and(self.groups.close());
         if !self.root.end() {
             return Ok(());
         }

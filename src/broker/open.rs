@@ -330,16 +330,19 @@ impl Opening {
 
     /// Commits must not point past what a crash left of their partitions.
     fn recover_commits(&mut self, groups: &Coordinator) {
-        if let Err(error) = groups.recover(&mut self.report.events) {
-            // On a full disk the root must still open. What is appended must not come under a
-            // commit that was not set back: each log sees to its own before the first append.
+        let recovered = groups.recover(&mut self.report.events);
+        // On a full disk the root must still open. What is appended must not come under a commit
+        // that was not set back: each log sees to its own before the first append. So does one that
+        // could not be opened here. Commits that cannot be read keep nobody from appending.
+        if !matches!(recovered, Err(Error::NoSpace { .. })) {
             for log in self.root.directory.all().iter().flat_map(|t| t.open_logs()) {
-                log.note_unsettled();
+                log.note_commits_set_back();
             }
+        }
+        if let Err(error) = recovered {
             let path = self.root.path.to_path_buf();
             let reason = format!(
-                "not every commit past the end of its partition could be set back: appends to \
-                 those partitions fail until it can be: {error}"
+                "not every commit past the end of its partition could be set back: {error}"
             );
             let event = OpenEvent::LeftAlone { path, reason };
             self.report.events.push(event);

@@ -18,7 +18,6 @@ use crate::types::{GroupId, Timestamp};
 
 use super::group::{Group, Shared};
 use super::membership::Membership;
-use super::offset_store::Commit;
 
 /// The groups of a root that are in memory.
 #[derive(Debug)]
@@ -139,18 +138,19 @@ impl Followers for Roster {
         for id in store.groups()? {
             let set_back = || {
                 // Of a group whose commits cannot be read nothing can be set back.
-                let commits = store.all_committed(&id).unwrap_or_default();
-                let behind = commits.into_iter().filter(|commit| {
-                    let here = commit.topic == of.topic && commit.partition == of.partition;
-                    here && commit.offset > end
-                });
-                let back: Vec<_> = behind
-                    .map(|commit| Commit {
-                        offset: end,
-                        ..commit
-                    })
-                    .collect();
-                store.set_back(&id, &back)
+                let mut commits = store.all_committed(&id).unwrap_or_default();
+                commits
+                    .retain(|commit| commit.topic == of.topic && commit.partition == of.partition);
+                if commits.is_empty() {
+                    return Ok(());
+                }
+                commits.retain(|commit| commit.offset > end);
+                for commit in &mut commits {
+                    commit.offset = end;
+                }
+                store.set_back(&id, &commits)?;
+                // Also what an earlier call has written and could not sync.
+                store.flush(&id)
             };
             // A group of Kafka's without a name has no handle here, and nobody who commits.
             match self.find(&id) {

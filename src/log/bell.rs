@@ -270,7 +270,7 @@ impl Bell {
                     // Two threads that stay are enough for a writer that nobody follows. This one
                     // may be waiting for the disk; those who wait look by themselves meanwhile.
                     let at = next.map_or(now, |next| next.max(now));
-                    return self.run_at(host, &host.flusher, at);
+                    return self.run_at(host, LOOKING, &host.flusher, at);
                 }
                 LISTENED => {
                     let now = host.clock.instant();
@@ -278,7 +278,7 @@ impl Bell {
                         return;
                     }
                     if self.moves(LISTENED, DUE) {
-                        return self.run_after(host, now, WINDOW);
+                        return self.run_after(host, DUE, now, WINDOW);
                     }
                 }
                 BUSY if self.moves(BUSY, DUE) => return,
@@ -325,15 +325,17 @@ impl Bell {
         }
     }
 
-    fn run_after(&self, host: &Arc<Host>, now: Instant, time: Duration) {
-        self.run_at(host, &host.lingers, now.checked_add(time).unwrap_or(now));
+    fn run_after(&self, host: &Arc<Host>, from: u32, now: Instant, time: Duration) {
+        let at = now.checked_add(time).unwrap_or(now);
+        self.run_at(host, from, &host.lingers, at);
     }
 
     /// Has the chore run; without a thread for it the next append asks again.
-    fn run_at(&self, host: &Arc<Host>, thread: &Flusher, at: Instant) {
+    fn run_at(&self, host: &Arc<Host>, from: u32, thread: &Flusher, at: Instant) {
         let chore: Weak<Host> = Arc::downgrade(host);
         if !thread.schedule(at, chore) {
-            self.settle(IDLE);
+            // The state that had it scheduled: another one has a run of its own.
+            self.moves(from, IDLE);
         }
     }
 
@@ -345,12 +347,14 @@ impl Bell {
         };
         if self.moves(BUSY, LISTENED) {
             // Nothing was appended in the window.
+            live.window = WINDOW;
             return;
         }
         let now = host.clock.instant();
         live.window = match self.state.load(Ordering::Acquire) {
             DUE => live.window.saturating_mul(2).min(WINDOW_MAX),
-            _ => WINDOW,
+            LOOKING => WINDOW,
+            _ => return,
         };
         if live.is_to_be_looked_at(now) && !self.finds_listeners(live, now) {
             return;
@@ -369,7 +373,7 @@ impl Bell {
             self.moves(BUSY, DUE);
         }
         live.rang = Some(now);
-        self.run_after(host, now, live.window);
+        self.run_after(host, BUSY, now, live.window);
     }
 
     /// Looks whether somebody listens; if nobody does, the state says so (5).

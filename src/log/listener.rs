@@ -321,7 +321,9 @@ impl Heard {
         if std::mem::replace(&mut self.word, word) == word {
             return Rung::Not;
         }
-        let Some(figures) = figures else {
+        // One read gives no order: with the new word it may have brought the slot as it was before.
+        let read_before = figures.filter(|figures| *figures != self.figures);
+        let Some(figures) = read_before.or_else(|| self.ear.figures(self.key, self.slot)) else {
             return Rung::NoMore;
         };
         if std::mem::replace(&mut self.figures, figures) == figures {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::error::{IoContext, Result};
 use crate::segment::Writes;
-use crate::sync::{MutexGuard, Ordering};
+use crate::sync::MutexGuard;
 
 use super::Shared;
 use super::append::AppendState;
@@ -39,19 +39,16 @@ impl Shared {
 
     #[cold]
     fn lock_with_room(&self) -> Result<MutexGuard<'_, AppendState>> {
-        // A log has no open file before its first append, so that one comes here.
-        if self.unsettled.load(Ordering::Acquire) {
-            self.settle_first()?;
-        }
         self.host.files.make_room();
         loop {
+            self.settle_first()?;
             let state = self.append.lock();
             self.life.can_append()?;
             if !state.held_back {
                 return Ok(state);
             }
             drop(state);
-            // The truncation in progress holds it.
+            // The truncation in progress holds it, or what settles the log.
             drop(self.layout.lock());
         }
     }

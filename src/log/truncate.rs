@@ -152,7 +152,8 @@ impl Shared {
             let path = self.dir.join(file_name::TRUNCATE);
             return Err(self.halted(path, &error));
         }
-        self.append.lock().held_back = false;
+        // The epochs are saved and commits set back: nothing is left of the opening either.
+        self.end_settling();
         self.raise();
         Ok(())
     }

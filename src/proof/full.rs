@@ -259,10 +259,17 @@ fn on_a_full_copy_on_write_disk_what_frees_space_works_and_so_do_closing_and_ope
     assert_eq!(broker.topic_names(), ["t"]);
 }
 
+/// What happens to a root between the opening on a full disk and the first append.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    /// It is closed, now that there is space, and opened again.
+    AClose,
+}
+
 /// A power cut took records that a group had read and committed, and there is no space to set the
 /// commit back: what is appended from then on must not come under it.
-#[test]
-fn nothing_is_appended_under_a_commit_that_could_not_be_set_back() {
+fn append_after_a_commit_that_could_not_be_set_back(before: Before) {
     let sim = Sim::new();
     let broker = open(&sim, Durability::Os).unwrap();
     let config = TopicConfig::default().write_mode(WriteMode::Pwrite);
@@ -287,14 +294,23 @@ fn nothing_is_appended_under_a_commit_that_could_not_be_set_back() {
     file.set_len(kept).unwrap();
     drop(file);
     sim.set_capacity(Some(0));
-    let broker = open(&sim, Durability::Os).unwrap();
+    let mut broker = open(&sim, Durability::Os).unwrap();
     let report = broker.open_report().clone();
-    let topic = broker.topic("t").unwrap();
+    let mut topic = broker.topic("t").unwrap();
     assert_eq!(topic.partition(0).unwrap().end_offset(), 1, "{report:?}");
     let told = |event: &OpenEvent| format!("{event:?}").contains("could be set back");
     assert!(report.events.iter().any(told), "{report:?}");
     assert!(is_full(&topic.append("refused")));
-    sim.set_capacity(None);
+    match before {
+        Before::Nothing => sim.set_capacity(None),
+        Before::AClose => {
+            sim.set_capacity(None);
+            broker.close().unwrap();
+            drop(topic);
+            broker = open(&sim, Durability::Os).unwrap();
+            topic = broker.topic("t").unwrap();
+        }
+    }
     for _ in 0..8 {
         topic.append("after the cut").unwrap();
     }
@@ -304,7 +320,14 @@ fn nothing_is_appended_under_a_commit_that_could_not_be_set_back() {
         let records = consumer.poll(Duration::ZERO).unwrap();
         read.extend(records.iter().map(|record| record.offset));
     }
-    assert_eq!(read, (1..9).collect::<Vec<_>>());
+    assert_eq!(read, (1..9).collect::<Vec<_>>(), "{before:?}");
+}
+
+#[test]
+fn nothing_is_appended_under_a_commit_that_could_not_be_set_back() {
+    for before in [Before::Nothing, Before::AClose] {
+        append_after_a_commit_that_could_not_be_set_back(before);
+    }
 }
 
 /// As it is when another program took what was given up.

@@ -129,6 +129,11 @@ impl Epochs {
         self.unsaved.then(encode)
     }
 
+    /// Whether they are on the disk.
+    pub(crate) fn are_saved(&self) -> bool {
+        !self.unsaved
+    }
+
     /// Notes that the file has the contents of [`to_save`](Self::to_save).
     pub(crate) fn note_saved(&mut self) {
         self.unsaved = false;

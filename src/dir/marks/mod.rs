@@ -372,15 +372,30 @@ impl Marks {
             if kept.is_none() {
                 *kept = disk.open(&self.path, Access::Read).ok();
             }
-            let mut slots = [0; 2 * SLOT_LEN];
-            let read = |file: &File| file.read_at(Table::pair_position(pair), &mut slots).ok();
-            let is_whole = kept.as_ref().and_then(read) == Some(slots.len());
-            if let Some((_, mark)) = newest_of(&slots, key).filter(|_| is_whole) {
+            let read = |file: &File| self.read_pair(file, pair, key).ok().flatten();
+            if let Some(mark) = kept.as_ref().and_then(read) {
                 self.table.lock().newest.insert(key, (pair, mark));
                 return Ok(Some(mark));
             }
         }
         self.look_again(disk, key)
+    }
+
+    /// The newest mark of a log in a pair of slots that another process writes.
+    fn read_pair(&self, file: &File, pair: u32, key: MarkKey) -> std::io::Result<Option<Mark>> {
+        let known = self.find(key).map_or(0, |mark| mark.sequence);
+        let mut slots = [0; 2 * SLOT_LEN];
+        let mut found = None;
+        for _ in 0..2 {
+            file.read_at(Table::pair_position(pair), &mut slots)?;
+            found = newest_of(&slots, key).map(|(_, mark)| mark);
+            if found.is_some_and(|mark| mark.sequence >= known) {
+                break;
+            }
+            // Half of the newest may have been written: it was read as torn, and an older one was
+            // found, or none.
+        }
+        Ok(found)
     }
 
     /// The newest mark of a log, read from the file again: for a handle that only reads, beside one
@@ -394,14 +409,12 @@ impl Marks {
         let pair = self.table.lock().newest.get(&key).map(|(pair, _)| *pair);
         let mut found = None;
         if let Some(pair) = pair {
-            let mut slots = [0; 2 * SLOT_LEN];
             match disk.open(&self.path, Access::Read) {
                 Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {}
                 file => {
                     let file = file.at(&self.path, "open")?;
-                    file.read_at(Table::pair_position(pair), &mut slots)
-                        .at(&self.path, "read")?;
-                    found = newest_of(&slots, key).map(|(_, mark)| (pair, mark));
+                    let mark = self.read_pair(&file, pair, key).at(&self.path, "read")?;
+                    found = mark.map(|mark| (pair, mark));
                 }
             }
         }

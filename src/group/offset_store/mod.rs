@@ -387,6 +387,11 @@ impl OffsetStore {
             return Ok(());
         }
         self.commit(group, commits)?.settle()?;
+        self.flush(group)
+    }
+
+    /// Makes the commits of a group durable.
+    pub(crate) fn flush(&self, group: &str) -> Result<()> {
         self.make(self.partition_of(group))?.flush().map(drop)
     }
 

@@ -145,6 +145,11 @@ fn finish(
     // Before the log is handed out: appends may follow at once, and a second crash must find
     // the end that this opening found.
     if !read_only && !clean {
+        if log.managed {
+            // The records that groups have committed may be gone. The opening of the root looks
+            // at the commits, as far as it can, and ends this.
+            log.begin_settling();
+        }
         log.settle_opening(scanned.digest, untrue)?;
     }
     if !read_only {

@@ -15,10 +15,20 @@ use super::super::turn::Turn;
 use super::super::{Log, Shared};
 
 impl Log {
-    /// Notes that commits of groups may be past the end, and that the first append must wait until
-    /// they are set back.
-    pub(crate) fn note_unsettled(&self) {
-        self.shared.note_unsettled();
+    /// Notes that no commit of a group is past the end.
+    pub(crate) fn note_commits_set_back(&self) {
+        if self.shared.epochs.read().are_saved() {
+            self.shared.end_settling();
+        }
+    }
+
+    /// Writes what the opening has left, if nothing was appended since.
+    ///
+    /// # Errors
+    ///
+    /// What writing it returns. It is left to the first append then.
+    pub(crate) fn finish_opening(&self) -> Result<()> {
+        self.shared.settle_first()
     }
 }
 
@@ -56,7 +66,7 @@ impl Shared {
             // On a full disk the log must still open: freeing space needs it open. The old mark is
             // still true, so the next opening only repeats the work of this one.
             Err(Error::NoSpace { .. }) if !truncated => {
-                self.note_unsettled();
+                self.begin_settling();
                 return Ok(());
             }
             settled => settled?,
@@ -73,25 +83,37 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that something must be on the disk before the first append: the new epoch, or commits
-    /// of groups that are set back to the end. It is written then; until there is space for it, no
-    /// append is accepted.
-    fn note_unsettled(&self) {
+    /// Notes that something may have to be on the disk before the first append: the new epoch, and
+    /// commits of groups that are set back to the end. Until it is, appends are held back. Whatever
+    /// frees space is not.
+    pub(super) fn begin_settling(&self) {
+        self.append.lock().held_back = true;
         self.unsettled.store(true, Ordering::Release);
     }
 
-    /// Writes what an opening has left, before the first append.
+    /// All of it is on the disk. The caller holds the layout, or nobody else has the log yet.
+    pub(in crate::log) fn end_settling(&self) {
+        self.unsettled.store(false, Ordering::Release);
+        self.append.lock().held_back = false;
+    }
+
+    /// Writes what an opening has left, if it has left something.
     ///
     /// # Errors
     ///
     /// What writing it returns. It is left to the next append then.
-    #[cold]
     pub(in crate::log) fn settle_first(&self) -> Result<()> {
-        let turn = self.take_turn_to_change()?;
         if !self.unsettled.load(Ordering::Acquire) {
-            // Another append was faster.
             return Ok(());
         }
+        // As for a truncation: nothing is appended while commits are set back, and tasks are woken
+        // when no lock of a group is held any more.
+        let _layout = self.lock_layout()?;
+        if !self.unsettled.load(Ordering::Acquire) {
+            // Another thread was faster.
+            return Ok(());
+        }
+        let turn = self.take_turn_to_change()?;
         self.save_epochs(&turn)?;
         // Without the turn: a commit may be waiting for it.
         drop(turn);
@@ -99,8 +121,7 @@ impl Shared {
         if let Some((followers, log)) = followers.zip(self.me.upgrade()) {
             followers.set_back(&Log::unkept(log))?;
         }
-        // Last: until then every append comes here.
-        self.unsettled.store(false, Ordering::Release);
+        self.end_settling();
         Ok(())
     }
 
@@ -192,8 +213,9 @@ mod tests {
         assert_eq!(log.end_offset(), 20);
     }
 
-    #[test]
-    fn nothing_is_appended_in_an_epoch_that_a_full_disk_did_not_take() {
+    /// Opens a log after a power cut on a full disk, rolls it if `rolled`, as retention does that
+    /// frees space, and appends.
+    fn append_after_an_opening_on_a_full_disk(rolled: bool) {
         let sim = Sim::new();
         let log = open(&sim);
         fill(&log);
@@ -206,11 +228,20 @@ mod tests {
         let no_space = matches!(refused, Err(Error::NoSpace { .. }));
         assert!(no_space, "{refused:?}");
         sim.set_capacity(None);
+        if rolled {
+            log.shared.seal_active().unwrap();
+        }
         assert_eq!(log.append("a record").unwrap(), end);
+        assert!(log.shared.epochs.read().are_saved(), "rolled: {rolled}");
         // Another cut takes the record, and not the epoch that it was appended in.
         let log = open(&sim.crash(Choice::None));
         assert!(log.epoch() > epoch, "{} after {epoch}", log.epoch());
-        assert_eq!(log.end_offset(), end);
+    }
+
+    #[test]
+    fn nothing_is_appended_in_an_epoch_that_a_full_disk_did_not_take() {
+        append_after_an_opening_on_a_full_disk(false);
+        append_after_an_opening_on_a_full_disk(true);
     }
 
     #[test]
