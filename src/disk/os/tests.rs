@@ -18,6 +18,7 @@ use super::calls;
 const CHILD: &str = "disk::os::tests::another_process_is_refused_and_its_death_gives_the_lock_back";
 const PATH: &str = "OTTLA_TEST_LOCK_PATH";
 const KIND: &str = "OTTLA_TEST_LOCK_KIND";
+const RUNNER: &str = "OTTLA_TEST_RUNNER";
 
 fn open(path: &Path) -> fs::File {
     let mut options = OpenOptions::new();
@@ -29,9 +30,23 @@ fn is_free(path: &Path) -> bool {
     Disk::os().lock(path).unwrap().is_some()
 }
 
+/// This test binary. `.ci/platforms` names what runs it when it is of another machine, for the
+/// system cannot start it then.
+fn this_program() -> Command {
+    let program = std::env::current_exe().unwrap();
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(first) = words.next() else {
+        return Command::new(program);
+    };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
+}
+
 /// Starts another process that takes the lock in its way; the process, and whether it has it.
 fn child(path: &Path, kind: &str) -> (Child, bool) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = this_program()
         .args([CHILD, "--exact", "--nocapture"])
         .env(PATH, path)
         .env(KIND, kind)
