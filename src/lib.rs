@@ -57,6 +57,7 @@ mod doctor;
 mod error;
 mod format;
 mod group;
+mod host;
 mod log;
 #[cfg(test)]
 mod proof;
@@ -83,9 +84,10 @@ pub use group::{
     GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, TypedConsumer,
     WakeupHandle,
 };
+pub use host::{CompactionReport, RetentionReport};
 #[cfg(feature = "async")]
 pub use log::RecordStream;
-pub use log::{CompactionReport, Log, LogMetrics, Reader, RetentionReport};
+pub use log::{Log, LogMetrics, Reader};
 pub use recovery::{OpenEvent, OpenReport, SegmentInfo};
 #[cfg(feature = "async")]
 pub use topic::TopicStream;

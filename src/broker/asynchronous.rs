@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
-use crate::log::Worker;
+use crate::host::Worker;
 use crate::sync::Mutex;
 
 use super::Broker;

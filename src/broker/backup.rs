@@ -22,7 +22,7 @@ use crate::dir::{keep_brokers_away, run_id};
 use crate::disk::EntryKind;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, RootFile, file_name, properties, uuid};
-use crate::log::Host;
+use crate::host::Host;
 use crate::topic::{PartitionDir, TopicShared};
 
 use super::Broker;

@@ -29,7 +29,8 @@ use crate::format::{
     BatchBuilder, BatchHeader, BatchOptions, Corruption, DecodeError, EncodeError, HEADER_LEN,
     Mark, MarkKey, RecordBatch, check_crc, file_name, stamp,
 };
-use crate::log::{Host, RootSigns, look_until_it_counts};
+use crate::host::Host;
+use crate::log::{RootSigns, look_until_it_counts};
 use crate::recovery::OpenEvent;
 use crate::types::{Offset, PartitionId, Position, Record, TopicId, to_u64, to_usize};
 

@@ -13,7 +13,7 @@ use std::thread::ThreadId;
 use crate::disk::{Lock, TemporaryDir};
 use crate::error::{Error, Result};
 use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
-use crate::log::trace::Span;
+use crate::host::Span;
 use crate::recovery::{OpenMode, OpenReport};
 use crate::sync::{Mutex, OnceLock, WakeLater, for_each_on};
 use crate::topic::{Keep, TopicShared};

@@ -1,4 +1,4 @@
-//! Floor 8: the broker. One directory, its lock, its topics and groups.
+//! Floor 9: the broker. One directory, its lock, its topics and groups.
 //!
 //! Knows nothing about records. Every file of this floor is one thing:
 //!
@@ -76,7 +76,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::error::Result;
 use crate::group::{ConsumerGroup, GroupInfo};
-use crate::log::trace::Span;
+use crate::host::Span;
 use crate::recovery::OpenReport;
 
 use self::core::Core;

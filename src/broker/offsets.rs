@@ -14,7 +14,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::{Corruption, MarkKey, file_name};
 use crate::group::OffsetLogs;
-use crate::log::{Host, Log};
+use crate::host::Host;
+use crate::log::Log;
 use crate::recovery::OpenMode;
 use crate::topic::{PartitionDir, Topic, TopicConfig, TopicShared};
 #[cfg(feature = "serde")]

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::group::Tally;
-use crate::log::{Host, Log, LogMetrics};
+use crate::host::Host;
+use crate::log::{Log, LogMetrics};
 use crate::recovery::OpenMode;
 use crate::sync::{AtomicBool, Mutex, OnceLock, Ordering};
 use crate::topic::{

@@ -7,7 +7,7 @@ use crate::clock::TestClock;
 use crate::disk::sim::{At, Failure, Fault, Kind, Repeat, Sim};
 use crate::error::Error;
 use crate::group::ConsumerConfig;
-use crate::log::trace::listener::Listener;
+use crate::host::subscriber::Listener;
 use crate::topic::TopicConfig;
 use crate::types::{CleanupPolicy, Durability, Record, Start};
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Moved};
-use crate::log::Worker;
+use crate::host::Worker;
 use crate::sync::{AtomicBool, Mutex, Ordering, Signal};
 
 use super::root::Root;

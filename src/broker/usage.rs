@@ -12,7 +12,7 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{IoContext, Result};
 use crate::format::DirName;
 use crate::format::file_name::{self, FileKind, FileName};
-use crate::log::Evict;
+use crate::host::Evict;
 use crate::sync::for_each_on;
 use crate::topic::TopicShared;
 use crate::types::PartitionId;

@@ -17,7 +17,8 @@ use crate::doctor::{
 };
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, Mark, MarkKey, file_name, properties};
-use crate::log::{Host, RootSigns};
+use crate::host::Host;
+use crate::log::RootSigns;
 use crate::recovery::OpenMode;
 use crate::types::TopicId;
 

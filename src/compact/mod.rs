@@ -1,4 +1,4 @@
-//! Floor 6: compaction. The newest record of every key is kept, at its own offset.
+//! Floor 7: compaction. The newest record of every key is kept, at its own offset.
 //!
 //! Knows nothing about when it is worthwhile; upkeep asks [`Shared::dirty_share`]. It makes Kafka's
 //! two passes (`LogCleaner`): the first notes the newest offset of every key in the part that was
@@ -28,8 +28,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::log::trace::Span;
-use crate::log::{CompactionReport, Log, Shared, View};
+use crate::host::CompactionReport;
+use crate::host::Span;
+use crate::log::{Log, Shared, View};
 use crate::segment::{RawBatch, Segment, Survey};
 use crate::types::{Offset, Timestamp};
 

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite};
-use crate::log::{CompactionReport, Shared, View};
+use crate::host::CompactionReport;
+use crate::log::{Shared, View};
 use crate::segment::{Judge, RawBatch, Segment, Survey, ends_transaction, relative};
 use crate::types::{Position, Timestamp, to_u64};
 

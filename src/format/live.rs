@@ -30,7 +30,7 @@
 //! | 60 | 4 | epoch: how often the log was truncated since it was opened |
 //!
 //! Slots have no checksum, for they are written while others read them. Nothing in them decides
-//! what a follower shows: see `log/listener.rs`.
+//! what a follower shows: see `host/listener.rs`.
 
 use crate::types::{Offset, TopicId, to_u64};
 

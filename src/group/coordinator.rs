@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::log::{Host, Log};
+use crate::host::Host;
+use crate::log::Log;
 use crate::recovery::OpenEvent;
 use crate::topic::TopicDirectory;
 use crate::types::{GroupId, PartitionId, ReadIsolation};

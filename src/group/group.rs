@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::log::Host;
-use crate::log::trace::Event;
+use crate::host::Event;
+use crate::host::Host;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Signal, WakeLater};
 use crate::types::{GroupId, Offset, PartitionId, Timestamp};
 

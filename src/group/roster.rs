@@ -12,9 +12,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::log::{Followers, Log};
+use crate::host::Followers;
 use crate::sync::Mutex;
-use crate::types::{GroupId, Timestamp};
+use crate::types::{GroupId, Offset, Timestamp, TopicPartition};
 
 use super::group::{Group, Shared};
 use super::membership::Membership;
@@ -128,11 +128,8 @@ impl Followers for Roster {
         damage.map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    fn set_back(&self, log: &Log) -> Result<()> {
-        let Some(of) = log.topic_partition() else {
-            return Ok(());
-        };
-        let (store, end) = (&self.shared.store, log.end_offset());
+    fn set_back(&self, of: &TopicPartition, end: Offset) -> Result<()> {
+        let store = &self.shared.store;
         // A group that commits for the first time is among those of the store then (I1).
         self.await_commits();
         for id in store.groups()? {

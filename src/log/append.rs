@@ -24,9 +24,9 @@ use crate::types::{
     TimestampType, to_u64,
 };
 
-use super::budget::full_at;
 use super::metrics::Appends;
 use super::{LogConfig, Shared};
+use crate::host::full_at;
 
 /// The most scratch memory that a thread keeps between appends.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;

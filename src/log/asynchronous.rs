@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use crate::delivery::{Delivery, Promise};
 use crate::error::{Error, Result};
+use crate::host::SyncJob;
 use crate::types::{Offset, PartitionId, Record};
 
+use super::Log;
 use super::batches::LATER;
-use super::{Log, SyncJob};
 
 impl Log {
     /// Appends one record and returns before it is safe. The [`Delivery`] is done when the record
@@ -167,7 +168,7 @@ impl Log {
         // This handle does not keep the log open: the thread that syncs must not close it.
         let log = Self::unkept(Arc::clone(&self.shared));
         let job = SyncJob {
-            log,
+            log: Box::new(log),
             end,
             in_any_case,
             done,

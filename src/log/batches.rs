@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{BatchOptions, BatchSummary, GrowingBatch};
+use crate::host::Syncs;
 use crate::types::{Compression, Offset, Record, TimestampType, to_u64, to_usize};
 
 use super::append::{How, check_record, has_rules, with_scratch};
@@ -77,6 +78,24 @@ impl Filling {
         if self.bytes.capacity() > KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }
+    }
+}
+
+impl Syncs for Log {
+    fn key(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
+    fn sync(&self, end: Offset) -> Result<()> {
+        self.shared.flush_to(end).map(drop)
+    }
+
+    fn settle(&self, end: Offset) -> Result<()> {
+        Log::settle(self, end)
+    }
+
+    fn synced(&self) -> Offset {
+        self.flushed_offset()
     }
 }
 

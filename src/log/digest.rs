@@ -20,9 +20,9 @@ use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
 
-use super::host::Chore;
 use super::turn::Turn;
 use super::{Log, Shared};
+use crate::host::Chore;
 
 /// How many bytes of a segment are hashed at a time: about 2 ms of work, so that syncs that become
 /// due meanwhile do not wait for long.

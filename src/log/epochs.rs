@@ -114,30 +114,5 @@ impl Shared {
     }
 }
 
-/// Code that keeps offsets of logs elsewhere, and sets them back when the end of a log moves back.
-pub(crate) trait Followers: Send + Sync {
-    /// Whether [`set_back`](Self::set_back) would find all of them.
-    ///
-    /// # Errors
-    ///
-    /// The errors of reading them.
-    fn check(&self) -> Result<()>;
-
-    /// Sets back, durably, every offset above the end of a log that was cut. Nothing is appended to
-    /// the log meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// The errors of writing them.
-    fn set_back(&self, log: &Log) -> Result<()>;
-
-    /// Deletes what is too old, and returns how many entries that was.
-    ///
-    /// # Errors
-    ///
-    /// The errors of reading and writing them.
-    fn upkeep(&self) -> Result<u64>;
-}
-
 #[cfg(test)]
 mod tests;

@@ -28,10 +28,10 @@ use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, Offset, Position, Sabotage};
 
 use super::append::{ALWAYS, HotSettings};
-use super::listener::Standing;
 use super::outside::{Known, Outside, is_live};
 use super::segments::Segments;
 use super::{Host, Log, LogConfig, Shared};
+use crate::host::Standing;
 
 /// How often one call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;

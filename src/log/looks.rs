@@ -5,19 +5,18 @@
 //! 1. While somebody waits, a thread looks, with longer and longer pauses; else none does. Every
 //!    log that is waited for makes them longer for all.
 //! 2. A log is polled as if there were no bell until the bell of its writer has rung for it once
-//!    (`listener.rs`). From then on the polls are far apart. The first poll that finds something
-//!    new shows that the bell cannot be relied on.
+//!    (`host/listener.rs`). From then on the polls are far apart. The first poll that finds
+//!    something new shows that the bell cannot be relied on.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock::{self, Until, Waited};
 use crate::format::LiveFigures;
+use crate::host::{Chore, Ear, Heard, Listening, Rung};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
 use crate::types::Sabotage;
 
-use super::host::Chore;
-use super::listener::{Ear, Heard, Rung};
 use super::{Host, Shared};
 
 /// Somebody who begins to listen after the look is not woken for what came between.
@@ -70,23 +69,10 @@ impl Looks {
         })
     }
 
-    /// Whether somebody waits for the log.
-    pub(super) fn is_waited_for(&self) -> bool {
-        self.log.upgrade().is_some_and(|log| log.is_waited_for())
-    }
-
     /// Whether somebody waits for the log who does not wait for the bell himself.
     fn is_to_be_heard_for(&self, log: &Shared) -> bool {
         let direct = self.direct.load(Ordering::SeqCst);
         log.watchers.is_watched() || log.signal.waiting() > direct
-    }
-
-    /// Whether the thread that listens has something to do for the log.
-    pub(super) fn needs_the_ear(&self) -> bool {
-        self.log.upgrade().is_some_and(|log| {
-            let heard = self.heard.load(Ordering::Relaxed);
-            log.is_waited_for() && (!heard || self.is_to_be_heard_for(&log))
-        })
     }
 
     /// Has the thread listen, for somebody who does not wait for the bell himself.
@@ -107,7 +93,8 @@ impl Looks {
         };
         if !std::ptr::eq(heard_by.ear.as_ptr(), Arc::as_ptr(&ear)) {
             self.heard.store(false, Ordering::Relaxed);
-            ear.add(self);
+            let me: Arc<dyn Listening> = Arc::<Self>::clone(self);
+            ear.add(&me);
             *heard_by = HeardBy {
                 ear: Arc::downgrade(&ear),
                 ..HeardBy::default()
@@ -118,42 +105,6 @@ impl Looks {
         }
         if !self.heard.load(Ordering::Relaxed) {
             ear.want();
-        }
-    }
-
-    /// Looks at the log if the bell was rung for it.
-    pub(super) fn hear(&self, ear: &Ear) {
-        let Some(log) = self.log.upgrade().filter(|log| log.is_waited_for()) else {
-            return;
-        };
-        if !self.is_to_be_heard_for(&log) {
-            // All of them are awake by now, and look themselves.
-            return;
-        }
-        let standing;
-        {
-            let mut heard_by = self.heard_by.lock();
-            let key = log.mark_key();
-            let Some(slot) = heard_by.slot.or_else(|| ear.slot_of(key)) else {
-                // It is followed by the clock.
-                return;
-            };
-            heard_by.slot = Some(slot);
-            let figures = ear.figures(key, slot);
-            standing = figures.and_then(|figures| ear.standing(&figures));
-            if figures.is_none() {
-                ear.forget_slots();
-                heard_by.slot = None;
-            } else if std::mem::replace(&mut heard_by.figures, figures) == figures {
-                return;
-            }
-        }
-        self.heard.store(true, Ordering::Relaxed);
-        match log.follow_from(standing) {
-            Ok(true) => self.idle.store(0, Ordering::Relaxed),
-            Ok(false) => {}
-            // The waiting thread looks, and gets the error.
-            Err(_) => log.raise(),
         }
     }
 
@@ -197,6 +148,54 @@ impl Looks {
         if !host.looker.schedule(at, chore) {
             // A waiting thread looks by itself, if not as often.
             self.asked.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Listening for Looks {
+    fn is_waited_for(&self) -> bool {
+        self.log.upgrade().is_some_and(|log| log.is_waited_for())
+    }
+
+    fn needs_the_ear(&self) -> bool {
+        self.log.upgrade().is_some_and(|log| {
+            let heard = self.heard.load(Ordering::Relaxed);
+            log.is_waited_for() && (!heard || self.is_to_be_heard_for(&log))
+        })
+    }
+
+    fn hear(&self, ear: &Ear) {
+        let Some(log) = self.log.upgrade().filter(|log| log.is_waited_for()) else {
+            return;
+        };
+        if !self.is_to_be_heard_for(&log) {
+            // All of them are awake by now, and look themselves.
+            return;
+        }
+        let standing;
+        {
+            let mut heard_by = self.heard_by.lock();
+            let key = log.mark_key();
+            let Some(slot) = heard_by.slot.or_else(|| ear.slot_of(key)) else {
+                // It is followed by the clock.
+                return;
+            };
+            heard_by.slot = Some(slot);
+            let figures = ear.figures(key, slot);
+            standing = figures.and_then(|figures| ear.standing(&figures));
+            if figures.is_none() {
+                ear.forget_slots();
+                heard_by.slot = None;
+            } else if std::mem::replace(&mut heard_by.figures, figures) == figures {
+                return;
+            }
+        }
+        self.heard.store(true, Ordering::Relaxed);
+        match log.follow_from(standing) {
+            Ok(true) => self.idle.store(0, Ordering::Relaxed),
+            Ok(false) => {}
+            // The waiting thread looks, and gets the error.
+            Err(_) => log.raise(),
         }
     }
 }
@@ -338,3 +337,6 @@ impl super::Log {
         heard_by.ear.upgrade().is_some_and(|ear| ear.hears())
     }
 }
+
+#[cfg(test)]
+mod tests;

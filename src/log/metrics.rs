@@ -132,7 +132,7 @@ impl Appends {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Here, for appends do not read it either.
-    pub(super) published: super::bell::Published,
+    pub(super) published: crate::host::Published,
     rare: Mutex<LogMetrics>,
     reads: AtomicU64,
     read_bytes: AtomicU64,

@@ -1,4 +1,4 @@
-//! Floor 5: one partition. A [`Log`] owns rolling segments and their indexes; it appends, reads,
+//! Floor 6: one partition. A [`Log`] owns rolling segments and their indexes; it appends, reads,
 //! flushes, deletes and recovers.
 //!
 //! Knows nothing about topics, keys' partitions or groups.
@@ -19,32 +19,28 @@ mod append;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod batches;
-mod bell;
 mod budget;
 mod digest;
 mod epochs;
 mod flush;
 mod follow;
-mod host;
 mod isolation;
 mod keys;
 mod life;
-mod listener;
+mod live;
 mod looks;
 mod metrics;
+mod noted;
 mod open;
 mod outside;
 mod parking;
 mod producers;
 mod read;
-mod reports;
 mod retention;
 mod roll;
 mod segments;
 mod shown;
-mod syncers;
 mod time;
-pub(crate) mod trace;
 mod truncate;
 mod turn;
 mod usher;
@@ -56,10 +52,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use batches::{Filling, Wish};
-pub(crate) use bell::SLOTS_OF_ROOT;
-pub(crate) use budget::Evict;
-pub(crate) use epochs::Followers;
-pub(crate) use host::{Chore, Host, Worker};
 pub use metrics::LogMetrics;
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::facade;
@@ -71,16 +63,15 @@ pub(crate) use producers::{Ending, Producers};
 pub use read::Reader;
 #[cfg(feature = "async")]
 pub use read::RecordStream;
-pub use reports::{CompactionReport, RetentionReport};
-pub(crate) use syncers::SyncJob;
 pub(crate) use view::View;
 pub(crate) use watch::LogWatch;
 
-use crate::dir::{MarkPlace, parent_of, run_id};
+use crate::dir::{MarkPlace, parent_of};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::recovery::{Epochs, LogSource, OpenEvent, OpenMode, OpenReport, SegmentInfo};
+use crate::host::{CompactionReport, Host, RetentionReport, Span};
+use crate::recovery::{Epochs, LogSource, OpenMode, OpenReport, SegmentInfo};
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
 };
@@ -94,7 +85,6 @@ use isolation::Filter;
 use life::LifeCell;
 use outside::{Outside, open_outside};
 use segments::Segments;
-use trace::Span;
 use turn::TurnState;
 
 use std::ops::Range;
@@ -257,7 +247,7 @@ impl Log {
             (OpenMode::Read, Some(root)) => open_outside(host, &root, &source, &config)?,
             _ => open::open(host, source, config, mode)?,
         };
-        host.bell.add(&shared);
+        shared.join_bell();
         shared.recharge();
         shared.note_opening();
         Ok(Self::unkept(shared))
@@ -617,11 +607,6 @@ impl Log {
     /// Closes a log of a broker.
     pub(crate) fn close_managed(&self) -> Result<()> {
         self.shared.close()
-    }
-
-    /// The partition that this log is, if it belongs to a topic.
-    pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
-        self.shared.topic_partition()
     }
 
     /// The error for an offset that cannot be read.

@@ -27,9 +27,9 @@ use crate::sync::thread::yield_now;
 use crate::sync::{Mutex, Signal};
 
 use super::follow::Seen;
-use super::listener::Standing;
 use super::looks::Looks;
 use super::{Host, LogConfig, LogSource, OpenMode, Shared, open};
+use crate::host::Standing;
 
 /// How often the same error comes before it counts (2): with the pauses, within about a second.
 const TIMES_MAX: u32 = 20;

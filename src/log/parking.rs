@@ -157,7 +157,8 @@ mod tests {
     use crate::disk::sim::{At, Failure, Fault, Kind, Operation, Repeat, Sim};
     use crate::error::Error;
     use crate::format::MarkKey;
-    use crate::log::{Host, Log, open_alone_on};
+    use crate::host::Host;
+    use crate::log::{Log, open_alone_on};
     use crate::recovery::{LogSource, OpenMode};
     use crate::types::LogConfig;
     use crate::types::{CleanupPolicy, Record, TopicId, to_u64};

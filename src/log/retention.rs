@@ -20,8 +20,8 @@ use crate::error::Result;
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp, to_u64};
 
-use super::trace::Span;
 use super::{RetentionReport, Shared};
+use crate::host::Span;
 
 /// The limits of a log.
 #[derive(Clone, Copy, Debug)]

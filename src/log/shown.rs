@@ -14,8 +14,8 @@ use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, Epoch, Offset, Sabotage};
 
 use super::isolation::Filter;
-use super::listener::Heard;
 use super::{Log, LogConfig, SegmentInfo, Shared};
+use crate::host::Heard;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -16,15 +16,15 @@ use std::sync::Arc;
 use crate::disk::{Access, Dir, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
+use crate::host::Followers;
 use crate::recovery::{remove_segment_files, remove_snapshots_above};
 use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
+use super::Shared;
 use super::append::AppendState;
-use super::epochs::Followers;
 use super::turn::Turn;
-use super::{Log, Shared};
 
 /// Held while segments are removed or replaced.
 pub(crate) struct Layout<'a> {
@@ -255,8 +255,8 @@ impl Shared {
     ) -> Result<()> {
         // Commits first, while the next opening would still finish the truncation: afterwards a
         // commit above the end could point at records that were appended since.
-        if let Some((followers, shared)) = followers.zip(self.me.upgrade()) {
-            followers.set_back(&Log::unkept(shared))?;
+        if let Some((followers, of)) = followers.zip(self.topic_partition()) {
+            followers.set_back(&of, self.end_offset())?;
         }
         let turn = &self.take_turn()?;
         // The epoch before the mark and before the intent is gone: only the epoch tells readers and

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 
 use super::Shared;
-use super::host::Chore;
+use crate::host::Chore;
 
 /// How long tasks that are due wait for one that does not come back.
 const PATIENCE: Duration = Duration::from_millis(5);

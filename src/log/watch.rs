@@ -49,7 +49,7 @@ impl Drop for LogWatch {
 impl Log {
     /// Does what the flusher does when it is due.
     pub(crate) fn run_flusher(&self) {
-        super::host::Chore::run(&*self.shared);
+        crate::host::Chore::run(&*self.shared);
     }
 
     /// Does what the flusher does last if a segment is half full.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{MarkKey, uuid};
-use crate::log::{Host, Log};
+use crate::host::Host;
+use crate::log::Log;
 use crate::recovery::AtRest;
 use crate::recovery::{LogSource, OpenEvent, OpenMode, OpenReport};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, RwLock, Watchers};

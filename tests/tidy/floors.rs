@@ -34,52 +34,58 @@ const HOUSE: &[(&str, Sees)] = &[
         ]),
     ),
     (
+        "host",
+        Sees::Only(&[
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+        ]),
+    ),
+    (
         "log",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery",
+            "delivery", "host",
         ]),
     ),
     (
         "topic",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "log",
+            "delivery", "host", "log",
         ]),
     ),
     (
         "doctor",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "log",
+            "delivery", "host", "log",
         ]),
     ),
     (
         "backup",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "log",
+            "delivery", "host", "log",
         ]),
     ),
     (
         "compact",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "log", "doctor",
+            "delivery", "host", "log", "doctor",
         ]),
     ),
     (
         "group",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "log", "topic",
+            "delivery", "host", "log", "topic",
         ]),
     ),
     (
         "broker",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "log", "topic", "doctor", "backup", "compact", "group",
+            "delivery", "host", "log", "topic", "doctor", "backup", "compact", "group",
         ]),
     ),
     // The pages of docs/: prose without code.

@@ -27,7 +27,7 @@ use crate::doctor::{Beside, RepairReport, rename_whole, repair_alone, repair_log
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
-use crate::log::Host;
+use crate::host::Host;
 use crate::topic::PartitionDir;
 use crate::types::TopicName;
 

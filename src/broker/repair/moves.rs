@@ -9,7 +9,7 @@ use crate::disk::EntryKind;
 use crate::doctor::{ProblemKind, Severity, fits_mark};
 use crate::error::{IoContext, Result};
 use crate::format::{DirName, MarkKey, file_name};
-use crate::log::Host;
+use crate::host::Host;
 
 use super::super::state::CatalogState;
 use super::Mend;

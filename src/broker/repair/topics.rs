@@ -15,7 +15,7 @@ use crate::doctor::SetAside;
 use crate::error::{IoContext, Result};
 use crate::format::metadata::{MetadataRecord, decode_snapshot};
 use crate::format::{Corruption, DirName, file_name};
-use crate::log::Host;
+use crate::host::Host;
 use crate::topic::{PARTITIONS_MAX, PartitionDir, random_topic_id};
 use crate::types::{PartitionId, TopicId, TopicName, to_u64};
 

@@ -20,7 +20,7 @@ use crate::dir::{Checkpoints, LogFiles, read_offsets};
 use crate::disk::Disk;
 use crate::error::{IoContext, Result};
 use crate::format::{Mark, MarkKey, file_name};
-use crate::log::Host;
+use crate::host::Host;
 use crate::types::{Durability, Offset, PartitionId, TopicId, TopicName};
 
 use super::super::BrokerConfig;

@@ -29,7 +29,8 @@ use crate::format::metadata::{
 };
 use crate::format::properties;
 use crate::format::{Corruption, DecodeError, MarkKey, MetadataFile, file_name};
-use crate::log::{Host, Log};
+use crate::host::Host;
+use crate::log::Log;
 use crate::recovery::{LogSource, OpenMode};
 use crate::types::LogConfig;
 use crate::types::{Offset, PartitionId, Record, TopicId, TopicName};

@@ -42,7 +42,7 @@ use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties, RootIdentity};
 use crate::format::{FileKind, FileName, Mark, RootFile, file_name, uuid};
-use crate::log::Host;
+use crate::host::Host;
 use crate::recovery::OpenMode;
 use crate::topic::random_topic_id;
 use crate::types::{PartitionId, TopicId};

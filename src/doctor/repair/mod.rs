@@ -26,7 +26,8 @@ use crate::dir::{
 use crate::disk::{Access, Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileName, IndexWritten, Mark, MarkKey, checkpoint, file_name};
-use crate::log::{Host, Log};
+use crate::host::Host;
+use crate::log::Log;
 use crate::recovery::{LogSource, OpenMode, Opening, rewrite_range};
 use crate::segment::Segment;
 use crate::types::LogConfig;

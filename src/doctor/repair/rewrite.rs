@@ -273,7 +273,7 @@ mod tests {
     use crate::doctor::repair::plan::Piece;
     use crate::error::Error;
     use crate::format::{MarkKey, file_name};
-    use crate::log::Host;
+    use crate::host::Host;
 
     #[test]
     fn a_repair_of_a_file_that_ends_early_is_an_error_and_changes_nothing() {

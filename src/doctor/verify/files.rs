@@ -10,7 +10,7 @@ use crate::format::{
     BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc,
     checkpoint, file_name, properties, txn,
 };
-use crate::log::Host;
+use crate::host::Host;
 use crate::types::{PartitionId, TopicId, to_u64};
 
 use super::problem;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::{
     Corruption, Digest, FileKind, FileName, LeaderEpoch, Mark, MarkKey, Stage, file_name,
 };
-use crate::log::Host;
+use crate::host::Host;
 use crate::recovery::at_mark as rules_at_mark;
 use crate::recovery::{
     Found, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable, has_own, is_flushed,

@@ -18,7 +18,8 @@ use crate::dir::{Marks, RootFacts, home_of, is_root, mark_alone, partitions};
 use crate::disk::Disk;
 use crate::error::{IoContext, Result};
 use crate::format::{Mark, MarkKey, file_name};
-use crate::log::{Host, LogSigns};
+use crate::host::Host;
+use crate::log::LogSigns;
 use crate::types::{Offset, TopicId};
 
 pub(crate) use live::{Beside, Watch, look_for_damage};

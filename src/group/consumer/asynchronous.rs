@@ -24,7 +24,7 @@ use super::super::records::ConsumerRecords;
 use super::Consumer;
 use crate::clock::Moved;
 use crate::error::Result;
-use crate::log::Chore;
+use crate::host::Chore;
 use crate::sync::{Mutex, Signal, WakerKey};
 
 /// Wakes a member at a time.

@@ -30,7 +30,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::EncodeError;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit, group_partition};
-use crate::log::{Host, Log};
+use crate::host::Host;
+use crate::log::Log;
 use crate::sync::Mutex;
 use crate::types::{Durability, Offset, PartitionId, Record, Timestamp};
 

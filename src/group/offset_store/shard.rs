@@ -14,7 +14,8 @@
 use std::sync::{Arc, Weak};
 
 use crate::error::Result;
-use crate::log::{Chore, Host, Log};
+use crate::host::{Chore, Host};
+use crate::log::Log;
 use crate::sync::Mutex;
 use crate::types::{Epoch, Offset, Start, to_u64};
 

@@ -15,7 +15,8 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::dir::Marks;
 use crate::disk::sim::Sim;
-use crate::log::{Host, Log};
+use crate::host::Host;
+use crate::log::Log;
 use crate::recovery::{OpenEvent, OpenMode};
 use crate::sync::Mutex;
 use crate::topic::{

@@ -13,10 +13,9 @@ use crate::dir::{
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{MarkKey, file_name};
+use crate::host::{SLOTS_ALONE, Span};
 
-use super::super::bell::SLOTS_ALONE;
 use super::super::outside::{RootSigns, look_until_it_counts, open_outside};
-use super::super::trace::Span;
 use super::super::{Host, Log, LogConfig};
 use super::{LogSource, OpenMode, open};
 
@@ -82,7 +81,7 @@ pub(crate) fn open_alone_on(
             let shared = open(&host, source, config, mode)?;
             // Last, for an opening that is refused changes nothing.
             host.publish(SLOTS_ALONE);
-            host.bell.add(&shared);
+            shared.join_bell();
             shared
         }
         OpenMode::Read => open_outside(&host, &home, &source, &config)?,

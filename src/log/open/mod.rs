@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::recovery::{LogSource, OpenMode, Opening, Tail, Tools, unreadable_marks};
+use crate::recovery::{LogSource, OpenMode, Opening, Tail, unreadable_marks};
 use crate::segment::Segment;
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
@@ -32,19 +32,6 @@ pub(super) use alone::open_alone;
 #[cfg(any(test, ottla_sim))]
 pub(crate) use alone::open_alone_on;
 pub(crate) use alone::open_locked;
-
-impl Host {
-    /// What recovery works with.
-    pub(crate) fn tools(&self) -> Tools<'_> {
-        Tools {
-            disk: &self.disk,
-            clock: &self.clock,
-            files: &self.files,
-            marks: &self.marks,
-            left_by_broker: self.is_left_by_broker(),
-        }
-    }
-}
 
 /// Opens the log in a directory that exists.
 pub(super) fn open(

@@ -118,8 +118,8 @@ impl Shared {
         // Without the turn: a commit may be waiting for it.
         drop(turn);
         let followers = self.host.followers().filter(|_| self.is_followed());
-        if let Some((followers, log)) = followers.zip(self.me.upgrade()) {
-            followers.set_back(&Log::unkept(log))?;
+        if let Some((followers, of)) = followers.zip(self.topic_partition()) {
+            followers.set_back(&of, self.end_offset())?;
         }
         self.end_settling();
         Ok(())

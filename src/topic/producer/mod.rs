@@ -21,7 +21,8 @@ pub(super) use registry::Producers;
 
 use crate::delivery::{Batch, Delivery, Lingering, Promise};
 use crate::error::{Error, Result};
-use crate::log::{Chore, Filling, Log, SyncJob, Wish};
+use crate::host::{Chore, SyncJob};
+use crate::log::{Filling, Log, Wish};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Compression, Offset, PartitionId, Record, config};
 
@@ -450,7 +451,7 @@ impl Shared {
         let end = offsets.end;
         let done = Box::new(move |synced: Result<()>| me.done(promise, synced.map(|()| offsets)));
         Some(SyncJob {
-            log,
+            log: Box::new(log),
             end,
             in_any_case: false,
             done,

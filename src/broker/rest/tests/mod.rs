@@ -28,7 +28,7 @@ use crate::format::metadata::{
     MetadataRecord, PartitionRecord, Voter, decode_snapshot, encode_quorum,
 };
 use crate::format::{BatchHeader, FileKind, FileName, stamp};
-use crate::log::Host;
+use crate::host::Host;
 use crate::topic::TopicConfig;
 use crate::types::{Offset, ReadIsolation, Record, Start, Timestamp};
 

@@ -90,7 +90,7 @@ fn a_follower_that_waits_is_woken_by_the_bell() {
     let (_scratch, dir, _) = place();
     let (writer, follower) = (writer(&dir), follower(&dir));
     until_it_is_heard(&writer, &follower);
-    assert!(writer.shared.host.bell.state.load(Ordering::SeqCst) != super::super::bell::OFF);
+    assert!(writer.shared.host.bell.state.load(Ordering::SeqCst) != crate::host::BELL_OFF);
     for _ in 0..100 {
         append_to_one_who_waits(&writer, &follower);
     }
@@ -239,7 +239,7 @@ fn whatever_is_published_nobody_sees_what_is_not_flushed() {
         .shared
         .host
         .bell
-        .tell(&writer.shared.host, &writer.shared);
+        .tell(&writer.shared.host, &*writer.shared);
     for _ in 0..10 {
         assert!(!follower.wait_for(shown, Duration::from_millis(2)).unwrap());
         assert_eq!(follower.high_watermark(), shown);
@@ -289,7 +289,7 @@ fn a_writer_knows_when_nobody_listens_any_more() {
     let (_scratch, dir, _) = place();
     let writer = writer(&dir);
     let bell = &writer.shared.host.bell;
-    let is_idle = || bell.state.load(Ordering::SeqCst) == super::super::bell::IDLE;
+    let is_idle = || bell.state.load(Ordering::SeqCst) == crate::host::BELL_IDLE;
     let follower = follower(&dir);
     until_it_is_heard(&writer, &follower);
     follower.close().unwrap();

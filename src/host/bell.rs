@@ -23,13 +23,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::dir::run_id;
 use crate::disk::{Disk, LiveFile, boot};
-use crate::format::{LIVE_WORD_AT, LiveFigures, LiveHeader, file_name, live_slot_at};
+use crate::format::{LIVE_WORD_AT, LiveFigures, LiveHeader, MarkKey, file_name, live_slot_at};
 use crate::sync::{AtomicU32, Mutex, OnceLock, Ordering, fence};
 use crate::types::{Sabotage, to_usize};
 
-use super::host::{Chore, Flusher};
-use super::{Host, Shared, run_id};
+use super::Host;
+use super::threads::{Chore, Flusher};
 
 /// How many logs a root publishes; more of them are followed without.
 pub(crate) const SLOTS_OF_ROOT: u32 = 1023;
@@ -48,14 +49,14 @@ const WINDOW: Duration = Duration::from_micros(20);
 const WINDOW_MAX: Duration = Duration::from_millis(1);
 
 /// Nobody can listen.
-pub(super) const OFF: u32 = 0;
+pub(crate) const OFF: u32 = 0;
 /// Somebody is about to look for listeners.
 const LOOKING: u32 = 1;
 /// A thread rings at the end of the window.
 const DUE: u32 = 2;
 // An append has something to do in those that follow.
 /// Nobody listened when somebody looked last.
-pub(super) const IDLE: u32 = 3;
+pub(crate) const IDLE: u32 = 3;
 /// Somebody listens, and nothing is to be rung for.
 const LISTENED: u32 = 4;
 /// A thread has just rung, and looks at the end of the window whether it is to ring again.
@@ -64,7 +65,7 @@ const BUSY: u32 = 5;
 /// The bell of a root, or of a log alone.
 #[derive(Debug)]
 pub(crate) struct Bell {
-    pub(super) state: AtomicU32,
+    pub(crate) state: AtomicU32,
     live: Mutex<Option<Live>>,
 }
 
@@ -83,17 +84,51 @@ struct Live {
 
 #[derive(Debug)]
 struct Slot {
-    log: Weak<Shared>,
+    log: Weak<dyn Audible>,
     published: Option<LiveFigures>,
+}
+
+/// A log, as the bell sees it.
+pub(crate) trait Audible: Send + Sync + std::fmt::Debug {
+    /// The log itself; `None` while it is being dropped.
+    fn me(&self) -> Option<Arc<dyn Audible>>;
+
+    fn mark_key(&self) -> MarkKey;
+
+    /// What the log keeps for the bell.
+    fn published(&self) -> &Published;
+
+    /// What followers in other processes are told of it.
+    fn figures(&self) -> LiveFigures;
+
+    /// Whether no append is under way; every append that has ended is seen by who asks.
+    fn is_between_appends(&self) -> bool;
 }
 
 /// What a log keeps for the bell.
 #[derive(Debug, Default)]
-pub(super) struct Published {
+pub(crate) struct Published {
     /// Where it is published.
     slot: OnceLock<u32>,
     /// Odd while segments are removed or replaced.
     generation: AtomicU32,
+}
+
+impl Published {
+    /// Odd while segments are removed or replaced.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn turn_generation(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Where the log is published.
+    #[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
+    pub(crate) fn slot(&self) -> Option<u32> {
+        self.slot.get().copied()
+    }
 }
 
 impl Default for Bell {
@@ -146,7 +181,7 @@ impl Live {
         let Some(log) = slot.log.upgrade() else {
             return;
         };
-        let now = log.live_figures();
+        let now = log.figures();
         if slot.published != Some(now)
             && self.file.write_at(at, &now.encode(log.mark_key())).is_ok()
         {
@@ -178,7 +213,7 @@ impl Live {
         let mut all = true;
         for log in self.slots.iter().filter_map(|slot| slot.log.upgrade()) {
             // Every one of them, also after one that has not ended.
-            all &= log.append.try_lock().is_some();
+            all &= log.is_between_appends();
         }
         all
     }
@@ -207,12 +242,12 @@ impl Bell {
     }
 
     /// Publishes a log from now on, while there is a slot for it.
-    pub(super) fn add(&self, log: &Arc<Shared>) {
+    pub(crate) fn add(&self, log: &Arc<dyn Audible>) {
         let mut live = self.live.lock();
         let Some(live) = live.as_mut() else {
             return;
         };
-        if log.tally.published.slot.get().is_some() {
+        if log.published().slot.get().is_some() {
             // Another thread was faster.
             return;
         }
@@ -232,13 +267,13 @@ impl Bell {
             Some(left) => *left = slot,
             None => live.slots.push(slot),
         }
-        log.tally.published.slot.get_or_init(|| number);
+        log.published().slot.get_or_init(|| number);
         live.publish(number);
     }
 
     /// Whether an append has something to do for listeners (1).
     #[inline]
-    pub(super) fn is_to_be_told(&self) -> bool {
+    pub(crate) fn is_to_be_told(&self) -> bool {
         self.state.load(Ordering::Relaxed) > DUE
     }
 
@@ -251,9 +286,9 @@ impl Bell {
 
     /// Something has changed in a log for those who read it.
     #[cold]
-    pub(super) fn tell(&self, host: &Arc<Host>, log: &Shared) {
-        if log.tally.published.slot.get().is_none()
-            && let Some(log) = log.me.upgrade()
+    pub(crate) fn tell(&self, host: &Arc<Host>, log: &dyn Audible) {
+        if log.published().slot.get().is_none()
+            && let Some(log) = log.me()
         {
             // It was opened before there was a file, or when all slots were taken.
             self.add(&log);
@@ -290,7 +325,7 @@ impl Bell {
     }
 
     /// Rings for a log, unless that is left to a thread (2).
-    fn rings_for(&self, log: &Shared, now: Instant) -> bool {
+    fn rings_for(&self, log: &dyn Audible, now: Instant) -> bool {
         let Some(mut live) = self.live.try_lock() else {
             // Somebody rings, and may not have seen what is to be rung for.
             return false;
@@ -310,15 +345,15 @@ impl Bell {
             }
             live.looked = Some(now);
         }
-        let slot = log.tally.published.slot.get();
+        let slot = log.published().slot.get();
         live.ring_for(|live| slot.into_iter().for_each(|slot| live.publish(*slot)));
         live.rang = Some(now);
         true
     }
 
     /// Publishes what has changed in a log, while somebody may be following it.
-    pub(super) fn publish(&self, log: &Shared) {
-        if let Some(slot) = log.tally.published.slot.get()
+    pub(crate) fn publish(&self, log: &dyn Audible) {
+        if let Some(slot) = log.published().slot.get()
             && let Some(live) = self.live.lock().as_mut()
         {
             live.publish(*slot);
@@ -418,79 +453,18 @@ impl Bell {
     }
 }
 
+#[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
+impl Bell {
+    /// How many logs have a slot.
+    pub(crate) fn slot_count(&self) -> Option<usize> {
+        self.live.lock().as_ref().map(|live| live.slots.len())
+    }
+}
+
 impl Chore for Host {
     fn run(&self) {
         if let Some(host) = self.me() {
             host.bell.run(&host);
         }
-    }
-}
-
-impl Shared {
-    /// What followers in other processes are told of the log.
-    fn live_figures(&self) -> LiveFigures {
-        let truncations = self.truncations.load(Ordering::Acquire);
-        let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
-        LiveFigures {
-            start: self.start_offset(),
-            high_watermark: self.high_watermark(),
-            last_stable: self.last_stable_known(),
-            end: self.end_offset(),
-            generation: self.tally.published.generation.load(Ordering::Acquire),
-            epoch: low(truncations.div_ceil(2)),
-        }
-    }
-
-    /// Has followers in other processes look at the whole directory while segments come and go.
-    pub(super) fn begin_exchange(&self) {
-        self.turn_generation();
-    }
-
-    /// Segments have come and gone.
-    pub(super) fn end_exchange(&self) {
-        self.turn_generation();
-        self.tell_followers();
-    }
-
-    fn turn_generation(&self) {
-        self.tally
-            .published
-            .generation
-            .fetch_add(1, Ordering::AcqRel);
-        self.host.bell.publish(self);
-    }
-
-    /// Has those woken who wait in other processes.
-    #[inline]
-    pub(super) fn tell_followers(&self) {
-        if self.host.bell.is_to_be_told() {
-            self.host.bell.tell(&self.host, self);
-        }
-    }
-}
-
-#[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::log::{LogConfig, OpenMode, open_alone_on};
-
-    #[test]
-    fn a_log_whose_first_appends_come_at_once_gets_one_slot() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (disk, home) = (Disk::os(), scratch.path().join("log"));
-        // Nobody publishes under manual upkeep, so the log has no slot yet.
-        let config = LogConfig::default();
-        let log =
-            open_alone_on(&disk, &Clock::System, &home, config, OpenMode::Write, true).unwrap();
-        let bell = Bell::default();
-        bell.open(&disk, &home, 4);
-        // Both threads have found that it has no slot.
-        bell.add(&log.shared);
-        bell.add(&log.shared);
-        let slots = bell.live.lock().as_ref().map(|live| live.slots.len());
-        assert_eq!(slots, Some(1));
-        assert_eq!(log.shared.tally.published.slot.get(), Some(&0));
-        bell.close(&disk);
     }
 }

@@ -19,8 +19,7 @@ use crate::error::Result;
 use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, WakeLater};
 use crate::types::Offset;
 
-use super::Log;
-use super::host::Worker;
+use super::threads::Worker;
 
 /// The largest number of threads.
 const THREADS_MAX: usize = 32;
@@ -30,9 +29,32 @@ const IDLE: Duration = Duration::from_secs(10);
 /// promises.
 const CHEAP: Duration = Duration::from_micros(100);
 
+/// A log, as who syncs it sees it.
+pub(crate) trait Syncs: Send {
+    /// The same for every handle of a log, and for no other log as long as one exists.
+    fn key(&self) -> usize;
+
+    /// Syncs up to an offset, whatever the log's durability.
+    ///
+    /// # Errors
+    ///
+    /// What the sync returns.
+    fn sync(&self, end: Offset) -> Result<()>;
+
+    /// Syncs up to an offset if the log's durability requires it.
+    ///
+    /// # Errors
+    ///
+    /// What the sync returns.
+    fn settle(&self, end: Offset) -> Result<()>;
+
+    /// Everything below it is synced.
+    fn synced(&self) -> Offset;
+}
+
 /// Something that waits for a sync.
 pub(crate) struct SyncJob {
-    pub(crate) log: Log,
+    pub(crate) log: Box<dyn Syncs>,
     /// Everything below this must be synced.
     pub(crate) end: Offset,
     /// Even if the log's durability does not require it.
@@ -81,7 +103,7 @@ struct Work {
 
 impl Syncers {
     /// With manual upkeep there are no threads.
-    pub(super) fn new(clock: Clock, manual: bool) -> Self {
+    pub(crate) fn new(clock: Clock, manual: bool) -> Self {
         Self {
             owner: Owner::here(),
             manual,
@@ -129,7 +151,7 @@ impl Syncers {
 
     /// Returns the job if there is no thread for it.
     fn hand_over(&self, job: SyncJob) -> std::result::Result<(), SyncJob> {
-        let key = Arc::as_ptr(&job.log.shared).addr();
+        let key = job.log.key();
         let mut work = self.queue.work.lock();
         if self.manual || work.stopped {
             return Err(job);
@@ -235,7 +257,7 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     let Some((log, end)) = jobs
         .iter()
         .max_by_key(|job| job.end)
-        .map(|job| (job.log.clone(), job.end))
+        .map(|job| (&job.log, job.end))
     else {
         return;
     };
@@ -244,7 +266,7 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     let _later = WakeLater::begin();
     let began = clock.instant();
     let synced = if jobs.iter().any(|job| job.in_any_case) {
-        log.shared.flush_to(end).map(drop)
+        log.sync(end)
     } else {
         log.settle(end)
     };
@@ -253,7 +275,7 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     cost.store(nanos, Ordering::Relaxed);
     for job in jobs {
         // Even if this sync failed, an earlier one may have covered some of the jobs.
-        let covered = log.flushed_offset() >= job.end;
+        let covered = job.log.synced() >= job.end;
         let told = if covered { Ok(()) } else { synced.clone() };
         (job.done)(told);
     }

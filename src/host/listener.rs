@@ -28,8 +28,7 @@ use crate::types::{to_u64, to_usize};
 
 use super::Host;
 use super::bell::SLOTS_OF_ROOT;
-use super::host::Worker;
-use super::looks::Looks;
+use super::threads::Worker;
 
 /// How often the file is looked for, and its slots are read as a whole, at most.
 const TRY_EVERY: Duration = Duration::from_millis(50);
@@ -45,15 +44,27 @@ const NEAR_LEN: usize = LIVE_HEADER_LEN + 15 * LIVE_SLOT_LEN;
 /// How long the lock is held when nobody waits any more.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A log, as who listens for it sees it.
+pub(crate) trait Listening: Send + Sync + std::fmt::Debug {
+    /// Whether somebody waits for the log.
+    fn is_waited_for(&self) -> bool;
+
+    /// Whether the thread that listens has something to do for the log.
+    fn needs_the_ear(&self) -> bool;
+
+    /// Looks at the log if the bell was rung for it.
+    fn hear(&self, ear: &Ear);
+}
+
 /// What a root that somebody else writes listens with.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     owner: Owner,
-    listening: Arc<Mutex<Listening>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
-struct Listening {
+struct State {
     ear: Option<Arc<Ear>>,
     thread: Option<Worker>,
     tried: Option<Instant>,
@@ -62,7 +73,7 @@ struct Listening {
 
 /// One live file, open, and those for whom somebody listens to it.
 #[derive(Debug)]
-pub(super) struct Ear {
+pub(crate) struct Ear {
     file: LiveFile,
     path: PathBuf,
     disk: Disk,
@@ -74,7 +85,7 @@ pub(super) struct Ear {
     over: AtomicBool,
     /// Raised when somebody waits who needs the thread (4).
     wanted: Signal,
-    looks: Mutex<Vec<Weak<Looks>>>,
+    looks: Mutex<Vec<Weak<dyn Listening>>>,
     slots: Mutex<Slots>,
 }
 
@@ -87,7 +98,7 @@ struct Slots {
 
 impl Ear {
     /// The same of what was just read.
-    pub(super) fn standing(&self, figures: &LiveFigures) -> Option<Standing> {
+    pub(crate) fn standing(&self, figures: &LiveFigures) -> Option<Standing> {
         figures.generation.is_multiple_of(2).then_some(Standing {
             incarnation: self.header.incarnation,
             generation: figures.generation,
@@ -96,7 +107,7 @@ impl Ear {
     }
 
     /// The bell, and what is published of a log.
-    pub(super) fn heard(self: Arc<Self>, key: MarkKey, slot: u32) -> Option<Heard> {
+    pub(crate) fn heard(self: Arc<Self>, key: MarkKey, slot: u32) -> Option<Heard> {
         let (word, figures) = self.look(key, slot)?;
         let figures = figures?;
         Some(Heard {
@@ -131,7 +142,7 @@ impl Ear {
         })
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
 
@@ -142,7 +153,7 @@ impl Ear {
     }
 
     /// Has the thread wait for the bell, if it does not (4).
-    pub(super) fn want(&self) {
+    pub(crate) fn want(&self) {
         self.wanted.raise();
     }
 
@@ -176,7 +187,7 @@ impl Ear {
 
     /// Whether it hears a writer that publishes now.
     #[cfg(all(test, ottla_shuttle))]
-    pub(super) fn hears(&self) -> bool {
+    pub(crate) fn hears(&self) -> bool {
         self.word().is_some()
     }
 
@@ -230,14 +241,14 @@ impl Ear {
     }
 
     /// Wakes somebody up for it from now on.
-    pub(super) fn add(&self, looks: &Arc<Looks>) {
+    pub(crate) fn add(&self, looks: &Arc<dyn Listening>) {
         let mut known = self.looks.lock();
         known.retain(|looks| looks.strong_count() > 0);
         known.push(Arc::downgrade(looks));
     }
 
     /// The slot of a log, where it has one.
-    pub(super) fn slot_of(&self, key: MarkKey) -> Option<u32> {
+    pub(crate) fn slot_of(&self, key: MarkKey) -> Option<u32> {
         let mut slots = self.slots.lock();
         if let Some(slot) = slots.of.get(&key) {
             return Some(*slot);
@@ -261,7 +272,7 @@ impl Ear {
     }
 
     /// What is published of a log, if the slot is still its own.
-    pub(super) fn figures(&self, key: MarkKey, slot: u32) -> Option<LiveFigures> {
+    pub(crate) fn figures(&self, key: MarkKey, slot: u32) -> Option<LiveFigures> {
         let mut bytes = [0; LIVE_SLOT_LEN];
         let read = self.file.read_at(live_slot_at(slot), &mut bytes).ok()?;
         let (of, figures) = LiveFigures::decode(bytes.get(..read)?)?;
@@ -269,7 +280,7 @@ impl Ear {
     }
 
     /// Reads the slots again before the next question for a slot.
-    pub(super) fn forget_slots(&self) {
+    pub(crate) fn forget_slots(&self) {
         *self.slots.lock() = Slots::default();
     }
 }
@@ -277,7 +288,7 @@ impl Ear {
 /// What changes when segments of a log are removed, exchanged or cut, as its writer published it
 /// before a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     incarnation: [u8; 16],
     generation: u32,
     epoch: u32,
@@ -285,7 +296,7 @@ pub(super) struct Standing {
 
 /// How a wait for the bell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rung {
+pub(crate) enum Rung {
     /// The time is over, or it has rung for other logs.
     Not,
     /// Something has changed in the log.
@@ -296,7 +307,7 @@ pub(super) enum Rung {
 
 /// The bell as it was before a look at a log.
 #[derive(Debug)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     ear: Arc<Ear>,
     key: MarkKey,
     slot: u32,
@@ -306,12 +317,12 @@ pub(super) struct Heard {
 
 impl Heard {
     /// Tells whether a whole look has to follow; `None` while segments are exchanged.
-    pub(super) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn standing(&self) -> Option<Standing> {
         self.ear.standing(&self.figures)
     }
 
     /// Waits until the bell rings for the log. This is then the bell as it is before the next look.
-    pub(super) fn wait(&mut self, time: Duration) -> Rung {
+    pub(crate) fn wait(&mut self, time: Duration) -> Rung {
         if self.ear.file.wait(self.word, time).is_err() {
             self.ear.stop();
         }
@@ -345,16 +356,16 @@ fn read_header(file: &LiveFile) -> Option<(LiveHeader, u32)> {
 }
 
 impl Listener {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             owner: Owner::here(),
-            listening: Arc::default(),
+            state: Arc::default(),
         }
     }
 
     /// What is listened with, if a writer publishes here.
-    pub(super) fn ear(&self, host: &Host) -> Option<Arc<Ear>> {
-        let mut listening = self.listening.lock();
+    pub(crate) fn ear(&self, host: &Host) -> Option<Arc<Ear>> {
+        let mut listening = self.state.lock();
         if let Some(ear) = listening.ear.as_ref().filter(|ear| !ear.is_over()) {
             return Some(Arc::clone(ear));
         }
@@ -367,7 +378,7 @@ impl Listener {
         drop(listening.thread.take());
         listening.ear = Ear::open(host, host.marks.home()).map(Arc::new);
         let ear = Arc::clone(listening.ear.as_ref()?);
-        let (listens, of) = (Arc::clone(&ear), Arc::downgrade(&self.listening));
+        let (listens, of) = (Arc::clone(&ear), Arc::downgrade(&self.state));
         listening.thread = Worker::start("ottla-bell", move || {
             listens.run();
             listens.over.store(true, Ordering::Release);
@@ -384,16 +395,16 @@ impl Listener {
     }
 
     /// Has threads that wait for the bell look whether their log is still open.
-    pub(super) fn stir(&self) {
-        if let Some(ear) = &self.listening.lock().ear {
+    pub(crate) fn stir(&self) {
+        if let Some(ear) = &self.state.lock().ear {
             ear.file.stir();
         }
     }
 
     /// Ends the thread.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let (ear, thread) = {
-            let mut listening = self.listening.lock();
+            let mut listening = self.state.lock();
             listening.stopped = true;
             (listening.ear.take(), listening.thread.take())
         };
@@ -413,11 +424,8 @@ impl Drop for Listener {
             return;
         }
         // Without a wait: the last handle may have been dropped by the thread itself.
-        if let Some(ear) = self.listening.lock().ear.take() {
+        if let Some(ear) = self.state.lock().ear.take() {
             ear.stop();
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

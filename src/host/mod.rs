@@ -1,0 +1,318 @@
+//! Floor 5: what the logs of one root share: the disk, the clock, the pool of open files, the
+//! marks, the threads, the budget, the bell for followers in other processes, and what is told to
+//! subscribers.
+//!
+//! Knows nothing about single logs: what it needs of one is a trait ([`Chore`], [`Audible`],
+//! [`Listening`], [`Syncs`]).
+
+mod bell;
+mod budget;
+mod events;
+mod listener;
+mod reports;
+mod syncers;
+mod threads;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::dir::Marks;
+use crate::disk::{Disk, Owner};
+use crate::error::{Error, Result};
+use crate::format::MarkKey;
+use crate::recovery::Tools;
+use crate::segment::{OpenFiles, Segment, SegmentFile};
+use crate::sync::{AtomicBool, Mutex, OnceLock, Ordering};
+use crate::types::{Offset, TopicId, TopicPartition};
+
+pub(crate) use bell::{Audible, Bell, Published, SLOTS_ALONE, SLOTS_OF_ROOT};
+#[cfg(test)]
+pub(crate) use bell::{IDLE as BELL_IDLE, OFF as BELL_OFF};
+pub(crate) use budget::{Evict, cost, full_at, overhang};
+#[cfg(feature = "tracing")]
+#[cfg(test)]
+pub(crate) use events::listener as subscriber;
+pub(crate) use events::{Event, Events, SLOW_SYNC, Span};
+pub(crate) use listener::{Ear, Heard, Listening, Rung, Standing};
+pub use reports::{CompactionReport, RetentionReport};
+pub(crate) use syncers::{SyncJob, Syncs};
+pub(crate) use threads::{Chore, Flusher, Worker};
+
+use budget::Budget;
+use listener::Listener;
+use syncers::Syncers;
+
+/// What the logs of one root share.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) disk: Disk,
+    pub(crate) clock: Clock,
+    pub(crate) files: Arc<OpenFiles>,
+    pub(crate) marks: Marks,
+    pub(crate) flusher: Flusher,
+    /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
+    pub(crate) lingers: Flusher,
+    pub(crate) syncers: Syncers,
+    /// Watches logs that another process writes, while a caller here waits for them.
+    pub(crate) looker: Flusher,
+    pub(crate) listener: Listener,
+    /// Wakes those who look at these logs from other processes.
+    pub(crate) bell: Bell,
+    me: Weak<Self>,
+    pub(crate) budget: Budget,
+    pub(crate) events: Events,
+    owner: Owner,
+    /// For a root that is opened for reading.
+    listing: OnceLock<Listing>,
+    topics: OnceLock<LookAtTopics>,
+    topics_looked_at: Mutex<Option<Instant>>,
+    followers: OnceLock<Weak<dyn Followers>>,
+    /// The files of the logs are as a Kafka broker left them.
+    left_by_broker: AtomicBool,
+    /// Among those logs, the ones in which opening found no batch of a producer.
+    plain: Mutex<BTreeSet<MarkKey>>,
+    /// What is opened is the copy that a backup has just made.
+    copy: AtomicBool,
+}
+
+impl Host {
+    /// A host whose chores are run by a thread, or not at all with `manual` upkeep.
+    pub(crate) fn new(disk: Disk, clock: Clock, marks: Marks, manual: bool) -> Arc<Self> {
+        Self::with_open_files(disk, clock, marks, manual, None)
+    }
+
+    /// The same, with a bound on the number of open files.
+    pub(crate) fn with_open_files(
+        disk: Disk,
+        clock: Clock,
+        marks: Marks,
+        manual: bool,
+        max_open_files: Option<u64>,
+    ) -> Arc<Self> {
+        let flusher = Flusher::new("ottla-flusher", clock.clone(), manual);
+        let lingers = Flusher::new("ottla-linger", clock.clone(), manual);
+        let syncers = Syncers::new(clock.clone(), manual);
+        // Not upkeep, so never manual: without this thread appends of other processes go unnoticed.
+        // A model looks when it wants to: looks by the clock would hide that nobody was woken.
+        let by_hand = cfg!(all(test, ottla_shuttle));
+        let looker = Flusher::new("ottla-follower", clock.clone(), by_hand);
+        Arc::new_cyclic(|me| Self {
+            files: OpenFiles::new(&disk, max_open_files),
+            disk,
+            clock,
+            marks,
+            flusher,
+            lingers,
+            syncers,
+            looker,
+            listener: Listener::new(),
+            bell: Bell::default(),
+            me: Weak::clone(me),
+            budget: Budget::default(),
+            events: Events::default(),
+            owner: Owner::here(),
+            listing: OnceLock::new(),
+            topics: OnceLock::new(),
+            topics_looked_at: Mutex::new(None),
+            followers: OnceLock::new(),
+            left_by_broker: AtomicBool::new(false),
+            plain: Mutex::default(),
+            copy: AtomicBool::new(false),
+        })
+    }
+
+    /// Notes that what is opened is the copy of a backup: what is done to it is no figure of the
+    /// logs that it is named after.
+    pub(crate) fn note_copy(&self) {
+        self.copy.store(true, Ordering::Release);
+    }
+
+    /// Whether what is opened is the copy of a backup.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy.load(Ordering::Acquire)
+    }
+
+    /// Notes that opening read a whole log and found no batch of a producer, so that it need not be
+    /// read again for that. Only logs that a broker left may have some.
+    pub(crate) fn note_plain(&self, log: MarkKey) {
+        if self.is_left_by_broker() {
+            self.plain.lock().insert(log);
+        }
+    }
+
+    /// Whether a log is known to hold no batch of a producer.
+    pub(crate) fn is_plain(&self, log: MarkKey) -> bool {
+        self.plain.lock().contains(&log)
+    }
+
+    /// Sets whether the logs are being opened for the first time since a broker was killed: the
+    /// broker wrote what they hold, and no program has tried to sync it.
+    pub(crate) fn note_left_by_broker(&self, left: bool) {
+        self.left_by_broker.store(left, Ordering::Release);
+    }
+
+    /// Whether a broker wrote the logs, and they are being opened for the first time since.
+    pub(crate) fn is_left_by_broker(&self) -> bool {
+        self.left_by_broker.load(Ordering::Acquire)
+    }
+
+    /// Fails in a process that was forked from the one that opened the root. Every call of a handle
+    /// checks this before it takes a lock or touches a file, and every drop before it does more
+    /// than close descriptors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    #[inline]
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        if self.owner.is_here() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
+        }
+    }
+
+    /// The file of a segment, to be read piece by piece.
+    pub(crate) fn segment_file<'a>(&'a self, segment: &'a Arc<Segment>) -> SegmentFile<'a> {
+        SegmentFile {
+            segment,
+            disk: &self.disk,
+            files: &self.files,
+        }
+    }
+
+    /// What recovery works with.
+    pub(crate) fn tools(&self) -> Tools<'_> {
+        Tools {
+            disk: &self.disk,
+            clock: &self.clock,
+            files: &self.files,
+            marks: &self.marks,
+            left_by_broker: self.is_left_by_broker(),
+        }
+    }
+
+    /// Ends the threads. Their chores are done or dropped.
+    pub(crate) fn stop_threads(&self) {
+        self.lingers.stop();
+        self.flusher.stop();
+        self.looker.stop();
+        self.listener.stop();
+        self.syncers.stop();
+    }
+
+    pub(crate) fn me(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// Has followers in other processes woken from now on. The caller holds the lock of the
+    /// directory, in which this process wants to have it open for a while.
+    pub(crate) fn publish(&self, slots: u32) {
+        if !self.flusher.is_manual() {
+            self.bell.open(&self.disk, self.marks.home(), slots);
+        }
+    }
+
+    /// Says that this process is about to give the directory back.
+    pub(crate) fn end_publishing(&self) {
+        self.bell.close(&self.disk);
+    }
+
+    /// The process that opened the root, for callers that ask very often.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Sets how to ask whether a topic still exists, in place of what was known when the root was
+    /// opened.
+    pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
+        self.listing.get_or_init(|| Listing(Box::new(ask)));
+    }
+
+    /// Sets how the topics are checked, whenever they may have changed.
+    pub(crate) fn look_at_topics_by(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.topics.get_or_init(|| LookAtTopics(Box::new(look)));
+    }
+
+    /// Checks the topics, in a root that another process writes. Must not be called with a log's
+    /// lock held: logs of deleted topics are closed.
+    pub(crate) fn look_at_topics(&self) {
+        if let Some(LookAtTopics(look)) = self.topics.get() {
+            look();
+        }
+    }
+
+    /// The same for callers that check repeatedly: at most once per `time`.
+    pub(crate) fn look_at_topics_every(&self, time: Duration) {
+        let now = self.clock.instant();
+        {
+            let mut at = self.topics_looked_at.lock();
+            if at.is_some_and(|at| now.saturating_duration_since(at) < time) {
+                return;
+            }
+            *at = Some(now);
+        }
+        self.look_at_topics();
+    }
+
+    /// Sets who moves committed offsets back when the end of a log moves back.
+    pub(crate) fn follow(&self, followers: Weak<dyn Followers>) {
+        self.followers.get_or_init(|| followers);
+    }
+
+    /// What [`Self::follow`] set, if it still exists.
+    pub(crate) fn followers(&self) -> Option<Arc<dyn Followers>> {
+        self.followers.get().and_then(Weak::upgrade)
+    }
+
+    /// Whether a topic still exists, as far as is known.
+    pub(crate) fn is_listed(&self, topic: TopicId) -> bool {
+        self.listing.get().is_none_or(|Listing(ask)| ask(topic))
+    }
+}
+
+/// Asks whether a topic exists.
+struct Listing(Box<dyn Fn(TopicId) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Listing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listing")
+    }
+}
+
+/// Applies what became of the topics of a root.
+struct LookAtTopics(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for LookAtTopics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LookAtTopics")
+    }
+}
+
+/// Code that keeps offsets of logs elsewhere, and sets them back when the end of a log moves back.
+pub(crate) trait Followers: Send + Sync {
+    /// Whether [`set_back`](Self::set_back) would find all of them.
+    ///
+    /// # Errors
+    ///
+    /// The errors of reading them.
+    fn check(&self) -> Result<()>;
+
+    /// Sets back, durably, every offset above the end of a log that was cut. Nothing is appended to
+    /// the log meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The errors of writing them.
+    fn set_back(&self, of: &TopicPartition, end: Offset) -> Result<()>;
+
+    /// Deletes what is too old, and returns how many entries that was.
+    ///
+    /// # Errors
+    ///
+    /// The errors of reading and writing them.
+    fn upkeep(&self) -> Result<u64>;
+}
