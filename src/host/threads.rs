@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use crate::clock::{self, Clock, Moved};
 use crate::disk::Owner;
-use crate::sync::{Builder, Condvar, JoinHandle, Mutex, current};
+use crate::sync::thread::{Builder, JoinHandle, current};
+use crate::sync::{Condvar, Mutex};
 
 /// A thread of this process. A forked process does not have it: what is left of it there is not
 /// touched, because it can be neither joined nor detached.

@@ -75,9 +75,7 @@ use crate::recovery::{Epochs, LogSource, OpenMode, OpenReport, SegmentInfo};
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
 };
-use crate::types::{
-    LogConfig, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp, TopicPartition,
-};
+use crate::types::{LogConfig, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp};
 
 use append::{AppendState, HotSettings, How};
 use digest::Digesting;
