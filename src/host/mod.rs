@@ -28,7 +28,7 @@ use crate::sync::{AtomicBool, Mutex, OnceLock, Ordering};
 use crate::types::{Offset, TopicId, TopicPartition};
 
 pub(crate) use bell::{Audible, Bell, Published, SLOTS_ALONE, SLOTS_OF_ROOT};
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
 pub(crate) use bell::{IDLE as BELL_IDLE, OFF as BELL_OFF};
 pub(crate) use budget::{Evict, cost, full_at, overhang};
 #[cfg(feature = "tracing")]
