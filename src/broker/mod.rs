@@ -26,6 +26,8 @@ mod budget_tests;
 mod catalog;
 mod config;
 mod core;
+#[cfg(test)]
+mod deleting_tests;
 mod ensure;
 #[cfg(feature = "metrics")]
 mod facade;

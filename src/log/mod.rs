@@ -502,54 +502,6 @@ impl Log {
         shared.wait_for(offset, timeout, || false)
     }
 
-    /// Drops the records below an offset: Kafka's `DeleteRecords`. The new start is durable before
-    /// this returns; a file is removed once all its records are below it. A start at or below the
-    /// present one changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OffsetOutOfRange`] above the high watermark; [`Error::ReadOnly`],
-    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
-    pub fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
-        self.may_change()?;
-        self.here()?.truncate_prefix(new_start)
-    }
-
-    /// Drops the newest records, from an offset on; their offsets are assigned again, in a higher
-    /// [`epoch`](Self::epoch). The truncation is durable when this returns; a crash in between
-    /// leaves the log as before or as after.
-    ///
-    /// In a broker, committed offsets above the new end are set back to it, durably, before
-    /// anything is appended there, and members continue at the new end. A reader whose position is
-    /// above it gets [`Error::Truncated`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OffsetOutOfRange`] below the start or above the end; [`Error::ReadOnly`],
-    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]; and the errors of
-    /// reading the commits of a broker's groups, with nothing changed.
-    pub fn truncate(&self, new_end: Offset) -> Result<()> {
-        self.may_change()?;
-        self.here()?.truncate(new_end)
-    }
-
-    /// Deletes the segments that `retention` and `retention_bytes` no longer require, whole
-    /// segments from the oldest on. If the segment that is appended to has expired too, it is
-    /// sealed first. A broker's upkeep does this by itself.
-    ///
-    /// The age of a segment is that of its newest timestamp. If that is in the future, or there is
-    /// none, the time of the last write to its file counts, so that one wrong timestamp does not
-    /// prevent retention.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
-    /// [`Error::Corrupt`]: what was not deleted is still there.
-    pub fn apply_retention(&self) -> Result<RetentionReport> {
-        self.may_change()?;
-        self.told(self.here()?.apply_retention())
-    }
-
     /// Closes the files of a log to which nothing was appended since the last call.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         self.shared.digest_in_line();

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp, to_u64};
 
-use super::{RetentionReport, Shared};
+use super::{Log, RetentionReport, Shared};
 use crate::host::Span;
 
 /// The limits of a log.
@@ -58,6 +58,25 @@ impl Limits {
             goes && total > limit
         };
         segments.iter().take_while(fits).count()
+    }
+}
+
+impl Log {
+    /// Deletes the segments that `retention` and `retention_bytes` no longer require, whole
+    /// segments from the oldest on. If the segment that is appended to has expired too, it is
+    /// sealed first. A broker's upkeep does this by itself.
+    ///
+    /// The age of a segment is that of its newest timestamp. If that is in the future, or there is
+    /// none, the time of the last write to its file counts, so that one wrong timestamp does not
+    /// prevent retention.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
+    /// [`Error::Corrupt`]: what was not deleted is still there.
+    pub fn apply_retention(&self) -> Result<RetentionReport> {
+        self.may_change()?;
+        self.told(self.here()?.apply_retention())
     }
 }
 

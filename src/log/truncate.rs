@@ -22,7 +22,7 @@ use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
-use super::Shared;
+use super::{Log, Shared};
 use super::append::AppendState;
 use super::turn::Turn;
 
@@ -38,6 +38,39 @@ pub(crate) struct Layout<'a> {
 impl Drop for Layout<'_> {
     fn drop(&mut self) {
         self.log.end_exchange();
+    }
+}
+
+impl Log {
+    /// Drops the records below an offset: Kafka's `DeleteRecords`. The new start is durable before
+    /// this returns; a file is removed once all its records are below it. A start at or below the
+    /// present one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffsetOutOfRange`] above the high watermark; [`Error::ReadOnly`],
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`].
+    pub fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
+        self.may_change()?;
+        self.here()?.truncate_prefix(new_start)
+    }
+
+    /// Drops the newest records, from an offset on; their offsets are assigned again, in a higher
+    /// [`epoch`](Self::epoch). The truncation is durable when this returns; a crash in between
+    /// leaves the log as before or as after.
+    ///
+    /// In a broker, committed offsets above the new end are set back to it, durably, before
+    /// anything is appended there, and members continue at the new end. A reader whose position is
+    /// above it gets [`Error::Truncated`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffsetOutOfRange`] below the start or above the end; [`Error::ReadOnly`],
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]; and the errors of
+    /// reading the commits of a broker's groups, with nothing changed.
+    pub fn truncate(&self, new_end: Offset) -> Result<()> {
+        self.may_change()?;
+        self.here()?.truncate(new_end)
     }
 }
 

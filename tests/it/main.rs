@@ -25,6 +25,7 @@ mod looking;
 mod metrics;
 mod panics;
 mod public_api;
+mod public_errors;
 mod read_only;
 mod readme;
 mod retention;

@@ -3,6 +3,7 @@
 mod always_on;
 mod commits;
 mod histories;
+mod kafkas_commits;
 mod reading;
 mod rebalance;
 mod truncation;
