@@ -46,6 +46,8 @@ compile_error!("ottla cannot lock a directory here: the standard library has no 
 
 mod backup;
 mod broker;
+#[cfg(test)]
+mod checks;
 mod clock;
 mod compact;
 mod delivery;
@@ -84,10 +86,10 @@ pub use group::{
     GroupPartition, GroupState, MemberInfo, RebalanceListener, Skipped, TypedConsumer,
     WakeupHandle,
 };
-pub use host::{CompactionReport, RetentionReport};
+pub use host::{CompactionReport, LogMetrics, RetentionReport};
 #[cfg(feature = "async")]
 pub use log::RecordStream;
-pub use log::{Log, LogMetrics, Reader};
+pub use log::{Log, Reader};
 pub use recovery::{OpenEvent, OpenReport, SegmentInfo};
 #[cfg(feature = "async")]
 pub use topic::TopicStream;

@@ -123,7 +123,7 @@ fn the_dashboard_and_its_page_name_figures_that_there_are() {
         let figures = words.filter(|word| word.starts_with("ottla_"));
         figures.map(str::to_owned).collect::<BTreeSet<String>>()
     };
-    let facades = ["src/broker/facade.rs", "src/log/metrics/facade.rs"];
+    let facades = ["src/broker/facade.rs", "src/host/metrics/facade.rs"];
     let figures: BTreeSet<_> = facades.into_iter().flat_map(named_in).collect();
     let (page, board) = (
         named_in("docs/observability.md"),

@@ -1,13 +1,14 @@
 //! A topic that is deleted while something of it is still being made.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::disk::Disk;
 use crate::disk::sim::Sim;
-use crate::error::Result;
+use crate::format::file_name;
+use crate::sync::{AtomicU64, Ordering};
 use crate::topic::TopicConfig;
 
-use super::{Broker, BrokerConfig};
+use super::tests::{ROOT, open};
 
 /// The flusher found the log open, and creates the file only now: between any two steps of the
 /// removal.

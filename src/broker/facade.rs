@@ -1,7 +1,7 @@
 //! The figures of a broker through the `metrics` crate, for whichever recorder the program has
 //! installed: the feature `metrics`.
 //!
-//! Knows nothing about how they are counted; `log/metrics/facade.rs` hands over those of a log.
+//! Knows nothing about how they are counted; `host/metrics/facade.rs` hands over those of a log.
 //!
 //! 1. A recorder is code of the user's: it is called with nothing locked.
 //! 2. Counters are raised by what was added since the last time, so that several brokers, and one
@@ -10,8 +10,8 @@
 use metrics::{counter, gauge};
 
 use crate::group::GroupMetrics;
-use crate::log::LogMetrics;
-use crate::log::facade::{added, float, hand_over_log, show};
+use crate::host::LogMetrics;
+use crate::host::facade::{added, float, hand_over_log, show};
 
 use super::BrokerMetrics;
 

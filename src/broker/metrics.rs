@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::group::GroupMetrics;
-use crate::log::LogMetrics;
+use crate::host::LogMetrics;
 use crate::topic::TopicShared;
 use crate::types::to_u64;
 

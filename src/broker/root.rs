@@ -16,7 +16,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::group::Tally;
 use crate::host::Host;
-use crate::log::{Log, LogMetrics};
+use crate::host::LogMetrics;
+use crate::log::Log;
 use crate::recovery::OpenMode;
 use crate::sync::{AtomicBool, Mutex, OnceLock, Ordering};
 use crate::topic::{

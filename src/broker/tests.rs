@@ -11,16 +11,16 @@ use crate::clock::{Clock, ManualClock};
 use crate::disk::sim::{At, Choice, Failure, Fault, Kind, Repeat, Sim};
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, Result};
-use crate::format::{file_name, properties};
+use crate::format::properties;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::topic::TopicConfig;
 use crate::types::{Start, Timestamp};
 
 use super::{Broker, BrokerConfig};
 
-const ROOT: &str = "/data";
+pub(super) const ROOT: &str = "/data";
 
-fn open(disk: Disk) -> Result<Broker> {
+pub(super) fn open(disk: Disk) -> Result<Broker> {
     let config = BrokerConfig::default().manual_upkeep(true);
     Broker::open_on(disk, Clock::System, Path::new(ROOT), config)
 }

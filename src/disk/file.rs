@@ -1,14 +1,14 @@
 //! What an open file does.
 //!
-//! Knows nothing about names: a [`File`] is opened by its [`Disk`].
+//! Knows nothing about names: a [`File`] is opened by its [`Disk`](super::Disk).
 
 use std::io;
 use std::path::Path;
 
-use super::{Disk, File, FileId, LiesOn, Map, pause};
+use super::{File, FileId, LiesOn, Map, either, pause};
 
 impl File {
-    /// The same file, whose writes take the [ballast](Disk::make_ballast) of a directory, or of the
+    /// The same file, whose writes take the [ballast](super::Disk::make_ballast) of a directory, or of the
     /// one that it is in, when the disk is full. A sync that fails for want of space takes it, too,
     /// but fails (D3): what it was to make durable must be written again.
     pub(crate) fn with_ballast(mut self, dir: &Path) -> Self {
@@ -106,7 +106,7 @@ impl File {
     }
 
     /// A window on `len` bytes from `from` on, all of which must be there.
-    fn map(&self, from: u64, len: usize) -> io::Result<Map> {
+    pub(super) fn map(&self, from: u64, len: usize) -> io::Result<Map> {
         match self {
             Self::Os(file) => {
                 pause();

@@ -71,6 +71,8 @@ macro_rules! either {
     };
 }
 
+use either;
+
 /// Where files live: the operating system, or a simulation of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Disk {

@@ -9,6 +9,7 @@ mod bell;
 mod budget;
 mod events;
 mod listener;
+mod metrics;
 mod reports;
 mod syncers;
 mod threads;
@@ -36,6 +37,10 @@ pub(crate) use budget::{Evict, cost, full_at, overhang};
 pub(crate) use events::listener as subscriber;
 pub(crate) use events::{Event, Events, SLOW_SYNC, Span};
 pub(crate) use listener::{Ear, Heard, Listening, Rung, Standing};
+pub use metrics::LogMetrics;
+#[cfg(feature = "metrics")]
+pub(crate) use metrics::facade;
+pub(crate) use metrics::{Appends, CountedReads, Tally};
 pub use reports::{CompactionReport, RetentionReport};
 pub(crate) use syncers::{SyncJob, Syncs};
 pub(crate) use threads::{Chore, Flusher, Worker};

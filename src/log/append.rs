@@ -24,15 +24,15 @@ use crate::types::{
     TimestampType, to_u64,
 };
 
-use super::metrics::Appends;
 use super::{LogConfig, Shared};
+use crate::host::Appends;
 use crate::host::full_at;
 
 /// The most scratch memory that a thread keeps between appends.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
 /// The flusher is woken when this much is unsynced, so that a crash never has much to recover.
-pub(super) const UNSYNCED_BYTES_SOFT: u64 = 32 << 20;
+pub(crate) const UNSYNCED_BYTES_SOFT: u64 = 32 << 20;
 
 /// How many segments may wait for the flusher to seal them; beyond that an append seals them.
 const SEALING_MAX: usize = 8;
@@ -134,10 +134,10 @@ pub(super) enum NextFile {
     clippy::struct_excessive_bools,
     reason = "six facts that are true or not, and not each other's business"
 )]
-pub(super) struct AppendState {
+pub(crate) struct AppendState {
     pub(super) active: Arc<Segment>,
     /// The write side of the active segment, opened by the first append.
-    pub(super) writer: Option<Appender>,
+    pub(crate) writer: Option<Appender>,
     pub(super) progress: IndexProgress,
     pub(super) index_written: IndexWritten,
     /// One of the indexes has no room for another entry.
@@ -200,7 +200,7 @@ pub(super) struct Sealing {
 
 /// The options of an append.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct How {
+pub(crate) struct How {
     /// The append fails unless the log ends here.
     pub(super) expected_end: Option<Offset>,
     /// Under `Always` the caller syncs before the append is acknowledged.
@@ -232,7 +232,7 @@ impl Shared {
 
     /// Appends one record.
     #[inline]
-    pub(super) fn append_one(&self, record: &Record<'_>, how: How) -> Result<Range<Offset>> {
+    pub(crate) fn append_one(&self, record: &Record<'_>, how: How) -> Result<Range<Offset>> {
         if self.hot.special.load(Ordering::Relaxed) != 0 {
             return self.append_many(std::iter::once(*record), how);
         }

@@ -20,7 +20,7 @@ use super::append::{How, check_record, has_rules, with_scratch};
 use super::{Log, LogConfig, Shared};
 
 /// Written now; the caller syncs later.
-pub(super) const LATER: How = How {
+pub(crate) const LATER: How = How {
     expected_end: None,
     sync_later: true,
 };

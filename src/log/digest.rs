@@ -33,17 +33,17 @@ const AT_CLOSE_BYTES: u64 = 64 << 20;
 
 /// The digests of one log that are still to be made.
 #[derive(Debug)]
-pub(super) struct Digesting {
+pub(crate) struct Digesting {
     log: Weak<Shared>,
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     /// Each segment stays here until it has its digest.
     waiting: VecDeque<Waiting>,
     /// What was done so far for the first of them.
-    current: Option<Work>,
+    pub(crate) current: Option<Work>,
     scheduled: bool,
     /// No thread could be started for them: a flush asks again, or makes them.
     unserved: bool,
@@ -75,7 +75,7 @@ struct Waiting {
 
 /// A digest in progress.
 #[derive(Debug)]
-struct Work {
+pub(crate) struct Work {
     of: Waiting,
     cursor: BatchCursor,
     builder: DigestBuilder,
@@ -112,7 +112,7 @@ impl Chore for Digesting {
 
 impl Shared {
     /// Adds a synced segment to those that need a digest.
-    pub(super) fn digest_later(&self, segment: Arc<Segment>, index_crcs: Option<(u32, u32)>) {
+    pub(crate) fn digest_later(&self, segment: Arc<Segment>, index_crcs: Option<(u32, u32)>) {
         let truncations = self.truncations.load(Ordering::Acquire);
         self.digesting.state.lock().waiting.push_back(Waiting {
             segment,
@@ -159,7 +159,7 @@ impl Shared {
 
     /// Hashes this many bytes for waiting digests; true if there is more to do. No lock is held
     /// meanwhile: the thread that seals a segment must not wait.
-    fn digest_slice(&self, bytes: u64) -> bool {
+    pub(crate) fn digest_slice(&self, bytes: u64) -> bool {
         let (current, first) = {
             let mut state = self.digesting.state.lock();
             (state.current.take(), state.first().cloned())
@@ -213,7 +213,7 @@ impl Shared {
         !goes && of.truncations == self.truncations.load(Ordering::Acquire)
     }
 
-    fn finish_digest(&self, work: Work) {
+    pub(crate) fn finish_digest(&self, work: Work) {
         let segment = Arc::clone(&work.of.segment);
         // An index that was not checked is rebuilt from the batches: before the turn is taken,
         // because this reads the whole segment and syncs would wait for it.
@@ -274,13 +274,13 @@ impl Shared {
     }
 
     /// From here on the flusher makes no digest and writes no index, however the close ends.
-    pub(super) fn take_over_digests(&self, _turn: &Turn<'_>) {
+    pub(crate) fn take_over_digests(&self, _turn: &Turn<'_>) {
         self.digesting.state.lock().closing = true;
     }
 
     /// Makes the digests that a closed log has: for the active segment, and for waiting segments if
     /// they are small. Everything is synced, and the index files are written.
-    pub(super) fn digest_for_close(&self, turn: &Turn<'_>) {
+    pub(crate) fn digest_for_close(&self, turn: &Turn<'_>) {
         let active = Arc::clone(&self.append.lock().active);
         self.digest_active(turn, &active);
         let mut state = self.digesting.state.lock();
@@ -389,84 +389,5 @@ impl Log {
     /// The errors of reading a segment.
     pub(crate) fn rebuild_hints(&self) -> Result<()> {
         self.shared.rebuild_hints()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use crate::clock::Clock;
-    use crate::disk::sim::Sim;
-    use crate::log::{Log, open_alone_on};
-    use crate::recovery::OpenMode;
-    use crate::segment::Segment;
-    use crate::types::LogConfig;
-
-    /// A log whose sealed segments have lost their digests and wait for new ones, which only the
-    /// test makes.
-    fn log_that_waits() -> (Log, Vec<Arc<Segment>>) {
-        let (disk, config) = (Sim::new().disk(), LogConfig::default().segment_bytes(1024));
-        let (dir, mode) = (Path::new("/log"), OpenMode::Write);
-        let log = open_alone_on(&disk, &Clock::default(), dir, config, mode, true).unwrap();
-        for number in 0..40 {
-            log.append(&format!("record number {number}")).unwrap();
-        }
-        let shared = &log.shared;
-        let mut sealed: Vec<_> = shared.segments.read().iter().cloned().collect();
-        sealed.pop();
-        assert!(sealed.len() > 2);
-        for segment in &sealed {
-            let index_crcs = segment.with_index(&disk, &shared.host.files, Segment::index_crcs);
-            segment.remove_digest(&disk).unwrap();
-            shared.digest_later(Arc::clone(segment), Some(index_crcs.unwrap()));
-        }
-        (log, sealed)
-    }
-
-    #[test]
-    fn a_close_leaves_no_small_segment_without_its_digest_however_far_they_are() {
-        for finished in 0..3 {
-            let (log, sealed) = log_that_waits();
-            let shared = &log.shared;
-            assert!(shared.digest_slice(1), "the first is begun");
-            // The flusher comes between the closing of the gate and the close's own turn.
-            shared.begin_closing();
-            for _ in 0..finished {
-                shared.digest_slice(u64::MAX);
-            }
-            let turn = shared.take_turn().unwrap();
-            shared.take_over_digests(&turn);
-            shared.digest_for_close(&turn);
-            for segment in &sealed {
-                let digest = segment.digest_summary(&shared.host.disk);
-                assert_eq!(digest.unwrap().length, segment.end());
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_finished_after_a_close_is_dropped_also_when_it_failed() {
-        for succeeds in [true, false] {
-            let (log, sealed) = log_that_waits();
-            let shared = &log.shared;
-            shared.digest_slice(1);
-            let begun = shared.digesting.state.lock().current.take().unwrap();
-            {
-                let turn = shared.take_turn().unwrap();
-                shared.take_over_digests(&turn);
-                if succeeds {
-                    shared.digest_for_close(&turn);
-                }
-            }
-            // The next opening may have removed it for other reasons.
-            sealed[0].remove_digest(&shared.host.disk).unwrap();
-            shared.finish_digest(begun);
-            assert!(sealed[0].digest_summary(&shared.host.disk).is_none());
-            assert!(!shared.digest_slice(u64::MAX));
-            let left = sealed[1].digest_summary(&shared.host.disk);
-            assert_eq!(left.is_some(), succeeds);
-        }
     }
 }

@@ -113,6 +113,3 @@ impl Shared {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

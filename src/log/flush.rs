@@ -80,7 +80,7 @@ impl Shared {
     }
 
     /// Makes everything appended so far survive power loss.
-    pub(super) fn flush(&self) -> Result<Offset> {
+    pub(crate) fn flush(&self) -> Result<Offset> {
         self.life.can_confirm()?;
         self.flush_to(self.end_offset())
     }
@@ -347,7 +347,7 @@ impl Shared {
     }
 
     /// Makes the flusher flush at once; false if there is no thread to do it.
-    pub(super) fn flush_soon(&self) -> bool {
+    pub(crate) fn flush_soon(&self) -> bool {
         if self.host.flusher.is_manual() {
             return false;
         }
@@ -372,7 +372,7 @@ impl Shared {
     }
 
     /// Rejects appends from now on, and makes a compaction or retention in progress give up.
-    pub(super) fn begin_closing(&self) {
+    pub(crate) fn begin_closing(&self) {
         // With the lock held, no append is half-way.
         let _nobody_appends = self.append.lock();
         self.life.begin_closing();
@@ -577,8 +577,3 @@ impl Chore for Shared {
         self.flush_by_the_way();
     }
 }
-
-#[cfg(test)]
-mod sync_tests;
-#[cfg(test)]
-mod tests;

@@ -501,6 +501,3 @@ fn is_same(old: &Segment, new: &Segment) -> bool {
         && (old.end(), old.next_offset()) == (new.end(), new.next_offset())
         && !old.is_gone()
 }
-
-#[cfg(test)]
-mod tests;

@@ -37,13 +37,13 @@ const LOOK: Duration = Duration::from_micros(100);
 
 /// When a log is looked at next, for those who wait.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(crate) struct Looks {
     log: Weak<Shared>,
     asked: AtomicBool,
     /// How many looks have found nothing new, one after the other.
     idle: AtomicU32,
     /// A bell rings for the log, as far as is known.
-    pub(super) heard: AtomicBool,
+    pub(crate) heard: AtomicBool,
     heard_by: Mutex<HeardBy>,
     /// How many threads wait for the bell themselves.
     direct: AtomicUsize,
@@ -294,7 +294,7 @@ impl Shared {
     }
 
     /// Whether somebody waits for the log, alone or among others.
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub(crate) fn is_waited_for(&self) -> bool {
         self.signal.is_waited_for() || self.watchers.is_watched()
     }
 
@@ -337,6 +337,3 @@ impl super::Log {
         heard_by.ear.upgrade().is_some_and(|ear| ear.hears())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -51,10 +51,11 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+pub(crate) use append::UNSYNCED_BYTES_SOFT;
+#[cfg(test)]
+pub(crate) use batches::LATER;
 pub(crate) use batches::{Filling, Wish};
-pub use metrics::LogMetrics;
-#[cfg(feature = "metrics")]
-pub(crate) use metrics::facade;
 #[cfg(any(test, ottla_sim))]
 pub(crate) use open::open_alone_on;
 pub(crate) use open::open_locked;
@@ -70,7 +71,7 @@ use crate::dir::{MarkPlace, parent_of};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::host::{CompactionReport, Host, RetentionReport, Span};
+use crate::host::{CompactionReport, Host, RetentionReport, Span, Tally};
 use crate::recovery::{Epochs, LogSource, OpenMode, OpenReport, SegmentInfo};
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
@@ -132,7 +133,7 @@ pub(crate) struct Shared {
     pub(crate) managed: bool,
     config: RwLock<Arc<LogConfig>>,
     hot: HotSettings,
-    append: Mutex<AppendState>,
+    pub(crate) append: Mutex<AppendState>,
     pub(crate) segments: RwLock<Segments>,
     start: AtomicU64,
     end: AtomicU64,
@@ -150,7 +151,7 @@ pub(crate) struct Shared {
     flush_asked: AtomicU32,
     /// When a flush is due for which no thread could be started.
     flush_due: Mutex<Option<Instant>>,
-    digesting: Arc<Digesting>,
+    pub(crate) digesting: Arc<Digesting>,
     signal: Signal,
     usher: Arc<usher::Usher>,
     /// The state of transactions.
@@ -159,7 +160,7 @@ pub(crate) struct Shared {
     watchers: Watchers,
     charge: budget::Charge,
     /// Apart from what appends read, because readers write it.
-    pub(crate) tally: Box<metrics::Tally>,
+    pub(crate) tally: Box<Tally>,
     /// Allows one compaction at a time; held while segments are rewritten, which no append waits
     /// for.
     pub(crate) cleaning: Mutex<()>,
@@ -169,7 +170,7 @@ pub(crate) struct Shared {
     /// The opening has left something that must be on the disk before the first append.
     unsettled: AtomicBool,
     /// For a log that is opened for reading: what is known about its directory.
-    outside: OnceLock<Outside>,
+    pub(crate) outside: OnceLock<Outside>,
     report: OpenReport,
 }
 

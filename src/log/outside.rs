@@ -213,10 +213,10 @@ fn is_about_files(error: &Error) -> bool {
 
 /// What a log that was opened read-only knows of its directory.
 #[derive(Debug)]
-pub(super) struct Outside {
+pub(crate) struct Outside {
     pub(super) home: PathBuf,
     pub(super) known: Mutex<Known>,
-    pub(super) looks: Arc<Looks>,
+    pub(crate) looks: Arc<Looks>,
 }
 
 /// The same, for the thread that looks.

@@ -28,7 +28,7 @@ impl Segments {
     }
 
     /// All of them, oldest first.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
         self.sealed.iter().chain(std::iter::once(&self.active))
     }
 

@@ -22,9 +22,9 @@ use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
-use super::{Log, Shared};
 use super::append::AppendState;
 use super::turn::Turn;
+use super::{Log, Shared};
 
 /// Held while segments are removed or replaced.
 pub(crate) struct Layout<'a> {

@@ -25,7 +25,7 @@ const COMPANY_MAX: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct TurnState {
     busy: bool,
-    company: Company,
+    pub(crate) company: Company,
     /// The newest mark that was written.
     pub(crate) mark: Mark,
     /// The segment that the previous mark refers to; that mark is in the other slot.
@@ -37,11 +37,11 @@ pub(crate) struct TurnState {
 
 /// The threads that want something synced.
 #[derive(Debug, Default)]
-struct Company {
+pub(crate) struct Company {
     /// How many have come to wait since the turn was last released.
-    waiting: usize,
+    pub(crate) waiting: usize,
     /// How many there were at the end of the last sync, including the one that synced.
-    expected: usize,
+    pub(crate) expected: usize,
     /// How long the next sync may wait for that many.
     until: Option<Instant>,
 }
@@ -84,7 +84,7 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Notes that a sync that began at `began` is over, and that other threads were waiting for it.
-    pub(super) fn synced_since(&mut self, began: Instant) {
+    pub(crate) fn synced_since(&mut self, began: Instant) {
         let now = self.log.host.clock.instant();
         let took = now.saturating_duration_since(began);
         self.next_waits_until = now.checked_add((took / COMPANY_PART).min(COMPANY_MAX));
@@ -115,7 +115,7 @@ impl Shared {
 
     /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end
     /// of a close, it returns an error, and the caller must change nothing.
-    pub(super) fn take_turn(&self) -> Result<Turn<'_>> {
+    pub(crate) fn take_turn(&self) -> Result<Turn<'_>> {
         let mut state = self.turn.lock();
         while state.busy {
             self.turn_over.wait(&mut state);
@@ -183,39 +183,5 @@ impl Shared {
                 return;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use crate::clock::Clock;
-    use crate::disk::sim::Sim;
-    use crate::log::open_alone_on;
-    use crate::recovery::OpenMode;
-    use crate::types::LogConfig;
-
-    #[test]
-    fn who_waited_for_a_sync_is_waited_for_at_the_next_one_and_forgotten_when_they_do_not_come() {
-        let (disk, clock) = (Sim::new().disk(), Clock::default());
-        let (dir, config) = (Path::new("/log"), LogConfig::default());
-        let log = open_alone_on(&disk, &clock, dir, config, OpenMode::Write, false).unwrap();
-        log.append("one").unwrap();
-        let shared = &log.shared;
-        let began = clock.instant();
-        let mut turn = shared.take_turn().unwrap();
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| shared.flush());
-            while shared.turn.lock().company.waiting == 0 {
-                std::thread::yield_now();
-            }
-            turn.synced_since(began);
-            drop(turn);
-            // It takes the turn, and this thread does not come back.
-            assert_eq!(waiting.join().unwrap().unwrap(), 1);
-        });
-        let company = &shared.turn.lock().company;
-        assert_eq!((company.expected, company.waiting), (1, 0));
     }
 }

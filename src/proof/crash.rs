@@ -17,7 +17,6 @@ mod scenarios;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use scenarios::{Scenario, random_scenario, scenarios};
 
@@ -31,7 +30,7 @@ use crate::log::{Log, open_alone_on};
 use crate::recovery::{OpenEvent, OpenMode};
 use crate::sync::Mutex;
 use crate::types::LogConfig;
-use crate::types::{Compression, Durability, WriteMode};
+use crate::types::{Durability, WriteMode};
 
 /// What was met so far.
 #[derive(Clone, Copy, Debug, Default)]

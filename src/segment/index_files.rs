@@ -5,10 +5,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Disk, File, is_no_such_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::IndexWritten;
-use crate::types::{Position, to_usize};
+use crate::types::{Position, to_u64, to_usize};
 
 use super::{OpenFiles, Segment, SparseIndex, TailScan, Walk, scan};
 
@@ -175,7 +175,7 @@ fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<(
 
 /// Makes a file hold exactly these bytes, in place: an index that a crash leaves half written is
 /// rebuilt, so it needs neither a sync nor an atomic replacement.
-fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;
     file.write_at(0, bytes).at(path, "write")?;
     let length = to_u64(bytes.len());

@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
 pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
+use index_files::write_whole;
 pub(crate) use open_files::{OpenFiles, Writes};
 pub(crate) use resync::{Search, batch_behind, count_batches};
 pub(crate) use scan::{TailScan, Walk, indexed, scan};
@@ -36,11 +37,11 @@ pub(crate) use source::{ReadAt, SegmentFile};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
 pub(crate) use transactions::{Judge, Marker, Survey, ends_transaction};
 
-use crate::disk::{Access, Disk, File, FileId, is_no_such_file};
+use crate::disk::{Access, Disk, File, FileId};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{IndexWritten, file_name};
+use crate::format::file_name;
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
-use crate::types::{Offset, Position, Timestamp, to_u64, to_usize};
+use crate::types::{Offset, Position, Timestamp};
 
 /// No log holds records with this timestamp: it means "not looked up yet".
 const NEWEST_UNKNOWN: i64 = i64::MIN;

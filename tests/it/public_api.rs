@@ -20,8 +20,8 @@ use bytes::Bytes;
 use ottla::{
     Appended, AppendedBatch, Broker, BrokerConfig, CleanupPolicy, Codec, CodecError,
     CompactionReport, Compression, Consumer, ConsumerConfig, ConsumerGroup, ConsumerRecord,
-    ConsumerRecords, Delivery, Durability, Ensured, Error, ErrorKind, GroupInfo, Header, Keyed,
-    Log, LogConfig, LogRecord, Offset, OpenReport, OwnedRecord, PartitionId, Partitioner, Producer,
+    ConsumerRecords, Delivery, Durability, Ensured, Error, GroupInfo, Header, Keyed, Log,
+    LogConfig, LogRecord, Offset, OpenReport, OwnedRecord, PartitionId, Partitioner, Producer,
     ProducerConfig, Reader, RebalanceListener, Record, RecordBatch, RecordView, Result,
     RetentionReport, SegmentInfo, Start, TestClock, Timestamp, TimestampType, Topic, TopicConfig,
     TopicInfo, TopicPartition, TopicReader, TypedTopic, UpkeepReport, WakeupHandle, WriteMode,

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::{
     Corruption, Digest, FileKind, FileName, LeaderEpoch, Mark, MarkKey, Stage, file_name,
 };
@@ -17,14 +17,14 @@ use crate::host::Host;
 use crate::recovery::at_mark as rules_at_mark;
 use crate::recovery::{
     Found, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable, has_own, is_flushed,
-    lost_between, refuse_old_format, violations,
+    lost_between, violations,
 };
 use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Position};
 
 use super::report::{LogCondition, Problem, ProblemKind, Severity};
 use super::{files, problem};
-use crate::doctor::scan::{Condition, IndexCheck, Stretch, Subject, Survey, Verdict};
+use crate::doctor::scan::{IndexCheck, Stretch, Subject, Survey, Verdict};
 
 /// Everything found out about a log.
 #[derive(Debug)]

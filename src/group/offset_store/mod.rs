@@ -36,8 +36,8 @@ use crate::log::Log;
 use crate::sync::Mutex;
 use crate::types::{Durability, Offset, PartitionId, Record, Timestamp};
 
-pub(crate) use commit::{Commit, Pending};
 use commit::{BEGAN_BEFORE, Written, is_note};
+pub(crate) use commit::{Commit, Pending};
 use memory::{Found, Groups, KeptBy, Leaving, Resting};
 use shard::Shard;
 

@@ -5,7 +5,7 @@ use crate::disk::sim::Choice;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit, group_partition};
 
 /// The partition of `__consumer_offsets` that keeps the group `my-group`.
-const MY_PARTITION: PartitionId = 12;
+pub(super) const MY_PARTITION: PartitionId = 12;
 
 pub(super) fn offsets_log(root: &Root, partition: PartitionId) -> Log {
     root.topics.lock()[0].log(partition).unwrap().clone()

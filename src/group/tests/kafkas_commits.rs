@@ -1,8 +1,8 @@
 //! Commits that a Kafka broker wrote, among them some that nobody here understands.
 
-use super::commits::offsets_log;
+use super::commits::{MY_PARTITION, offsets_log};
 use super::*;
-use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit, group_partition};
+use crate::format::group_record::{GroupKey, OffsetCommit, group_partition};
 
 /// A commit as a consumer of Kafka's writes it.
 fn kafkas(version: u8, offset: u64, words: &str) -> Vec<u8> {

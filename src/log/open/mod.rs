@@ -7,8 +7,6 @@
 
 mod alone;
 mod settled;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -9,8 +9,8 @@ use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
 use crate::types::{Epoch, Offset, Position};
 
 use super::super::Shared;
-use super::super::metrics::CountedReads;
 use super::fits;
+use crate::host::CountedReads;
 
 /// Where the next batch is read from.
 #[derive(Debug)]

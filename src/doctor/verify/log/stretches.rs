@@ -7,8 +7,11 @@ use std::sync::Arc;
 use crate::doctor::scan::{Condition, Stretch, Survey};
 use crate::doctor::verify::problem;
 use crate::doctor::verify::report::{Problem, ProblemKind, Severity};
+use crate::error::Error;
+use crate::format::Corruption;
+use crate::recovery::refuse_old_format;
 use crate::segment::Segment;
-use crate::types::{Offset, Position};
+use crate::types::Position;
 
 use super::LogCheck;
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::disk::{Access, Disk};
 use crate::format::file_name;
-use crate::log::batches::LATER;
-use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+use crate::log::LATER;
+use crate::log::{Log, open_alone_on};
+use crate::recovery::OpenMode;
 use crate::sync::Ordering;
+use crate::types::LogConfig;
 use crate::types::{Durability, Offset};
 
 /// Nobody waits longer than this for something that must come.

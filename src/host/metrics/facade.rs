@@ -8,48 +8,14 @@
 //! 2. Counters are raised by what was added since the last time, so that several logs of a name,
 //!    and one that is opened again, add up.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use metrics::{counter, gauge};
 
 use crate::types::Histogram;
 
-use super::super::Shared;
 use super::LogMetrics;
 
 /// The quantiles of a histogram that are shown, in thousandths and as a label.
 const QUANTILES: [(u64, &str); 3] = [(500, "0.5"), (990, "0.99"), (1000, "1")];
-
-impl Shared {
-    /// Hands the figures of a log that was opened alone to the recorder. A recorder that panics
-    /// must end neither the flusher's thread, nor the process in a drop.
-    pub(super) fn show_figures(&self) {
-        if !self.managed && !self.host.is_copy() {
-            drop(catch_unwind(AssertUnwindSafe(|| self.figures())));
-        }
-    }
-
-    /// Hands over the figures, unless the broker of the log does that, and returns them.
-    pub(super) fn figures(&self) -> LogMetrics {
-        if self.managed {
-            return self.metrics();
-        }
-        let (before, now) = {
-            // Held while they are gathered: what two threads hand over follows one another.
-            let mut handed_over = self.tally.handed_over.lock();
-            let now = self.metrics();
-            (handed_over.replace(Box::new(now.clone())), now)
-        };
-        hand_over_log(self.label(), &before.unwrap_or_default(), &now);
-        now
-    }
-
-    /// What stands in the place of a topic: the name of the directory.
-    fn label(&self) -> &str {
-        let name = self.dir.file_name().and_then(|name| name.to_str());
-        name.unwrap_or_default()
-    }
-}
 
 /// Hands over what is new since `before`.
 pub(crate) fn hand_over_log(topic: &str, before: &LogMetrics, now: &LogMetrics) {

@@ -8,8 +8,10 @@ use crate::disk::sim::Sim;
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::format::file_name;
-use crate::log::batches::LATER;
-use crate::log::{Log, LogConfig, OpenMode, open_alone_on};
+use crate::log::LATER;
+use crate::log::{Log, open_alone_on};
+use crate::recovery::OpenMode;
+use crate::types::LogConfig;
 use crate::types::{CleanupPolicy, Durability, Offset, Record, Start, to_u64};
 
 const DIR: &str = "/log";

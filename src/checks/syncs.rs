@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::disk::sim::Sim;
 use crate::host::Chore;
-use crate::log::append::UNSYNCED_BYTES_SOFT;
+use crate::log::UNSYNCED_BYTES_SOFT;
 use crate::log::{Log, open_alone_on};
 use crate::recovery::OpenMode;
 use crate::sync::Mutex;

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::*;
 use crate::clock::Clock;
 use crate::disk::sim::{Choice, Sim};
+use crate::error::{Error, Result};
 use crate::format::LogRecord;
+use crate::log::Log;
 use crate::log::open_alone_on;
 use crate::recovery::OpenMode;
 use crate::types::LogConfig;
+use crate::types::Offset;
 
 const DIR: &str = "/log";
 

@@ -1,0 +1,16 @@
+//! Tests that need a whole log and look inside it: step by step, mostly on a simulated disk.
+//! Compiled for the crate's own tests alone.
+//!
+//! Knows nothing about random histories and power cuts everywhere: those are in `proof`, which sees
+//! only what a user sees.
+
+mod digests;
+mod epochs;
+mod flusher;
+mod following;
+mod opening;
+mod parking;
+mod settling;
+mod syncs;
+mod turns;
+mod waking;
