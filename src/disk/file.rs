@@ -8,9 +8,9 @@ use std::path::Path;
 use super::{File, FileId, LiesOn, Map, either, pause};
 
 impl File {
-    /// The same file, whose writes take the [ballast](super::Disk::make_ballast) of a directory, or of the
-    /// one that it is in, when the disk is full. A sync that fails for want of space takes it, too,
-    /// but fails (D3): what it was to make durable must be written again.
+    /// The same file, whose writes take the [ballast](super::Disk::make_ballast) of a directory, or
+    /// of the one that it is in, when the disk is full. A sync that fails for want of space takes
+    /// it, too, but fails (D3): what it was to make durable must be written again.
     pub(crate) fn with_ballast(mut self, dir: &Path) -> Self {
         let ballast = Some(dir.into());
         either!(&mut self, file => file.ballast = ballast);

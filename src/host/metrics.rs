@@ -18,8 +18,8 @@ use crate::types::{Histogram, to_u64};
 
 use super::{CompactionReport, Published, RetentionReport};
 
-/// What a log has done since it was opened: see [`Log::metrics`](crate::Log::metrics). Counters begin at 0 with every
-/// opening and never go back.
+/// What a log has done since it was opened: see [`Log::metrics`](crate::Log::metrics). Counters
+/// begin at 0 with every opening and never go back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
