@@ -4,7 +4,6 @@
 
 #![expect(
     dead_code,
-    clippy::match_like_matches_macro,
     clippy::needless_pass_by_value,
     clippy::no_effect_underscore_binding,
     reason = "compiled, never called"

@@ -5,6 +5,7 @@
 #![expect(
     dead_code,
     clippy::match_like_matches_macro,
+    clippy::no_effect_underscore_binding,
     reason = "compiled, never called"
 )]
 
