@@ -11,6 +11,7 @@ mod settled;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::format::DigestBuilder;
 use crate::recovery::{LogSource, OpenMode, Opening, Tail, unreadable_marks};
 use crate::segment::Segment;
 use crate::sync::{
@@ -130,17 +131,22 @@ fn finish(
     // Before the log is handed out: appends may follow at once, and a second crash must find
     // the end that this opening found.
     if !read_only && !clean {
-        if log.managed {
-            // The records that groups have committed may be gone. The opening of the root looks
-            // at the commits, as far as it can, and ends this.
-            log.begin_settling();
-        }
-        log.settle_opening(scanned.digest, untrue)?;
+        settle(&log, scanned.digest, untrue)?;
     }
     if !read_only {
         begin_to_write(&log, opening.undigested);
     }
     Ok(log)
+}
+
+/// Brings a log that was not closed to the state that a close leaves.
+fn settle(log: &Shared, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
+    if log.managed {
+        // The records that groups have committed may be gone. The opening of the root looks at the
+        // commits, as far as it can, and ends this.
+        log.begin_settling();
+    }
+    log.settle_opening(digest, untrue)
 }
 
 /// Makes the mark say what followers must know before the first append, and has digests made for
