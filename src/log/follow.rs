@@ -94,9 +94,9 @@ impl HotSettings {
     }
 }
 
-/// Behind the end this much is read without asking where the data ends: most looks find one small
-/// batch there, and each question to the system delays the reader that waits for it.
-const NEAR: usize = 4096;
+/// The rest of the page in which the log ends is read without asking where the data ends: most looks
+/// find one small batch there, and each question to the system delays the reader that waits for it.
+const PAGE: u64 = 4096;
 
 /// How far a look goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -295,7 +295,7 @@ impl Shared {
         let length = Position(file.len().at(&active.log_path(), "access")?);
         let epoch = self.epochs.read().newest();
         let mut cursor = BatchCursor::new(active.end(), self.end_offset());
-        let near = active.end().plus(NEAR).min(length);
+        let near = Position(active.end().0.next_multiple_of(PAGE)).min(length);
         let mut to = near;
         loop {
             match cursor.next(&*file, to) {
