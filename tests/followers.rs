@@ -6,7 +6,8 @@
 //! again, until it is killed; the followers write down what they read; the parent compares that
 //! with what is left in the end.
 //!
-//! Plain `cargo test` kills a few times, `OTTLA_PROOF=ci` fifty times within a minute.
+//! Plain `cargo test` kills a few times, `OTTLA_PROOF=ci` fifty times within a minute, and
+//! `OTTLA_PROOF=soak` fifty times within ten minutes.
 //!
 //! Knows nothing about the crate's inside.
 
@@ -39,11 +40,12 @@ const LAST: &[u8] = b"the last one";
 /// Nobody waits longer than this for something that must come.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How many followers there are, and how often the writer is killed.
-fn extent() -> (usize, u32) {
+/// How many followers there are, how often the writer is killed, and how long it lives at least.
+fn extent() -> (usize, u32, Duration) {
     match env::var("OTTLA_PROOF").as_deref() {
-        Ok("ci") => (4, 50),
-        _ => (2, 3),
+        Ok("ci") => (4, 50, Duration::from_millis(300)),
+        Ok("soak") => (4, 50, Duration::from_millis(11_500)),
+        _ => (2, 3, Duration::from_millis(300)),
     }
 }
 
@@ -71,7 +73,7 @@ fn followers_read_every_record_once_while_the_writer_is_killed() {
 fn run() {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = scratch.path();
-    let (followers, kills) = extent();
+    let (followers, kills, lives) = extent();
     // They are there before the directory is.
     let names: Vec<_> = (0..followers)
         .map(|number| format!("follower{number}"))
@@ -85,7 +87,7 @@ fn run() {
             let has_begun = begun.exists();
             (has_begun || writer.try_wait().unwrap().is_some()).then_some(())
         });
-        thread::sleep(Duration::from_millis(300 + u64::from(kill % 7) * 100));
+        thread::sleep(lives + Duration::from_millis(u64::from(kill % 7) * 100));
         assert!(
             writer.try_wait().unwrap().is_none(),
             "the writer has failed"
