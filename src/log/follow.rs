@@ -94,8 +94,9 @@ impl HotSettings {
     }
 }
 
-/// The rest of the page in which the log ends is read without asking where the data ends: most looks
-/// find one small batch there, and each question to the system delays the reader that waits for it.
+/// The rest of the page in which the log ends is read without asking where the data ends: most
+/// looks find one small batch there, and each question to the system delays the reader that waits
+/// for it.
 const PAGE: u64 = 4096;
 
 /// How far a look goes.
