@@ -63,6 +63,7 @@ mod host;
 mod log;
 #[cfg(test)]
 mod proof;
+mod reader;
 mod recovery;
 mod segment;
 mod sync;
@@ -87,9 +88,10 @@ pub use group::{
     WakeupHandle,
 };
 pub use host::{CompactionReport, LogMetrics, RetentionReport};
+pub use log::Log;
+pub use reader::Reader;
 #[cfg(feature = "async")]
-pub use log::RecordStream;
-pub use log::{Log, Reader};
+pub use reader::RecordStream;
 pub use recovery::{OpenEvent, OpenReport, SegmentInfo};
 #[cfg(feature = "async")]
 pub use topic::TopicStream;

@@ -1,4 +1,4 @@
-//! Floor 7: backups. The directory that a copy is written to, and what it says about itself
+//! Floor 8: backups. The directory that a copy is written to, and what it says about itself
 //! meanwhile.
 //!
 //! Knows nothing about topics; `copy.rs` copies one log.

@@ -1,4 +1,4 @@
-//! Floor 9: the broker. One directory, its lock, its topics and groups.
+//! Floor 10: the broker. One directory, its lock, its topics and groups.
 //!
 //! Knows nothing about records. Every file of this floor is one thing:
 //!

@@ -52,7 +52,7 @@ fn append_unsynced(log: &Log, value: &str) {
 }
 
 /// What a reader has to give out, as far as it comes.
-fn rest(reader: &mut crate::log::Reader) -> Vec<(Offset, String)> {
+fn rest(reader: &mut crate::reader::Reader) -> Vec<(Offset, String)> {
     let records = reader.map(|record| {
         let record = record.unwrap();
         let value = String::from_utf8(record.value().unwrap().to_vec()).unwrap();

@@ -1,4 +1,4 @@
-//! Floor 7: compaction. The newest record of every key is kept, at its own offset.
+//! Floor 8: compaction. The newest record of every key is kept, at its own offset.
 //!
 //! Knows nothing about when it is worthwhile; upkeep asks [`Shared::dirty_share`]. It makes Kafka's
 //! two passes (`LogCleaner`): the first notes the newest offset of every key in the part that was

@@ -1,4 +1,4 @@
-//! Floor 7: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs
+//! Floor 8: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs
 //! a log, and inspects the files of a root.
 //!
 //! Knows nothing about topics: a root is a directory of logs with one lock and one file of marks.

@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::log::{Log, LogWatch, Reader};
+use crate::log::{Log, LogWatch};
+use crate::reader::Reader;
 use crate::sync::Signal;
 use crate::topic::ConsumerRecord;
 use crate::types::{Epoch, Offset, PartitionId, ReadIsolation, Start};

@@ -1,4 +1,4 @@
-//! Floor 8: consumer groups. Members share the partitions of their topics; what a group has read is
+//! Floor 9: consumer groups. Members share the partitions of their topics; what a group has read is
 //! kept in the log `__consumer_offsets`.
 //!
 //! Knows nothing about brokers: it gets the topics and the logs of `__consumer_offsets` handed in.

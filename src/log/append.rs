@@ -281,7 +281,7 @@ impl Shared {
 
     /// How a batch is encoded: as the log's settings say, or compressed as `wish` says if the log
     /// leaves that open.
-    pub(super) fn batch_options(&self, config: &LogConfig, wish: Compression) -> BatchOptions {
+    pub(crate) fn batch_options(&self, config: &LogConfig, wish: Compression) -> BatchOptions {
         BatchOptions {
             now: self.host.clock.now(),
             compression: match config.compression_type {
@@ -302,7 +302,7 @@ impl Shared {
     }
 
     /// The error for an append that never reached the lock.
-    pub(super) fn refused(&self, error: EncodeError) -> Error {
+    pub(crate) fn refused(&self, error: EncodeError) -> Error {
         match error {
             EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
             EncodeError::TooLarge { size } => Error::RecordTooLarge {
@@ -316,7 +316,7 @@ impl Shared {
     }
 
     /// Appends an encoded batch: the only place where the log grows.
-    pub(super) fn append_encoded(
+    pub(crate) fn append_encoded(
         &self,
         batch: &mut [u8],
         summary: &BatchSummary,
@@ -521,14 +521,14 @@ fn offsets_used_up() -> Error {
 }
 
 /// Whether the log's settings restrict its records.
-pub(super) fn has_rules(config: &LogConfig) -> bool {
+pub(crate) fn has_rules(config: &LogConfig) -> bool {
     config.cleanup_policy.compacts()
         || config.timestamp_before_max.is_some()
         || config.timestamp_after_max.is_some()
 }
 
 /// Checks a record against the settings of its log.
-pub(super) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
+pub(crate) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
     if config.cleanup_policy.compacts() && record.key().is_none() {
         return Err(Error::InvalidRecord {
             reason: "a compacted log takes only records with a key",
@@ -558,7 +558,7 @@ pub(super) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timesta
 
 /// Lends this thread's scratch memory to a closure. It is taken out of its place meanwhile, so that
 /// an iterator that itself appends gets memory of its own.
-pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(crate) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut scratch = SCRATCH.take();
     scratch.clear();
     let result = run(&mut scratch);

@@ -16,7 +16,7 @@ use crate::host::SyncJob;
 use crate::types::{Offset, PartitionId, Record};
 
 use super::Log;
-use super::batches::LATER;
+use super::settle::LATER;
 
 impl Log {
     /// Appends one record and returns before it is safe. The [`Delivery`] is done when the record

@@ -7,14 +7,14 @@ use crate::format::file_name;
 use crate::types::{Epoch, Offset};
 
 use super::turn::Turn;
-use super::{Log, Reader, Shared};
+use super::{Log, Shared};
 
 impl Log {
     /// The epoch of the log. It rises when the end moves back: by [`truncate`](Self::truncate), and
     /// when the log is opened after anything but a clean close. It never decreases.
     ///
     /// To keep an offset together with its epoch, take both from one reader:
-    /// [`Reader::position`] and [`Reader::epoch`].
+    /// [`Reader::position`](crate::Reader::position) and [`Reader::epoch`](crate::Reader::epoch).
     ///
     /// # Examples
     ///
@@ -35,41 +35,6 @@ impl Log {
         self.current().epochs.read().newest()
     }
 
-    /// A reader that begins at an offset that was learned in an epoch: stored with a snapshot, for
-    /// example, or by a projection. It fails if the records below the offset are no longer those
-    /// that were read then.
-    ///
-    /// The same as [`reader`](Self::reader) from
-    /// [`Start::InEpoch`](crate::Start::InEpoch).
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Truncated`]: the log was truncated below the offset since, or lost records there,
-    ///   or never had that epoch. Its `end` says up to where a snapshot is still valid.
-    /// - As [`reader`](Self::reader).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use ottla::{Error, Log, LogConfig};
-    ///
-    /// # let scratch = tempfile::tempdir()?;
-    /// let log = Log::open(scratch.path().join("events"), LogConfig::default())?;
-    /// log.append_batch(["a", "b", "c"])?;
-    /// let mut reader = log.reader(0)?;
-    /// reader.by_ref().collect::<Result<Vec<_>, _>>()?;
-    /// let kept = (reader.position(), reader.epoch());
-    ///
-    /// log.truncate(1)?;
-    /// log.append_batch(["x", "y", "z"])?;
-    /// let refused = log.reader_from(kept.0, kept.1);
-    /// assert!(matches!(refused, Err(Error::Truncated { requested: 3, end: 1, .. })));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn reader_from(&self, from: Offset, epoch: Epoch) -> Result<Reader> {
-        self.reader((from, epoch))
-    }
-
     /// The end of what is known about an epoch.
     pub(crate) fn shared_end(&self, epoch: Epoch) -> Offset {
         let epochs = self.shared.epochs.read();
@@ -85,7 +50,7 @@ impl Log {
 
 impl Shared {
     /// Fails if an offset of an epoch was cut off; returns the newest epoch otherwise.
-    pub(super) fn check_epoch(&self, offset: Offset, epoch: Epoch) -> Result<Epoch> {
+    pub(crate) fn check_epoch(&self, offset: Offset, epoch: Epoch) -> Result<Epoch> {
         let epochs = self.epochs.read();
         let end = epochs.end_of(epoch, self.end_offset());
         if epoch < 0 || end.is_some_and(|end| offset <= end) {

@@ -144,7 +144,7 @@ impl Log {
     }
 
     /// The same as `here`, after a look at what somebody else has appended.
-    pub(super) fn here_now(&self) -> Result<&Shared> {
+    pub(crate) fn here_now(&self) -> Result<&Shared> {
         self.here()?;
         Ok(self.current())
     }
@@ -169,7 +169,7 @@ impl Shared {
     /// - [`Error::Closed`]: the directory is gone, or is another log's.
     /// - What reading the files returns, where that counts.
     #[inline]
-    pub(super) fn follow(&self) -> Result<bool> {
+    pub(crate) fn follow(&self) -> Result<bool> {
         self.follow_from(None)
     }
 

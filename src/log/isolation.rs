@@ -21,7 +21,7 @@ use super::{Log, Shared};
 
 /// Which batches a reader skips, and where it stops.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Filter {
+pub(crate) enum Filter {
     /// Everything is returned.
     #[default]
     Uncommitted,
@@ -34,7 +34,7 @@ pub(super) enum Filter {
 
 /// How far, and for which state of the log, a filter is right.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
+pub(crate) struct Known {
     to: Offset,
     /// The count of truncations when it was made.
     truncations: u64,
@@ -43,7 +43,7 @@ pub(super) struct Known {
 impl Filter {
     /// The offset at which reading stops, whatever the high watermark.
     #[inline]
-    pub(super) fn end(&self) -> Offset {
+    pub(crate) fn end(&self) -> Offset {
         match self {
             Self::Committed(survey, known) => survey
                 .first_open()
@@ -55,7 +55,7 @@ impl Filter {
 
     /// Up to where it is known what is decided: everywhere in a log that no other process writes.
     #[inline]
-    pub(super) fn known_to(&self) -> Offset {
+    pub(crate) fn known_to(&self) -> Offset {
         match self {
             Self::Committed(_, known) | Self::Decided(_, known) => known.to,
             Self::Uncommitted => Offset::MAX,
@@ -64,7 +64,7 @@ impl Filter {
 
     /// Whether another process has cut the log since: what stood there is not what stands there.
     #[inline]
-    pub(super) fn is_outdated(&self, shared: &Shared) -> bool {
+    pub(crate) fn is_outdated(&self, shared: &Shared) -> bool {
         match self {
             Self::Committed(_, known) | Self::Decided(_, known) => {
                 known.to < Offset::MAX && shared.is_truncated_since(known.truncations)
@@ -75,7 +75,7 @@ impl Filter {
 
     /// Whether a batch is skipped.
     #[inline]
-    pub(super) fn hides(&self, header: &BatchHeader) -> bool {
+    pub(crate) fn hides(&self, header: &BatchHeader) -> bool {
         match self {
             Self::Uncommitted => false,
             Self::Committed(survey, _) => survey.is_aborted(header),
@@ -94,7 +94,7 @@ impl Log {
 
 impl Shared {
     /// What a reader with this isolation leaves out.
-    pub(super) fn filter(&self, isolation: ReadIsolation) -> Result<Filter> {
+    pub(crate) fn filter(&self, isolation: ReadIsolation) -> Result<Filter> {
         match isolation {
             ReadIsolation::ReadUncommitted => Ok(Filter::Uncommitted),
             ReadIsolation::ReadCommitted => {
@@ -106,13 +106,13 @@ impl Shared {
 
     /// What a reader leaves out that wants everything except the records of aborted and open
     /// transactions.
-    pub(super) fn decided(&self) -> Result<Filter> {
+    pub(crate) fn decided(&self) -> Result<Filter> {
         let (survey, known) = self.transactions()?;
         Ok(Filter::Decided(survey, known))
     }
 
     /// The same filter, with what is known by now.
-    pub(super) fn renewed(&self, filter: &Filter) -> Result<Filter> {
+    pub(crate) fn renewed(&self, filter: &Filter) -> Result<Filter> {
         match filter {
             Filter::Uncommitted => Ok(Filter::Uncommitted),
             Filter::Committed(..) => self.filter(ReadIsolation::ReadCommitted),

@@ -18,7 +18,6 @@
 mod append;
 #[cfg(feature = "async")]
 mod asynchronous;
-mod batches;
 mod budget;
 mod digest;
 mod epochs;
@@ -39,6 +38,7 @@ mod read;
 mod retention;
 mod roll;
 mod segments;
+mod settle;
 mod shown;
 mod time;
 mod truncate;
@@ -53,34 +53,30 @@ use std::time::{Duration, Instant};
 
 #[cfg(test)]
 pub(crate) use append::UNSYNCED_BYTES_SOFT;
-#[cfg(test)]
-pub(crate) use batches::LATER;
-pub(crate) use batches::{Filling, Wish};
+pub(crate) use append::{check_record, has_rules, with_scratch};
+pub(crate) use isolation::Filter;
 #[cfg(any(test, ottla_sim))]
 pub(crate) use open::open_alone_on;
 pub(crate) use open::open_locked;
 pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
 pub(crate) use producers::{Ending, Producers};
-pub use read::Reader;
-#[cfg(feature = "async")]
-pub use read::RecordStream;
+pub(crate) use read::fits;
+pub(crate) use settle::LATER;
 pub(crate) use view::View;
 pub(crate) use watch::LogWatch;
 
 use crate::dir::{MarkPlace, parent_of};
 use crate::disk::Lock;
 use crate::error::{Error, Result};
-use crate::format::LogRecord;
 use crate::host::{CompactionReport, Host, RetentionReport, Span, Tally};
 use crate::recovery::{Epochs, LogSource, OpenMode, OpenReport, SegmentInfo};
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
 };
-use crate::types::{LogConfig, Offset, ReadIsolation, Record, Settings as _, Start, Timestamp};
+use crate::types::{LogConfig, Offset, Record, Settings as _, Timestamp};
 
 use append::{AppendState, HotSettings, How};
 use digest::Digesting;
-use isolation::Filter;
 use life::LifeCell;
 use outside::{Outside, open_outside};
 use segments::Segments;
@@ -92,7 +88,7 @@ use std::ops::Range;
 ///
 /// A `Log` is a handle: cloning it is cheap, every method takes `&self`, and any number of threads
 /// may append and read at the same time. It works alone on any directory, without topics. When the
-/// last handle (and [`Reader`]) is dropped the log is closed as by [`Log::close`].
+/// last handle (and [`Reader`](crate::Reader)) is dropped the log is closed as by [`Log::close`].
 ///
 /// A handle belongs to the process that opened it. In a process that is forked from it every call
 /// returns [`Error::Forked`], and dropping a handle only closes descriptors.
@@ -152,7 +148,7 @@ pub(crate) struct Shared {
     /// When a flush is due for which no thread could be started.
     flush_due: Mutex<Option<Instant>>,
     pub(crate) digesting: Arc<Digesting>,
-    signal: Signal,
+    pub(crate) signal: Signal,
     usher: Arc<usher::Usher>,
     /// The state of transactions.
     survey: Mutex<Option<isolation::Surveyed>>,
@@ -391,49 +387,6 @@ impl Log {
         self.shared.check_end_early(expected_end)?;
         let records = records.into_iter().map(Into::into);
         self.shared.append_many(records, How::at(expected_end))
-    }
-
-    /// A reader that begins at an offset, a time, or an end of the log.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::OffsetOutOfRange`]: the offset is below the start or above the end.
-    /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`].
-    pub fn reader(&self, from: impl Into<Start>) -> Result<Reader> {
-        Reader::new(self.clone(), from.into(), Filter::Uncommitted)
-    }
-
-    /// A reader that leaves out what its isolation says: with [`ReadIsolation::ReadCommitted`], the
-    /// records of aborted transactions, and everything from the first open transaction on. Only
-    /// Kafka's producers write transactions, so for logs written by Ottla the two isolations are
-    /// the same.
-    ///
-    /// The first such reader of a log scans all of its batches.
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::reader`], and [`Error::Unsupported`].
-    pub fn reader_with(&self, from: impl Into<Start>, isolation: ReadIsolation) -> Result<Reader> {
-        let filter = self.here_now()?.filter(isolation)?;
-        Reader::new(self.clone(), from.into(), filter)
-    }
-
-    /// A reader of everything except the records of aborted and open transactions.
-    pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
-        let filter = self.here_now()?.decided()?;
-        Reader::new(self.clone(), from.into(), filter)
-    }
-
-    /// The record at an offset, or `None` where compaction left a gap. Costs one index look-up and
-    /// one read of about 4 KiB.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::OffsetOutOfRange`]: the offset is below the start, or at or above the high
-    ///   watermark.
-    /// - [`Error::Closed`], [`Error::Io`], [`Error::Corrupt`], [`Error::Unsupported`].
-    pub fn read(&self, offset: Offset) -> Result<Option<LogRecord>> {
-        self.here_now()?.read_one(offset)
     }
 
     /// The first record whose timestamp is at or after a time; `None` if no record is that late

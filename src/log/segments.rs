@@ -39,7 +39,7 @@ impl Segments {
 
     /// The segment in which to look for an offset: the last one that begins at or below it, or the
     /// first one if all begin above.
-    pub(super) fn floor(&self, offset: Offset) -> &Arc<Segment> {
+    pub(crate) fn floor(&self, offset: Offset) -> &Arc<Segment> {
         if self.active.base_offset() <= offset {
             return &self.active;
         }
@@ -52,7 +52,7 @@ impl Segments {
     }
 
     /// The segment after one that begins at `base_offset`.
-    pub(super) fn after(&self, base_offset: Offset) -> Option<&Arc<Segment>> {
+    pub(crate) fn after(&self, base_offset: Offset) -> Option<&Arc<Segment>> {
         if self.active.base_offset() <= base_offset {
             return None;
         }

@@ -128,7 +128,7 @@ impl Shared {
 
     /// Waits until readers see the record at an offset (true), the time is over (false), or there
     /// is no point in waiting any more (true).
-    pub(super) fn wait_for(
+    pub(crate) fn wait_for(
         &self,
         offset: Offset,
         timeout: Duration,
@@ -174,7 +174,7 @@ impl Shared {
     /// # Errors
     ///
     /// The reason why nothing will come.
-    pub(super) fn has_news(&self, at: Offset, epoch: Epoch, filter: &Filter) -> Result<bool> {
+    pub(crate) fn has_news(&self, at: Offset, epoch: Epoch, filter: &Filter) -> Result<bool> {
         loop {
             let shown = self.high_watermark();
             let is_lost = at < self.start_offset() || self.check_epoch(at, epoch).is_err();
@@ -209,7 +209,7 @@ impl Shared {
 
     /// A waiter calls this before reading the end of the log: an append that it does not see there
     /// sees that it waits.
-    pub(super) fn let_appends_see(&self) {
+    pub(crate) fn let_appends_see(&self) {
         self.let_appends_see_thread();
         self.want_the_ear();
     }

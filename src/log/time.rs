@@ -16,7 +16,7 @@ use super::Shared;
 impl Shared {
     /// The first record whose timestamp is at or after a time, at or after the log's start and
     /// below its high watermark.
-    pub(super) fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
+    pub(crate) fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
         self.look(|view| {
             self.life.can_read()?;
             self.offset_for_time_in(&view.segments, at)

@@ -1,4 +1,4 @@
-//! Floor 7: topics. A [`Topic`] is a name for some partitions; it chooses the partition of every
+//! Floor 8: topics. A [`Topic`] is a name for some partitions; it chooses the partition of every
 //! record and hands it to that partition's log.
 //!
 //! Knows nothing about how topics are created, listed or deleted (the broker does that), nor about
@@ -10,6 +10,7 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+mod batches;
 mod codec;
 mod config;
 mod consumer_record;

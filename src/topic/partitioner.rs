@@ -1,4 +1,4 @@
-//! Floor 7: which partition a record goes to.
+//! Floor 8: which partition a record goes to.
 //!
 //! Knows nothing about logs: a key and a count determine a number, by Kafka's rule, so that a Kafka
 //! producer puts the same key into the same partition.

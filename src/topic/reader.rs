@@ -18,7 +18,8 @@ use std::time::Duration;
 use crate::clock::Waited;
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::log::{LogWatch, Reader};
+use crate::log::LogWatch;
+use crate::reader::Reader;
 use crate::sync::Signal;
 use crate::types::{Offset, PartitionId, ReadIsolation, Start, to_usize};
 

@@ -47,45 +47,52 @@ const HOUSE: &[(&str, Sees)] = &[
         ]),
     ),
     (
-        "topic",
+        "reader",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
             "delivery", "host", "log",
+        ]),
+    ),
+    (
+        "topic",
+        Sees::Only(&[
+            "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
+            "delivery", "host", "log", "reader",
         ]),
     ),
     (
         "doctor",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "host", "log",
+            "delivery", "host", "log", "reader",
         ]),
     ),
     (
         "backup",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "host", "log",
+            "delivery", "host", "log", "reader",
         ]),
     ),
     (
         "compact",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "host", "log", "doctor",
+            "delivery", "host", "log", "reader", "doctor",
         ]),
     ),
     (
         "group",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "host", "log", "topic",
+            "delivery", "host", "log", "reader", "topic",
         ]),
     ),
     (
         "broker",
         Sees::Only(&[
             "types", "format", "clock", "sync", "disk", "error", "segment", "dir", "recovery",
-            "delivery", "host", "log", "topic", "doctor", "backup", "compact", "group",
+            "delivery", "host", "log", "reader", "topic", "doctor", "backup", "compact", "group",
         ]),
     ),
     // The pages of docs/: prose without code.

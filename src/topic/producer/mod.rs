@@ -22,8 +22,9 @@ pub(super) use registry::Producers;
 use crate::delivery::{Batch, Delivery, Lingering, Promise};
 use crate::error::{Error, Result};
 use crate::host::{Chore, SyncJob};
-use crate::log::{Filling, Log, Wish};
+use crate::log::Log;
 use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::topic::batches::{Filling, Wish};
 use crate::types::{Compression, Offset, PartitionId, Record, config};
 
 use super::Topic;

@@ -1,6 +1,6 @@
 //! Where a reader is, and how it gets to the next batch from there.
 //!
-//! Knows nothing about records. `read.rs` looks places up.
+//! Knows nothing about records. `reader/mod.rs` looks places up.
 
 use std::sync::Arc;
 
@@ -8,9 +8,8 @@ use crate::error::{Error, Result};
 use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
 use crate::types::{Epoch, Offset, Position};
 
-use super::super::Shared;
-use super::fits;
 use crate::host::CountedReads;
+use crate::log::{Shared, fits};
 
 /// Where the next batch is read from.
 #[derive(Debug)]

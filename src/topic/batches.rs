@@ -13,17 +13,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{BatchOptions, BatchSummary, GrowingBatch};
-use crate::host::Syncs;
 use crate::types::{Compression, Offset, Record, TimestampType, to_u64, to_usize};
 
-use super::append::{How, check_record, has_rules, with_scratch};
-use super::{Log, LogConfig, Shared};
-
-/// Written now; the caller syncs later.
-pub(crate) const LATER: How = How {
-    expected_end: None,
-    sync_later: true,
-};
+use crate::log::{LATER, Log, Shared, check_record, has_rules, with_scratch};
+use crate::types::LogConfig;
 
 /// The most memory that a batch being filled keeps from one use to the next.
 const KEPT_BYTES_MAX: usize = 1 << 20;
@@ -78,24 +71,6 @@ impl Filling {
         if self.bytes.capacity() > KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }
-    }
-}
-
-impl Syncs for Log {
-    fn key(&self) -> usize {
-        Arc::as_ptr(&self.shared).addr()
-    }
-
-    fn sync(&self, end: Offset) -> Result<()> {
-        self.shared.flush_to(end).map(drop)
-    }
-
-    fn settle(&self, end: Offset) -> Result<()> {
-        Log::settle(self, end)
-    }
-
-    fn synced(&self) -> Offset {
-        self.flushed_offset()
     }
 }
 
@@ -160,23 +135,6 @@ impl Log {
         each: &mut dyn FnMut(Range<Offset>),
     ) -> Result<()> {
         self.shared.append_split(records, each)
-    }
-
-    /// Whether what was just appended must be [settled](Log::settle) before it is acknowledged.
-    pub(crate) fn must_settle(&self) -> bool {
-        self.shared.is_always()
-    }
-
-    /// Makes what was appended below an offset survive what the log's durability says.
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::flush`].
-    pub(crate) fn settle(&self, end: Offset) -> Result<()> {
-        if self.must_settle() {
-            self.shared.flush_to(end)?;
-        }
-        Ok(())
     }
 }
 

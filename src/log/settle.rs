@@ -1,0 +1,56 @@
+//! Appending now and syncing later, so that many logs can be written before the first of their
+//! syncs is waited for.
+//!
+//! Knows nothing about who waits.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::host::Syncs;
+use crate::types::Offset;
+
+use super::Log;
+use super::append::How;
+
+/// Written now; the caller syncs later.
+pub(crate) const LATER: How = How {
+    expected_end: None,
+    sync_later: true,
+};
+
+impl Syncs for Log {
+    fn key(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
+    fn sync(&self, end: Offset) -> Result<()> {
+        self.shared.flush_to(end).map(drop)
+    }
+
+    fn settle(&self, end: Offset) -> Result<()> {
+        Log::settle(self, end)
+    }
+
+    fn synced(&self) -> Offset {
+        self.flushed_offset()
+    }
+}
+
+impl Log {
+    /// Whether what was just appended must be [settled](Log::settle) before it is acknowledged.
+    pub(crate) fn must_settle(&self) -> bool {
+        self.shared.is_always()
+    }
+
+    /// Makes what was appended below an offset survive what the log's durability says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::flush`].
+    pub(crate) fn settle(&self, end: Offset) -> Result<()> {
+        if self.must_settle() {
+            self.shared.flush_to(end)?;
+        }
+        Ok(())
+    }
+}
