@@ -103,13 +103,13 @@ impl LiveFile {
 
     /// Raises the word by one, to `word`, and wakes everybody who waits for that.
     pub(crate) fn ring(&self, word: u32) {
-        if let Waits::Os(waits) = &self.word
-            && waits.add_and_wake().is_ok()
-        {
-            return;
-        }
+        let rung = match &self.word {
+            Waits::Os(waits) => waits.add_and_wake().is_ok(),
+            #[cfg(any(test, ottla_sim))]
+            Waits::Sim(_) => false,
+        };
         // Where it cannot be written nobody is woken, and they look by the clock.
-        if self.write_at(LIVE_WORD_AT, &word.to_le_bytes()).is_ok() {
+        if !rung && self.write_at(LIVE_WORD_AT, &word.to_le_bytes()).is_ok() {
             self.stir();
         }
     }
