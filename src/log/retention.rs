@@ -74,6 +74,12 @@ impl Log {
     ///
     /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
     /// [`Error::Corrupt`]: what was not deleted is still there.
+    ///
+    /// [`Error::ReadOnly`]: crate::Error::ReadOnly
+    /// [`Error::Closed`]: crate::Error::Closed
+    /// [`Error::Poisoned`]: crate::Error::Poisoned
+    /// [`Error::Io`]: crate::Error::Io
+    /// [`Error::Corrupt`]: crate::Error::Corrupt
     pub fn apply_retention(&self) -> Result<RetentionReport> {
         self.may_change()?;
         self.told(self.here()?.apply_retention())
