@@ -46,7 +46,7 @@ compile_error!("ottla cannot lock a directory here: the standard library has no 
 
 mod backup;
 mod broker;
-#[cfg(test)]
+#[cfg(all(test, ottla_repository))]
 mod checks;
 mod clock;
 mod compact;
@@ -61,7 +61,7 @@ mod format;
 mod group;
 mod host;
 mod log;
-#[cfg(test)]
+#[cfg(all(test, ottla_repository))]
 mod proof;
 mod reader;
 mod recovery;

@@ -50,6 +50,18 @@ fn the_source_keeps_the_house_rules() {
     check("src", &[HOUSE_RULES, FILE_RULES].concat());
 }
 
+/// Without it neither the proofs nor the checks would be compiled, and nobody would miss them.
+#[test]
+fn the_build_script_says_that_this_is_the_repository() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert!(cfg!(ottla_repository));
+    let door = std::fs::read_to_string(top.join("src/lib.rs")).unwrap();
+    for module in ["checks", "proof"] {
+        let compiled = format!("#[cfg(all(test, ottla_repository))]\nmod {module};");
+        assert!(door.contains(&compiled), "{compiled}");
+    }
+}
+
 #[test]
 fn everything_around_the_source_is_tidy_too() {
     for around in ["tests", "examples", "benches", "fuzz", "cli"] {
