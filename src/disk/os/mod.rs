@@ -299,9 +299,21 @@ impl OsFile {
     }
 
     pub(super) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        // Nearly always the first call writes everything.
+        match calls::pwrite(&self.file, bytes, position) {
+            Ok(written) if written == bytes.len() => Ok(()),
+            first => self.write_rest(position, bytes, first),
+        }
+    }
+
+    /// Goes on after a call that did not write everything.
+    #[cold]
+    fn write_rest(&self, position: u64, bytes: &[u8], first: io::Result<usize>) -> io::Result<()> {
         let mut done = 0;
+        let mut last = Some(first);
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-            match calls::pwrite(&self.file, rest, advance(position, done)) {
+            let call = || calls::pwrite(&self.file, rest, advance(position, done));
+            match last.take().unwrap_or_else(call) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => done = done.saturating_add(written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
