@@ -46,7 +46,8 @@ compile_error!("ottla cannot lock a directory here: the standard library has no 
 
 mod backup;
 mod broker;
-#[cfg(all(test, ottla_repository))]
+#[cfg(test)]
+#[cfg(ottla_repository)]
 mod checks;
 mod clock;
 mod compact;
@@ -61,7 +62,8 @@ mod format;
 mod group;
 mod host;
 mod log;
-#[cfg(all(test, ottla_repository))]
+#[cfg(test)]
+#[cfg(ottla_repository)]
 mod proof;
 mod reader;
 mod recovery;
