@@ -331,14 +331,17 @@ impl Opening {
 
     /// Commits must not point past what a crash left of their partitions.
     fn recover_commits(&mut self, groups: &Coordinator) {
-        let recovered = groups.recover(&mut self.report.events);
+        let mut left = Vec::new();
+        let recovered = groups.recover(&mut self.report.events, &mut left);
         // On a full disk the root must still open. What is appended must not come under a commit
-        // that was not set back: each log sees to its own before the first append. So does one that
-        // could not be opened here. Commits that cannot be read keep nobody from appending.
-        if !matches!(recovered, Err(Error::NoSpace { .. })) {
-            for log in self.root.directory.all().iter().flat_map(|t| t.open_logs()) {
-                log.note_commits_set_back();
-            }
+        // that was not set back: such a log sees to its own before the first append. So does one
+        // that could not be opened here. Commits that cannot be read keep nobody from appending.
+        let all = left.is_empty() && matches!(recovered, Err(Error::NoSpace { .. }));
+        for log in self.root.directory.all().iter().flat_map(|t| t.open_logs()) {
+            log.note_commits(all);
+        }
+        for log in left {
+            log.note_commits(true);
         }
         if let Err(error) = recovered {
             let path = self.root.path.to_path_buf();

@@ -170,13 +170,22 @@ impl Coordinator {
     /// The first error of reading and writing `__consumer_offsets`; the other groups are seen to
     /// all the same. A partition whose own log cannot be used is left alone, and so are the groups
     /// of a damaged partition of `__consumer_offsets`: see [`damage`](Self::damage).
-    pub(crate) fn recover(&self, events: &mut Vec<OpenEvent>) -> Result<()> {
+    ///
+    /// `left` gets the logs for which a commit that is past the end may not have been set back,
+    /// durably.
+    pub(crate) fn recover(&self, events: &mut Vec<OpenEvent>, left: &mut Vec<Log>) -> Result<()> {
         let store = &self.shared.store;
         let mut outcome = Ok(());
         let mut gone = BTreeSet::new();
         for group in store.groups()? {
-            let mut back = Vec::new();
-            for commit in store.all_committed(&group)? {
+            let (mut back, mut logs) = (Vec::new(), Vec::new());
+            let commits = store.all_committed(&group);
+            let commits = commits.unwrap_or_else(|error| {
+                let failed = Err(error);
+                outcome = std::mem::replace(&mut outcome, Ok(())).and(failed);
+                Vec::new()
+            });
+            for commit in commits {
                 let Some(shape) = self.shared.topics.shape(&commit.topic) else {
                     gone.insert(commit.topic);
                     continue;
@@ -198,9 +207,14 @@ impl Coordinator {
                         offset: end,
                         ..commit
                     });
+                    logs.push(log);
                 }
             }
-            outcome = outcome.and(store.set_back(&group, &back));
+            let set_back = store.set_back(&group, &back);
+            if set_back.is_err() {
+                left.append(&mut logs);
+            }
+            outcome = outcome.and(set_back);
         }
         for topic in gone {
             outcome = outcome.and(store.forget_topic(&topic, None).map(drop));

@@ -370,7 +370,7 @@ impl Bell {
         let chore: Weak<Host> = Arc::downgrade(host);
         if !thread.schedule(at, chore) {
             // The state that had it scheduled: another one has a run of its own.
-            self.moves(from, IDLE);
+            let _ = self.moves(from, IDLE) || from == BUSY && self.moves(DUE, IDLE);
         }
     }
 

@@ -148,7 +148,8 @@ pub(crate) struct AppendState {
     /// When the active segment was created, for records without timestamps.
     pub(super) made_at: Timestamp,
     pub(super) leader_epoch: Epoch,
-    /// A truncation has moved the end back and is not finished: appends wait for it.
+    /// Appends wait: a truncation has moved the end back and is not finished, or something must be
+    /// on the disk before the first append.
     pub(super) held_back: bool,
     /// Rolled, but not yet trimmed, indexed and synced; oldest first.
     pub(super) sealing: Vec<Sealing>,

@@ -180,7 +180,7 @@ fn source_of(host: &Arc<Host>, name: &str, life: u8, durability: Durability) -> 
 /// What is put right after an opening that was not clean.
 fn recovered(coordinator: &Coordinator) -> Vec<OpenEvent> {
     let mut events = Vec::new();
-    coordinator.recover(&mut events).unwrap();
+    coordinator.recover(&mut events, &mut Vec::new()).unwrap();
     events
 }
 

@@ -141,9 +141,9 @@ fn finish(
 
 /// Brings a log that was not closed to the state that a close leaves.
 fn settle(log: &Shared, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
-    if log.managed {
-        // The records that groups have committed may be gone. The opening of the root looks at the
-        // commits, as far as it can, and ends this.
+    if log.managed && !log.epochs.read().are_saved() {
+        // The epoch has risen, for records that groups have committed may be gone. The opening of
+        // the root looks at the commits, as far as it can, and ends this.
         log.begin_settling();
     }
     log.settle_opening(digest, untrue)

@@ -15,9 +15,11 @@ use super::super::turn::Turn;
 use super::super::{Log, Shared};
 
 impl Log {
-    /// Notes that no commit of a group is past the end.
-    pub(crate) fn note_commits_set_back(&self) {
-        if self.shared.epochs.read().are_saved() {
+    /// Notes whether commits of groups may be past the end. Nobody appends yet.
+    pub(crate) fn note_commits(&self, may_be_past_the_end: bool) {
+        if may_be_past_the_end {
+            self.shared.begin_settling();
+        } else if self.shared.epochs.read().are_saved() {
             self.shared.end_settling();
         }
     }
@@ -28,7 +30,11 @@ impl Log {
     ///
     /// What writing it returns. It is left to the first append then.
     pub(crate) fn finish_opening(&self) -> Result<()> {
-        self.shared.settle_first()
+        match self.shared.settle_first() {
+            // It is being deleted.
+            Err(Error::Closed) => Ok(()),
+            settled => settled,
+        }
     }
 }
 
