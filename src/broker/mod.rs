@@ -11,7 +11,7 @@
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
 //! | `offsets.rs` | the topic of the groups' commits |
 //! | `upkeep.rs` `upkeeper.rs` | one round of upkeep, and the thread that does it |
-//! | `rest.rs` | what tells a root at rest from one in use |
+//! | `rest/` | what tells a root at rest from one in use |
 //! | `metrics.rs` | what was done since the opening, in figures |
 //! | `temporary.rs` | brokers for tests |
 //! | `asynchronous.rs` | flushing and closing as a task |

@@ -1,5 +1,5 @@
 //! Tests that need a whole log and look inside it: step by step, mostly on a simulated disk.
-//! Compiled for the crate's own tests alone.
+//! Compiled for the tests of the repository alone (`build.rs`).
 //!
 //! Knows nothing about random histories and power cuts everywhere: those are in `proof`, which sees
 //! only what a user sees.

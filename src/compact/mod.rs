@@ -1,9 +1,9 @@
 //! Floor 8: compaction. The newest record of every key is kept, at its own offset.
 //!
-//! Knows nothing about when it is worthwhile; upkeep asks [`Shared::dirty_share`]. It makes Kafka's
-//! two passes (`LogCleaner`): the first notes the newest offset of every key in the part that was
-//! not compacted yet, the second rewrites the sealed segments without the records that are
-//! superseded.
+//! Knows nothing about when it is asked: upkeep calls [`Log::compact_if_worth_it`]. It makes
+//! Kafka's two passes (`LogCleaner`): the first notes the newest offset of every key in the part
+//! that was not compacted yet, the second rewrites the sealed segments without the records that
+//! are superseded.
 //!
 //! 1. Offsets never change, order is kept, and the newest record of every key below the end of the
 //!    round is kept.

@@ -9,7 +9,7 @@
 //! | `membership/` | who is a member and has what: a state machine, pure |
 //! | `offset_store/` | commits: records in logs, the newest of them in memory |
 //! | `group.rs` | one group: the locks around these |
-//! | `fetch.rs`, `consumer.rs` | a member that reads |
+//! | `fetch.rs`, `consumer/` | a member that reads |
 //! | `coordinator.rs` | all groups of a root |
 
 mod assignor;

@@ -1,6 +1,6 @@
 //! Waits for the writer of a root in another process, while a reader here waits for its logs.
 //!
-//! Knows nothing about how a log is looked at (`follow.rs`).
+//! Knows nothing about how a log is looked at (`log/follow.rs`).
 //!
 //! 1. What the writer publishes is trusted for two things: when to look, and at which log; and,
 //!    until the next poll, that no segments were removed, exchanged or cut. Everything else is

@@ -4,7 +4,7 @@
 //! Knows nothing about tasks: a delivery wakes its own.
 //!
 //! 1. What is requested during one sync of a log is done together by the next one: that is group
-//!    commit, as in `syncers.rs`.
+//!    commit, as in `host/syncers.rs`.
 //! 2. If there is no thread to sync, the requesting one does it, and the delivery is done at once.
 
 use std::ops::Range;

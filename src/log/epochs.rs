@@ -64,8 +64,8 @@ impl Shared {
         })
     }
 
-    /// Makes the epochs durable if they are not (I2): with the turn held, so that they do not
-    /// change meanwhile.
+    /// Makes the epochs durable if they are not (`recovery/epochs.rs`, 2): with the turn held, so
+    /// that they do not change meanwhile.
     pub(super) fn save_epochs(&self, _turn: &Turn<'_>) -> Result<()> {
         let to_save = self.epochs.read().to_save();
         if let Some(text) = to_save {

@@ -1,13 +1,14 @@
-//! Floor 6: one partition. A [`Log`] owns rolling segments and their indexes; it appends, reads,
-//! flushes, deletes and recovers.
+//! Floor 6: one partition. A [`Log`] owns rolling segments and their indexes; it appends, flushes,
+//! rolls, truncates and deletes, and follows a log that another process writes.
 //!
-//! Knows nothing about topics, keys' partitions or groups.
+//! Knows nothing about topics, keys' partitions or groups. `reader` reads it, and `recovery` finds
+//! where it ends.
 //!
 //! What guards what:
 //!
 //! 1. `append` guards the end of the log: the thread that holds it writes the active segment. No
 //!    sync, no encoding and no user code runs under it.
-//! 2. The *turn* (`flush.rs`) guards the flushed end: one thread at a time syncs, truncates,
+//! 2. The *turn* (`turn.rs`) guards the flushed end: one thread at a time syncs, truncates,
 //!    closes. It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by any thread for the length of a look-up.
 //! 4. `layout` guards which sealed segments exist and what their files are called: only one thread

@@ -104,7 +104,7 @@ impl Shared {
         mut look: impl FnMut(&Self, RawBatch) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let (file, mut cursor) = self.open_at(segment, offsets.start)?;
-        // Until a batch there is accepted, the position is only what the index says (I3).
+        // Until a batch there is accepted, the position is only what the index says.
         let mut guessed = cursor.position() > Position::ZERO;
         loop {
             let at = cursor.position();

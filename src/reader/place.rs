@@ -1,6 +1,6 @@
 //! Where a reader is, and how it gets to the next batch from there.
 //!
-//! Knows nothing about records. `reader/mod.rs` looks places up.
+//! Knows nothing about records. `reader/mod.rs` looks places up, and has the numbered rules.
 
 use std::sync::Arc;
 

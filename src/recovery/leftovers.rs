@@ -217,7 +217,7 @@ impl Opening<'_> {
             return Ok(());
         }
         let path = self.dir.join(file_name::TRUNCATE);
-        // The note stays until all of this is durable (`settled.rs`), so a crash in between only
+        // The note stays until all of this is durable (`log/open/settled.rs`): a crash before only
         // repeats it.
         for base in bases.split_off(&intent.segment_base.saturating_add(1)) {
             let segment = Segment::sealed(Arc::clone(&self.dir), base, Position::ZERO, base);

@@ -1,8 +1,8 @@
 //! Finishing or undoing a swap of compacted segments that a crash interrupted. Kafka's names and
 //! order (`LocalLog.replaceSegments`), so it does not matter who began it.
 //!
-//! Knows nothing about compaction, which makes the swap (its rules are there): only
-//! what the names of the files say about how far it went.
+//! Knows nothing about compaction, which makes the swap (its rules, and their numbers, are in
+//! `compact/swap.rs`): only what the names of the files say about how far it went.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

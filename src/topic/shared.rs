@@ -264,7 +264,7 @@ impl TopicShared {
     }
 
     /// Creates the directories of some partitions; their names are durable when this returns. Their
-    /// contents can be derived, so it is enough that [`TopicShared::close`] syncs them.
+    /// contents can be derived, so it is enough that [`TopicShared::close_partition`] syncs them.
     pub(crate) fn make_dirs(&self, partitions: Range<PartitionId>) -> Result<()> {
         let mut made = false;
         for partition in partitions {

@@ -1,7 +1,7 @@
 //! Opens a log that no broker manages: alone in a directory, or as a partition of a root whose
 //! broker must not be running.
 //!
-//! Knows nothing about recovery (`mod.rs`), or where a lock and the marks are (`dir/`).
+//! Knows nothing about recovery (`recovery/`), or where a lock and the marks are (`dir/`).
 
 use std::path::Path;
 
