@@ -17,20 +17,20 @@
 //! 6. Where its writer says that no segments were removed, exchanged or cut since the last look, a
 //!    look that was rung for takes in batches alone. The looks by the clock never believe that.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{FileId, is_no_such_file};
+use crate::disk::is_no_such_file;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Corruption, Mark, MarkKey, checkpoint, file_name};
+use crate::format::{Corruption, Mark, file_name};
 use crate::segment::{BatchCursor, IndexProgress, RawBatch, Segment, SparseIndex, Stop, indexed};
 use crate::sync::{Ordering, WakeLater};
-use crate::types::{Durability, Offset, Position, Sabotage};
+use crate::types::{Durability, Position, Sabotage};
 
 use super::append::{ALWAYS, HotSettings};
 use super::outside::{Known, Outside, is_live};
+use super::seen::Seen;
 use super::segments::Segments;
-use super::{Host, Log, LogConfig, Shared};
+use super::{Log, LogConfig, Shared};
 use crate::host::Standing;
 
 /// How often one call looks at a directory that its writer changes all the time.
@@ -38,53 +38,6 @@ const LOOKS_MAX: u32 = 3;
 
 /// The index interval of what is taken in: Kafka's default, whatever the writer's setting.
 const INTERVAL_BYTES: u64 = 4096;
-
-/// What a writer changes when it removes, replaces or cuts files that a follower knows of. Unlike
-/// the signs of `outside.rs` it costs the same however many segments there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// A directory of the same name may be another log's, or another topic's.
-    dir: Option<FileId>,
-    /// So may a directory that was emptied and filled again.
-    lock: Option<FileId>,
-    /// The file of the epochs: a truncation adds to it.
-    epochs: Option<Vec<u8>>,
-    /// A truncation is under way.
-    cuts: bool,
-    /// How far compaction has come.
-    cleaned: Offset,
-}
-
-impl Seen {
-    pub(super) fn of(host: &Host, home: &Path, dir: &Path, key: MarkKey) -> Result<Self> {
-        let disk = &host.disk;
-        let mark = host.marks.look_again(disk, key)?;
-        let epochs = dir.join(file_name::LEADER_EPOCHS);
-        let lock = home.join(file_name::LOCK);
-        Ok(Self {
-            dir: disk.file_id(dir).ok(),
-            lock: disk.file_id(&lock).ok().filter(|_| home == dir),
-            // Whatever keeps it from being read, opening reports.
-            epochs: disk
-                .read_small(&epochs, checkpoint::SIZE_MAX)
-                .ok()
-                .flatten(),
-            cuts: disk.exists(&dir.join(file_name::TRUNCATE)).unwrap_or(false),
-            cleaned: mark.map_or(0, |mark| mark.cleaned_offset),
-        })
-    }
-
-    /// Whether compaction has come no further.
-    fn is_cleaned_to(&self, offset: Offset) -> bool {
-        self.cleaned == offset
-    }
-
-    /// Whether the directory is still the same log's.
-    pub(super) fn is_same_log(&self, earlier: &Self) -> bool {
-        let same_lock = earlier.lock.is_none() || self.lock.is_none() || self.lock == earlier.lock;
-        self.dir.is_some() && self.dir == earlier.dir && same_lock
-    }
-}
 
 impl HotSettings {
     /// Says whether the writer has the log as `Always`.

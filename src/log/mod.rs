@@ -38,6 +38,7 @@ mod producers;
 mod read;
 mod retention;
 mod roll;
+mod seen;
 mod segments;
 mod settle;
 mod shown;

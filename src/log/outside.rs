@@ -26,8 +26,8 @@ use crate::format::{FileKind, FileName, MarkKey, file_name};
 use crate::sync::thread::yield_now;
 use crate::sync::{Mutex, Signal};
 
-use super::follow::Seen;
 use super::looks::Looks;
+use super::seen::Seen;
 use super::{Host, LogConfig, LogSource, OpenMode, Shared, open};
 use crate::host::Standing;
 

@@ -152,11 +152,13 @@ impl Segment {
         pool: &OpenFiles,
     ) -> Result<Landing> {
         let start = self.start(disk);
+        // The base offset is at the start, and an offset that no index can hold has no entry.
         let Some(relative) = relative(self.base_offset, offset).filter(|relative| *relative > 0)
         else {
             return Ok(start);
         };
         let entry = self.with_index(disk, pool, |index| index.entry_for(relative))?;
+        // An index has no entry for the first batches of a segment.
         let Some(entry) = entry else {
             return Ok(start);
         };
@@ -237,6 +239,7 @@ impl Segment {
             _ => {}
         }
         let mut guard = self.guard.lock();
+        // That there are no gaps was seen in the batches themselves, and is not taken back.
         if !matches!(&*guard, Some(Guard::Dense)) {
             *guard = Some(Guard::Rising);
         }
@@ -246,6 +249,7 @@ impl Segment {
     /// Removes the digest for good: another segment is about to take its name. The caller must
     /// exclude the thread that makes digests meanwhile.
     pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
+        // First, so that a digest that is being made is not written after the removal.
         self.retired.store(true, Ordering::Release);
         self.remove_digest(disk)
     }

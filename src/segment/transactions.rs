@@ -86,6 +86,7 @@ enum Last {
 impl Survey {
     /// Applies a data batch.
     pub(crate) fn data(&mut self, header: &BatchHeader) {
+        // A batch without a producer is in no transaction.
         if header.producer_id < 0 {
             return;
         }
@@ -99,6 +100,7 @@ impl Survey {
         self.producers.insert(header.producer_id, producer);
         self.state(header.producer_id).take_data(header);
         if header.is_transactional() {
+            // The first batch says where the transaction begins; later ones do not move that.
             self.open
                 .entry(header.producer_id)
                 .or_insert(header.base_offset);
@@ -109,6 +111,7 @@ impl Survey {
     /// a marker after it was emptied.
     pub(crate) fn control(&mut self, header: &BatchHeader, record: Option<Marker>) {
         let ending = record.filter(|record| ends_transaction(record.kind));
+        // A marker that was emptied has no record, and has ended its transaction all the same.
         if header.record_count > 0 && ending.is_none() {
             return;
         }

@@ -189,6 +189,7 @@ impl Work<'_> {
         if let Some(mark) = opening.mark {
             self.write_mark(mark)?;
         }
+        // Last: until the mark is durable, only the note says why records are missing.
         remove_if_present(disk, &self.dir.join(file_name::TRUNCATE))?;
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
@@ -208,6 +209,7 @@ impl Work<'_> {
                 ProblemKind::Unreadable { error } => Some((problem.path.clone(), error.clone())),
                 _ => None,
             });
+        // What cannot be read cannot be copied either: nothing was changed so far.
         if let Some((path, error)) = unreadable {
             return Err(Error::io(&path, "read", std::io::Error::other(error)));
         }
