@@ -179,12 +179,13 @@ impl Coordinator {
         let mut gone = BTreeSet::new();
         for group in store.groups()? {
             let (mut back, mut logs) = (Vec::new(), Vec::new());
-            let commits = store.all_committed(&group);
-            let commits = commits.unwrap_or_else(|error| {
-                let failed = Err(error);
-                outcome = std::mem::replace(&mut outcome, Ok(())).and(failed);
-                Vec::new()
-            });
+            let commits = match store.all_committed(&group) {
+                Ok(commits) => commits,
+                Err(error) => {
+                    outcome = outcome.and(Err(error));
+                    continue;
+                }
+            };
             for commit in commits {
                 let Some(shape) = self.shared.topics.shape(&commit.topic) else {
                     gone.insert(commit.topic);

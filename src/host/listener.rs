@@ -159,9 +159,7 @@ impl Ear {
 
     /// The word, while the file is the one that was opened, of the same writer.
     fn word(&self) -> Option<u32> {
-        let mut bytes = [0; LIVE_HEADER_LEN];
-        let read = self.file.read_at(0, &mut bytes).ok()?;
-        self.word_in(bytes.get(..read)?)
+        self.own_word(read_header(&self.file)?)
     }
 
     /// The word, and what is published of a log if the slot is still its own: with one read, where
@@ -174,14 +172,11 @@ impl Ear {
         let at = to_usize(live_slot_at(slot));
         let to = at.saturating_add(LIVE_SLOT_LEN);
         let read = self.file.read_at(0, bytes.get_mut(..to)?).ok()?;
-        let word = self.word_in(bytes.get(..read)?)?;
-        let own = |bytes| LiveFigures::decode(bytes).filter(|(of, _)| *of == key);
-        let figures = bytes.get(at..read).and_then(own);
-        Some((word, figures.map(|(_, figures)| figures)))
+        let word = self.own_word(LiveHeader::decode(bytes.get(..read)?)?)?;
+        Some((word, figures_of(key, bytes.get(at..read))))
     }
 
-    fn word_in(&self, bytes: &[u8]) -> Option<u32> {
-        let (header, word) = LiveHeader::decode(bytes)?;
+    fn own_word(&self, (header, word): (LiveHeader, u32)) -> Option<u32> {
         (header == self.header && !self.is_over()).then_some(word)
     }
 
@@ -275,8 +270,7 @@ impl Ear {
     pub(crate) fn figures(&self, key: MarkKey, slot: u32) -> Option<LiveFigures> {
         let mut bytes = [0; LIVE_SLOT_LEN];
         let read = self.file.read_at(live_slot_at(slot), &mut bytes).ok()?;
-        let (of, figures) = LiveFigures::decode(bytes.get(..read)?)?;
-        (of == key).then_some(figures)
+        figures_of(key, bytes.get(..read))
     }
 
     /// Reads the slots again before the next question for a slot.
@@ -347,6 +341,12 @@ impl Heard {
 /// Whether something was tried so shortly ago that it is not tried again.
 fn is_recent(tried: Option<Instant>, now: Instant) -> bool {
     tried.is_some_and(|at| now.saturating_duration_since(at) < TRY_EVERY)
+}
+
+/// What is published in a slot, if it is that of the log.
+fn figures_of(key: MarkKey, slot: Option<&[u8]>) -> Option<LiveFigures> {
+    let (of, figures) = LiveFigures::decode(slot?)?;
+    (of == key).then_some(figures)
 }
 
 fn read_header(file: &LiveFile) -> Option<(LiveHeader, u32)> {

@@ -25,7 +25,16 @@ impl Audible for Shared {
     }
 
     fn figures(&self) -> LiveFigures {
-        self.live_figures()
+        let truncations = self.truncations.load(Ordering::Acquire);
+        let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+        LiveFigures {
+            start: self.start_offset(),
+            high_watermark: self.high_watermark(),
+            last_stable: self.last_stable_known(),
+            end: self.end_offset(),
+            generation: self.tally.published.generation(),
+            epoch: low(truncations.div_ceil(2)),
+        }
     }
 
     fn is_between_appends(&self) -> bool {
@@ -38,19 +47,6 @@ impl Shared {
     pub(super) fn join_bell(&self) {
         if let Some(log) = Audible::me(self) {
             self.host.bell.add(&log);
-        }
-    }
-
-    fn live_figures(&self) -> LiveFigures {
-        let truncations = self.truncations.load(Ordering::Acquire);
-        let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
-        LiveFigures {
-            start: self.start_offset(),
-            high_watermark: self.high_watermark(),
-            last_stable: self.last_stable_known(),
-            end: self.end_offset(),
-            generation: self.tally.published.generation(),
-            epoch: low(truncations.div_ceil(2)),
         }
     }
 
