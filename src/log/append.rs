@@ -17,6 +17,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     BatchBuilder, BatchOptions, BatchSummary, EncodeError, IndexWritten, encode_one, stamp,
 };
+use crate::host::Appends;
 use crate::segment::{IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
@@ -24,9 +25,9 @@ use crate::types::{
     TimestampType, to_u64,
 };
 
-use super::{LogConfig, Shared};
-use crate::host::Appends;
+use super::shared::Shared;
 use crate::host::full_at;
+use crate::types::LogConfig;
 
 /// The most scratch memory that a thread keeps between appends.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;

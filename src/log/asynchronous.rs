@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::host::SyncJob;
 use crate::types::{Offset, PartitionId, Record};
 
-use super::Log;
 use super::settle::LATER;
+use super::shared::Log;
 
 impl Log {
     /// Appends one record and returns before it is safe. The [`Delivery`] is done when the record

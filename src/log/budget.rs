@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Offset, ReadIsolation, Timestamp};
 
 use super::append::AppendState;
-use super::{Log, Shared};
+use super::shared::{Log, Shared};
 
 /// The budget of one log.
 #[derive(Debug, Default)]

@@ -16,13 +16,13 @@ use std::sync::{Arc, Weak};
 use crate::disk::File;
 use crate::error::Result;
 use crate::format::{Digest, DigestBuilder, log_hash};
+use crate::host::Chore;
 use crate::segment::{BatchCursor, Guard, Landing, Segment};
 use crate::sync::{Mutex, Ordering};
 use crate::types::Offset;
 
+use super::shared::{Log, Shared};
 use super::turn::Turn;
-use super::{Log, Shared};
-use crate::host::Chore;
 
 /// How many bytes of a segment are hashed at a time: about 2 ms of work, so that syncs that become
 /// due meanwhile do not wait for long.

@@ -6,8 +6,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::file_name;
 use crate::types::{Epoch, Offset};
 
+use super::shared::{Log, Shared};
 use super::turn::Turn;
-use super::{Log, Shared};
 
 impl Log {
     /// The epoch of the log. It rises when the end moves back: by [`truncate`](Self::truncate), and

@@ -17,14 +17,14 @@ use crate::dir::remove_if_present;
 use crate::disk::{Dir, File};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{IndexWritten, Mark, file_name};
+use crate::host::Chore;
 use crate::segment::Segment;
 use crate::sync::{Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
-use super::Shared;
 use super::append::{AppendState, NextFile, Sealing};
+use super::shared::Shared;
 use super::turn::Turn;
-use crate::host::Chore;
 
 /// The number of new entries for which the index files are opened between two durable appends.
 const INDEX_ENTRIES_MIN: usize = 64;

@@ -22,16 +22,16 @@ use std::sync::Arc;
 use crate::disk::is_no_such_file;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, Mark, file_name};
+use crate::host::Standing;
 use crate::segment::{BatchCursor, IndexProgress, RawBatch, Segment, SparseIndex, Stop, indexed};
 use crate::sync::{Ordering, WakeLater};
-use crate::types::{Durability, Position, Sabotage};
+use crate::types::{Durability, LogConfig, Position, Sabotage};
 
 use super::append::{ALWAYS, HotSettings};
 use super::outside::{Known, Outside, is_live};
 use super::seen::Seen;
 use super::segments::Segments;
-use super::{Log, LogConfig, Shared};
-use crate::host::Standing;
+use super::shared::{Log, Shared};
 
 /// How often one call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;

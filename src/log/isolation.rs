@@ -17,7 +17,7 @@ use crate::format::{BatchHeader, LiveFigures, RecordBatch};
 use crate::segment::{Marker, RawBatch, Segment, Survey};
 use crate::types::{Offset, ReadIsolation};
 
-use super::{Log, Shared};
+use super::shared::{Log, Shared};
 
 /// Which batches a reader skips, and where it stops.
 #[derive(Clone, Debug, Default)]

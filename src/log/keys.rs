@@ -12,7 +12,7 @@ use crate::format::Keys;
 use crate::segment::Segment;
 use crate::types::Offset;
 
-use super::{Log, Shared};
+use super::shared::{Log, Shared};
 
 impl Log {
     /// Whether a record from an offset on has no key.

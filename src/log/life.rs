@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::sync::{AtomicU32, OnceLock, Ordering};
 use crate::types::Sabotage;
 
-use super::OpenMode;
+use crate::recovery::OpenMode;
 
 /// The stages of a log's life, in order (I1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::format::{LiveFigures, MarkKey};
 use crate::host::{Audible, Published};
 use crate::sync::Ordering;
 
-use super::Shared;
+use super::shared::Shared;
 
 impl Audible for Shared {
     fn me(&self) -> Option<Arc<dyn Audible>> {

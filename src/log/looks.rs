@@ -17,7 +17,8 @@ use crate::host::{Chore, Ear, Heard, Listening, Rung};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
 use crate::types::Sabotage;
 
-use super::{Host, Shared};
+use super::shared::Shared;
+use crate::host::Host;
 
 /// Somebody who begins to listen after the look is not woken for what came between.
 const LATE: Sabotage = Sabotage::ListenedLate;
@@ -323,7 +324,7 @@ impl Shared {
 }
 
 #[cfg(all(test, ottla_shuttle))]
-impl super::Log {
+impl super::shared::Log {
     /// Looks by the clock once, a while after the last time, as a thread does while somebody waits.
     /// Returns whether the writer that is there now is listened to.
     pub(crate) fn look_by_the_clock(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::host::LogMetrics;
 use crate::host::facade::hand_over_log;
 use crate::sync::Ordering;
 
-use super::{Log, Shared};
+use super::shared::{Log, Shared};
 
 impl Shared {
     pub(super) fn metrics(&self) -> LogMetrics {

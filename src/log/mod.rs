@@ -41,6 +41,7 @@ mod roll;
 mod seen;
 mod segments;
 mod settle;
+mod shared;
 mod shown;
 mod time;
 mod truncate;
@@ -49,9 +50,10 @@ mod usher;
 mod view;
 mod watch;
 
+use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) use append::UNSYNCED_BYTES_SOFT;
@@ -64,132 +66,19 @@ pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_coun
 pub(crate) use producers::{Ending, Producers};
 pub(crate) use read::fits;
 pub(crate) use settle::LATER;
+pub use shared::Log;
+pub(crate) use shared::Shared;
 pub(crate) use view::View;
 pub(crate) use watch::LogWatch;
 
-use crate::dir::{MarkPlace, parent_of};
-use crate::disk::Lock;
+use crate::dir::parent_of;
 use crate::error::{Error, Result};
-use crate::host::{CompactionReport, Host, RetentionReport, Span, Tally};
-use crate::recovery::{Epochs, LogSource, OpenMode, OpenReport, SegmentInfo};
-use crate::sync::{
-    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
-};
+use crate::host::{Host, Span};
+use crate::recovery::{LogSource, OpenMode, OpenReport, SegmentInfo};
 use crate::types::{LogConfig, Offset, Record, Settings as _, Timestamp};
 
-use append::{AppendState, HotSettings, How};
-use digest::Digesting;
-use life::LifeCell;
-use outside::{Outside, open_outside};
-use segments::Segments;
-use turn::TurnState;
-
-use std::ops::Range;
-
-/// One partition: an append-only sequence of records in one directory, in Kafka's own files.
-///
-/// A `Log` is a handle: cloning it is cheap, every method takes `&self`, and any number of threads
-/// may append and read at the same time. It works alone on any directory, without topics. When the
-/// last handle (and [`Reader`](crate::Reader)) is dropped the log is closed as by [`Log::close`].
-///
-/// A handle belongs to the process that opened it. In a process that is forked from it every call
-/// returns [`Error::Forked`], and dropping a handle only closes descriptors.
-///
-/// # Examples
-///
-/// ```
-/// use ottla::{Log, LogConfig};
-///
-/// # let scratch = tempfile::tempdir()?;
-/// # let dir = scratch.path().join("events");
-/// let log = Log::open(dir, LogConfig::default())?;
-/// log.append("hello")?;
-/// log.append_batch(["a", "b"])?;
-/// assert_eq!(log.end_offset(), 3);
-///
-/// let values: Vec<_> = log.reader(1)?.collect::<Result<_, _>>()?;
-/// assert_eq!(values[0].value(), Some(&b"a"[..]));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub(crate) shared: Arc<Shared>,
-    /// Closes the log when the last handle is dropped; a broker's logs have none.
-    _keeper: Option<Arc<Keeper>>,
-    /// Only the broker itself may change this log, and this handle is not the broker's.
-    only_reads: bool,
-}
-
-/// Everything behind the handles of one log.
-pub(crate) struct Shared {
-    me: Weak<Shared>,
-    pub(crate) host: Arc<Host>,
-    pub(crate) dir: Arc<Path>,
-    mark_place: MarkPlace,
-    pub(crate) life: LifeCell,
-    /// Whether a broker closes this log, and not its handles.
-    pub(crate) managed: bool,
-    config: RwLock<Arc<LogConfig>>,
-    hot: HotSettings,
-    pub(crate) append: Mutex<AppendState>,
-    pub(crate) segments: RwLock<Segments>,
-    start: AtomicU64,
-    end: AtomicU64,
-    flushed: AtomicU64,
-    /// What readers saw before the log became `Always`, which they continue to see.
-    shown: AtomicU64,
-    /// Raised twice by each truncation, so that no reader returns what it read before one
-    /// (`view.rs`).
-    truncations: AtomicU64,
-    pub(crate) epochs: RwLock<Epochs>,
-    pub(crate) turn: Mutex<TurnState>,
-    turn_over: Condvar,
-    company_came: Condvar,
-    /// What the flusher was asked for and has not begun.
-    flush_asked: AtomicU32,
-    /// When a flush is due for which no thread could be started.
-    flush_due: Mutex<Option<Instant>>,
-    pub(crate) digesting: Arc<Digesting>,
-    pub(crate) signal: Signal,
-    usher: Arc<usher::Usher>,
-    /// The state of transactions.
-    survey: Mutex<Option<isolation::Surveyed>>,
-    /// Callers that wait for this log among others.
-    watchers: Watchers,
-    charge: budget::Charge,
-    /// Apart from what appends read, because readers write it.
-    pub(crate) tally: Box<Tally>,
-    /// Allows one compaction at a time; held while segments are rewritten, which no append waits
-    /// for.
-    pub(crate) cleaning: Mutex<()>,
-    /// Taken after `cleaning`, before the turn.
-    pub(crate) layout: Mutex<()>,
-    lock: Mutex<Option<Lock>>,
-    /// The opening has left something that must be on the disk before the first append.
-    unsettled: AtomicBool,
-    /// For a log that is opened for reading: what is known about its directory.
-    pub(crate) outside: OnceLock<Outside>,
-    report: OpenReport,
-}
-
-#[derive(Debug)]
-struct Keeper(Arc<Shared>);
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        if self.0.host.check_owner().is_err() {
-            // The flusher may have held the log at the fork, and does not exist here to release it.
-            if let Some(mut lock) = self.0.lock.try_lock() {
-                *lock = None;
-            }
-            return;
-        }
-        // A caller that wants to know how closing went calls `close`.
-        drop(self.0.close());
-        self.0.host.stop_threads();
-        self.0.show();
-    }
-}
+use append::How;
+use outside::open_outside;
 
 impl Log {
     /// Opens the log in a directory, creates the directory and its parents if they do not exist,
@@ -248,36 +137,6 @@ impl Log {
         shared.recharge();
         shared.note_opening();
         Ok(Self::unkept(shared))
-    }
-
-    /// A handle that does not close the log.
-    fn unkept(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            _keeper: None,
-            only_reads: false,
-        }
-    }
-
-    /// A handle that closes the log when its last clone is dropped.
-    fn kept(shared: Arc<Shared>) -> Self {
-        let keeper = Arc::new(Keeper(Arc::clone(&shared)));
-        Self {
-            shared,
-            _keeper: Some(keeper),
-            only_reads: false,
-        }
-    }
-
-    /// The log behind the handle, in the process that opened it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Forked`].
-    #[inline]
-    pub(crate) fn here(&self) -> Result<&Shared> {
-        self.shared.host.check_owner()?;
-        Ok(&self.shared)
     }
 
     /// Appends a record and returns its offset.

@@ -9,7 +9,8 @@ use crate::host::{Event, SLOW_SYNC};
 use crate::recovery::OpenEvent;
 use crate::types::Offset;
 
-use super::{CompactionReport, Log, RetentionReport, Shared};
+use super::shared::{Log, Shared};
+use crate::host::{CompactionReport, RetentionReport};
 
 impl Shared {
     pub(super) fn note_opening(&self) {

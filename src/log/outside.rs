@@ -23,13 +23,16 @@ use crate::clock::Clock;
 use crate::disk::{Disk, FileId};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, FileName, MarkKey, file_name};
+use crate::host::{Host, Standing};
+use crate::recovery::{LogSource, OpenMode};
 use crate::sync::thread::yield_now;
 use crate::sync::{Mutex, Signal};
+use crate::types::LogConfig;
 
 use super::looks::Looks;
+use super::open;
 use super::seen::Seen;
-use super::{Host, LogConfig, LogSource, OpenMode, Shared, open};
-use crate::host::Standing;
+use super::shared::Shared;
 
 /// How often the same error comes before it counts (2): with the pauses, within about a second.
 const TIMES_MAX: u32 = 20;

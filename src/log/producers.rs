@@ -14,7 +14,7 @@ use crate::segment::Survey;
 use crate::types::{Offset, Record};
 
 use super::append::How;
-use super::{Log, Shared};
+use super::shared::{Log, Shared};
 
 /// What one scan of a closed log found.
 #[derive(Debug)]

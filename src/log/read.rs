@@ -9,12 +9,10 @@ use std::sync::Arc;
 use crate::disk::File;
 use crate::error::{Error, Result};
 use crate::format::{DecodeError, DirName, RecordBatch};
-use crate::segment::BatchCursor;
-use crate::segment::{RawBatch, Segment, Stop};
-use crate::types::{Offset, Position};
-use crate::types::{TopicPartition, to_usize};
+use crate::segment::{BatchCursor, RawBatch, Segment, Stop};
+use crate::types::{Offset, Position, TopicPartition, to_usize};
 
-use super::Shared;
+use super::shared::Shared;
 
 #[cold]
 fn undecoded(error: DecodeError, segment: &Segment, at: Position) -> Error {

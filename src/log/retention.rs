@@ -17,11 +17,12 @@
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::host::Span;
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp, to_u64};
 
-use super::{Log, RetentionReport, Shared};
-use crate::host::Span;
+use super::shared::{Log, Shared};
+use crate::host::RetentionReport;
 
 /// The limits of a log.
 #[derive(Clone, Copy, Debug)]

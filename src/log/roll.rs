@@ -13,8 +13,8 @@ use crate::segment::{Guard, IndexProgress, Segment, relative};
 use crate::sync::Ordering;
 use crate::types::{Position, Timestamp, to_u64, to_usize};
 
-use super::Shared;
 use super::append::{AppendState, NextFile, Sealing};
+use super::shared::Shared;
 
 impl Shared {
     /// Rolls the active segment if it holds something. The file of the next one is created before
@@ -179,7 +179,7 @@ impl Shared {
 }
 
 #[cfg(test)]
-impl super::Log {
+impl super::shared::Log {
     /// Rolls now, for tests that need a segment to end there.
     pub(crate) fn seal_active(&self) -> Result<()> {
         self.shared.seal_active()

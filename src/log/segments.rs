@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::segment::Segment;
 use crate::types::Offset;
 
-use super::Shared;
+use super::shared::Shared;
 
 /// An ordered, never empty set of segments.
 #[derive(Debug)]

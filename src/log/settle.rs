@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::host::Syncs;
 use crate::types::Offset;
 
-use super::Log;
 use super::append::How;
+use super::shared::Log;
 
 /// Written now; the caller syncs later.
 pub(crate) const LATER: How = How {

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use crate::clock::Waited;
 use crate::error::{Error, Result};
+use crate::host::Heard;
+use crate::recovery::SegmentInfo;
 use crate::sync::{Ordering, WakeLater};
-use crate::types::{Durability, Epoch, Offset, Sabotage};
+use crate::types::{Durability, Epoch, LogConfig, Offset, Sabotage};
 
 use super::isolation::Filter;
-use super::{Log, LogConfig, SegmentInfo, Shared};
-use crate::host::Heard;
+use super::shared::{Log, Shared};
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

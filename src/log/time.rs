@@ -11,7 +11,7 @@ use crate::format::index::TimeEntry;
 use crate::segment::{RawBatch, Segment, SparseIndex};
 use crate::types::{Offset, Timestamp};
 
-use super::Shared;
+use super::shared::Shared;
 
 impl Shared {
     /// The first record whose timestamp is at or after a time, at or after the log's start and

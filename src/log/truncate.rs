@@ -23,8 +23,8 @@ use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
 use super::append::AppendState;
+use super::shared::{Log, Shared};
 use super::turn::Turn;
-use super::{Log, Shared};
 
 /// Held while segments are removed or replaced.
 pub(crate) struct Layout<'a> {

@@ -15,7 +15,7 @@ use crate::format::{IndexWritten, Mark, MarkKey};
 use crate::sync::{MutexGuard, WakeLater};
 use crate::types::Offset;
 
-use super::Shared;
+use super::shared::Shared;
 
 /// How long a sync waits for company (I3), as a fraction of the last sync, and at most.
 const COMPANY_PART: u32 = 8;

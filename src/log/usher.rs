@@ -11,9 +11,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::Clock;
-
-use super::Shared;
 use crate::host::Chore;
+
+use super::shared::Shared;
 
 /// How long tasks that are due wait for one that does not come back.
 const PATIENCE: Duration = Duration::from_millis(5);

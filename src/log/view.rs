@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::segment::Segment;
 use crate::sync::Ordering;
 
-use super::Shared;
+use super::shared::Shared;
 
 /// The segments of a log at one moment, and the number of truncations until then.
 #[derive(Debug)]

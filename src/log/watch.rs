@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::sync::Signal;
 
-use super::Log;
+use super::shared::Log;
 
 /// Makes the next change of a log raise a signal: its high watermark moves, it is truncated, or it
 /// closes. Does nothing more once dropped.

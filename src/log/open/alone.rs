@@ -13,11 +13,13 @@ use crate::dir::{
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{MarkKey, file_name};
-use crate::host::{SLOTS_ALONE, Span};
+use crate::host::{Host, SLOTS_ALONE, Span};
+use crate::recovery::{LogSource, OpenMode};
+use crate::types::LogConfig;
 
 use super::super::outside::{RootSigns, look_until_it_counts, open_outside};
-use super::super::{Host, Log, LogConfig};
-use super::{LogSource, OpenMode, open};
+use super::super::shared::Log;
+use super::open;
 
 /// Opens a log that no broker manages.
 pub(in crate::log) fn open_alone(dir: &Path, config: LogConfig, mode: OpenMode) -> Result<Log> {

@@ -12,20 +12,22 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::DigestBuilder;
+use crate::host::Host;
 use crate::recovery::{LogSource, OpenMode, Opening, Tail, unreadable_marks};
 use crate::segment::Segment;
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
 };
+use crate::types::LogConfig;
 
 use super::append::{AppendState, HotSettings};
 use super::budget::Charge;
 use super::digest::Digesting;
 use super::life::LifeCell;
 use super::segments::Segments;
+use super::shared::Shared;
 use super::turn::TurnState;
 use super::usher::Usher;
-use super::{Host, LogConfig, Shared};
 
 pub(super) use alone::open_alone;
 #[cfg(any(test, ottla_sim))]

@@ -11,8 +11,8 @@ use crate::format::{DigestBuilder, file_name};
 use crate::sync::Ordering;
 use crate::types::Sabotage;
 
+use super::super::shared::{Log, Shared};
 use super::super::turn::Turn;
-use super::super::{Log, Shared};
 
 impl Log {
     /// Notes whether commits of groups may be past the end. Nobody appends yet.

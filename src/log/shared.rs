@@ -1,0 +1,165 @@
+//! What a log is made of: the handle, and the state behind all handles of one log.
+//!
+//! Knows nothing about what is done with it: each file beside it adds the methods of its subject.
+//! Which lock guards what is told in `mod.rs`.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crate::dir::MarkPlace;
+use crate::disk::Lock;
+use crate::error::Result;
+use crate::host::{Host, Tally};
+use crate::recovery::{Epochs, OpenReport};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
+};
+use crate::types::LogConfig;
+
+use super::append::{AppendState, HotSettings};
+use super::budget::Charge;
+use super::digest::Digesting;
+use super::isolation::Surveyed;
+use super::life::LifeCell;
+use super::outside::Outside;
+use super::segments::Segments;
+use super::turn::TurnState;
+use super::usher::Usher;
+
+/// One partition: an append-only sequence of records in one directory, in Kafka's own files.
+///
+/// A `Log` is a handle: cloning it is cheap, every method takes `&self`, and any number of threads
+/// may append and read at the same time. It works alone on any directory, without topics. When the
+/// last handle (and [`Reader`](crate::Reader)) is dropped the log is closed as by [`Log::close`].
+///
+/// A handle belongs to the process that opened it. In a process that is forked from it every call
+/// returns [`Error::Forked`], and dropping a handle only closes descriptors.
+///
+/// # Examples
+///
+/// ```
+/// use ottla::{Log, LogConfig};
+///
+/// # let scratch = tempfile::tempdir()?;
+/// # let dir = scratch.path().join("events");
+/// let log = Log::open(dir, LogConfig::default())?;
+/// log.append("hello")?;
+/// log.append_batch(["a", "b"])?;
+/// assert_eq!(log.end_offset(), 3);
+///
+/// let values: Vec<_> = log.reader(1)?.collect::<Result<_, _>>()?;
+/// assert_eq!(values[0].value(), Some(&b"a"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub(crate) shared: Arc<Shared>,
+    /// Closes the log when the last handle is dropped; a broker's logs have none.
+    pub(super) _keeper: Option<Arc<Keeper>>,
+    /// Only the broker itself may change this log, and this handle is not the broker's.
+    pub(super) only_reads: bool,
+}
+
+/// Everything behind the handles of one log.
+pub(crate) struct Shared {
+    pub(super) me: Weak<Shared>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) dir: Arc<Path>,
+    pub(super) mark_place: MarkPlace,
+    pub(crate) life: LifeCell,
+    /// Whether a broker closes this log, and not its handles.
+    pub(crate) managed: bool,
+    pub(super) config: RwLock<Arc<LogConfig>>,
+    pub(super) hot: HotSettings,
+    pub(crate) append: Mutex<AppendState>,
+    pub(crate) segments: RwLock<Segments>,
+    pub(super) start: AtomicU64,
+    pub(super) end: AtomicU64,
+    pub(super) flushed: AtomicU64,
+    /// What readers saw before the log became `Always`, which they continue to see.
+    pub(super) shown: AtomicU64,
+    /// Raised twice by each truncation, so that no reader returns what it read before one
+    /// (`view.rs`).
+    pub(super) truncations: AtomicU64,
+    pub(crate) epochs: RwLock<Epochs>,
+    pub(crate) turn: Mutex<TurnState>,
+    pub(super) turn_over: Condvar,
+    pub(super) company_came: Condvar,
+    /// What the flusher was asked for and has not begun.
+    pub(super) flush_asked: AtomicU32,
+    /// When a flush is due for which no thread could be started.
+    pub(super) flush_due: Mutex<Option<Instant>>,
+    pub(crate) digesting: Arc<Digesting>,
+    pub(crate) signal: Signal,
+    pub(super) usher: Arc<Usher>,
+    /// The state of transactions.
+    pub(super) survey: Mutex<Option<Surveyed>>,
+    /// Callers that wait for this log among others.
+    pub(super) watchers: Watchers,
+    pub(super) charge: Charge,
+    /// Apart from what appends read, because readers write it.
+    pub(crate) tally: Box<Tally>,
+    /// Allows one compaction at a time; held while segments are rewritten, which no append waits
+    /// for.
+    pub(crate) cleaning: Mutex<()>,
+    /// Taken after `cleaning`, before the turn.
+    pub(crate) layout: Mutex<()>,
+    pub(super) lock: Mutex<Option<Lock>>,
+    /// The opening has left something that must be on the disk before the first append.
+    pub(super) unsettled: AtomicBool,
+    /// For a log that is opened for reading: what is known about its directory.
+    pub(crate) outside: OnceLock<Outside>,
+    pub(super) report: OpenReport,
+}
+
+#[derive(Debug)]
+pub(super) struct Keeper(Arc<Shared>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.0.host.check_owner().is_err() {
+            // The flusher may have held the log at the fork, and does not exist here to release it.
+            if let Some(mut lock) = self.0.lock.try_lock() {
+                *lock = None;
+            }
+            return;
+        }
+        // A caller that wants to know how closing went calls `close`.
+        drop(self.0.close());
+        self.0.host.stop_threads();
+        self.0.show();
+    }
+}
+
+impl Log {
+    /// A handle that does not close the log.
+    pub(super) fn unkept(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            _keeper: None,
+            only_reads: false,
+        }
+    }
+
+    /// A handle that closes the log when its last clone is dropped.
+    pub(super) fn kept(shared: Arc<Shared>) -> Self {
+        let keeper = Arc::new(Keeper(Arc::clone(&shared)));
+        Self {
+            shared,
+            _keeper: Some(keeper),
+            only_reads: false,
+        }
+    }
+
+    /// The log behind the handle, in the process that opened it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    #[inline]
+    pub(crate) fn here(&self) -> Result<&Shared> {
+        self.shared.host.check_owner()?;
+        Ok(&self.shared)
+    }
+}
