@@ -418,9 +418,9 @@ impl Bell {
             return true;
         }
         self.settle(IDLE);
-        // Again: whoever has begun to listen since may have looked at the files before an append
-        // that still saw the state before. Where an append has seen to another look meanwhile, that
-        // is enough.
+        // Again: somebody may have begun to listen since, and have looked at the files before an
+        // append that still saw the state before. Where an append has seen to another look
+        // meanwhile, that is enough.
         live.file.is_listened_to() && self.moves(IDLE, DUE)
     }
 

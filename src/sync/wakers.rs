@@ -42,9 +42,9 @@ pub(crate) struct Wakers {
     waiting: BTreeMap<u64, Waker>,
 }
 
-/// How many tasks of a crowd are under way at a time: more than an executor has threads, and few in
-/// a queue.
-const UNDER_WAY_MAX: usize = if cfg!(ottla_shuttle) { 1 } else { 64 };
+/// How many tasks of a crowd are under way at a time: enough for the threads of an executor, and
+/// few in the queue in front of what else becomes ready, such as the answer to an append.
+const UNDER_WAY_MAX: usize = if cfg!(ottla_shuttle) { 1 } else { 16 };
 
 /// The tasks that wait on a signal.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ mod failure;
 use std::borrow::Cow;
 use std::error::Error;
 use std::future::{Future, IntoFuture as _};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -26,6 +27,7 @@ use futures_util::{Stream, StreamExt as _};
 use ottla::{Broker, LogRecord, Offset, PartitionId, Record, Start, Topic};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use failure::Failure;
@@ -36,6 +38,22 @@ const BODY_MAX: usize = 2 << 20;
 /// How long a shutdown waits for clients that do not read what they were sent: less than the 30
 /// seconds after which process managers kill.
 const GRACE: Duration = Duration::from_secs(25);
+
+/// Every so many polls of a task a thread of the runtime looks for what came in. At tokio's own 61 a
+/// request waits for as many streams to be served.
+const POLLS_PER_LOOK: u32 = 16;
+
+/// How long a stream without events is silent, at least, and how much longer at most.
+const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE_MORE_MILLIS: u32 = 5_000;
+
+/// A runtime for the service.
+#[must_use]
+pub fn runtime() -> Builder {
+    let mut runtime = Builder::new_multi_thread();
+    runtime.enable_all().event_interval(POLLS_PER_LOOK);
+    runtime
+}
 
 /// Serves until it is asked to stop; then everything that was begun is finished, and the broker
 /// closed.
@@ -132,7 +150,17 @@ async fn stream(
             .json_data(error.to_string()),
     });
     // Without comments now and then nobody would notice that a client is gone.
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(silence())))
+}
+
+/// How long the next stream may be silent. Each has a time of its own: thousands that have seen the
+/// same record would otherwise all send their comment at once, with every POST behind them.
+fn silence() -> Duration {
+    static STREAMS: AtomicU32 = AtomicU32::new(0);
+    let number = STREAMS.fetch_add(1, Ordering::Relaxed);
+    // A prime, so that streams which begin one after the other are far apart.
+    let more = number.wrapping_mul(617) % SILENCE_MORE_MILLIS;
+    SILENCE + Duration::from_millis(more.into())
 }
 
 /// A record as an event. JSON, so that a line break in a value is no line break of the event.

@@ -38,8 +38,11 @@ use ottla::{Broker, BrokerConfig, Durability, TopicConfig};
 use tokio::net::TcpListener;
 use tokio::signal;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    ottla_service::runtime().build()?.block_on(run())
+}
+
+async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut args = env::args().skip(1);
     let (Some(dir), Some(address)) = (args.next(), args.next()) else {
         return Err("usage: ottla-service DIRECTORY ADDRESS [TOPIC]...".into());

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use ottla::Broker;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -35,11 +35,8 @@ struct Running {
 
 impl Running {
     fn start(broker: Broker) -> Self {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = ottla_service::runtime().worker_threads(2).build();
+        let runtime = runtime.unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
