@@ -11,8 +11,8 @@
     clippy::needless_pass_by_value,
     clippy::disallowed_methods,
     unsafe_code,
-    reason = "a test fails by panicking, takes answers as they come, and sleeps until threads rest; \
-              only libc can fork"
+    reason = "a test fails by panicking, takes answers as they come, and sleeps until threads \
+              rest; only libc can fork"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};

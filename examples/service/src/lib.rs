@@ -39,8 +39,8 @@ const BODY_MAX: usize = 2 << 20;
 /// seconds after which process managers kill.
 const GRACE: Duration = Duration::from_secs(25);
 
-/// Every so many polls of a task a thread of the runtime looks for what came in. At tokio's own 61 a
-/// request waits for as many streams to be served.
+/// Every so many polls of a task a thread of the runtime looks for what came in. At tokio's own 61
+/// a request waits for as many streams to be served.
 const POLLS_PER_LOOK: u32 = 16;
 
 /// How long a stream without events is silent, at least, and how much longer at most.
