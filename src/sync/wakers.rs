@@ -491,8 +491,8 @@ mod tests {
         }
         assert_eq!(
             (woken(&tasks), looks),
-            (1_000, 4),
-            "64 + 64 + 128 + 256 + 512"
+            (1_000, 6),
+            "16 + 16 + 32 + 64 + 128 + 256 + 512"
         );
         assert!(tasks.iter().all(|(count, ..)| count.get() == 1));
     }
