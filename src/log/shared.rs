@@ -34,7 +34,7 @@ use super::usher::Usher;
 /// last handle (and [`Reader`](crate::Reader)) is dropped the log is closed as by [`Log::close`].
 ///
 /// A handle belongs to the process that opened it. In a process that is forked from it every call
-/// returns [`Error::Forked`], and dropping a handle only closes descriptors.
+/// returns [`Error::Forked`](crate::Error::Forked), and dropping a handle only closes descriptors.
 ///
 /// # Examples
 ///
