@@ -71,16 +71,14 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-const NONE: [&PathBuf; 0] = [];
-
-/// The files that are other ones, or there in one case alone.
-fn changed<'a>(
-    before: &'a BTreeMap<PathBuf, Vec<u8>>,
-    after: &'a BTreeMap<PathBuf, Vec<u8>>,
-) -> Vec<&'a PathBuf> {
+/// Every file below a directory is as it was, and no other one is there.
+#[track_caller]
+fn assert_unchanged(dir: &Path, before: &BTreeMap<PathBuf, Vec<u8>>) {
+    let after = files(dir);
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let differ = |name: &&PathBuf| before.get(*name) != after.get(*name);
-    names.into_iter().filter(differ).collect()
+    let changed: Vec<_> = names.into_iter().filter(differ).collect();
+    assert!(changed.is_empty(), "changed: {changed:?}");
 }
 
 /// Waits until no thread of the crate has done anything for a while: what one of them holds at a
@@ -210,13 +208,13 @@ fn a_log_stays_where_it_was_opened_whatever_the_working_directory_becomes() {
         log.flush().unwrap();
         assert_eq!(values(&log), 110);
         log.close().unwrap();
-        assert!(files(&theirs) == before, "another directory was changed");
+        assert_unchanged(&theirs, &before);
 
         env::set_current_dir(&ours).unwrap();
         let read_only = Log::open_read_only("data").unwrap();
         env::set_current_dir(&theirs).unwrap();
         assert_eq!(values(&read_only), 110);
-        assert!(files(&theirs) == before, "another directory was changed");
+        assert_unchanged(&theirs, &before);
 
         env::set_current_dir(&ours).unwrap();
         for report in [verify("data").unwrap(), verify("./root").unwrap()] {
@@ -255,7 +253,7 @@ fn a_broker_stays_where_it_was_opened_also_for_partitions_first_used_later() {
         assert!(broker.upkeep().unwrap().segments_deleted > 0);
         drop(consumer);
         broker.close().unwrap();
-        assert!(files(&theirs) == before, "another directory was changed");
+        assert_unchanged(&theirs, &before);
 
         env::set_current_dir(&ours).unwrap();
         let read_only = Broker::open_read_only("root").unwrap();
@@ -268,7 +266,7 @@ fn a_broker_stays_where_it_was_opened_also_for_partitions_first_used_later() {
         assert_eq!(topic.partition_count(), 6);
         assert_eq!(topic.partition(5).unwrap().end_offset(), 1);
         broker.close().unwrap();
-        assert!(files(&theirs) == before, "another directory was changed");
+        assert_unchanged(&theirs, &before);
         assert!(verify(ours.join("root")).unwrap().is_spotless());
     });
 }
@@ -298,7 +296,7 @@ fn a_backup_copies_what_was_opened_whatever_the_working_directory_became() {
         assert_eq!(topic.partition(0).unwrap().end_offset(), 51);
         let copy = Log::open_read_only(copies.join("data")).unwrap();
         assert_eq!(copy.end_offset(), 307);
-        assert!(files(&theirs) == before, "another directory was changed");
+        assert_unchanged(&theirs, &before);
     });
 }
 
@@ -337,11 +335,7 @@ fn a_forked_child_that_drops_a_log_leaves_it_to_its_parent() {
             assert_none_open(&dir);
             is_locked(Log::open(&dir, small()));
         });
-        assert_eq!(
-            changed(&before, &files(&dir)),
-            NONE,
-            "the child changed a file"
-        );
+        assert_unchanged(&dir, &before);
         is_locked(Log::open(&dir, small()));
         let (log, reader) = all.take().unwrap();
         assert_eq!(log.append("and on").unwrap(), 200);
@@ -424,11 +418,7 @@ fn a_forked_child_that_drops_a_broker_leaves_groups_and_producers_to_its_parent(
         assert_none_open(&dir);
         is_locked(Broker::open(&dir));
     });
-    assert_eq!(
-        changed(&before, &files(&dir)),
-        NONE,
-        "the child changed a file"
-    );
+    assert_unchanged(&dir, &before);
     is_locked(Broker::open(&dir));
     let (broker, topic, group, mut consumer, producer, delivery) = all.take().unwrap();
     assert_eq!(group.describe().unwrap().members.len(), 1);

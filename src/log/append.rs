@@ -17,17 +17,15 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     BatchBuilder, BatchOptions, BatchSummary, EncodeError, IndexWritten, encode_one, stamp,
 };
-use crate::host::Appends;
+use crate::host::{Appends, full_at};
 use crate::segment::{IndexProgress, Indexed, Segment, relative};
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{
-    Compression, Durability, END_OFFSET_MAX, Epoch, Offset, Position, Record, Sabotage, Timestamp,
-    TimestampType, to_u64,
+    Compression, Durability, END_OFFSET_MAX, Epoch, LogConfig, Offset, Position, Record, Sabotage,
+    Timestamp, TimestampType, to_u64,
 };
 
 use super::shared::Shared;
-use crate::host::full_at;
-use crate::types::LogConfig;
 
 /// The most scratch memory that a thread keeps between appends.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;

@@ -15,10 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::recovery::OpenMode;
 use crate::sync::{AtomicU32, OnceLock, Ordering};
 use crate::types::Sabotage;
-
-use crate::recovery::OpenMode;
 
 /// The stages of a log's life, in order (I1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{self, Until, Waited};
 use crate::format::LiveFigures;
-use crate::host::{Chore, Ear, Heard, Listening, Rung};
+use crate::host::{Chore, Ear, Heard, Host, Listening, Rung};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
 use crate::types::Sabotage;
 
 use super::shared::Shared;
-use crate::host::Host;
 
 /// Somebody who begins to listen after the look is not woken for what came between.
 const LATE: Sabotage = Sabotage::ListenedLate;

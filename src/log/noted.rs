@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::host::{Event, SLOW_SYNC};
+use crate::host::{CompactionReport, Event, RetentionReport, SLOW_SYNC};
 use crate::recovery::OpenEvent;
 use crate::types::Offset;
 
 use super::shared::{Log, Shared};
-use crate::host::{CompactionReport, RetentionReport};
 
 impl Shared {
     pub(super) fn note_opening(&self) {

@@ -17,12 +17,11 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::host::Span;
+use crate::host::{RetentionReport, Span};
 use crate::segment::Segment;
 use crate::types::{Offset, Timestamp, to_u64};
 
 use super::shared::{Log, Shared};
-use crate::host::RetentionReport;
 
 /// The limits of a log.
 #[derive(Clone, Copy, Debug)]
