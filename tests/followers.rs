@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How many followers there are, how often the writer is killed, and how long it lives at least.
 fn extent() -> (usize, u32, Duration) {
     match env::var("OTTLA_PROOF").as_deref() {
-        Ok("ci") => (4, 50, Duration::from_millis(300)),
+        Ok("ci") => (4, 50, Duration::from_millis(900)),
         Ok("soak") => (4, 50, Duration::from_millis(11_500)),
         _ => (2, 3, Duration::from_millis(300)),
     }
