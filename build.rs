@@ -1,5 +1,5 @@
-//! Tells the crate that it is built in its repository: there the proofs and the tests that look
-//! inside several modules are compiled with the tests.
+//! Tells the crate that it is built in its repository: only there it has the proofs, the simulated
+//! disk, and the unit tests that stand in files of their own.
 //!
 //! A release has neither them nor this file, so that it is smaller and builds without a script.
 

@@ -38,6 +38,8 @@
 //! | `tracing`, `metrics` | off | events and metrics for the crates of these names |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A release has a part of the tests, and not all that they share is called there.
+#![cfg_attr(all(test, not(ottla_repository)), allow(dead_code))]
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("ottla needs files that can be locked, renamed and synced: Unix or Windows");
@@ -130,7 +132,7 @@ survive_panics!(
 );
 
 /// Entry points of the fuzz targets. Not part of the public API.
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 #[doc(hidden)]
 #[path = "fuzz/mod.rs"]
 pub mod __fuzz;

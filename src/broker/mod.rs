@@ -22,24 +22,29 @@ mod administration;
 mod asynchronous;
 mod backup;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod budget_tests;
 mod catalog;
 mod config;
 mod core;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod deleting_tests;
 mod ensure;
 #[cfg(feature = "metrics")]
 mod facade;
 mod follow;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod keyless_tests;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod listing_tests;
 mod metrics;
 mod offsets;
 mod open;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod producer_tests;
 mod repair;
 mod rest;
@@ -48,10 +53,12 @@ mod state;
 mod surroundings;
 mod temporary;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 mod topics;
 #[cfg(feature = "tracing")]
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod trace_tests;
 mod undecided;
 mod upkeep;

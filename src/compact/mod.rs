@@ -22,6 +22,7 @@ mod output;
 mod rewrite;
 mod swap;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use std::ops::Range;

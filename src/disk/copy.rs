@@ -28,7 +28,7 @@ impl Disk {
     pub(crate) fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Os(disk) => disk.real_path(path),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(_) => Ok(path.to_path_buf()),
         }
     }
@@ -42,7 +42,7 @@ impl Disk {
     pub(crate) fn hard_link(&self, there: &Path, new: &Path) -> io::Result<()> {
         match self {
             Self::Os(disk) => disk.hard_link(there, new),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -123,7 +123,7 @@ impl File {
     fn take_front(&self, from: &Self, len: u64) -> io::Result<u64> {
         match (self, from) {
             (Self::Os(to), Self::Os(from)) => to.copy_from(from, len),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             _ => Ok(0),
         }
     }

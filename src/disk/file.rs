@@ -66,7 +66,7 @@ impl File {
     pub(crate) fn sync_begins(&self) {
         match self {
             Self::Os(_) => {}
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(file) => file.sync_begins(),
         }
     }
@@ -75,7 +75,7 @@ impl File {
     pub(crate) fn sync_ended(&self) {
         match self {
             Self::Os(_) => {}
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(file) => file.sync_ended(),
         }
     }
@@ -112,7 +112,7 @@ impl File {
                 pause();
                 Map::os(file, from, len)
             }
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(file) => file.map(from, len).map(Map::Sim),
         }
     }

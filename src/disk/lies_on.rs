@@ -7,7 +7,7 @@
 /// blocks for every store and answers a full disk by SIGBUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
-    not(any(target_os = "linux", test, ottla_sim)),
+    not(any(target_os = "linux", all(test, ottla_repository), ottla_sim)),
     expect(dead_code, reason = "only on Linux the system is asked")
 )]
 pub(crate) enum LiesOn {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::os::Word;
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 use super::sim::SimWaits;
 use super::{Access, Disk, File, FileId, LiesOn};
 use crate::format::{LIVE_LOCK_AT, LIVE_WORD_AT, boot_of, file_name};
@@ -29,7 +29,7 @@ pub(crate) struct LiveFile {
 #[derive(Debug)]
 enum Waits {
     Os(Word),
-    #[cfg(any(test, ottla_sim))]
+    #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimWaits),
 }
 
@@ -80,7 +80,7 @@ impl LiveFile {
         let word = match &file {
             File::Os(file) if publishes => Waits::Os(Word::of_writer(file, LIVE_WORD_AT)?),
             File::Os(file) => Waits::Os(Word::of(file, LIVE_WORD_AT)?),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             File::Sim(file) => Waits::Sim(SimWaits::of(file)),
         };
         Ok(Self { file, word })
@@ -105,7 +105,7 @@ impl LiveFile {
     pub(crate) fn ring(&self, word: u32) {
         let rung = match &self.word {
             Waits::Os(waits) => waits.add_and_wake().is_ok(),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Waits::Sim(_) => false,
         };
         // Where it cannot be written nobody is woken, and they look by the clock.
@@ -118,7 +118,7 @@ impl LiveFile {
     pub(crate) fn stir(&self) {
         match &self.word {
             Waits::Os(word) => word.wake(),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Waits::Sim(word) => word.wake(),
         }
     }
@@ -133,7 +133,7 @@ impl LiveFile {
         let seen = word.to_le_bytes();
         match &self.word {
             Waits::Os(word) => word.wait(seen, timeout),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Waits::Sim(word) => {
                 word.wait(LIVE_WORD_AT, seen, timeout);
                 Ok(())
@@ -149,7 +149,7 @@ impl LiveFile {
     pub(crate) fn listen(&self) -> io::Result<()> {
         match &self.file {
             File::Os(file) => file.share_byte(LIVE_LOCK_AT),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             File::Sim(_) => {
                 let Waits::Sim(word) = &self.word else {
                     return Err(io::ErrorKind::Unsupported.into());
@@ -164,7 +164,7 @@ impl LiveFile {
     pub(crate) fn is_listened_to(&self) -> bool {
         match &self.file {
             File::Os(file) => file.is_byte_shared(LIVE_LOCK_AT).unwrap_or(false),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             File::Sim(_) => matches!(&self.word, Waits::Sim(word) if word.is_shared()),
         }
     }

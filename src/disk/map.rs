@@ -6,7 +6,7 @@
 use std::io;
 
 use super::os::OsFile;
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 use super::sim::SimMap;
 
 /// A shared, writable map of a part of a file.
@@ -15,7 +15,7 @@ pub(super) enum Map {
     /// A map of the operating system.
     Os(OsMap),
     /// A window of the simulation.
-    #[cfg(any(test, ottla_sim))]
+    #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimMap),
 }
 
@@ -28,7 +28,7 @@ impl Map {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Os(map) => map.len(),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(map) => map.len(),
         }
     }
@@ -38,7 +38,7 @@ impl Map {
     pub(super) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
         match self {
             Self::Os(map) => map.store(at, bytes),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(map) => map.store(at, bytes),
         }
     }

@@ -31,9 +31,10 @@ mod open_count;
 mod os;
 mod pause;
 mod process;
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 pub(crate) mod sim;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use std::ffi::OsString;
@@ -54,7 +55,7 @@ use map::Map;
 use open_count::OpenCount;
 use os::{OsDir, OsDisk, OsFile, OsLock};
 use pause::pause;
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 use sim::{Sim, SimDir, SimFile, SimLock};
 
 /// Calls the same method of whichever variant is there.
@@ -65,7 +66,7 @@ macro_rules! either {
                 pause();
                 $call
             }
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim($variant) => $call,
         }
     };
@@ -79,7 +80,7 @@ pub(crate) enum Disk {
     /// The operating system.
     Os(OsDisk),
     /// A disk in memory, whose power a test can cut.
-    #[cfg(any(test, ottla_sim))]
+    #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(Sim),
 }
 
@@ -89,12 +90,12 @@ pub(crate) enum File {
     /// A file of the operating system.
     Os(OsFile),
     /// A file of the simulation.
-    #[cfg(any(test, ottla_sim))]
+    #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimFile),
 }
 
 // What the test variant costs a user's build: nothing.
-#[cfg(not(any(test, ottla_sim)))]
+#[cfg(not(any(all(test, ottla_repository), ottla_sim)))]
 const _: () = assert!(size_of::<File>() == size_of::<OsFile>());
 
 /// A held lock. Dropping it gives it back and leaves its file in place.
@@ -105,7 +106,7 @@ pub(crate) enum Lock {
     /// A lock of the operating system: the process's end gives it back too.
     Os(OsLock),
     /// A lock of the simulation.
-    #[cfg(any(test, ottla_sim))]
+    #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimLock),
 }
 
@@ -115,7 +116,7 @@ pub(crate) enum Dir {
     /// A directory of the operating system.
     Os(OsDir),
     /// A directory of the simulation.
-    #[cfg(any(test, ottla_sim))]
+    #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimDir),
 }
 
@@ -179,7 +180,7 @@ impl Disk {
     pub(crate) fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Os(_) => std::path::absolute(path),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(_) => Ok(path.to_path_buf()),
         }
     }
@@ -217,7 +218,7 @@ impl Disk {
                 }
                 Ok(File::Os(file))
             }
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(sim) => sim.open(path, access).map(File::Sim),
         }
     }
@@ -234,7 +235,7 @@ impl Disk {
                 pause();
                 disk.create(path).map(File::Os)
             }
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(sim) => sim.create(path).map(File::Sim),
         }
     }
@@ -279,7 +280,7 @@ impl Disk {
                 pause();
                 disk.open_dir(dir).map(Dir::Os)
             }
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(sim) => Ok(Dir::Sim(sim.open_dir(dir))),
         }
     }
@@ -302,7 +303,7 @@ impl Disk {
             // Nothing waits for the disk.
             Self::Os(_) => 1,
             // What happens there is the same in every run, down to the order of the calls.
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(_) => 1,
         }
     }
@@ -310,7 +311,7 @@ impl Disk {
     fn open_count(&self) -> &OpenCount {
         match self {
             Self::Os(disk) => disk.open_count(),
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(sim) => sim.open_count(),
         }
     }
@@ -352,7 +353,7 @@ impl Disk {
                 pause();
                 Ok(disk.lock(path)?.map(Lock::Os))
             }
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(sim) => Ok(sim.lock(path)?.map(Lock::Sim)),
         }
     }
@@ -371,7 +372,7 @@ impl Disk {
                 pause();
                 disk.read_front(path, buf)
             }
-            #[cfg(any(test, ottla_sim))]
+            #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(sim) => sim.open(path, Access::Read)?.read_at(0, buf),
         }
     }

@@ -36,7 +36,7 @@ impl OpenCount {
     }
 
     /// For a disk that takes no descriptors of the process.
-    #[cfg(any(test, ottla_sim))]
+    #[cfg(any(all(test, ottla_repository), ottla_sim))]
     pub(super) fn alone() -> Self {
         Self {
             own: Arc::new(AtomicUsize::new(0)),

@@ -494,4 +494,5 @@ impl DigestBuilder {
 }
 
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;

@@ -33,6 +33,7 @@ mod wire;
 
 pub(crate) use backup_note::{BackupNote, CopiedFile};
 #[cfg(test)]
+#[cfg(ottla_repository)]
 pub(crate) use batch::Attributes;
 pub(crate) use batch::{
     BatchBuilder, BatchHeader, BatchKind, BatchOptions, BatchSummary, GrowingBatch, HEADER_LEN,
@@ -43,7 +44,7 @@ pub(crate) use checkpoint::LeaderEpoch;
 pub(crate) use control::{ControlKind, EndTransaction};
 pub use corruption::Corruption;
 pub(crate) use corruption::{DecodeError, EncodeError};
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 pub(crate) use crc::crc32c;
 pub(crate) use digest::{
     BLOCK_BYTES, Digest, DigestBuilder, DigestSummary, Interval, Keys, PREFIX_LEN, SUMMARY_LEN,
@@ -57,6 +58,7 @@ pub(crate) use live::{
 };
 pub(crate) use mark::{IndexWritten, Mark, MarkKey, SLOT_LEN};
 #[cfg(test)]
+#[cfg(ottla_repository)]
 pub(crate) use old_message::old_message;
 pub(crate) use old_message::{OLD_HEADER_LEN, is_old_message, old_message_len};
 pub(crate) use root_file::{MetadataFile, RootFile};

@@ -27,6 +27,7 @@ mod partition;
 mod records;
 mod roster;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 mod topics;
 mod typed;

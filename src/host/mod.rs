@@ -29,11 +29,12 @@ use crate::sync::{AtomicBool, Mutex, OnceLock, Ordering};
 use crate::types::{Offset, TopicId, TopicPartition};
 
 pub(crate) use bell::{Audible, Bell, Published, SLOTS_ALONE, SLOTS_OF_ROOT};
-#[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
+#[cfg(all(test, ottla_repository, target_os = "linux", not(ottla_shuttle)))]
 pub(crate) use bell::{IDLE as BELL_IDLE, OFF as BELL_OFF};
 pub(crate) use budget::{Evict, cost, full_at, overhang};
-#[cfg(feature = "tracing")]
 #[cfg(test)]
+#[cfg(ottla_repository)]
+#[cfg(feature = "tracing")]
 pub(crate) use events::listener as subscriber;
 pub(crate) use events::{Event, Events, SLOW_SYNC, Span};
 pub(crate) use listener::{Ear, Heard, Listening, Rung, Standing};

@@ -56,10 +56,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(test)]
+#[cfg(ottla_repository)]
 pub(crate) use append::UNSYNCED_BYTES_SOFT;
 pub(crate) use append::{check_record, has_rules, with_scratch};
 pub(crate) use isolation::Filter;
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 pub(crate) use open::open_alone_on;
 pub(crate) use open::open_locked;
 pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};

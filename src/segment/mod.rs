@@ -20,6 +20,7 @@ mod scan;
 mod source;
 mod sparse_index;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 mod transactions;
 

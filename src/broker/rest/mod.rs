@@ -29,6 +29,7 @@ mod out;
 mod producers;
 mod settings;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use std::path::Path;

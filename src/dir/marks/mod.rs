@@ -1,10 +1,8 @@
 //! The flushed marks of all logs of one root, in one file.
 //!
-//! Knows nothing about how a log recovers. It keeps one small fact per log: up to where everything
-//! is safely on disk, and where the log starts.
+//! Knows nothing about how a log recovers, only up to where each log is durable and where it starts.
 //!
-//! 1. A mark is written only after the sync that it reports has succeeded, so it is always a lower
-//!    bound.
+//! 1. A mark is written only after the sync that it reports has succeeded: it is a lower bound.
 //! 2. Each log has two slots. Only the slot that is not known to be durable is written, however
 //!    often, until a sync makes it the durable one: a torn write leaves the other slot whole. If
 //!    the disk is full at an opening, no slot is known to be durable: all of them are written again
@@ -592,9 +590,11 @@ fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
 fn newest_of(slots: &[u8], key: MarkKey) -> Option<(u32, Mark)> {
     let marks = slots.chunks(SLOT_LEN).zip(0_u32..);
     let marks = marks.filter_map(|(slot, at)| Some((at / 2, Mark::decode(slot)?)));
-    let own = marks.filter(|(_, mark)| mark.key == key);
-    own.max_by_key(|(_, mark)| mark.sequence)
+    marks
+        .filter(|(_, mark)| mark.key == key)
+        .max_by_key(|(_, mark)| mark.sequence)
 }
 
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;

@@ -8,6 +8,7 @@ mod lock;
 mod names;
 mod temporary;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 mod word;
 

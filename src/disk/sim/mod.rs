@@ -34,6 +34,7 @@ mod node;
 mod order;
 mod state;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use std::fmt;

@@ -11,12 +11,14 @@ mod read;
 mod record;
 mod rewrite;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 pub(crate) use encode::{
     BatchBuilder, BatchKind, BatchOptions, BatchSummary, GrowingBatch, ProducerStamp, encode_one,
 };
 #[cfg(test)]
+#[cfg(ottla_repository)]
 pub(crate) use header::Attributes;
 pub(crate) use header::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, check_crc, stamp};
 pub use owned::LogRecord;

@@ -24,6 +24,7 @@ mod partition;
 mod quorum;
 mod snapshot;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use crate::types::TopicId;

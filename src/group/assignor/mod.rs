@@ -11,6 +11,7 @@
 
 mod sticky;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use std::collections::BTreeSet;

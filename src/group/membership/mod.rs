@@ -20,6 +20,7 @@
 //! 7. A static member that was dropped keeps its partitions until its session is over.
 
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,6 +23,7 @@ mod memory;
 mod protocol;
 mod shard;
 #[cfg(test)]
+#[cfg(ottla_repository)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

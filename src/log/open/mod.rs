@@ -30,7 +30,7 @@ use super::turn::TurnState;
 use super::usher::Usher;
 
 pub(super) use alone::open_alone;
-#[cfg(any(test, ottla_sim))]
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
 pub(crate) use alone::open_alone_on;
 pub(crate) use alone::open_locked;
 
