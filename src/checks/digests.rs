@@ -58,7 +58,7 @@ fn what_is_finished_after_a_close_is_dropped_also_when_it_failed() {
         let (log, sealed) = log_that_waits();
         let shared = &log.shared;
         shared.digest_slice(1);
-        let begun = shared.digesting.state.lock().current.take().unwrap();
+        let begun = shared.digests.lock().current.take().unwrap();
         {
             let turn = shared.take_turn().unwrap();
             shared.take_over_digests(&turn);

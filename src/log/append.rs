@@ -10,22 +10,19 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::disk::{Access, Appender};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{
-    BatchBuilder, BatchOptions, BatchSummary, EncodeError, IndexWritten, encode_one, stamp,
-};
-use crate::host::{Appends, full_at};
-use crate::segment::{IndexProgress, Indexed, Segment, relative};
-use crate::sync::{AtomicU64, Ordering};
+use crate::format::{BatchBuilder, BatchOptions, BatchSummary, EncodeError, encode_one, stamp};
+use crate::segment::{Indexed, relative};
+use crate::sync::Ordering;
 use crate::types::{
-    Compression, Durability, END_OFFSET_MAX, Epoch, LogConfig, Offset, Position, Record, Sabotage,
+    Compression, Durability, END_OFFSET_MAX, LogConfig, Offset, Position, Record, Sabotage,
     Timestamp, TimestampType, to_u64,
 };
 
 use super::shared::Shared;
+use super::state::{AppendState, has_rules};
 
 /// The most scratch memory that a thread keeps between appends.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
@@ -38,164 +35,6 @@ const SEALING_MAX: usize = 8;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// The settings that every append reads, without a lock.
-#[derive(Debug, Default)]
-pub(super) struct HotSettings {
-    max_message_bytes: AtomicU64,
-    /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
-    pub(super) durability: AtomicU64,
-    segment_bytes: AtomicU64,
-    pub(super) segment_age_ms: AtomicU64,
-    pub(super) segment_index_bytes: AtomicU64,
-    pub(super) index_interval_bytes: AtomicU64,
-    max_decompressed_batch_bytes: AtomicU64,
-    /// 0 unless a rarer setting requires the slow path.
-    special: AtomicU64,
-}
-
-pub(super) const ALWAYS: u64 = u64::MAX;
-
-impl HotSettings {
-    pub(super) fn of(config: &LogConfig, limited: bool) -> Self {
-        let settings = Self::default();
-        settings.set(config, limited);
-        settings
-    }
-
-    /// `limited`: the log belongs to a root with a limit on its total size.
-    pub(super) fn set(&self, config: &LogConfig, limited: bool) {
-        let durability = match config.durability {
-            Durability::Os => 0,
-            Durability::Always => ALWAYS,
-            Durability::Interval(every) => u64::try_from(every.as_millis())
-                .unwrap_or(ALWAYS - 1)
-                .clamp(1, ALWAYS - 1),
-        };
-        let special = config.compression_type != Compression::None
-            || config.message_timestamp_type != TimestampType::CreateTime
-            || has_rules(config);
-        self.max_message_bytes
-            .store(config.max_message_bytes, Ordering::Relaxed);
-        // After the state that the high watermark depends on under `Always`
-        // (`Shared::reconfigure`).
-        self.durability.store(durability, Ordering::Release);
-        self.special.store(u64::from(special), Ordering::Relaxed);
-        let segment_bytes = if limited {
-            full_at(config)
-        } else {
-            config.segment_bytes
-        };
-        self.segment_bytes.store(segment_bytes, Ordering::Relaxed);
-        self.segment_age_ms
-            .store(config.roll_ms(), Ordering::Relaxed);
-        self.segment_index_bytes
-            .store(config.segment_index_bytes, Ordering::Relaxed);
-        self.index_interval_bytes
-            .store(config.index_interval_bytes, Ordering::Relaxed);
-        let budget = config.max_decompressed_batch_bytes;
-        self.max_decompressed_batch_bytes
-            .store(budget, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(super) fn segment_bytes(&self) -> u64 {
-        self.segment_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn max_decompressed_batch_bytes(&self) -> u64 {
-        self.max_decompressed_batch_bytes.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    pub(super) fn durability(&self) -> Durability {
-        match self.durability.load(Ordering::Acquire) {
-            0 => Durability::Os,
-            ALWAYS => Durability::Always,
-            millis => Durability::Interval(Duration::from_millis(millis)),
-        }
-    }
-}
-
-/// The file that is created ahead, under a private name, to become the next segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NextFile {
-    Absent,
-    Ready,
-    /// There may be one: creating or using it was begun, or failed.
-    Doubtful,
-}
-
-/// What the append lock guards: the end of the log.
-#[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "six facts that are true or not, and not each other's business"
-)]
-pub(crate) struct AppendState {
-    pub(super) active: Arc<Segment>,
-    /// The write side of the active segment, opened by the first append.
-    pub(crate) writer: Option<Appender>,
-    pub(super) progress: IndexProgress,
-    pub(super) index_written: IndexWritten,
-    /// One of the indexes has no room for another entry.
-    pub(super) indexes_full: bool,
-    pub(super) end: Offset,
-    /// The timestamp of the first batch in the active segment, once it was looked up.
-    pub(super) first_timestamp: Option<Timestamp>,
-    /// When the active segment was created, for records without timestamps.
-    pub(super) made_at: Timestamp,
-    pub(super) leader_epoch: Epoch,
-    /// Appends wait: a truncation has moved the end back and is not finished, or something must be
-    /// on the disk before the first append.
-    pub(super) held_back: bool,
-    /// Rolled, but not yet trimmed, indexed and synced; oldest first.
-    pub(super) sealing: Vec<Sealing>,
-    /// A name in the directory is not synced yet.
-    pub(super) names_unsynced: bool,
-    pub(super) unsynced_bytes: u64,
-    /// Something was appended since upkeep last checked.
-    pub(super) in_use: bool,
-    /// Something was appended since the pool last looked for a file to close.
-    pub(super) used: bool,
-    /// The log is known to have a file open for writing.
-    pub(super) listed: bool,
-    pub(super) next: NextFile,
-    pub(super) appends: Appends,
-}
-
-impl AppendState {
-    /// A log that ends in a segment, about which nothing else is known yet.
-    pub(super) fn at_end(active: Arc<Segment>, end: Offset) -> Self {
-        Self {
-            active,
-            writer: None,
-            progress: IndexProgress::default(),
-            index_written: IndexWritten::default(),
-            indexes_full: false,
-            end,
-            first_timestamp: None,
-            made_at: Timestamp::NONE,
-            leader_epoch: 0,
-            held_back: false,
-            sealing: Vec::new(),
-            names_unsynced: false,
-            unsynced_bytes: 0,
-            in_use: false,
-            used: false,
-            listed: false,
-            next: NextFile::Absent,
-            appends: Appends::default(),
-        }
-    }
-}
-
-/// A segment that was rolled and must still be sealed.
-#[derive(Debug)]
-pub(super) struct Sealing {
-    pub(super) segment: Arc<Segment>,
-    pub(super) writer: Appender,
 }
 
 /// The options of an append.
@@ -518,13 +357,6 @@ fn offsets_used_up() -> Error {
     Error::Unsupported {
         what: format!("the log would end above offset {END_OFFSET_MAX}, the largest there is"),
     }
-}
-
-/// Whether the log's settings restrict its records.
-pub(crate) fn has_rules(config: &LogConfig) -> bool {
-    config.cleanup_policy.compacts()
-        || config.timestamp_before_max.is_some()
-        || config.timestamp_after_max.is_some()
 }
 
 /// Checks a record against the settings of its log.

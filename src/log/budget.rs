@@ -8,28 +8,11 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::host::{cost, overhang};
 use crate::segment::Segment;
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::Ordering;
 use crate::types::{Offset, ReadIsolation, Timestamp};
 
-use super::append::AppendState;
 use super::shared::{Log, Shared};
-
-/// The budget of one log.
-#[derive(Debug, Default)]
-pub(super) struct Charge {
-    held: Mutex<Held>,
-    /// A segment was rolled, and retention has not examined the log since.
-    rolled: AtomicBool,
-}
-
-/// What a log is charged for.
-#[derive(Debug, Default)]
-struct Held {
-    /// For its sealed segments.
-    sealed: u64,
-    /// For segments that are being removed, and for those that compaction writes (I3).
-    passing: u64,
-}
+use super::state::{AppendState, Held};
 
 /// A charge for segments that are added or removed; released when dropped.
 pub(crate) struct Passing<'a> {

@@ -10,7 +10,6 @@
 //! 4. What is known about a segment is enforced while its digest is made: a digest never vouches
 //!    for damage.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use crate::disk::File;
@@ -18,10 +17,11 @@ use crate::error::Result;
 use crate::format::{Digest, DigestBuilder, log_hash};
 use crate::host::Chore;
 use crate::segment::{BatchCursor, Guard, Landing, Segment};
-use crate::sync::{Mutex, Ordering};
+use crate::sync::Ordering;
 use crate::types::Offset;
 
 use super::shared::{Log, Shared};
+use super::state::{DigestWork, Waiting};
 use super::turn::Turn;
 
 /// How many bytes of a segment are hashed at a time: about 2 ms of work, so that syncs that become
@@ -31,79 +31,24 @@ const SLICE_BYTES: u64 = 8 << 20;
 /// Besides the digest of the active segment, a close makes digests for at most this many bytes.
 const AT_CLOSE_BYTES: u64 = 64 << 20;
 
-/// The digests of one log that are still to be made.
+/// The chore of the flusher that makes digests.
 #[derive(Debug)]
-pub(crate) struct Digesting {
+pub(super) struct Digester {
     log: Weak<Shared>,
-    pub(crate) state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    /// Each segment stays here until it has its digest.
-    waiting: VecDeque<Waiting>,
-    /// What was done so far for the first of them.
-    pub(crate) current: Option<Work>,
-    scheduled: bool,
-    /// No thread could be started for them: a flush asks again, or makes them.
-    unserved: bool,
-    /// A close has taken over.
-    closing: bool,
-}
-
-impl State {
-    /// The one to work on.
-    fn first(&self) -> Option<&Waiting> {
-        self.waiting.front().filter(|_| !self.closing)
-    }
-
-    fn is_first(&self, segment: &Arc<Segment>) -> bool {
-        let first = self.first();
-        first.is_some_and(|first| Arc::ptr_eq(&first.segment, segment))
+impl Digester {
+    pub(super) fn of(log: Weak<Shared>) -> Arc<dyn Chore> {
+        Arc::new(Self { log })
     }
 }
 
-/// A segment that waits for its digest.
-#[derive(Clone, Debug)]
-struct Waiting {
-    segment: Arc<Segment>,
-    /// The checksums of the index files that were just written; `None` if the files must be checked
-    /// first.
-    index_crcs: Option<(u32, u32)>,
-    truncations: u64,
-}
-
-/// A digest in progress.
-#[derive(Debug)]
-pub(crate) struct Work {
-    of: Waiting,
-    cursor: BatchCursor,
-    builder: DigestBuilder,
-    /// The segment is known to have no gaps.
-    dense: bool,
-}
-
-impl Digesting {
-    pub(super) fn new(log: Weak<Shared>) -> Arc<Self> {
-        Arc::new(Self {
-            log,
-            state: Mutex::default(),
-        })
-    }
-
-    /// Whether no segment waits for its digest.
-    pub(super) fn has_nothing_to_do(&self) -> bool {
-        let state = self.state.lock();
-        state.waiting.is_empty() && state.current.is_none()
-    }
-}
-
-impl Chore for Digesting {
+impl Chore for Digester {
     fn run(&self) {
         let Some(log) = self.log.upgrade() else {
             return;
         };
-        self.state.lock().scheduled = false;
+        log.digests.lock().scheduled = false;
         if log.life.can_confirm().is_ok() && log.digest_slice(SLICE_BYTES) {
             log.schedule_digests();
         }
@@ -114,7 +59,7 @@ impl Shared {
     /// Adds a synced segment to those that need a digest.
     pub(crate) fn digest_later(&self, segment: Arc<Segment>, index_crcs: Option<(u32, u32)>) {
         let truncations = self.truncations.load(Ordering::Acquire);
-        self.digesting.state.lock().waiting.push_back(Waiting {
+        self.digests.lock().waiting.push_back(Waiting {
             segment,
             index_crcs,
             truncations,
@@ -124,15 +69,14 @@ impl Shared {
 
     fn schedule_digests(&self) {
         // One chore at a time: it hashes a slice and schedules itself again.
-        if std::mem::replace(&mut self.digesting.state.lock().scheduled, true) {
+        if std::mem::replace(&mut self.digests.lock().scheduled, true) {
             return;
         }
-        let chore: Arc<dyn Chore> = Arc::<Digesting>::clone(&self.digesting);
         let now = self.host.clock.instant();
         let flusher = &self.host.flusher;
-        let taken = flusher.schedule(now, Arc::downgrade(&chore));
+        let taken = flusher.schedule(now, Arc::downgrade(&self.digester));
         if !taken && !flusher.is_manual() {
-            let mut state = self.digesting.state.lock();
+            let mut state = self.digests.lock();
             state.scheduled = false;
             state.unserved = true;
         }
@@ -140,13 +84,13 @@ impl Shared {
 
     /// Makes the digests for which no thread could be started. Called without the turn.
     pub(super) fn digest_unserved(&self) {
-        if !std::mem::take(&mut self.digesting.state.lock().unserved) {
+        if !std::mem::take(&mut self.digests.lock().unserved) {
             return;
         }
         self.schedule_digests();
-        if self.digesting.state.lock().unserved {
+        if self.digests.lock().unserved {
             while self.digest_slice(SLICE_BYTES) {}
-            self.digesting.state.lock().unserved = false;
+            self.digests.lock().unserved = false;
         }
     }
 
@@ -161,7 +105,7 @@ impl Shared {
     /// meanwhile: the thread that seals a segment must not wait.
     pub(crate) fn digest_slice(&self, bytes: u64) -> bool {
         let (current, first) = {
-            let mut state = self.digesting.state.lock();
+            let mut state = self.digests.lock();
             (state.current.take(), state.first().cloned())
         };
         let Some(first) = first else {
@@ -182,7 +126,7 @@ impl Shared {
             }
             Some(Progress::Damaged) | None => None,
         };
-        let mut state = self.digesting.state.lock();
+        let mut state = self.digests.lock();
         // A close may have emptied the queue meanwhile.
         if state.is_first(&segment) {
             state.current = unfinished;
@@ -193,13 +137,13 @@ impl Shared {
         state.first().is_some()
     }
 
-    fn begin_digest(&self, of: Waiting) -> Option<Work> {
+    fn begin_digest(&self, of: Waiting) -> Option<DigestWork> {
         if !self.is_as_it_was(&of) {
             return None;
         }
         let start = of.segment.start(&self.host.disk);
         let builder = DigestBuilder::new(of.segment.base_offset());
-        Some(Work {
+        Some(DigestWork {
             dense: matches!(start.guard, Guard::Dense),
             cursor: BatchCursor::land(start).sequential(),
             builder,
@@ -213,7 +157,7 @@ impl Shared {
         !goes && of.truncations == self.truncations.load(Ordering::Acquire)
     }
 
-    pub(crate) fn finish_digest(&self, work: Work) {
+    pub(crate) fn finish_digest(&self, work: DigestWork) {
         let segment = Arc::clone(&work.of.segment);
         // An index that was not checked is rebuilt from the batches: before the turn is taken,
         // because this reads the whole segment and syncs would wait for it.
@@ -227,7 +171,7 @@ impl Shared {
             return;
         };
         // Otherwise a close has taken over, and the log's files are left alone from then on.
-        let waits = self.digesting.state.lock().is_first(&segment);
+        let waits = self.digests.lock().is_first(&segment);
         // With the turn, under which truncations and swaps change segments: what is still the same
         // now stays so until the digest is written (I2).
         if !waits || !self.is_as_it_was(&work.of) {
@@ -244,7 +188,7 @@ impl Shared {
         }
     }
 
-    fn write_digest(&self, _turn: &Turn<'_>, work: Work, index_crcs: (u32, u32)) {
+    fn write_digest(&self, _turn: &Turn<'_>, work: DigestWork, index_crcs: (u32, u32)) {
         if !self.is_as_it_was(&work.of) {
             return;
         }
@@ -275,7 +219,7 @@ impl Shared {
 
     /// From here on the flusher makes no digest and writes no index, however the close ends.
     pub(crate) fn take_over_digests(&self, _turn: &Turn<'_>) {
-        self.digesting.state.lock().closing = true;
+        self.digests.lock().closing = true;
     }
 
     /// Makes the digests that a closed log has: for the active segment, and for waiting segments if
@@ -283,7 +227,7 @@ impl Shared {
     pub(crate) fn digest_for_close(&self, turn: &Turn<'_>) {
         let active = Arc::clone(&self.append.lock().active);
         self.digest_active(turn, &active);
-        let mut state = self.digesting.state.lock();
+        let mut state = self.digests.lock();
         let waiting = std::mem::take(&mut state.waiting);
         state.current = None;
         // Unlocked, because the rest reads whole segments.
@@ -329,7 +273,7 @@ impl Shared {
         };
         let known = known.filter(|known| known.length <= end);
         let work = match known.and_then(|_| active.digest(disk)) {
-            Some(known) => Some(Work::after(known, of)),
+            Some(known) => Some(DigestWork::after(known, of)),
             None => self.begin_digest(of),
         };
         if let Some(Progress::Done(work)) = work.map(|work| work.advance(&file, u64::MAX)) {
@@ -340,13 +284,13 @@ impl Shared {
 
 /// How a slice of work ended.
 enum Progress {
-    More(Work),
-    Done(Work),
+    More(DigestWork),
+    Done(DigestWork),
     /// A batch is not valid: reading it will report that, and a digest would vouch for it.
     Damaged,
 }
 
-impl Work {
+impl DigestWork {
     /// Continues where a digest of an earlier state ends, starting a little before that, and checks
     /// those batches against it on the way (I4).
     fn after(known: Digest, of: Waiting) -> Self {

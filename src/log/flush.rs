@@ -22,8 +22,8 @@ use crate::segment::Segment;
 use crate::sync::{Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
-use super::append::{AppendState, NextFile, Sealing};
 use super::shared::Shared;
+use super::state::{AppendState, NextFile, Sealing};
 use super::turn::Turn;
 
 /// The number of new entries for which the index files are opened between two durable appends.
@@ -305,7 +305,7 @@ impl Shared {
         let mark = self.turn.lock().mark;
         let state = self.append.lock();
         turn.rested
-            && self.digesting.has_nothing_to_do()
+            && self.digests.lock().are_made()
             && state.writer.is_none()
             && state.sealing.is_empty()
             && state.next == NextFile::Absent

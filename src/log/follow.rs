@@ -27,11 +27,11 @@ use crate::segment::{BatchCursor, IndexProgress, RawBatch, Segment, SparseIndex,
 use crate::sync::{Ordering, WakeLater};
 use crate::types::{Durability, LogConfig, Position, Sabotage};
 
-use super::append::{ALWAYS, HotSettings};
-use super::outside::{Known, Outside, is_live};
 use super::seen::Seen;
 use super::segments::Segments;
 use super::shared::{Log, Shared};
+use super::signs::is_live;
+use super::state::{ALWAYS, HotSettings, Known, Outside};
 
 /// How often one call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;

@@ -18,6 +18,7 @@ use crate::segment::{Marker, RawBatch, Segment, Survey};
 use crate::types::{Offset, ReadIsolation};
 
 use super::shared::{Log, Shared};
+use super::state::{KnownTo, Surveyed};
 
 /// Which batches a reader skips, and where it stops.
 #[derive(Clone, Debug, Default)]
@@ -26,18 +27,10 @@ pub(crate) enum Filter {
     #[default]
     Uncommitted,
     /// Nothing is returned from the first open transaction on, and nothing that was aborted.
-    Committed(Arc<Survey>, Known),
+    Committed(Arc<Survey>, KnownTo),
     /// Records of aborted and open transactions are not returned, but what follows them is: for
     /// state that is built from records, where a later one counts whatever becomes of an open one.
-    Decided(Arc<Survey>, Known),
-}
-
-/// How far, and for which state of the log, a filter is right.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
-    to: Offset,
-    /// The count of truncations when it was made.
-    truncations: u64,
+    Decided(Arc<Survey>, KnownTo),
 }
 
 impl Filter {
@@ -135,7 +128,7 @@ impl Shared {
     }
 
     /// The state of transactions in the log, and up to which offset it is known.
-    fn transactions(&self) -> Result<(Arc<Survey>, Known)> {
+    fn transactions(&self) -> Result<(Arc<Survey>, KnownTo)> {
         let truncations = self.truncation_count();
         let to = match self.outside.get() {
             Some(_) => self.high_watermark(),
@@ -167,25 +160,6 @@ impl Shared {
         let found = (Arc::clone(&surveyed.survey), surveyed.known());
         *known = Some(surveyed);
         Ok(found)
-    }
-}
-
-/// What a scan of the log found about transactions.
-#[derive(Debug)]
-pub(super) struct Surveyed {
-    /// The count of truncations when it was found out.
-    truncations: u64,
-    /// How far the scan went.
-    to: Offset,
-    survey: Arc<Survey>,
-}
-
-impl Surveyed {
-    fn known(&self) -> Known {
-        Known {
-            to: self.to,
-            truncations: self.truncations,
-        }
     }
 }
 

@@ -12,12 +12,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock::{self, Until, Waited};
-use crate::format::LiveFigures;
 use crate::host::{Chore, Ear, Heard, Host, Listening, Rung};
-use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
+use crate::sync::Ordering;
 use crate::types::Sabotage;
 
 use super::shared::Shared;
+use super::state::{HeardBy, Looks, Outside};
 
 /// Somebody who begins to listen after the look is not woken for what came between.
 const LATE: Sabotage = Sabotage::ListenedLate;
@@ -35,40 +35,7 @@ const PAUSE_HEARD: Duration = Duration::from_millis(50);
 /// The pause is longer by this for every other log that is waited for.
 const LOOK: Duration = Duration::from_micros(100);
 
-/// When a log is looked at next, for those who wait.
-#[derive(Debug)]
-pub(crate) struct Looks {
-    log: Weak<Shared>,
-    asked: AtomicBool,
-    /// How many looks have found nothing new, one after the other.
-    idle: AtomicU32,
-    /// A bell rings for the log, as far as is known.
-    pub(crate) heard: AtomicBool,
-    heard_by: Mutex<HeardBy>,
-    /// How many threads wait for the bell themselves.
-    direct: AtomicUsize,
-}
-
-/// With what a log is listened for, and what was published of it when it was looked at last.
-#[derive(Debug, Default)]
-struct HeardBy {
-    ear: Weak<Ear>,
-    slot: Option<u32>,
-    figures: Option<LiveFigures>,
-}
-
 impl Looks {
-    pub(super) fn at(log: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self {
-            log: Arc::downgrade(log),
-            asked: AtomicBool::new(false),
-            idle: AtomicU32::new(0),
-            heard: AtomicBool::new(false),
-            heard_by: Mutex::default(),
-            direct: AtomicUsize::new(0),
-        })
-    }
-
     /// Whether somebody waits for the log who does not wait for the bell himself.
     fn is_to_be_heard_for(&self, log: &Shared) -> bool {
         let direct = self.direct.load(Ordering::SeqCst);
@@ -83,7 +50,7 @@ impl Looks {
     }
 
     /// Has the bell wake those who wait for the log, where there is one.
-    fn listen(self: &Arc<Self>, log: &Shared) {
+    fn listen(&self, log: &Shared, me: &Arc<dyn Listening>) {
         let ear = log.host.listener.ear(&log.host);
         let mut heard_by = self.heard_by.lock();
         let Some(ear) = ear else {
@@ -93,8 +60,7 @@ impl Looks {
         };
         if !std::ptr::eq(heard_by.ear.as_ptr(), Arc::as_ptr(&ear)) {
             self.heard.store(false, Ordering::Relaxed);
-            let me: Arc<dyn Listening> = Arc::<Self>::clone(self);
-            ear.add(&me);
+            ear.add(me);
             *heard_by = HeardBy {
                 ear: Arc::downgrade(&ear),
                 ..HeardBy::default()
@@ -133,42 +99,25 @@ impl Looks {
     }
 
     /// Has the log looked at, once.
-    fn ask(self: &Arc<Self>, host: &Host) {
+    fn ask(&self, host: &Host, chore: &Arc<dyn Chore>) {
         if self.asked.swap(true, Ordering::SeqCst) {
             return;
         }
-        let weak = Arc::downgrade(self);
-        let chore: Weak<dyn Chore> = weak;
         // A look takes about 10 us: however many logs are waited for, the looks take no more than a
         // tenth of a processor.
         let others = u32::try_from(host.looker.waiting()).unwrap_or(u32::MAX);
         let pause = self.pause().saturating_add(LOOK.saturating_mul(others));
         let now = host.clock.instant();
         let at = now.checked_add(pause).unwrap_or(now);
-        if !host.looker.schedule(at, chore) {
+        if !host.looker.schedule(at, Arc::downgrade(chore)) {
             // A waiting thread looks by itself, if not as often.
             self.asked.store(false, Ordering::SeqCst);
         }
     }
-}
 
-impl Listening for Looks {
-    fn is_waited_for(&self) -> bool {
-        self.log.upgrade().is_some_and(|log| log.is_waited_for())
-    }
-
-    fn needs_the_ear(&self) -> bool {
-        self.log.upgrade().is_some_and(|log| {
-            let heard = self.heard.load(Ordering::Relaxed);
-            log.is_waited_for() && (!heard || self.is_to_be_heard_for(&log))
-        })
-    }
-
-    fn hear(&self, ear: &Ear) {
-        let Some(log) = self.log.upgrade().filter(|log| log.is_waited_for()) else {
-            return;
-        };
-        if !self.is_to_be_heard_for(&log) {
+    /// The bell rang: the log is looked at, if it rang for it.
+    fn hear(&self, log: &Shared, ear: &Ear) {
+        if !self.is_to_be_heard_for(log) {
             // All of them are awake by now, and look themselves.
             return;
         }
@@ -200,43 +149,87 @@ impl Listening for Looks {
     }
 }
 
-impl Chore for Looks {
+/// Looks at a log when the clock or the bell says so.
+#[derive(Debug)]
+pub(super) struct Looker {
+    log: Weak<Shared>,
+}
+
+impl Looker {
+    pub(super) fn of(log: &Arc<Shared>) -> Arc<Self> {
+        let log = Arc::downgrade(log);
+        Arc::new(Self { log })
+    }
+
+    /// Calls a closure with the log, if somebody waits for it.
+    fn if_waited_for<T>(&self, call: impl FnOnce(&Shared, &Looks) -> T) -> Option<T> {
+        let log = self.log.upgrade().filter(|log| log.is_waited_for())?;
+        let outside = log.outside.get()?;
+        Some(call(&log, &outside.looks))
+    }
+}
+
+impl Listening for Looker {
+    fn is_waited_for(&self) -> bool {
+        self.if_waited_for(|_, _| ()).is_some()
+    }
+
+    fn needs_the_ear(&self) -> bool {
+        let needs = self.if_waited_for(|log, looks| {
+            let heard = looks.heard.load(Ordering::Relaxed);
+            !heard || looks.is_to_be_heard_for(log)
+        });
+        needs.unwrap_or(false)
+    }
+
+    fn hear(&self, ear: &Ear) {
+        self.if_waited_for(|log, looks| looks.hear(log, ear));
+    }
+}
+
+impl Chore for Looker {
     fn run(&self) {
-        let Some(log) = self.log.upgrade() else {
-            return;
-        };
-        let waited_for = log.is_waited_for();
-        if let Some(outside) = log.outside.get().filter(|_| waited_for && !LATE.is_on()) {
-            outside.looks.listen(&log);
-        }
-        // Before the look who waits: one that begins later asks again.
-        self.asked.store(false, Ordering::SeqCst);
-        log.host.look_at_topics_every(TOPICS_PAUSE);
-        match log.follow() {
-            Ok(true) => {
-                self.idle.store(0, Ordering::Relaxed);
-                // The bell has not said so.
-                self.heard.store(false, Ordering::Relaxed);
-            }
-            Ok(false) => self.note_idle(),
-            Err(_) => {
-                self.note_idle();
-                // The waiting thread looks, and gets the error.
-                log.raise();
-            }
-        }
-        if let Some(outside) = log.outside.get().filter(|_| waited_for && LATE.is_on()) {
-            outside.looks.listen(&log);
-        }
-        if log.is_waited_for() && log.life.can_read().is_ok() {
-            log.ask_for_looks();
-        } else {
-            self.idle.store(0, Ordering::Relaxed);
+        if let Some(log) = self.log.upgrade()
+            && let Some(outside) = log.outside.get()
+        {
+            log.look_by_the_clock(outside);
         }
     }
 }
 
 impl Shared {
+    fn look_by_the_clock(&self, outside: &Outside) {
+        let looks = &outside.looks;
+        let waited_for = self.is_waited_for();
+        if waited_for && !LATE.is_on() {
+            looks.listen(self, &outside.by_bell);
+        }
+        // Before the look who waits: one that begins later asks again.
+        looks.asked.store(false, Ordering::SeqCst);
+        self.host.look_at_topics_every(TOPICS_PAUSE);
+        match self.follow() {
+            Ok(true) => {
+                looks.idle.store(0, Ordering::Relaxed);
+                // The bell has not said so.
+                looks.heard.store(false, Ordering::Relaxed);
+            }
+            Ok(false) => looks.note_idle(),
+            Err(_) => {
+                looks.note_idle();
+                // The waiting thread looks, and gets the error.
+                self.raise();
+            }
+        }
+        if waited_for && LATE.is_on() {
+            looks.listen(self, &outside.by_bell);
+        }
+        if self.is_waited_for() && self.life.can_read().is_ok() {
+            self.ask_for_looks();
+        } else {
+            looks.idle.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// When a thread that waits looks by itself, for the one that looks could perhaps not be
     /// started; none in a log that this process writes.
     pub(super) fn next_look(&self) -> Option<Instant> {
@@ -317,7 +310,7 @@ impl Shared {
     /// Has the log looked at for as long as somebody waits for it (I1).
     pub(super) fn ask_for_looks(&self) {
         if let Some(outside) = self.outside.get() {
-            outside.looks.ask(&self.host);
+            outside.looks.ask(&self.host, &outside.by_clock);
         }
     }
 }
@@ -331,9 +324,9 @@ impl super::shared::Log {
         let now = shared.host.clock.instant();
         shared.host.clock.pass_to(now + TOPICS_PAUSE);
         let _waits = shared.signal.ticket();
-        let looks = &shared.outside.get().unwrap().looks;
-        looks.run();
-        let heard_by = looks.heard_by.lock();
+        let outside = shared.outside.get().unwrap();
+        outside.by_clock.run();
+        let heard_by = outside.looks.heard_by.lock();
         heard_by.ear.upgrade().is_some_and(|ear| ear.hears())
     }
 }

@@ -43,6 +43,8 @@ mod segments;
 mod settle;
 mod shared;
 mod shown;
+mod signs;
+mod state;
 mod time;
 mod truncate;
 mod turn;
@@ -58,17 +60,18 @@ use std::time::Duration;
 #[cfg(test)]
 #[cfg(ottla_repository)]
 pub(crate) use append::UNSYNCED_BYTES_SOFT;
-pub(crate) use append::{check_record, has_rules, with_scratch};
+pub(crate) use append::{check_record, with_scratch};
 pub(crate) use isolation::Filter;
 #[cfg(any(all(test, ottla_repository), ottla_sim))]
 pub(crate) use open::open_alone_on;
 pub(crate) use open::open_locked;
-pub(crate) use outside::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
 pub(crate) use producers::{Ending, Producers};
 pub(crate) use read::fits;
 pub(crate) use settle::LATER;
 pub use shared::Log;
 pub(crate) use shared::Shared;
+pub(crate) use signs::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
+pub(crate) use state::has_rules;
 pub(crate) use view::View;
 pub(crate) use watch::LogWatch;
 

@@ -18,8 +18,8 @@ use crate::error::{IoContext, Result};
 use crate::segment::Writes;
 use crate::sync::MutexGuard;
 
-use super::append::AppendState;
 use super::shared::Shared;
+use super::state::AppendState;
 use super::turn::Turn;
 
 impl Shared {

@@ -13,8 +13,8 @@ use crate::segment::{Guard, IndexProgress, Segment, relative};
 use crate::sync::Ordering;
 use crate::types::{Position, Timestamp, to_u64, to_usize};
 
-use super::append::{AppendState, NextFile, Sealing};
 use super::shared::Shared;
+use super::state::{AppendState, NextFile, Sealing};
 
 impl Shared {
     /// Rolls the active segment if it holds something. The file of the next one is created before

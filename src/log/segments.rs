@@ -7,8 +7,6 @@ use std::sync::Arc;
 use crate::segment::Segment;
 use crate::types::Offset;
 
-use super::shared::Shared;
-
 /// An ordered, never empty set of segments.
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -104,23 +102,6 @@ impl Segments {
             .sealed
             .partition_point(|segment| segment.base_offset() <= last);
         self.sealed.splice(from..to, with);
-    }
-}
-
-impl Shared {
-    /// Replaces sealed segments, neighbours of each other, by what holds what is kept of them.
-    pub(crate) fn replace_segments(&self, sources: &[Arc<Segment>], by: Vec<Arc<Segment>>) {
-        let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
-            return;
-        };
-        let _end_stands_still = self.append.lock();
-        let mut segments = self.segments.write();
-        segments.replace(first.base_offset(), last.base_offset(), by);
-        // Together with the exchange: a reader that still holds a source learns that it is gone,
-        // and looks the offset up again.
-        for source in sources {
-            source.mark_gone();
-        }
     }
 }
 

@@ -10,22 +10,16 @@ use std::time::Instant;
 use crate::dir::MarkPlace;
 use crate::disk::Lock;
 use crate::error::Result;
-use crate::host::{Host, Tally};
+use crate::host::{Chore, Host, Tally};
 use crate::recovery::{Epochs, OpenReport};
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, OnceLock, RwLock, Signal, Watchers,
 };
 use crate::types::LogConfig;
 
-use super::append::{AppendState, HotSettings};
-use super::budget::Charge;
-use super::digest::Digesting;
-use super::isolation::Surveyed;
 use super::life::LifeCell;
-use super::outside::Outside;
 use super::segments::Segments;
-use super::turn::TurnState;
-use super::usher::Usher;
+use super::state::{AppendState, Charge, Digests, HotSettings, Outside, Surveyed, TurnState};
 
 /// One partition: an append-only sequence of records in one directory, in Kafka's own files.
 ///
@@ -90,9 +84,11 @@ pub(crate) struct Shared {
     pub(super) flush_asked: AtomicU32,
     /// When a flush is due for which no thread could be started.
     pub(super) flush_due: Mutex<Option<Instant>>,
-    pub(crate) digesting: Arc<Digesting>,
+    pub(crate) digests: Mutex<Digests>,
+    pub(super) digester: Arc<dyn Chore>,
     pub(crate) signal: Signal,
-    pub(super) usher: Arc<Usher>,
+    /// Looks after the tasks that wait.
+    pub(super) usher: Arc<dyn Chore>,
     /// The state of transactions.
     pub(super) survey: Mutex<Option<Surveyed>>,
     /// Callers that wait for this log among others.

@@ -22,8 +22,8 @@ use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage};
 
-use super::append::AppendState;
 use super::shared::{Log, Shared};
+use super::state::AppendState;
 use super::turn::Turn;
 
 /// Held while segments are removed or replaced.
@@ -151,6 +151,21 @@ impl Shared {
         self.begin_exchange();
         self.life.can_append()?;
         Ok(layout)
+    }
+
+    /// Replaces sealed segments, neighbours of each other, by what holds what is kept of them.
+    pub(crate) fn replace_segments(&self, sources: &[Arc<Segment>], by: Vec<Arc<Segment>>) {
+        let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
+            return;
+        };
+        let _end_stands_still = self.append.lock();
+        let mut segments = self.segments.write();
+        segments.replace(first.base_offset(), last.base_offset(), by);
+        // Together with the exchange: a reader that still holds a source learns that it is gone,
+        // and looks the offset up again.
+        for source in sources {
+            source.mark_gone();
+        }
     }
 
     /// Unlinks the files of a segment. Readers that hold it may finish.

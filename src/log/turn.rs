@@ -11,64 +11,15 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::format::{IndexWritten, Mark, MarkKey};
+use crate::format::MarkKey;
 use crate::sync::{MutexGuard, WakeLater};
-use crate::types::Offset;
 
 use super::shared::Shared;
+use super::state::TurnState;
 
 /// How long a sync waits for company (I3), as a fraction of the last sync, and at most.
 const COMPANY_PART: u32 = 8;
 const COMPANY_MAX: Duration = Duration::from_millis(2);
-
-/// What the turn guards.
-#[derive(Debug)]
-pub(crate) struct TurnState {
-    busy: bool,
-    pub(crate) company: Company,
-    /// The newest mark that was written.
-    pub(crate) mark: Mark,
-    /// The segment that the previous mark refers to; that mark is in the other slot.
-    pub(super) mark_before: Offset,
-    /// The files are as a close leaves them. Appends do not clear this: they show by the end of the
-    /// log. Everything else that changes files takes the turn, which clears it.
-    pub(super) rested: bool,
-}
-
-/// The threads that want something synced.
-#[derive(Debug, Default)]
-pub(crate) struct Company {
-    /// How many have come to wait since the turn was last released.
-    pub(crate) waiting: usize,
-    /// How many there were at the end of the last sync, including the one that synced.
-    pub(crate) expected: usize,
-    /// How long the next sync may wait for that many.
-    until: Option<Instant>,
-}
-
-impl TurnState {
-    /// For a log that was just opened. After a clean close its files are as the close left them, if
-    /// its index files were read as the mark says.
-    pub(super) fn opened(mark: Mark, clean: bool, index: IndexWritten) -> Self {
-        Self {
-            busy: false,
-            company: Company::default(),
-            mark,
-            mark_before: 0,
-            rested: clean && mark.closed && index == mark.index,
-        }
-    }
-
-    pub(super) fn is_free(&self) -> bool {
-        !self.busy
-    }
-}
-
-impl Company {
-    fn is_complete(&self) -> bool {
-        self.waiting.saturating_add(1) >= self.expected
-    }
-}
 
 /// The turn, released when dropped, on every path.
 pub(crate) struct Turn<'a> {

@@ -25,7 +25,7 @@ pub(super) struct Usher {
 }
 
 impl Usher {
-    pub(super) fn new(log: Weak<Shared>) -> Arc<Self> {
+    pub(super) fn of(log: Weak<Shared>) -> Arc<dyn Chore> {
         Arc::new(Self { log })
     }
 }
@@ -54,10 +54,9 @@ impl Shared {
     fn usher_later(&self) {
         let host = &self.host;
         let at = host.clock.instant().checked_add(PATIENCE);
-        let chore: Arc<dyn Chore> = Arc::<Usher>::clone(&self.usher);
         // A clock that a test moves may never get there.
         let is_real = matches!(host.clock, Clock::System);
-        let looks = |at| is_real && host.lingers.schedule(at, Arc::downgrade(&chore));
+        let looks = |at| is_real && host.lingers.schedule(at, Arc::downgrade(&self.usher));
         if !at.is_some_and(looks) {
             self.signal.wake_due();
         }

@@ -198,3 +198,13 @@ pub(crate) enum SyncFailure {
     /// They stay, and the next sync writes them.
     KeptDirty,
 }
+
+/// A call that came too early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// A file was renamed with unsynced bytes: the new name may come to stand for less.
+    RenamedUnsynced(PathBuf),
+    /// A file was written behind a cut that was not synced: old bytes may come back after the new
+    /// ones. Harmless where readers take whatever follows for garbage.
+    WrittenBehindCut(PathBuf),
+}

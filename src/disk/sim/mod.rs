@@ -53,11 +53,10 @@ pub(crate) use crash::Choice;
 pub(crate) use crash::Fate;
 #[cfg(test)]
 pub(crate) use fault::{At, Failure, Repeat};
-pub(crate) use fault::{Fault, Kind, Operation, SyncFailure};
+pub(crate) use fault::{Fault, Kind, Operation, SyncFailure, Violation};
 #[cfg(test)]
 pub(crate) use hold::Hold;
 pub(crate) use live::SimWaits;
-pub(crate) use order::Violation;
 
 use crash::{Cut, seed_at};
 use node::{FileNode, Image, Node};

@@ -302,3 +302,12 @@ impl DirNode {
         self.pending.is_empty() && self.durable == self.cached
     }
 }
+
+/// What syncs of one file promise, where the caller says when they begin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Promise {
+    /// The content when the sync began that is under way.
+    pub(super) begun: Option<Image>,
+    /// What those that ended promise, slot by slot.
+    pub(super) kept: Image,
+}

@@ -7,31 +7,13 @@
 //! The flushed marks are always watched, in every test on this disk: two threads that sync them
 //! side by side go wrong once in hundreds of times, and only a power cut at that moment shows it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::format::{Mark, SLOT_LEN, file_name};
 
-use super::node::{Change, Image, NodeId};
+use super::fault::Violation;
+use super::node::{Change, NodeId};
 use super::state::State;
-
-/// A call that came too early.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Violation {
-    /// A file was renamed with unsynced bytes: the new name may come to stand for less.
-    RenamedUnsynced(PathBuf),
-    /// A file was written behind a cut that was not synced: old bytes may come back after the new
-    /// ones. Harmless where readers take whatever follows for garbage.
-    WrittenBehindCut(PathBuf),
-}
-
-/// What syncs of one file promise, where the caller says when they begin.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Promise {
-    /// The content when the sync began that is under way.
-    begun: Option<Image>,
-    /// What those that ended promise, slot by slot.
-    kept: Image,
-}
 
 impl State {
     /// Looks at a rename that is about to happen.

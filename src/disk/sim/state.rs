@@ -8,9 +8,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::fault::{Failure, Fault, Kind, Operation, Repeat, SyncFailure};
-use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId};
-use super::order::{Promise, Violation};
+use super::fault::{Failure, Fault, Kind, Operation, Repeat, SyncFailure, Violation};
+use super::node::{Change, DirNode, FileNode, NameChange, Node, NodeId, Promise};
 use crate::types::Timestamp;
 
 /// The directory that is always there.

@@ -17,8 +17,9 @@ use crate::host::{Host, SLOTS_ALONE, Span};
 use crate::recovery::{LogSource, OpenMode};
 use crate::types::LogConfig;
 
-use super::super::outside::{RootSigns, look_until_it_counts, open_outside};
+use super::super::outside::open_outside;
 use super::super::shared::Log;
+use super::super::signs::{RootSigns, look_until_it_counts};
 use super::open;
 
 /// Opens a log that no broker manages.

@@ -20,13 +20,11 @@ use crate::sync::{
 };
 use crate::types::LogConfig;
 
-use super::append::{AppendState, HotSettings};
-use super::budget::Charge;
-use super::digest::Digesting;
+use super::digest::Digester;
 use super::life::LifeCell;
 use super::segments::Segments;
 use super::shared::Shared;
-use super::turn::TurnState;
+use super::state::{AppendState, Charge, HotSettings, TurnState};
 use super::usher::Usher;
 
 pub(super) use alone::open_alone;
@@ -76,13 +74,12 @@ fn finish(
         active,
         scanned,
         index_written,
-        plain: _,
+        ..
     } = tail;
     segments.pop();
     active.publish(scanned.end, end);
     active.set_index(scanned.index, scanned.newest);
     active.set_grows(true);
-    let read_only = opening.mode == OpenMode::Read;
     let state = AppendState {
         progress: scanned.progress,
         index_written,
@@ -116,9 +113,10 @@ fn finish(
         company_came: Condvar::new(),
         flush_asked: AtomicU32::new(0),
         flush_due: Mutex::new(None),
-        digesting: Digesting::new(me.clone()),
+        digests: Mutex::default(),
+        digester: Digester::of(me.clone()),
         signal: Signal::default(),
-        usher: Usher::new(me.clone()),
+        usher: Usher::of(me.clone()),
         survey: Mutex::new(None),
         watchers: Watchers::default(),
         charge: Charge::default(),
@@ -132,10 +130,10 @@ fn finish(
     });
     // Before the log is handed out: appends may follow at once, and a second crash must find
     // the end that this opening found.
-    if !read_only && !clean {
-        settle(&log, scanned.digest, untrue)?;
-    }
-    if !read_only {
+    if opening.mode == OpenMode::Write {
+        if !clean {
+            settle(&log, scanned.digest, untrue)?;
+        }
         begin_to_write(&log, opening.undigested);
     }
     Ok(log)
