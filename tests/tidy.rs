@@ -12,6 +12,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/floors.rs"]
 mod floors;
 #[path = "tidy/lexer.rs"]
@@ -48,6 +50,27 @@ const FILE_RULES: &[Rule] = &[
 #[test]
 fn the_source_keeps_the_house_rules() {
     check("src", &[HOUSE_RULES, FILE_RULES].concat());
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    for file in rust_files(&top) {
+        let name = file.strip_prefix(&top).unwrap().to_str().unwrap();
+        let is_test = name.ends_with("tests.rs") || name.contains("tests/");
+        let stands_outside = ["lib.rs", "proof/", "checks/", "fuzz/"];
+        if !is_test
+            && !stands_outside
+                .iter()
+                .any(|outside| name.starts_with(outside))
+        {
+            sources.push((name.to_owned(), std::fs::read_to_string(&file).unwrap()));
+        }
+    }
+    assert!(sources.len() > 100, "the source moved");
+    let circles = circles::Imports::of(&sources).circles();
+    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
 }
 
 /// Without it neither the proofs nor the checks would be compiled, and nobody would miss them.

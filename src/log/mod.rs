@@ -16,6 +16,7 @@
 //!    turn.
 //! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
+mod alone;
 mod append;
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -57,14 +58,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(all(test, ottla_repository), ottla_sim))]
+pub(crate) use alone::open_alone_on;
+pub(crate) use alone::open_locked;
 #[cfg(test)]
 #[cfg(ottla_repository)]
 pub(crate) use append::UNSYNCED_BYTES_SOFT;
 pub(crate) use append::{check_record, with_scratch};
 pub(crate) use isolation::Filter;
-#[cfg(any(all(test, ottla_repository), ottla_sim))]
-pub(crate) use open::open_alone_on;
-pub(crate) use open::open_locked;
 pub(crate) use producers::{Ending, Producers};
 pub(crate) use read::fits;
 pub(crate) use settle::LATER;
@@ -101,7 +102,7 @@ impl Log {
     /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or created.
     pub fn open(dir: impl AsRef<Path>, config: LogConfig) -> Result<Self> {
         config.check()?;
-        open::open_alone(dir.as_ref(), config, OpenMode::Write)
+        alone::open_alone(dir.as_ref(), config, OpenMode::Write)
     }
 
     /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs only
@@ -123,7 +124,7 @@ impl Log {
     /// As [`Log::open`], except [`Error::Locked`]. Every method that writes returns
     /// [`Error::ReadOnly`].
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
-        open::open_alone(dir.as_ref(), LogConfig::default(), OpenMode::Read)
+        alone::open_alone(dir.as_ref(), LogConfig::default(), OpenMode::Read)
     }
 
     /// Opens a log for a broker, which closes it.

@@ -5,7 +5,6 @@
 //! The last passes are here: the log is put together, brought to the state that a close leaves, and
 //! only then handed out.
 
-mod alone;
 mod settled;
 
 use std::sync::Arc;
@@ -26,11 +25,6 @@ use super::segments::Segments;
 use super::shared::Shared;
 use super::state::{AppendState, Charge, HotSettings, TurnState};
 use super::usher::Usher;
-
-pub(super) use alone::open_alone;
-#[cfg(any(all(test, ottla_repository), ottla_sim))]
-pub(crate) use alone::open_alone_on;
-pub(crate) use alone::open_locked;
 
 /// Opens the log in a directory that exists.
 pub(super) fn open(

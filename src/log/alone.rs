@@ -17,10 +17,10 @@ use crate::host::{Host, SLOTS_ALONE, Span};
 use crate::recovery::{LogSource, OpenMode};
 use crate::types::LogConfig;
 
-use super::super::outside::open_outside;
-use super::super::shared::Log;
-use super::super::signs::{RootSigns, look_until_it_counts};
-use super::open;
+use super::open::open;
+use super::outside::open_outside;
+use super::shared::Log;
+use super::signs::{RootSigns, look_until_it_counts};
 
 /// Opens a log that no broker manages.
 pub(in crate::log) fn open_alone(dir: &Path, config: LogConfig, mode: OpenMode) -> Result<Log> {

@@ -1,0 +1,153 @@
+//! Whether files import each other in a circle.
+//!
+//! Knows nothing about floors: a circle within one is enough. Unit tests may import what they like.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::lexer::tokens;
+use crate::paths::paths;
+
+/// Which module imports which, by their names from the crate's root on.
+#[derive(Debug, Default)]
+pub(crate) struct Imports {
+    of: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Imports {
+    /// Reads some files, each as its path under `src/` and its text.
+    pub(crate) fn of(files: &[(String, String)]) -> Self {
+        let names: BTreeSet<String> = files.iter().map(|(path, _)| name_of(path)).collect();
+        let imports = files.iter().map(|(path, text)| {
+            let own = name_of(path);
+            let module: Vec<&str> = own.split("::").collect();
+            let code = without_tests(text);
+            let found = paths(&module, &tokens(&code));
+            let used = found.iter().filter(|path| path.used);
+            let targets = used.filter_map(|path| match path.names.as_slice() {
+                ["crate", rest @ ..] => file_of(rest, &names),
+                // Of a child, by its name alone; of another crate otherwise.
+                [child, ..] => file_of(&[&module[..], &[*child]].concat(), &names),
+                [] => None,
+            });
+            // A module may use the names that its parents show: they are how the crate is read.
+            let is_above = |target: &String| format!("{own}::").starts_with(&format!("{target}::"));
+            let others = targets.filter(|target| !is_above(target)).collect();
+            (own.clone(), others)
+        });
+        Self {
+            of: imports.collect(),
+        }
+    }
+
+    /// The shortest circle through each module that is in one.
+    pub(crate) fn circles(&self) -> Vec<String> {
+        let found = self.of.keys().filter_map(|from| self.way_back(from));
+        found.map(|circle| circle.join(" -> ")).collect()
+    }
+
+    fn way_back(&self, from: &str) -> Option<Vec<&str>> {
+        let (from, _) = self.of.get_key_value(from)?;
+        let mut came_by = BTreeMap::new();
+        let mut next = vec![from.as_str()];
+        while !next.is_empty() {
+            let mut after = Vec::new();
+            for at in next {
+                for to in self.of.get(at).into_iter().flatten() {
+                    if to == from {
+                        let mut circle = vec![to.as_str(), at];
+                        while let Some(before) = came_by.get(circle.last()?) {
+                            circle.push(*before);
+                        }
+                        circle.reverse();
+                        return Some(circle);
+                    }
+                    if !came_by.contains_key(to.as_str()) {
+                        came_by.insert(to.as_str(), at);
+                        after.push(to.as_str());
+                    }
+                }
+            }
+            next = after;
+        }
+        None
+    }
+}
+
+/// `log/append.rs` is `log::append`.
+fn name_of(path: &str) -> String {
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    path.strip_suffix("/mod").unwrap_or(path).replace('/', "::")
+}
+
+/// The file that has what a path names: the longest prefix that is a module.
+fn file_of(path: &[&str], names: &BTreeSet<String>) -> Option<String> {
+    let prefixes = (1..=path.len()).rev().filter_map(|end| path.get(..end));
+    prefixes
+        .map(|prefix| prefix.join("::"))
+        .find(|name| names.contains(name))
+}
+
+/// The text in front of the tests, without what is imported for them.
+fn without_tests(text: &str) -> String {
+    let code = text.split("\nmod tests {").next().unwrap_or(text);
+    let mut kept = String::new();
+    let mut for_tests = false;
+    for item in code.split_inclusive('\n') {
+        for_tests |= item.starts_with("#[cfg(") && item.contains("test");
+        if !for_tests {
+            kept.push_str(item);
+        }
+        for_tests &= !item.trim_end().ends_with([';', '}']);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn circles(files: &[(&str, &str)]) -> Vec<String> {
+        let owned = files
+            .iter()
+            .map(|(path, text)| (path.to_string(), text.to_string()));
+        Imports::of(&owned.collect::<Vec<_>>()).circles()
+    }
+
+    #[test]
+    fn a_circle_is_found_however_long_it_is() {
+        let two = [
+            ("a/b.rs", "use super::c::C;"),
+            ("a/c.rs", "use crate::a::b::B;"),
+            ("a/mod.rs", "mod b; use b::B;"),
+        ];
+        assert_eq!(
+            circles(&two),
+            ["a::b -> a::c -> a::b", "a::c -> a::b -> a::c"]
+        );
+        let shown_by_the_parent = [("a/b.rs", "use super::A;"), ("a/mod.rs", "use b::B;")];
+        assert_eq!(circles(&shown_by_the_parent), [""; 0]);
+        let three = [
+            ("a.rs", "use crate::b::{self, B};"),
+            ("b.rs", "use crate::c::C;"),
+            ("c.rs", "use crate::a::A;"),
+        ];
+        assert_eq!(circles(&three).len(), 3);
+    }
+
+    #[test]
+    fn what_only_tests_import_is_no_circle() {
+        let files = [
+            ("a.rs", "use crate::b::B;"),
+            (
+                "b.rs",
+                "#[cfg(test)]\nuse crate::a::A;\nfn f() {}\n\nmod tests {\n use crate::a::A;\n}\n",
+            ),
+        ];
+        assert_eq!(circles(&files), [""; 0]);
+        let still = [
+            ("a.rs", "use crate::b::B;"),
+            ("b.rs", "#[cfg(test)]\nuse crate::x::A;\nuse crate::a::A;\n"),
+        ];
+        assert_eq!(circles(&still).len(), 2);
+    }
+}
