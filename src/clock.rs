@@ -1,12 +1,12 @@
 //! Beside floor 2: the only source of time.
 //!
-//! Knows nothing about what is timed. Wall time stamps records and may jump; monotonic time
-//! drives deadlines and never does. Tests own both, ours and those of users.
+//! Knows nothing about what is timed. Wall time stamps records and may jump; monotonic time drives
+//! deadlines and never does. Tests, ours and those of users, own both.
 //!
 //! 1. What happens by itself after a time (a sync, a linger, a round of upkeep, the removal of a
-//!    member) goes by the clock alone: under a clock that stands still it never happens.
-//! 2. A call that was given a timeout also ends when the timeout has really passed: a test with
-//!    one thread would otherwise wait for itself.
+//!    member) goes by the clock alone: never, under a clock that stands still.
+//! 2. A call with a timeout also ends when the timeout has really passed: a test with one thread
+//!    would otherwise wait for itself.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,51 +21,45 @@ use crate::sync::thread::yield_now;
 use crate::sync::{Condvar, Mutex, MutexGuard, Ticket};
 use crate::types::Timestamp;
 
-/// Where the time comes from.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Clock {
-    /// The operating system.
     #[default]
     System,
-    /// A test, which moves it by hand.
     Manual(Arc<ManualClock>),
 }
 
-/// When the wait of a call is over.
+/// The end of a call's wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Until {
-    /// By the clock; `None` when that is past all time.
+    /// By the clock; `None` past all time.
     shown: Option<Instant>,
-    /// By the system's clock, where the clock is another one.
+    /// By the system's clock, if the clock is another one.
     real: Option<Instant>,
 }
 
-/// How the wait of a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// Somebody raised the signal.
     Raised,
     /// Something is due, at this time.
     Due(Instant),
-    /// The call's time is over.
     Over,
 }
 
-/// What waits for the clock alone (1), and is called when a test has moved it.
+/// Waits for the clock alone (1), and is called when a test has moved it.
 pub(crate) trait Moved: fmt::Debug + Send + Sync {
-    /// Looks at the clock again. No lock of the clock is held.
+    /// No lock of the clock is held.
     fn moved(&self);
 }
 
-/// How often [`repeat_until`] yields before it pauses, and how long a pause is.
+/// [`repeat_until`] pauses after so many yields.
 const YIELDS: u32 = 16;
 const NAP: Duration = Duration::from_micros(100);
 
-/// How long the wait of a call goes by before it looks at a clock that a test moves.
+/// A call that waits looks this often at a clock that a test moves.
 const SLICE: Duration = Duration::from_millis(1);
 
 impl Clock {
-    /// The wall clock's time, never before 1970: see [`Timestamp::of_clock`].
+    /// Never before 1970: see [`Timestamp::of_clock`].
     #[inline]
     pub(crate) fn now(&self) -> Timestamp {
         match self {
@@ -74,7 +68,6 @@ impl Clock {
         }
     }
 
-    /// The monotonic clock's time.
     #[inline]
     pub(crate) fn instant(&self) -> Instant {
         match self {
@@ -83,7 +76,6 @@ impl Clock {
         }
     }
 
-    /// When a wait that begins now and lasts `timeout` is over.
     pub(crate) fn until(&self, timeout: Duration) -> Until {
         let real = match self {
             Self::System => None,
@@ -95,7 +87,7 @@ impl Clock {
         }
     }
 
-    /// Waits until a signal is raised, something is `due`, or the call's time is over (2).
+    /// See (2).
     pub(crate) fn wait(
         &self,
         ticket: &mut Ticket<'_>,
@@ -132,7 +124,7 @@ impl Clock {
         }
     }
 
-    /// Waits on a condition until it is notified or the call's time is over; false when it is.
+    /// False when the call's time is over.
     pub(crate) fn wait_on<T>(
         &self,
         condition: &Condvar,
@@ -157,13 +149,12 @@ impl Clock {
         }
     }
 
-    /// Whether the time of a call is over.
     pub(crate) fn is_over(&self, until: Until) -> bool {
         until.is_over(self.instant(), Instant::now())
     }
 
-    /// The deadline for a thread that waits for the clock alone (1): none under a clock that a test
-    /// moves, which [calls](Self::follow).
+    /// For a thread that waits for the clock alone (1). A clock that a test moves has none, but
+    /// [calls](Self::follow).
     pub(crate) fn deadline(&self, at: Instant) -> Option<Instant> {
         match self {
             Self::System => Some(at),
@@ -171,7 +162,7 @@ impl Clock {
         }
     }
 
-    /// Lets time pass up to a moment: in a model it passes whenever a thread waits for that alone.
+    /// In a model, time passes whenever a thread waits for that alone.
     #[cfg(all(test, ottla_shuttle))]
     pub(crate) fn pass_to(&self, at: Instant) {
         if let Self::Manual(clock) = self {
@@ -179,13 +170,12 @@ impl Clock {
         }
     }
 
-    /// Whether waits go by the system's clock alone. In a model a wait ends when somebody is woken,
-    /// whatever the clock.
+    /// In a model a wait ends when somebody is woken, whatever the clock.
     pub(crate) fn is_of_system(&self) -> bool {
         matches!(self, Self::System) || cfg!(all(test, ottla_shuttle))
     }
 
-    /// Has somebody called whenever a test moves this clock.
+    /// Calls it whenever a test moves this clock.
     pub(crate) fn follow(&self, follower: Weak<dyn Moved>) {
         if let Self::Manual(clock) = self {
             clock.followers.lock().push(follower);
@@ -194,12 +184,11 @@ impl Clock {
 }
 
 impl Until {
-    /// The same time by the clock, for a wait that another one goes on with.
+    /// The time by the clock, for a wait that goes on with it.
     pub(crate) fn shown(self) -> Option<Instant> {
         self.shown
     }
 
-    /// Whichever of two times comes first.
     pub(crate) fn earlier(self, other: Self) -> Self {
         let first = |one: Option<Instant>, other| one.into_iter().chain(other).min();
         Self {
@@ -214,8 +203,8 @@ impl Until {
     }
 }
 
-/// Does something again and again until its effect in another thread is there. Where that takes
-/// longer than a change of threads, with short pauses.
+/// Does something until its effect in another thread is there, with short pauses if that takes
+/// long.
 pub(crate) fn repeat_until(is_there: impl Fn() -> bool, again: impl Fn()) {
     let mut times = 0_u32;
     while !is_there() {
@@ -229,13 +218,12 @@ pub(crate) fn repeat_until(is_there: impl Fn() -> bool, again: impl Fn()) {
     }
 }
 
-/// Lets time pass: for the pauses of `tests/stress`, and nothing else in this crate.
+/// Only for the pauses of `tests/stress`.
 #[cfg(ottla_pauses)]
 pub(crate) fn sleep(time: std::time::Duration) {
     std::thread::sleep(time);
 }
 
-/// A clock that stands still until a test moves it.
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     start: Instant,
@@ -244,7 +232,6 @@ pub(crate) struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `wall`.
     pub(crate) fn at(wall: Timestamp) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
@@ -253,7 +240,6 @@ impl ManualClock {
         })
     }
 
-    /// Lets time pass on both clocks.
     pub(crate) fn advance(&self, by: Duration) {
         {
             let mut time = self.time.lock();
@@ -269,7 +255,6 @@ impl ManualClock {
         }
     }
 
-    /// Sets the wall clock alone, backwards too, as an administrator does.
     pub(crate) fn set_wall(&self, wall: Timestamp) {
         self.time.lock().0 = wall;
     }
@@ -286,18 +271,16 @@ impl ManualClock {
 
 /// A clock for tests, which stands still until the test moves it.
 ///
-/// A broker that was opened with it ([`Broker::open_with_clock`](crate::Broker::open_with_clock),
+/// A broker opened with it ([`Broker::open_with_clock`](crate::Broker::open_with_clock),
 /// [`Broker::temporary_with`](crate::Broker::temporary_with)) takes every time from it: timestamps
 /// of records, retention, `segment_age`, interval syncs, lingers, session timeouts and poll
-/// intervals, auto commit, rounds of upkeep. Clones are the same clock, and several brokers may
-/// share one.
+/// intervals, auto commit, rounds of upkeep. Clones are the same clock, and brokers may share one.
 ///
-/// - What is done by a thread is done soon after [`advance`](Self::advance), not within it. With
-///   [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there are no threads:
-///   [`Broker::upkeep`](crate::Broker::upkeep) does all that is due, before it returns.
-/// - A call that waits, such as [`Consumer::poll`](crate::Consumer::poll), ends when its timeout
-///   has passed on this clock or in reality, whichever is first: so a test with one thread does
-///   not hang.
+/// - Threads do their work soon after [`advance`](Self::advance), not within it. With
+///   [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there are none:
+///   [`Broker::upkeep`](crate::Broker::upkeep) does all that is due.
+/// - A waiting call, such as [`Consumer::poll`](crate::Consumer::poll), ends when its timeout has
+///   passed on this clock or in reality: so a test with one thread does not hang.
 ///
 /// # Examples
 ///
@@ -326,13 +309,13 @@ pub struct TestClock {
 }
 
 impl TestClock {
-    /// A clock that shows the system's time of this moment, and then stands still.
+    /// A clock that shows the system's present time, and stands still.
     #[must_use]
     pub fn new() -> Self {
         Self::at(Clock::System.now())
     }
 
-    /// A clock that shows this time; 1970 for a time before it.
+    /// A clock that shows this time, or 1970 for one before it.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
         Self {
@@ -346,20 +329,18 @@ impl TestClock {
         self.clock.wall()
     }
 
-    /// Lets time pass. Threads that wait for a time that has come are woken.
+    /// Lets time pass, and wakes threads whose time has come.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
 
-    /// Sets the time that records are stamped with and that retention goes by, backwards too, as
-    /// an administrator sets a clock; 1970 for a time before it. What is timed (timeouts,
-    /// intervals, lingers) goes by the time that has [passed](Self::advance), which this leaves as
-    /// it is.
+    /// Sets the time of records' stamps and of retention, backwards too, as an administrator does;
+    /// 1970 for a time before it. Timeouts, intervals and lingers go by the time that has
+    /// [passed](Self::advance), which this leaves as it is.
     pub fn set(&self, time: Timestamp) {
         self.clock.set_wall(Timestamp::of_clock(time));
     }
 
-    /// The clock of the floors below.
     pub(crate) fn clock(&self) -> Clock {
         Clock::Manual(Arc::clone(&self.clock))
     }

@@ -1,8 +1,8 @@
-//! The outcome of an append that was not waited for: known once its batch is settled.
+//! The outcome of an append that was not waited for, known once its batch is settled.
 //!
 //! Knows nothing about how batches are filled, appended and synced.
 //!
-//! 1. A batch is settled once. From then on asking for the outcome takes no lock.
+//! 1. A batch is settled once. From then on its outcome takes no lock.
 //! 2. A batch that was promised to be settled always is: see [`Promise`].
 
 use std::fmt;
@@ -24,16 +24,13 @@ use crate::sync::WakerKey;
 use crate::sync::{Condvar, Mutex, OnceLock, Wakers};
 use crate::types::{Appended, Offset, PartitionId};
 
-/// A record in flight, returned by [`Producer::send`](crate::Producer::send) and, with the feature
-/// `async`, by `Topic::append_async`, `Log::append_async` and `Log::flushed`.
+/// A record in flight, from [`Producer::send`](crate::Producer::send) and, with the feature
+/// `async`, from `Topic::append_async`, `Log::append_async` and `Log::flushed`.
 ///
-/// A caller that can block a thread [waits](Self::wait); with the feature `async` it is also a
-/// future, which any runtime may poll. Both may be done, more than once: the result stays the same.
-/// Dropping it changes nothing about the record, and leaves no waker behind. As with any future,
-/// the task that polled it last is the one that is woken.
-///
-/// If no thread ends the lingers of producers (with
-/// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep), for example), the first poll appends the
+/// A thread can [wait](Self::wait) for it; with `async` it is also a future for any runtime. Both
+/// work more than once, with the same result. A drop changes nothing about the record, and leaves
+/// no waker behind. The task that polled last is woken. If no thread ends the lingers of producers
+/// (as with [`manual_upkeep`](crate::BrokerConfig::manual_upkeep)), the first poll appends the
 /// record, inline.
 #[must_use = "only the delivery tells whether the record was appended"]
 pub struct Delivery<T = Appended> {
@@ -43,46 +40,39 @@ pub struct Delivery<T = Appended> {
     key: WakerKey,
 }
 
-/// Where the result comes from.
 #[derive(Debug)]
 enum Source {
-    /// It was known at once.
     #[cfg(feature = "async")]
     Known(PartitionId, Offset),
-    /// It becomes known with a batch, in which the record has this index.
+    /// The record has this index in the batch.
     Batch(Arc<Batch>, u32),
 }
 
-/// Appends a batch when its time is over.
 pub(crate) trait Lingering: Send + Sync {
-    /// Whether no thread does that by itself.
+    /// No thread appends by itself.
     #[cfg(feature = "async")]
     fn in_line(&self) -> bool;
 
-    /// Appends the batch, unless that has been done.
+    /// Does nothing the second time.
     fn append_now(&self, batch: &Arc<Batch>);
 }
 
-/// A batch and its outcome.
 pub(crate) struct Batch {
     producer: Weak<dyn Lingering>,
     owner: Owner,
     partition: PartitionId,
-    /// When it is due.
     until: Instant,
     clock: Clock,
-    /// When a caller that waits for the batch appends it.
+    /// A waiting caller then appends the batch.
     over: Until,
-    /// Set once, and read without a lock from then on.
     outcome: OnceLock<Result<Offset>>,
-    /// Threads that found no outcome while they held this lock wait on it; tasks leave their
-    /// wakers.
+    /// Threads that found no outcome under this lock wait on it; tasks leave their wakers.
     waiting: Mutex<Wakers>,
     settled: Condvar,
 }
 
-/// A batch that left its lane. It is settled when this is dropped, if need be as one that was never
-/// appended, so that no caller waits for it in vain.
+/// A batch that left its lane. The drop settles it, if need be as never appended: no caller waits
+/// in vain.
 #[derive(Debug)]
 pub(crate) struct Promise {
     batch: Arc<Batch>,
@@ -97,7 +87,6 @@ impl<T> fmt::Debug for Delivery<T> {
 }
 
 impl Delivery {
-    /// The delivery of the record at an index in a batch.
     pub(crate) fn new(batch: Arc<Batch>, place: u32) -> Self {
         Self::of(Source::Batch(batch, place), Appended::new)
     }
@@ -113,14 +102,13 @@ impl<T> Delivery<T> {
         }
     }
 
-    /// Waits until the record is appended, and returns where. It takes no longer than the
-    /// producer's `linger` and the append itself.
+    /// Waits until the record is appended, at most the producer's `linger` and the append, and
+    /// returns where.
     ///
     /// # Errors
     ///
-    /// The error of the append of the batch (see [`Topic::append`](crate::Topic::append)): every
-    /// record of the batch gets the same error, and none of them was appended, except perhaps after
-    /// [`Error::Poisoned`](crate::Error::Poisoned).
+    /// That of the batch's append (see [`Topic::append`](crate::Topic::append)): all records get
+    /// it, and none was appended, except perhaps after [`Error::Poisoned`].
     pub fn wait(&self) -> Result<T> {
         let (batch, place) = match &self.source {
             #[cfg(feature = "async")]
@@ -128,17 +116,16 @@ impl<T> Delivery<T> {
             Source::Batch(batch, place) => (batch, *place),
         };
         batch.check_owner()?;
-        // No thread is needed for this: once the batch's time is over, the waiter appends it
-        // itself.
+        // Needs no thread: once the batch's time is over, the waiter appends it.
         if !batch.wait_until(batch.over) {
             batch.append_now();
         }
-        // If its producer is gone, it appended everything before that.
+        // A producer that is gone appended everything before.
         batch.answer(batch.wait(), place, self.make)
     }
 
-    /// The same, for at most `timeout`: `None` if the record is not settled by then. It is appended
-    /// all the same.
+    /// Waits at most `timeout`: `None` if the record, which is appended all the same, is not
+    /// settled by then.
     ///
     /// # Errors
     ///
@@ -168,7 +155,7 @@ impl<T> Delivery<T> {
         };
         batch.check_owner()?;
         let until = batch.clock.until(timeout);
-        // The batch may become due before the timeout is over; then this thread appends it.
+        // The batch may become due within the timeout; then this thread appends it.
         if !batch.wait_until(until.earlier(batch.over)) && batch.is_due() {
             batch.append_now();
         }
@@ -184,7 +171,7 @@ impl<T> Delivery<T> {
         match &self.source {
             #[cfg(feature = "async")]
             Source::Known(..) => true,
-            // In a process that was forked from the producer's, it returns an error at once.
+            // In a forked process it returns an error at once.
             Source::Batch(batch, _) => !batch.owner.is_here() || batch.is_settled(),
         }
     }
@@ -192,7 +179,6 @@ impl<T> Delivery<T> {
 
 #[cfg(feature = "async")]
 impl<T> Delivery<T> {
-    /// A delivery that is done.
     pub(crate) fn known(
         partition: PartitionId,
         offset: Offset,
@@ -201,7 +187,6 @@ impl<T> Delivery<T> {
         Self::of(Source::Known(partition, offset), make)
     }
 
-    /// A delivery that is done when the promise is kept.
     pub(crate) fn promised(
         clock: &Clock,
         partition: PartitionId,
@@ -214,7 +199,6 @@ impl<T> Delivery<T> {
     }
 }
 
-/// Appends nothing: the batch is appended already.
 #[cfg(feature = "async")]
 struct Nobody;
 
@@ -237,7 +221,7 @@ impl<T> Future for Delivery<T> {
             && batch.owner.is_here()
             && !batch.is_settled()
         {
-            // First: without threads the batch is appended here, and no wake is needed.
+            // Without threads this appends the batch, and no wake is needed.
             batch.hurry();
             if !batch.enter(&mut this.key, cx.waker()) {
                 return Poll::Pending;
@@ -266,7 +250,6 @@ impl fmt::Debug for Batch {
 }
 
 impl Batch {
-    /// A batch that must be appended after `linger`.
     pub(crate) fn new(
         producer: Weak<dyn Lingering>,
         partition: PartitionId,
@@ -316,14 +299,13 @@ impl Batch {
         self.clock.is_over(self.over)
     }
 
-    /// Has the batch appended, unless that has been done or its producer is gone.
+    /// Does nothing without a producer.
     fn append_now(self: &Arc<Self>) {
         if let Some(producer) = self.producer.upgrade() {
             producer.append_now(self);
         }
     }
 
-    /// The result for a record of the batch.
     fn answer<T>(
         &self,
         first: Result<Offset>,
@@ -334,7 +316,7 @@ impl Batch {
         Ok(make(self.partition, offset))
     }
 
-    /// Has the batch appended if no thread will do it.
+    /// Appends the batch if no thread will.
     #[cfg(feature = "async")]
     fn hurry(self: &Arc<Self>) {
         if let Some(producer) = self.producer.upgrade()
@@ -344,13 +326,13 @@ impl Batch {
         }
     }
 
-    /// Enters a task to be woken when the batch is settled, or returns true if it is.
+    /// True if the batch is settled: no wake will come.
     #[cfg(feature = "async")]
     fn enter(&self, key: &mut WakerKey, waker: &Waker) -> bool {
         let waker = waker.clone();
         let mut waiting = self.waiting.lock();
         if self.is_settled() {
-            // The user's waker is dropped after the lock is released.
+            // The user's waker is dropped without the lock.
             drop(waiting);
             return true;
         }
@@ -360,7 +342,6 @@ impl Batch {
         false
     }
 
-    /// Removes a task again.
     #[cfg(feature = "async")]
     fn leave(&self, key: &mut WakerKey) {
         // No task waits in a forked process.
@@ -370,7 +351,7 @@ impl Batch {
         }
     }
 
-    /// Waits until the batch is settled (true) or a time is over (false).
+    /// False when the time is over.
     fn wait_until(&self, until: Until) -> bool {
         if self.is_settled() {
             return true;
@@ -385,7 +366,7 @@ impl Batch {
         true
     }
 
-    /// Waits for the outcome of a batch that left its lane: its first offset.
+    /// Gives the first offset of a batch that left its lane.
     pub(crate) fn wait(&self) -> Result<Offset> {
         if let Some(outcome) = self.outcome.get() {
             return outcome.clone();
@@ -409,7 +390,7 @@ impl Promise {
         &self.batch
     }
 
-    /// Settles the batch; the drop that follows wakes every waiter.
+    /// The drop that follows wakes every waiter.
     pub(crate) fn keep(self, appended: Result<Range<Offset>>) {
         let outcome = &self.batch.outcome;
         outcome.get_or_init(|| appended.map(|offsets| offsets.start));
@@ -420,10 +401,10 @@ impl Drop for Promise {
     fn drop(&mut self) {
         // Without an outcome here, the append panicked.
         self.batch.outcome.get_or_init(|| Err(Error::Closed));
-        // A thread that found no outcome is waiting by now, and is woken.
+        // A thread that found no outcome waits by now, and is woken.
         let woken = self.batch.waiting.lock().take();
         self.batch.settled.notify_all();
-        // With the lock released: a wake runs code of the task's runtime.
+        // Without the lock: a wake runs code of the task's runtime.
         woken.wake();
     }
 }

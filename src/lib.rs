@@ -2,8 +2,7 @@
 //! groups in one directory, in this process, in Kafka's own files.
 //!
 //! Start with [`Broker::open`]: a [`Broker`] has [`Topic`]s to append to and [`ConsumerGroup`]s to
-//! read with. A single partition, without topics, is a [`Log`]. Every fallible call returns the
-//! same [`Error`] type.
+//! read with. A single partition is a [`Log`]. Every fallible call returns the same [`Error`] type.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,14 +15,13 @@
 //! flights.append(Record::keyed("N14228", "departed EWR"))?;
 //!
 //! let mut consumer = broker.group("departure-board")?.join(["flights"])?;
-//! let records = consumer.poll(Duration::from_secs(1))?;
-//! assert_eq!(records.len(), 1);
+//! assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 1);
 //! consumer.commit()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Durability`] says what an append survives, [`LogConfig`] and [`TopicConfig`] what each setting
-//! means and costs. A [`Consumer`] delivers at least once. [`Broker::backup`] copies a directory in
+//! [`Durability`] says what an append survives, [`LogConfig`] and [`TopicConfig`] what settings
+//! mean and cost. A [`Consumer`] delivers at least once. [`Broker::backup`] copies a directory in
 //! use, [`verify`] and [`repair`] find and quarantine damage. [`docs`] has the guides: recipes,
 //! durability, growing into Kafka, architecture.
 //!
@@ -31,10 +29,10 @@
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
-//! | `gzip`, `snappy`, `lz4`, `zstd` | on | the codecs of [`Compression`]; reading a batch without its codec returns [`Error::Unsupported`] |
-//! | `serde` | on | `Serialize` and `Deserialize` on settings and metrics, `Serialize` on reports; the files do not depend on it |
+//! | `gzip`, `snappy`, `lz4`, `zstd` | on | the codecs of [`Compression`]; a batch without its codec is [`Error::Unsupported`] |
+//! | `serde` | on | `Serialize` on settings, metrics and reports, `Deserialize` on the first two; the files do not depend on it |
 //! | `json` | off | `Json`, a [`Codec`] for typed topics; enables `serde` |
-//! | `async` | off | futures and streams, for any runtime or none: `Topic::append_async`, `Reader::into_stream` |
+//! | `async` | off | futures and streams for any runtime or none: `Topic::append_async`, `Reader::into_stream` |
 //! | `tracing`, `metrics` | off | events and metrics for the crates of these names |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -111,8 +109,8 @@ pub use types::{
     Start, Timestamp, TimestampError, TimestampType, TopicPartition, WriteMode,
 };
 
-/// A panic in the caller's own code leaves a handle usable: nothing stays locked, and an
-/// interrupted call leaves the state that an error would have left (`tests/it/panics.rs`).
+/// A panic in the caller's code leaves a handle usable: nothing stays locked, and an interrupted
+/// call leaves the state that an error would have left (`tests/it/panics.rs`).
 macro_rules! survive_panics {
     ($($handle:ty),*) => {$(
         impl std::panic::UnwindSafe for $handle {}
@@ -131,7 +129,7 @@ survive_panics!(
     TopicReader
 );
 
-/// Entry points of the fuzz targets. Not part of the public API.
+/// For the fuzz targets. Not part of the public API.
 #[cfg(any(all(test, ottla_repository), ottla_sim))]
 #[doc(hidden)]
 #[path = "fuzz/mod.rs"]

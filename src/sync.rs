@@ -1,8 +1,8 @@
-//! Beside floor 2: the only locks, condition variables and atomics, so that a model checker can
-//! take their place in one file.
+//! Beside floor 2: the only locks, condition variables and atomics, so that a model checker
+//! replaces them in one file.
 //!
-//! Knows nothing about what is guarded. [`Signal`] is the one wake-up of the crate: a thread that
-//! makes progress raises it, at the price of one load when nobody waits.
+//! Knows nothing about what is guarded. [`Signal`] is the one wake-up of the crate: a raise costs
+//! one load when nobody waits.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,6 @@ mod real {
         AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, fence,
     };
 
-    /// Threads that outlive the call that starts them.
     pub(crate) mod thread {
         pub(crate) use std::thread::{Builder, JoinHandle, current, yield_now};
     }
@@ -43,7 +42,7 @@ pub(crate) use real::{
     fence, thread,
 };
 pub(crate) use std::sync::OnceLock;
-/// For what concerns the whole process and is kept in a `static`: no thread of a model changes it.
+/// For a `static` of the whole process, which no thread of a model changes.
 pub(crate) use std::sync::atomic::AtomicU64 as ProcessAtomicU64;
 pub(crate) use std::sync::atomic::Ordering;
 
@@ -51,12 +50,10 @@ pub(crate) use std::sync::atomic::Ordering;
 #[cfg(ottla_repository)]
 pub(crate) use std::sync::Barrier;
 
-/// A wake-up that cannot be missed: take a ticket, look whether there is something to do, and
-/// wait on the ticket; a raise between the two ends the wait at once. A task enters its waker in
-/// the place of a ticket.
+/// A wake-up that cannot be missed: take a ticket (a task enters its waker instead), look for
+/// something to do, and wait on the ticket; a raise between the two ends the wait at once.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
-    /// Tickets and wakers.
     waiting: AtomicUsize,
     raised: Mutex<Raised>,
     wake: Condvar,
@@ -68,7 +65,6 @@ struct Raised {
     crowd: Crowd,
 }
 
-/// What [`Signal::ticket`] gives: the number of raises seen so far, and a place among the waiting.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a> {
     signal: &'a Signal,
@@ -76,19 +72,18 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Signal {
-    /// Wakes everybody who holds a ticket or has entered. One load when nobody does.
-    ///
-    /// What the waiters look at must have been stored before, by this thread.
+    /// Wakes everybody who holds a ticket or has entered. What they look at must have been stored
+    /// before, by this thread.
     #[inline]
     pub(crate) fn raise(&self) {
         fence(Ordering::SeqCst);
         self.raise_after_lock();
     }
 
-    /// The same without a fence, for a thread that published under a lock: everybody who waits has
-    /// held that lock between taking the ticket and looking.
+    /// The same without a fence, for a thread that published under a lock that everybody who waits
+    /// has held between taking the ticket and looking.
     ///
-    /// A thread that held it before this one was counted before, and one that holds it after sees
+    /// One that held it before this thread was counted before, and one that holds it after sees
     /// what was published.
     #[inline]
     pub(crate) fn raise_after_lock(&self) {
@@ -97,8 +92,8 @@ impl Signal {
         }
     }
 
-    /// The same as [`Signal::raise`]; of very many tasks it wakes some, and each wakes the next.
-    /// True when somebody is to [`hasten`](Signal::hasten) the others.
+    /// As [`Signal::raise`]; of very many tasks it wakes some, and each wakes the next. True when
+    /// somebody is to [`hasten`](Signal::hasten) the others.
     #[must_use]
     pub(crate) fn raise_in_turns(&self) -> bool {
         fence(Ordering::SeqCst);
@@ -122,19 +117,17 @@ impl Signal {
         rest
     }
 
-    /// Whether somebody holds a ticket or has entered. Ordered like [`Self::ticket`]: what a thread
-    /// stored before it asked is seen by a ticket that this does not see.
+    /// Ordered like [`Self::ticket`]: what a thread stored before it asked is seen by a ticket that
+    /// this does not see.
     pub(crate) fn is_waited_for(&self) -> bool {
         fence(Ordering::SeqCst);
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// How many hold a ticket or have entered.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// A place among the waiting. Take it first, look for something to do, then wait.
     pub(crate) fn ticket(&self) -> Ticket<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -146,7 +139,7 @@ impl Signal {
 }
 
 impl Ticket<'_> {
-    /// Waits until the signal is raised (true) or the time is over (false).
+    /// False when the time is over.
     pub(crate) fn wait_until(&mut self, deadline: Option<Instant>) -> bool {
         let mut raised = self.signal.raised.lock();
         while raised.count == self.seen {
@@ -175,7 +168,7 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// When a wait that begins `now` and lasts `timeout` is over; `None` when that is past all time.
+/// `None` when that is past all time.
 pub(crate) fn deadline(now: Instant, timeout: Duration) -> Option<Instant> {
     now.checked_add(timeout)
 }

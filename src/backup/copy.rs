@@ -2,13 +2,13 @@
 //!
 //! Knows nothing about where the copy goes.
 //!
-//! 1. Most of the time nothing is locked: if something is removed, replaced or cut meanwhile, the
-//!    copy begins again, and copies only what differs. After a few tries it makes retention,
-//!    truncation and the swap of compaction wait.
-//! 2. Every batch that is copied was checked by its checksum in the source. So the mark of the copy
-//!    is at its end: a crash before it is opened cuts nothing.
-//! 3. A segment with a batch of a transaction is read each time: only then is it known which
-//!    transactions are open in the copy, where nobody else could ever end them.
+//! 1. Usually nothing is locked: if something is removed, replaced or cut meanwhile, the copy
+//!    begins again with what differs. After a few tries it makes retention, truncation and the swap
+//!    of compaction wait.
+//! 2. Every copied batch was checked in the source. So the copy's mark is at its end: a crash
+//!    before it is opened cuts nothing.
+//! 3. A segment with a batch of a transaction is read each time, to know which transactions are
+//!    open in the copy, where nobody else could ever end them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,29 +25,26 @@ use crate::types::{Offset, Position};
 
 use super::Backup;
 
-/// How often a copy begins again before it makes others wait.
+/// After these the copy makes others wait.
 const TRIES: u32 = 3;
 
-/// How often it begins again if it cannot make anything wait, because another process writes the
-/// log: with a pause before each, and segments that were copied stay copied.
+/// Where it cannot make another process wait it begins again this often, each time after a pause;
+/// copied segments stay copied.
 const TRIES_OUTSIDE: u32 = 200;
 
-/// The contents of the copy of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CopiedLog {
     start: Offset,
-    /// Every record below it was copied.
     end: Offset,
     segment_base: Offset,
-    /// The end of the last batch in that segment.
+    /// The end of the segment's last batch.
     position: Position,
     cleaned: Offset,
-    /// The producers whose transactions are open there (I3).
+    /// The producers of its open transactions (I3).
     pub(crate) open: Vec<ProducerState>,
 }
 
 impl CopiedLog {
-    /// The mark for the copy.
     pub(crate) fn mark(&self, key: MarkKey) -> Mark {
         Mark {
             key,
@@ -60,11 +57,7 @@ impl CopiedLog {
         }
     }
 
-    /// Whether the opened copy is what was copied.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] with the directory if it is not: something wrote there meanwhile.
+    /// [`Error::Io`] with the directory if something wrote to the copy meanwhile.
     pub(crate) fn check(&self, copy: &Log) -> Result<()> {
         let found = (copy.start_offset(), copy.end_offset());
         if found == (self.start, self.end) {
@@ -83,7 +76,7 @@ impl CopiedLog {
     }
 }
 
-/// Signs that another process changed the files of a log.
+/// What another process would change.
 #[derive(PartialEq, Eq)]
 struct Signs {
     epochs: Option<Vec<u8>>,
@@ -91,14 +84,13 @@ struct Signs {
 }
 
 impl Log {
-    /// Copies what readers of the log see into a directory.
     pub(crate) fn back_up(&self, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
         self.here()?.back_up(to, backup)
     }
 }
 
 impl Shared {
-    /// Copies what readers see into a directory; all of it is durable, except names (I1).
+    /// Copies what readers see; all of it is durable, except names (I1).
     pub(super) fn back_up(&self, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
         let disk = &self.host.disk;
         disk.create_dir(to).at(to, "create the directory")?;
@@ -106,13 +98,12 @@ impl Shared {
             if tried > 0 && self.life.is_read_only() {
                 pause(&self.host.clock, tried);
             }
-            // Where another process writes the log, the copy has what is there by now.
+            // If another process writes the log, the copy has what is there by now.
             self.look_outside()?;
             let _others_wait = (tried >= TRIES).then(|| self.layout.lock());
             self.life.can_read()?;
             let view = self.view();
-            // Taken before and after the copy: equal signs mean that no other process replaced a
-            // file in between.
+            // Equal signs before and after the copy mean that no other process replaced a file.
             let signs = self.signs(&view);
             let report = backup.report.clone();
             let copied = self.copy_view(&view, to, backup);
@@ -129,7 +120,7 @@ impl Shared {
         Err(Error::io(&self.dir, "copy", busy))
     }
 
-    /// What another process would change; `None` for a log that is written here.
+    /// `None` for a log that is written here.
     fn signs(&self, view: &View) -> Option<Signs> {
         let disk = &self.host.disk;
         self.life.is_read_only().then(|| {
@@ -143,7 +134,7 @@ impl Shared {
     }
 
     fn copy_view(&self, view: &View, to: &Path, backup: &mut Backup) -> Result<CopiedLog> {
-        // In this order, because the start never passes what readers see.
+        // In this order, as the start never passes what readers see.
         let start = self.start_offset();
         let limit = self.high_watermark();
         let first = view
@@ -174,7 +165,7 @@ impl Shared {
             backup.report.segments += 1;
             backup.report.bytes += copied.position.0;
         }
-        // The start may be above every batch: the copy then begins, empty, at the start.
+        // Above every batch, the copy is empty, and begins at the start.
         copied.end = copied.end.max(start);
         copied.open = survey.open_transactions();
         let cleaned = if self.life.is_read_only() {
@@ -184,15 +175,14 @@ impl Shared {
             self.turn.lock().mark.cleaned_offset
         };
         copied.cleaned = cleaned.min(copied.end);
-        // After the segments, because it removes from the copy what belongs to none of them.
+        // After the segments, because it removes what belongs to none of them.
         self.copy_rest(copied.end, &bases, to, backup)?;
         backup.report.partitions += 1;
         Ok(copied)
     }
 
-    /// Copies the batches of a segment below an offset, and its indexes if it is `done`: sealed,
-    /// with all of it visible to readers. Notes the batches of transactions. Returns where the
-    /// batches end.
+    /// `done`: sealed, and visible to readers; then the indexes are copied, too. Notes the batches
+    /// of transactions. Returns where the batches end.
     fn copy_segment(
         &self,
         segment: &Arc<Segment>,
@@ -210,8 +200,7 @@ impl Shared {
             return Ok(whole);
         }
         let mut end = (Position::ZERO, base);
-        // Every batch is read and checked before the file is copied: a backup must not spread
-        // damage (I2).
+        // Every batch is checked before the copy: a backup must not spread damage (I2).
         let mut is_plain = true;
         self.find_below(segment, base..limit, |shared, raw| {
             end = (raw.end(), raw.header.next_offset());
@@ -222,7 +211,7 @@ impl Shared {
             Ok(None::<()>)
         })?;
         if done {
-            // Compaction may have dropped the records behind the last batch.
+            // Compaction may have dropped records behind the last batch.
             end.1 = whole.1;
         }
         // No lock is held here, and the file may be one too many.
@@ -233,7 +222,7 @@ impl Shared {
             let name = backup.name_of(&into);
             backup.note.files.remove(&name);
         }
-        // Indexes and digests of an earlier copy may describe other bytes.
+        // Those of an earlier copy may describe other bytes.
         for name in file_name::of_segment(base).into_iter().skip(1) {
             remove_if_present(disk, &to.join(name))?;
         }
@@ -245,8 +234,7 @@ impl Shared {
         Ok(end)
     }
 
-    /// Copies the epochs and what a broker keeps beside its segments, and removes what belongs to
-    /// no segment of the copy.
+    /// Copies the epochs and a broker's files, and removes what belongs to no segment of the copy.
     fn copy_rest(
         &self,
         end: Offset,
@@ -280,8 +268,8 @@ impl Shared {
                 kept.insert(entry.name);
             }
         }
-        // Removed after the copies are complete: what an earlier backup has and this one replaces
-        // stays until then.
+        // After the copies are complete: what they replace of an earlier backup stays until
+        // then.
         for entry in disk.list(to).at(to, "list")? {
             let stays = match FileName::parse(&entry.name) {
                 FileName::Segment { base, kind, stage } => match kind {

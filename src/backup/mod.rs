@@ -1,14 +1,12 @@
-//! Floor 8: backups. The directory that a copy is written to, and what it says about itself
-//! meanwhile.
+//! Floor 8: backups. The directory of a copy, and what it says about itself.
 //!
 //! Knows nothing about topics; `copy.rs` copies one log.
 //!
-//! 1. Before anything in the directory is changed, `ottla.backup` says, durably, that the backup is
-//!    not whole; at the end, when everything is durable, that it is. A backup that is not whole is
-//!    not opened.
-//! 2. The copy is what a crash would have left, except for its marks, which are written for it. It
-//!    is opened and closed once, so that it is like a closed directory.
-//! 3. The lock of the directory is held from the first change until the copy is closed.
+//! 1. Before any change in the directory, `ottla.backup` says, durably, that the backup is not
+//!    whole; at the end, when everything is durable, that it is. Only a whole backup is opened.
+//! 2. The copy is what a crash would have left, except for its marks, which are written for it.
+//!    Opened and closed once, it is like a closed directory.
+//! 3. The directory is locked from the first change until the copy is closed.
 
 mod copy;
 
@@ -28,31 +26,30 @@ use crate::types::Timestamp;
 
 pub(crate) use copy::CopiedLog;
 
-/// The largest small file that is copied, in bytes.
 const SMALL_BYTES_MAX: usize = 1 << 30;
 
-/// A file that was written this shortly before it is copied may be written again without a change
-/// of its modification time.
+/// A file written so shortly before its copy may be rewritten without a change of its modification
+/// time.
 const RACY: Duration = Duration::from_secs(2);
 
-/// What a directory that counts as empty may contain: the root of a file system has `lost+found`,
-/// and a run that was interrupted at its start leaves the others.
+/// The root of a file system has `lost+found`, and a run interrupted at its start leaves the
+/// others.
 const NOTHING: [&str; 3] = ["lost+found", file_name::LOCK, "ottla.backup.tmp"];
 
 /// The options of a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupOptions {
-    /// Whether segments that are no longer appended to become second names of the same files.
+    /// See the method of this name.
     pub hard_links: bool,
 }
 
 impl BackupOptions {
-    /// Sets whether segments that are no longer appended to become second names (hard links) of the
-    /// same files, which takes no space and no time. Ottla copies such a file before it cuts or
-    /// writes it. Other programs do not: do not start a Kafka broker on either directory while both
-    /// exist, and keep in mind that damage to the one file is damage to both. If the file system
-    /// has no hard links, or the two directories are on different ones, files are copied.
+    /// Segments that are no longer appended to become second names (hard links) of the same files,
+    /// which takes no space and no time. Ottla copies such a file before it cuts or writes it.
+    /// Other programs do not: do not start a Kafka broker on either directory while both exist.
+    /// Damage to one file is damage to both. Without hard links, or between two file systems, files
+    /// are copied.
     #[must_use]
     pub fn hard_links(mut self, yes: bool) -> Self {
         self.hard_links = yes;
@@ -65,23 +62,22 @@ impl BackupOptions {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BackupReport {
-    /// The number of partitions in the backup.
+    /// Partitions in the backup.
     pub partitions: u64,
-    /// The number of segments in the backup.
+    /// Segments in the backup.
     pub segments: u64,
-    /// The size of the batches in the backup, in bytes.
+    /// Bytes of batches in the backup.
     pub bytes: u64,
-    /// The number of segments of which something was copied; the others were there already.
+    /// Segments of which something was copied.
     pub segments_copied: u64,
-    /// The size of the batches that were copied, in bytes: what is new.
+    /// Bytes of batches copied.
     pub bytes_copied: u64,
-    /// The number of segments that became hard links.
+    /// Segments that became hard links.
     pub segments_linked: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
 
-/// A backup in progress.
 pub(crate) struct Backup {
     pub(crate) disk: Disk,
     clock: Clock,
@@ -96,30 +92,27 @@ pub(crate) struct Backup {
     lock: Option<Lock>,
 }
 
-/// What a backup is made from.
 pub(crate) struct Source<'a> {
     pub(crate) disk: &'a Disk,
     pub(crate) clock: &'a Clock,
-    /// The directory.
     pub(crate) dir: &'a Path,
-    /// Distinguishes it from all other sources.
+    /// No other source has it.
     pub(crate) name: String,
-    /// Distinguishes this run from others.
+    /// No other run has it.
     pub(crate) run: uuid::Uuid,
 }
 
 impl Backup {
-    /// Checks that a backup may go into a directory, creates and locks it, and records that it is
-    /// not whole.
+    /// Checks, creates and locks the directory, and records that the backup is not whole.
     pub(crate) fn begin(source: Source<'_>, dest: &Path, options: BackupOptions) -> Result<Self> {
         let (disk, clock) = (source.disk.clone(), source.clock.clone());
         let dest = disk.absolute(dest).at(dest, "resolve the path of")?;
-        // Both checks before the directory is created: a refused backup leaves nothing behind.
+        // Before the directory is created: a refused backup leaves nothing behind.
         check_outside(&disk, source.dir, &dest)?;
         read_dest(&disk, &dest, &source.name)?;
         make_dir(&disk, &dest)?;
         let lock = Some(take_lock(&disk, &dest, Duration::ZERO)?);
-        // Read again under the lock: another run may have finished or begun in between.
+        // Again under the lock: another run may have finished or begun in between.
         let known = read_dest(&disk, &dest, &source.name)?.unwrap_or_default();
         let note = BackupNote {
             whole: false,
@@ -139,10 +132,9 @@ impl Backup {
             note,
             lock,
         };
-        // Before the first change: a crash in the middle leaves a directory that no one opens as a
-        // log (I1).
+        // Before the first change: nobody opens what a crash in the middle leaves (I1).
         backup.write_note()?;
-        // Each file is listed again once its copy of this run is complete.
+        // A file is listed again once its copy of this run is complete.
         backup.note.files.clear();
         Ok(backup)
     }
@@ -153,8 +145,7 @@ impl Backup {
         self.disk.replace(&path, text.as_bytes()).at(&path, "write")
     }
 
-    /// What is copied from now on replaces what was copied since `before`; of that, only the
-    /// amounts written still count.
+    /// Of what was copied since `before`, only the amounts written still count.
     pub(crate) fn start_over(&mut self, before: &BackupReport) {
         self.report = BackupReport {
             segments_copied: self.report.segments_copied,
@@ -164,8 +155,7 @@ impl Backup {
         };
     }
 
-    /// Makes a small file of the copy equal to the source's, durably, or removes it if the source
-    /// has none.
+    /// Durable; removes the copy if the source has no such file.
     pub(crate) fn copy_small(&self, from: &Path, to: &Path) -> Result<()> {
         let bytes = self
             .disk
@@ -177,18 +167,13 @@ impl Backup {
         }
     }
 
-    /// New marks for the copy, without any mark in them.
     pub(crate) fn new_marks(&self) -> Result<Marks> {
         let path = self.dest.join(file_name::MARKS);
         remove_if_present(&self.disk, &path)?;
         Marks::open(&self.disk, &path)
     }
 
-    /// Hands over the lock of the copy, for opening it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Locked`] if it was already handed over, which is a bug.
+    /// Gives the lock once, for opening the copy.
     pub(crate) fn take_lock(&mut self) -> Result<Lock> {
         debug_assert!(self.lock.is_some(), "the copy is opened twice");
         match self.lock.take() {
@@ -197,9 +182,9 @@ impl Backup {
         }
     }
 
-    /// Records, durably, that the copy, which was opened and closed, is whole.
+    /// Records, durably, that the copy is whole.
     pub(crate) fn finish(mut self) -> Result<BackupReport> {
-        // The close released it: another run may have begun since.
+        // The close released the lock: another run may have begun since.
         let _lock = take_lock(&self.disk, &self.dest, Duration::ZERO)?;
         if read_note(&self.disk, &self.dest)?.map(|note| note.id) != Some(self.note.id) {
             return Err(Error::Unsupported {
@@ -212,7 +197,7 @@ impl Backup {
         self.note.whole = true;
         self.write_note()?;
         let report = &mut self.report;
-        // What was copied twice, because it was changed meanwhile, counts once.
+        // What changed meanwhile and was copied twice counts once.
         report.segments_copied = report.segments_copied.min(report.segments);
         report.segments_linked = report.segments_linked.min(report.segments);
         report.bytes_copied = report.bytes_copied.min(report.bytes);
@@ -221,18 +206,16 @@ impl Backup {
         Ok(self.report)
     }
 
-    /// The name of a path of the copy in the note.
     fn name_of(&self, path: &Path) -> String {
         let inside = path.strip_prefix(&self.dest).unwrap_or(path);
         let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
         parts.join("/")
     }
 
-    /// Whether the copy of a file that is no longer written already exists, judging by what the
-    /// note, the file's identity, its time and the lengths say.
+    /// By the note, the file's identity, its time and the lengths.
     fn is_there(&self, from: &Path, len: u64, to: &Path) -> Result<Option<CopiedFile>> {
         let name = self.name_of(to);
-        // What an earlier try of this copy has settled counts as well.
+        // Also what an earlier try of this copy has settled.
         let known = self.note.files.get(&name).or_else(|| self.known.get(&name));
         let Some(known) = known.filter(|it| it.len == len) else {
             return Ok(None);
@@ -246,8 +229,8 @@ impl Backup {
         Ok(Some(*known).filter(|_| same_source && copy().unwrap_or(false)))
     }
 
-    /// Copies the front of a segment file. One that is not `done` may have no name yet: nobody has
-    /// appended to it, and its file is a stand-in.
+    /// Unless it is `done`, the segment may have no file name: nobody has appended to it, and its
+    /// file is a stand-in.
     fn copy_segment(
         &mut self,
         from: (&Path, &File),
@@ -259,11 +242,11 @@ impl Backup {
         if !done {
             return self.copy_front(file, len, to);
         }
-        // Before the bytes are read: a write after that changes it.
+        // Before the bytes are read: a later write changes it.
         let modified = self.disk.modified(path).at(path, "access")?;
         let id = file.id().at(path, "access")?;
-        // A sealed segment that still has reserved space at its end will be cut there, or, after a
-        // crash, be replaced by a copy that is cut: the other name would keep the zeros.
+        // Reserved space behind a sealed segment will be cut, or, after a crash, the file
+        // replaced by a cut copy: the other name would keep the zeros.
         let as_sealed = || file.len().is_ok_and(|there| there == len);
         if self.options.hard_links && as_sealed() && self.link(from, id.parts(), to)? {
             self.report.segments_linked += 1;
@@ -298,8 +281,7 @@ impl Backup {
         Ok(())
     }
 
-    /// Makes the copy a second name of the source, whose bytes are durable then; false if that is
-    /// not possible.
+    /// Also makes the source durable; false if no link is possible.
     fn link(&self, from: (&Path, &File), source: (u64, u64, i64), to: &Path) -> Result<bool> {
         let (path, file) = from;
         match self.disk.file_id(to) {
@@ -313,18 +295,16 @@ impl Backup {
         if !self.disk.file_id(to).is_ok_and(|new| new.parts() == source) {
             return Ok(false);
         }
-        // The source syncs what is sealed when it is time for that; the copy is to be durable when
-        // the backup returns.
+        // The source syncs sealed segments later; the copy is durable when the backup returns.
         file.sync_data().at(path, "sync")?;
         Ok(true)
     }
 }
 
-/// Refuses a place inside the source, or inside any other root: a broker and retention would treat
-/// it as part of that root.
+/// A broker and retention would treat a copy inside a root as part of it.
 fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
     let real = |path: &Path| disk.real_path(path).at(path, "resolve the path of");
-    // By their real paths, because a link may lead inside.
+    // Real paths, because a link may lead inside.
     let (source, dest) = (real(source)?, real(dest)?);
     let refused = |root: &Path| Error::Unsupported {
         what: format!(
@@ -344,17 +324,12 @@ fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads the note in the place of a backup; `None` if there is nothing yet.
-///
-/// # Errors
-///
-/// [`Error::Unsupported`] if something else is there.
+/// `None` if there is nothing yet; [`Error::Unsupported`] if something else is there.
 fn read_dest(disk: &Disk, dest: &Path, source: &str) -> Result<Option<BackupNote>> {
     if !disk.exists(dest).at(dest, "access")? {
         return Ok(None);
     }
-    // Listed before the note is read: a directory that cannot be listed is not taken for an empty
-    // one.
+    // Before the note: a directory that cannot be listed is not taken for an empty one.
     let there = disk.list(dest).at(dest, "list")?;
     match read_note(disk, dest)? {
         Some(note) if note.source == source => Ok(Some(note)),
@@ -387,19 +362,18 @@ impl Log {
     /// Copies the log, as readers see it at one moment, into a directory that is then a closed log
     /// of its own: [`Log::open`] opens it. Appends and reads continue meanwhile.
     ///
-    /// The directory must be missing, empty, or an earlier backup of the log in the same place:
-    /// then only what is new is copied, and what was deleted or compacted since disappears from the
-    /// copy as well. A backup that was interrupted cannot be opened; a new backup into the same
-    /// place finishes it. Damaged bytes are not copied: they are an error.
-    /// [`Broker::backup`](crate::Broker::backup) copies all topics and groups.
+    /// The directory must be missing, empty, or an earlier backup of the log in the same place.
+    /// Then only what is new is copied, and what was deleted or compacted since leaves the copy as
+    /// well. An interrupted backup cannot be opened; a new one into the same place finishes it.
+    /// Damaged bytes are an error. [`Broker::backup`](crate::Broker::backup) copies all topics and
+    /// groups.
     ///
-    /// A transaction of a Kafka producer that is open at that moment is aborted in the copy, by a
-    /// marker behind what was copied: nobody could end it there.
+    /// An open transaction of a Kafka producer is aborted in the copy, by a marker behind what was
+    /// copied: nobody could end it there.
     ///
     /// # Errors
     ///
-    /// - [`Error::Unsupported`]: the directory holds something else, or is inside the log's
-    ///   directory.
+    /// - [`Error::Unsupported`]: the directory holds something else, or is inside the log's.
     /// - [`Error::Locked`]: another handle has the directory open.
     /// - [`Error::NoSpace`], [`Error::Io`]: the backup is not finished.
     /// - [`Error::Corrupt`], [`Error::Closed`].
@@ -424,7 +398,7 @@ impl Log {
         self.backup_with(dest, BackupOptions::default())
     }
 
-    /// The same, with options.
+    /// [`Log::backup`] with options.
     ///
     /// # Errors
     ///
@@ -448,22 +422,21 @@ impl Log {
         // The note says by now that the backup is not whole (I1).
         let copied = shared.back_up(&dest, &mut backup)?;
         backup
-            // After the files that it describes. It makes the opening below believe them, and cut
+            // After the files that it describes: the opening below believes them, and cuts
             // nothing.
             .new_marks()?
             .write_both(copied.mark(MarkKey::default()), host.clock.instant())?;
         backup.disk.sync_dir(&dest).at(&dest, "sync")?;
         let lock = backup.take_lock()?;
         let config = shared.config().as_ref().clone();
-        // Opened and closed once: this checks the copy, and leaves it as a closed directory (I2).
+        // Checks the copy, and leaves it as a closed directory (I2).
         let copy = open_locked(&backup.disk, &host.clock, &dest, config, lock)?;
         copied.check(&copy)?;
         for open in &copied.open {
             copy.end_transaction(Ending::abort(open))?;
         }
         copy.close()?;
-        // Last, when everything is durable: only now may the note say that the backup is whole
-        // (I1).
+        // Everything is durable: only now may the note say that the backup is whole (I1).
         backup.finish()
     }
 }

@@ -1,5 +1,4 @@
-//! What a broker does with topics for its callers: it makes them, lists them, alters and deletes
-//! them.
+//! The calls that make, list, alter and delete topics.
 //!
 //! Knows nothing about how that is made safe (`topics.rs`, `catalog.rs`).
 
@@ -13,17 +12,17 @@ use super::offsets::is_reserved;
 use super::{AlterOptions, Broker, Ensured};
 
 impl Broker {
-    /// Makes a topic. When this returns it is there after any crash; an error leaves nothing of it.
-    /// Costs two syncs, however many partitions it has and however many topics there are.
+    /// Makes a topic that is there after any crash once this returns; an error leaves nothing of
+    /// it. Costs two syncs, whatever the number of partitions and topics.
     ///
     /// # Errors
     ///
     /// - [`Error::TopicExists`].
     /// - [`Error::InvalidName`]: a name is 1 to 249 characters of `a-z A-Z 0-9 . _ -`, does not
     ///   belong to Kafka itself, and differs from all others in more than `.` and `_` or capitals.
-    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, 0 partitions for example.
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
-    ///   there shows when the broker is opened again.
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, such as 0 partitions.
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. The next opening shows
+    ///   whether the topic is there.
     /// - [`Error::NoSpace`], [`Error::Io`], [`Error::ReadOnly`], [`Error::Closed`].
     ///
     /// # Examples
@@ -31,9 +30,7 @@ impl Broker {
     /// ```
     /// # use std::time::Duration;
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// let config = TopicConfig::default()
     ///     .partitions(4)
     ///     .retention(Duration::from_secs(7 * 24 * 60 * 60));
@@ -47,20 +44,17 @@ impl Broker {
             .map(|topic| self.topic_of(topic))
     }
 
-    /// The topic of a name, made when it is not there. One that is there is given as it is,
-    /// whatever its settings.
+    /// Gives an existing topic as it is, whatever its settings, or makes it.
     ///
     /// # Errors
     ///
-    /// As [`Broker::create_topic`], but for [`Error::TopicExists`].
+    /// As [`Broker::create_topic`], without [`Error::TopicExists`].
     ///
     /// # Examples
     ///
     /// ```
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// for _ in 0..2 {
     ///     let flights = broker.create_topic_if_absent("flights", TopicConfig::default())?;
     ///     assert_eq!(flights.name(), "flights");
@@ -79,9 +73,9 @@ impl Broker {
         }
     }
 
-    /// Sees to it that a topic is there with these settings: makes it, or alters it where it is
-    /// there with others, and says which. What a program calls when it starts. Settings that
-    /// `config` leaves at their defaults are set back to them; partitions can only be added.
+    /// Makes a topic with these settings, or alters it, and says which: a call for the start of a
+    /// program. Settings that `config` leaves at their defaults are set back to them; partitions
+    /// can only be added.
     ///
     /// # Errors
     ///
@@ -112,9 +106,8 @@ impl Broker {
         self.core.ensure(name, &config)
     }
 
-    /// A topic that is there. Kafka's own topics (`__consumer_offsets`, `__transaction_state`,
-    /// `__share_group_state`) can be read through their handle; whatever would change them is
-    /// [`Error::InternalTopic`].
+    /// An existing topic. Kafka's own topics (`__consumer_offsets`, `__transaction_state`,
+    /// `__share_group_state`) can be read; whatever would change them is [`Error::InternalTopic`].
     ///
     /// # Errors
     ///
@@ -124,9 +117,7 @@ impl Broker {
     ///
     /// ```
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// let flights = broker.topic("flights")?;
     /// flights.append("departed EWR")?;
@@ -153,20 +144,18 @@ impl Broker {
 
     /// All topics with their partitions and settings, by name; none after [`Broker::close`].
     ///
-    /// Reads what is known: the logs that are open are asked, and of the others it takes what was
-    /// noted when they were closed, and the lengths of their files. No log is opened for it, except
-    /// where that is not to be had (a log that was damaged, or a broker that only reads): so damage
-    /// that nobody has come across yet is not in [`PartitionInfo::problem`](crate::PartitionInfo),
-    /// and [`Topic::describe`](crate::Topic::describe), which opens them all, is for that.
+    /// Asks open logs, and takes of the others what was noted when they were closed, and the
+    /// lengths of their files. It opens a log only where that is not known (after damage, or when
+    /// the broker only reads). So damage that nobody has come across is not in
+    /// [`PartitionInfo::problem`](crate::PartitionInfo);
+    /// [`Topic::describe`](crate::Topic::describe) opens all logs, and finds it.
     /// [`Broker::topic_names`] costs less.
     ///
     /// # Examples
     ///
     /// ```
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// for topic in broker.topics() {
     ///     println!("{} has {} partitions", topic.name, topic.partitions.len());
@@ -185,13 +174,13 @@ impl Broker {
             .iter()
             .filter_map(|topic| {
                 let info = topic.known_info();
-                // One that was deleted meanwhile has nothing to be known.
+                // A topic deleted meanwhile is not known.
                 topic.check_alive().is_ok().then_some(info)
             })
             .collect()
     }
 
-    /// The names of all topics, sorted; none after [`Broker::close`].
+    /// The sorted names of all topics; none after [`Broker::close`].
     #[must_use]
     pub fn topic_names(&self) -> Vec<String> {
         if self.core.root.check_open().is_err() {
@@ -206,26 +195,23 @@ impl Broker {
             .collect()
     }
 
-    /// Deletes a topic with all its records, and what groups have committed for it. When this
-    /// returns it is gone after any crash. Its handles answer [`Error::UnknownTopic`] from now on,
-    /// and readers of its logs [`Error::Closed`].
+    /// Deletes a topic with all its records and commits; once this returns it is gone after any
+    /// crash. Its handles answer [`Error::UnknownTopic`] from now on, and readers of its logs
+    /// [`Error::Closed`].
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier. Whether the topic is
-    ///   there shows when the broker is opened again.
-    /// - [`Error::Io`], [`Error::NoSpace`]: when the catalog could not be written, nothing
-    ///   changed. When [`Broker::topic`] no longer finds the topic, it is gone, and what could not
-    ///   be removed of it is removed by the next opening.
+    /// - [`Error::Poisoned`]: as for [`Broker::create_topic`].
+    /// - [`Error::Io`], [`Error::NoSpace`]: when the catalog could not be written, nothing changed.
+    ///   When [`Broker::topic`] no longer finds the topic, it is gone, and the next opening removes
+    ///   what is left of it.
     ///
     /// # Examples
     ///
     /// ```
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// broker.delete_topic("flights")?;
     /// assert!(broker.topic("flights").is_err());
@@ -235,33 +221,29 @@ impl Broker {
         self.core.delete(name)
     }
 
-    /// Changes the settings of a topic, or adds partitions: `change` is given what they are and
-    /// says what they shall be. It is durable when this returns, and applies to the running logs
-    /// from now on. Records stay where they are: with more partitions a key may get another one.
-    ///
-    /// Settings that somebody else changes at the same time are kept, unless `change` changes the
-    /// same ones.
+    /// Changes settings of a topic, or adds partitions: `change` is given the present settings and
+    /// returns the new ones. They are durable when this returns, and apply to the running logs.
+    /// Records stay where they are: with more partitions a key may get another one. Settings that
+    /// another call changes at the same time are kept, unless `change` changes them too.
     ///
     /// A topic that becomes [`Durability::Always`](crate::Durability::Always) is flushed first, so
-    /// the high watermarks of its partitions do not go back.
+    /// that the high watermarks of its partitions do not go back.
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, or there would be fewer
-    ///   partitions; or the topic is to be compacted and holds records without keys, which
-    ///   compaction drops ([`Broker::alter_topic_with`] can ask for that).
+    /// - [`Error::InvalidConfig`]: a setting is out of its bounds, there would be fewer partitions,
+    ///   or the topic is to be compacted and holds records without keys, which compaction drops
+    ///   (see [`Broker::alter_topic_with`]).
     /// - [`Error::UnknownTopic`], [`Error::InvalidName`], [`Error::ReadOnly`], [`Error::Closed`].
-    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or one of a log that
-    ///   was to be flushed, and the settings are changed all the same.
+    /// - [`Error::Poisoned`]: a sync of the catalog failed, now or earlier; or that of a log to be
+    ///   flushed, and the settings are changed all the same.
     /// - [`Error::Io`], [`Error::NoSpace`]: nothing changed.
     ///
     /// # Examples
     ///
     /// ```
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// broker.alter_topic("flights", |config| config.partitions(8).retention_bytes(1 << 30))?;
     /// assert_eq!(topic.partition_count(), 8);
@@ -275,8 +257,8 @@ impl Broker {
         self.alter_topic_with(name, AlterOptions::default(), change)
     }
 
-    /// The same with options: [`AlterOptions::drop_keyless`] allows a topic that holds records
-    /// without keys to become one that is compacted, which drops them.
+    /// [`Broker::alter_topic`] with options: [`AlterOptions::drop_keyless`] allows compaction of a
+    /// topic with records without keys, which it drops.
     ///
     /// # Errors
     ///
@@ -289,13 +271,13 @@ impl Broker {
     ///
     /// # let scratch = tempfile::tempdir()?;
     /// let broker = Broker::open(scratch.path().join("data"))?;
-    /// broker.create_topic("prices", TopicConfig::default())?.append("a value without a key")?;
+    /// broker.create_topic("flights", TopicConfig::default())?.append("a value without a key")?;
     ///
     /// let compacted = |config: TopicConfig| config.cleanup_policy(CleanupPolicy::Compact);
-    /// assert!(broker.alter_topic("prices", compacted).is_err());
+    /// assert!(broker.alter_topic("flights", compacted).is_err());
     ///
     /// let options = AlterOptions::default().drop_keyless(true);
-    /// broker.alter_topic_with("prices", options, compacted)?;
+    /// broker.alter_topic_with("flights", options, compacted)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn alter_topic_with(

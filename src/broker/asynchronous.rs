@@ -1,6 +1,6 @@
 //! Flushing and closing a broker as a task.
 //!
-//! Knows nothing about how that is done: a thread that lives as long as it takes calls the core.
+//! Knows nothing about how that is done: a short-lived thread calls the core.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::Broker;
 use super::core::Core;
 
 impl Broker {
-    /// [`flush`](Self::flush) as a task: a thread that lives as long as it takes does it, and with
-    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) this one does, in line.
+    /// [`flush`](Self::flush) as a task, on a thread of its own; with
+    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) in line.
     ///
-    /// It begins when it is first polled. Dropped after that, the flush goes on to its end.
+    /// It begins at the first poll. Dropped after that, it goes on to its end.
     ///
     /// # Errors
     ///
@@ -42,13 +42,11 @@ impl Broker {
         self.core.on_a_thread("ottla-flush", Core::flush).await
     }
 
-    /// [`close`](Self::close) as a task, by a thread that lives as long as it takes; with
-    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) in line.
+    /// [`close`](Self::close) as a task, run as [`flush_async`](Self::flush_async) is, also when it
+    /// is dropped.
     ///
     /// Everything that waits for the broker is woken: streams are over, polls return
     /// [`Error::Closed`], deliveries are done.
-    ///
-    /// It begins when it is first polled. Dropped after that, the broker is closed all the same.
     ///
     /// # Errors
     ///
@@ -63,7 +61,6 @@ impl Broker {
 }
 
 impl Core {
-    /// What a call returns that another thread makes.
     fn on_a_thread(self: &Arc<Self>, name: &str, run: fn(&Self) -> Result<()>) -> Delivery<()> {
         let host = &self.root.host;
         let (delivery, promise) = Delivery::promised(&host.clock, 0, |_, _| ());
@@ -72,7 +69,7 @@ impl Core {
             let taken = call.lock().take();
             if let Some((core, promise)) = taken {
                 let done: Result<(), Error> = run(&core);
-                // Given back first: the task that has the answer may want to be the last one.
+                // Dropped first: the task that has the answer may want to hold the last handle.
                 drop(core);
                 crate::delivery::Promise::keep(promise, done.map(|()| 0..0));
             }

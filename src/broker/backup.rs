@@ -1,18 +1,16 @@
 //! A copy of a whole root beside everything that goes on in it.
 //!
-//! Knows nothing about how a log is copied. The order in which things are copied:
+//! Knows nothing about how a log is copied. The order:
 //!
-//! 1. What groups have committed comes first, records later: so no commit is past the records of
-//!    its partition. Where a log was truncated in between, opening the copy sets commits back, as
-//!    after a crash.
-//! 2. The catalog comes in between: it has every topic that the commits name, but for those
-//!    that were deleted. A topic that is deleted while it is copied is deleted in the copy as well:
-//!    opening the copy removes what is left of it, and what groups have committed for it.
+//! 1. Commits come first, records later: so no commit is past the records of its partition. If a
+//!    log is truncated in between, opening the copy sets commits back, as after a crash.
+//! 2. The catalog comes in between: it has every topic that the commits name, except deleted ones.
+//!    A topic deleted while it is copied is deleted in the copy as well: opening the copy removes
+//!    what is left of it and its commits.
 //! 3. What Kafka left in the root (its metadata, what is known of producers) does not change while
 //!    the root is open.
-//! 4. The copy is opened and closed once: that sets right what (1) leaves, drops topics that are
-//!    half deleted, ends the transactions that a broker had left open, and writes what a Kafka
-//!    broker looks for.
+//! 4. Opening and closing the copy once sets right what (1) leaves, drops half deleted topics, ends
+//!    the transactions that a broker had left open, and writes what a Kafka broker looks for.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,7 +31,7 @@ use super::open::open_copy;
 use super::state::{CatalogState, TopicEntry};
 use super::undecided;
 
-/// What Kafka and we keep in a root beside the topics, that says what was at its last rest.
+/// What Kafka and we keep in a root, beside the topics, about its last rest.
 const ROOT_FILES: [&str; 7] = [
     file_name::ROOT,
     file_name::BOOTSTRAP,
@@ -44,44 +42,40 @@ const ROOT_FILES: [&str; 7] = [
     file_name::CLEANED,
 ];
 
-/// The logs that were copied.
 type Copied = Vec<(MarkKey, String, CopiedLog)>;
 
 impl Broker {
     /// Copies all topics and groups into a directory that is then a closed root of its own:
-    /// [`Broker::open`] opens it, and a Kafka broker starts on it. Everything goes on meanwhile:
-    /// appends, commits, retention, compaction.
+    /// [`Broker::open`] opens it, and a Kafka broker starts on it. Appends, commits, retention and
+    /// compaction go on meanwhile.
     ///
-    /// Of every partition the copy holds what readers saw at some moment during the call, from its
-    /// start to an end, whole batches; and of every group the positions that it had committed at
-    /// some moment before, so that none is past the records. The copy is synced before this
-    /// returns.
+    /// The copy holds, from its start to an end, the whole batches of every partition that readers
+    /// saw at some moment during the call; and of every group the positions committed at some
+    /// moment before, so that none is past the records. It is synced before this returns.
     ///
-    /// A transaction that a Kafka broker had left open is ended in the copy, by a marker behind
-    /// what was copied: as the broker had decided, if it had, else it is aborted, also for its
-    /// producer.
+    /// A marker behind what was copied ends a transaction that a Kafka broker had left open: as the
+    /// broker had decided, else it is aborted, also for its producer.
     ///
-    /// The directory must be missing, empty, or an earlier backup of this root: then only what is
-    /// new is copied, and what was forgotten, compacted or deleted since leaves the copy as well.
-    /// (So a backup from which records were lost by mistake must be kept under another name before
-    /// the next one.) What was appended to a backup that somebody opened is overwritten by the
-    /// next.
+    /// The directory must be missing, empty, or an earlier backup of this root. Then only what is
+    /// new is copied, and what was forgotten, compacted or deleted since leaves the copy as well:
+    /// if records were lost by mistake, keep the backup under another name first. What was appended
+    /// to an opened backup is overwritten.
     ///
-    /// A backup that is interrupted, in whatever way, is never taken for a whole one: opening it
-    /// answers [`Error::Unsupported`], a Kafka broker refuses to start on it, and the next backup
-    /// into the same place finishes it. Copying the files of an open root by other means, with hard
-    /// links (`cp -al`) above all, makes no backup: see `docs/recipes.md`.
+    /// An interrupted backup is never taken for a whole one: opening it answers
+    /// [`Error::Unsupported`], a Kafka broker refuses to start on it, and the next backup into the
+    /// same place finishes it. Copying the files of an open root by other means, above all with
+    /// hard links (`cp -al`), makes no backup: see `docs/recipes.md`.
     ///
-    /// A broker that was [opened for reading](Self::open_read_only) can be backed up too, beside
-    /// the process that writes it.
+    /// A broker [opened for reading](Self::open_read_only) can be backed up too, beside the writing
+    /// process.
     ///
     /// # Errors
     ///
-    /// - [`Error::Unsupported`]: the directory holds something else, or lies inside of this root or
-    ///   of another; or the root is open for reading and a Kafka broker has used it since.
-    /// - [`Error::Locked`]: somebody has the directory open.
+    /// - [`Error::Unsupported`]: the directory holds something else, or lies inside this root or
+    ///   another; or the root is open for reading and a Kafka broker has used it since.
+    /// - [`Error::Locked`]: the directory is open.
     /// - [`Error::NoSpace`], [`Error::Io`]: the backup is not finished.
-    /// - [`Error::Corrupt`]: something to be copied is damaged; the backup is not finished.
+    /// - [`Error::Corrupt`]: something to copy is damaged; the backup is not finished.
     /// - [`Error::Closed`].
     ///
     /// # Examples
@@ -92,7 +86,7 @@ impl Broker {
     /// # let scratch = tempfile::tempdir()?;
     /// let broker = Broker::open(scratch.path().join("data"))?;
     /// let topic = broker.create_topic("flights", TopicConfig::default())?;
-    /// topic.append("OT 17")?;
+    /// topic.append("departed EWR")?;
     /// let report = broker.backup(scratch.path().join("backup"))?;
     /// assert_eq!(report.partitions, 1);
     ///
@@ -104,7 +98,7 @@ impl Broker {
         self.backup_with(dest, BackupOptions::default())
     }
 
-    /// The same, made as the options say.
+    /// [`Broker::backup`] with options.
     ///
     /// # Errors
     ///
@@ -138,8 +132,7 @@ impl Core {
         backup.finish()
     }
 
-    /// An error if the broker is closed, or if a Kafka broker has the root by now, or has had it
-    /// last.
+    /// An error if the broker is closed, or a Kafka broker has, or last had, the root.
     fn check_ours(&self) -> Result<()> {
         let root = &self.root;
         root.check_open()?;
@@ -156,7 +149,6 @@ impl Core {
         })
     }
 
-    /// What tells the root from every other one.
     fn identity(&self) -> Result<String> {
         let path = self.root.path.join(file_name::ROOT);
         let disk = &self.root.host.disk;
@@ -175,7 +167,7 @@ impl Core {
         ))
     }
 
-    /// Copies the catalog and all logs (1), (2).
+    /// See (1) and (2).
     fn copy_topics(&self, backup: &mut Backup) -> Result<Copied> {
         let root = &self.root;
         let mut copied = Copied::new();
@@ -210,7 +202,7 @@ impl Core {
         Ok(copied)
     }
 
-    /// Copies a topic; `None` if it is deleted before that is done.
+    /// `None` if the topic is deleted before that is done.
     fn copy_unless_deleted(
         &self,
         entry: &TopicEntry,
@@ -222,7 +214,7 @@ impl Core {
         };
         let before = backup.report.clone();
         let copied = copy_topic(&topic, entry.partitions, backup);
-        // The files of a topic that is being deleted go one by one, so any error may come of it.
+        // The files of a topic go one by one when it is deleted, so any error may come of it.
         if copied.is_err() && topic.is_deleted() {
             self.root.check_open()?;
             backup.start_over(&before);
@@ -231,7 +223,7 @@ impl Core {
         copied.map(Some)
     }
 
-    /// Copies Kafka's metadata log (3).
+    /// See (3).
     fn copy_metadata(&self, backup: &Backup) -> Result<()> {
         let disk = &backup.disk;
         let from = self.root.path.join(file_name::CLUSTER_METADATA);
@@ -258,7 +250,7 @@ impl Core {
         disk.sync_dir(&backup.dest).at(&backup.dest, "sync")
     }
 
-    /// Opens the copy, sees that it is what was copied, and closes it (4).
+    /// See (4). It also sees that the copy is what was copied.
     fn settle_copy(&self, backup: &mut Backup, copied: &Copied) -> Result<()> {
         let config = self
             .root
@@ -279,8 +271,7 @@ impl Core {
     }
 }
 
-/// Copies the partitions of a topic: of a topic that makes them when they are needed, those that
-/// are there.
+/// Copies all partitions, or those that exist of a topic that makes them when they are needed.
 fn copy_topic(topic: &TopicShared, partitions: u32, backup: &mut Backup) -> Result<Copied> {
     let name = topic.name().as_str();
     let mut copied = Copied::new();
@@ -300,7 +291,7 @@ fn copy_topic(topic: &TopicShared, partitions: u32, backup: &mut Backup) -> Resu
     Ok(copied)
 }
 
-/// Removes the partitions of an earlier backup that the root does not have any more.
+/// Removes what an earlier backup has and the root no longer does.
 fn remove_others(backup: &Backup, copied: &Copied) -> Result<()> {
     let (disk, dest) = (&backup.disk, &backup.dest);
     let dirs = copied.iter();

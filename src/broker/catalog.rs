@@ -5,15 +5,13 @@
 //!
 //! 1. One batch is one change: after a crash it is there or not.
 //! 2. A change is acknowledged after the file was synced; then the catalog's mark (in
-//!    `ottla.marks`) moves to the end of it. So below the mark a mismatch is damage, which is
-//!    refused, and above it what a power cut left of a change that nobody was told of, which is set
-//!    aside.
+//!    `ottla.marks`) moves to its end. So a mismatch below the mark is damage, which is refused;
+//!    above it is what a power cut left of an unacknowledged change, which is set aside.
 //! 3. A change is appended and the file never read again: the ten-thousandth topic costs what the
-//!    first did. When more than half of the file no longer counts, the next change rewrites it,
-//!    after it was made: so its size is bounded by what is there, and each record is written again
-//!    at most once for every record that went.
-//! 4. After a failed sync nobody knows what is on the disk: there are no more changes until the
-//!    root is opened again.
+//!    first did. When more than half of the file no longer counts, the next change, once made,
+//!    rewrites it: so its size is bounded, and each record is rewritten at most once for every
+//!    record that went.
+//! 4. After a failed sync nobody knows what is on the disk: no more changes until the next opening.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,67 +34,55 @@ use crate::types::{Offset, PartitionId, Position, Record, TopicId, to_u64, to_us
 
 use super::state::CatalogState;
 
-/// The largest catalog that is read, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
-/// A file with fewer dead records than this is not rewritten. Few in tests, so that the proofs
-/// on the simulated disk meet it.
+/// Few in tests, so that the proofs on the simulated disk meet it.
 const DEAD_RECORDS_MIN: u64 = if cfg!(test) { 24 } else { 1024 };
 
-/// The mark of the catalog stands among those of the logs, under a key that none of them has.
+/// No log has this key.
 const MARK_KEY: MarkKey = MarkKey {
     topic: TopicId([0; 16]),
     partition: PartitionId::MAX,
 };
 
-/// The topics of a root, and the file that they are kept in.
 #[derive(Debug)]
 pub(super) struct Catalog {
     host: Arc<Host>,
     path: PathBuf,
-    /// None when the root is opened read-only.
+    /// None in a root that is only read.
     file: Option<File>,
     end: Position,
     next_offset: Offset,
     state: CatalogState,
-    /// The last mark that was written.
     mark: Mark,
     poison: Option<Arc<io::Error>>,
-    /// With more dead records than this the file is rewritten, if they outweigh the others.
+    /// With more dead than live records, and more than this, the file is rewritten.
     pub(super) dead_allowed: u64,
 }
 
-/// What the bytes of a catalog say.
 #[derive(Debug, Default)]
 struct Scan {
     state: CatalogState,
     end: Position,
     next_offset: Offset,
-    /// What is wrong with the bytes after the end.
+    /// What is wrong behind `end`.
     stopped: Option<Corruption>,
 }
 
-/// What can be read of a catalog that may be damaged.
 #[derive(Debug)]
 pub(super) struct Salvage {
     pub(super) state: CatalogState,
-    /// Where it is damaged, in bytes, and what is wrong there.
+    /// The position in bytes, and what is wrong there.
     pub(super) damaged: Option<(u64, Corruption)>,
-    /// The file as it is.
     pub(super) bytes: Vec<u8>,
 }
 
 impl Catalog {
-    /// Whether there ever was a catalog, as far as the marks know.
     pub(super) fn was_here(host: &Host) -> bool {
         host.marks.find(MARK_KEY).is_some()
     }
 
-    /// What a catalog says, without changing anything.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`] when something that was acknowledged is damaged.
+    /// [`Error::Corrupt`] when something acknowledged is damaged.
     pub(super) fn look(host: &Host, root: &Path) -> Result<CatalogState> {
         let salvage = Self::salvage(host, root)?;
         match salvage.damaged {
@@ -108,25 +94,20 @@ impl Catalog {
         }
     }
 
-    /// What a catalog says that somebody else is writing; `None` when it cannot be read.
+    /// For a root with a writer; `None` when the catalog cannot be read.
     pub(super) fn look_again(host: &Host, root: &Path) -> Option<CatalogState> {
         let signs = || RootSigns::of(&host.disk, root);
         let looked = look_until_it_counts(&host.clock, signs, || Self::look_now(host, root));
         looked.ok().map(|(state, _)| state)
     }
 
-    /// One look at what a catalog says that somebody else is writing.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::look`]; that somebody is changing it is an error, too.
+    /// One such look: what the writer changes meanwhile is an error too.
     pub(super) fn look_now(host: &Host, root: &Path) -> Result<CatalogState> {
         host.marks.look_again(&host.disk, MARK_KEY)?;
         Self::look(host, root)
     }
 
-    /// Reads whatever can be read: of a damaged catalog every change that is whole and makes sense
-    /// after those before it.
+    /// Takes of a damaged catalog every whole change that makes sense after those before it.
     pub(super) fn salvage(host: &Host, root: &Path) -> Result<Salvage> {
         let (path, bytes) = read(&host.disk, root)?;
         let bytes = bytes.unwrap_or_default();
@@ -165,11 +146,6 @@ impl Catalog {
         host.marks.sync(host.clock.instant())
     }
 
-    /// Reads the catalog of a root without changing anything.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`] when something that was acknowledged is damaged.
     pub(super) fn open_read_only(host: &Arc<Host>, root: &Path) -> Result<Self> {
         let state = Self::look(host, root)?;
         let scan = Scan {
@@ -179,11 +155,8 @@ impl Catalog {
         Ok(Self::new(host, root.join(file_name::CATALOG), None, scan))
     }
 
-    /// Opens the catalog of a root, making it when it is not there, and says what a crash left.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`] when something that was acknowledged is damaged; nothing was changed.
+    /// Opens or makes the catalog, and says what a crash left. [`Error::Corrupt`] as for
+    /// [`Self::look`]; nothing was changed.
     pub(super) fn open(host: &Arc<Host>, root: &Path) -> Result<(Self, Vec<OpenEvent>)> {
         let disk = &host.disk;
         let (path, bytes) = read(disk, root)?;
@@ -205,7 +178,7 @@ impl Catalog {
             file.with_ballast(root)
         };
         let events = set_aside(disk, &path, &bytes, &scan)?;
-        // Its first mark needs no space of a disk that is full by then.
+        // So its first mark needs no space on a disk that is full by then.
         host.marks.place(MARK_KEY);
         let mut catalog = Self::new(host, path, Some(file), scan);
         catalog.settle(&bytes, safe)?;
@@ -236,23 +209,22 @@ impl Catalog {
         }
     }
 
-    /// What it adds up to.
     pub(super) fn state(&self) -> &CatalogState {
         &self.state
     }
 
-    /// Whether it cannot be said what the disk has (4).
+    /// See (4).
     pub(super) fn in_doubt(&self) -> bool {
         self.poison.is_some()
     }
 
-    /// Makes a change: all of the records or none, now and after any crash.
+    /// Makes all of the records or none durable.
     ///
     /// # Errors
     ///
     /// - [`Error::NoSpace`], [`Error::Io`]: nothing changed.
-    /// - [`Error::Poisoned`]: the sync failed, now or earlier. Nothing changed here; whether the
-    ///   disk has it, the next opening finds out.
+    /// - [`Error::Poisoned`]: the sync failed, now or earlier. Nothing changed here; the next
+    ///   opening finds out whether the disk has it.
     pub(super) fn append(&mut self, records: Vec<MetadataRecord>) -> Result<()> {
         if let Some(cause) = &self.poison {
             return Err(Error::Poisoned {
@@ -283,8 +255,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Rewrites the file where it is time to (3). The change that was just made is durable
-    /// whatever becomes of this.
+    /// See (3). The change that was just made stays durable whatever becomes of this.
     fn shrink_by_the_way(&mut self) {
         if !self.is_mostly_dead() {
             return;
@@ -294,11 +265,11 @@ impl Catalog {
             return;
         }
         if before.is_some() && self.host.disk.file_id(&self.path).ok() == before {
-            // The old file is as good as it was. On a full disk, not every change tries again.
+            // The old file is as good as before. On a full disk, not every change tries again.
             self.dead_allowed = self.dead_allowed.saturating_mul(2);
             self.mark(self.end);
         } else {
-            // Which of the two files a crash would leave, the next opening finds out (4).
+            // The next opening finds out which of the two files a crash left (4).
             let unknown = io::Error::other("a smaller catalog could not be made durable");
             drop(self.latch(unknown));
         }
@@ -317,7 +288,7 @@ impl Catalog {
         Error::corrupt(&self.path, self.end.0, Corruption::malformed(what))
     }
 
-    /// Appends a batch to `out`; gives the offset after it.
+    /// Gives the offset after the batch.
     fn encode(
         &self,
         records: &[MetadataRecord],
@@ -353,7 +324,7 @@ impl Catalog {
         Ok(base_offset.saturating_add(u64::from(summary.count)))
     }
 
-    /// Moves the mark (2). It is a lower bound, so one that could not be written does no harm.
+    /// See (2). The mark is a lower bound, so a failed write does no harm.
     fn mark(&mut self, end: Position) {
         self.mark.sequence = self.mark.sequence.saturating_add(1);
         self.mark.flushed_offset = self.next_offset;
@@ -362,8 +333,7 @@ impl Catalog {
         drop(marks.write(marks.place(MARK_KEY), &self.mark));
     }
 
-    /// Makes the disk have what was read. Bytes above the mark may be in the page cache alone,
-    /// after a sync that failed: they are written again.
+    /// Writes again what is above the mark: after a failed sync it may be in the page cache alone.
     fn settle(&mut self, bytes: &[u8], safe: Position) -> Result<()> {
         let file = self.file.as_ref().ok_or(Error::ReadOnly)?;
         let whole = file.len().at(&self.path, "access")? == self.end.0;
@@ -380,18 +350,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Whether more than half of the records no longer count (3).
+    /// See (3).
     fn is_mostly_dead(&self) -> bool {
         let live = to_u64(self.state.live_records());
         let dead = self.next_offset.saturating_sub(live);
         dead > live.max(self.dead_allowed)
     }
 
-    /// Makes the catalog another one: all of it or nothing, after any crash.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSpace`], [`Error::Io`], [`Error::ReadOnly`]: the root must be opened again.
+    /// Replaces all of it or nothing, after any crash. After an error the root must be opened
+    /// again.
     pub(super) fn replace(&mut self, state: CatalogState) -> Result<()> {
         self.state = state;
         if self.file.is_none() {
@@ -436,8 +403,7 @@ fn last_mark(host: &Host) -> Mark {
     })
 }
 
-/// Puts a copy of what stands behind the last whole change into a file of its own, where there is
-/// anything but zeros.
+/// Copies what is behind the last whole change to a file of its own, unless it is all zeros.
 fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<OpenEvent>> {
     let rest = bytes.get(to_usize(scan.end.0)..).unwrap_or_default();
     let Some(reason) = scan
@@ -459,12 +425,8 @@ fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<
 }
 
 impl Scan {
-    /// Takes in batch after batch until the bytes end or make no sense.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`] when a batch that is whole says something that cannot be: that is no
-    /// crash.
+    /// Takes in batches until the bytes end or make no sense. [`Error::Corrupt`] when a whole batch
+    /// says something that cannot be: that is no crash.
     fn of(bytes: &[u8], path: &Path) -> Result<Self> {
         let mut scan = Self::default();
         let mut rest = Bytes::copy_from_slice(bytes);
@@ -487,9 +449,9 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Takes in every batch that is whole, in the order of the file, and of it every record that
-    /// makes sense after those before it. What the checksum does not cover (the offset and the
-    /// leader epoch) says nothing that the order does not say, and is not looked at.
+    /// Takes in, in the order of the file, every whole batch, and of it every record that makes
+    /// sense after those before it. Offset and leader epoch, which the checksum does not cover, say
+    /// nothing that the order does not say.
     fn leniently(bytes: &[u8]) -> CatalogState {
         let mut state = CatalogState::default();
         let mut rest = Bytes::copy_from_slice(bytes);
@@ -509,7 +471,7 @@ impl Scan {
         state
     }
 
-    /// The next batch, when it is whole and follows.
+    /// The next batch, if it is whole and follows.
     fn check(&self, rest: &Bytes) -> std::result::Result<RecordBatch, Corruption> {
         let batch = whole_batch(rest, BatchHeader::parse(rest)?)?;
         let header = batch.header();
@@ -522,7 +484,6 @@ impl Scan {
         Ok(batch)
     }
 
-    /// Takes in the records of a batch.
     fn take(&mut self, batch: &RecordBatch) -> std::result::Result<(), Corruption> {
         for record in batch.records() {
             let record = MetadataRecord::decode(record.value().unwrap_or_default())?;
@@ -532,7 +493,7 @@ impl Scan {
     }
 }
 
-/// The header that bytes begin with, whatever offset stands in it.
+/// The header, whatever its offset.
 fn without_offset(bytes: &[u8]) -> std::result::Result<BatchHeader, Corruption> {
     let mut front = [0; HEADER_LEN];
     let (offset, rest) = front.split_at_mut(size_of::<Offset>());
@@ -541,7 +502,6 @@ fn without_offset(bytes: &[u8]) -> std::result::Result<BatchHeader, Corruption> 
     BatchHeader::parse(&front)
 }
 
-/// The batch of this header that bytes begin with.
 fn whole_batch(bytes: &Bytes, header: BatchHeader) -> std::result::Result<RecordBatch, Corruption> {
     let batch = bytes.get(..header.size);
     let batch = batch.ok_or_else(|| Corruption::truncated(header.size, bytes.len()))?;

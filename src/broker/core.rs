@@ -2,9 +2,8 @@
 //!
 //! Knows nothing about how topics come and go (`topics.rs`) or how a root is opened (`open.rs`).
 //!
-//! Locks, in the order in which they may be taken together: `deletions`, then those of the groups,
-//! then the root's `catalog`, then those of the topics and logs. So nobody who holds the catalog
-//! calls into the groups.
+//! Locks may be taken together in this order: `deletions`, the groups', the root's `catalog`, those
+//! of topics and logs. So nobody who holds the catalog calls into the groups.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -23,20 +22,17 @@ use super::rest;
 use super::root::Root;
 use super::upkeeper::Upkeeper;
 
-/// What all handles of a broker have in common.
 pub(super) struct Core {
     pub(super) root: Arc<Root>,
     pub(super) groups: Coordinator,
-    /// One topic is deleted at a time.
     pub(super) deletions: Mutex<()>,
     pub(super) report: OpenReport,
     pub(super) upkeeper: Upkeeper,
     lock: Mutex<Option<Lock>>,
-    /// Held while the broker is closed, and the thread that does it.
+    /// Held by the thread that closes the broker.
     closing: Mutex<()>,
     closer: Mutex<Option<ThreadId>>,
-    /// The directory, where it is removed with the last handle. Last, so that the files in it are
-    /// closed by then.
+    /// Removed with the last handle. Last, so that the files in it are closed by then.
     temporary: OnceLock<TemporaryDir>,
 }
 
@@ -54,15 +50,13 @@ impl Keep for Core {
     }
 }
 
-/// The last handle went: on this broker, on a topic, or on a group.
 impl Drop for Core {
     fn drop(&mut self) {
         if self.temporary.get().is_some() && self.root.host.check_owner().is_ok() {
             self.abandon();
             return;
         }
-        // A caller that wants to know how closing went calls `close`. In a forked process it does
-        // nothing.
+        // A caller that wants the outcome calls `close`. In a forked process it does nothing.
         drop(self.close());
     }
 }
@@ -91,12 +85,10 @@ impl Core {
         core
     }
 
-    /// Has the directory removed with the last handle.
     pub(super) fn remove_at_end(&self, dir: TemporaryDir) {
         self.temporary.get_or_init(|| dir);
     }
 
-    /// All topics that users see, by name.
     pub(super) fn topics(&self) -> Vec<Arc<TopicShared>> {
         let mut topics = self.root.directory.all();
         topics.retain(|topic| !is_reserved(topic.name().as_str()));
@@ -110,7 +102,6 @@ impl Core {
         self.groups.group(id)
     }
 
-    /// Has a thread look after the logs from now on.
     pub(super) fn start_upkeep(&self) {
         if self.root.mode == OpenMode::Write {
             self.upkeeper.start(&self.root);
@@ -138,8 +129,6 @@ impl Core {
         self.groups.delete(id)
     }
 
-    /// Makes everything that was appended before the call survive power loss, and what producers
-    /// hold, too.
     pub(super) fn flush(&self) -> Result<()> {
         self.root.check_open()?;
         let mut handed_over = Ok(());
@@ -153,8 +142,7 @@ impl Core {
         flushed.into_iter().fold(handed_over, Result::and)
     }
 
-    /// Closes everything, once; a second call waits for the end of the first one, unless it comes
-    /// out of the first one itself.
+    /// A second call waits for the first, unless it comes out of the first.
     pub(super) fn close(&self) -> Result<()> {
         self.root.host.check_owner()?;
         let me = std::thread::current().id();
@@ -174,15 +162,14 @@ impl Core {
         closed
     }
 
-    /// Passes on what opening noted.
     pub(super) fn pass_on_opening(&self) {
         let host = &self.root.host;
         host.note_opening(&self.root.path, &self.report);
         host.events.pass_on();
     }
 
-    /// Ends a broker whose directory is removed now: nobody has a handle any more, so what is left
-    /// to do is what others can see: deliveries are settled, and threads end.
+    /// Nobody has a handle, so only what others can see is left to do: deliveries are settled, and
+    /// threads end.
     fn abandon(&self) {
         drop(self.groups.close());
         if !self.root.end() {
@@ -197,7 +184,7 @@ impl Core {
         *self.lock.lock() = None;
     }
 
-    /// Writes what the opening has left to the first append of each log.
+    /// Writes what opening left to the first append of each log.
     fn settle_logs(&self) -> Result<()> {
         let topics = self.root.directory.all();
         let logs = topics.iter().flat_map(|topic| topic.open_logs());
@@ -205,24 +192,24 @@ impl Core {
             .fold(Ok(()), Result::and)
     }
 
-    /// The groups come first: they leave something in their logs.
+    /// The groups come first, as they append to their logs.
     fn close_now(&self) -> Result<()> {
-        // Before anything ends that it needs. Nothing else would do it at the next opening, which
-        // finds a root at rest.
+        // While all that it needs is there. The next opening, of a root at rest, would not do
+        // it.
         let settled = self.settle_logs();
         let mut closed = settled.and(self.groups.close());
         if !self.root.end() {
             return Ok(());
         }
-        // Before the wait for upkeep, so that it gives up what takes long.
+        // Before the wait for upkeep, which then gives up long work.
         let mut handed_over = Ok(());
         for topic in self.root.directory.all() {
             topic.begin_closing();
             handed_over = handed_over.and(topic.producers().flush());
         }
         self.upkeeper.stop();
-        // Waits for a change that is under way; the next one sees that it is over. Where somebody
-        // else writes the root, the threads that are waited for below may be about to change it.
+        // Waits for a change that is under way; the next one sees that it is over. In a root
+        // that somebody else writes, the threads awaited below may be about to change it.
         let writes = self.root.mode == OpenMode::Write;
         let catalog = writes.then(|| self.root.catalog.lock());
         let host = &self.root.host;
@@ -241,7 +228,7 @@ impl Core {
             let damage = self.groups.damage();
             let damaged = damage.iter().any(|(_, error)| is_corrupt(error))
                 || !self.root.damaged_commits.lock().is_empty();
-            // Also where one log could not be closed: the marks say that the others were.
+            // Even if one log could not be closed: the marks say that the others were.
             closed = closed
                 .and(host.marks.sync(host.clock.instant()))
                 .and_then(|()| rest::come_to_rest(&self.root, catalog.state(), damaged));
@@ -250,7 +237,7 @@ impl Core {
         drop(catalog);
         host.end_publishing();
         *self.lock.lock() = None;
-        // Last, for it is no reason to leave the directory as a crash would.
+        // Last, as it is no reason to leave the directory as a crash would.
         closed = closed.and(handed_over);
         host.note_close(&self.root.path, &closed);
         closed

@@ -1,7 +1,6 @@
-//! Making a topic be there as a program wants it: made, altered, or found so.
+//! Making a topic be there as a program wants it.
 //!
-//! Knows nothing about how topics are made and altered, only how what is wanted differs from what
-//! is there.
+//! Knows nothing about how topics are made and altered.
 
 use crate::error::{Error, Result};
 use crate::topic::TopicConfig;
@@ -16,11 +15,11 @@ use super::topics::AlterOptions;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Ensured {
-    /// There was no such topic, and it was made.
+    /// The topic was made.
     Made,
-    /// The topic was there with other settings, which were changed.
+    /// These settings of the topic were changed.
     Altered(Vec<SettingChange>),
-    /// The topic was there as it was wanted.
+    /// The topic had these settings.
     AsItWas,
 }
 
@@ -29,7 +28,7 @@ pub enum Ensured {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SettingChange {
-    /// The setting, under Kafka's name where Kafka has it.
+    /// Kafka's name for the setting, where Kafka has it.
     pub name: String,
     /// What it was.
     pub from: String,

@@ -1,11 +1,11 @@
-//! The figures of a broker through the `metrics` crate, for whichever recorder the program has
-//! installed: the feature `metrics`.
+//! The figures of a broker through the `metrics` crate, for the recorder that the program has
+//! installed.
 //!
 //! Knows nothing about how they are counted; `host/metrics/facade.rs` hands over those of a log.
 //!
-//! 1. A recorder is code of the user's: it is called with nothing locked.
-//! 2. Counters are raised by what was added since the last time, so that several brokers, and one
-//!    that is opened again, add up.
+//! 1. A recorder is user code: it is called with nothing locked.
+//! 2. Counters rise by what was added since the last time, so that several brokers, and one that is
+//!    opened again, add up.
 
 use metrics::{counter, gauge};
 
@@ -15,7 +15,6 @@ use crate::host::facade::{added, float, hand_over_log, show};
 
 use super::BrokerMetrics;
 
-/// Hands over what is new since `before`.
 pub(super) fn hand_over(before: &BrokerMetrics, now: &BrokerMetrics) {
     let none = LogMetrics::default();
     for (topic, log) in &now.topics {

@@ -2,10 +2,10 @@
 //!
 //! Knows nothing about logs, which follow by themselves.
 //!
-//! 1. The files that say which topics there are are read again when one of them has changed, and
-//!    only then. They are looked at first, so a change meanwhile is found by the next look.
-//! 2. A topic is known by its id: one of the same name that has another id is another topic, and
-//!    the handles of the first say that it is gone.
+//! 1. The files that list the topics are read again only when one of them has changed. They are
+//!    looked at first, so the next look finds a change meanwhile.
+//! 2. A topic is known by its id: one of the same name with another id is another topic, and the
+//!    handles of the first say that it is gone.
 //! 3. A root may pass from us to a Kafka broker and back while it is followed. What was noted of
 //!    logs is believed only while the root is ours.
 
@@ -25,7 +25,6 @@ use super::root::Root;
 use super::state::CatalogState;
 use super::{Broker, rest};
 
-/// What the files of the topics looked like.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CatalogSigns(BTreeMap<PathBuf, Option<(FileId, u64)>>);
 
@@ -49,7 +48,6 @@ impl CatalogSigns {
 }
 
 impl Root {
-    /// Has the logs of a root that is only looked at ask for its topics when they may have changed.
     pub(super) fn look_when_asked(self: &Arc<Self>) {
         if self.mode == OpenMode::Write {
             return;
@@ -63,17 +61,12 @@ impl Root {
         });
     }
 
-    /// Takes in which topics there are, where somebody else writes the root.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`](crate::Error::Closed), and what reading them returns, where that counts.
     pub(super) fn follow(&self) -> Result<()> {
         if self.mode == OpenMode::Write {
             return Ok(());
         }
         self.check_open()?;
-        // Logs of topics that are gone are closed, which wakes the threads that wait for them.
+        // Closes the logs of topics that are gone, which wakes the threads that wait for them.
         let _later = WakeLater::begin();
         let mut seen = self.signs.lock();
         let signs = CatalogSigns::of(&self.host.disk, &self.path);
@@ -87,7 +80,6 @@ impl Root {
         Ok(())
     }
 
-    /// What the root says of its topics now.
     fn look_at_catalog(&self) -> Result<CatalogState> {
         let (host, path, config) = (&self.host, &self.path, &self.config);
         let signs = || RootSigns::of(&host.disk, path);
@@ -100,7 +92,6 @@ impl Root {
         look_until_it_counts(&host.clock, signs, look).map(|(state, _)| state)
     }
 
-    /// Ends, begins and changes topics, so that they are those of the catalog.
     fn go_on_with(&self, state: &CatalogState) {
         for topic in self.directory.all() {
             let entry = state.find(topic.name());
@@ -124,12 +115,10 @@ impl Root {
 }
 
 impl Broker {
-    /// Whether a writer has the directory open: this handle, or, for one that was opened for
-    /// reading, any other, in whatever process. A running Kafka broker is one.
-    ///
-    /// A writer holds a lock while it has the directory open, and the system releases it when the
-    /// process ends, however that happens. So this is about this moment, and says nothing of the
-    /// next one. Where the system cannot tell (some network file systems), it is false.
+    /// Whether a writer has the directory open: this handle, or, for one opened for reading, any
+    /// other in any process, such as a running Kafka broker. This is about this moment: a writer
+    /// holds a lock, which the system releases when the process ends in any way. Where the system
+    /// cannot tell (some network file systems), it is false.
     ///
     /// # Examples
     ///

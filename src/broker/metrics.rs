@@ -1,4 +1,4 @@
-//! What a broker has done since it was opened, in figures.
+//! What a broker has done since its opening, in figures.
 //!
 //! Knows nothing about how they are counted: each floor counts its own.
 
@@ -14,32 +14,31 @@ use crate::types::to_u64;
 use super::Broker;
 use super::root::Root;
 
-/// What a broker has done since it was opened: see [`Broker::metrics`]. Counters begin at 0 with
-/// every opening and never go back, but for those of a topic that is deleted and made again.
+/// The figures of [`Broker::metrics`]. Counters begin at 0 with every opening and never go back,
+/// except those of a topic that is deleted and made again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BrokerMetrics {
-    /// All logs together, with those of the groups' commits and of topics that were deleted.
+    /// All logs together, also of the groups' commits and of deleted topics.
     pub logs: LogMetrics,
-    /// The part of each topic.
+    /// By topic.
     pub topics: BTreeMap<String, LogMetrics>,
-    /// The groups together.
+    /// All groups together.
     pub groups: GroupMetrics,
-    /// Logs that are open: those that were used.
+    /// Logs that are open.
     pub open_logs: u64,
-    /// Files that the broker has open.
+    /// Files that are open.
     pub open_files: u64,
-    /// Records that were sent to producers and are not appended yet.
+    /// Records sent to producers and not appended yet.
     pub producer_queue_records: u64,
 }
 
 impl Root {
-    /// Passes on the events that were noted and, with the feature `metrics`, the figures: to be
-    /// called with nothing locked.
+    /// Passes on events and, with the feature `metrics`, figures: with nothing locked.
     pub(super) fn show(&self) {
         self.host.events.pass_on();
-        // A recorder that panics must not end the thread of upkeep, nor the process in a drop.
+        // A panic of a recorder must not end the thread of upkeep, nor the process in a drop.
         #[cfg(feature = "metrics")]
         if !self.host.is_copy() {
             drop(catch_unwind(AssertUnwindSafe(|| self.figures())));
@@ -51,11 +50,10 @@ impl Root {
         self.metrics()
     }
 
-    /// Hands the figures to the recorder, and returns them.
     #[cfg(feature = "metrics")]
     fn figures(&self) -> BrokerMetrics {
         let (before, now) = {
-            // Held while they are gathered: what two threads hand over follows one another.
+            // Held meanwhile, so that what two threads hand over follows one another.
             let mut handed_over = self.handed_over.lock();
             let now = self.metrics();
             (std::mem::replace(&mut *handed_over, now.clone()), now)
@@ -86,13 +84,12 @@ impl Root {
         metrics
     }
 
-    /// Keeps what a topic that is deleted now has counted, so that the sums of all logs never go
-    /// back.
+    /// So that the sums of all logs never go back.
     pub(super) fn keep_figures_of(&self, topic: &TopicShared) {
         let mut deleted = self.deleted.lock();
         for log in topic.open_logs() {
             let mut metrics = log.metrics();
-            // That is a state and no count: it ends with the log.
+            // A state, not a count: it ends with the log.
             metrics.poisoned = 0;
             deleted.add(&metrics);
         }
@@ -100,11 +97,11 @@ impl Root {
 }
 
 impl Broker {
-    /// What the broker has done since it was opened, in figures: for a health check, a dashboard, a
-    /// test. [`docs/observability.md`](crate::docs::observability) says what each means and when to
+    /// What the broker has done since it was opened, in figures.
+    /// [`docs/observability.md`](crate::docs::observability) says what each means and when to
     /// worry. Takes the append lock of every open log for a moment, and neither opens nor reads a
-    /// file. A closed broker keeps its last figures; in a process that was forked from the broker's
-    /// all are zero.
+    /// file. A closed broker keeps its last figures; in a process forked from the broker's all are
+    /// zero.
     ///
     /// # Examples
     ///

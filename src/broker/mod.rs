@@ -1,20 +1,16 @@
 //! Floor 10: the broker. One directory, its lock, its topics and groups.
 //!
-//! Knows nothing about records. Every file of this floor is one thing:
+//! Knows nothing about records.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `core.rs` | what all handles share; how it ends |
 //! | `root.rs` | the directory: its catalog, its topics by name |
 //! | `open.rs` | from a directory to a broker, whatever the last use left |
-//! | `administration.rs`, `topics.rs` | topics come, change and go: the calls, and the order of effects |
+//! | `administration.rs`, `topics.rs` | topics come, change and go: the calls, and their order |
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
-//! | `offsets.rs` | the topic of the groups' commits |
-//! | `upkeep.rs` `upkeeper.rs` | one round of upkeep, and the thread that does it |
+//! | `upkeep.rs` `upkeeper.rs` | one round of upkeep, and its thread |
 //! | `rest/` | what tells a root at rest from one in use |
-//! | `metrics.rs` | what was done since the opening, in figures |
-//! | `temporary.rs` | brokers for tests |
-//! | `asynchronous.rs` | flushing and closing as a task |
 //! | `verify.rs`, `repair/` | a directory examined, and put right |
 
 mod administration;
@@ -92,14 +88,14 @@ use self::core::Core;
 
 /// One directory with its topics and consumer groups.
 ///
-/// A broker is a handle: cloning it is cheap, and any number of threads may use it. It holds the
-/// directory's lock, so there is one writing process at a time. It is closed by [`Broker::close`],
-/// or when the last handle on it, on one of its topics, or on one of its groups is dropped; a
-/// process that just ends is the same as a crash, from which the next opening recovers.
+/// Cloning this handle is cheap, and any number of threads may use it. It holds the directory's
+/// lock, so one process writes at a time. [`Broker::close`] closes it, or the drop of the last
+/// handle on it, its topics and its groups. A process that just ends is the same as a crash, from
+/// which the next opening recovers.
 ///
-/// A broker, its topics, groups, consumers and producers belong to the process that opened it. In
-/// one that is forked from it every call answers [`Error::Forked`], and dropping them closes
-/// descriptors and does nothing else: no lock is given back, no group is left.
+/// In a fork of the process that opened it, every call on the broker, its topics, groups, consumers
+/// and producers answers [`Error::Forked`], and dropping them only closes descriptors: no lock is
+/// given back, no group is left.
 ///
 /// # Examples
 ///
@@ -123,7 +119,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Opens the broker of a directory with the usual settings; see [`Broker::open_with`].
+    /// [`Broker::open_with`] with the default settings.
     ///
     /// # Errors
     ///
@@ -144,20 +140,19 @@ impl Broker {
         Self::open_with(dir, BrokerConfig::default())
     }
 
-    /// Opens the broker of a directory, making the directory and its parents when they are not
-    /// there, and recovering after a crash.
+    /// Opens the broker of a directory and recovers after a crash. Missing directories are made.
     ///
-    /// After a clean close this takes time by the number of topics, and each log is opened when it
-    /// is first used. After a crash all logs are opened now, and [`Broker::open_report`] tells what
-    /// was found. A damaged log does not affect the others: it is reported, and its own calls
-    /// answer the error.
+    /// After a clean close this takes time by the number of topics, and each log is opened at its
+    /// first use. After a crash all logs are opened now, and [`Broker::open_report`] tells what was
+    /// found. A damaged log does not affect the others: it is reported, and its own calls answer
+    /// the error.
     ///
     /// # Errors
     ///
     /// - [`Error::Locked`]: another handle, here or in another process, has it open.
     /// - [`Error::InvalidConfig`]: a setting is out of its bounds.
-    /// - [`Error::Unsupported`]: the directory holds something else, a single log for example, or
-    ///   other things and nothing of a broker, and
+    /// - [`Error::Unsupported`]: the directory holds something else, such as a single log, or other
+    ///   things and nothing of a broker, and
     ///   [`among_other_files`](crate::BrokerConfig::among_other_files) is not set.
     /// - [`Error::Corrupt`]: the catalog of topics is damaged; nothing was changed.
     /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or made.
@@ -177,20 +172,18 @@ impl Broker {
         Self::open_on(Disk::os(), Clock::System, dir.as_ref(), config)
     }
 
-    /// Opens the broker of a directory for reading: takes no lock, changes no byte, and needs no
-    /// more than permission to read the files and to search the directories. It follows a writer,
-    /// in this process or another one, a Kafka broker too: topics and partitions come, change and
-    /// go, what groups have committed and their lag are those of the moment, and each log is
-    /// followed as by [`Log::open_read_only`](crate::Log::open_read_only).
+    /// Opens the broker of a directory for reading: takes no lock, changes no byte, and needs only
+    /// permission to read files and to search directories. It follows any writer, a Kafka broker
+    /// too: it sees the topics, commits and lag of the moment, and follows logs as
+    /// [`Log::open_read_only`](crate::Log::open_read_only) does.
     ///
     /// A topic that the writer deletes answers [`Error::UnknownTopic`], and its logs
-    /// [`Error::Closed`], also when there is another one of the same name by then. The members of
-    /// groups are in the memory of the writer, and are not seen. [`Broker::is_live`] says whether
-    /// there is a writer.
+    /// [`Error::Closed`], even when its name is used again. The members of groups are in the
+    /// writer's memory, and are not seen. [`Broker::is_live`] says whether there is a writer.
     ///
     /// # Errors
     ///
-    /// As [`Broker::open_with`], but for [`Error::Locked`]. Every method that writes answers
+    /// As [`Broker::open_with`], without [`Error::Locked`]. Every method that writes answers
     /// [`Error::ReadOnly`].
     ///
     /// # Examples
@@ -202,7 +195,7 @@ impl Broker {
     /// # let broker = Broker::open(&dir)?;
     /// broker.create_topic("flights", TopicConfig::default())?.append("EWR")?;
     ///
-    /// // In the same process or in another one, beside the writer:
+    /// // In any process, beside the writer:
     /// let looking = Broker::open_read_only(&dir)?;
     /// let record = looking.topic("flights")?.partition(0)?.read(0)?;
     /// assert_eq!(record.unwrap().value(), Some(&b"EWR"[..]));
@@ -213,7 +206,6 @@ impl Broker {
         Ok(Self { core })
     }
 
-    /// The same on any disk and clock.
     pub(crate) fn open_on(
         disk: Disk,
         clock: Clock,
@@ -226,8 +218,8 @@ impl Broker {
         Ok(Self { core })
     }
 
-    /// A consumer group: its members share the partitions of their topics. It is there as soon as
-    /// somebody asks for it, and remembered once it has committed something.
+    /// A consumer group, whose members share the partitions of their topics. It exists as soon as
+    /// it is asked for, and is remembered once it has committed something.
     ///
     /// # Errors
     ///
@@ -238,11 +230,9 @@ impl Broker {
     /// ```
     /// # use std::time::Duration;
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
-    /// let mut consumer = broker.group("departure-board")?.join(["flights"])?;
+    /// let mut consumer = broker.group("board")?.join(["flights"])?;
     /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -250,11 +240,9 @@ impl Broker {
         self.core.group(id)
     }
 
-    /// Every group that has members or has committed something, by id. The first call reads all
-    /// that groups have committed.
-    ///
-    /// Groups whose commits are damaged, or of a later version, are left out:
-    /// [`damaged_commits`](Self::damaged_commits) says whether there are any.
+    /// Every group with members or commits, by id. The first call reads all commits. Groups whose
+    /// commits are damaged, or of a later version, are left out: see
+    /// [`damaged_commits`](Self::damaged_commits).
     ///
     /// # Errors
     ///
@@ -263,16 +251,10 @@ impl Broker {
     /// # Examples
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use ottla::{Broker, Record, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # use ottla::{Broker, TopicConfig};
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
-    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
-    /// # let group = broker.group("board")?;
-    /// # let mut consumer = group.join(["flights"])?;
-    /// consumer.poll(Duration::ZERO)?;
+    /// let mut consumer = broker.group("board")?.join(["flights"])?;
     /// for group in broker.groups()? {
     ///     println!("{}: {:?}, {} members", group.id, group.state, group.members.len());
     /// }
@@ -282,15 +264,15 @@ impl Broker {
         self.core.list_groups()
     }
 
-    /// The partitions of `__consumer_offsets` that cannot be read; reads those that were not read
-    /// yet. A group keeps its commits in one of 50 partitions, by the hash of its id. Groups of a
-    /// damaged partition answer its error, and all others go on. [`repair`](crate::repair) sets
-    /// aside what is damaged and keeps the rest; until then no Kafka broker starts on the
-    /// directory, for it would lose the commits.
+    /// The unreadable partitions of `__consumer_offsets`; reads those that were not read yet. The
+    /// hash of a group's id says which of the 50 has its commits. Groups of a damaged partition
+    /// answer its error, and all others go on. [`repair`](crate::repair) sets aside what is damaged
+    /// and keeps the rest; until then no Kafka broker starts on the directory, for it would lose
+    /// the commits.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], and what reading the log of the commits answers, but for damage.
+    /// As [`groups`](Self::groups), except damage.
     ///
     /// # Examples
     ///
@@ -304,8 +286,7 @@ impl Broker {
         self.core.damaged_commits()
     }
 
-    /// Deletes a group and everything that it has committed. Like a commit, this survives what the
-    /// `durability` of the broker says.
+    /// Deletes a group and all its commits, as durably as the broker's `durability` makes a commit.
     ///
     /// # Errors
     ///
@@ -316,14 +297,11 @@ impl Broker {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use ottla::{Broker, Record, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # use ottla::{Broker, TopicConfig};
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
-    /// # topic.append(Record::keyed("N14228", "departed EWR"))?;
-    /// # let group = broker.group("board")?;
-    /// # let mut consumer = group.join(["flights"])?;
+    /// # topic.append("departed EWR")?;
+    /// # let mut consumer = broker.group("board")?.join(["flights"])?;
     /// # consumer.poll(Duration::from_secs(1))?;
     /// consumer.commit()?;
     /// consumer.leave()?;
@@ -334,16 +312,16 @@ impl Broker {
         self.core.delete_group(id)
     }
 
-    /// One round of what otherwise a thread does in the background, every
-    /// [`upkeep_interval`](crate::BrokerConfig::upkeep_interval): retention, compaction of
-    /// the logs in which enough was not compacted yet, syncs of logs with
-    /// [`Durability::Interval`](crate::Durability::Interval) that are behind, and closing the files
-    /// of logs that nothing was appended to since the last round. No append waits for it.
+    /// One round of what a thread otherwise does every
+    /// [`upkeep_interval`](crate::BrokerConfig::upkeep_interval): retention, compaction of logs
+    /// with enough that was not compacted yet, overdue syncs of logs with
+    /// [`Durability::Interval`](crate::Durability::Interval), and closing the files of logs without
+    /// appends since the last round. No append waits for it.
     ///
     /// # Errors
     ///
-    /// [`Error::ReadOnly`], [`Error::Closed`]. What goes wrong with a log stands in the report, and
-    /// does not affect the others.
+    /// [`Error::ReadOnly`], [`Error::Closed`]. A log's problems are in the report, and do not
+    /// affect others.
     ///
     /// # Examples
     ///
@@ -352,7 +330,6 @@ impl Broker {
     /// # let scratch = tempfile::tempdir()?;
     /// # let dir = scratch.path().join("data");
     /// let broker = Broker::open_with(&dir, BrokerConfig::default().manual_upkeep(true))?;
-    /// // Where a thread of the broker is not wanted: once in a while, by the program.
     /// let report = broker.upkeep()?;
     /// assert!(report.problems.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -363,8 +340,8 @@ impl Broker {
         report
     }
 
-    /// What the files of the directory take up, by topic and kind, what is in quarantine included.
-    /// Costs a look at every file's length.
+    /// What the files of the directory take up, by topic and kind, also in quarantine. Costs a look
+    /// at every file's length.
     ///
     /// # Errors
     ///
@@ -380,15 +357,14 @@ impl Broker {
     /// broker.create_topic("flights", TopicConfig::default())?.append("departed EWR")?;
     /// let usage = broker.disk_usage()?;
     /// assert!(usage.topics["flights"].records > 0);
-    /// assert!(usage.total() >= usage.records + usage.internal);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         self.core.root.disk_usage()
     }
 
-    /// What the last round of the upkeep thread did, and what went wrong in it; `None` before the
-    /// first one, and always with [`manual_upkeep`](crate::BrokerConfig::manual_upkeep).
+    /// What the last round of the upkeep thread did; `None` before the first one, and always with
+    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep).
     #[must_use]
     pub fn last_upkeep(&self) -> Option<UpkeepReport> {
         self.core.root.host.check_owner().ok()?;
@@ -401,9 +377,7 @@ impl Broker {
     ///
     /// ```
     /// # use ottla::Broker;
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// let report = broker.open_report();
     /// if !report.clean {
     ///     eprintln!("{report:?}");
@@ -415,12 +389,12 @@ impl Broker {
         &self.core.report
     }
 
-    /// Makes everything that was appended before the call survive power loss. What a
-    /// [`Producer`](crate::Producer) holds is appended first.
+    /// Makes everything appended before the call survive power loss, after appending what a
+    /// [`Producer`](crate::Producer) holds.
     ///
     /// # Errors
     ///
-    /// The first error that a producer or a log met, after all were tried: see
+    /// The first error, after all producers and logs were tried: see
     /// [`Producer::flush`](crate::Producer::flush), which still returns it as well, and
     /// [`Log::flush`](crate::Log::flush).
     ///
@@ -428,37 +402,32 @@ impl Broker {
     ///
     /// ```
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// topic.append("departed EWR")?;
-    /// broker.flush()?; // survives a power cut from here on
+    /// broker.flush()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn flush(&self) -> Result<()> {
         self.core.flush()
     }
 
-    /// Syncs everything, leaves every file exactly at its last entry, and gives up the lock. All
-    /// handles on it, its topics and its groups answer [`Error::Closed`] from now on. What a
-    /// [`Producer`](crate::Producer) holds is appended first, and later sends are refused. Closing
-    /// a closed broker is `Ok`; while another thread closes it, that waits until the directory is
-    /// free.
+    /// Appends what a [`Producer`](crate::Producer) holds, refuses later sends, syncs everything,
+    /// leaves every file exactly at its last entry, and gives up the lock. All handles on the
+    /// broker, its topics and its groups answer [`Error::Closed`] from now on. Closing a closed
+    /// broker is `Ok`, and waits while another thread closes it.
     ///
     /// # Errors
     ///
-    /// The first error that was met, after all producers and logs were tried; also one that a
-    /// producer met earlier and whose [`flush`](crate::Producer::flush) has not returned it: the
-    /// lock is given up all the same, and the next opening recovers.
+    /// The first error, after all producers and logs were tried; also one that a producer met
+    /// earlier and whose [`flush`](crate::Producer::flush) has not returned it. The lock is given
+    /// up all the same, and the next opening recovers.
     ///
     /// # Examples
     ///
     /// ```
     /// # use ottla::{Broker, TopicConfig};
-    /// # let scratch = tempfile::tempdir()?;
-    /// # let dir = scratch.path().join("data");
-    /// # let broker = Broker::open(&dir)?;
+    /// # let broker = Broker::temporary()?;
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// topic.append("departed EWR")?;
     /// broker.close()?; // reports what a drop would hide

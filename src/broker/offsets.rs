@@ -1,11 +1,11 @@
-//! The topic that the groups keep their commits in: Kafka's `__consumer_offsets`, made when the
-//! first commit needs it, each partition when its first group does.
+//! The topic of the groups' commits, Kafka's `__consumer_offsets`: made when the first commit needs
+//! it, each partition when its first group does.
 //!
 //! Knows nothing about what a commit is.
 //!
-//! A partition whose directory is gone, though something was committed in it, is *lost*: to make it
-//! again would let its groups begin at the start of everything, in silence. So nothing is made in
-//! its place before the user has said so.
+//! A partition whose directory is gone, though something was committed in it, is *lost*: made
+//! again, it would let its groups begin at the start of everything, in silence. So the user must
+//! ask for that.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,7 +25,6 @@ use crate::types::{CleanupPolicy, Offset, PartitionId, TopicName};
 use super::root::{Root, invalid_name};
 use super::state::CatalogState;
 
-/// Names that Kafka keeps for itself.
 const RESERVED: [&str; 4] = [
     OFFSETS_TOPIC,
     STATES_TOPIC,
@@ -33,24 +32,20 @@ const RESERVED: [&str; 4] = [
     "__cluster_metadata",
 ];
 
-/// Kafka's name for the topic of the states of transactions.
 pub(super) const STATES_TOPIC: &str = "__transaction_state";
 
-/// Kafka's name for the topic of commits.
 pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
-/// Kafka's default; the hash of a group's id is taken by it.
+/// Kafka's default, by which the hash of a group's id is taken.
 const OFFSETS_PARTITIONS: u32 = 50;
 
-/// Kafka's default for it (`offsets.topic.segment.bytes`).
+/// Kafka's default (`offsets.topic.segment.bytes`).
 const OFFSETS_SEGMENT_BYTES: u64 = 100 << 20;
 
-/// Whether users may not make, change or delete a topic of this name.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-/// The settings of `__consumer_offsets`.
 pub(super) fn offsets_config() -> TopicConfig {
     TopicConfig::default()
         .partitions(OFFSETS_PARTITIONS)
@@ -58,23 +53,21 @@ pub(super) fn offsets_config() -> TopicConfig {
         .cleanup_policy(CleanupPolicy::Compact)
 }
 
-/// A partition of `__consumer_offsets` that cannot be read: its groups answer the error, all others
-/// go on. See [`Broker::damaged_commits`](crate::Broker::damaged_commits).
+/// A partition that [`Broker::damaged_commits`](crate::Broker::damaged_commits) tells of.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DamagedCommits {
-    /// The number of the partition.
+    /// Its number.
     pub partition: PartitionId,
-    /// What is wrong with it: most often [`Error::Corrupt`].
+    /// Most often [`Error::Corrupt`].
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::text"))]
     pub error: Error,
 }
 
-/// The logs of `__consumer_offsets`.
 pub(super) struct Offsets {
     root: Arc<Root>,
-    /// The partitions that were lost when the root was opened.
+    /// As found at the opening.
     lost: BTreeSet<PartitionId>,
 }
 
@@ -101,8 +94,7 @@ impl Offsets {
     }
 }
 
-/// The partitions of `__consumer_offsets` that are lost. `committed` says how far each went, by
-/// what was written down of them apart from their own files.
+/// `committed` says how far each went, by what was noted apart from its own files.
 pub(super) fn lost_partitions(
     host: &Host,
     root: &Path,
@@ -135,7 +127,7 @@ impl OffsetLogs for Offsets {
     fn lost(&self, partition: PartitionId) -> Option<Error> {
         let name = file_name::partition_dir(OFFSETS_TOPIC, partition);
         let path = self.root.path.join(name);
-        // Where somebody else writes the root, they may have repaired it.
+        // Somebody who writes the root may have repaired it.
         let is_back = || {
             self.root.mode == OpenMode::Read && self.root.host.disk.exists(&path).unwrap_or(false)
         };
@@ -170,7 +162,7 @@ impl OffsetLogs for Offsets {
         let topic = self.make_topic()?;
         let dir = topic.dir(partition);
         if self.lost.contains(&partition) && !dir.exists(&self.root.host.disk)? {
-            // The user has said to go on without it. What the mark describes is gone.
+            // The user has said to go on without it, and what the mark describes is gone.
             self.root.host.marks.forget(MarkKey {
                 topic: topic.id(),
                 partition,

@@ -2,10 +2,10 @@
 //!
 //! Knows nothing about what happens to topics later.
 //!
-//! 1. Everything that can refuse comes before anything is changed.
-//! 2. After a clean close nothing is looked at but names; logs are opened when they are used.
-//!    Otherwise all logs are opened here, so that the report says what was recovered.
-//! 3. A log, or a directory, that is not as it should be does not affect the others.
+//! 1. Everything that can refuse comes before any change.
+//! 2. After a clean close only names are looked at; logs are opened when they are used. Otherwise
+//!    all logs are opened here, so that the report says what was recovered.
+//! 3. A damaged log or directory does not affect the others.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,14 +32,12 @@ use super::state::CatalogState;
 use super::surroundings::{lies_on_network, look_around};
 use super::{BrokerConfig, rest};
 
-/// A root being opened.
 struct Opening {
     root: Arc<Root>,
     report: OpenReport,
     lock: Option<Lock>,
 }
 
-/// Opens a root for writing, making it when it is not there.
 pub(super) fn open(
     disk: Disk,
     clock: Clock,
@@ -49,8 +47,7 @@ pub(super) fn open(
     open_with(disk, clock, path, config, None)
 }
 
-/// Opens the copy that a backup made, which nobody else may open yet, with the lock of its
-/// directory.
+/// The copy of a backup, with the lock of its directory: nobody else may open it yet.
 pub(super) fn open_copy(
     disk: Disk,
     clock: Clock,
@@ -122,7 +119,7 @@ fn open_with(
         opening.report_damaged_commits(&groups);
     }
     opening.report.elapsed = host.clock.instant().saturating_duration_since(began);
-    // Last, for an opening that is refused changes nothing.
+    // Last, as a refused opening changes nothing.
     host.publish(SLOTS_OF_ROOT);
     let core = Core::new(opening.root, groups, opening.report, opening.lock);
     core.finish_deletions();
@@ -131,7 +128,6 @@ fn open_with(
     Ok(core)
 }
 
-/// Makes the directory, and takes its lock.
 fn enter(disk: &Disk, path: &Path, config: &BrokerConfig) -> Result<Lock> {
     refuse_unfinished(disk, path)?;
     make_dir(disk, path)?;
@@ -141,7 +137,7 @@ fn enter(disk: &Disk, path: &Path, config: &BrokerConfig) -> Result<Lock> {
     Ok(lock)
 }
 
-/// Opens a root for reading: takes no lock and changes no byte. Somebody may be writing it.
+/// Takes no lock and changes no byte, beside a possible writer.
 pub(super) fn open_read_only(disk: &Disk, clock: &Clock, path: &Path) -> Result<Arc<Core>> {
     let signs = || RootSigns::of(disk, path);
     let looked = look_until_it_counts(clock, signs, || {
@@ -200,17 +196,11 @@ fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     ))
 }
 
-/// Why an entry of a root was left as it is.
 enum Odd {
-    /// Nothing of it is known.
     Foreign,
-    /// It holds records.
     Orphan,
-    /// Kafka was about to delete it.
     Deleted,
-    /// Kafka was moving a replica here.
     Future,
-    /// Kafka put it aside.
     Stray,
 }
 
@@ -227,8 +217,7 @@ impl Odd {
 }
 
 impl Opening {
-    /// The groups of the root; tells of those whose commits are lost. `settled`: the last close has
-    /// left what groups committed as a broker needs it.
+    /// Also reports lost commits. `settled`: the last close left commits as a broker needs them.
     fn groups(&mut self, settled: bool) -> Result<Coordinator> {
         let root = &self.root;
         let lost = {
@@ -255,7 +244,6 @@ impl Opening {
         }))
     }
 
-    /// Tells of directories of partitions that are not there, and should be.
     fn report_missing(
         &mut self,
         is_elsewhere: impl Fn(TopicId, PartitionId) -> bool,
@@ -273,7 +261,6 @@ impl Opening {
         Ok(())
     }
 
-    /// Says why opening for writing would be refused.
     fn report_read_only(&mut self, found: &rest::Found) {
         if let Some(reason) = found.read_only_because() {
             self.report.events.push(OpenEvent::LeftAlone {
@@ -301,7 +288,7 @@ impl Opening {
         self.report.events.extend(events);
     }
 
-    /// Opens all logs (2).
+    /// See (2).
     fn open_logs(&mut self) {
         let topics = self.root.directory.all();
         let all = topics.iter().flat_map(|topic| {
@@ -318,8 +305,8 @@ impl Opening {
         }
     }
 
-    /// Makes the new marks of all logs durable with one sync. Without it the old ones may come back
-    /// in a power cut, and they are true as well.
+    /// One sync for all logs. Without it a power cut may bring back the old marks, which are true
+    /// as well.
     fn sync_marks(&self) -> Result<()> {
         let host = &self.root.host;
         match host.marks.sync(host.clock.instant()) {
@@ -334,8 +321,8 @@ impl Opening {
         let mut left = Vec::new();
         let recovered = groups.recover(&mut self.report.events, &mut left);
         // On a full disk the root must still open. What is appended must not come under a commit
-        // that was not set back: such a log sees to its own before the first append. So does one
-        // that could not be opened here. Commits that cannot be read keep nobody from appending.
+        // that was not set back: such a log, like one that could not be opened here, sees to its
+        // own before the first append. Commits that cannot be read keep nobody from appending.
         let all = left.is_empty() && matches!(recovered, Err(Error::NoSpace { .. }));
         for log in self.root.directory.all().iter().flat_map(|t| t.open_logs()) {
             log.note_commits(all);
@@ -354,9 +341,9 @@ impl Opening {
         self.report_damaged_commits(groups);
     }
 
-    /// Says which partitions of commits cannot be read, where opening them did not say so.
+    /// Skips those that opening already reported.
     fn report_damaged_commits(&mut self, groups: &Coordinator) {
-        // What keeps this from looking, the groups answer themselves.
+        // The groups themselves answer what keeps this from looking.
         for (partition, error) in groups.look_for_damage().unwrap_or_default() {
             let dir = file_name::partition_dir(OFFSETS_TOPIC, partition);
             let path = self.root.path.join(dir);
@@ -374,7 +361,7 @@ impl Opening {
         }
     }
 
-    /// Removes what an unfinished creation left, and tells of everything that belongs to nobody.
+    /// Removes what an unfinished creation left, and reports what belongs to nobody.
     fn settle(&mut self) -> Result<()> {
         let (root, disk) = (&self.root.path, &self.root.host.disk);
         let catalog = self.root.catalog.lock();
@@ -405,7 +392,7 @@ impl Opening {
         if removed {
             PartitionDir::sync_root(disk, root)?;
         }
-        // After an end that was not clean every log is opened, and tells of itself.
+        // After an unclean end every log is opened, and tells of itself.
         let missing = self
             .report
             .clean
@@ -419,7 +406,7 @@ impl Opening {
         if orphans {
             return Ok(());
         }
-        // Marks of topics that are gone: a crash came between their end and that of the marks.
+        // Marks of topics that are gone: a crash came between the two ends.
         for key @ MarkKey { topic, .. } in self.root.host.marks.keys() {
             if topic.0 != [0; 16] && !state.has(topic) {
                 self.root.host.marks.forget(key)?;
@@ -429,8 +416,7 @@ impl Opening {
     }
 }
 
-/// The directories of partitions that should be there and are not. Those of `__consumer_offsets`
-/// are made when they are first used; `lost_commits` tells of them.
+/// Not those of `__consumer_offsets`, which are made at their first use: `lost_commits` finds them.
 fn missing_dirs(
     state: &CatalogState,
     there: &BTreeSet<String>,
@@ -450,7 +436,6 @@ fn missing_dirs(
     missing
 }
 
-/// What became of an entry of a root.
 enum Settled {
     Known,
     Removed,
@@ -490,7 +475,7 @@ fn settle_entry(
     if contents.data {
         return Ok(Settled::LeftAlone(Odd::Orphan));
     }
-    // Without records it is what an unfinished creation left, or nothing of ours at all.
+    // Without records it is left by an unfinished creation, or is nothing of ours.
     if PartitionDir::remove(disk, path)? {
         Ok(Settled::Removed)
     } else {

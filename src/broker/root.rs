@@ -1,12 +1,12 @@
 //! The directory of a broker while it is open: its catalog, and its topics by name.
 //!
-//! Knows nothing about groups but where they count, which is why those can ask it for the topic of
-//! their commits.
+//! Knows nothing about groups but where they count, so those can ask it for the topic of their
+//! commits.
 //!
-//! 1. A topic is made in this order: the directories first, their names synced; then the catalog
-//!    has the topic, and it is there. A crash before that leaves directories without records,
-//!    which the next opening removes.
-//! 2. `catalog` is held from the look whether something may be changed until it has been.
+//! 1. A new topic's directories come first, with their names synced; then the catalog has the
+//!    topic, and it is there. After a crash before that, the next opening removes directories
+//!    without records.
+//! 2. `catalog` is held from the check whether something may be changed until it has been.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -31,14 +31,12 @@ use super::follow::CatalogSigns;
 use super::offsets::OFFSETS_TOPIC;
 use super::state::TopicEntry;
 
-/// Names that Windows keeps for devices, whatever follows after a dot. A root can be carried
-/// there.
+/// Names of devices on Windows, where a root can be carried, whatever follows after a dot.
 const DEVICES: [&str; 22] = [
     "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8",
     "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 ];
 
-/// The directory of a broker.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) path: Arc<Path>,
@@ -47,22 +45,18 @@ pub(super) struct Root {
     pub(super) mode: OpenMode,
     pub(super) directory: Arc<TopicDirectory>,
     pub(super) catalog: Mutex<Catalog>,
-    /// The partitions of commits that upkeep found damaged after their groups were read: the groups
-    /// go on with what is in memory, but nobody who reads the log again can.
+    /// Found by upkeep after the groups were read: they go on with what is in memory, but nobody
+    /// who reads the log again can.
     pub(super) damaged_commits: Mutex<BTreeMap<PartitionId, Error>>,
-    /// What the logs of deleted topics counted.
     pub(super) deleted: Mutex<LogMetrics>,
-    /// What the groups count, once they are there.
     pub(super) groups: OnceLock<Arc<Tally>>,
-    /// What the recorder was given.
     #[cfg(feature = "metrics")]
     pub(super) handed_over: Mutex<super::BrokerMetrics>,
-    /// In a root that is only looked at: what the files of the topics were like at the last look.
+    /// The signs at the last look, in a root that is only looked at.
     pub(super) signs: Mutex<CatalogSigns>,
     closed: AtomicBool,
 }
 
-/// How a root is opened.
 #[derive(Debug)]
 pub(super) struct RootSource<'a> {
     pub(super) path: &'a Path,
@@ -72,7 +66,6 @@ pub(super) struct RootSource<'a> {
 }
 
 impl Root {
-    /// A root with the topics of its catalog, none of which has a log open.
     pub(super) fn new(source: RootSource<'_>, catalog: Catalog) -> Arc<Self> {
         let RootSource {
             path,
@@ -105,15 +98,14 @@ impl Root {
         root
     }
 
-    /// In a root that is only looked at, the logs ask the catalog, as it is then, whether their
-    /// topics are still there.
+    /// In a root that is only looked at, the logs ask the catalog of the moment for their topics.
     fn ask_the_catalog(&self) {
         if self.mode == OpenMode::Write {
             return;
         }
         let (host, root) = (Arc::downgrade(&self.host), Arc::clone(&self.path));
         self.host.ask_for_topics(move |id| {
-            // Of a broker's own topics our catalog does not know.
+            // Our catalog does not know a broker's own topics.
             let host = host.upgrade().filter(|host| !host.marks.are_distrusted());
             let state = host.and_then(|host| Catalog::look_again(&host, &root));
             // A catalog that cannot be read does not say that the topic is gone.
@@ -121,7 +113,6 @@ impl Root {
         });
     }
 
-    /// Ends a topic that is deleted: nobody finds it any more.
     pub(super) fn end_topic(&self, name: &str) -> Option<Arc<TopicShared>> {
         let topic = self.directory.remove(name)?;
         topic.delete();
@@ -129,7 +120,7 @@ impl Root {
         Some(topic)
     }
 
-    /// An error when the broker was closed, or opened by another process.
+    /// Fails also in a fork of the process that opened the root.
     pub(super) fn check_open(&self) -> Result<()> {
         self.host.check_owner()?;
         if self.closed.load(Ordering::Acquire) {
@@ -139,7 +130,6 @@ impl Root {
         }
     }
 
-    /// An error when nothing may be changed.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         if self.mode == OpenMode::Read {
@@ -149,18 +139,16 @@ impl Root {
         }
     }
 
-    /// Says that it is over; true when it was not before.
+    /// Gives true the first time.
     pub(super) fn end(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
-    /// The logs that are open.
     pub(super) fn open_logs(&self) -> Vec<Log> {
         let topics = self.directory.all();
         topics.iter().flat_map(|topic| topic.open_logs()).collect()
     }
 
-    /// The topic of an entry of the catalog.
     pub(super) fn topic_of(&self, entry: &TopicEntry, config: TopicConfig) -> Arc<TopicShared> {
         TopicShared::new(TopicSource {
             host: Arc::clone(&self.host),
@@ -174,7 +162,7 @@ impl Root {
         })
     }
 
-    /// Makes a topic whose settings were checked (1).
+    /// See (1). The settings were checked.
     pub(super) fn create(&self, name: TopicName, config: TopicConfig) -> Result<Arc<TopicShared>> {
         let mut catalog = self.catalog.lock();
         self.check_writable()?;
@@ -197,8 +185,7 @@ impl Root {
         Ok(topic)
     }
 
-    /// Makes the directories of new partitions. One that is there already may hold what an earlier
-    /// attempt left, but no records.
+    /// An existing one may hold what an earlier attempt left, but no records.
     pub(super) fn make_dirs(&self, topic: &TopicShared, new: Range<PartitionId>) -> Result<()> {
         let disk = &self.host.disk;
         for partition in new.clone() {
@@ -215,8 +202,7 @@ impl Root {
         topic.make_dirs(new)
     }
 
-    /// Removes directories that were made for nothing, as far as that goes: the next opening does
-    /// the rest.
+    /// What this leaves, the next opening removes.
     pub(super) fn unmake_dirs(&self, topic: &TopicShared, new: Range<PartitionId>) {
         for partition in new {
             drop(PartitionDir::remove(
@@ -227,7 +213,6 @@ impl Root {
     }
 }
 
-/// The error for a name that cannot be used.
 pub(super) fn invalid_name(name: &str, reason: &'static str) -> Error {
     Error::InvalidName {
         name: name.to_owned(),
@@ -235,7 +220,6 @@ pub(super) fn invalid_name(name: &str, reason: &'static str) -> Error {
     }
 }
 
-/// Whether a new topic may have a name that follows the rules.
 fn check_free(catalog: &Catalog, name: &TopicName) -> Result<()> {
     let state = catalog.state();
     if state.find(name).is_some() {

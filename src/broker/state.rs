@@ -3,11 +3,11 @@
 //! Knows nothing about files. The records are Kafka's metadata records, with one custom of our own:
 //!
 //! 1. The first REMOVE TOPIC of a topic says that it is gone; the second, that nothing is left of
-//!    it. In between the topic is *leaving*, and the next opening finishes what was begun.
-//!    A topic that is gone but for commits in partitions of `__consumer_offsets` that cannot be
-//!    read is *owing* in between: its name is free, and what is owed is done when they can be.
+//!    it. In between it is *leaving*, and the next opening finishes the deletion. While only
+//!    commits in unreadable partitions of `__consumer_offsets` are left, it is *owing*: its name is
+//!    free, and the commits are forgotten when they can be read.
 //! 2. The partitions of a topic are numbered without gaps.
-//! 3. What is not understood is kept, and written again when the catalog is.
+//! 3. What is not understood is kept, and rewritten with the catalog.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,40 +16,36 @@ use crate::format::uuid;
 use crate::topic::TopicConfig;
 use crate::types::{BadSetting, PartitionId, Settings as _, TopicId, TopicName};
 
-/// The node that Kafka's metadata says holds the partitions.
 const NODE_ID: i32 = 1;
 
-/// The resource type of the records that say what a topic owes: none of Kafka's.
+/// None of Kafka's.
 const OWING: i8 = -1;
 
-/// The key in such a record.
 const COMMITS: &str = "commits";
 
-/// What is left of a topic that is gone: commits that could not be forgotten (1).
+/// See (1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owing {
     pub(super) name: TopicName,
     pub(super) id: TopicId,
-    /// The partitions of `__consumer_offsets` in which they may be.
+    /// The partitions of `__consumer_offsets` that may hold its commits.
     pub(super) partitions: BTreeSet<PartitionId>,
 }
 
-/// A topic, as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicEntry {
     pub(super) name: TopicName,
     pub(super) id: TopicId,
     pub(super) partitions: u32,
-    /// Settings that differ from a new topic's, as texts; also those that only Kafka understands.
+    /// What differs from a new topic's, also settings that only Kafka understands.
     pub(super) settings: BTreeMap<String, String>,
 }
 
-/// All topics of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CatalogState {
     topics: BTreeMap<TopicId, TopicEntry>,
     ids: BTreeMap<TopicName, TopicId>,
-    /// Names as file systems and metrics may confuse them, with the one that is there.
+    /// Folded names, with the existing one.
     confusable: BTreeMap<String, TopicName>,
     leaving: BTreeMap<TopicId, TopicEntry>,
     owing: BTreeMap<TopicId, Owing>,
@@ -57,7 +53,6 @@ pub(super) struct CatalogState {
 }
 
 impl Owing {
-    /// The record that says what a topic that is leaving, or owing, owes.
     pub(super) fn record(&self) -> MetadataRecord {
         let partitions: Vec<_> = self.partitions.iter().map(ToString::to_string).collect();
         MetadataRecord::Config {
@@ -68,12 +63,11 @@ impl Owing {
         }
     }
 
-    /// The record that says that nothing is owed any more.
+    /// Nothing is owed any more.
     pub(super) fn removal(&self) -> MetadataRecord {
         MetadataRecord::RemoveTopic { id: self.id }
     }
 
-    /// Records that add up to it.
     fn snapshot(&self) -> Vec<MetadataRecord> {
         let topic = MetadataRecord::Topic {
             name: self.name.to_string(),
@@ -84,7 +78,6 @@ impl Owing {
 }
 
 impl TopicEntry {
-    /// A new topic.
     pub(super) fn new(name: TopicName, id: TopicId, config: &TopicConfig) -> Self {
         let settings = config.deviations();
         let settings = settings
@@ -99,8 +92,7 @@ impl TopicEntry {
         }
     }
 
-    /// The settings as a config, and those among them that cannot be: they have no effect. What is
-    /// not a setting of ours has none either.
+    /// The second part has no effect, nor have settings that are not ours.
     pub(super) fn config(&self) -> (TopicConfig, Vec<BadSetting>) {
         let mut config = TopicConfig::default().partitions(self.partitions);
         let mut bad = Vec::new();
@@ -114,7 +106,6 @@ impl TopicEntry {
         (config, bad)
     }
 
-    /// The records that make the topic.
     pub(super) fn creation(&self) -> Vec<MetadataRecord> {
         let mut records = vec![MetadataRecord::Topic {
             name: self.name.to_string(),
@@ -126,19 +117,17 @@ impl TopicEntry {
         records
     }
 
-    /// The records that give it so many partitions.
     pub(super) fn partitions_up_to(&self, count: u32) -> Vec<MetadataRecord> {
         let added = self.partitions..count;
         added.map(|added| self.partition(added)).collect()
     }
 
-    /// The record that says that the topic is gone, and then that nothing is left of it.
+    /// The topic is gone, or, the second time, nothing is left of it.
     pub(super) fn removal(&self) -> MetadataRecord {
         MetadataRecord::RemoveTopic { id: self.id }
     }
 
-    /// The records that make the topic what another config says. A setting whose value stays is
-    /// left in the words that it has: they may be Kafka's.
+    /// A setting whose value stays keeps its words: they may be Kafka's.
     pub(super) fn alteration(&self, config: &TopicConfig) -> Vec<MetadataRecord> {
         let wanted = config.deviations();
         let before = self.config().0.partitions(config.partitions).entries();
@@ -178,53 +167,45 @@ impl TopicEntry {
 }
 
 impl CatalogState {
-    /// The topic of a name.
     pub(super) fn find(&self, name: &TopicName) -> Option<&TopicEntry> {
         self.ids.get(name).and_then(|id| self.topics.get(id))
     }
 
-    /// All topics.
     pub(super) fn topics(&self) -> impl Iterator<Item = &TopicEntry> {
         self.topics.values()
     }
 
-    /// The topic that has this partition.
     pub(super) fn topic_of(&self, topic: &str, partition: PartitionId) -> Option<TopicId> {
         let entry = self.find(&TopicName::new(topic).ok()?)?;
         (partition < entry.partitions).then_some(entry.id)
     }
 
-    /// Whether there is a topic of this id.
     pub(super) fn has(&self, id: TopicId) -> bool {
         self.topics.contains_key(&id)
     }
 
-    /// The topics that are gone, but of which something may be left (1).
     pub(super) fn leaving(&self) -> impl Iterator<Item = &TopicEntry> {
         self.leaving.values()
     }
 
-    /// The topics that are gone but for some commits (1).
     pub(super) fn owing(&self) -> impl Iterator<Item = &Owing> {
         self.owing.values()
     }
 
-    /// Takes in what another state's topics owe, but for those of some ids.
     pub(super) fn take_owing(&mut self, from: &Self, but: impl Fn(TopicId) -> bool) {
         let owing = from.owing().filter(|owing| !but(owing.id));
         self.owing
             .extend(owing.map(|owing| (owing.id, owing.clone())));
     }
 
-    /// The topic that a name would be confused with: by a file system that takes capitals for
-    /// small letters, or by Kafka's metrics, which take `.` for `_`.
+    /// A file system may take capitals for small letters, and Kafka's metrics take `.` for `_`.
     pub(super) fn confused_with(&self, name: &TopicName) -> Option<&TopicName> {
         self.confusable
             .get(&confusable(name))
             .filter(|there| *there != name)
     }
 
-    /// Every producer id below was handed out by a broker; 0 where none ever was.
+    /// A broker handed out every producer id below; 0 without any.
     pub(super) fn next_producer_id(&self) -> i64 {
         let ids = self.other.iter().map(|record| match record {
             MetadataRecord::ProducerIds {
@@ -235,7 +216,6 @@ impl CatalogState {
         ids.max().unwrap_or(0).max(0)
     }
 
-    /// Remembers up to where producer ids were handed out.
     pub(super) fn note_producer_ids(&mut self, next_producer_id: i64) {
         self.other
             .retain(|record| !matches!(record, MetadataRecord::ProducerIds { .. }));
@@ -248,11 +228,7 @@ impl CatalogState {
         }
     }
 
-    /// Takes a record in.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it: it does not follow from those before.
+    /// An error says why the record does not follow from those before.
     pub(super) fn apply(&mut self, record: MetadataRecord) -> Result<(), &'static str> {
         match record {
             MetadataRecord::Topic { name, id } => self.add(&name, id),
@@ -365,7 +341,6 @@ impl CatalogState {
         Ok(())
     }
 
-    /// How many records [`CatalogState::snapshot`] gives.
     pub(super) fn live_records(&self) -> usize {
         let topic = |topic: &TopicEntry| {
             let partitions = usize::try_from(topic.partitions).unwrap_or(usize::MAX);
@@ -392,8 +367,8 @@ impl CatalogState {
             .saturating_add(self.other.len())
     }
 
-    /// Records that add up to the same, in groups that belong together. Topics that are leaving
-    /// come first: a topic of the same name may follow.
+    /// Records that add up to the same, in groups that belong together. Leaving topics come first:
+    /// one of the same name may follow.
     pub(super) fn snapshot(&self) -> impl Iterator<Item = Vec<MetadataRecord>> {
         let leaving = self.leaving.values().map(|topic| {
             let mut records = topic.creation();
@@ -407,7 +382,6 @@ impl CatalogState {
     }
 }
 
-/// A name as those see it who cannot tell it from similar ones.
 fn confusable(name: &TopicName) -> String {
     name.folded().to_ascii_lowercase()
 }

@@ -1,4 +1,4 @@
-//! Where a root is about to be opened: what else the directory holds, and what it lies on.
+//! Where a root is to be opened: what else the directory holds, and what it lies on.
 //!
 //! Knows nothing about topics. Hidden files and `lost+found` belong to nobody.
 
@@ -11,15 +11,10 @@ use crate::recovery::OpenEvent;
 
 use super::BrokerConfig;
 
-/// How many names are named.
 const NAMED_MAX: usize = 8;
 
-/// Finds what a directory holds that is not ours.
-///
-/// # Errors
-///
-/// [`Error::Unsupported`] when it holds other things and nothing of ours, unless the config allows
-/// that: somebody has mistaken the directory.
+/// [`Error::Unsupported`] when the directory holds other things and nothing of ours, unless the
+/// config allows that: it is probably the wrong one.
 pub(super) fn look_around(
     disk: &Disk,
     dir: &Path,
@@ -30,7 +25,7 @@ pub(super) fn look_around(
     }
     let mut names = Vec::new();
     let entries = disk.list(dir).at(dir, "list")?;
-    // In a root of ours no partition is looked into: there may be tens of thousands.
+    // In a root of ours no partition is looked into, as there may be tens of thousands.
     let mut ours = entries.iter().any(|entry| entry.name == file_name::ROOT);
     for entry in entries {
         if entry.name.starts_with('.') || entry.name == "lost+found" {
@@ -66,14 +61,14 @@ pub(super) fn look_around(
     }))
 }
 
-/// Whether something is a broker's, this crate's or Kafka's, or what a single log of this crate
-/// has: another rule refuses that by name.
+/// True for a broker, this crate's or Kafka's, and for a single log, which another rule refuses by
+/// name.
 fn is_ours(disk: &Disk, dir: &Path, entry: &Entry) -> Result<bool> {
     let name = entry.name.as_str();
     if entry.kind == EntryKind::Dir {
         return match DirName::parse(name) {
             DirName::Foreign => Ok(false),
-            // Many things are called something, a hyphen and a number.
+            // Many foreign names end in a hyphen and a number.
             DirName::Partition { .. } => {
                 let path = dir.join(name);
                 for within in [file_name::PARTITION_METADATA, file_name::LEADER_EPOCHS] {
@@ -82,7 +77,7 @@ fn is_ours(disk: &Disk, dir: &Path, entry: &Entry) -> Result<bool> {
                         return Ok(true);
                     }
                 }
-                // What an unfinished creation left may hold nothing at all.
+                // What an unfinished creation left may be empty.
                 Ok(disk.list(&path).at(&path, "list")?.is_empty())
             }
             _ => Ok(true),
@@ -103,9 +98,8 @@ fn is_ours(disk: &Disk, dir: &Path, entry: &Entry) -> Result<bool> {
     Ok(stem.starts_with("ottla") || kafkas.contains(&stem) || segment)
 }
 
-/// Whether the directory lies on a network file system.
 pub(super) fn lies_on_network(disk: &Disk, dir: &Path) -> Option<OpenEvent> {
-    // It is there: the lock was taken. Without it nothing is known, which is no reason to fail.
+    // It is there: the lock was taken. Without it nothing is known, which is no failure.
     let file = disk.open(&dir.join(file_name::LOCK), Access::Read).ok()?;
     match file.lies_on() {
         LiesOn::Network(kind) => Some(OpenEvent::NetworkFileSystem {

@@ -1,6 +1,6 @@
-//! Brokers for tests: of directories that are removed with them, and with clocks that tests move.
+//! Brokers for tests: in directories that are removed with them, and with clocks that tests move.
 //!
-//! Knows nothing about where such a directory lies; `disk/os/temporary.rs` does.
+//! Knows nothing about where such a directory lies (`disk/os/temporary.rs`).
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,9 @@ use super::{Broker, BrokerConfig, open};
 
 impl Broker {
     /// A broker for a test: in memory where there is room (`/dev/shm` on Linux), else in the
-    /// system's directory for temporary files. Its directory is removed with the last handle on it,
-    /// on its topics or on its groups; one that a killed process left is removed by the next call.
-    ///
-    /// Everything works as in a real directory, but nothing is ever synced: what a
-    /// [`Durability`](crate::Durability) waits for is there at once.
+    /// system's temporary directory. Its directory is removed with the last handle on it, its
+    /// topics or its groups; the next call removes what a killed process left. Nothing is ever
+    /// synced: what a [`Durability`](crate::Durability) waits for is there at once.
     ///
     /// # Errors
     ///
@@ -41,9 +39,9 @@ impl Broker {
         Self::temporary_with(BrokerConfig::default(), None)
     }
 
-    /// The same in a directory of its own inside this one, which is made if need be: for tests that
-    /// want a real file system, or more room than the memory has. Only what such brokers left in
-    /// `dir` is removed.
+    /// [`Broker::temporary`] in its own directory inside `dir`, which is made if need be: for tests
+    /// that want a real file system, or more room than memory. Removes only what such brokers left
+    /// there.
     ///
     /// # Errors
     ///
@@ -54,8 +52,7 @@ impl Broker {
         Self::open_temporary(made, BrokerConfig::default(), None)
     }
 
-    /// The same as [`Broker::temporary`] with settings and, if it is given one, a clock that the
-    /// test moves.
+    /// [`Broker::temporary`] with settings and, if given, a clock that the test moves.
     ///
     /// # Errors
     ///
@@ -71,8 +68,8 @@ impl Broker {
         Self::open_temporary(made, config, clock)
     }
 
-    /// As [`Broker::open_with`](Broker::open_with), with a clock that a test moves. For tests that
-    /// close a directory and open it again; the others have [`Broker::temporary_with`].
+    /// [`Broker::open_with`](Broker::open_with) with a clock that a test moves, for tests that open
+    /// a directory again; others have [`Broker::temporary_with`].
     ///
     /// # Errors
     ///

@@ -1,14 +1,14 @@
-//! Topics come, change and go: what is done in which order, so that a crash leaves each of them
-//! wholly there or wholly gone.
+//! Topics come, change and go: the order of effects that after a crash leaves each wholly there or
+//! wholly gone.
 //!
 //! Knows nothing about the bytes of the catalog.
 //!
 //! 1. Made and extended: see `root.rs`.
 //! 2. Deleted: the catalog first, and the topic is gone; then its files, its marks and the groups'
-//!    commits; then the catalog hears that nothing is left. The next opening of the root, or the
-//!    next topic of the same name, finishes a deletion that was begun. Where a partition of
-//!    `__consumer_offsets` cannot be read, the catalog keeps what is owed there, and the name is
-//!    free: the first opening that can read it forgets these commits before a group can use them.
+//!    commits; then the catalog hears that nothing is left. The next opening, or the next topic of
+//!    the same name, finishes a deletion. Where a partition of `__consumer_offsets` cannot be read,
+//!    the catalog keeps what is owed there, and the name is free: the first opening that can read
+//!    it forgets these commits before a group can use them.
 //! 3. User code runs with no lock held.
 
 use std::collections::BTreeSet;
@@ -27,7 +27,6 @@ use super::root::invalid_name;
 use super::state::{CatalogState, Owing, TopicEntry};
 
 impl Core {
-    /// Makes a topic for a user.
     pub(super) fn create(&self, name: &str, config: TopicConfig) -> Result<Arc<TopicShared>> {
         let _later = WakeLater::begin();
         self.root.check_writable()?;
@@ -37,7 +36,6 @@ impl Core {
         self.root.create(name, config)
     }
 
-    /// Gives a topic more partitions and other settings.
     pub(super) fn alter(
         &self,
         name: &str,
@@ -53,7 +51,7 @@ impl Core {
         let guards_keys = !options.drop_keyless && becomes_compacted(&before, &wanted);
         let mut checked = Vec::new();
         if guards_keys {
-            // Here, without the lock, for it may take long.
+            // Without the lock, as it may take long.
             check_keys(present.shared(), &mut checked)?;
         }
         let _later = WakeLater::begin();
@@ -62,7 +60,7 @@ impl Core {
         let topic = self.root.directory.get(name.as_str())?;
         let topic = topic.shared();
         let now = topic.config();
-        // Somebody may have changed something else meanwhile.
+        // Another call may have changed something else meanwhile.
         let config = now.with_changes(&before, &wanted)?;
         config.check()?;
         check_not_fewer(now.partitions, config.partitions)?;
@@ -96,7 +94,6 @@ impl Core {
         applied
     }
 
-    /// Deletes a topic.
     pub(super) fn delete(&self, name: &str) -> Result<()> {
         let _later = WakeLater::begin();
         self.root.check_writable()?;
@@ -119,13 +116,12 @@ impl Core {
             log.uncharge();
         }
         if finished.is_err() {
-            // What could not be removed is counted as files of nobody.
+            // What was not removed is counted as files of nobody.
             self.root.keep_budget();
         }
         finished
     }
 
-    /// Finishes what an earlier deletion of a topic of this name began.
     fn finish_deletion_of(&self, name: &TopicName) -> Result<()> {
         if self.leaving(name).is_none() {
             return Ok(());
@@ -146,8 +142,8 @@ impl Core {
             .cloned()
     }
 
-    /// Finishes all deletions that were begun. What cannot be finished now is tried again when it
-    /// stands in the way, and by the next opening.
+    /// What cannot be finished now is tried again when it stands in the way, and by the next
+    /// opening.
     pub(super) fn finish_deletions(&self) {
         let _deletions = self.deletions.lock();
         let leaving: Vec<_> = self
@@ -167,7 +163,7 @@ impl Core {
         }
     }
 
-    /// Forgets the commits of a topic that is gone where that could not be done before (2).
+    /// See (2).
     fn pay(&self, mut owing: Owing) -> Result<()> {
         let partitions = Some(&owing.partitions);
         let left = self.groups.forget_topic(owing.name.as_str(), partitions)?;
@@ -183,7 +179,7 @@ impl Core {
         self.root.catalog.lock().append(vec![record])
     }
 
-    /// Removes what is left of a topic that is gone (2). Called with `deletions` held.
+    /// See (2). Called with `deletions` held.
     fn finish_deletion(&self, entry: &TopicEntry) -> Result<()> {
         let disk = &self.root.host.disk;
         for partition in 0..entry.partitions {
@@ -208,8 +204,8 @@ impl Core {
     }
 }
 
-/// The records that end a deletion, but for the commits in partitions that cannot be read. Earlier
-/// topics of the name owe nothing that this one does not.
+/// Ends a deletion, but for the commits in partitions that cannot be read. Earlier topics of the
+/// name owe nothing that this one does not.
 fn ending(
     entry: &TopicEntry,
     partitions: BTreeSet<PartitionId>,
@@ -230,7 +226,6 @@ fn ending(
         .collect()
 }
 
-/// The name of a topic that a user may make, change and delete.
 fn user_name(name: &str) -> Result<TopicName> {
     let checked = TopicName::new(name).map_err(|reason| invalid_name(name, reason))?;
     if is_reserved(name) {
@@ -251,12 +246,12 @@ fn check_not_fewer(now: u32, wanted: u32) -> Result<()> {
     })
 }
 
-/// How [`Broker::alter_topic_with`](crate::Broker::alter_topic_with) changes a topic.
+/// Options of [`Broker::alter_topic_with`](crate::Broker::alter_topic_with).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AlterOptions {
-    /// Also where the topic becomes one that is compacted while it holds records without keys: the
-    /// next compaction drops them. Default false: such a change is refused.
+    /// Lets a topic with records without keys become a compacted one: the next compaction drops
+    /// them. Default false: the change is refused.
     pub drop_keyless: bool,
 }
 
@@ -273,8 +268,8 @@ fn becomes_compacted(before: &TopicConfig, wanted: &TopicConfig) -> bool {
     wanted.cleanup_policy.compacts() && !before.cleanup_policy.compacts()
 }
 
-/// Has the logs refuse records without keys from now on, and looks once more at what was appended
-/// since they were looked at: what comes between the look and the change would be lost.
+/// The logs refuse records without keys from now on. What was appended since the first look, and
+/// would be lost by the change, is looked at, too.
 fn refuse_keyless(
     topic: &TopicShared,
     now: &TopicConfig,
@@ -285,8 +280,7 @@ fn refuse_keyless(
     check_keys(topic, checked)
 }
 
-/// An error when there is a record without a key in a topic. Begins in each partition where the
-/// last look has ended.
+/// Begins in each partition where the last look ended.
 fn check_keys(topic: &TopicShared, checked: &mut Vec<Offset>) -> Result<()> {
     for partition in 0..topic.partition_count() {
         let log = topic.log(partition)?;

@@ -3,12 +3,11 @@
 //!
 //! Knows nothing about which batches belong to a transaction: that was seen when they were copied.
 //!
-//! 1. What the broker's coordinator had decided counts: a commit that it had not marked everywhere
-//!    yet is marked in the rest of its partitions. Everything else is aborted.
-//! 2. A producer that could go on is refused from then on, as after a broker aborts a transaction
-//!    that took too long: its state gets the next epoch. Otherwise it could commit, in a broker
-//!    that starts on the copy, the part of a transaction that it writes there, without the part
-//!    that is aborted here.
+//! 1. The decision of the broker's coordinator counts: a commit that it had not marked everywhere
+//!    yet is marked in the other partitions. Everything else is aborted.
+//! 2. A producer that could go on is refused, as after a broker aborts a transaction that took too
+//!    long: its state gets the next epoch. Otherwise it could commit, in a broker started on the
+//!    copy, what it writes there of a transaction, without the part that is aborted here.
 //! 3. Before the first marker it is noted, durably, that the producers of these logs are not known:
 //!    closing the copy then looks for them, and writes what a broker needs (`rest/producers.rs`).
 
@@ -26,7 +25,6 @@ use super::core::Core;
 use super::offsets::STATES_TOPIC;
 use super::rest;
 
-/// Ends what is open in an opened copy.
 pub(super) fn end_open(copy: &Core, copied: &[(MarkKey, String, CopiedLog)]) -> Result<()> {
     let open = copied.iter().filter(|(.., log)| !log.open.is_empty());
     let changed: BTreeSet<_> = open
@@ -55,22 +53,21 @@ pub(super) fn end_open(copy: &Core, copied: &[(MarkKey, String, CopiedLog)]) -> 
             ended.insert(producer.producer_id);
         }
     }
-    // Behind the markers, as a coordinator does it: a copy that is cut short in between is made
-    // again.
+    // After the markers, as a coordinator does it: a copy cut short in between is made again.
     match coordinator {
         Some(topic) => states.refuse_further(&topic, &ended, root.host.clock.now()),
         None => Ok(()),
     }
 }
 
-/// The newest state of a transactional id, and where it stands.
+/// The newest state of a transactional id.
 struct Known {
     partition: PartitionId,
     key: Vec<u8>,
     state: TransactionState,
 }
 
-/// The state of each producer that has a transactional id.
+/// The states by producer id.
 #[derive(Default)]
 struct States(BTreeMap<i64, Known>);
 
@@ -84,7 +81,7 @@ impl States {
                     continue;
                 };
                 let state = record.value().map(TransactionState::decode);
-                // A state that a newer Kafka wrote says nothing here, nor does its deletion.
+                // A newer Kafka's state says nothing here, nor does a deletion.
                 let state = state.and_then(std::result::Result::ok);
                 newest.insert(key.to_vec(), (partition, state));
             }
@@ -101,7 +98,7 @@ impl States {
         Ok(Self(known.collect()))
     }
 
-    /// How the open transaction of a producer ends in a partition (1).
+    /// See (1).
     fn ending(&self, (topic, partition): (&str, PartitionId), open: &ProducerState) -> Ending {
         let abort = Ending::abort(open);
         let Some(Known { state, .. }) = self.0.get(&open.producer_id) else {
@@ -120,7 +117,7 @@ impl States {
         }
     }
 
-    /// Sees to it that these producers do not go on (2).
+    /// See (2).
     fn refuse_further(
         &self,
         topic: &TopicShared,

@@ -1,11 +1,11 @@
-//! Upkeep, for all logs of a broker: forgetting, compacting, syncing what is due,
-//! closing the files of idle logs.
+//! Upkeep of all logs of a broker: forgetting, compacting, overdue syncs, closing the files of idle
+//! logs.
 //!
 //! Knows nothing about threads: `upkeeper.rs` or the user calls it.
 //!
-//! 1. A problem with one log does not affect the others; it is reported and tried again by the
-//!    next round.
-//! 2. A log that has something to forget or to compact is opened for it; others are left alone.
+//! 1. A problem with one log does not affect the others; it is reported, and the next round tries
+//!    again.
+//! 2. Only a log with something to forget or to compact is opened.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,24 +25,23 @@ use super::root::Root;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct UpkeepReport {
-    /// Logs that were synced because their interval was over.
+    /// Logs synced because their interval was over.
     pub flushed: usize,
     /// Segments that retention deleted.
     pub segments_deleted: u64,
     /// Bytes of batches in them.
     pub bytes_deleted: u64,
-    /// Logs that were compacted.
+    /// Compacted logs.
     pub compacted: usize,
     /// Records that compaction dropped.
     pub records_dropped: u64,
-    /// Groups that were forgotten by
-    /// [`offsets_retention`](crate::BrokerConfig::offsets_retention).
+    /// Groups forgotten by [`offsets_retention`](crate::BrokerConfig::offsets_retention).
     pub groups_expired: u64,
-    /// What went wrong, log by log. Everything else was done.
+    /// Problems by log; everything else was done.
     pub problems: Vec<UpkeepProblem>,
 }
 
-/// Something that went wrong with one log in a round of upkeep.
+/// A problem with one log in a round of upkeep.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -51,20 +50,18 @@ pub struct UpkeepProblem {
     pub topic: String,
     /// The partition.
     pub partition: PartitionId,
-    /// What the log answered; `None` when the code that looked after it panicked, which is a bug
-    /// worth a report.
+    /// What the log answered; `None` for a panic, which is a bug worth a report.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::text_if_any"))]
     pub error: Option<Arc<Error>>,
 }
 
 impl Root {
-    /// One round over all logs.
     pub(super) fn upkeep(&self) -> Result<UpkeepReport> {
         self.check_writable()?;
         self.keep_budget();
         let mut report = UpkeepReport::default();
         for topic in self.directory.all() {
-            // First, so that what is written here is synced in the same round.
+            // First, so that this round syncs what is written here.
             topic.producers().append_due(None);
             for partition in 0..topic.partition_count() {
                 if self.check_open().is_err() {
@@ -78,8 +75,7 @@ impl Root {
         Ok(report)
     }
 
-    /// Remembers until the close which commits are damaged: a broker that reads them must be kept
-    /// away.
+    /// The close must keep away brokers that read them.
     fn note_damaged_commits(&self, report: &UpkeepReport) {
         for problem in &report.problems {
             if problem.topic == OFFSETS_TOPIC
@@ -108,7 +104,6 @@ impl Root {
     }
 }
 
-/// Looks after one log (1), if there is something to do (2).
 fn look_after(topic: &TopicShared, partition: PartitionId, report: &mut UpkeepReport) {
     let config = topic.config();
     let limited = config.retention.is_some() || config.retention_bytes.is_some();
@@ -132,7 +127,6 @@ fn look_after(topic: &TopicShared, partition: PartitionId, report: &mut UpkeepRe
     });
 }
 
-/// Everything that may be due for one log.
 fn one_log(log: &Log, report: &mut UpkeepReport) -> Result<()> {
     let behind = log.flushed_offset() < log.end_offset();
     if behind && matches!(log.config().durability, Durability::Interval(_)) {

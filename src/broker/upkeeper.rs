@@ -1,10 +1,10 @@
-//! The thread that looks after a broker's logs, one round after the other.
+//! The thread of a broker's rounds of upkeep.
 //!
 //! Knows nothing about what a round does.
 //!
 //! 1. It starts when the first topic or group is used, is named `ottla-upkeep`, and ends with the
 //!    broker. With manual upkeep it never starts.
-//! 2. A round that fails, or panics, is reported in the broker's state; the next one comes.
+//! 2. After a round that fails, or panics, the next one comes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -17,7 +17,6 @@ use crate::sync::{AtomicBool, Mutex, Ordering, Signal};
 use super::root::Root;
 use super::upkeep::UpkeepReport;
 
-/// Runs rounds of upkeep until it is stopped.
 #[derive(Debug, Default)]
 pub(super) struct Upkeeper {
     started: AtomicBool,
@@ -33,7 +32,6 @@ struct Shared {
 }
 
 impl Upkeeper {
-    /// Starts the thread, if it does not run yet.
     pub(super) fn start(&self, root: &Arc<Root>) {
         let interval = root.config.upkeep_interval;
         if root.config.manual_upkeep || self.started.swap(true, Ordering::AcqRel) {
@@ -43,8 +41,8 @@ impl Upkeeper {
         let clock = root.host.clock.clone();
         let follower: Weak<Shared> = Arc::downgrade(&self.shared);
         clock.follow(follower);
-        // Between rounds it keeps nothing: in a forked process, which has no such thread, the root
-        // would never be dropped.
+        // Keeps nothing between rounds: a forked process has no such thread, and would never
+        // drop the root.
         let root = Arc::downgrade(root);
         // Without a thread (the process is at its limit) the next use tries again.
         // Before the thread runs: a test may move the clock meanwhile.
@@ -56,12 +54,10 @@ impl Upkeeper {
         }
     }
 
-    /// What the last round did.
     pub(super) fn last(&self) -> Option<UpkeepReport> {
         self.shared.last.lock().clone()
     }
 
-    /// Ends the thread, and waits for the end of what it does.
     pub(super) fn stop(&self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.shared.wake.raise();

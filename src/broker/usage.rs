@@ -2,7 +2,7 @@
 //!
 //! Knows nothing about what is in the files: their names say what they are for.
 //!
-//! 1. A file that goes while this looks is not counted. Nothing is locked for it.
+//! 1. A file that goes meanwhile is not counted, as nothing is locked.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,9 +19,9 @@ use crate::types::PartitionId;
 
 use super::root::Root;
 
-/// What a broker's directory takes up: see [`Broker::disk_usage`](crate::Broker::disk_usage). All
-/// figures are bytes, by the lengths of the files; a segment that is appended to is as long as the
-/// space that is reserved for it.
+/// What a broker's directory takes up, in bytes: see
+/// [`Broker::disk_usage`](crate::Broker::disk_usage). A segment that is appended to counts with the
+/// space reserved for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -30,17 +30,17 @@ pub struct DiskUsage {
     pub records: u64,
     /// Indexes, digests and snapshots of producers of all topics.
     pub indexes: u64,
-    /// What the broker keeps for itself: the commits of groups, the catalog, marks, checkpoints.
+    /// The broker's own: commits of groups, the catalog, marks, checkpoints.
     pub internal: u64,
-    /// Bytes that opening or [`repair`](crate::repair) set aside.
+    /// What opening or [`repair`](crate::repair) set aside.
     pub quarantine: u64,
     /// Everything else.
     pub other: u64,
-    /// The part of each topic in the sums above.
+    /// The share of each topic in these sums.
     pub topics: BTreeMap<String, TopicUsage>,
 }
 
-/// What one topic takes up, in bytes.
+/// The bytes of one topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -49,9 +49,9 @@ pub struct TopicUsage {
     pub records: u64,
     /// Indexes, digests and snapshots of producers.
     pub indexes: u64,
-    /// Bytes that were set aside.
+    /// What was set aside.
     pub quarantine: u64,
-    /// Everything else in the directories of its partitions.
+    /// Everything else in its partitions.
     pub other: u64,
 }
 
@@ -79,7 +79,6 @@ impl TopicUsage {
     }
 }
 
-/// Where a file belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Records,
@@ -89,13 +88,12 @@ enum Kind {
     Other,
 }
 
-/// A look at the files of a root.
 #[derive(Debug, Default)]
 struct Look {
     usage: DiskUsage,
-    /// The files of segments, by partition: what a log is charged for while it is open.
+    /// What a log is charged for while it is open, by partition.
     segments: BTreeMap<(String, PartitionId), u64>,
-    /// The files of the root itself, each of which may be replaced by another one.
+    /// The root's own files, each of which may be replaced by another one.
     of_root: u64,
 }
 
@@ -187,8 +185,7 @@ fn kind_in_partition(name: &str) -> Kind {
     }
 }
 
-/// Whether a log that is open is charged for a file of its directory: all that is written by
-/// appending, and by compaction. What brokers keep of producers is not.
+/// True for all that appending and compaction write, not for what brokers keep of producers.
 fn is_charged(name: &str) -> bool {
     let file = match FileName::parse(name) {
         FileName::Segment { kind, .. } => Some(kind),
@@ -214,7 +211,6 @@ fn len(disk: &Disk, path: &Path) -> u64 {
     disk.file_len(path).unwrap_or(0)
 }
 
-/// Everything in a directory that is not ours to understand.
 fn len_below(disk: &Disk, dir: &Path) -> u64 {
     let mut sum: u64 = 0;
     let mut dirs = vec![dir.to_path_buf()];
@@ -232,7 +228,6 @@ fn len_below(disk: &Disk, dir: &Path) -> u64 {
 }
 
 impl Root {
-    /// What the files take up.
     pub(super) fn disk_usage(&self) -> Result<DiskUsage> {
         self.check_open()?;
         Ok(Look::at(&self.host.disk, &self.path)?.usage)
@@ -255,14 +250,14 @@ impl Root {
             self.host.disk.calls_at_once(),
             &all,
             |(topic, partition)| {
-                // Opening charges the log. Who uses one that cannot be opened gets the error.
+                // Opening charges the log. The user of one that cannot be opened gets the error.
                 drop(topic.log(*partition));
             },
         );
         self.keep_budget();
     }
 
-    /// Counts what no log is charged for, and forgets what is over the limit.
+    /// Counts what no log is charged for, and forgets what exceeds the limit.
     pub(super) fn keep_budget(&self) {
         if self.config.max_total_bytes.is_none() {
             return;
@@ -290,17 +285,18 @@ impl Evict for Root {
                 oldest.extend(logs.map(|log| (log.oldest_sealed(), log)));
             }
         }
-        // Those without a sealed segment last: all that is done there is to wait for a thread that
-        // forgets the segments that it had, whose bytes are in use until then.
+        // Those without a sealed segment last: there it only waits for a thread that forgets the
+        // segments that it had, whose bytes are in use until then.
         oldest.sort_by_key(|(newest, _)| (newest.is_none(), *newest));
-        // One whose oldest segment must stay, or that cannot be written, does not keep the others.
+        // A log whose oldest segment must stay, or that cannot be written, does not keep the
+        // others.
         oldest
             .iter()
             .any(|(_, log)| matches!(log.forget_oldest(), Ok(true)))
     }
 }
 
-/// Whether the records of a topic may go before their time is over.
+/// Whether records may go before their time is over.
 fn may_forget(topic: &TopicShared) -> bool {
     let config = topic.config();
     let limited = config.retention.is_some() || config.retention_bytes.is_some();

@@ -1,8 +1,7 @@
-//! Looking at a broker's directory as a whole: whether the topics of the catalog have their
-//! directories, and the directories their topics.
+//! Looking at a broker's directory as a whole: whether topics have their directories, and
+//! directories their topics.
 //!
-//! Knows nothing about what is in a log; `doctor/verify` looks at each. Takes no lock, makes no
-//! file, writes nothing.
+//! Knows nothing about what is in a log (`doctor/verify`). Takes no lock and writes nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,14 +28,12 @@ use super::rest;
 use super::state::CatalogState;
 
 /// Reads everything in the directory of a log or of a broker and says what is wrong with it.
-/// Changes nothing, makes no file, and takes no lock.
+/// Changes nothing, makes no file, and takes no lock. Takes as long as reading every byte.
 ///
-/// Works on directories that a Kafka broker wrote, too: there, gaps between offsets, other leader
-/// epochs and zeros behind the entries of an index are no problem. A directory that is being
-/// written meanwhile can be looked at: the report says so ([`VerifyReport::live`]), and what seems
-/// damaged is looked at again before it is reported. The end of a log may still seem to be torn.
-///
-/// Takes as long as reading every byte does.
+/// In a directory that a Kafka broker wrote, gaps between offsets, other leader epochs and zeros
+/// behind the entries of an index are no problem. In one that is being written
+/// ([`VerifyReport::live`]), what seems damaged is looked at again before it is reported; the end
+/// of a log may still seem torn.
 ///
 /// # Errors
 ///
@@ -63,7 +60,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport> {
     verify_on(&Disk::os(), &Clock::System, dir.as_ref(), Beside::Anybody)
 }
 
-/// The same on any disk, beside a writer or while the caller holds the lock.
+/// Works beside a writer, or while the caller holds the lock.
 pub(crate) fn verify_on(
     disk: &Disk,
     clock: &Clock,
@@ -94,8 +91,7 @@ pub(crate) fn verify_on(
     Ok(report)
 }
 
-/// Takes out what is wrong with the logs of topics that are being deleted: the catalog says so
-/// before the first of their files goes.
+/// The catalog names a deleted topic before the first of its files goes.
 fn drop_what_is_deleted(
     disk: &Disk,
     clock: &Clock,
@@ -124,16 +120,14 @@ fn drop_what_is_deleted(
     report.problems.retain(|problem| !of_deleted(problem));
 }
 
-/// What the files of a root say about its topics.
 pub(super) struct Look {
     pub(super) host: Arc<Host>,
     root: PathBuf,
-    /// What the root's own files say, or why they cannot be used.
+    /// What the root's own files say.
     pub(super) rest: Result<rest::Found>,
-    /// The topics as far as they are known; none where the catalog, or Kafka's metadata, cannot be
-    /// read.
+    /// An error where the catalog, or Kafka's metadata, cannot be read.
     pub(super) state: Result<CatalogState>,
-    /// What a broker's checkpoints say of its logs, where its files are newer than our own marks.
+    /// What a broker's checkpoints say, where its files are newer than our marks.
     pub(super) marks: Vec<Mark>,
 }
 
@@ -145,7 +139,7 @@ impl Look {
         let marks = if newer {
             Marks::none(root)
         } else {
-            // What keeps them from being read is told with the files of the root.
+            // Told with the files of the root.
             let marks = Marks::read_only(disk, &root.join(file_name::MARKS));
             marks.unwrap_or_else(|_| Marks::none(root))
         };
@@ -159,7 +153,7 @@ impl Look {
             (Ok(found), Ok(state)) => found.marks(disk, root, state),
             _ => Ok(Vec::new()),
         };
-        // A checkpoint that cannot be read is reported with the files of the root.
+        // Told with the files of the root, too.
         let marks = marks.unwrap_or_default();
         for mark in &marks {
             host.marks.assume(mark);
@@ -173,11 +167,11 @@ impl Look {
         }
     }
 
-    /// Whether the directory is somebody else's, so that there is no catalog that could lack
-    /// something: a broker's that cannot be taken over, or partitions that somebody put together.
+    /// A broker's directory that cannot be taken over, or partitions that somebody put together: no
+    /// catalog could lack something.
     pub(super) fn is_foreign(&self) -> bool {
         match &self.rest {
-            // Two files that name different owners are damage, where one of them is ours.
+            // Two files that name different owners are damage if one of them is ours.
             Err(Error::Unsupported { .. }) => {
                 let disk = &self.host.disk;
                 let ours = disk.exists(&self.root.join(file_name::ROOT));
@@ -188,8 +182,8 @@ impl Look {
         }
     }
 
-    /// Why the root cannot be opened for writing although nothing is damaged: it is of a kind, or a
-    /// part of a cluster, that cannot be taken over. Nothing in it is ours to change.
+    /// Why the root, without damage, cannot be opened for writing: it is of a kind, or a part of a
+    /// cluster, that cannot be taken over. Nothing in it is ours to change.
     pub(super) fn refusal(disk: &Disk, clock: &Clock, root: &Path) -> Option<Error> {
         let look = Self::at(disk, clock, root);
         let foreign = look.is_foreign();
@@ -206,7 +200,6 @@ impl Look {
         }
     }
 
-    /// The topics by name.
     pub(super) fn ids(&self) -> BTreeMap<String, TopicId> {
         let topics = self.state.iter().flat_map(CatalogState::topics);
         topics
@@ -214,7 +207,6 @@ impl Look {
             .collect()
     }
 
-    /// Adds to a report what is wrong with the root as a whole.
     fn tell(&self, report: &mut VerifyReport) -> Result<()> {
         let errors = [self.rest.as_ref().err(), self.state.as_ref().err()];
         for error in errors.into_iter().flatten() {
@@ -259,7 +251,6 @@ impl Look {
         Ok(())
     }
 
-    /// Partitions whose directory is gone, and their records with it.
     pub(super) fn missing_dirs(&self, state: &CatalogState) -> Result<Vec<Problem>> {
         let mut missing = Vec::new();
         let lost = rest::lost_commits(&self.host, &self.root, state)?;
@@ -276,7 +267,7 @@ impl Look {
                 };
                 let mark = self.host.marks.find(key).unwrap_or_default();
                 let offsets = mark.log_start_offset..mark.flushed_offset;
-                // Partitions of this topic are made when they are first used.
+                // These are made at their first use.
                 if entry.name.as_str() == OFFSETS_TOPIC && !lost.contains(&partition) {
                     continue;
                 }
@@ -296,14 +287,13 @@ impl Look {
         Ok(missing)
     }
 
-    /// Whether a directory says that it belongs to another topic than its name does.
     fn owner(&self, dir: &Path, own: Option<TopicId>, state: &CatalogState) -> Option<ProblemKind> {
         let told = owner_of(&self.host.disk, dir)?;
         let other = own.map_or_else(|| state.has(told), |own| own != told);
         other.then_some(ProblemKind::OtherTopic)
     }
 
-    /// Why the root cannot be opened, unless a problem of the same file tells that already.
+    /// Adds nothing if a problem of the same file tells that already.
     fn tell_error(&self, error: &Error, report: &mut VerifyReport) {
         let path = match error {
             Error::Corrupt { path, .. } | Error::Io { path, .. } => path,
@@ -329,7 +319,6 @@ impl Look {
     }
 }
 
-/// The topic that a directory says it belongs to.
 pub(super) fn owner_of(disk: &Disk, dir: &Path) -> Option<TopicId> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = disk.read_small(&path, properties::SIZE_MAX).ok()??;

@@ -1,24 +1,22 @@
 //! The newest offset of every key, in bounded memory.
 //!
-//! Knows nothing about batches. Keys are stored as 128 bits of keyed hash (two `SipHash`es with new
-//! random keys for every map), so that no two keys of a log collide, not even chosen ones; an entry
-//! takes 24 bytes whatever the key's length.
+//! Knows nothing about batches. A key is 128 bits of keyed hash (two `SipHash`es, random for every
+//! map), so no two keys of a log collide, not even chosen ones; an entry takes 24 bytes whatever
+//! the key's length.
 //!
-//! A large map does not fit into any cache, so each look-up waits for memory. So keys are looked up
-//! some hundreds ahead of their use: the processor then waits for many at once.
+//! A large map fits into no cache, so some hundreds of keys are looked up ahead of their use: the
+//! processor waits for many at once.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::types::{Offset, to_u64, to_usize};
 
-/// Bytes of an entry.
 const ENTRY_BYTES: u64 = 24;
 
-/// A map from keys to offsets that says when it is full.
 #[derive(Debug)]
 pub(super) struct KeyMap {
     hashers: [RandomState; 2],
-    /// An offset of [`FREE`] marks a free slot.
+    /// [`FREE`] marks a free slot.
     slots: Vec<Slot>,
     used: usize,
     most: usize,
@@ -30,7 +28,7 @@ struct Slot {
     offset: Offset,
 }
 
-/// No record has this offset: offsets have 63 bits.
+/// Offsets have 63 bits, so no record has this one.
 const FREE: Offset = Offset::MAX;
 
 const FREE_SLOT: Slot = Slot {
@@ -38,10 +36,9 @@ const FREE_SLOT: Slot = Slot {
     offset: FREE,
 };
 
-/// How many keys are looked up at once: enough to hide the waits, few enough to stay in a cache.
+/// Enough keys to hide the waits, few enough for a cache.
 const AHEAD: usize = 256;
 
-/// The keys of a batch, looked up ahead of the loop that uses them.
 #[derive(Debug)]
 pub(super) struct Seeker<K> {
     keys: K,
@@ -58,7 +55,6 @@ impl<'a, K: Iterator<Item = &'a [u8]>> Seeker<K> {
         }
     }
 
-    /// The next key.
     pub(super) fn next(&mut self, map: &KeyMap) -> Option<Sought> {
         if self.taken == self.sought.len() {
             map.seek(self.keys.by_ref().take(AHEAD), &mut self.sought);
@@ -70,7 +66,6 @@ impl<'a, K: Iterator<Item = &'a [u8]>> Seeker<K> {
     }
 }
 
-/// A key that was looked up: its hash, and what was in its slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sought {
     hash: [u64; 2],
@@ -78,10 +73,9 @@ pub(super) struct Sought {
 }
 
 impl KeyMap {
-    /// A map that takes at most `bytes` of memory, and no more than `keys` keys can need.
     pub(super) fn new(bytes: u64, keys: u64) -> Self {
         let room = (bytes / ENTRY_BYTES).max(2);
-        // Nine of ten slots may be used, so that searching for a key stays short.
+        // Nine of ten slots may be used: that keeps the search for a key short.
         let needed = keys.saturating_mul(10) / 9 + 2;
         let slots = to_usize(room.min(needed));
         Self {
@@ -92,7 +86,6 @@ impl KeyMap {
         }
     }
 
-    /// Looks up some keys.
     fn seek<'a>(&self, keys: impl Iterator<Item = &'a [u8]>, sought: &mut Vec<Sought>) {
         sought.clear();
         sought.extend(keys.map(|key| Sought {
@@ -105,9 +98,9 @@ impl KeyMap {
         }
     }
 
-    /// Notes the offset of a key; false, with nothing noted, if the key is new and the map full.
+    /// False, with nothing noted, if the key is new and the map full.
     pub(super) fn insert(&mut self, key: &Sought, offset: Offset) -> bool {
-        // Other keys may have been noted since this one was looked up.
+        // Other keys may have been noted since the look-up.
         let at = self.find(key.hash);
         let Some(slot) = self.slots.get_mut(at) else {
             return false;
@@ -123,7 +116,6 @@ impl KeyMap {
         true
     }
 
-    /// The newest offset that was noted for a key before it was looked up.
     pub(super) fn get(&self, key: &Sought) -> Option<Offset> {
         // What was loaded ahead is enough unless another key has that slot.
         let slot = if key.home.offset == FREE || key.home.hash == key.hash {
@@ -138,14 +130,13 @@ impl KeyMap {
         self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
     }
 
-    /// The slot where a key belongs: its hash's position in the range of hashes, scaled to the
-    /// slots.
+    /// The hash's position in the range of hashes, scaled to the slots.
     fn home(&self, [first, _]: [u64; 2]) -> usize {
         let share = (u128::from(first) * u128::from(to_u64(self.slots.len()))) >> 64;
         usize::try_from(share).unwrap_or_default()
     }
 
-    /// The slot of a key, or the free one where it would be stored: there always is one.
+    /// There always is a free slot.
     fn find(&self, hash: [u64; 2]) -> usize {
         let mut at = self.home(hash);
         while let Some(slot) = self.slots.get(at) {

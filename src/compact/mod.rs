@@ -1,21 +1,19 @@
 //! Floor 8: compaction. The newest record of every key is kept, at its own offset.
 //!
-//! Knows nothing about when it is asked: upkeep calls [`Log::compact_if_worth_it`]. It makes
-//! Kafka's two passes (`LogCleaner`): the first notes the newest offset of every key in the part
-//! that was not compacted yet, the second rewrites the sealed segments without the records that
-//! are superseded.
+//! Knows nothing about when it is asked: upkeep calls [`Log::compact_if_worth_it`]. Kafka's two
+//! passes (`LogCleaner`): the first notes the newest offset of every key that was not compacted
+//! yet, the second rewrites the sealed segments without superseded records.
 //!
-//! 1. Offsets never change, order is kept, and the newest record of every key below the end of the
-//!    round is kept.
-//! 2. Compaction never touches the active segment, nor anything that is not flushed, that is
-//!    younger than `min.compaction.lag.ms`, or that an open transaction may still abort.
+//! 1. Offsets never change, order is kept, and so is the newest record of every key below the end
+//!    of the round.
+//! 2. Compaction never touches the active segment, nor anything that is not flushed, is
+//!    younger than `min.compaction.lag.ms`, or may be aborted by an open transaction.
 //! 3. The map of keys is bounded. If not all keys fit, the round ends earlier and another follows;
-//!    every round advances by at least one record, and what is appended meanwhile is left to the
-//!    next compaction.
+//!    every round advances by a record at least, and later appends wait for the next compaction.
 //! 4. No lock that an append waits for is held while segments are read and written. The swap
 //!    (`swap.rs`) is one step for readers and for a crash.
-//! 5. Retention and truncation may remove segments meanwhile: then the round is abandoned, none of
-//!    its outputs are used, and another round begins.
+//! 5. Retention and truncation may remove segments meanwhile: then the round is abandoned, its
+//!    outputs are not used, and another begins.
 
 mod key_map;
 mod output;
@@ -37,33 +35,30 @@ use crate::types::{Offset, Timestamp};
 
 use key_map::{KeyMap, Seeker};
 
-/// One round: what is known about the keys, and how far.
 struct Round {
     keys: KeyMap,
-    /// Every record below it that counts is in the map.
+    /// The map has every record below it that counts.
     end: Offset,
-    /// The first offset that must not be touched.
     limit: Offset,
 }
 
 impl Log {
     /// Compacts a log whose `cleanup_policy` says so: the newest record of every key is kept, at
-    /// its own offset. Seals the segment that is appended to first, so that everything older than
-    /// `min_compaction_lag` is compacted. Reads and appends continue meanwhile. A broker's upkeep
-    /// does this by itself when it is worthwhile.
+    /// its own offset. Seals the active segment first, so that everything older than
+    /// `min_compaction_lag` is compacted. Reads and appends continue. A broker's upkeep does this
+    /// by itself when it is worthwhile.
     ///
-    /// A tombstone is kept for `delete_retention` after the first compaction that processed it; a
-    /// later compaction drops it.
+    /// A tombstone is kept for `delete_retention` after its first compaction; a later one drops it.
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidConfig`]: the log's `cleanup_policy` does not compact; or, in a log that
-    ///   belongs to no broker, there are records without keys, which compaction would drop:
+    /// - [`Error::InvalidConfig`]: the log's `cleanup_policy` does not compact; or the log belongs
+    ///   to no broker and has records without keys, which compaction would drop:
     ///   [`compact_dropping_keyless`](Self::compact_dropping_keyless) allows that. (For a topic
     ///   [`Broker::alter_topic`](crate::Broker::alter_topic) has asked.)
     /// - [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
-    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record that was
-    ///   there still is.
+    ///   [`Error::NoSpace`], [`Error::Corrupt`], [`Error::Unsupported`]: every record is still
+    ///   there.
     pub fn compact(&self) -> Result<CompactionReport> {
         self.may_change()?;
         let shared = self.here()?;
@@ -84,15 +79,13 @@ impl Log {
         self.told(self.here()?.compact())
     }
 
-    /// Compacts if enough of the log is not compacted yet; for upkeep.
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         self.here()?.compact_if_worth_it()
     }
 }
 
 impl Shared {
-    /// Compacts everything that may be compacted. Rolls the active segment first, so that its
-    /// records can be compacted too.
+    /// Rolls the active segment first, so that its records can be compacted.
     fn compact(&self) -> Result<CompactionReport> {
         self.life.can_append()?;
         if !self.config().cleanup_policy.compacts() {
@@ -106,15 +99,14 @@ impl Shared {
         self.compact_sealed()
     }
 
-    /// Compacts the sealed segments, in as many rounds as the map of keys needs.
     fn compact_sealed(&self) -> Result<CompactionReport> {
         let _later = crate::sync::WakeLater::begin();
         let _one_at_a_time = self.cleaning.lock();
         let mut report = CompactionReport::default();
         let mut target = None;
         loop {
-            // In every round, because appends may have rolled meanwhile: a segment above the mark
-            // is named by the mark and may be cut by a recovery, so it is not touched.
+            // In every round, because appends may have rolled: a segment above the mark is named by
+            // the mark and may be cut by a recovery, so it is not touched.
             self.sync_sealed()?;
             let view = self.cleanable();
             match self.go_over(&view, &mut target, &mut report) {
@@ -124,13 +116,13 @@ impl Shared {
                     return Ok(report);
                 }
                 Ok(false) => {}
-                // Whatever could not be read was removed meanwhile (I5).
+                // What could not be read was removed meanwhile (I5).
                 Err(error) => self.doubt(error, self.is_changed_since(&view))?,
             }
         }
     }
 
-    /// One round; false if another must follow.
+    /// False if another round must follow.
     fn go_over(
         &self,
         view: &View,
@@ -139,8 +131,8 @@ impl Shared {
     ) -> Result<bool> {
         let survey = self.survey(&view.segments)?;
         let limit = self.cleaning_limit(&view.segments, &survey)?;
-        // The first round fixes the limit. Without that, a log that is appended to faster than it
-        // is compacted would never be done (I3).
+        // Fixed by the first round: otherwise a log that is appended to faster than it is compacted
+        // would never be done (I3).
         let limit = target.map_or(limit, |target| limit.min(target));
         *target = Some(limit);
         report.rounds += 1;
@@ -149,13 +141,13 @@ impl Shared {
         if !self.clean_below(view, &round, &survey, report)? {
             return Ok(false);
         }
-        // After the outputs are in place: noted earlier, a crash would leave superseded records
-        // that no later round looks for.
+        // After the outputs are in place: before, a crash would leave superseded records that no
+        // later round looks for.
         report.cleaned_to = round.end;
         Ok(self.note_cleaned(view, round.end)? && round.end >= limit)
     }
 
-    /// Syncs what a roll left unsynced, so that every sealed segment is below the flushed mark.
+    /// Every sealed segment must be below the flushed mark, also after a roll.
     fn sync_sealed(&self) -> Result<()> {
         let turn = self.take_turn_to_change()?;
         if self.marked_base() < self.segments.read().active().base_offset() {
@@ -164,7 +156,6 @@ impl Shared {
         Ok(())
     }
 
-    /// The first offset that has not been compacted.
     fn first_dirty(&self) -> Offset {
         let cleaned = self.turn.lock().mark.cleaned_offset;
         if cleaned > self.end_offset() {
@@ -175,11 +166,11 @@ impl Shared {
         .max(self.start_offset())
     }
 
-    /// Records how far the log is compacted; false if it was truncated meanwhile.
+    /// False if the log was truncated meanwhile.
     fn note_cleaned(&self, view: &View, offset: Offset) -> Result<bool> {
         let turn = self.take_turn_to_change()?;
-        // With the turn held: a truncation lowers `cleaned_offset`, and this must not raise it
-        // again.
+        // With the turn held: this must not raise `cleaned_offset` again after a truncation lowered
+        // it.
         if self.is_truncated_since(view.truncations) {
             return Ok(false);
         }
@@ -187,10 +178,9 @@ impl Shared {
         Ok(true)
     }
 
-    /// The sealed segments below the flushed mark. Later ones may be synced too, but the mark names
-    /// one of them.
+    /// The sealed segments below the one that the flushed mark names; later ones may be synced too.
     fn cleanable(&self) -> View {
-        // Counted before the segments are read: a truncation in between is then noticed later.
+        // Before the segments are read: a truncation in between is then noticed later.
         let truncations = self.truncation_count();
         let marked = self.marked_base();
         let segments = self.segments.read();
@@ -218,7 +208,7 @@ impl Shared {
         Ok(survey.first_open().map_or(limit, |open| limit.min(open)))
     }
 
-    /// The newest timestamp of a segment, or the time of its file if it has none.
+    /// A segment without timestamps has the time of its file.
     fn newest_or_modified(&self, segment: &Arc<Segment>) -> Result<Timestamp> {
         match segment.newest(&self.host.disk, &self.host.files)? {
             Some(newest) => Ok(newest),
@@ -226,7 +216,6 @@ impl Shared {
         }
     }
 
-    /// Notes the newest offset of every key in a range, as far as the map can hold them (I3).
     fn map_keys(
         &self,
         segments: &[Arc<Segment>],
@@ -265,7 +254,7 @@ impl Shared {
         Ok(round)
     }
 
-    /// Notes the keys of one batch; false if the map is full.
+    /// False if the map is full.
     fn map_batch(&self, raw: RawBatch, segment: &Segment, round: &mut Round) -> Result<bool> {
         let next_offset = raw.header.next_offset();
         if next_offset <= round.end {
@@ -282,8 +271,8 @@ impl Shared {
             for (offset, _) in keyed() {
                 let key = keys.next(&round.keys);
                 if !key.is_some_and(|key| round.keys.insert(&key, offset)) {
-                    // The round ends before the first record that did not fit: records from there
-                    // on are not in the map, and are all kept.
+                    // Records from the first one that did not fit are not in the map, and are all
+                    // kept.
                     round.end = offset;
                     return Ok(false);
                 }
@@ -293,16 +282,15 @@ impl Shared {
         Ok(true)
     }
 
-    /// The fraction of the log, in bytes, that was not compacted yet and could be, and whether some
-    /// of it is older than `max.compaction.lag.ms`.
+    /// The share of the bytes that could be compacted, and whether some of them are older than
+    /// `max.compaction.lag.ms`.
     fn dirty_share(
         &self,
         segments: &[Arc<Segment>],
         oldest_allowed: Option<Timestamp>,
     ) -> Result<(f64, bool)> {
         let first_dirty = self.first_dirty();
-        // Open transactions are not counted: finding them means reading the whole log, and this is
-        // only an estimate.
+        // Without open transactions, which only reading the whole log finds: this is an estimate.
         let limit = self.cleaning_limit(segments, &Survey::default())?;
         let (mut clean, mut dirty) = (0_u64, 0_u64);
         let mut overdue = false;
@@ -320,7 +308,6 @@ impl Shared {
         Ok((share(dirty, total), overdue))
     }
 
-    /// Whether the first batch of a segment is older than a given time.
     fn began_before(&self, segment: &Arc<Segment>, oldest: Timestamp) -> Result<bool> {
         let first = self.find_in(segment, segment.base_offset(), |_, raw| {
             Ok(Some(raw.header.max_timestamp))
@@ -328,10 +315,8 @@ impl Shared {
         Ok(first.is_some_and(|first| first > Timestamp::NONE && first < oldest))
     }
 
-    /// One automatic compaction, if the uncompacted fraction of the log is large enough.
-    ///
-    /// The active segment is sealed if its first record is older than `max.compaction.lag.ms`: in a
-    /// log without appends nothing else would seal it.
+    /// Seals the active segment if its first record is older than `max.compaction.lag.ms`: without
+    /// appends nothing else would.
     fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         let config = self.config();
         if self.life.is_read_only() || !config.cleanup_policy.compacts() {
@@ -351,7 +336,7 @@ impl Shared {
         self.sync_sealed()?;
         let view = self.cleanable();
         let (share, overdue) = match self.dirty_share(&view.segments, oldest_allowed) {
-            // Whatever could not be read was removed meanwhile: the next run tries again.
+            // What could not be read was removed meanwhile: the next run tries again.
             Err(_) if self.is_changed_since(&view) => return Ok(None),
             found => found?,
         };
@@ -364,7 +349,7 @@ impl Shared {
     }
 }
 
-/// A part as a fraction of a total; 0 if the total is 0.
+/// 0 if the total is 0.
 #[expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,

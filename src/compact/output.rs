@@ -1,12 +1,11 @@
-//! What compaction writes: one segment after the other, under `.cleaned` names.
+//! The segments that compaction writes, one after the other, under `.cleaned` names.
 //!
 //! Knows nothing about what is kept and what is dropped.
 //!
-//! 1. No output is larger than the given limit, except one that holds a single batch.
-//! 2. An output's batches, its indexes and its aborted transactions are synced when it is finished:
-//!    once the mark is past it, opening no longer checks whether a power cut tore them.
-//! 3. An output has the modification time of the newest of its sources, because retention falls
-//!    back on it.
+//! 1. No output is larger than the limit, except one that holds a single batch.
+//! 2. A finished output's batches, indexes and aborted transactions are synced: once the mark is
+//!    past it, opening no longer checks whether a power cut tore them.
+//! 3. An output has the modification time of its newest source: retention falls back on it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,10 +18,8 @@ use crate::log::Shared;
 use crate::segment::{IndexProgress, Indexed, Segment, SparseIndex, relative};
 use crate::types::{Offset, Position, Timestamp};
 
-/// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A segment that compaction wrote, complete under its `.cleaned` names.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
@@ -32,26 +29,21 @@ pub(super) struct Output {
     pub(super) index: SparseIndex,
     pub(super) newest: Option<Timestamp>,
     pub(super) digest: DigestBuilder,
-    /// Checksums of its two index files.
     pub(super) index_crcs: (u32, u32),
 }
 
-/// The outputs that replace a group of neighbouring segments.
 pub(super) struct Outputs<'a> {
     log: &'a Shared,
     first_base: Offset,
     limit_bytes: u64,
     interval_bytes: u64,
-    /// When the newest source was last written.
     modified: Timestamp,
-    /// The aborted transactions of which something is kept.
     aborted: Vec<AbortedTxn>,
     done: Vec<Output>,
     writing: Option<Writing>,
     buffer: Vec<u8>,
 }
 
-/// A segment being written.
 struct Writing {
     base_offset: Offset,
     path: PathBuf,
@@ -64,7 +56,6 @@ struct Writing {
 }
 
 impl<'a> Outputs<'a> {
-    /// No outputs yet, for these sources.
     pub(super) fn new(
         log: &'a Shared,
         sources: &[Arc<Segment>],
@@ -90,7 +81,6 @@ impl<'a> Outputs<'a> {
         Ok(outputs)
     }
 
-    /// Appends a batch.
     pub(super) fn put(&mut self, header: &BatchHeader, bytes: &[u8]) -> Result<()> {
         self.room_for(bytes.len(), header.base_offset)?;
         if let Some(writing) = &mut self.writing {
@@ -102,7 +92,7 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Makes sure that an output is open that has room for so many more bytes (I1).
+    /// Keeps to the limit (I1).
     fn room_for(&mut self, bytes: usize, base_offset: Offset) -> Result<()> {
         if let Some(writing) = &mut self.writing {
             let end = writing.written.plus(self.buffer.len());
@@ -114,8 +104,8 @@ impl<'a> Outputs<'a> {
             }
             self.finish_writing()?;
         }
-        // The first output begins where its sources did, even if its first batch begins later: the
-        // swap replaces what lies in its span.
+        // The first output begins where its sources did, even without a batch there: the swap
+        // replaces its span.
         let base_offset = if self.done.is_empty() {
             self.first_base
         } else {
@@ -143,7 +133,6 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Writes the indexes of the output that was just finished.
     fn write_hints(&self, base_offset: Offset) -> Result<()> {
         let Some(output) = self.done.last() else {
             return Ok(());
@@ -160,14 +149,13 @@ impl<'a> Outputs<'a> {
         file.sync_data().at(&path, "sync")
     }
 
-    /// Completes the last output; returns all of them.
     pub(super) fn finish(&mut self) -> Result<Vec<Output>> {
         self.finish_writing()?;
         self.write_aborted()?;
         Ok(std::mem::take(&mut self.done))
     }
 
-    /// Records each aborted transaction beside the output that holds its marker, as Kafka does.
+    /// Each goes beside the output with its marker, as in Kafka.
     fn write_aborted(&self) -> Result<()> {
         let mut nexts = self.done.iter().skip(1).map(|output| output.base_offset);
         for output in &self.done {
@@ -187,7 +175,6 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Removes everything that was written.
     pub(super) fn discard(self) {
         let writing = self.writing.iter().map(|writing| writing.base_offset);
         let done = self.done.iter().map(|output| output.base_offset);
@@ -198,7 +185,7 @@ impl<'a> Outputs<'a> {
 
 impl Writing {
     fn begin(log: &Shared, base_offset: Offset) -> Result<Self> {
-        // An abandoned round may have left files under these names.
+        // An abandoned round may have left such files.
         log.drop_outputs(&[base_offset]);
         let path = log.cleaned_path(base_offset, FileKind::Log);
         let file = log.host.disk.create(&path).at(&path, "create")?;
@@ -214,7 +201,6 @@ impl Writing {
         })
     }
 
-    /// Indexes a batch that is written at a position.
     fn note(
         &mut self,
         header: &BatchHeader,
@@ -248,7 +234,7 @@ impl Writing {
     }
 
     fn sync(&self, log: &Shared, modified: Timestamp) -> Result<()> {
-        // The bytes before the time: a write after it would set it to the present.
+        // Before the time, which a later write would set to the present.
         self.file.sync_data().at(&self.path, "sync")?;
         log.host
             .disk
@@ -272,22 +258,19 @@ impl Writing {
 }
 
 impl Shared {
-    /// Where compaction writes a file before the swap.
     pub(super) fn cleaned_path(&self, base: Offset, kind: FileKind) -> PathBuf {
         self.staged_path(base, kind, Stage::Cleaned)
     }
 
-    /// The path of a segment's file at a stage of its life.
     pub(super) fn staged_path(&self, base: Offset, kind: FileKind, stage: Stage) -> PathBuf {
         self.dir
             .join(FileName::Segment { base, kind, stage }.to_string())
     }
 
-    /// Removes the `.cleaned` files of outputs that will not be swapped in.
     pub(super) fn drop_outputs(&self, bases: &[Offset]) {
         for base in bases {
             for kind in super::swap::KINDS {
-                // Whatever cannot be removed now is removed by the next opening.
+                // The next opening removes what cannot be removed now.
                 drop(self.host.disk.remove_file(&self.cleaned_path(*base, kind)));
             }
         }

@@ -1,17 +1,15 @@
-//! The second pass: reads segments batch by batch, and leaves out what is superseded.
+//! The second pass: reads segments batch by batch and leaves out what is superseded.
 //!
 //! Knows nothing about how outputs are written (`output.rs`) and replace their sources (`swap.rs`).
 //!
-//! 1. A record is kept if it is at or above the end of the round, or if its key has no newer record
-//!    below that; a tombstone is dropped once its horizon has passed. A record without a key is
-//!    dropped.
-//! 2. A batch that is kept completely is copied byte for byte. A group that does not change is not
-//!    written at all.
+//! 1. A record at or above the end of the round is kept. Below that, one without a key is dropped,
+//!    and others are kept if their key has no newer record there: tombstones until their horizon.
+//! 2. A batch that is kept completely is copied byte for byte. An unchanged group is not written.
 //! 3. The last batch of a group is kept, empty if need be: outputs span the offsets of their
 //!    sources, so that an interrupted swap replaces all of them (`swap.rs`).
 //!
-//! Kafka keeps such a batch where a round ends; here every group ends with one, if nothing else is
-//! there. The next pass removes it when the group has grown.
+//! Kafka keeps such a batch where a round ends; here every group has one, if nothing else is there.
+//! The next pass removes it when the group has grown.
 
 use std::sync::Arc;
 
@@ -26,7 +24,6 @@ use super::Round;
 use super::key_map::{Seeker, Sought};
 use super::output::Outputs;
 
-/// One group of neighbouring segments during the second pass.
 struct Group<'a, 'j> {
     log: &'a Shared,
     round: &'a Round,
@@ -34,11 +31,11 @@ struct Group<'a, 'j> {
     now: Timestamp,
     sources: &'a [Arc<Segment>],
     outputs: Outputs<'a>,
-    /// Something is dropped, or several segments become one: there will be outputs.
+    /// Something is dropped, or segments are merged: there will be outputs.
     changed: bool,
-    /// While nothing has changed: the batches below this position can be copied as they are.
+    /// Until something changes, batches below can be copied as they are.
     passed: Position,
-    /// The batch that was left out last, if nothing was kept after it (I3).
+    /// Nothing was kept after this batch yet (I3).
     left_out: Option<(RawBatch, Arc<Segment>)>,
     dropped: u64,
     keep: Vec<bool>,
@@ -46,8 +43,8 @@ struct Group<'a, 'j> {
 }
 
 impl Shared {
-    /// Rewrites every group of segments below the end of a round and swaps it in; false if the log
-    /// was changed meanwhile.
+    /// Rewrites and swaps in the groups below the end of a round; false if the log was changed
+    /// meanwhile.
     pub(super) fn clean_below(
         &self,
         view: &View,
@@ -63,7 +60,7 @@ impl Shared {
         while !rest.is_empty() {
             let (sources, after) = rest.split_at(self.group_len(rest));
             rest = after;
-            // Before anything is written: for a while, sources and outputs take space together.
+            // Before anything is written: sources and outputs take space together for a while.
             let _room = self.room_to_compact(sources)?;
             let ends = sources.last().map_or(0, |last| last.next_offset());
             let mut group = Group {
@@ -91,8 +88,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// How many segments from the front can be merged: together they must fit into one segment, in
-    /// bytes, index and offsets.
+    /// The segments in front that fit into one: in bytes, index and offsets.
     fn group_len(&self, segments: &[Arc<Segment>]) -> usize {
         let config = self.config();
         let Some(first) = segments.first() else {
@@ -117,7 +113,6 @@ impl Shared {
 }
 
 impl Group<'_, '_> {
-    /// Reads the sources and writes what is kept of them, if anything changes.
     fn pass(&mut self) -> Result<()> {
         for source in self.sources {
             self.log
@@ -129,8 +124,7 @@ impl Group<'_, '_> {
         let Some((raw, source)) = self.left_out.take() else {
             return Ok(());
         };
-        // The last batch of the group was left out: it is written without its records after all
-        // (I3).
+        // The group ended with this batch: it is written after all, without records (I3).
         if raw.header.record_count == 0 {
             return self.copy(&raw);
         }
@@ -139,7 +133,7 @@ impl Group<'_, '_> {
         self.rewrite(&batch, None)
     }
 
-    /// Swaps the outputs in; false if the sources changed meanwhile.
+    /// False if the sources changed meanwhile.
     fn take_place(mut self, view: &View, report: &mut CompactionReport) -> Result<bool> {
         let read: u64 = self.sources.iter().map(|source| source.end().0).sum();
         report.read_bytes = report.read_bytes.saturating_add(read);
@@ -168,7 +162,6 @@ impl Group<'_, '_> {
         Ok(true)
     }
 
-    /// Keeps one batch, in whole or in part, or leaves it out.
     fn batch(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         let header = raw.header;
         if header.base_offset >= self.round.end {
@@ -198,8 +191,7 @@ impl Group<'_, '_> {
             keep.push(stays);
         }
         self.keep = keep;
-        // The first pass that keeps a tombstone sets its horizon; from then on it is kept unchanged
-        // until that has passed.
+        // The first pass that keeps a tombstone sets its horizon, and later ones keep it unchanged.
         let horizon = (tombstones && header.delete_horizon().is_none()).then(|| self.horizon());
         if kept == batch.len() && horizon.is_none() {
             return self.copy(&raw);
@@ -212,7 +204,7 @@ impl Group<'_, '_> {
         self.rewrite(&batch, horizon)
     }
 
-    /// A marker is kept as long as there is something it marks, and then as long as a tombstone.
+    /// A marker is kept while it marks something, and then as long as a tombstone.
     fn control(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         let header = raw.header;
         let kind = self
@@ -225,7 +217,7 @@ impl Group<'_, '_> {
             return self.copy(&raw);
         }
         let horizon = header.delete_horizon();
-        // The first pass that finds it spent keeps it, with a horizon from now on.
+        // The first pass that finds it spent keeps it, with a horizon.
         if header.record_count > 0 && horizon.is_none() {
             let batch = self.log.decode(raw, source)?;
             self.keep.clear();
@@ -268,15 +260,15 @@ impl Group<'_, '_> {
         self.now.plus(self.log.config().delete_retention)
     }
 
-    /// A batch without records is kept for its producer, or because it ends the round: the end of
-    /// what was compacted must not be lost.
+    /// For its producer, or for the end of the round: the end of what was compacted must not be
+    /// lost.
     fn must_stay(&self, header: &BatchHeader) -> bool {
         self.judge.is_last_of_active(header) || header.next_offset() == self.round.limit
     }
 
-    /// Leaves a batch out, unless it proves to be the last one (I3).
+    /// The batch may prove to be the last one (I3).
     fn leave_out(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
-        // A batch that is empty already may be the one that ends the group (I3): not a change yet.
+        // An empty batch may be the one that ends the group (I3): not a change yet.
         if raw.header.record_count > 0 || self.left_out.is_some() {
             self.change()?;
         }
@@ -284,7 +276,7 @@ impl Group<'_, '_> {
         Ok(())
     }
 
-    /// From here on the group is rewritten, beginning with a copy of what was passed so far.
+    /// The group is rewritten from here on, with a copy of what was passed.
     fn change(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.changed, true) {
             return Ok(());
@@ -304,7 +296,7 @@ impl Group<'_, '_> {
     }
 
     fn copy(&mut self, raw: &RawBatch) -> Result<()> {
-        // The batch that was left out is not the last of the group after all, so it is dropped now.
+        // The batch that was left out is not the last one, so it is dropped now.
         if self.left_out.take().is_some() {
             self.change()?;
         }
@@ -316,7 +308,7 @@ impl Group<'_, '_> {
         }
     }
 
-    /// Writes a batch with the records that [`Self::keep`] marks; records beyond it are dropped.
+    /// Keeps the records that [`Self::keep`] marks, none beyond it.
     fn rewrite(&mut self, batch: &RecordBatch, delete_horizon: Option<Timestamp>) -> Result<()> {
         self.left_out = None;
         self.change()?;
@@ -335,7 +327,6 @@ impl Group<'_, '_> {
     }
 }
 
-/// The error for a batch that cannot be rewritten with fewer records.
 fn cannot_rewrite(error: EncodeError) -> Error {
     match error {
         EncodeError::Unsupported(what) => Error::Unsupported {

@@ -1,15 +1,15 @@
-//! The swap: compacted segments replace their sources, in one step for readers and for a crash. It
-//! uses Kafka's names and order (`LocalLog.replaceSegments`), so that a broker can finish what
-//! began here, and the other way round.
+//! The swap: compacted segments replace their sources, in one step for readers and for a crash.
+//! Names and order are Kafka's (`LocalLog.replaceSegments`), so a broker can finish what began
+//! here, and the other way round.
 //!
 //! Knows nothing about what was compacted.
 //!
-//! 1. `.cleaned` files are complete and synced before the first is renamed to `.swap`; the highest
-//!    base is renamed first. While one `.cleaned` is left, the sources count.
+//! 1. `.cleaned` files are complete and synced before they are renamed to `.swap`, the highest base
+//!    first. While one `.cleaned` is left, the sources count.
 //! 2. Once all are `.swap`, durably, the swap has happened: readers find the outputs (by their open
-//!    files, whatever their present names), the sources are removed, and then the suffix.
-//! 3. Opening finishes (2) or undoes (1). It removes every segment in the span of the outputs,
-//!    which is exactly the sources, because outputs begin and end where their sources do.
+//!    files, whatever their names), the sources are removed, and then the suffix.
+//! 3. Opening finishes (2) or undoes (1). It removes every segment in the span of the outputs:
+//!    exactly the sources, because the spans are the same.
 //! 4. A `.swap` that is not a run of valid batches is quarantined, and removes no source.
 //! 5. `layout` is held throughout: no other thread removes or renames segments. Appends and flushes
 //!    wait only while some pointers are exchanged.
@@ -28,8 +28,8 @@ use crate::types::Offset;
 
 use super::output::Output;
 
-/// The kinds of files that are swapped, in the order of renaming. The last is a kind that every
-/// output has: while its `.cleaned` exists, the renaming is not complete.
+/// In the order of renaming. Every output has the last kind, which therefore completes the
+/// renaming.
 pub(super) const KINDS: [FileKind; 4] = [
     FileKind::Log,
     FileKind::TxnIndex,
@@ -38,8 +38,7 @@ pub(super) const KINDS: [FileKind; 4] = [
 ];
 
 impl Shared {
-    /// Replaces sources by outputs; false if the log was changed meanwhile and everything stays as
-    /// it is.
+    /// False if the log was changed and everything stays as it is.
     pub(super) fn swap(
         &self,
         sources: &[Arc<Segment>],
@@ -54,13 +53,13 @@ impl Shared {
                 return Err(error);
             }
         };
-        // Under the lock: no truncation or retention can come between this check and the exchange.
+        // Under the lock: no truncation or retention comes between this check and the exchange.
         let truncated = self.is_truncated_since(view.truncations);
         if truncated || sources.iter().any(|source| source.is_gone()) {
             self.drop_outputs(&bases);
             return Ok(false);
         }
-        // Opened before anything is renamed, because from then on any failure halts the log.
+        // Before anything is renamed: from then on any failure halts the log.
         let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
         let dir = match dir.and_then(|dir| self.forget(sources).map(|()| dir)) {
             Ok(dir) => dir,
@@ -71,16 +70,16 @@ impl Shared {
         };
         // The point of no return: once this is durable, the next opening finishes the swap.
         self.announce(&bases, &dir)?;
-        // Readers before names: a reader must not look for a source after its file is gone.
+        // Readers before names: none must look for a source after its file is gone.
         let new = self.exchange(sources, outputs);
         let settled = self.settle_names(sources, &bases, &dir);
-        // Readers are ahead of the names; the next opening makes the names match.
+        // Readers are ahead of the names, until the next opening.
         settled.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
         self.recharge();
-        // Only now is there a digest: until its names were settled, an output's name belonged to a
-        // source, and this digest would have been taken for that one's.
+        // Only now: until its names were settled, an output's name belonged to a source, and so
+        // would this digest.
         for (segment, digest) in new {
-            // A hint: if it cannot be written, it is merely missing.
+            // It is a hint, and may be missing.
             drop(segment.write_digest(&self.host.disk, &digest));
             segment.close_file();
         }
@@ -88,11 +87,11 @@ impl Shared {
         Ok(true)
     }
 
-    /// Makes sure that nothing that outlives the sources still refers to them: no mark, and no
-    /// digest, which a broker that finishes the swap would leave in place.
+    /// No mark and no digest may refer to a source: a broker that finishes the swap would leave the
+    /// digest in place.
     fn forget(&self, sources: &[Arc<Segment>]) -> Result<()> {
         let turn = self.take_turn_to_change()?;
-        // With the turn, so that no other thread writes a mark or a digest for a source in between.
+        // With the turn, so that no other thread writes a mark or a digest in between.
         let last = sources.last().map_or(0, |last| last.base_offset());
         self.settle_mark_above(&turn, last)?;
         for source in sources {
@@ -112,13 +111,13 @@ impl Shared {
                 }
             }
         }
-        // Durable before readers follow: they must not see outputs that a power cut undoes (I2).
+        // Before readers follow: they must not see outputs that a power cut undoes (I2).
         let synced = dir.sync();
         synced.map_err(|cause| self.poisoned(self.dir.to_path_buf(), cause))
     }
 
-    /// Undoes an announcement that failed. First the `.swap` files are removed, while the
-    /// `.cleaned` that could not be renamed prevents them from counting.
+    /// Removes the `.swap` files while a `.cleaned`, which could not be renamed, prevents them from
+    /// counting.
     fn take_back(&self, bases: &[Offset], error: Error) -> Error {
         for base in bases {
             for kind in KINDS {
@@ -132,8 +131,8 @@ impl Shared {
         error
     }
 
-    /// Makes readers find the outputs and no longer the sources. The outputs keep their files open,
-    /// and their indexes and digests in memory, until their names are settled.
+    /// Readers find the outputs from here on, which keep their files open, and their indexes and
+    /// digests in memory, until their names are settled.
     fn exchange(
         &self,
         sources: &[Arc<Segment>],
@@ -143,8 +142,7 @@ impl Shared {
             return Vec::new();
         };
         let nexts = outputs.iter().skip(1).map(|output| output.base_offset);
-        // The last one ends where its sources did: where the next segment begins, which may be
-        // behind a gap.
+        // The last one ends where its sources did, which may be behind a gap.
         let nexts: Vec<_> = nexts.chain(std::iter::once(self.end_of(last))).collect();
         let made = outputs.into_iter().zip(nexts).map(|(output, next)| {
             let base = output.base_offset;
@@ -171,8 +169,8 @@ impl Shared {
             .iter()
             .flat_map(|base| KINDS.map(|kind| self.staged_path(*base, kind, Stage::Live)))
             .collect();
-        // The sources first: once an output has lost its suffix, nothing says that the sources left
-        // beside it are replaced, and their offsets would exist twice.
+        // The sources first: beside an output without a suffix nothing says that they are replaced,
+        // and their offsets would exist twice.
         for path in sources.iter().flat_map(|source| source.paths()) {
             if !staying.contains(&path) {
                 remove_if_present(&self.host.disk, &path)?;
@@ -183,7 +181,7 @@ impl Shared {
                 let from = self.staged_path(*base, kind, Stage::Swap);
                 let to = self.staged_path(*base, kind, Stage::Live);
                 if !rename_if_present(&self.host.disk, &from, &to)? {
-                    // The output has no such file, so one of that name belongs to its source.
+                    // The output has no such file: one of that name is its source's.
                     remove_if_present(&self.host.disk, &to)?;
                 }
             }

@@ -1,4 +1,4 @@
-//! What a directory says about the backup that is made into it.
+//! The note in a directory about the backup that is made into it.
 //!
 //! Knows nothing about what is copied.
 
@@ -8,7 +8,6 @@ use crate::disk::Disk;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BackupNote, backup_note, file_name, uuid};
 
-/// What a directory says about the backup in it, if it says so.
 pub(crate) fn read_note(disk: &Disk, dest: &Path) -> Result<Option<BackupNote>> {
     let path = dest.join(file_name::BACKUP);
     let bytes = disk
@@ -18,7 +17,6 @@ pub(crate) fn read_note(disk: &Disk, dest: &Path) -> Result<Option<BackupNote>> 
     note.map_err(|reason| Error::corrupt(&path, 0, reason))
 }
 
-/// Refuses a directory that is an unfinished backup.
 pub(crate) fn refuse_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
     let path = dir.join(file_name::BACKUP);
     if !disk.exists(&path).at(&path, "access")? {
@@ -35,7 +33,6 @@ pub(crate) fn refuse_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
     }
 }
 
-/// Distinguishes a run from others.
 pub(crate) fn run_id() -> uuid::Uuid {
     use std::hash::{BuildHasher as _, Hasher as _};
     let random = || {

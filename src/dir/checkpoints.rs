@@ -1,15 +1,14 @@
 //! What a Kafka broker's checkpoints say about its logs: how far each was flushed, and where it
 //! starts.
 //!
-//! Knows nothing about topics but their names, and reads no batch: it compares the checkpoints only
-//! with the names and lengths of files.
+//! Knows nothing about topics but their names, and reads no batch: only names and lengths of files
+//! are compared with the checkpoints.
 //!
-//! 1. After a clean shutdown of the broker everything in the directory was synced. The mark is then
-//!    at the end of the last segment, and the batches must reach the recovery point: if they end
-//!    below it, that is damage.
-//! 2. After any other shutdown only the segments below the one with the recovery point are known to
-//!    be safe. A compacted log gets no mark: behind a mark, a gap between segments counts as left
-//!    by a crash, and the broker's cleaner makes such gaps.
+//! 1. After a clean shutdown of the broker everything in the directory is synced. The mark is then
+//!    at the end of the last segment, and batches that do not reach the recovery point are damage.
+//! 2. After any other shutdown only the segments below the one with the recovery point are safe. A
+//!    compacted log gets no mark: behind one, a gap between segments counts as left by a crash, and
+//!    the broker's cleaner makes such gaps.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,22 +22,17 @@ use crate::types::{Offset, PartitionId, Position};
 use super::RootFacts;
 use super::files::parent_of;
 
-/// What checkpoints call a partition.
 type Name = (String, PartitionId);
 
-/// The files of one partition whose names say something.
 #[derive(Debug)]
 pub(crate) struct LogFiles {
     dir: PathBuf,
-    /// Whether the directory exists.
     exists: bool,
-    /// The base offsets of its segments, in order.
     bases: Vec<Offset>,
     pub(crate) digests: Vec<PathBuf>,
 }
 
 impl LogFiles {
-    /// Lists a directory; a missing one has no files.
     pub(crate) fn list(disk: &Disk, dir: &Path) -> Result<Self> {
         let mut files = Self {
             dir: dir.to_path_buf(),
@@ -71,10 +65,8 @@ impl LogFiles {
     }
 }
 
-/// What a broker recorded about its logs.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
-    /// The broker shut down cleanly.
     clean: bool,
     recovery_points: BTreeMap<Name, Offset>,
     starts: BTreeMap<Name, Offset>,
@@ -82,7 +74,6 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Reads the checkpoints of a root.
     pub(crate) fn read(disk: &Disk, root: &Path, clean: bool) -> Result<Self> {
         Ok(Self {
             clean,
@@ -92,7 +83,7 @@ impl Checkpoints {
         })
     }
 
-    /// The mark of a log about which nothing else is known; `None` if the checkpoints say nothing.
+    /// `None` if the checkpoints say nothing.
     pub(crate) fn mark(
         &self,
         disk: &Disk,
@@ -127,7 +118,7 @@ impl Checkpoints {
     }
 }
 
-/// The mark after a clean shutdown (I1).
+/// By (I1).
 fn at_the_end(
     disk: &Disk,
     mark: Mark,
@@ -139,8 +130,8 @@ fn at_the_end(
         let start = start.unwrap_or(0);
         let flushed = flushed.unwrap_or(0).max(start);
         let lost = flushed > start;
-        // Nothing was ever written to the log, or all of it is lost. A missing directory is
-        // reported as such, and may come back as it was.
+        // Nothing was ever written, or all of it is lost. A missing directory is reported as such,
+        // and may come back as it was.
         let told = flushed > 0 && files.exists;
         return Ok(told.then_some(Mark {
             flushed_offset: flushed,
@@ -160,22 +151,22 @@ fn at_the_end(
         flushed_offset: flushed.unwrap_or(0).max(*last),
         position: Position(disk.file_len(&path).at(&path, "look at")?),
         segment_base: *last,
-        // A broker records a start only if it is above the base of the first segment.
+        // A broker records a start only above the base of the first segment.
         log_start_offset: start.unwrap_or(*first),
         by_broker: true,
         ..mark
     }))
 }
 
-/// The mark of a single partition that is inspected in a root that a broker has used since and shut
-/// down cleanly; `None` otherwise.
+/// For a partition that is inspected alone; `None` unless a broker has used its root since and shut
+/// down cleanly.
 pub(crate) fn mark_alone(
     disk: &Disk,
     root: &Path,
     dir: &Path,
     key: MarkKey,
 ) -> Result<Option<Mark>> {
-    // Problems of the root's files are reported with those files.
+    // The root's problems are reported with its own files.
     let Ok(facts) = RootFacts::of(disk, root) else {
         return Ok(None);
     };
@@ -190,8 +181,8 @@ pub(crate) fn mark_alone(
     checkpoints.mark(disk, (key, topic), &LogFiles::list(disk, dir)?, false)
 }
 
-/// A checkpoint by topic and partition. A missing file says nothing, and neither does one that
-/// cannot be decoded: a broker would not have started with it.
+/// A missing file says nothing, nor does one that cannot be decoded: a broker would not have
+/// started with it.
 pub(crate) fn read_offsets(disk: &Disk, root: &Path, name: &str) -> Result<BTreeMap<Name, Offset>> {
     let path = root.join(name);
     let bytes = match disk.read_small(&path, checkpoint::SIZE_MAX) {

@@ -10,10 +10,9 @@ use crate::disk::{Disk, File};
 use crate::error::{Error, IoContext, Result};
 use crate::types::{Position, to_usize};
 
-/// Bytes read at a time.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
-/// Removes a file that may not exist; returns whether it did.
+/// Returns whether the file existed.
 pub(crate) fn remove_if_present(disk: &Disk, path: &Path) -> Result<bool> {
     match disk.remove_file(path) {
         Ok(()) => Ok(true),
@@ -22,7 +21,7 @@ pub(crate) fn remove_if_present(disk: &Disk, path: &Path) -> Result<bool> {
     }
 }
 
-/// Renames a file that may not exist; returns whether it did.
+/// Returns whether the file existed.
 pub(crate) fn rename_if_present(disk: &Disk, from: &Path, to: &Path) -> Result<bool> {
     match disk.rename(from, to) {
         Ok(()) => Ok(true),
@@ -31,7 +30,7 @@ pub(crate) fn rename_if_present(disk: &Disk, from: &Path, to: &Path) -> Result<b
     }
 }
 
-/// The parent of a path; for a bare name the current directory.
+/// For a bare name the current directory.
 pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
@@ -39,7 +38,7 @@ pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     }
 }
 
-/// Replaces the contents of a small file, durably, unless it holds these bytes already.
+/// Durable; writes nothing if the file holds these bytes already.
 pub(crate) fn replace_if_other(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let there = disk.read_small(path, bytes.len()).ok().flatten();
     if there.as_deref() == Some(bytes) {
@@ -48,12 +47,8 @@ pub(crate) fn replace_if_other(disk: &Disk, path: &Path, bytes: &[u8]) -> Result
     disk.replace(path, bytes).at(path, "write")
 }
 
-/// Reads a range of a file from its first byte to its last, in chunks, and passes the position of
-/// each.
-///
-/// # Errors
-///
-/// If the file ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`.
+/// Passes each chunk of a range with its position. A file that ends too early is an [`Error::Io`]
+/// of the kind `UnexpectedEof`.
 pub(crate) fn for_each_chunk(
     file: &File,
     path: &Path,
@@ -76,9 +71,8 @@ pub(crate) fn for_each_chunk(
     Ok(())
 }
 
-/// Whether a range of a file holds only zeros: space that was reserved and never written.
 pub(crate) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Result<bool> {
-    // Space behind all data that was reserved and never written is recognized without reading it.
+    // Reserved space behind all data is recognized without reading it.
     let end = Position(file.data_end(range.start.0).at(path, "access")?).min(range.end);
     let mut buffer = vec![0; CHUNK_BYTES.min(to_usize(end.since(range.start)))];
     let mut at = range.start;
@@ -99,7 +93,7 @@ pub(crate) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Resul
     Ok(true)
 }
 
-/// In chunks without an early exit, which compile to wide instructions.
+/// Chunks without an early exit compile to wide instructions.
 fn are_zeros(bytes: &[u8]) -> bool {
     let stride = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
     bytes.chunks(1024).all(stride)

@@ -1,7 +1,7 @@
 //! Where a log lives: in a directory of its own, or as a partition of a root.
 //!
-//! Knows nothing about the contents of the files. A log in a directory of its own has its own
-//! `.lock` and `ottla.marks`; a partition of a root uses those of the root.
+//! Knows nothing about the contents of the files. A log in its own directory has its own `.lock`
+//! and `ottla.marks`; a partition uses the root's.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -14,14 +14,12 @@ use crate::types::{PartitionId, Sabotage, TopicId};
 
 use super::files::parent_of;
 
-/// The largest small text file that is read, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// Creates the directory of a log, durably, if it does not exist.
+/// Creates the directory of a log, durably, if need be.
 ///
-/// The lock file is created only after the name of the directory is durable. So if the lock file is
-/// missing, the process that created the directory may have failed or been killed before that, and
-/// the name is synced again.
+/// The lock file comes only after the directory's name is durable. So without it that name is
+/// synced again: the creator may have failed before.
 pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
     let missing = !disk.exists(dir).at(dir, "access")?;
     if missing {
@@ -37,14 +35,13 @@ pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
         return Ok(());
     }
     match disk.sync_dir(parent) {
-        // A directory that someone else created for us, inside one that we may not even list.
+        // Someone else made it for us, inside a directory that we may not even list.
         Err(error) if !missing && error.kind() == ErrorKind::PermissionDenied => Ok(()),
         synced => synced.at(parent, "sync"),
     }
 }
 
-/// Creates the missing parents of a directory from the top, each durably before the next one, so
-/// that a name is never durable before the name above it.
+/// From the top, each durably: no name is durable before the name above it.
 fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
     let mut missing = Vec::new();
     let mut above = parent_of(dir);
@@ -64,7 +61,6 @@ fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a directory is a root: it holds topics, ours or a broker's.
 pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
     let own = [
         file_name::CATALOG,
@@ -81,8 +77,7 @@ pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether a directory is a root, or was one before its own files were lost: it contains partitions
-/// that say which topic they belong to.
+/// A root that lost its own files still contains partitions that say their topic.
 pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
     if is_root(disk, dir)? {
         return Ok(true);
@@ -99,7 +94,7 @@ pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The directory that has the lock and the marks of a log, and the key of its marks.
+/// Where the lock and the marks of a log are, and the key of its marks.
 pub(crate) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     let alone = MarkKey {
         topic: TopicId::default(),
@@ -118,7 +113,6 @@ pub(crate) fn home_of(disk: &Disk, dir: &Path) -> Result<(PathBuf, MarkKey)> {
     Ok((root.to_path_buf(), key_of(disk, dir, partition)?))
 }
 
-/// The key of a partition's marks.
 fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = disk.read_small(&path, TEXT_BYTES_MAX).at(&path, "read")?;
@@ -126,13 +120,11 @@ fn key_of(disk: &Disk, dir: &Path, partition: PartitionId) -> Result<MarkKey> {
     Ok(MarkKey { topic, partition })
 }
 
-/// The topic id in the text of a `partition.metadata`.
 fn topic_id_of(text: &[u8]) -> Option<TopicId> {
     crate::format::properties::decode_partition(text).ok()
 }
 
-/// The partitions of a root, by name, with the keys of their marks: by the topic's id if `ids` has
-/// it, otherwise as the directory says.
+/// The key of each partition's marks has the topic's id from `ids`, otherwise from the directory.
 pub(crate) fn partitions(
     disk: &Disk,
     root: &Path,
@@ -158,7 +150,6 @@ pub(crate) fn partitions(
     Ok(found.collect())
 }
 
-/// The names of the partitions in a root.
 fn partition_names(disk: &Disk, root: &Path) -> Result<Vec<(String, String, PartitionId)>> {
     let entries = disk.list(root).at(root, "list")?;
     let dirs = entries

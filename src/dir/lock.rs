@@ -1,7 +1,6 @@
 //! The lock of a root or of a log's own directory.
 //!
-//! Knows nothing about what the directory holds. If another process holds the lock, it is retried
-//! for as long as the caller says.
+//! Knows nothing about what the directory holds.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,12 +11,10 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::file_name;
 use crate::sync::{Signal, deadline};
 
-/// The pause between two attempts to take a lock that is held.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Takes the lock of a root or of a log's own directory, and waits up to `patience` if another
-/// process holds it: a supervisor restarts a process faster than the system ends the one that was
-/// killed.
+/// Waits for another process, because a supervisor restarts one faster than the system ends the one
+/// that was killed.
 pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<Lock> {
     let path = home.join(file_name::LOCK);
     let pauses = patience.as_millis().div_ceil(LOCK_PAUSE.as_millis());
@@ -27,8 +24,7 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<
             return Ok(lock);
         }
         if pause < pauses {
-            // Pauses are counted, not timed, so that a clock that a test holds still does not make
-            // this endless.
+            // Pauses are counted: by a clock that a test holds still, this would be endless.
             let until = deadline(Clock::System.instant(), LOCK_PAUSE);
             nobody.ticket().wait_until(until);
         }
@@ -37,8 +33,7 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<
     Err(Error::Locked { path, pid })
 }
 
-/// The process that a lock file names. It may have died since, and another process may hold the
-/// lock.
+/// The process may have died, and another may hold the lock.
 fn holder_of(disk: &Disk, lock: &Path) -> Option<u32> {
     let mut front = [0; 16];
     let length = disk.read_front(lock, &mut front).ok()?;

@@ -1,10 +1,10 @@
-//! Floor 3, beside `segment`: what a directory is, before any log in it is opened.
+//! Floor 3, beside `segment`: what a directory is before any log in it is opened.
 //!
-//! Knows nothing about batches. Contains the lock, the marks, the state of a root, the checkpoints
-//! that a broker left, quarantine files, and the names of partitions.
+//! Knows nothing about batches. Contains the lock, the marks, the state of a root, a broker's
+//! checkpoints, quarantine files, and the names of partitions.
 //!
-//! 1. Nothing that could be the only copy of a record is removed or replaced here: quarantined
-//!    bytes are durable in their quarantine file before they are removed from their place.
+//! 1. Nothing that could be the only copy of a record is removed or replaced here: bytes are
+//!    durable in quarantine before they are removed from their place.
 
 mod backup;
 mod checkpoints;

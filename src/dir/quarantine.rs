@@ -1,8 +1,6 @@
-//! Quarantine: bytes that are not a valid continuation of a log are moved to a file of their own,
-//! and never deleted.
+//! Quarantine: what is no valid continuation of a log is moved to a file of its own, never deleted.
 //!
-//! Knows nothing about why. A quarantine file is durable before its bytes are removed from their
-//! segment.
+//! Knows nothing about why. A quarantine file is durable before its bytes leave their segment.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -15,12 +13,9 @@ use crate::types::{Offset, Position, Sabotage};
 
 use super::files::{for_each_chunk, parent_of, remove_if_present};
 
-/// Copies a range of the `.log` of a segment, opened as `file`, into a quarantine file, synced.
-///
-/// # Errors
-///
-/// If the source ends before the range does, an [`Error::Io`] of the kind `UnexpectedEof`. The
-/// quarantine file is removed again: a short copy must not pass for a complete one.
+/// Copies a range of `file`, the `.log` of a segment, into a quarantine file, synced. If the source
+/// ends early ([`Error::Io`] of the kind `UnexpectedEof`), that is removed again: a short copy must
+/// not pass for a complete one.
 pub(crate) fn copy_aside(
     disk: &Disk,
     dir: &Path,
@@ -41,17 +36,17 @@ pub(crate) fn copy_aside(
     if Sabotage::QuarantineDeleted.is_on() {
         disk.remove_file(&path).at(&path, "remove")?;
     }
-    // The bytes and the name are durable when this returns: the caller cuts them off their segment
-    // next, and a power cut must not lose both copies.
+    // Durable before this returns: the caller cuts the bytes off next, and a power cut must not
+    // lose both copies.
     aside.sync_data().at(&path, "sync")?;
     disk.sync_dir(dir).at(dir, "sync")?;
     Ok(path)
 }
 
-/// Renames the whole `.log` of a segment into quarantine and removes its other files.
+/// Renames the whole `.log` of a segment and removes its other files.
 pub(crate) fn move_aside(disk: &Disk, dir: &Path, base: Offset) -> Result<PathBuf> {
     let log = file_name::log(base);
-    // The `.log` first: its indexes can be rebuilt, so a crash in between loses nothing.
+    // The `.log` first: a crash in between loses only indexes, which can be rebuilt.
     let path = rename_aside(disk, dir, &log, base)?;
     let others = file_name::of_segment(base).into_iter();
     for name in others.filter(|name| *name != log) {
@@ -61,7 +56,7 @@ pub(crate) fn move_aside(disk: &Disk, dir: &Path, base: Offset) -> Result<PathBu
     Ok(path)
 }
 
-/// Renames a file of a log into quarantine. The caller syncs the directory.
+/// The caller syncs the directory.
 pub(crate) fn rename_aside(disk: &Disk, dir: &Path, from: &str, base: Offset) -> Result<PathBuf> {
     let path = first_free(disk, |number| name(dir, base, Position::ZERO, number))?;
     let from = dir.join(from);
@@ -69,7 +64,7 @@ pub(crate) fn rename_aside(disk: &Disk, dir: &Path, from: &str, base: Offset) ->
     Ok(path)
 }
 
-/// Renames a whole file that belongs to no segment into quarantine, durably.
+/// The file belongs to no segment, as in the functions below. Durable.
 pub(crate) fn rename_whole_aside(disk: &Disk, path: &Path) -> Result<PathBuf> {
     let quarantine = name_beside(disk, path)?;
     disk.rename(path, &quarantine).at(path, "rename")?;
@@ -78,14 +73,12 @@ pub(crate) fn rename_whole_aside(disk: &Disk, path: &Path) -> Result<PathBuf> {
     Ok(quarantine)
 }
 
-/// Writes some bytes of a file that belongs to no segment into quarantine, durably.
 pub(crate) fn copy_bytes_aside(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     let quarantine = name_beside(disk, path)?;
     disk.replace(&quarantine, bytes).at(&quarantine, "write")?;
     Ok(quarantine)
 }
 
-/// A quarantine name that is not taken yet, beside a file that belongs to no segment.
 fn name_beside(disk: &Disk, path: &Path) -> Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     first_free(disk, |number| {
@@ -93,7 +86,6 @@ fn name_beside(disk: &Disk, path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The first of numbered names that is not taken.
 fn first_free(disk: &Disk, name: impl Fn(u32) -> PathBuf) -> Result<PathBuf> {
     let mut number = 0;
     loop {

@@ -3,13 +3,13 @@
 //! Knows nothing about topics. A *root* is a directory whose sub-directories are partitions.
 //!
 //! 1. `meta.properties` formats the root for a broker only while the root is at rest. Otherwise it
-//!    is one line at which a broker refuses to start and prints what to do. So while that line is
-//!    there, only Ottla has written to the root.
+//!    is one line at which a broker refuses to start and prints what to do: meanwhile only Ottla
+//!    has written to the root.
 //! 2. `ottla.root` keeps the ids while `meta.properties` cannot, and what Kafka's metadata log
-//!    looked like when Ottla left the root. If the root was at rest and its metadata log looks
-//!    different now, a broker has used it: the broker's metadata and files are newer than our own.
-//!    If the commits of a root at rest are damaged, the line says so, and [`RootFacts::is_damaged`]
-//!    reads it: the mark of a clean shutdown is then present as well.
+//!    looked like when Ottla left the root. If the root was at rest and that log looks different
+//!    now, a broker has used it: its metadata and files are newer than our own. If the commits of a
+//!    root at rest are damaged, the line says so ([`RootFacts::is_damaged`]), beside the mark of a
+//!    clean shutdown.
 //! 3. `.kafka_cleanshutdown` exists only while the root is at rest after a clean shutdown.
 
 use std::path::Path;
@@ -21,40 +21,31 @@ use crate::format::{MetadataFile, RootFile, file_name};
 
 use super::files::replace_if_other;
 
-/// What a broker prints if it is started on a root that is in use, behind `version=`.
+/// What a broker prints on a root that is in use, behind `version=`.
 pub(crate) const SENTENCE: &str = "Ottla has this directory open, or was not closed. Close the program that uses it, or open it with Ottla and close it again; then start the broker. Do not format it.";
 
-/// What a broker prints if it is started on a root at rest in which it would lose committed
-/// offsets.
+/// The same on a root at rest in which it would lose committed offsets.
 const SENTENCE_DAMAGED: &str = "\
 Ottla cannot read all of __consumer_offsets: a broker would lose what consumer groups have \
 committed there. Close the program that uses the directory and run repair first (ottla::repair); \
 then start the broker. Do not format it.";
 
-/// How these sentences begin, in this and every other version of the crate.
+/// The same in every version of the crate.
 const SENTENCE_BEGINS: &str = "Ottla ";
 
-/// What the files of a root say about its last use.
 #[derive(Clone, Debug)]
 pub(crate) struct RootFacts {
-    /// `ottla.root`.
     pub(crate) own: Option<RootFile>,
-    /// `meta.properties`.
     pub(crate) meta: Option<MetaProperties>,
-    /// Kafka's metadata log as it is now, sorted by name; empty if no broker has ever run.
+    /// Sorted by name; empty if no broker has ever run.
     pub(crate) metadata: Vec<MetadataFile>,
     /// The last use ended with a close, by Ottla or by a broker.
     pub(crate) clean: bool,
 }
 
 impl RootFacts {
-    /// Reads the state of a root without changing it.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Corrupt`]: one of the files is damaged.
-    /// - [`Error::Unsupported`]: `meta.properties` is of another version, or belongs to another
-    ///   root.
+    /// Changes nothing. A damaged file is [`Error::Corrupt`], a `meta.properties` of another
+    /// version or root [`Error::Unsupported`].
     pub(crate) fn of(disk: &Disk, root: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = root.join(name);
@@ -81,7 +72,6 @@ impl RootFacts {
         Ok(facts)
     }
 
-    /// Whether the two files that say whose root this is agree.
     fn check(&self, root: &Path) -> Result<()> {
         let path = root.join(file_name::META_PROPERTIES);
         let unsupported = |what: String| Err(Error::Unsupported { what });
@@ -111,17 +101,16 @@ impl RootFacts {
         }
     }
 
-    /// Whether the root is at rest, but refuses brokers because its commits are damaged (I1).
+    /// Whether a root at rest refuses brokers because its commits are damaged (I1).
     pub(crate) fn is_damaged(&self) -> bool {
         let meta = &self.meta;
         matches!(meta, Some(MetaProperties::Other { version }) if version == SENTENCE_DAMAGED)
     }
 
-    /// Whether a broker has run since Ottla last used the root (I2), or what a broker left was not
-    /// taken over completely.
+    /// Whether a broker has run since Ottla (I2), or what it left was not taken over completely.
     pub(crate) fn is_newer(&self) -> bool {
         match (&self.meta, &self.own) {
-            // While the refusing line is there, only Ottla has written.
+            // Only Ottla has written while the refusing line is there.
             (Some(MetaProperties::Other { .. }), Some(own)) => own.importing,
             (Some(MetaProperties::Other { .. }), None) => false,
             (_, Some(own)) => own.importing || own.metadata != self.metadata,
@@ -131,7 +120,6 @@ impl RootFacts {
     }
 }
 
-/// The files of Kafka's metadata log, sorted by name.
 pub(crate) fn metadata_files(disk: &Disk, root: &Path) -> Result<Vec<MetadataFile>> {
     let dir = root.join(file_name::CLUSTER_METADATA);
     if !disk.exists(&dir).at(&dir, "access")? {
@@ -154,7 +142,7 @@ pub(crate) fn metadata_files(disk: &Disk, root: &Path) -> Result<Vec<MetadataFil
     Ok(files)
 }
 
-/// Records, durably, that the root is in use (I1), (I3). Must come before any other change.
+/// Durable; must come before any other change (I1), (I3).
 pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
     let refusing = MetaProperties::Other {
         version: SENTENCE.to_owned(),
@@ -164,8 +152,8 @@ pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
         &root.join(file_name::META_PROPERTIES),
         refusing.encode().as_bytes(),
     )?;
-    // The line comes first: a broker that found the root formatted but without this file would
-    // treat it as an unclean shutdown, and recover the logs its own way.
+    // The line first: a formatted root without this file would be an unclean shutdown to a broker,
+    // which would recover the logs its own way.
     let path = root.join(file_name::CLEAN_SHUTDOWN);
     if disk.exists(&path).at(&path, "access")? {
         disk.remove_file(&path).at(&path, "remove")?;
@@ -174,8 +162,7 @@ pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Records, durably, that the root is at rest: for a broker, or for Ottla alone if a broker would
-/// lose commits (I1).
+/// Durable; for a broker, or for Ottla alone if a broker would lose commits (I1).
 pub(crate) fn write_rest(
     disk: &Disk,
     root: &Path,

@@ -1,10 +1,9 @@
-//! Copies of files: for backups, and of a file that has more names than one before it is written.
+//! Copies of files: for backups, and of a file with several names before it is written.
 //!
 //! Knows nothing about what the bytes mean.
 //!
 //! 1. A copy that ends short is an error.
-//! 2. What of a copy is there already is not written again, and is synced all the same: the process
-//!    that wrote it may not have come so far.
+//! 2. What of a copy is there already is only synced: its writer may not have come so far.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,18 +12,16 @@ use crate::types::{to_u64, to_usize};
 
 use super::{Access, Disk, File, FileId, advance, parent, with_suffix};
 
-/// How much is read at a time.
 const CHUNK: u64 = 256 << 10;
 
 impl FileId {
-    /// Device, number, and when it was made.
     pub(crate) fn parts(self) -> (u64, u64, i64) {
         (self.device, self.number, self.made.as_millis())
     }
 }
 
 impl Disk {
-    /// The path of a file or directory without links; what of it does not exist stays as it is.
+    /// Without links; what does not exist stays as it is.
     pub(crate) fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Os(disk) => disk.real_path(path),
@@ -33,12 +30,8 @@ impl Disk {
         }
     }
 
-    /// Gives a file a second name. [Opening](Self::open) either for writing makes a copy in
-    /// its place first.
-    ///
-    /// # Errors
-    ///
-    /// What the system says: the two are on different file systems, or it has no such names.
+    /// [Opening](Self::open) either name for writing puts a copy in its place first. Fails across
+    /// file systems, and where there are no such names.
     pub(crate) fn hard_link(&self, there: &Path, new: &Path) -> io::Result<()> {
         match self {
             Self::Os(disk) => disk.hard_link(there, new),
@@ -48,12 +41,8 @@ impl Disk {
     }
 
     /// Makes a file hold the first `len` bytes of another and nothing else, durably but for its
-    /// name. Gives how many bytes were written.
-    ///
-    /// # Errors
-    ///
-    /// `UnexpectedEof` when the other file ends before; the first call that fails. Part of it may
-    /// have been written.
+    /// name; gives how many were written. Fails with `UnexpectedEof` when there are fewer; a part
+    /// may then be written.
     pub(crate) fn copy_front(&self, from: &File, len: u64, to: &Path) -> io::Result<u64> {
         let (file, there) = match self.open(to, Access::Write) {
             Ok(file) => {
@@ -97,7 +86,6 @@ impl Disk {
         Ok(written)
     }
 
-    /// Puts a copy of a file in its place and opens that for writing.
     pub(super) fn unshare(&self, path: &Path, shared: &File) -> io::Result<File> {
         let temporary = with_suffix(path, ".tmp");
         match self.remove_file(&temporary) {
@@ -119,7 +107,6 @@ impl Disk {
 }
 
 impl File {
-    /// Fills an empty file from the front of another as far as the system does that by itself.
     fn take_front(&self, from: &Self, len: u64) -> io::Result<u64> {
         match (self, from) {
             (Self::Os(to), Self::Os(from)) => to.copy_from(from, len),

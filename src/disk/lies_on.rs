@@ -1,10 +1,10 @@
-//! What is known of the file system that a file lies on.
+//! The file system that a file lies on.
 //!
 //! Knows nothing about how to ask: `os/calls.rs` does that.
 
-/// What is known of a file system. Stores into a mapped window over reserved space are safe on
-/// ext4 and tmpfs, on a full disk too, measured on both. A copy-on-write file system needs new
-/// blocks for every store and answers a full disk by SIGBUS.
+/// Stores into a mapped window over reserved space are safe on ext4 and tmpfs, on a full disk too,
+/// measured on both. A copy-on-write file system needs new blocks for every store and answers a
+/// full disk by SIGBUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(any(target_os = "linux", all(test, ottla_repository), ottla_sim)),
@@ -13,9 +13,9 @@
 pub(crate) enum LiesOn {
     Ext4,
     Tmpfs,
-    /// Another machine's disk, under this name.
+    /// Another machine's disk, by name.
     Network(&'static str),
-    /// Overwriting takes new blocks, so a full disk refuses even that.
+    /// A full disk refuses even overwriting.
     CopyOnWrite,
     Another,
 }

@@ -1,11 +1,12 @@
 //! A file through which one process publishes and wakes others that can only read it.
 //!
-//! Knows nothing about what is published. It is on ext4 and tmpfs alone, over space that was
-//! reserved: where windows are used as well (`appender.rs`).
+//! Knows nothing about what is published. It is on ext4 and tmpfs alone, over reserved space, as
+//! windows are (`appender.rs`).
 //!
-//! 1. Its bytes are read and written by calls, the word too (`os/word.rs`). If another program cuts
-//!    it, a call fails and no signal is raised. Nothing in this crate ever cuts or replaces it.
-//! 2. Those who wait hold a shared lock on one byte, which needs permission to read alone and ends
+//! 1. Its bytes, the word too (`os/word.rs`), are read and written by calls: if another program
+//!    cuts it, a call fails and no signal is raised. Nothing in this crate ever cuts or replaces
+//!    it.
+//! 2. Those who wait hold a shared lock on one byte, which needs only permission to read and ends
 //!    with their process.
 
 use std::io;
@@ -18,14 +19,12 @@ use super::sim::SimWaits;
 use super::{Access, Disk, File, FileId, LiesOn};
 use crate::format::{LIVE_LOCK_AT, LIVE_WORD_AT, boot_of, file_name};
 
-/// The live file, as the one that publishes or as one that waits.
 #[derive(Debug)]
 pub(crate) struct LiveFile {
     file: File,
     word: Waits,
 }
 
-/// How the word is waited for.
 #[derive(Debug)]
 enum Waits {
     Os(Word),
@@ -34,12 +33,8 @@ enum Waits {
 }
 
 impl LiveFile {
-    /// Opens the file at `path` to publish, with at least `len` bytes, making it when it is not
-    /// there. What was there stays.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` where windows are not used; what making it answers.
+    /// Makes the file when it is missing, with at least `len` bytes; what was there stays.
+    /// `Unsupported` where windows are not used.
     pub(crate) fn publish(disk: &Disk, path: &Path, len: u64) -> io::Result<Self> {
         if matches!(disk, Disk::Os(disk) if !disk.is_synced()) {
             // It is removed with its last handle.
@@ -60,11 +55,7 @@ impl LiveFile {
         live
     }
 
-    /// Opens the file at `path` to follow.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` and others: nobody publishes here, or this process may not read it.
+    /// Fails when nobody publishes here, or this process may not read the file.
     pub(crate) fn follow(disk: &Disk, path: &Path) -> io::Result<Self> {
         let file = disk.open(path, Access::Read)?;
         if !can_live_on(&file) {
@@ -86,17 +77,15 @@ impl LiveFile {
         Ok(Self { file, word })
     }
 
-    /// Reads from `position` on; gives how many bytes there were.
     pub(crate) fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
         self.file.read_at(position, buf)
     }
 
-    /// Writes bytes that everybody sees at once.
+    /// Everybody sees the bytes at once.
     pub(crate) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_at(position, bytes)
     }
 
-    /// Which file it is.
     pub(crate) fn id(&self) -> io::Result<FileId> {
         self.file.id()
     }
@@ -114,7 +103,7 @@ impl LiveFile {
         }
     }
 
-    /// Wakes everybody who waits without changing the word: they look, and wait again.
+    /// Wakes everybody without changing the word: they look, and wait again.
     pub(crate) fn stir(&self) {
         match &self.word {
             Waits::Os(word) => word.wake(),
@@ -123,12 +112,8 @@ impl LiveFile {
         }
     }
 
-    /// Waits until the word is another one, or the time is over. It may return earlier.
-    ///
-    /// # Errors
-    ///
-    /// Where nobody can wait for it: the system forbids that, or the file was cut. A caller that
-    /// waited again would not rest.
+    /// Waits until the word is another one, or the time is over. It may return earlier. Fails where
+    /// the system forbids that, or the file was cut: a caller that waited again would not rest.
     pub(crate) fn wait(&self, word: u32, timeout: Duration) -> io::Result<()> {
         let seen = word.to_le_bytes();
         match &self.word {
@@ -142,10 +127,6 @@ impl LiveFile {
     }
 
     /// Says that this process waits, until the file is dropped.
-    ///
-    /// # Errors
-    ///
-    /// Where the system or the file system has no such locks.
     pub(crate) fn listen(&self) -> io::Result<()> {
         match &self.file {
             File::Os(file) => file.share_byte(LIVE_LOCK_AT),
@@ -160,7 +141,6 @@ impl LiveFile {
         }
     }
 
-    /// Whether any process says that it waits.
     pub(crate) fn is_listened_to(&self) -> bool {
         match &self.file {
             File::Os(file) => file.is_byte_shared(LIVE_LOCK_AT).unwrap_or(false),
@@ -170,7 +150,6 @@ impl LiveFile {
     }
 }
 
-/// The id of this boot of the machine, where the system has one.
 pub(crate) fn boot(disk: &Disk) -> Option<[u8; 16]> {
     let mut text = [0; 64];
     let path = Path::new("/proc/sys/kernel/random/boot_id");
@@ -178,8 +157,7 @@ pub(crate) fn boot(disk: &Disk) -> Option<[u8; 16]> {
     boot_of(text.get(..len)?)
 }
 
-/// Whether a live file may be where a file lies: not where a store could meet a full or a distant
-/// disk.
+/// Not where a store could meet a full or a distant disk.
 fn can_live_on(file: &File) -> bool {
     matches!(file.lies_on(), LiesOn::Ext4 | LiesOn::Tmpfs)
 }

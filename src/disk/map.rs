@@ -1,7 +1,7 @@
 //! A window: bytes of a file that are stored by a plain copy instead of a system call.
 //!
 //! Knows nothing about when a window is worth it; `appender` does. A store can only fail by a
-//! signal, so the space under a window is reserved before the window is made.
+//! signal, so the space under a window is reserved first.
 
 use std::io;
 
@@ -9,12 +9,9 @@ use super::os::OsFile;
 #[cfg(any(all(test, ottla_repository), ottla_sim))]
 use super::sim::SimMap;
 
-/// A shared, writable map of a part of a file.
 #[derive(Debug)]
 pub(super) enum Map {
-    /// A map of the operating system.
     Os(OsMap),
-    /// A window of the simulation.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimMap),
 }
@@ -24,7 +21,6 @@ impl Map {
         OsMap::new(file, from, len).map(Self::Os)
     }
 
-    /// How many bytes of the file it shows.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Os(map) => map.len(),
@@ -33,7 +29,7 @@ impl Map {
         }
     }
 
-    /// Copies `bytes` to `at`; false, and nothing done, when they reach past the window's end.
+    /// False, and nothing done, for bytes that reach past the end.
     #[inline]
     pub(super) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
         match self {
@@ -52,20 +48,20 @@ pub(super) struct OsMap(memmap2::MmapMut);
 impl OsMap {
     #[expect(unsafe_code, reason = "there is no safe way to map a file")]
     fn new(file: &OsFile, from: u64, len: usize) -> io::Result<Self> {
-        // SAFETY: a map must not change under a reference to it, nor end before its length. Nobody
-        // but the one `Appender` that owns this map makes references to it, and it only ever makes
-        // `&mut` ones for the time of one copy. The directory's lock keeps other writers out. The
-        // bytes are there (the caller reserved them), and this crate cuts a file only after its
-        // window is gone. Another program that cuts the file meanwhile makes the next store a
-        // SIGBUS: that ends the process, it does not break memory.
+        // SAFETY: a map must not change under a reference to it, nor end before its length. Only
+        // the one `Appender` that owns this map makes references to it, all of them `&mut` ones for
+        // the time of one copy. The directory's lock keeps other writers out. The bytes are there
+        // (the caller reserved them), and this crate cuts a file only after its window is gone.
+        // Another program that cuts the file meanwhile makes the next store a SIGBUS: that ends the
+        // process, it does not break memory.
         let map = unsafe {
             memmap2::MmapOptions::new()
                 .offset(from)
                 .len(len)
                 .map_mut(file.file())?
         };
-        // Otherwise a store into a page that is not there yet has the system read ahead: it makes
-        // all pages around, up to megabytes of them. Where it takes no advice, it does so.
+        // Otherwise a store into a missing page has the system read ahead: it makes all pages
+        // around, up to megabytes of them. Where it takes no advice, it does so.
         map.advise(memmap2::Advice::Random).ok();
         Ok(Self(map))
     }

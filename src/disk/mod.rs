@@ -1,25 +1,23 @@
 //! Floor 2: the only file system calls, the only memory map, the only `unsafe`.
 //!
-//! Knows nothing about what the bytes mean: no batch, no index, no segment. It answers
-//! `io::Error` and leaves the path and the verb to the floors above, which know them.
+//! Knows nothing about what the bytes mean: no batch, no index, no segment. Errors are `io::Error`:
+//! the floors above know the path and the verb.
 //!
 //! [`Disk`] and [`File`] have one variant in a release build, so they cost no tag and no branch.
 //! Tests add the simulated disk, which keeps what was written apart from what was synced.
 //!
 //! What every floor above relies on:
 //!
-//! - (D1) Bytes are durable after [`File::sync_data`] of their file, names after
-//!   [`Disk::sync_dir`] of their directory, and neither before. A file's name is not made durable
-//!   by syncing the file.
+//! - (D1) Bytes are durable after [`File::sync_data`] of their file, names after [`Disk::sync_dir`]
+//!   of their directory, and neither before or by the other.
 //! - (D2) A rename is atomic: after a power cut the name is there with its old or its new file.
 //!   Names within one directory become durable in the order in which they changed.
-//! - (D3) A failed sync says nothing about what is on the disk, and neither does a later one of
-//!   the same file that succeeds. Latch; do not retry.
+//! - (D3) A failed sync says nothing about what is on the disk, nor does a later successful one of
+//!   the same file. Latch; do not retry.
 //! - (D4) Interrupted calls (`EINTR`) are repeated here and never seen above.
-//! - (D5) A file is opened only when it is a regular file, and a link in its place is not followed.
+//! - (D5) Only a regular file is opened, and a link in its place is not followed.
 //! - (D6) A file that is open can be removed and renamed over; what has it open reads on.
-//! - (D7) What [`File::data_end`] answers is never below the end of what was written: it may be
-//!   anything between that and the end of the file.
+//! - (D7) [`File::data_end`] is anything between the end of what was written and the file's end.
 
 mod appender;
 mod copy;
@@ -58,7 +56,6 @@ use pause::pause;
 #[cfg(any(all(test, ottla_repository), ottla_sim))]
 use sim::{Sim, SimDir, SimFile, SimLock};
 
-/// Calls the same method of whichever variant is there.
 macro_rules! either {
     ($value:expr, $variant:ident => $call:expr) => {
         match $value {
@@ -74,22 +71,18 @@ macro_rules! either {
 
 use either;
 
-/// Where files live: the operating system, or a simulation of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Disk {
-    /// The operating system.
     Os(OsDisk),
-    /// A disk in memory, whose power a test can cut.
+    /// In memory; a test can cut its power.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(Sim),
 }
 
-/// An open file. Every call takes `&self` and says where it reads or writes: there is no cursor.
+/// Every call takes `&self` and says where it reads or writes: there is no cursor.
 #[derive(Debug)]
 pub(crate) enum File {
-    /// A file of the operating system.
     Os(OsFile),
-    /// A file of the simulation.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimFile),
 }
@@ -98,85 +91,66 @@ pub(crate) enum File {
 #[cfg(not(any(all(test, ottla_repository), ottla_sim)))]
 const _: () = assert!(size_of::<File>() == size_of::<OsFile>());
 
-/// A held lock. Dropping it gives it back and leaves its file in place.
+/// Dropping it leaves the lock's file in place.
 #[derive(Debug)]
 #[must_use = "the lock is given back when this is dropped"]
 #[expect(dead_code, reason = "held for what its drop does")]
 pub(crate) enum Lock {
-    /// A lock of the operating system: the process's end gives it back too.
+    /// The process's end gives it back too.
     Os(OsLock),
-    /// A lock of the simulation.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimLock),
 }
 
-/// An open directory, whose names can be made durable.
 #[derive(Debug)]
 pub(crate) enum Dir {
-    /// A directory of the operating system.
     Os(OsDir),
-    /// A directory of the simulation.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimDir),
 }
 
-/// Which file it is, whatever its name: two files that exist at the same time never have the same.
+/// Two files that exist at the same time never have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
     number: u64,
-    /// When it was made, for numbers are given again.
+    /// Numbers are given again.
     made: Timestamp,
 }
 
-/// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Reading alone; works on a read-only file system.
+    /// Works on a read-only file system.
     Read,
-    /// Reading and writing.
     Write,
 }
 
-/// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
-    /// The name, without the directory.
     pub(crate) name: String,
-    /// What stands behind it.
     pub(crate) kind: EntryKind,
 }
 
-/// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EntryKind {
-    /// A regular file.
     File,
-    /// A directory.
     Dir,
-    /// Anything else: a link, a pipe, a device, or a name that is not UTF-8.
+    /// A link, a pipe, a device, or a name that is not UTF-8.
     Other,
 }
 
 impl Disk {
-    /// The operating system's disk.
     pub(crate) fn os() -> Self {
         Self::Os(OsDisk::new())
     }
 
-    /// The same without syncs, for what is removed with its last handle.
+    /// For what is removed with its last handle.
     pub(crate) fn unsynced() -> Self {
         Self::Os(OsDisk::unsynced())
     }
 
-    /// The same path from the root of the file system on. A path is made absolute once, where a
-    /// caller hands it in: a relative one would stand for something else after the process has
-    /// changed its working directory.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for an empty path; what the system answers when the working directory is
-    /// gone.
+    /// For a path that a caller hands in: a relative one would mean something else after the
+    /// process has changed its working directory. `InvalidInput` for an empty one.
     pub(crate) fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Os(_) => std::path::absolute(path),
@@ -185,28 +159,19 @@ impl Disk {
         }
     }
 
-    /// Makes one directory, in a parent that exists. A directory that is there already is left as
-    /// it is. The name is durable once the caller has synced the parent.
-    ///
-    /// # Errors
-    ///
-    /// `AlreadyExists` when the name is taken by something else than a directory; `NotFound` when
-    /// the parent is missing.
+    /// A directory that is there is left as it is. The name is durable once the caller has synced
+    /// the parent. `AlreadyExists` for a name of something else, `NotFound` without a parent.
     pub(crate) fn create_dir(&self, dir: &Path) -> io::Result<()> {
         either!(self, disk => disk.create_dir(dir))
     }
 
-    /// The names in a directory, in no particular order.
+    /// In no particular order.
     pub(crate) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         either!(self, disk => disk.list(dir))
     }
 
-    /// Opens a regular file that exists.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` when it is not there; `InvalidInput` when the name stands for anything but a
-    /// regular file (a link is refused by the system with an error of its own).
+    /// `NotFound` without a file, `InvalidInput` for anything but a regular one (the system refuses
+    /// a link with an error of its own).
     pub(crate) fn open(&self, path: &Path, access: Access) -> io::Result<File> {
         match self {
             Self::Os(disk) => {
@@ -223,12 +188,8 @@ impl Disk {
         }
     }
 
-    /// Makes an empty file and opens it for reading and writing. Its name is durable once the
-    /// caller has synced the directory.
-    ///
-    /// # Errors
-    ///
-    /// `AlreadyExists` when the name is taken, by whatever.
+    /// For reading and writing. Its name is durable once the caller has synced the directory.
+    /// `AlreadyExists` when anything has the name.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
         match self {
             Self::Os(disk) => {
@@ -240,13 +201,8 @@ impl Disk {
         }
     }
 
-    /// Gives a file or directory another name in the same directory, in place of the file that has
-    /// it. The change is durable once the caller has synced that directory.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` when the two names are in different directories: no single sync would make
-    /// such a move durable.
+    /// Replaces a file that has the new name; durable once the caller has synced the directory.
+    /// `InvalidInput` across directories: no single sync would make such a move durable.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         if from.parent() != to.parent() {
             let reason = "a rename stays inside one directory";
@@ -255,25 +211,22 @@ impl Disk {
         either!(self, disk => disk.rename(from, to))
     }
 
-    /// Removes a file's name. A process that has it open goes on reading it.
+    /// What has it open reads on.
     pub(crate) fn remove_file(&self, path: &Path) -> io::Result<()> {
         either!(self, disk => disk.remove_file(path))
     }
 
-    /// Removes an empty directory.
     pub(crate) fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         either!(self, disk => disk.remove_dir(dir))
     }
 
-    /// Makes the names in a directory durable, not what stands behind them. On Windows, which has
-    /// no such call, it does nothing.
+    /// Makes the names durable, not what they name; on Windows where the system lets us.
     pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.open_dir(dir)?.sync()
     }
 
-    /// Opens a directory for a later [`Dir::sync`]: for callers who must not fail for want of a
-    /// descriptor once they have begun, and to whom a failed sync means something else than a
-    /// directory that cannot be opened.
+    /// For a later [`Dir::sync`]: its caller must not fail for want of a descriptor once it has
+    /// begun, or must tell a failed sync from a directory that cannot be opened.
     pub(crate) fn open_dir(&self, dir: &Path) -> io::Result<Dir> {
         match self {
             Self::Os(disk) => {
@@ -285,24 +238,23 @@ impl Disk {
         }
     }
 
-    /// How many files are open through this disk and its clones.
+    /// Through this disk and its clones.
     pub(crate) fn open_files(&self) -> usize {
         self.open_count().own()
     }
 
-    /// How many files this process has open through any disk; `None` where they take none of its
-    /// descriptors.
+    /// `None` where they take no descriptors of the process.
     pub(crate) fn open_files_of_process(&self) -> Option<usize> {
         self.open_count().of_all()
     }
 
-    /// How many threads to use for many calls that wait for the disk.
+    /// How many threads make calls that wait for the disk.
     pub(crate) fn calls_at_once(&self) -> usize {
         match self {
             Self::Os(disk) if disk.is_synced() => CALLS_AT_ONCE,
             // Nothing waits for the disk.
             Self::Os(_) => 1,
-            // What happens there is the same in every run, down to the order of the calls.
+            // There the order of the calls is the same in every run.
             #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Self::Sim(_) => 1,
         }
@@ -316,37 +268,33 @@ impl Disk {
         }
     }
 
-    /// Whether anything has this name, be it a link to nothing.
+    /// Also true for a link to nothing.
     pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
         either!(self, disk => disk.exists(path))
     }
 
-    /// The length of a file in bytes, without opening it.
     pub(crate) fn file_len(&self, path: &Path) -> io::Result<u64> {
         either!(self, disk => disk.file_len(path))
     }
 
-    /// Which file has this name.
     pub(crate) fn file_id(&self, path: &Path) -> io::Result<FileId> {
         either!(self, disk => disk.file_id(path))
     }
 
-    /// When a file was last written, as the file system remembers it.
     pub(crate) fn modified(&self, path: &Path) -> io::Result<Timestamp> {
         either!(self, disk => disk.modified(path))
     }
 
-    /// Sets when a file was last written: Kafka keeps that time through compaction, for retention
-    /// falls back on it.
+    /// Kafka keeps that time through compaction: retention falls back on it.
     pub(crate) fn set_modified(&self, path: &Path, time: Timestamp) -> io::Result<()> {
         either!(self, disk => disk.set_modified(path, time))
     }
 
-    /// Takes the lock that this file stands for, making the file when it is missing. `None` when
-    /// somebody else holds it: another handle of this process, another process, a JVM.
+    /// Makes a missing lock file. `None` when another handle of this process, another process or a
+    /// JVM holds the lock.
     ///
-    /// At most one lock is held in a directory, for the directory is locked with it: so that a
-    /// lock file that was unlinked or replaced behind its holder does not let a second one in.
+    /// At most one lock is held in a directory, which is locked with it: a lock file that was
+    /// unlinked or replaced behind its holder does not let a second one in.
     pub(crate) fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         match self {
             Self::Os(disk) => {
@@ -358,14 +306,13 @@ impl Disk {
         }
     }
 
-    /// Whether somebody has the lock that a file stands for, as far as the system tells a process
-    /// that does not want to take it: on Linux it does, elsewhere the answer is no.
+    /// Without taking it: elsewhere than on Linux the answer is no.
     pub(crate) fn is_locked(&self, path: &Path) -> io::Result<bool> {
         either!(self, disk => disk.is_locked(path))
     }
 
-    /// The first bytes of a file, as many as there are and `buf` takes, for a caller that checks
-    /// them: what it is that they come from is not looked at.
+    /// As many bytes as there are and `buf` takes. The caller checks them: the kind of file is not
+    /// looked at.
     pub(crate) fn read_front(&self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Os(disk) => {
@@ -377,11 +324,7 @@ impl Disk {
         }
     }
 
-    /// A whole small file; `None` when it is not there.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidData` when it is longer than `limit` bytes: nothing of it was read.
+    /// `None` when it is missing, `InvalidData` when it is longer than `limit` bytes.
     pub(crate) fn read_small(&self, path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
         let file = match self.open(path, Access::Read) {
             Ok(file) => file,
@@ -399,18 +342,16 @@ impl Disk {
         Ok(Some(bytes))
     }
 
-    /// Puts `bytes` in place of a whole file (or makes it): the one atomic replacement. Durable
-    /// when it returns.
+    /// Replaces or makes a whole file, atomically and durably.
     ///
-    /// The bytes go to `<name>.tmp`, which is synced, renamed, and its directory synced: so a
-    /// power cut leaves the old content or the new one, and maybe a `.tmp` file, which the next
+    /// The bytes go to `<name>.tmp`, which is synced, renamed, and its directory synced: a power
+    /// cut leaves the old content or the new one, and maybe a `.tmp` file, which the next
     /// replacement removes.
     ///
     /// # Errors
     ///
-    /// The first call that fails. The name then stands for the old content or, when the last sync
-    /// failed, for the new one, which may or may not survive. What cannot be opened fails first,
-    /// with the old content in place.
+    /// The old content is there or, when the last sync failed, the new one, which may or may not
+    /// survive. What cannot be opened fails first, with the old content in place.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = with_suffix(path, ".tmp");
         // Before the rename: behind it, a lack of descriptors could not be told from a failed sync.
@@ -424,7 +365,7 @@ impl Disk {
             outcome => outcome,
         };
         if outcome.is_err() {
-            // The first error is the one to tell; a leftover is removed by the next replacement.
+            // The first error is the one to tell; the next replacement removes what is left.
             self.remove_file(&temporary).ok();
             return outcome;
         }
@@ -434,12 +375,9 @@ impl Disk {
         dir.sync()
     }
 
-    /// Sets some space aside in a directory, for the small writes without which a full disk could
-    /// not be freed: they take it when there is no other. Does nothing where all of it is there.
-    ///
-    /// # Errors
-    ///
-    /// `StorageFull` when there is too little left; nothing is kept of it then.
+    /// Sets space aside in a directory, for the small writes without which a full disk could not be
+    /// freed. Does nothing where all of it is there, and keeps nothing when there is too little
+    /// left.
     pub(crate) fn make_ballast(&self, dir: &Path) -> io::Result<()> {
         let path = dir.join(file_name::BALLAST);
         let (file, there) = match self.file_len(&path) {
@@ -470,7 +408,7 @@ impl Disk {
         reserved
     }
 
-    /// Gives up the space that was set aside in a directory; false when nothing was.
+    /// False when nothing was set aside.
     fn spend_ballast(&self, dir: &Path) -> bool {
         ballasts_of(dir).any(|path| self.remove_file(&path).is_ok())
     }
@@ -491,14 +429,13 @@ impl Disk {
     }
 }
 
-/// How much space is set aside: enough for the files of a root, and for what a file system that
-/// copies on every write needs besides.
+/// For the files of a root, and for what a file system that copies on every write needs besides.
 const BALLAST_BYTES: u64 = 1 << 20;
 
-/// Where there is not so much, the steps in which less is tried.
+/// Where there is less, less is tried in these steps.
 const BALLAST_STEP: u64 = 64 << 10;
 
-/// Bytes that no file system stores in less space.
+/// No file system stores them in less space.
 fn incompressible(count: u64) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let bytes = (0..count).map(|_| {
@@ -510,30 +447,28 @@ fn incompressible(count: u64) -> Vec<u8> {
     bytes.collect()
 }
 
-/// Where space may be set aside for the files in a directory: a partition has none of its own.
+/// A partition has no ballast of its own.
 fn ballasts_of(dir: &Path) -> impl Iterator<Item = PathBuf> {
     let dirs = [Some(dir), dir.parent()].into_iter().flatten();
     dirs.map(|dir| dir.join(file_name::BALLAST))
 }
 
-/// Whether a call failed because the disk, or a quota, is full.
+/// Whether the disk, or a quota, is full.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Whether reading a small file failed because of what stands in its place: something longer than
-/// it can be, or no file at all. What it held can then be taken for lost.
+/// Something longer than it can be, or no file, is in place of a small one: what it held can then
+/// be taken for lost.
 pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, NotFound};
     matches!(error.kind(), InvalidData | InvalidInput | NotFound)
 }
 
-/// How many files this process may keep open: half of `RLIMIT_NOFILE` as it was when this was asked
-/// first, for the other half is the program's own.
-///
-/// No more than [`OPEN_FILES_MAX`] in any case: a file that is appended to also takes one of the
-/// 65,530 memory maps that Linux allows a process.
+/// Half of `RLIMIT_NOFILE` when this was asked first, for the other half is the program's own. At
+/// most [`OPEN_FILES_MAX`]: a file that is appended to also takes one of the 65,530 memory maps
+/// that Linux allows a process.
 pub(crate) fn open_files_max() -> usize {
     static HALF: OnceLock<usize> = OnceLock::new();
     *HALF.get_or_init(|| {
@@ -545,21 +480,16 @@ pub(crate) fn open_files_max() -> usize {
 /// More than processors, for these threads wait, and not so many that a small machine notices.
 const CALLS_AT_ONCE: usize = 8;
 
-/// About half of the memory maps that a process may have.
+/// About half of the memory maps.
 const OPEN_FILES_MAX: usize = 32_000;
 
 impl Dir {
-    /// Makes the names in the directory durable, not what stands behind them.
-    ///
-    /// # Errors
-    ///
-    /// See (D3).
+    /// Makes the names durable, not what they name. See (D3) for failures.
     pub(crate) fn sync(&self) -> io::Result<()> {
         either!(self, dir => dir.sync())
     }
 }
 
-/// The directory that holds `path`.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -574,7 +504,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The place `bytes` after `position`.
 fn advance(position: u64, bytes: usize) -> u64 {
     position.saturating_add(to_u64(bytes))
 }

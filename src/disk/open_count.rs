@@ -1,33 +1,29 @@
-//! How many files are open, and how many may be.
+//! How many files are open.
 //!
-//! Knows nothing about which files are worth keeping open: the segment floor decides that
-//! (`segment/open_files.rs`).
+//! Knows nothing about which files are worth keeping open (`segment/open_files.rs`).
 //!
-//! 1. A file counts from its opening until its last handle is dropped, and a lock counts for each
-//!    descriptor that it holds. Only directories do not, which are open for one call.
-//! 2. Every file counts for the [`Disk`](super::Disk) that it was opened through, and a file of
-//!    the operating system also for the process: the limit is the process's.
+//! 1. A file counts until its last handle is dropped, a lock for each of its descriptors.
+//!    Directories do not: they are open for one call.
+//! 2. A file counts for its [`Disk`](super::Disk), and one of the operating system also for the
+//!    process, which has the limit.
 
 use std::sync::Arc;
 
 use crate::sync::{AtomicUsize, OnceLock, Ordering};
 
-/// The files of the operating system that this process has open through any disk.
 static PROCESS: OnceLock<AtomicUsize> = OnceLock::new();
 
-/// Counts the files that are open through one disk.
 #[derive(Clone, Debug)]
 pub(super) struct OpenCount {
     own: Arc<AtomicUsize>,
     all: Option<&'static AtomicUsize>,
 }
 
-/// One open file; dropping it ends that.
 #[derive(Debug)]
 pub(super) struct Opened(OpenCount);
 
 impl OpenCount {
-    /// For a disk of the operating system: its files count for the process too (2).
+    /// They count for the process too (2).
     pub(super) fn of_process() -> Self {
         Self {
             own: Arc::new(AtomicUsize::new(0)),
@@ -35,7 +31,6 @@ impl OpenCount {
         }
     }
 
-    /// For a disk that takes no descriptors of the process.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     pub(super) fn alone() -> Self {
         Self {
@@ -44,7 +39,6 @@ impl OpenCount {
         }
     }
 
-    /// Counts a file that was just opened.
     pub(super) fn opened(&self) -> Opened {
         for count in self.all.into_iter().chain([&*self.own]) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -52,12 +46,11 @@ impl OpenCount {
         Opened(self.clone())
     }
 
-    /// How many files are open through this disk.
     pub(super) fn own(&self) -> usize {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// How many files of the process are open; `None` for a disk that takes no descriptors.
+    /// `None` for a disk without descriptors.
     pub(super) fn of_all(&self) -> Option<usize> {
         self.all.map(|all| all.load(Ordering::Relaxed))
     }

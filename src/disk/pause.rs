@@ -1,5 +1,5 @@
 //! A pause of random length before a call of the system, in builds for `tests/stress` alone
-//! (`RUSTFLAGS="--cfg ottla_pauses"`): threads then meet in orders that are rare otherwise.
+//! (`RUSTFLAGS="--cfg ottla_pauses"`): threads then meet in rare orders.
 //!
 //! Knows nothing about the calls. In every other build it is nothing.
 
@@ -18,7 +18,6 @@ mod paused {
     use crate::clock;
     use crate::sync::{AtomicU64, Ordering};
 
-    /// Every thread draws numbers of its own.
     static THREADS: AtomicU64 = AtomicU64::new(1);
 
     thread_local! {
@@ -27,7 +26,7 @@ mod paused {
         );
     }
 
-    /// Lets other threads go first: often not at all, sometimes for a moment, rarely for long.
+    /// Often none at all, sometimes a moment, rarely long.
     pub(in crate::disk) fn pause() {
         // The thread may be ending: then there is no dice any more, and no pause.
         let Ok(dice) = DICE.try_with(|dice| {

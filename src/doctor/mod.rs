@@ -1,8 +1,8 @@
-//! Floor 8: the doctor. It checks and repairs directories: it scans a segment, verifies or repairs
-//! a log, and inspects the files of a root.
+//! Floor 8: the doctor scans a segment, verifies or repairs a log, and inspects the files of a
+//! root.
 //!
 //! Knows nothing about topics: a root is a directory of logs with one lock and one file of marks.
-//! What counts as damage is decided by the same rules as at opening (`recovery/rules.rs`).
+//! The rules of opening decide what is damage (`recovery/rules.rs`).
 
 pub(crate) mod repair;
 pub(crate) mod scan;

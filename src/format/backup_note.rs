@@ -1,4 +1,4 @@
-//! `ottla.backup`: what a directory that a backup goes to says of itself.
+//! `ottla.backup`: what the directory of a backup says of itself.
 //!
 //! Knows nothing about how a backup is made. Text, one item a line:
 //!
@@ -11,46 +11,40 @@
 //! crc=1234abcd                         CRC-32 of the lines above
 //! ```
 //!
-//! A file is one that need not be copied again as long as its source is what it was: length,
-//! device, number and birth of the source, the time of its last write, and the path of the copy.
+//! A file need not be copied again while its source is what it was: length, device, number, birth
+//! and last write of the source, and the path of the copy.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Corruption, uuid};
 
-/// The largest note that is read, in bytes: room for a million files.
+/// Room for a million files.
 pub(crate) const SIZE_MAX: usize = 256 << 20;
 
 const FIRST: &str = "ottla.backup=1";
 const CRC: &str = "crc=";
 
-/// What such a file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BackupNote {
     /// Whether the backup was finished.
     pub(crate) whole: bool,
-    /// Which run wrote it.
     pub(crate) id: uuid::Uuid,
-    /// What it is a backup of.
     pub(crate) source: String,
-    /// The copies that are whole, by their paths.
+    /// The whole copies, by path.
     pub(crate) files: BTreeMap<String, CopiedFile>,
 }
 
-/// From what a copy was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CopiedFile {
-    /// How many bytes.
     pub(crate) len: u64,
-    /// Which file the source was: device, number, and when it was made.
+    /// Device, number and birth of the source.
     pub(crate) source: (u64, u64, i64),
-    /// When the source was last written; the copy has the same time.
+    /// Last write of the source; the copy has the same time.
     pub(crate) modified: i64,
 }
 
 impl BackupNote {
-    /// Writes the file.
     pub(crate) fn encode(&self) -> String {
         let mut text = format!(
             "{FIRST}\nwhole={}\nid={}\nsource={}\n",
@@ -77,11 +71,6 @@ impl BackupNote {
         text
     }
 
-    /// Reads the file.
-    ///
-    /// # Errors
-    ///
-    /// `CrcMismatch` or `Malformed`.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let malformed = || Corruption::malformed("ottla.backup is not as Ottla writes it");
         let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;

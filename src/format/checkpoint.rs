@@ -1,6 +1,6 @@
-//! Kafka's checkpoint files: text, one item a line.
+//! Kafka's checkpoint files.
 //!
-//! Knows nothing about which file is which. Layout of all of them:
+//! Knows nothing about which file is which. Text, one item a line:
 //!
 //! ```text
 //! 0                      version
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Valid if and only if it is UTF-8 of at most [`SIZE_MAX`] bytes, the version is 0, exactly as
-//! many lines follow as it says, each has its fields and nothing else, numbers are not negative,
-//! and leader epochs rise with their offsets. A file of no bytes has no items.
+//! many lines follow as it says, each with its fields and nothing else, no number is negative, and
+//! leader epochs rise with their offsets. A file of no bytes has no items.
 
 use std::fmt::Write;
 
@@ -19,36 +19,24 @@ use crate::types::{Offset, PartitionId, to_u64};
 
 use super::Corruption;
 
-/// The largest file that is read, in bytes: room for more than a hundred thousand partitions.
+/// Room for more than a hundred thousand partitions.
 pub(crate) const SIZE_MAX: usize = 32 << 20;
 
 const VERSION: &str = "0";
 
-/// One line of an offset checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionOffset {
-    /// The topic.
     pub(crate) topic: String,
-    /// The partition.
     pub(crate) partition: PartitionId,
-    /// What the file is about.
     pub(crate) offset: Offset,
 }
 
-/// One line of a leader epoch checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LeaderEpoch {
-    /// The epoch.
     pub(crate) epoch: i32,
-    /// The first offset that was appended in it.
     pub(crate) start_offset: Offset,
 }
 
-/// Reads an offset checkpoint.
-///
-/// # Errors
-///
-/// `Malformed` with the rule that is broken.
 pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Vec<PartitionOffset>, Corruption> {
     decode(bytes, |line| {
         let mut fields = line.split_ascii_whitespace();
@@ -61,7 +49,6 @@ pub(crate) fn decode_offsets(bytes: &[u8]) -> Result<Vec<PartitionOffset>, Corru
     })
 }
 
-/// Writes an offset checkpoint.
 pub(crate) fn encode_offsets<'a>(
     items: impl ExactSizeIterator<Item = (&'a str, PartitionId, Offset)>,
 ) -> String {
@@ -70,11 +57,6 @@ pub(crate) fn encode_offsets<'a>(
     })
 }
 
-/// Reads a leader epoch checkpoint.
-///
-/// # Errors
-///
-/// `Malformed` with the rule that is broken.
 pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Vec<LeaderEpoch>, Corruption> {
     let epochs = decode(bytes, |line| {
         let mut fields = line.split_ascii_whitespace();
@@ -95,7 +77,6 @@ pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Vec<LeaderEpoch>, Corruption
     }
 }
 
-/// Writes a leader epoch checkpoint.
 pub(crate) fn encode_epochs(epochs: &[LeaderEpoch]) -> String {
     encode(epochs.iter(), |text, item| {
         writeln!(text, "{} {}", item.epoch, item.start_offset)
@@ -140,7 +121,6 @@ fn encode<T>(
     text
 }
 
-/// Bytes as text of at most `limit` bytes.
 pub(super) fn text(bytes: &[u8], limit: usize) -> Result<&str, Corruption> {
     if bytes.len() > limit {
         return Err(Corruption::TooLarge {
@@ -150,7 +130,7 @@ pub(super) fn text(bytes: &[u8], limit: usize) -> Result<&str, Corruption> {
     std::str::from_utf8(bytes).map_err(|_| Corruption::malformed("the text is not UTF-8"))
 }
 
-/// A decimal number that is not negative and fits in 63 bits.
+/// Numbers are not negative and fit in 63 bits.
 fn non_negative(digits: &str) -> Option<u64> {
     let number: i64 = digits.parse().ok()?;
     u64::try_from(number).ok()

@@ -1,6 +1,6 @@
-//! What control records say: markers for readers, written by brokers and never shown to users.
+//! Control records: markers for readers, written by brokers and never shown to users.
 //!
-//! Knows nothing about transactions as they go on. Key, big-endian:
+//! Knows nothing about transactions that go on. Key, big-endian:
 //!
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
@@ -9,39 +9,30 @@
 //! | | | 5 KRaft version, 6 KRaft voters |
 //!
 //! The value of an abort or commit marker: i16 version 0, i32 epoch of the coordinator. A key is
-//! valid if and only if it holds its 4 bytes and its version is not negative; what follows them,
-//! and types that nobody here knows, are legal and ignored.
+//! valid if and only if it holds its 4 bytes and its version is not negative; what follows, and
+//! unknown types, are legal and ignored.
 
 use super::Corruption;
 use super::cursor::{Cursor, PutBytes};
 
-/// What a control record is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ControlKind {
-    /// The producer's transaction is void.
+    /// The transaction is void.
     Abort,
-    /// The producer's transaction holds.
+    /// The transaction holds.
     Commit,
-    /// A new leader, in the log of Kafka's metadata.
+    /// In the log of Kafka's metadata.
     LeaderChange,
-    /// First in a snapshot of Kafka's metadata.
+    /// First in a snapshot of that.
     SnapshotHeader,
-    /// Last in a snapshot of Kafka's metadata.
+    /// Last in it.
     SnapshotFooter,
-    /// The version of the quorum's protocol.
     KRaftVersion,
-    /// Who votes.
     KRaftVoters,
-    /// A type that nobody here knows.
     Other(i16),
 }
 
 impl ControlKind {
-    /// Reads the key of a control record.
-    ///
-    /// # Errors
-    ///
-    /// `Truncated`, or `Malformed` for a negative version.
     pub(crate) fn decode(key: &[u8]) -> Result<Self, Corruption> {
         let mut fields = Cursor::new(key);
         if fields.i16()? < 0 {
@@ -61,7 +52,6 @@ impl ControlKind {
         })
     }
 
-    /// The key of such a record.
     pub(crate) fn encode(self) -> [u8; 4] {
         let kind: i16 = match self {
             Self::Abort => 0,
@@ -86,11 +76,7 @@ pub(crate) struct EndTransaction {
 }
 
 impl EndTransaction {
-    /// Reads the value of a marker; later versions only add to it.
-    ///
-    /// # Errors
-    ///
-    /// `Truncated`, or `Malformed` for a negative version.
+    /// Later versions only add to the value.
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Corruption> {
         let mut fields = Cursor::new(value);
         if fields.i16()? < 0 {
@@ -103,7 +89,6 @@ impl EndTransaction {
         })
     }
 
-    /// The value of a marker.
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut value = Vec::new();
         value.put_i16(0);

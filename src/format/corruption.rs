@@ -1,6 +1,6 @@
-//! What can be wrong with bytes, without any word about where they came from.
+//! What can be wrong with bytes.
 //!
-//! Knows nothing about paths and positions: the floors above add them.
+//! Knows nothing about where they came from: the floors above add paths and positions.
 
 use crate::types::{Compression, Offset, to_u64};
 
@@ -12,26 +12,25 @@ pub enum Corruption {
     #[error("{needed} bytes are needed and {available} are there")]
     #[non_exhaustive]
     Truncated {
-        /// Bytes that the value takes.
+        /// Bytes of the value.
         needed: u64,
-        /// Bytes that are there.
+        /// Bytes found.
         available: u64,
     },
 
-    /// The length field of a batch says something that no batch can be.
+    /// The length field of a batch is impossible.
     #[error("a batch cannot have the length {found}")]
     #[non_exhaustive]
     BatchLength {
-        /// What the field says.
+        /// The field.
         found: i32,
     },
 
-    /// The batch is of another format than version 2. Versions 0 and 1 are those of Kafka before
-    /// 0.11.
+    /// The batch is of another format than version 2. Versions 0 and 1 are from before Kafka 0.11.
     #[error("the batch is of format version {found} instead of 2")]
     #[non_exhaustive]
     Magic {
-        /// The version that the batch names.
+        /// The batch's version.
         found: i8,
     },
 
@@ -39,29 +38,29 @@ pub enum Corruption {
     #[error("the checksum is {stored:08x} and the bytes give {computed:08x}")]
     #[non_exhaustive]
     CrcMismatch {
-        /// The checksum that stands beside the bytes.
+        /// The checksum beside the bytes.
         stored: u32,
-        /// The checksum that they give.
+        /// The checksum of the bytes.
         computed: u32,
     },
 
-    /// An offset does not follow from what stands before it.
+    /// An offset does not follow the one before it.
     #[error("offset {found} stands where {expected} or a later one belongs")]
     #[non_exhaustive]
     Offset {
-        /// The first offset that may stand there.
+        /// The lowest possible offset.
         expected: Offset,
-        /// The offset that does.
+        /// The offset found.
         found: Offset,
     },
 
-    /// A batch claims more records than it has offsets for.
+    /// A batch has fewer offsets than records.
     #[error("a batch of {offsets} offsets cannot hold {found} records")]
     #[non_exhaustive]
     RecordCount {
-        /// What the count field says.
+        /// The count field.
         found: i32,
-        /// How many offsets the batch takes.
+        /// The batch's offsets.
         offsets: u64,
     },
 
@@ -69,9 +68,9 @@ pub enum Corruption {
     #[error("record {index} of the batch: {what}")]
     #[non_exhaustive]
     Record {
-        /// Which record, counted from 0.
+        /// Its number, from 0.
         index: u32,
-        /// What is wrong with it.
+        /// What is wrong.
         what: &'static str,
     },
 
@@ -79,7 +78,7 @@ pub enum Corruption {
     #[error("there is no codec {found}")]
     #[non_exhaustive]
     Codec {
-        /// What the bits say.
+        /// The bits.
         found: u8,
     },
 
@@ -87,7 +86,7 @@ pub enum Corruption {
     #[error("the records unpack to more than {limit} bytes")]
     #[non_exhaustive]
     TooLarge {
-        /// The most that was allowed, in bytes.
+        /// The most allowed, in bytes.
         limit: u64,
     },
 
@@ -95,11 +94,11 @@ pub enum Corruption {
     #[error("the records are not {codec:?} data")]
     #[non_exhaustive]
     Decompression {
-        /// The codec that the batch names.
+        /// The codec of the batch.
         codec: Compression,
     },
 
-    /// Any other rule of the format that the bytes break.
+    /// Any other broken rule of the format.
     #[error("{what}")]
     #[non_exhaustive]
     Malformed {
@@ -108,7 +107,7 @@ pub enum Corruption {
     },
 }
 
-/// Reports have it in words.
+/// In words, for reports.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Corruption {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -117,7 +116,6 @@ impl serde::Serialize for Corruption {
 }
 
 impl Corruption {
-    /// `needed` bytes were to be read and `available` are there.
     pub(crate) fn truncated(needed: usize, available: usize) -> Self {
         Self::Truncated {
             needed: to_u64(needed),
@@ -125,23 +123,20 @@ impl Corruption {
         }
     }
 
-    /// An offset that does not follow.
     pub(crate) const fn offset(expected: Offset, found: Offset) -> Self {
         Self::Offset { expected, found }
     }
 
-    /// A broken rule.
     pub(crate) const fn malformed(what: &'static str) -> Self {
         Self::Malformed { what }
     }
 }
 
-/// Why bytes could not be decoded: they are wrong, or this build lacks what they need.
+/// Why bytes could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DecodeError {
-    /// The bytes are wrong.
     Corrupt(Corruption),
-    /// The bytes may be right; what is missing in this build.
+    /// This build lacks something; the bytes may be right.
     Unsupported(&'static str),
 }
 
@@ -151,16 +146,16 @@ impl From<Corruption> for DecodeError {
     }
 }
 
-/// Why records could not be encoded. Nothing that counts was written.
+/// Why records could not be encoded; nothing was written that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EncodeError {
     /// What is wrong with the record.
     Invalid(&'static str),
-    /// The batch would take this many bytes (or more) and the format cannot hold them.
+    /// The batch would take this many bytes or more, which the format cannot hold.
     TooLarge {
         /// Bytes that the batch would take.
         size: u64,
     },
-    /// What is missing in this build.
+    /// What this build lacks.
     Unsupported(&'static str),
 }

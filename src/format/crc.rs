@@ -1,8 +1,7 @@
-//! Kafka's checksum, CRC-32C (Castagnoli, reflected, all ones in and out), in one place.
+//! Kafka's checksum: CRC-32C (Castagnoli, reflected, all ones in and out).
 //!
 //! Knows nothing about what is checked. Our own files use the other polynomial, by `crc32fast`.
 
-/// The CRC-32C of some bytes.
 #[inline]
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)

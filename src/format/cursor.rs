@@ -1,11 +1,10 @@
 //! The one reader and writer of big-endian bytes.
 //!
-//! Knows nothing about what the bytes mean. A read past the end is [`Corruption::Truncated`] and
-//! leaves the cursor where it was; nothing is allocated by a length that was read.
+//! Knows nothing about what they mean. A read past the end is [`Corruption::Truncated`] and leaves
+//! the cursor where it was; nothing is allocated by a length that was read.
 
 use super::Corruption;
 
-/// Reads values off the front of some bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
@@ -21,24 +20,20 @@ macro_rules! read_be {
 }
 
 impl<'a> Cursor<'a> {
-    /// A cursor at the front of `bytes`.
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// What has not been read yet.
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Whether everything has been read.
     pub(crate) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     read_be!(u8: u8, i8: i8, u16: u16, i16: i16, u32: u32, i32: i32, u64: u64, i64: i64);
 
-    /// The next `N` bytes as they are.
     #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Corruption> {
         let (array, rest) = self
@@ -49,7 +44,6 @@ impl<'a> Cursor<'a> {
         Ok(*array)
     }
 
-    /// The next `length` bytes as they are.
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Corruption> {
         let (bytes, rest) = self
             .rest
@@ -59,7 +53,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    /// An unsigned varint of at most 32 bits and 5 bytes, as Kafka's flexible records use it.
+    /// At most 32 bits and 5 bytes, as in Kafka's flexible records.
     pub(crate) fn uvarint(&mut self) -> Result<u32, Corruption> {
         let mut value = 0_u32;
         let mut next = *self;
@@ -74,7 +68,7 @@ impl<'a> Cursor<'a> {
         Err(Corruption::malformed("a varint is longer than 5 bytes"))
     }
 
-    /// Nothing may be left.
+    /// Refuses bytes that are left over.
     pub(crate) fn finish(self) -> Result<(), Corruption> {
         if self.rest.is_empty() {
             Ok(())
@@ -84,52 +78,42 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Appends big-endian values to a vector.
 pub(crate) trait PutBytes {
-    /// Appends bytes as they are.
     fn put(&mut self, bytes: &[u8]);
 
-    /// Appends a byte.
     fn put_u8(&mut self, value: u8) {
         self.put(&[value]);
     }
 
-    /// Appends 1 byte.
     fn put_i8(&mut self, value: i8) {
         self.put(&value.to_be_bytes());
     }
 
-    /// Appends 2 bytes.
     fn put_u16(&mut self, value: u16) {
         self.put(&value.to_be_bytes());
     }
 
-    /// Appends 2 bytes.
     fn put_i16(&mut self, value: i16) {
         self.put(&value.to_be_bytes());
     }
 
-    /// Appends 4 bytes.
     fn put_u32(&mut self, value: u32) {
         self.put(&value.to_be_bytes());
     }
 
-    /// Appends 4 bytes.
     fn put_i32(&mut self, value: i32) {
         self.put(&value.to_be_bytes());
     }
 
-    /// Appends 8 bytes.
     fn put_u64(&mut self, value: u64) {
         self.put(&value.to_be_bytes());
     }
 
-    /// Appends 8 bytes.
     fn put_i64(&mut self, value: i64) {
         self.put(&value.to_be_bytes());
     }
 
-    /// Appends an unsigned varint, the inverse of [`Cursor::uvarint`].
+    /// The inverse of [`Cursor::uvarint`].
     fn put_uvarint(&mut self, value: u32) {
         let mut left = value;
         while let Some(high) = left.checked_shr(7).filter(|high| *high > 0) {

@@ -1,5 +1,5 @@
-//! Checksums of a sealed segment, for what Kafka's own checksum leaves out: the first 17 bytes of
-//! every batch, and the file as a whole.
+//! Checksums of a sealed segment for what Kafka's own leaves out: the first 17 bytes of every
+//! batch, and the file as a whole.
 //!
 //! Knows nothing about files. Our own, big-endian:
 //!
@@ -24,12 +24,12 @@
 //! batch |
 //! | | 4 each | CRC-32 of each 65536 bytes of the `.log`, the last ones fewer |
 //!
-//! An interval begins with the first batch, and with every batch that begins 4096 bytes or more
-//! behind the beginning of the one before it.
+//! An interval begins with the first batch, and with every batch 4096 bytes or more behind the
+//! beginning of the interval before.
 //!
-//! The summary is valid if and only if its CRC and the four letters fit, and
-//! base offset <= next offset; the whole, if and only if in addition the body is as long as the
-//! counts say and its CRC fits, and intervals begin at 0 and rise.
+//! The summary is valid if and only if its CRC and the four letters fit, and base offset <= next
+//! offset. The whole is valid if and only if in addition the body is as long as the counts say,
+//! its CRC fits, and intervals begin at 0 and rise.
 
 use crate::types::{
     Compression, Offset, Position, Timestamp, read_varint, read_varlong, to_u64, to_usize,
@@ -39,11 +39,10 @@ use super::MarkKey;
 use super::batch::{BatchHeader, HEADER_LEN};
 use super::cursor::{Cursor, PutBytes as _};
 
-/// Bytes of the summary at the front.
 pub(crate) const SUMMARY_LEN: usize = 72;
 /// Bytes of the `.log` under one checksum.
 pub(crate) const BLOCK_BYTES: u64 = 64 << 10;
-/// The bytes of a batch that its own checksum leaves out.
+/// The bytes of a batch outside its own checksum.
 pub(crate) const PREFIX_LEN: usize = 17;
 
 const CRC_LEN: usize = 4;
@@ -54,10 +53,10 @@ const BLOCK_LEN: usize = 4;
 
 const DENSE: u32 = 1;
 
-/// What is known of the keys of a segment's records. Compaction keeps no record without one.
+/// What is known of the keys of a segment. Compaction keeps no record without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keys {
-    /// Nothing: an older digest, or batches that are packed.
+    /// An older digest, or packed batches.
     Unknown,
     /// Every record has one.
     Everywhere,
@@ -82,7 +81,6 @@ impl Keys {
         }
     }
 
-    /// The same and one more batch.
     fn and(self, header: &BatchHeader, batch: &[u8]) -> Self {
         if self == Self::Missing || header.is_control() {
             return self;
@@ -99,7 +97,7 @@ impl Keys {
     }
 }
 
-/// Whether one of the records has no key, as far as they can be read.
+/// Whether a record has no key, as far as the records can be read.
 fn lacks_key(mut records: &[u8], count: u32) -> Option<bool> {
     for _ in 0..count {
         let (length, rest) = read_varint(records)?;
@@ -115,32 +113,28 @@ fn lacks_key(mut records: &[u8], count: u32) -> Option<bool> {
     Some(false)
 }
 
-/// What a digest says of its segment as a whole.
+/// About the segment as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DigestSummary {
-    /// The base offset of the segment.
     pub(crate) base_offset: Offset,
     /// Where the next segment begins.
     pub(crate) next_offset: Offset,
-    /// Bytes of the `.log`.
     pub(crate) length: Position,
-    /// The largest timestamp.
     pub(crate) newest: Timestamp,
     /// The lowest and the highest leader epoch; 0 and -1 without a batch.
     pub(crate) epochs: (i32, i32),
-    /// The batches follow each other without a gap, and the first begins at the base offset.
+    /// No gap between the batches, and none before the first.
     pub(crate) dense: bool,
-    /// Whether its records have keys.
     pub(crate) keys: Keys,
-    /// CRC-32 of the `.index` and of the `.timeindex`, as they were written with the digest.
+    /// CRC-32 of the `.index` and of the `.timeindex`, as written with the digest.
     pub(crate) index_crcs: (u32, u32),
     intervals: u32,
     body_crc: u32,
-    /// Which log it is of, by [`log_hash`]; 0 when that is not said.
+    /// [`log_hash`] of its log; 0 when not said.
     pub(crate) home: u32,
 }
 
-/// What tells a log from others: directories may change places.
+/// Tells a log from others: directories may change places.
 pub(crate) fn log_hash(key: MarkKey) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&key.topic.0);
@@ -148,18 +142,16 @@ pub(crate) fn log_hash(key: MarkKey) -> u32 {
     hasher.finalize().max(1)
 }
 
-/// A run of batches whose prefixes have one checksum.
+/// Batches whose prefixes share a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Interval {
-    /// Where its first batch begins.
     pub(crate) start: Position,
-    /// One past the last byte of its last batch.
+    /// One past its last byte.
     pub(crate) end: Position,
     /// CRC-32 of the prefixes.
     pub(crate) crc: u32,
 }
 
-/// A whole digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Digest {
     pub(crate) summary: DigestSummary,
@@ -168,19 +160,17 @@ pub(crate) struct Digest {
 }
 
 impl DigestSummary {
-    /// Whether it says that it is of another log than this.
     pub(crate) fn is_from_other_log(&self, key: MarkKey) -> bool {
         self.home != 0 && self.home != log_hash(key)
     }
 
-    /// How long the whole file is.
     pub(crate) fn file_len(&self) -> usize {
         let intervals = to_usize(u64::from(self.intervals)).saturating_mul(INTERVAL_LEN);
         let blocks = to_usize(self.length.0.div_ceil(BLOCK_BYTES)).saturating_mul(BLOCK_LEN);
         SUMMARY_LEN.saturating_add(intervals).saturating_add(blocks)
     }
 
-    /// What the front of a file says; `None` when it is torn or damaged.
+    /// Reads the front of a file; `None` when it is torn or damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Cursor::new(bytes.get(..SUMMARY_LEN)?);
         let crc = fields.u32().ok()?;
@@ -232,7 +222,7 @@ impl DigestSummary {
 }
 
 impl Digest {
-    /// How long the digest of a segment of so many bytes is at most.
+    /// The longest digest of a segment of so many bytes.
     pub(crate) fn len_at_most(bytes: u64) -> u64 {
         let whole = |step: u64| bytes.div_ceil(step).saturating_add(1);
         let intervals = whole(INTERVAL_BYTES).saturating_mul(to_u64(INTERVAL_LEN));
@@ -242,7 +232,6 @@ impl Digest {
             .saturating_add(to_u64(SUMMARY_LEN))
     }
 
-    /// The digest as its file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.summary.file_len());
         for (position, crc) in &self.intervals {
@@ -262,7 +251,7 @@ impl Digest {
         file
     }
 
-    /// What a file says; `None` when it is torn or damaged.
+    /// Reads a file; `None` when it is torn or damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let summary = DigestSummary::decode(bytes)?;
         let body = bytes.get(SUMMARY_LEN..)?;
@@ -296,7 +285,6 @@ impl Digest {
         })
     }
 
-    /// The interval that a byte lies in.
     pub(crate) fn interval_at(&self, position: Position) -> Option<Interval> {
         let starts_at_or_below = |start: &(u32, u32)| u64::from(start.0) <= position.0;
         let after = self.intervals.partition_point(starts_at_or_below);
@@ -304,7 +292,6 @@ impl Digest {
             .filter(|interval| position < interval.end)
     }
 
-    /// Every interval, in order.
     pub(crate) fn intervals(&self) -> impl Iterator<Item = Interval> + '_ {
         (0..self.intervals.len()).filter_map(|index| self.interval(index))
     }
@@ -319,28 +306,27 @@ impl Digest {
         })
     }
 
-    /// CRC-32 of each block of the `.log`, in order.
+    /// CRC-32 of each block of the `.log`.
     pub(crate) fn blocks(&self) -> &[u32] {
         &self.blocks
     }
 }
 
-/// Makes a digest from batch after batch.
 #[derive(Debug)]
 pub(crate) struct DigestBuilder {
     summary: DigestSummary,
     intervals: Vec<(u32, u32)>,
-    /// The prefixes of the interval that is not finished. Hashed together, which is several times
-    /// as fast as 17 bytes at a time.
+    /// Prefixes of the unfinished interval. Hashed together, which is several times as fast as 17
+    /// bytes at a time.
     prefixes: Vec<u8>,
     blocks: Vec<u32>,
     block: crc32fast::Hasher,
-    /// Up to where blocks are hashed: ahead of the batches while what was known is read again.
+    /// Blocks are hashed up to here: ahead of the batches while what was known is read again.
     hashed: Position,
 }
 
 impl DigestBuilder {
-    /// Of a segment that begins at this offset; the batches come from its beginning on.
+    /// The batches come from the segment's beginning on.
     pub(crate) fn new(base_offset: Offset) -> Self {
         Self {
             summary: DigestSummary {
@@ -364,7 +350,7 @@ impl DigestBuilder {
         }
     }
 
-    /// Goes on after a digest of what is now the front of the segment. The batches come from
+    /// Goes on after a digest of the front of the segment. The batches come from
     /// [`position`](Self::position) on, a little before the end of what was known.
     pub(crate) fn after(known: &Digest) -> Self {
         if known.intervals.is_empty() {
@@ -395,22 +381,19 @@ impl DigestBuilder {
         }
     }
 
-    /// Where the next batch begins.
     pub(crate) fn position(&self) -> Position {
         self.summary.length
     }
 
-    /// Whether the batches followed each other without a gap so far.
     pub(crate) fn is_dense(&self) -> bool {
         self.summary.dense
     }
 
-    /// The next batch, whole.
     pub(crate) fn push(&mut self, header: &BatchHeader, batch: &[u8]) {
         let position = self.summary.length;
         let last = self.intervals.last().map(|start| u64::from(start.0));
         let fresh = last.is_none_or(|start| position.0.saturating_sub(start) >= INTERVAL_BYTES);
-        // Going on after a known digest begins an interval whatever came before.
+        // Going on after a known digest always begins an interval.
         if fresh || self.prefixes.is_empty() {
             self.end_interval();
             let position = u32::try_from(position.0).unwrap_or(u32::MAX);
@@ -467,8 +450,7 @@ impl DigestBuilder {
         self.blocks.push(block.finalize());
     }
 
-    /// The digest of everything that was given. `next_offset` is where the next segment begins,
-    /// which may lie behind the last batch.
+    /// `next_offset` is where the next segment begins, which may be behind the last batch.
     pub(crate) fn finish(mut self, next_offset: Offset, index_crcs: (u32, u32)) -> Digest {
         self.end_interval();
         if self.hashed.0 & BLOCK_BYTES.saturating_sub(1) != 0 {

@@ -1,7 +1,7 @@
-//! The only place that knows what files and directories are called.
+//! The only place that knows the names of files and directories.
 //!
-//! Knows nothing about where they lie. Names are Kafka's, but for those of our own files, which
-//! carry no suffix that Kafka knows, so that a broker leaves them alone:
+//! Knows nothing about where they lie. The names are Kafka's; our own files have no suffix that
+//! Kafka knows, so a broker leaves them alone:
 //!
 //! | name | in | what |
 //! | --- | --- | --- |
@@ -39,19 +39,16 @@ pub(crate) const LIVE: &str = "ottla.live";
 pub(crate) const BACKUP: &str = "ottla.backup";
 /// Space that is given up when a full disk would not take a mark.
 pub(crate) const BALLAST: &str = "ottla.ballast";
-/// A truncation that is under way.
 pub(crate) const TRUNCATE: &str = "ottla.truncate";
-/// The segment that is prepared ahead.
 pub(crate) const NEXT_SEGMENT: &str = "ottla.next";
 /// Kafka's identity of a root.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
 /// The metadata that a broker starts from.
 pub(crate) const BOOTSTRAP: &str = "bootstrap.checkpoint";
-/// Kafka's directory of metadata, and of the file below.
+/// Kafka's directory of metadata; the next two files lie in it.
 pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata-0";
-/// The quorum, in that directory.
 pub(crate) const QUORUM_CHECKPOINT: &str = "00000000000000000000-0000000000.checkpoint";
-/// Kafka's note of the last election, in that directory.
+/// Kafka's note of the last election.
 pub(crate) const QUORUM_STATE: &str = "quorum-state";
 /// There while a root is cleanly closed.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
@@ -59,25 +56,21 @@ pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// Where each partition starts, when not at its first segment.
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
-/// High watermarks.
 pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// How far each partition is compacted.
 pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
-/// Of which logs the snapshots of producers are known to be right; our own.
+/// Our own: of which logs the snapshots of producers are known to be right.
 pub(crate) const PRODUCERS: &str = "ottla.producers";
-/// The leader epochs of a partition.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
-/// The topic id of a partition.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// What a file is called until it takes the place of another.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 const OFFSET_DIGITS: usize = 20;
 
-/// The kinds of files that are named by an offset.
+/// Files that are named by an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum FileKind {
-    /// Record batches.
     Log,
     /// Offsets to positions.
     Index,
@@ -92,7 +85,6 @@ pub(crate) enum FileKind {
 }
 
 impl FileKind {
-    /// Every kind.
     pub(crate) const ALL: [Self; 6] = [
         Self::Log,
         Self::Index,
@@ -117,12 +109,9 @@ impl FileKind {
 /// Where a file stands in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
-    /// In use.
     #[default]
     Live,
-    /// Waiting to be deleted.
     Deleted,
-    /// Being written by compaction.
     Cleaned,
     /// Written by compaction, waiting for its place.
     Swap,
@@ -138,7 +127,6 @@ impl Stage {
         }
     }
 
-    /// The stage that a name ends in, and the name without it.
     fn split(name: &str) -> (&str, Self) {
         for stage in [Self::Deleted, Self::Cleaned, Self::Swap] {
             if let Some(rest) = name.strip_suffix(stage.suffix()) {
@@ -149,52 +137,38 @@ impl Stage {
     }
 }
 
-/// The name of a file in a partition directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
-    /// A file of a segment, or a producer snapshot.
     Segment {
-        /// The base offset (the end offset of a snapshot).
+        /// The end offset for a snapshot.
         base: Offset,
-        /// What the file holds.
         kind: FileKind,
-        /// Where it stands in its life.
         stage: Stage,
     },
-    /// Bytes that were set aside.
     Quarantine {
-        /// The segment that they come from.
         base: Offset,
         /// Where they began in its `.log`.
         position: Position,
         /// Tells several from the same place apart.
         number: u32,
     },
-    /// Kafka's leader epochs.
     LeaderEpochs,
-    /// Kafka's topic id.
     PartitionMetadata,
-    /// The segment prepared ahead.
     NextSegment,
-    /// A log's own flushed marks.
     Marks,
-    /// A log's own lock.
     Lock,
-    /// Space that is given up when the disk is full.
     Ballast,
-    /// What the writer of a log alone publishes.
     Live,
     /// A replacement that was not finished.
     Temporary,
-    /// A suffix that Kafka knows behind something that is not 20 digits: not ours to touch, and a
-    /// broker would not start on it.
+    /// A suffix of Kafka's behind something that is not 20 digits: not ours to touch, and a broker
+    /// would not start on it.
     Misnamed,
-    /// Not ours, and none of Kafka's business either.
+    /// Neither ours nor Kafka's.
     Foreign,
 }
 
 impl FileName {
-    /// A live file of a segment.
     pub(crate) const fn segment(base: Offset, kind: FileKind) -> Self {
         Self::Segment {
             base,
@@ -203,7 +177,6 @@ impl FileName {
         }
     }
 
-    /// What a name in a partition directory says.
     pub(crate) fn parse(name: &str) -> Self {
         match name {
             LEADER_EPOCHS => return Self::LeaderEpochs,
@@ -242,7 +215,7 @@ impl FileName {
 const QUARANTINE_SUFFIX: &str = ".quarantine";
 
 impl fmt::Display for FileName {
-    /// The name itself; of the kinds that have none of their own, nothing.
+    /// Kinds without a name of their own give nothing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Segment { base, kind, stage } => {
@@ -285,7 +258,7 @@ fn parse_offset(digits: &str) -> Option<Offset> {
     i64::try_from(offset).is_ok().then_some(offset)
 }
 
-/// Whether a name is that of a segment whose base offset is larger than any offset can be.
+/// Whether it is a `.log` with a base offset beyond 63 bits.
 pub(crate) fn is_beyond_every_offset(name: &str) -> bool {
     let Some(digits) = name.strip_suffix(FileKind::Log.suffix()) else {
         return false;
@@ -294,23 +267,19 @@ pub(crate) fn is_beyond_every_offset(name: &str) -> bool {
     is_number && parse_offset(digits).is_none()
 }
 
-/// The name of a segment's `.log`.
 pub(crate) fn log(base: Offset) -> String {
     FileName::segment(base, FileKind::Log).to_string()
 }
 
-/// The name of a segment's `.index`.
 pub(crate) fn index(base: Offset) -> String {
     FileName::segment(base, FileKind::Index).to_string()
 }
 
-/// The name of a segment's `.timeindex`.
 pub(crate) fn time_index(base: Offset) -> String {
     FileName::segment(base, FileKind::TimeIndex).to_string()
 }
 
-/// The names of every file that a segment may have. The `.log` comes first: without it the others
-/// are leftovers.
+/// Every file of a segment, the `.log` first: without it the others are leftovers.
 pub(crate) fn of_segment(base: Offset) -> [String; 5] {
     [
         FileKind::Log,
@@ -322,25 +291,21 @@ pub(crate) fn of_segment(base: Offset) -> [String; 5] {
     .map(|kind| FileName::segment(base, kind).to_string())
 }
 
-/// Plain decimal digits without a sign or a leading zero, so that a name has one spelling.
+/// No sign and no leading zero, so that a name has one spelling.
 fn parse_number<N: std::str::FromStr>(digits: &str) -> Option<N> {
     let canonical = digits == "0" || !digits.starts_with(['0', '+', '-']);
     canonical.then(|| digits.parse().ok())?
 }
 
-/// The name of a directory in a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DirName<'a> {
-    /// A partition. The topic is not empty; whether it is a legal name is not said.
+    /// The topic is not empty, but may be illegal.
     Partition {
-        /// The topic.
         topic: &'a str,
-        /// The partition.
         partition: PartitionId,
     },
-    /// `__cluster_metadata-N`: Kafka's own.
+    /// `__cluster_metadata-N`.
     ClusterMetadata,
-    /// A partition that is being deleted.
     Deleted,
     /// A replica that Kafka was moving here.
     Future,
@@ -351,7 +316,7 @@ pub(crate) enum DirName<'a> {
 }
 
 impl<'a> DirName<'a> {
-    /// What a name in a root says. Kafka splits at the last `-`.
+    /// Kafka splits at the last `-`.
     pub(crate) fn parse(name: &'a str) -> Self {
         for (suffix, meaning) in [
             (DELETED_SUFFIX, Self::Deleted),
@@ -383,7 +348,6 @@ fn split_partition(name: &str) -> Option<(&str, PartitionId)> {
     (!topic.is_empty() && i32::try_from(partition).is_ok()).then_some((topic, partition))
 }
 
-/// The directory of a partition.
 pub(crate) fn partition_dir(topic: &str, partition: PartitionId) -> String {
     format!("{topic}-{partition}")
 }

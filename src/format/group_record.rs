@@ -1,7 +1,7 @@
-//! What groups keep in the `__consumer_offsets` topic.
+//! The records of the `__consumer_offsets` topic.
 //!
 //! Knows nothing about groups as they live. A key is an i16 type and plain fields, a value an i16
-//! version and fields (see `wire.rs`); a null value is a tombstone. Big-endian:
+//! version and fields (see `wire.rs`), null for a tombstone. Big-endian:
 //!
 //! | key | fields |
 //! | --- | --- |
@@ -41,38 +41,24 @@ const GROUP_KEY: i16 = 2;
 const VERSION_WRITTEN: i16 = 3;
 const VERSION_FLEXIBLE: i16 = 4;
 
-/// A key, borrowed from its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GroupKey<'a> {
-    /// How far a group has read a partition.
     Offset {
-        /// The group.
         group: &'a str,
-        /// The topic.
         topic: &'a str,
-        /// The partition.
         partition: PartitionId,
     },
-    /// The group itself.
     Group {
-        /// The group.
         group: &'a str,
     },
     /// A kind that nobody here knows.
     Unknown {
-        /// Its type.
         kind: i16,
-        /// What follows the type.
         raw: &'a [u8],
     },
 }
 
 impl<'a> GroupKey<'a> {
-    /// Reads a key.
-    ///
-    /// # Errors
-    ///
-    /// `Truncated` or `Malformed`.
     pub(crate) fn decode(key: &'a [u8]) -> Result<Self, Corruption> {
         let mut fields = Cursor::new(key);
         let kind = fields.i16()?;
@@ -97,11 +83,6 @@ impl<'a> GroupKey<'a> {
         Ok(key)
     }
 
-    /// Appends the key.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` for a name of more than 32,767 bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match *self {
             Self::Offset {
@@ -127,27 +108,18 @@ impl<'a> GroupKey<'a> {
     }
 }
 
-/// How far a group has read a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OffsetCommit<'a> {
     /// The next offset to read.
     pub(crate) offset: Offset,
-    /// The leader epoch of the record before, -1 when unknown.
+    /// The epoch of the record before, -1 when unknown.
     pub(crate) leader_epoch: i32,
-    /// Whatever the consumer wanted to keep.
     pub(crate) metadata: &'a str,
-    /// When it was committed.
     pub(crate) committed_at: Timestamp,
-    /// When it is void, where the consumer said so.
     pub(crate) expires_at: Option<Timestamp>,
 }
 
 impl<'a> OffsetCommit<'a> {
-    /// Reads the value of an offset commit.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` with `Truncated` or `Malformed`, `Unsupported` for a version above 4.
     pub(crate) fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
         let (mut fields, version, family) = versioned(value)?;
         let offset = Offset::try_from(fields.i64()?)
@@ -167,8 +139,8 @@ impl<'a> OffsetCommit<'a> {
         })
     }
 
-    /// A value with another commit timestamp and every other byte as it is, whatever its version;
-    /// `None` for one that cannot be read.
+    /// Changes the commit timestamp and no other byte, whatever the version; `None` for a value
+    /// that cannot be read.
     pub(crate) fn with_time(value: &[u8], committed_at: Timestamp) -> Option<Vec<u8>> {
         let commit = OffsetCommit::decode(value).ok()?;
         let (mut fields, version, family) = versioned(value).ok()?;
@@ -185,11 +157,7 @@ impl<'a> OffsetCommit<'a> {
         Some(changed)
     }
 
-    /// Appends the value, version 3 (which has no expiry).
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` for metadata of more than 32,767 bytes.
+    /// Writes version 3, which has no expiry.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.put_i16(VERSION_WRITTEN);
         out.put_u64(self.offset);
@@ -200,50 +168,35 @@ impl<'a> OffsetCommit<'a> {
     }
 }
 
-/// A group as it was when its state last changed.
+/// A group at the last change of its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GroupMetadata<'a> {
     /// `consumer`, or empty.
     pub(crate) protocol_type: &'a str,
-    /// Rises with every rebalance.
     pub(crate) generation: i32,
     /// The assignor that was chosen.
     pub(crate) protocol: Option<&'a str>,
-    /// The member that assigned.
     pub(crate) leader: Option<&'a str>,
-    /// Since when the group is as it is; -1 when unknown.
+    /// -1 when unknown.
     pub(crate) state_since: Timestamp,
-    /// The members, none when the group is empty.
+    /// None when the group is empty.
     pub(crate) members: Vec<GroupMember<'a>>,
 }
 
-/// A member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GroupMember<'a> {
-    /// Its id.
     pub(crate) id: &'a str,
-    /// Its static id.
     pub(crate) instance_id: Option<&'a str>,
-    /// What its client calls itself.
     pub(crate) client_id: &'a str,
-    /// Where its client runs.
     pub(crate) client_host: &'a str,
-    /// In milliseconds.
     pub(crate) rebalance_timeout_ms: i32,
-    /// In milliseconds.
     pub(crate) session_timeout_ms: i32,
-    /// What it wants, in the protocol's own encoding.
+    /// In the protocol's own encoding, as the next field.
     pub(crate) subscription: &'a [u8],
-    /// What it has, in the protocol's own encoding.
     pub(crate) assignment: &'a [u8],
 }
 
 impl<'a> GroupMetadata<'a> {
-    /// Reads the value of a group.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` with `Truncated` or `Malformed`, `Unsupported` for a version above 4.
     pub(crate) fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
         let (mut fields, version, family) = versioned(value)?;
         let metadata = Self {
@@ -261,11 +214,6 @@ impl<'a> GroupMetadata<'a> {
         Ok(metadata)
     }
 
-    /// Appends the value, version 3.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` for a text of more than 32,767 bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.put_i16(VERSION_WRITTEN);
         out.put_string16(self.protocol_type)?;
@@ -323,7 +271,6 @@ impl<'a> GroupMember<'a> {
     }
 }
 
-/// The fields of a value, its version, and which family they are in.
 fn versioned(value: &[u8]) -> Result<(Cursor<'_>, i16, Family), DecodeError> {
     let mut fields = Cursor::new(value);
     let version = fields.i16()?;
@@ -342,11 +289,11 @@ fn versioned(value: &[u8]) -> Result<(Cursor<'_>, i16, Family), DecodeError> {
     Ok((fields, version, family))
 }
 
-/// The partition of `__consumer_offsets` that keeps a group, of `partitions`: Java's string hash
-/// over UTF-16, without its sign. 0 when there are no partitions.
+/// The partition of `__consumer_offsets` that keeps a group: Java's string hash over UTF-16,
+/// without its sign. 0 when there are no partitions.
 pub(crate) fn group_partition(group: &str, partitions: u32) -> PartitionId {
     let hash = java_hash(group);
-    // Kafka takes the one number without a positive twin for 0.
+    // As Kafka: the number without a positive twin counts as 0.
     let positive = if hash == i32::MIN {
         0
     } else {

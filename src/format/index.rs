@@ -15,43 +15,37 @@
 //! Valid if and only if nothing is negative, offsets and positions of an `.index` rise strictly,
 //! and in a `.timeindex` timestamps rise strictly and offsets never fall. An entry (O, P) promises
 //! that every batch whose last offset is O or more lies at P or behind it; (T, O) that every record
-//! later than T has an offset above O. Kafka preallocates both files, so after a crash entries of
-//! zeros follow the last one: a walk stops at the first entry that does not continue.
+//! later than T has an offset above O. Kafka preallocates both files, so a crash leaves zeros
+//! behind the last entry: a walk stops at the first entry that does not continue.
 
 use crate::types::{Timestamp, to_u64, to_usize};
 
 use super::cursor::Cursor;
 
-/// A batch's last offset and position, as an `.index` has it.
+/// An entry of an `.index`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OffsetEntry {
-    /// The last offset of the batch, counted from the segment's base offset.
     pub(crate) relative_offset: u32,
-    /// Where the batch begins in the `.log`.
     pub(crate) position: u32,
 }
 
-/// The largest timestamp so far and where it came first, as a `.timeindex` has it.
+/// An entry of a `.timeindex`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeEntry {
-    /// The largest timestamp so far.
     pub(crate) timestamp: Timestamp,
-    /// The last offset of the batch it came with, counted from the segment's base offset.
     pub(crate) relative_offset: u32,
 }
 
-/// What the two kinds of entries have in common.
 pub(crate) trait Entry: Copy + Sized {
-    /// Bytes of an entry.
     const LEN: usize;
 
-    /// The entry at the front of `bytes`; `None` when it is cut or has a negative field.
+    /// `None` when it is cut or has a negative field.
     fn decode(bytes: &[u8]) -> Option<Self>;
 
-    /// Whether this entry may stand right behind `before`.
+    /// Whether this entry may follow `before`.
     fn continues(&self, before: &Self) -> bool;
 
-    /// Whether every byte of the entry is 0, as in the unused end of a preallocated index.
+    /// As in the unused end of a preallocated index.
     fn is_zero(&self) -> bool;
 }
 
@@ -60,7 +54,6 @@ const GUESSES: u32 = 4;
 const GUESS_MARGIN: usize = 8;
 
 impl OffsetEntry {
-    /// The entry as its bytes.
     pub(crate) fn encode(self) -> [u8; Self::LEN] {
         join(
             self.relative_offset.to_be_bytes(),
@@ -68,21 +61,21 @@ impl OffsetEntry {
         )
     }
 
-    /// The last entry whose offset is at most `relative_offset`: a search for that offset begins
-    /// at its position, and without one at the front of the segment.
+    /// The last entry at or below `relative_offset`: a search begins at its position, and without
+    /// one at the front of the segment.
     pub(crate) fn floor(entries: &[Self], relative_offset: u32) -> Option<Self> {
         last_before(entries, |entry| entry.relative_offset <= relative_offset)
     }
 
-    /// How many entries have an offset of at most `relative_offset`. Offsets rise about evenly with
-    /// the entries, so a few guesses between the ends find the place sooner than halving does.
+    /// The number of entries at or below `relative_offset`. Offsets rise about evenly with the
+    /// entries, so a few guesses between the ends are faster than halving.
     pub(crate) fn count_to(entries: &[Self], relative_offset: u32) -> usize {
         let is_below = |entry: &Self| entry.relative_offset <= relative_offset;
         let offset_at = |index: usize| {
             let entry = entries.get(index)?;
             Some(u64::from(entry.relative_offset))
         };
-        // Half-open: every entry below `low` is below, none from `high` on is.
+        // Every entry below `low` is below, none from `high` on is.
         let (mut low, mut high) = (0_usize, entries.len());
         for _ in 0..GUESSES {
             let (Some(first), Some(last)) = (offset_at(low), offset_at(high.saturating_sub(1)))
@@ -118,8 +111,8 @@ impl OffsetEntry {
         low.saturating_add(between.partition_point(is_below))
     }
 
-    /// As [`floor`](Self::floor), over the bytes of an index without a tail of zeros, decoding only
-    /// what the search touches.
+    /// [`floor`](Self::floor) over the bytes of an index without a tail of zeros; decodes only what
+    /// the search touches.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     pub(crate) fn floor_in(bytes: &[u8], relative_offset: u32) -> Option<Self> {
         last_before_in(bytes, |entry: &Self| {
@@ -149,20 +142,18 @@ impl Entry for OffsetEntry {
 }
 
 impl TimeEntry {
-    /// The entry as its bytes.
     pub(crate) fn encode(self) -> [u8; Self::LEN] {
         let timestamp = self.timestamp.as_millis().to_be_bytes();
         join(timestamp, self.relative_offset.to_be_bytes())
     }
 
-    /// The last entry whose timestamp is before `at`: the first record at or after `at` has an
-    /// offset above that entry's.
+    /// The last entry before `at`: the first record at or after `at` has an offset above that
+    /// entry's.
     pub(crate) fn before(entries: &[Self], at: Timestamp) -> Option<Self> {
         last_before(entries, |entry| entry.timestamp < at)
     }
 
-    /// As [`before`](Self::before), over the bytes of an index without a tail of zeros, decoding
-    /// only what the search touches.
+    /// [`before`](Self::before) over bytes, as `floor_in`.
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     pub(crate) fn before_in(bytes: &[u8], at: Timestamp) -> Option<Self> {
         last_before_in(bytes, |entry: &Self| entry.timestamp < at)
@@ -189,11 +180,11 @@ impl Entry for TimeEntry {
     }
 }
 
-/// The entries at the front of `bytes` that follow each other; ends at the first one that does not,
-/// be it a tail of zeros, garbage, or half an entry.
+/// The entries at the front of `bytes` that follow each other, up to a tail of zeros, garbage, or
+/// half an entry.
 ///
 /// Zeros are a legal first entry of a `.timeindex` (a segment whose largest timestamp is 0); they
-/// count as one when they are the whole index or a real entry follows.
+/// count when they are the whole index or a real entry follows.
 pub(crate) fn entries<E: Entry>(bytes: &[u8]) -> Entries<'_, E> {
     let first_is_tail = E::decode(bytes).is_some_and(|first| {
         let next = bytes.get(E::LEN..).unwrap_or_default();
@@ -206,7 +197,6 @@ pub(crate) fn entries<E: Entry>(bytes: &[u8]) -> Entries<'_, E> {
     }
 }
 
-/// The walk of [`entries`].
 #[derive(Clone, Debug)]
 pub(crate) struct Entries<'a, E> {
     rest: &'a [u8],
@@ -228,7 +218,6 @@ impl<E: Entry> Iterator for Entries<'_, E> {
     }
 }
 
-/// Two fields as the bytes of one entry.
 fn join<const A: usize, const B: usize, const N: usize>(
     first: [u8; A],
     second: [u8; B],
@@ -250,7 +239,7 @@ fn last_before<E: Entry>(entries: &[E], is_before: impl Fn(&E) -> bool) -> Optio
 fn last_before_in<E: Entry>(bytes: &[u8], is_before: impl Fn(&E) -> bool) -> Option<E> {
     let at = |index: usize| E::decode(bytes.get(index.saturating_mul(E::LEN)..)?);
     let count = bytes.len().checked_div(E::LEN).unwrap_or(0);
-    // Half-open: every entry below `low` is before, none from `high` on is known to be.
+    // Every entry below `low` is before, none from `high` on is known to be.
     let (mut low, mut high) = (0_usize, count);
     while low < high {
         let middle = low.saturating_add(high.saturating_sub(low) >> 1);

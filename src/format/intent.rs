@@ -1,5 +1,5 @@
-//! A truncation that is under way: written and synced before the first byte goes, removed when it
-//! is done, so that a crash in between is finished by the next opening.
+//! A truncation that is under way: synced before the first byte goes and removed at the end, so the
+//! next opening finishes it after a crash.
 //!
 //! Knows nothing about files. Our own, big-endian:
 //!
@@ -20,7 +20,6 @@ use super::cursor::Cursor;
 
 const LETTERS: [u8; 4] = *b"OTi1";
 
-/// A truncation, ready to be done or done again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TruncateIntent {
     pub(crate) new_end: Offset,
@@ -30,7 +29,6 @@ pub(crate) struct TruncateIntent {
 }
 
 impl TruncateIntent {
-    /// The intent as its bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut body = LETTERS.to_vec();
         for number in [self.new_end, self.segment_base, self.position.0] {
@@ -42,7 +40,7 @@ impl TruncateIntent {
         bytes
     }
 
-    /// What the bytes say; `None` when they were torn, and so nothing had begun.
+    /// `None` when the bytes were torn: then nothing had begun.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let crc = cursor.u32().ok()?;

@@ -1,37 +1,31 @@
 //! Java's properties files, read and written as `java.util.Properties` does.
 //!
-//! Knows nothing about which properties there are. A broker reads the bytes as ISO 8859-1 and
-//! everything else by these rules:
+//! Knows nothing about which properties there are. Bytes are ISO 8859-1, as for a broker, and:
 //!
 //! - A line ends with `\n`, `\r` or `\r\n`. White space is a blank, a tab or a form feed.
 //! - A line whose first character behind white space is `#` or `!` is a comment; an empty one is
 //!   nothing.
-//! - A line that ends with an odd number of backslashes goes on in the next one, without the last
-//!   backslash and without the white space that the next one begins with.
-//! - A key ends before the first `=`, `:` or white space that has no backslash before it. The value
+//! - A line with an odd number of backslashes at its end goes on in the next one, without the last
+//!   backslash and the next one's white space in front.
+//! - A key ends before the first `=`, `:` or white space without a backslash before it. The value
 //!   begins behind that, behind white space, and behind one `=` or `:` if the key ended with white
 //!   space.
-//! - `\t`, `\n`, `\r` and `\f` are those characters, `\u` and four hexadecimal digits is a unit of
-//!   UTF-16, and a backslash before any other character is left out.
+//! - `\t`, `\n`, `\r` and `\f` are those characters, `\u` and four hexadecimal digits a unit of
+//!   UTF-16; a backslash before any other character is left out.
 //! - The last value of a key counts.
 //!
-//! What is written here is ASCII, so that it is the same in every encoding.
+//! What is written here is ASCII, the same in every encoding.
 
 use std::fmt::Write as _;
 
 use super::Corruption;
 
-/// The properties of one file, in its order. A key or value that is half of a UTF-16 pair is
-/// possible in Java.
+/// In the order of the file. A key or value may hold half of a UTF-16 pair in Java.
 #[derive(Debug)]
 pub(super) struct JavaProperties(Vec<(Vec<u16>, Vec<u16>)>);
 
 impl JavaProperties {
-    /// Reads a file.
-    ///
-    /// # Errors
-    ///
-    /// `Malformed` when a `\u` is not followed by four hexadecimal digits, which Java refuses too.
+    /// Refuses a `\u` that is not followed by four hexadecimal digits, as Java does.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Corruption> {
         let lines = logical_lines(bytes);
         let pairs = lines.iter().map(|line| {
@@ -41,11 +35,7 @@ impl JavaProperties {
         pairs.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The value of a key.
-    ///
-    /// # Errors
-    ///
-    /// `Malformed` when the value has half of a UTF-16 pair, which no string here can hold.
+    /// Refuses a value with half of a UTF-16 pair, which no string here can hold.
     pub(super) fn get(&self, wanted: &str) -> Result<Option<String>, Corruption> {
         let found = self
             .0
@@ -58,7 +48,7 @@ impl JavaProperties {
     }
 }
 
-/// The lines that say something, with those put together that go on in the next one.
+/// The lines that say something, each with those it goes on in.
 fn logical_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     let mut line = Vec::new();
@@ -92,7 +82,6 @@ fn logical_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     lines
 }
 
-/// The first line, without its end, and what follows.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
     let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
@@ -107,7 +96,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\x0C')
 }
 
-/// Key and value of a line, still escaped.
+/// Key and value, still escaped.
 fn split(line: &[u8]) -> (&[u8], &[u8]) {
     let mut escaped = false;
     let end = line.iter().position(|byte| {
@@ -125,7 +114,6 @@ fn split(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 trait TrimWhite {
-    /// The same without the white space at its front.
     fn trim_prefix_white(&self) -> &Self;
 }
 
@@ -145,7 +133,7 @@ fn unescape(text: &[u8]) -> Result<Vec<u16>, Corruption> {
             continue;
         }
         let unit = match rest.next() {
-            // Only the end of a file can leave a backslash alone.
+            // Only the end of a file leaves a backslash alone.
             None => break,
             Some(b't') => u16::from(b'\t'),
             Some(b'n') => u16::from(b'\n'),
@@ -171,7 +159,6 @@ fn hexadecimal(digits: [Option<u8>; 4]) -> Result<u16, Corruption> {
         ))
 }
 
-/// A value as it is written: on one line, and in ASCII.
 pub(super) fn escape(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for (at, unit) in value.encode_utf16().enumerate() {

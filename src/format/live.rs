@@ -1,7 +1,7 @@
 //! The live file: what a running writer publishes for followers in other processes.
 //!
-//! Knows nothing about files, and nothing about who waits. Our own, big-endian but for the word,
-//! which the system compares in memory and which is little-endian. First the header:
+//! Knows nothing about files and who waits. Our own, big-endian but for the word, which the system
+//! compares in memory and which is little-endian. First the header:
 //!
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
@@ -37,13 +37,10 @@ use crate::types::{Offset, TopicId, to_u64};
 use super::MarkKey;
 use super::cursor::{Cursor, PutBytes as _};
 
-/// Bytes of the header.
 pub(crate) const LIVE_HEADER_LEN: usize = 64;
-/// Bytes of a slot.
 pub(crate) const LIVE_SLOT_LEN: usize = 64;
-/// Where the word is.
 pub(crate) const LIVE_WORD_AT: u64 = 48;
-/// Which byte waiting followers lock.
+/// The byte that waiting followers lock.
 pub(crate) const LIVE_LOCK_AT: u64 = 52;
 
 const LETTERS: [u8; 4] = *b"OTlv";
@@ -51,19 +48,14 @@ const VERSION: u32 = 1;
 const CRC_LEN: usize = 4;
 const CHECKED_TO: usize = 48;
 
-/// Whose the file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LiveHeader {
-    /// How many slots follow.
     pub(crate) slots: u32,
-    /// The boot of the machine.
     pub(crate) boot: [u8; 16],
-    /// The opening that publishes.
     pub(crate) incarnation: [u8; 16],
 }
 
 impl LiveHeader {
-    /// The header, with the word as it is now.
     pub(crate) fn encode(&self, word: u32) -> [u8; LIVE_HEADER_LEN] {
         let mut body = Vec::with_capacity(LIVE_HEADER_LEN);
         body.put(&LETTERS);
@@ -81,7 +73,7 @@ impl LiveHeader {
         header
     }
 
-    /// What a header says, and the word; `None` for anything that is not a header of this version.
+    /// Gives the word too; `None` for anything that is not a header of this version.
     pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, u32)> {
         let checked = bytes.get(CRC_LEN..CHECKED_TO)?;
         let mut cursor = Cursor::new(bytes.get(..LIVE_HEADER_LEN)?);
@@ -100,7 +92,7 @@ impl LiveHeader {
     }
 }
 
-/// The id of a boot, as Linux writes it: 32 hexadecimal digits with dashes between.
+/// Reads the id of a boot as Linux writes it: 32 hexadecimal digits with dashes between.
 pub(crate) fn boot_of(text: &[u8]) -> Option<[u8; 16]> {
     let digits = std::str::from_utf8(text).ok()?.trim().replace('-', "");
     if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -110,22 +102,18 @@ pub(crate) fn boot_of(text: &[u8]) -> Option<[u8; 16]> {
     Some(id.to_be_bytes())
 }
 
-/// Where a slot is.
 pub(crate) fn live_slot_at(slot: u32) -> u64 {
     let before = u64::from(slot).saturating_mul(to_u64(LIVE_SLOT_LEN));
     to_u64(LIVE_HEADER_LEN).saturating_add(before)
 }
 
-/// What is published of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LiveFigures {
-    /// The offset of the next record.
     pub(crate) end: Offset,
     /// What readers see lies below.
     pub(crate) high_watermark: Offset,
-    /// What readers of committed records see lies below; the largest number where nobody knows.
+    /// What readers of committed records see lies below; `UNKNOWN` where nobody knows.
     pub(crate) last_stable: Offset,
-    /// The first offset that can be read.
     pub(crate) start: Offset,
     /// Odd while segments are removed or exchanged.
     pub(crate) generation: u32,
@@ -134,10 +122,9 @@ pub(crate) struct LiveFigures {
 }
 
 impl LiveFigures {
-    /// The last stable offset of a log in which nobody has looked for transactions.
+    /// Nobody has looked for transactions in the log.
     pub(crate) const UNKNOWN: Offset = Offset::MAX;
 
-    /// The slot of a log.
     pub(crate) fn encode(&self, key: MarkKey) -> [u8; LIVE_SLOT_LEN] {
         let mut body = Vec::with_capacity(LIVE_SLOT_LEN);
         body.put(&key.topic.0);
@@ -153,7 +140,7 @@ impl LiveFigures {
         slot
     }
 
-    /// What a slot says, and of which log; `None` for an empty one.
+    /// `None` for an empty slot.
     pub(crate) fn decode(slot: &[u8]) -> Option<(MarkKey, Self)> {
         let mut cursor = Cursor::new(slot.get(..LIVE_SLOT_LEN)?);
         let key = MarkKey {

@@ -1,4 +1,4 @@
-//! The flushed mark of one log: up to where everything is safely on disk.
+//! The flushed mark of a log: up to where everything is safely on disk.
 //!
 //! Knows nothing about files. Our own, big-endian, in a slot of 128 bytes:
 //!
@@ -24,64 +24,57 @@
 //! | 104 | 4 | 1 when the log was `Always`: readers see nothing above the flushed offset |
 //! | 108 | 20 | zeros |
 //!
-//! Valid if and only if the CRC and the four letters fit and the sequence is not 0. A slot of zeros
-//! is an empty one.
+//! Valid if and only if the CRC and the four letters fit and the sequence is not 0; a slot of zeros
+//! is empty.
 
 use crate::types::{Offset, PartitionId, Position, Sabotage, TopicId, to_usize};
 
 use super::cursor::{Cursor, PutBytes as _};
 use super::index::{Entry as _, OffsetEntry};
 
-/// Bytes of a slot: sectors hold a whole number of them, so that no torn sector harms a neighbour.
+/// Sectors hold a whole number of slots, so no torn sector harms a neighbour.
 pub(crate) const SLOT_LEN: usize = 128;
 
 const CRC_LEN: usize = 4;
 const LETTERS: [u8; 4] = *b"OTm1";
 
-/// Which log a mark is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MarkKey {
-    /// The life of the topic; zeros for a log alone.
+    /// Zeros for a log alone.
     pub(crate) topic: TopicId,
-    /// The partition.
     pub(crate) partition: PartitionId,
 }
 
-/// What is safely on disk of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// The log.
     pub(crate) key: MarkKey,
-    /// Rises with every write.
     pub(crate) sequence: u64,
     /// Every record below it is synced.
     pub(crate) flushed_offset: Offset,
-    /// One past the last byte of those records in their segment.
+    /// One past the last byte of those records.
     pub(crate) position: Position,
-    /// That segment.
+    /// The segment of that byte.
     pub(crate) segment_base: Offset,
-    /// The first offset that can be read.
     pub(crate) log_start_offset: Offset,
-    /// Compaction has been over everything below it.
     pub(crate) cleaned_offset: Offset,
-    /// What stands in the index files of the segment. They need not be synced: this tells whether
-    /// they are there.
+    /// The written indexes of that segment. They need not be synced: this tells whether they are
+    /// there.
     pub(crate) index: IndexWritten,
-    /// The log was closed: not only its batches, but its indexes too are synced and exact.
+    /// The log was closed: its indexes too are synced and exact.
     pub(crate) closed: bool,
-    /// The batches of that segment follow each other without a gap, the first at its base.
+    /// That segment has no gaps, the first batch at its base.
     pub(crate) dense: bool,
-    /// It was taken from the checkpoints of a Kafka broker that ended cleanly. The position is then
-    /// the length that the file was found with, so the batches below it must reach the flushed
-    /// offset: that they end at the position proves nothing.
+    /// Taken from the checkpoints of a Kafka broker that ended cleanly. The position is then the
+    /// length that the file was found with. That batches end there proves nothing: they must reach
+    /// the flushed offset.
     pub(crate) by_broker: bool,
-    /// Whether the log was [`Always`](crate::types::Durability::Always) when the mark was written:
-    /// then its own readers see nothing above the flushed offset, so those in other processes must
-    /// not either. The marks of older versions do not say it.
+    /// Whether the log was [`Always`](crate::types::Durability::Always): then its own readers see
+    /// nothing above the flushed offset, so those in other processes must not either. Marks of
+    /// older versions do not say it.
     pub(crate) always: Option<bool>,
 }
 
-/// How much of the indexes of a segment stands in their files, and the CRC-32 of it.
+/// How much of the indexes is in their files, and its CRC-32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IndexWritten {
     offset_bytes: u32,
@@ -91,7 +84,7 @@ pub(crate) struct IndexWritten {
 }
 
 impl IndexWritten {
-    /// The same and more bytes at the end of both files.
+    /// Adds bytes at the end of both files.
     pub(crate) fn and(self, offsets: &[u8], times: &[u8]) -> Self {
         let (offset_bytes, offsets_crc) = longer(self.offset_bytes, self.offsets_crc, offsets);
         let (time_bytes, times_crc) = longer(self.time_bytes, self.times_crc, times);
@@ -103,18 +96,17 @@ impl IndexWritten {
         }
     }
 
-    /// Where the next bytes of the `.index` and of the `.timeindex` go.
+    /// The bytes of the `.index` and of the `.timeindex`.
     pub(crate) fn lens(self) -> (u32, u32) {
         (self.offset_bytes, self.time_bytes)
     }
 
-    /// How many entries of the offset index are written.
     pub(crate) fn entries(self) -> usize {
         let bytes = to_usize(u64::from(self.offset_bytes));
         bytes.checked_div(OffsetEntry::LEN).unwrap_or(0)
     }
 
-    /// The bytes that were written, if that is what two files begin with.
+    /// The bytes that were written, if both files begin with them.
     pub(crate) fn find<'a>(
         self,
         offsets: &'a [u8],
@@ -128,7 +120,7 @@ impl IndexWritten {
     }
 }
 
-/// The length and the CRC-32 of bytes with more bytes behind them.
+/// Length and CRC-32 with more bytes behind.
 fn longer(len: u32, crc: u32, more: &[u8]) -> (u32, u32) {
     let mut hasher = crc32fast::Hasher::new_with_initial_len(crc, len.into());
     hasher.update(more);
@@ -137,10 +129,9 @@ fn longer(len: u32, crc: u32, more: &[u8]) -> (u32, u32) {
 }
 
 impl Mark {
-    /// The position in a mark by a broker that found no segment although something was flushed.
+    /// A broker had flushed something, and no segment was found.
     pub(crate) const NOTHING_FOUND: Position = Position(u64::MAX);
 
-    /// The mark as a slot.
     pub(crate) fn encode(&self) -> [u8; SLOT_LEN] {
         let mut body = Vec::with_capacity(SLOT_LEN);
         body.put_u32(self.key.partition);
@@ -181,7 +172,7 @@ impl Mark {
         slot
     }
 
-    /// What a slot says; `None` when it is empty or torn.
+    /// `None` when the slot is empty or torn.
     pub(crate) fn decode(slot: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(slot.get(..SLOT_LEN)?);
         let crc = cursor.u32().ok()?;

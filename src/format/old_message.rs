@@ -1,5 +1,5 @@
-//! Kafka's message formats before record batches (magic 0 and 1, written up to 0.10), as far as
-//! telling one from damage.
+//! Kafka's messages before record batches (magic 0 and 1, written up to 0.10), as far as telling
+//! them from damage.
 //!
 //! | offset | size | field |
 //! | --- | --- | --- |
@@ -9,20 +9,20 @@
 //! | 16 | 1 | magic, 0 or 1 |
 //! | 17 | | attributes, for magic 1 a timestamp, key and value, each behind its length |
 //!
-//! Knows nothing about what the messages say: they are not read, and must not be taken for
-//! damage. Bytes are such a message if and only if the magic is 0 or 1, the size reaches behind it,
-//! and the CRC is right.
+//! Knows nothing about what the messages say: they are not read, and must not be taken for damage.
+//! Bytes are such a message if and only if the magic is 0 or 1, the size reaches behind it, and the
+//! CRC is right.
 
 use super::cursor::Cursor;
 
-/// What stands before `size` ends, in bytes: offset and size.
+/// Offset and size.
 const PREFIX_LEN: usize = 12;
 const CRC_LEN: usize = 4;
 
-/// What must be read to know how long a message is, in bytes.
+/// What must be read to know the length of a message, in bytes.
 pub(crate) const OLD_HEADER_LEN: usize = PREFIX_LEN;
 
-/// The length of the message that may begin here, in bytes; `None` when none begins there.
+/// The length of a whole message in bytes; `None` when none begins there.
 pub(crate) fn old_message_len(header: &[u8]) -> Option<usize> {
     let mut fields = Cursor::new(header);
     fields.i64().ok()?;
@@ -30,7 +30,6 @@ pub(crate) fn old_message_len(header: &[u8]) -> Option<usize> {
     (size > CRC_LEN).then(|| size.checked_add(PREFIX_LEN))?
 }
 
-/// Whether these bytes begin with a message of an old format.
 pub(crate) fn is_old_message(bytes: &[u8]) -> bool {
     let message = old_message_len(bytes).and_then(|len| bytes.get(PREFIX_LEN..len));
     let Some((crc, body)) = message.and_then(|message| message.split_first_chunk::<CRC_LEN>())

@@ -7,8 +7,7 @@
 //! topic_id: rvvf-yNvRcyXKPzGuhhMXA
 //! ```
 //!
-//! `meta.properties`, in the root, with the rules of Java's properties files
-//! (`java_properties.rs`):
+//! `meta.properties`, in the root, by the rules of `java_properties.rs`:
 //!
 //! ```text
 //! version=1
@@ -18,12 +17,11 @@
 //! ```
 //!
 //! or, to keep brokers away, one line `version=` and a sentence, which a broker prints and refuses
-//! to start. `.kafka_cleanshutdown` is `{"version":0,"brokerEpoch":17}`; only that it is there
-//! counts.
+//! to start. `.kafka_cleanshutdown` is `{"version":0,"brokerEpoch":17}`; only its presence counts.
 //!
 //! Valid if and only if of at most [`SIZE_MAX`] bytes, with every field above (but for
 //! `directory.id`, which older directories lack), the topic id is not zero, and
-//! `partition.metadata` is UTF-8. Properties that are not named here are ignored, as a broker does.
+//! `partition.metadata` is UTF-8. Other properties are ignored, as a broker does.
 
 use crate::types::{TopicId, to_u64};
 
@@ -32,14 +30,8 @@ use super::checkpoint::text;
 use super::java_properties::{JavaProperties, escape};
 use super::uuid::{self, Uuid};
 
-/// The largest file that is read, in bytes.
 pub(crate) const SIZE_MAX: usize = 64 << 10;
 
-/// Reads a `partition.metadata`.
-///
-/// # Errors
-///
-/// `Malformed` or `TooLarge`.
 pub(crate) fn decode_partition(bytes: &[u8]) -> Result<TopicId, Corruption> {
     let mut version = None;
     let mut id = None;
@@ -65,42 +57,31 @@ pub(crate) fn decode_partition(bytes: &[u8]) -> Result<TopicId, Corruption> {
     }
 }
 
-/// Writes a `partition.metadata`.
 pub(crate) fn encode_partition(id: TopicId) -> String {
     format!("version: 0\ntopic_id: {}\n", uuid::encode(id.0))
 }
 
-/// What a `meta.properties` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MetaProperties {
-    /// The directory is formatted for a broker.
     Formatted(RootIdentity),
-    /// Another version: the sentence that keeps brokers away, or a format that came before or after
-    /// this one.
+    /// The sentence that keeps brokers away, or an earlier or later format.
     Other {
-        /// What stands behind `version=`.
+        /// What follows `version=`.
         version: String,
     },
 }
 
-/// Whose directory it is.
 #[expect(clippy::struct_field_names, reason = "the names of the properties")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RootIdentity {
-    /// The cluster, as it was given: most often an id of 22 characters.
+    /// As it was given: most often an id of 22 characters.
     pub(crate) cluster_id: String,
-    /// The broker.
     pub(crate) node_id: i32,
-    /// This very directory; brokers before 3.7 wrote none.
+    /// Brokers before 3.7 wrote none.
     pub(crate) directory_id: Option<Uuid>,
 }
 
 impl MetaProperties {
-    /// Reads a `meta.properties`.
-    ///
-    /// # Errors
-    ///
-    /// `Malformed` or `TooLarge`.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         if bytes.len() > SIZE_MAX {
             return Err(Corruption::TooLarge {
@@ -132,7 +113,6 @@ impl MetaProperties {
         }))
     }
 
-    /// Writes a `meta.properties`.
     pub(crate) fn encode(&self) -> String {
         match self {
             Self::Formatted(identity) => {
@@ -150,13 +130,11 @@ impl MetaProperties {
     }
 }
 
-/// Writes a `.kafka_cleanshutdown`.
 pub(crate) fn encode_clean_shutdown(broker_epoch: i64) -> String {
     format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}")
 }
 
-/// The broker epoch in a `.kafka_cleanshutdown`, if there is one: that the file is there is what
-/// counts, so nothing in it is an error.
+/// Nothing in the file is an error: only its presence counts.
 #[cfg(test)]
 pub(crate) fn decode_clean_shutdown(bytes: &[u8]) -> Option<i64> {
     let text = text(bytes, SIZE_MAX).ok()?;

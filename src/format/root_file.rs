@@ -1,7 +1,7 @@
-//! Whose a root is, while it is in use and `meta.properties` says something else: `ottla.root`.
+//! `ottla.root`: whose a root is while it is in use and `meta.properties` says something else.
 //!
-//! Knows nothing about what the ids are for. Our own, text with the rules of `meta.properties`
-//! (`properties.rs`), whose fields it has, and then:
+//! Knows nothing about what the ids are for. Our own: the fields and rules of `meta.properties`
+//! (`properties.rs`), and then:
 //!
 //! ```text
 //! version=1
@@ -13,10 +13,10 @@
 //! crc32=0badcafe
 //! ```
 //!
-//! `metadata`, any number of times, is a file of Kafka's metadata log and its length, as the root
-//! knew them when it was left: other ones mean that a broker has run since. `importing` is true
-//! while what that broker left is being taken over. The last line is the CRC-32 of all bytes before
-//! it, in eight hexadecimal digits.
+//! `metadata`, any number of times, is a file of Kafka's metadata log and its length when the root
+//! was left: other ones mean that a broker has run since. `importing` is true while what that
+//! broker left is being taken over. The last line is the CRC-32 of all bytes before it, in eight
+//! hexadecimal digits.
 //!
 //! Valid if and only if UTF-8 of at most [`SIZE_MAX`] bytes, with every field, and the CRC fits.
 
@@ -30,32 +30,22 @@ const IMPORTING: &str = "importing=";
 const METADATA: &str = "metadata=";
 const CRC: &str = "crc32=";
 
-/// A file of Kafka's metadata log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MetadataFile {
-    /// Its name.
     pub(crate) name: String,
-    /// Its length in bytes.
     pub(crate) length: u64,
 }
 
-/// What a root knows of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RootFile {
-    /// Whose it is.
     pub(crate) identity: RootIdentity,
-    /// Whether what a broker left is being taken over.
+    /// What a broker left is being taken over.
     pub(crate) importing: bool,
     /// Kafka's metadata log, sorted by name.
     pub(crate) metadata: Vec<MetadataFile>,
 }
 
 impl RootFile {
-    /// Reads an `ottla.root`.
-    ///
-    /// # Errors
-    ///
-    /// `CrcMismatch`, `Malformed` or `TooLarge`.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let text = text(bytes, SIZE_MAX)?;
         let malformed = || Corruption::malformed("ottla.root lacks something");
@@ -86,7 +76,6 @@ impl RootFile {
         })
     }
 
-    /// Writes an `ottla.root`.
     pub(crate) fn encode(&self) -> String {
         let mut text = MetaProperties::Formatted(self.identity.clone()).encode();
         // A string takes whatever is written to it.

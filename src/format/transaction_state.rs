@@ -1,4 +1,4 @@
-//! What Kafka's coordinator keeps about a transactional id: the values in `__transaction_state`.
+//! The values in `__transaction_state`: what Kafka's coordinator keeps about a transactional id.
 //!
 //! Knows nothing about the logs that a transaction wrote to. Big-endian:
 //!
@@ -12,51 +12,41 @@
 //! | last update, start in ms | i64, i64 | the same |
 //! | tags | | the flexible versions' |
 //!
-//! The key is an i16 version and the id, and is taken as it is. The list of partitions is complete
-//! from the first state that is `Ongoing` until the transaction has ended.
+//! The key, an i16 version and the id, is taken as it is. The list of partitions is complete from
+//! the first `Ongoing` state until the transaction has ended.
 
 use super::Corruption;
 use super::cursor::{Cursor, PutBytes};
 use super::wire::{Family, PutWire};
 use crate::types::{PartitionId, Timestamp};
 
-/// How far a transaction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransactionStatus {
-    /// It may be committed or aborted.
     Ongoing,
-    /// It is committed, whatever has been marked.
+    /// Committed, whatever has been marked.
     PrepareCommit,
-    /// It is aborted, whatever has been marked.
+    /// Aborted, whatever has been marked.
     PrepareAbort,
     /// None is open.
     Other(i8),
 }
 
-/// The status of a transaction that was aborted and marked everywhere.
+/// Aborted, and marked everywhere.
 const COMPLETE_ABORT: i8 = 5;
 
-/// The state of a transactional id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TransactionState {
     version: i16,
-    /// The id of its producer.
     pub(crate) producer_id: i64,
-    /// The producer's epoch.
     pub(crate) producer_epoch: i16,
     timeout_ms: i32,
-    /// How far its transaction has come.
     pub(crate) status: TransactionStatus,
     partitions: Vec<(String, Vec<PartitionId>)>,
     start: i64,
 }
 
 impl TransactionState {
-    /// Reads a value.
-    ///
-    /// # Errors
-    ///
-    /// `Truncated`, or `Malformed`, also for a version that is not known.
+    /// An unknown version is `Malformed`.
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Corruption> {
         let mut fields = Cursor::new(value);
         let version = fields.i16()?;
@@ -97,22 +87,20 @@ impl TransactionState {
         })
     }
 
-    /// Whether a partition belongs to the transaction.
     pub(crate) fn has(&self, topic: &str, partition: PartitionId) -> bool {
         let mut partitions = self.partitions.iter();
         partitions.any(|(name, numbers)| name == topic && numbers.contains(&partition))
     }
 
-    /// The epoch that follows; `None` if they are used up.
+    /// `None` if the epochs are used up.
     pub(crate) fn next_epoch(&self) -> Option<i16> {
         // Kafka keeps the largest one for itself.
         let next = self.producer_epoch.checked_add(1);
         next.filter(|epoch| *epoch < i16::MAX)
     }
 
-    /// The value that follows when an ongoing transaction was aborted by somebody else than its
-    /// producer: with the next epoch, so that the producer's next request is refused. `None` if
-    /// there is no next epoch.
+    /// The value after an ongoing transaction was aborted by somebody else than its producer. The
+    /// next epoch makes the producer's next request fail; `None` if there is none.
     pub(crate) fn aborted(&self, now: Timestamp) -> Option<Vec<u8>> {
         let epoch = self.next_epoch()?;
         let mut value = Vec::new();

@@ -1,5 +1,5 @@
-//! What Kafka keeps about producers: the aborted transactions of a segment, and the state of every
-//! producer at an offset.
+//! What Kafka keeps about producers: the aborted transactions of a segment, and their states at an
+//! offset.
 //!
 //! Knows nothing about how either comes about. `.txnindex`, 34 bytes an entry, big-endian:
 //!
@@ -29,28 +29,21 @@ use crate::types::{Offset, Timestamp, to_usize};
 use super::cursor::{Cursor, PutBytes};
 use super::{BatchHeader, Corruption, crc::crc32c};
 
-/// Bytes of an entry of a `.txnindex`.
 #[cfg(test)]
 pub(crate) const ABORTED_LEN: usize = 34;
 const ABORTED_VERSION: i16 = 0;
 const SNAPSHOT_VERSION: i16 = 1;
 const PRODUCER_LEN: usize = 46;
 
-/// An aborted transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AbortedTxn {
-    /// Whose it was.
     pub(crate) producer_id: i64,
-    /// Its first offset.
     pub(crate) first_offset: Offset,
-    /// The offset of its abort marker.
     pub(crate) last_offset: Offset,
-    /// The last stable offset when the marker was appended.
     pub(crate) last_stable_offset: Offset,
 }
 
 impl AbortedTxn {
-    /// Appends the entry.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_i16(ABORTED_VERSION);
         out.put_i64(self.producer_id);
@@ -59,12 +52,6 @@ impl AbortedTxn {
         out.put_u64(self.last_stable_offset);
     }
 
-    /// Reads all entries of a `.txnindex`.
-    ///
-    /// # Errors
-    ///
-    /// `Truncated` for half an entry, `Malformed` for another version, negative offsets, or entries
-    /// out of order.
     pub(crate) fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, Corruption> {
         let mut fields = Cursor::new(bytes);
         let mut entries: Vec<Self> = Vec::new();
@@ -101,29 +88,23 @@ impl AbortedTxn {
     }
 }
 
-/// The state of a producer, as Kafka's snapshots keep it: only its last batch.
+/// As Kafka's snapshots keep it: only the last batch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerState {
-    /// The producer id.
     pub(crate) producer_id: i64,
-    /// Its epoch.
     pub(crate) epoch: i16,
-    /// The sequence number of its last record, -1 when it has written none.
+    /// -1 when it has written no record, as in the next field.
     pub(crate) last_sequence: i32,
-    /// The offset of its last record, -1 when it has written none.
     pub(crate) last_offset: i64,
     /// How far the last batch reaches back.
     pub(crate) offset_delta: i32,
-    /// The largest timestamp of the last batch.
     pub(crate) timestamp: Timestamp,
-    /// The epoch of the coordinator of its last transaction, -1 for none.
+    /// Of its last transaction, -1 for none.
     pub(crate) coordinator_epoch: i32,
-    /// Where its open transaction begins.
     pub(crate) transaction_start: Option<Offset>,
 }
 
 impl ProducerState {
-    /// A producer of which nothing was seen yet.
     pub(crate) const fn new(producer_id: i64) -> Self {
         Self {
             producer_id,
@@ -137,8 +118,7 @@ impl ProducerState {
         }
     }
 
-    /// Takes a data batch in, as Kafka does when it loads a log: neither epochs nor sequence
-    /// numbers are checked.
+    /// As Kafka does when it loads a log: neither epochs nor sequence numbers are checked.
     pub(crate) fn take_data(&mut self, header: &BatchHeader) {
         let last = header.next_offset().saturating_sub(1);
         self.epoch = header.producer_epoch;
@@ -151,7 +131,7 @@ impl ProducerState {
         }
     }
 
-    /// Takes a marker in. One that raises the epoch makes the sequence numbers begin again.
+    /// A marker that raises the epoch makes the sequence numbers begin again.
     pub(crate) fn take_marker(&mut self, header: &BatchHeader, coordinator_epoch: i32) {
         if self.epoch != header.producer_epoch {
             self.epoch = header.producer_epoch;
@@ -165,7 +145,7 @@ impl ProducerState {
     }
 }
 
-/// The sequence number of the last record of a batch: they begin again at 0 after the largest.
+/// Sequence numbers begin again at 0 after the largest.
 fn last_sequence(first: i32, delta: u32) -> i32 {
     if first < 0 {
         return first;
@@ -175,7 +155,6 @@ fn last_sequence(first: i32, delta: u32) -> i32 {
     i32::try_from(wrapped).unwrap_or(i32::MAX)
 }
 
-/// Writes a snapshot of all producers.
 pub(crate) fn encode_snapshot(producers: &[ProducerState]) -> Vec<u8> {
     let mut body = Vec::with_capacity(producers.len().saturating_mul(PRODUCER_LEN));
     body.put_u32(u32::try_from(producers.len()).unwrap_or(u32::MAX));
@@ -197,11 +176,6 @@ pub(crate) fn encode_snapshot(producers: &[ProducerState]) -> Vec<u8> {
     out
 }
 
-/// Reads a snapshot.
-///
-/// # Errors
-///
-/// `Truncated`, `CrcMismatch`, or `Malformed` for another version or a wrong count.
 pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<Vec<ProducerState>, Corruption> {
     let mut fields = Cursor::new(bytes);
     if fields.i16()? != SNAPSHOT_VERSION {

@@ -1,18 +1,16 @@
 //! Kafka's way to write 16 bytes: URL-safe base64 without padding, 22 characters.
 //!
-//! Knows nothing about what the ids name. Valid if and only if 22 characters of
-//! `A-Z a-z 0-9 - _` stand there, two `=` behind them at most; bits of the last one that no byte
-//! takes are dropped, as Kafka drops them.
+//! Knows nothing about what the ids name. Valid if and only if 22 characters of `A-Z a-z 0-9 - _`
+//! and at most two `=` behind them; bits of the last one that no byte takes are dropped, as Kafka
+//! drops them.
 
-/// An id of 16 bytes.
 pub(crate) type Uuid = [u8; 16];
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const LENGTH: usize = 22;
 
-/// The 22 characters of an id.
 pub(crate) fn encode(id: Uuid) -> String {
-    // 128 bits are 21 digits of 6 bits and one of 2, which is written as if 4 zeros followed.
+    // 128 bits are 21 digits of 6 bits and one of 2, written as if 4 zeros followed.
     let bits = u128::from_be_bytes(id);
     (0..LENGTH)
         .map(|digit| {
@@ -27,7 +25,6 @@ pub(crate) fn encode(id: Uuid) -> String {
         .collect()
 }
 
-/// The id that some characters stand for.
 pub(crate) fn decode(text: &str) -> Option<Uuid> {
     let digits = text.strip_suffix("==").unwrap_or(text);
     if digits.len() != LENGTH {

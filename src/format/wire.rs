@@ -1,4 +1,4 @@
-//! Strings, arrays and tags, as Kafka's record schemas lay them out, on top of the cursor.
+//! Strings, arrays and tags as Kafka's record schemas lay them out.
 //!
 //! Knows nothing about which record they are in. Two families, big-endian:
 //!
@@ -9,27 +9,24 @@
 //! | array | i32 count, -1 for null | unsigned varint count + 1, 0 for null |
 //! | end of a struct | nothing | unsigned varint count of tags, each tag, size, bytes |
 //!
-//! A count of an array is compared with the bytes that are left before room is made for it:
-//! an element takes a byte at least.
+//! The count of an array is compared with the bytes that are left before room is made for it: an
+//! element takes a byte at least.
 
 use crate::types::to_usize;
 
 use super::cursor::{Cursor, PutBytes};
 use super::{Corruption, EncodeError};
 
-/// Which of the two families the fields of a record are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Plain,
     Flexible,
 }
 
-/// A field that may not be null is.
 const NULL: Corruption = Corruption::malformed("a field is null that may not be");
 const COUNT: Corruption = Corruption::malformed("an array is longer than its bytes");
 
 impl<'a> Cursor<'a> {
-    /// A string that may be null.
     pub(super) fn nullable_string(
         &mut self,
         family: Family,
@@ -46,12 +43,11 @@ impl<'a> Cursor<'a> {
             .map_err(|_| Corruption::malformed("a string is not UTF-8"))
     }
 
-    /// A string.
     pub(super) fn string(&mut self, family: Family) -> Result<&'a str, Corruption> {
         self.nullable_string(family)?.ok_or(NULL)
     }
 
-    /// Bytes; null counts as none.
+    /// Null counts as none.
     pub(super) fn blob(&mut self, family: Family) -> Result<&'a [u8], Corruption> {
         let length = match family {
             Family::Plain => usize::try_from(self.i32()?).ok(),
@@ -60,7 +56,7 @@ impl<'a> Cursor<'a> {
         self.bytes(length.unwrap_or(0))
     }
 
-    /// How many elements of an array follow; null counts as none.
+    /// Null counts as none.
     pub(super) fn count(&mut self, family: Family) -> Result<usize, Corruption> {
         let count = match family {
             Family::Plain => usize::try_from(self.i32()?).ok(),
@@ -74,7 +70,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// An array.
     pub(super) fn list<T>(
         &mut self,
         family: Family,
@@ -84,7 +79,6 @@ impl<'a> Cursor<'a> {
         (0..count).map(|_| element(self)).collect()
     }
 
-    /// An array of a flexible version that may be null.
     pub(super) fn nullable_list<T>(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<T, Corruption>,
@@ -101,7 +95,7 @@ impl<'a> Cursor<'a> {
             .map(Some)
     }
 
-    /// Looks at each of the tagged fields at the end of a struct of a flexible version.
+    /// For the tagged fields at the end of a struct of a flexible version.
     pub(super) fn each_tag(
         &mut self,
         mut look: impl FnMut(u32, &mut Cursor<'a>) -> Result<(), Corruption>,
@@ -114,7 +108,6 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Steps over the tagged fields at the end of a struct.
     pub(super) fn tags(&mut self, family: Family) -> Result<(), Corruption> {
         match family {
             Family::Plain => Ok(()),
@@ -128,20 +121,17 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What is too long for the field it goes to.
 const TOO_LONG: EncodeError =
     EncodeError::Invalid("a name or text is too long for Kafka's records");
 
-/// Appends the same shapes.
+/// `16` and `32` are for plain versions, `compact` is for flexible ones.
 pub(super) trait PutWire: PutBytes {
-    /// A string in a plain version.
     fn put_string16(&mut self, text: &str) -> Result<(), EncodeError> {
         self.put_i16(i16::try_from(text.len()).map_err(|_| TOO_LONG)?);
         self.put(text.as_bytes());
         Ok(())
     }
 
-    /// A string that may be null in a plain version.
     fn put_nullable_string16(&mut self, text: Option<&str>) -> Result<(), EncodeError> {
         if let Some(text) = text {
             return self.put_string16(text);
@@ -150,26 +140,22 @@ pub(super) trait PutWire: PutBytes {
         Ok(())
     }
 
-    /// Bytes in a plain version.
     fn put_blob32(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.put_i32(i32::try_from(bytes.len()).map_err(|_| TOO_LONG)?);
         self.put(bytes);
         Ok(())
     }
 
-    /// The count of an array in a flexible version.
     fn put_compact_count(&mut self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.put_uvarint(count.saturating_add(1));
     }
 
-    /// A string in a flexible version.
     fn put_compact_string(&mut self, text: &str) {
         self.put_compact_count(text.len());
         self.put(text.as_bytes());
     }
 
-    /// A string that may be null in a flexible version.
     fn put_nullable_compact_string(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.put_compact_string(text),
@@ -177,12 +163,11 @@ pub(super) trait PutWire: PutBytes {
         }
     }
 
-    /// No tagged fields.
     fn put_no_tags(&mut self) {
         self.put_uvarint(0);
     }
 
-    /// Tagged fields, in the order of their tags.
+    /// In the order of their tags.
     fn put_tags(&mut self, tags: &[(u32, Vec<u8>)]) {
         let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         self.put_uvarint(size(tags.len()));

@@ -1,23 +1,22 @@
-//! Waking those in other processes who wait for what is appended here.
+//! Wakes followers in other processes when something is appended here.
 //!
-//! Knows nothing about what they do then: they look at the files, as those do that nobody wakes
+//! Knows nothing about what they do then: they look at the files, as without a bell
 //! (`listener.rs`). So what goes wrong here costs them time and nothing else.
 //!
-//! 1. An append pays one load. Nobody listens: then the first append in a while has a thread look
-//!    for listeners, at most every [`LOOK_EVERY`], and no other append does anything.
-//! 2. Somebody listens: an append that comes [`APART`] from the last ring rings itself, and wakes
-//!    no thread of this process. Appends that come faster leave it to a thread, which rings for all
-//!    of them at the end of a window that grows while they keep coming: each window costs one of
-//!    them a note.
-//! 3. In `LOOKING`, `DUE` and `BUSY` exactly one run of the chore is scheduled, in the other states
-//!    none.
+//! 1. An append pays one load. If nobody listens, the first append in a while has a thread look for
+//!    listeners, at most every [`LOOK_EVERY`]; the others do nothing.
+//! 2. If somebody listens, an append that comes [`APART`] from the last ring rings itself, and
+//!    wakes no thread of this process. Faster appends leave it to a thread, which rings for all of
+//!    them at the end of a window that grows while they keep coming: each window costs one of them
+//!    a note.
+//! 3. In `LOOKING`, `DUE` and `BUSY` exactly one run of the chore is scheduled, otherwise none.
 //! 4. What is published of a log is published before the bell rings for it. Before that the state
 //!    says that the next append has something to do again, and the thread synchronizes with the
 //!    appends: one that has not seen that state is seen by the thread.
 //! 5. Before a thread finds that nobody listens the state says so: what is appended while it looks
 //!    makes somebody look again. One who begins to listen later looks at the files first.
-//! 6. The file is made when the directory is opened to be written, by the holder of its lock, and
-//!    removed by a close. A close makes it say first that nobody publishes any more.
+//! 6. The holder of the directory's lock makes the file at an opening for writing. A close makes it
+//!    say that nobody publishes any more, and then removes it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -34,10 +33,8 @@ use super::threads::{Chore, Flusher};
 
 /// How many logs a root publishes; more of them are followed without.
 pub(crate) const SLOTS_OF_ROOT: u32 = 1023;
-/// The same for a log alone.
 pub(crate) const SLOTS_ALONE: u32 = 1;
 
-/// How often somebody looks for listeners, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// An append that comes so soon after the last ring leaves the next one to a thread. Longer than
@@ -48,9 +45,7 @@ const APART: Duration = Duration::from_micros(300);
 const WINDOW: Duration = Duration::from_micros(20);
 const WINDOW_MAX: Duration = Duration::from_millis(1);
 
-/// Nobody can listen.
 pub(crate) const OFF: u32 = 0;
-/// Somebody is about to look for listeners.
 const LOOKING: u32 = 1;
 /// A thread rings at the end of the window.
 const DUE: u32 = 2;
@@ -59,17 +54,15 @@ const DUE: u32 = 2;
 pub(crate) const IDLE: u32 = 3;
 /// Somebody listens, and nothing is to be rung for.
 const LISTENED: u32 = 4;
-/// A thread has just rung, and looks at the end of the window whether it is to ring again.
+/// A thread has just rung, and looks at the end of the window whether to ring again.
 const BUSY: u32 = 5;
 
-/// The bell of a root, or of a log alone.
 #[derive(Debug)]
 pub(crate) struct Bell {
     pub(crate) state: AtomicU32,
     live: Mutex<Option<Live>>,
 }
 
-/// What is published, and where.
 #[derive(Debug)]
 struct Live {
     file: LiveFile,
@@ -88,34 +81,28 @@ struct Slot {
     published: Option<LiveFigures>,
 }
 
-/// A log, as the bell sees it.
 pub(crate) trait Audible: Send + Sync + std::fmt::Debug {
-    /// The log itself; `None` while it is being dropped.
+    /// `None` while the log is being dropped.
     fn me(&self) -> Option<Arc<dyn Audible>>;
 
     fn mark_key(&self) -> MarkKey;
 
-    /// What the log keeps for the bell.
     fn published(&self) -> &Published;
 
-    /// What followers in other processes are told of it.
     fn figures(&self) -> LiveFigures;
 
-    /// Whether no append is under way; every append that has ended is seen by who asks.
+    /// Whether no append is under way; the caller sees every append that has ended.
     fn is_between_appends(&self) -> bool;
 }
 
-/// What a log keeps for the bell.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
-    /// Where it is published.
     slot: OnceLock<u32>,
     /// Odd while segments are removed or replaced.
     generation: AtomicU32,
 }
 
 impl Published {
-    /// Odd while segments are removed or replaced.
     pub(crate) fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
@@ -124,7 +111,6 @@ impl Published {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Where the log is published.
     #[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
     pub(crate) fn slot(&self) -> Option<u32> {
         self.slot.get().copied()
@@ -149,7 +135,7 @@ impl Live {
             incarnation: run_id(),
         };
         let file = LiveFile::publish(disk, &path, live_slot_at(slots)).ok()?;
-        // Before the header says that they are this writer's.
+        // Before the header says that the slots are this writer's.
         let empty = vec![0; to_usize(live_slot_at(slots).saturating_sub(live_slot_at(0)))];
         file.write_at(live_slot_at(0), &empty).ok()?;
         let [first, ..] = header.incarnation;
@@ -169,7 +155,6 @@ impl Live {
         Some(live)
     }
 
-    /// Publishes a log, if something has changed in it.
     fn publish(&mut self, slot: u32) {
         let at = live_slot_at(slot);
         let Some(slot) = usize::try_from(slot)
@@ -195,7 +180,6 @@ impl Live {
         }
     }
 
-    /// Publishes, and rings for that (4).
     fn ring_for(&mut self, publish: impl FnOnce(&mut Self)) {
         if Sabotage::RungBeforePublished.is_on() {
             self.ring();
@@ -223,7 +207,6 @@ impl Live {
         self.file.ring(self.word);
     }
 
-    /// Whether nobody has looked for listeners within [`LOOK_EVERY`].
     fn is_to_be_looked_at(&self, now: Instant) -> bool {
         let stale = |at: Instant| now.saturating_duration_since(at) >= LOOK_EVERY;
         self.looked.is_none_or(stale)
@@ -231,8 +214,7 @@ impl Live {
 }
 
 impl Bell {
-    /// Makes the file in a directory whose lock the caller holds; where it cannot be made, nobody
-    /// is woken.
+    /// Makes the file in a directory whose lock the caller holds; if that fails, nobody is woken.
     pub(crate) fn open(&self, disk: &Disk, home: &Path, slots: u32) {
         let live = Live::open(disk, home, slots);
         if live.is_some() {
@@ -241,7 +223,6 @@ impl Bell {
         }
     }
 
-    /// Publishes a log from now on, while there is a slot for it.
     pub(crate) fn add(&self, log: &Arc<dyn Audible>) {
         let mut live = self.live.lock();
         let Some(live) = live.as_mut() else {
@@ -271,7 +252,6 @@ impl Bell {
         live.publish(number);
     }
 
-    /// Whether an append has something to do for listeners (1).
     #[inline]
     pub(crate) fn is_to_be_told(&self) -> bool {
         self.state.load(Ordering::Relaxed) > DUE
@@ -284,7 +264,6 @@ impl Bell {
         moved.is_ok()
     }
 
-    /// Something has changed in a log for those who read it.
     #[cold]
     pub(crate) fn tell(&self, host: &Arc<Host>, log: &dyn Audible) {
         if log.published().slot.get().is_none()
@@ -302,8 +281,8 @@ impl Bell {
                     drop(live);
                     let now = host.clock.instant();
                     let next = looked.and_then(|at| at.checked_add(LOOK_EVERY));
-                    // Two threads that stay are enough for a writer that nobody follows. This one
-                    // may be waiting for the disk; those who wait look by themselves meanwhile.
+                    // Two threads are enough for a writer that nobody follows. This one may be
+                    // waiting for the disk; those who wait look by themselves meanwhile.
                     let at = next.map_or(now, |next| next.max(now));
                     return self.run_at(host, LOOKING, &host.flusher, at);
                 }
@@ -324,7 +303,7 @@ impl Bell {
         }
     }
 
-    /// Rings for a log, unless that is left to a thread (2).
+    /// False if a thread rings (2).
     fn rings_for(&self, log: &dyn Audible, now: Instant) -> bool {
         let Some(mut live) = self.live.try_lock() else {
             // Somebody rings, and may not have seen what is to be rung for.
@@ -351,7 +330,6 @@ impl Bell {
         true
     }
 
-    /// Publishes what has changed in a log, while somebody may be following it.
     pub(crate) fn publish(&self, log: &dyn Audible) {
         if let Some(slot) = log.published().slot.get()
             && let Some(live) = self.live.lock().as_mut()
@@ -365,7 +343,7 @@ impl Bell {
         self.run_at(host, from, &host.lingers, at);
     }
 
-    /// Has the chore run; without a thread for it the next append asks again.
+    /// Schedules the chore; without a thread for it the next append asks again.
     fn run_at(&self, host: &Arc<Host>, from: u32, thread: &Flusher, at: Instant) {
         let chore: Weak<Host> = Arc::downgrade(host);
         if !thread.schedule(at, chore) {
@@ -374,7 +352,6 @@ impl Bell {
         }
     }
 
-    /// What there is to do at the end of a window, or when somebody is to look for listeners.
     fn run(&self, host: &Arc<Host>) {
         let mut live = self.live.lock();
         let Some(live) = live.as_mut() else {
@@ -411,7 +388,7 @@ impl Bell {
         self.run_after(host, BUSY, now, live.window);
     }
 
-    /// Looks whether somebody listens; if nobody does, the state says so (5).
+    /// If nobody listens, the state says so (5).
     fn finds_listeners(&self, live: &mut Live, now: Instant) -> bool {
         live.looked = Some(now);
         if live.file.is_listened_to() {
@@ -419,19 +396,18 @@ impl Bell {
         }
         self.settle(IDLE);
         // Again: somebody may have begun to listen since, and have looked at the files before an
-        // append that still saw the state before. Where an append has seen to another look
-        // meanwhile, that is enough.
+        // append that still saw the state before. Another look that an append has seen to is
+        // enough.
         live.file.is_listened_to() && self.moves(IDLE, DUE)
     }
 
-    /// Leaves the states in which a run of the chore is scheduled.
     fn settle(&self, state: u32) {
         for from in [LOOKING, DUE, BUSY] {
             self.moves(from, state);
         }
     }
 
-    /// Says that nobody publishes any more, and removes the file (6).
+    /// See (6).
     pub(crate) fn close(&self, disk: &Disk) {
         self.state.store(OFF, Ordering::Release);
         let Some(mut live) = self.live.lock().take() else {
@@ -452,7 +428,6 @@ impl Bell {
 
 #[cfg(all(test, target_os = "linux", not(ottla_shuttle)))]
 impl Bell {
-    /// How many logs have a slot.
     pub(crate) fn slot_count(&self) -> Option<usize> {
         self.live.lock().as_ref().map(|live| live.slots.len())
     }

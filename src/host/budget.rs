@@ -3,25 +3,24 @@
 //! Knows nothing about topics: the [`Evict`] of the root decides whose records may be deleted.
 //! Without a limit nothing is counted.
 //!
-//! At every moment the files take at most the limit, plus `segment.bytes` for each partition. That
-//! is derived, not left to a margin:
+//! At every moment the files take at most the limit, plus `segment.bytes` for each partition,
+//! because:
 //!
 //! 1. An active segment is not charged. With a limit it rolls early enough ([`full_at`]) that its
 //!    `.log` (including reserved space), its indexes, its digest and the other small files of a
-//!    partition fit into `segment.bytes` together, and a roll releases what was reserved. If
-//!    `segment.bytes` is too small for that, the log is charged for the rest. So a roll costs a few
-//!    instructions more, and an append none.
-//! 2. A roll takes its charge before it happens, with the append lock held: the most that the
-//!    sealed segment and its small files can take ([`cost`]), before they are created.
-//! 3. What is removed stays charged until its names are durably gone: a power cut brings back
-//!    nothing whose room is in use again. What compaction writes is charged before its first byte,
-//!    until the sources are gone.
-//! 4. Everything else is charged by its length when it was last measured; the files of the root
-//!    itself twice, because each may be replaced by another one.
+//!    partition fit into `segment.bytes`, and a roll releases what was reserved. If `segment.bytes`
+//!    is too small for that, the log is charged for the rest.
+//! 2. A roll is charged before it happens, with the append lock held: the most that the sealed
+//!    segment and its small files can take ([`cost`]).
+//! 3. What is removed stays charged until its names are durably gone, because a power cut may bring
+//!    it back. What compaction writes is charged from before its first byte until the sources are
+//!    gone.
+//! 4. Everything else is charged by its length when last measured; the files of the root itself
+//!    twice, because each may be replaced.
 //! 5. Room is made while no lock of the log that rolls is held, because that takes the locks of
 //!    others.
 //!
-//! What may exceed the limit: a batch that alone is larger than a segment; the logs of the root
+//! These may exceed the limit: a batch that alone is larger than a segment; the logs of the root
 //! itself, which always roll (they are charged, and others make room); the batch that a truncation
 //! puts back; and what an opening quarantines before the limit is checked.
 
@@ -32,14 +31,13 @@ use crate::format::{Digest, HEADER_LEN};
 use crate::sync::{AtomicU64, Mutex, OnceLock, Ordering};
 use crate::types::{LogConfig, to_u64};
 
-/// What a partition has beside its segments: its metadata and epochs, its marks, and its lines in
-/// the files that a close writes, each of which may briefly exist twice.
+/// The metadata, epochs and marks of a partition, and its lines in the files that a close writes,
+/// each of which may briefly exist twice.
 const PARTITION_BYTES: u64 = 2048;
 
 /// The recovery scan builds an index with this interval, whatever the setting.
 const SCAN_INTERVAL_BYTES: u64 = 4096;
 
-/// The most that the indexes and the digest of a segment of `bytes` bytes can take.
 fn small_files(bytes: u64, config: &LogConfig) -> u64 {
     let batch = to_u64(HEADER_LEN);
     let interval = config
@@ -58,43 +56,35 @@ fn small_files(bytes: u64, config: &LogConfig) -> u64 {
     indexes.saturating_add(Digest::len_at_most(bytes))
 }
 
-/// The charge for a sealed segment of `bytes` bytes (I2).
 pub(crate) fn cost(bytes: u64, config: &LogConfig) -> u64 {
     bytes.saturating_add(small_files(bytes, config))
 }
 
-/// What the files of a partition take beside its sealed segments and the `.log` of the active one.
 fn beside_active(config: &LogConfig) -> u64 {
     small_files(config.segment_bytes, config).saturating_add(PARTITION_BYTES)
 }
 
-/// The largest size of an active segment in a root with a limit (I1).
 pub(crate) fn full_at(config: &LogConfig) -> u64 {
     let all = config.segment_bytes;
     all.saturating_sub(beside_active(config)).max(all / 2)
 }
 
-/// The charge for an active segment that does not fit into `segment.bytes` (I1).
 pub(crate) fn overhang(config: &LogConfig) -> u64 {
     let spared = config.segment_bytes.saturating_sub(full_at(config));
     beside_active(config).saturating_sub(spared)
 }
 
-/// Makes room.
 pub(crate) trait Evict: Send + Sync {
-    /// Deletes the oldest sealed segment of all that may be deleted. False if none may; by then,
+    /// Deletes the oldest of all sealed segments that may be deleted. False if none may; by then,
     /// what other threads were deleting is gone.
     fn forget_oldest(&self) -> bool;
 }
 
-/// The bytes used by one root.
 #[derive(Default)]
 pub(crate) struct Budget {
     limit: OnceLock<u64>,
     evict: OnceLock<Weak<dyn Evict>>,
-    /// By open logs.
     charged: AtomicU64,
-    /// By everything else that is not an active segment, when it was last measured.
     beside: AtomicU64,
     making_room: Mutex<()>,
 }
@@ -106,12 +96,11 @@ impl std::fmt::Debug for Budget {
 }
 
 impl Budget {
-    /// Sets the limit, once, before a log is opened.
+    /// Called once, before a log is opened.
     pub(crate) fn limit_to(&self, bytes: u64) {
         self.limit.get_or_init(|| bytes);
     }
 
-    /// Sets what makes room.
     pub(crate) fn evict_by(&self, evict: Weak<dyn Evict>) {
         self.evict.get_or_init(|| evict);
     }
@@ -124,7 +113,6 @@ impl Budget {
         self.limit.get().copied().unwrap_or(u64::MAX)
     }
 
-    /// Sets how much the files take for which no open log is charged.
     pub(crate) fn set_beside(&self, bytes: u64) {
         self.beside.store(bytes, Ordering::Release);
     }
@@ -134,10 +122,9 @@ impl Budget {
         charged.saturating_add(self.beside.load(Ordering::Acquire))
     }
 
-    /// Charges this many bytes if there is room for them.
     pub(crate) fn take(&self, bytes: u64) -> bool {
         // Charged first, and released again if it is too much: two threads that only compared could
-        // both find the same room.
+        // find the same room.
         let before = self.charged.fetch_add(bytes, Ordering::AcqRel);
         let used = before.saturating_add(self.beside.load(Ordering::Acquire));
         let fits = used.saturating_add(bytes) <= self.limit();
@@ -155,8 +142,7 @@ impl Budget {
         }
     }
 
-    /// Deletes segments until there is room for this many bytes; false if nothing more can be
-    /// deleted.
+    /// Deletes segments until there is room; false if nothing more can be deleted.
     pub(crate) fn make_room(&self, bytes: u64) -> bool {
         // One thread at a time, or each would delete a segment for the same bytes.
         let _one = self.making_room.lock();
@@ -175,8 +161,7 @@ impl Budget {
         evict.is_some_and(|evict| evict.forget_oldest())
     }
 
-    /// Deletes what exceeds the limit, where it can: after the limit was lowered, or something else
-    /// has grown.
+    /// Used after the limit was lowered, or something else has grown.
     pub(crate) fn keep(&self) {
         let _one = self.making_room.lock();
         while self.used() > self.limit() && self.forget_oldest() {}

@@ -1,14 +1,14 @@
-//! What happens in a root, as spans and events of the `tracing` crate, with the feature `tracing`.
-//! Without it nothing is noted, and nothing is compiled for it.
+//! What happens in a root, as spans and events of the `tracing` crate. Without the feature
+//! `tracing` nothing of it is compiled.
 //!
 //! Knows nothing about who listens.
 //!
 //! 1. A subscriber is user code, which may call us back, so it never runs while a lock or a turn is
-//!    held: an event is noted where it happens, and passed on by the call that caused it, by the
-//!    flusher, or by the next call, when no lock is held any more.
-//! 2. Appends neither note nor pass on anything, unless they begin a segment or fail.
-//! 3. The logs of a broker are opened and closed without an event, unless something had to be
-//!    recovered: the root has one.
+//!    held: an event is noted where it happens, and passed on without locks by the call that caused
+//!    it, by the flusher, or by the next call.
+//! 2. Appends note and pass on nothing, unless they begin a segment or fail.
+//! 3. The logs of a broker are opened and closed without an event, unless something was recovered:
+//!    the root has one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +20,6 @@ use crate::recovery::OpenReport;
 
 use super::Host;
 
-/// Something worth an event.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "tracing"),
@@ -29,7 +28,7 @@ use super::Host;
 pub(crate) enum Event {
     /// A log or a root was opened.
     Opened { dir: PathBuf, clean: bool },
-    /// Opening it was not routine: something had to be read again, or recovered.
+    /// Opening had to read something again, or to recover it.
     Recovered {
         dir: PathBuf,
         scanned_bytes: u64,
@@ -65,7 +64,7 @@ pub(crate) enum Event {
         written_bytes: u64,
         records_dropped: u64,
     },
-    /// The partitions of a group were assigned again.
+    /// Partitions were assigned again.
     Rebalanced {
         group: String,
         generation: u64,
@@ -83,7 +82,6 @@ pub(crate) enum Event {
     Closed { dir: PathBuf, went_well: bool },
 }
 
-/// A sync that takes longer than this is an event.
 pub(crate) const SLOW_SYNC: Duration = Duration::from_millis(500);
 
 pub(crate) use with_or_without::{Events, Span};
@@ -100,7 +98,7 @@ mod with_or_without {
 
     use super::Event;
 
-    /// A span that ends when this is dropped. No lock may be held where it begins and ends (I1).
+    /// No lock may be held where it begins and ends (I1).
     #[derive(Debug)]
     pub(crate) struct Span(#[expect(dead_code, reason = "its end is its drop")] Entered);
 
@@ -124,7 +122,6 @@ mod with_or_without {
         }
     }
 
-    /// What was noted and not passed on yet.
     #[derive(Debug, Default)]
     pub(crate) struct Events {
         noted: Mutex<Vec<Event>>,
@@ -132,7 +129,7 @@ mod with_or_without {
     }
 
     impl Events {
-        /// Notes an event; may be called under any lock.
+        /// May be called under any lock.
         pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
             // No subscriber listens, so the event is not even built.
             if LevelFilter::current() == LevelFilter::OFF {
@@ -140,12 +137,11 @@ mod with_or_without {
             }
             let mut noted = self.noted.lock();
             noted.push(event());
-            // With the lock held: a `pass_on` that clears it afterwards has taken this event as
-            // well.
+            // With the lock held: a `pass_on` that clears it afterwards has taken this event too.
             self.any.store(true, Ordering::Relaxed);
         }
 
-        /// Passes on what was noted (I1).
+        /// No lock may be held (I1).
         pub(crate) fn pass_on(&self) {
             if !self.any.load(Ordering::Relaxed) {
                 return;
@@ -295,7 +291,6 @@ mod with_or_without {
 }
 
 impl Host {
-    /// Notes that a root or a log was opened.
     pub(crate) fn note_opening(&self, dir: &Path, report: &OpenReport) {
         if !report.clean {
             self.note_recovery(dir, report);
@@ -315,7 +310,6 @@ impl Host {
         });
     }
 
-    /// Notes the outcome of closing a directory.
     pub(crate) fn note_close(&self, dir: &Path, closed: &Result<()>) {
         self.events.note(|| Event::Closed {
             dir: dir.to_path_buf(),

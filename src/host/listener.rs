@@ -2,16 +2,16 @@
 //!
 //! Knows nothing about how a log is looked at (`log/follow.rs`).
 //!
-//! 1. What the writer publishes is trusted for two things: when to look, and at which log; and,
-//!    until the next poll, that no segments were removed, exchanged or cut. Everything else is
-//!    found in the files. So a live file of garbage, of a dead writer or of another version can
-//!    delay a change by the pause between two polls, and can neither show nor hide a record.
-//! 2. While a reader waits, and [`LINGER`] longer, the file is open and the lock on it is held. A
-//!    file that was replaced, or in which another opening of the writer publishes, is dropped.
+//! 1. What the writer publishes is trusted for when to look, and at which log; and, until the next
+//!    poll, that no segments were removed, exchanged or cut. Everything else is found in the files.
+//!    So a live file of garbage, of a dead writer or of another version can delay a change by the
+//!    pause between two polls, and can neither show nor hide a record.
+//! 2. While a reader waits, and [`LINGER`] longer, the file is open and locked. A file that was
+//!    replaced, or in which another opening of the writer publishes, is dropped.
 //! 3. No thread joins this one while it holds a lock that a look takes.
-//! 4. Threads that wait for a log wait for the bell themselves, once it has rung for that log.
-//!    While there are no others, the thread here does not wait for the bell: where there are few
-//!    processors, it would run in the place of the one that waits for the record.
+//! 4. Threads that wait for a log wait for the bell themselves, once it has rung for that log. The
+//!    thread here waits for it only for others: with few processors, it would run in the place of
+//!    the one that waits for the record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,33 +30,26 @@ use super::Host;
 use super::bell::SLOTS_OF_ROOT;
 use super::threads::Worker;
 
-/// How often the file is looked for, and its slots are read as a whole, at most.
+/// The file is looked for, and all its slots are read, at most this often.
 const TRY_EVERY: Duration = Duration::from_millis(50);
 
-/// How long a thread waits before it looks whether the file is still the right one.
+/// How long a thread waits before it checks that the file is still the right one.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// The slots that are read together with the header: those of a log alone, and of small roots.
+/// Those of a log alone, and of small roots: they are read together with the header.
 const SLOTS_NEAR: u32 = 15;
-/// The header and these slots, in bytes.
 const NEAR_LEN: usize = LIVE_HEADER_LEN + 15 * LIVE_SLOT_LEN;
 
-/// How long the lock is held when nobody waits any more.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A log, as who listens for it sees it.
 pub(crate) trait Listening: Send + Sync + std::fmt::Debug {
-    /// Whether somebody waits for the log.
     fn is_waited_for(&self) -> bool;
 
-    /// Whether the thread that listens has something to do for the log.
     fn needs_the_ear(&self) -> bool;
 
-    /// Looks at the log if the bell was rung for it.
     fn hear(&self, ear: &Ear);
 }
 
-/// What a root that somebody else writes listens with.
 #[derive(Debug)]
 pub(crate) struct Listener {
     owner: Owner,
@@ -71,7 +64,7 @@ struct State {
     stopped: bool,
 }
 
-/// One live file, open, and those for whom somebody listens to it.
+/// One open live file, and the logs that are listened for.
 #[derive(Debug)]
 pub(crate) struct Ear {
     file: LiveFile,
@@ -79,8 +72,8 @@ pub(crate) struct Ear {
     disk: Disk,
     clock: Clock,
     header: LiveHeader,
-    /// The word before anybody looked at a log with this: whatever has rung since, the thread has
-    /// yet to hear.
+    /// The word before anybody looked at a log with this: the thread has yet to hear what has rung
+    /// since.
     first: u32,
     over: AtomicBool,
     /// Raised when somebody waits who needs the thread (4).
@@ -89,7 +82,6 @@ pub(crate) struct Ear {
     slots: Mutex<Slots>,
 }
 
-/// Which log has which slot, as it was read last.
 #[derive(Debug, Default)]
 struct Slots {
     read: Option<Instant>,
@@ -97,7 +89,6 @@ struct Slots {
 }
 
 impl Ear {
-    /// The same of what was just read.
     pub(crate) fn standing(&self, figures: &LiveFigures) -> Option<Standing> {
         figures.generation.is_multiple_of(2).then_some(Standing {
             incarnation: self.header.incarnation,
@@ -106,7 +97,6 @@ impl Ear {
         })
     }
 
-    /// The bell, and what is published of a log.
     pub(crate) fn heard(self: Arc<Self>, key: MarkKey, slot: u32) -> Option<Heard> {
         let (word, figures) = self.look(key, slot)?;
         let figures = figures?;
@@ -119,7 +109,6 @@ impl Ear {
         })
     }
 
-    /// Opens the file of a writer that is there, and says that somebody listens.
     fn open(host: &Host, home: &Path) -> Option<Self> {
         let path = home.join(file_name::LIVE);
         let file = LiveFile::follow(&host.disk, &path).ok()?;
@@ -152,18 +141,17 @@ impl Ear {
         self.file.stir();
     }
 
-    /// Has the thread wait for the bell, if it does not (4).
     pub(crate) fn want(&self) {
         self.wanted.raise();
     }
 
-    /// The word, while the file is the one that was opened, of the same writer.
+    /// `None` if the file is not that of the same writer any more.
     fn word(&self) -> Option<u32> {
         self.own_word(read_header(&self.file)?)
     }
 
-    /// The word, and what is published of a log if the slot is still its own: with one read, where
-    /// the slot is near. First the word: what is published later changes it.
+    /// The word, and what is published of a log if the slot is still its own: one read, if the slot
+    /// is near. First the word: what is published later changes it.
     fn look(&self, key: MarkKey, slot: u32) -> Option<(u32, Option<LiveFigures>)> {
         if slot >= SLOTS_NEAR {
             return Some((self.word()?, self.figures(key, slot)));
@@ -180,7 +168,6 @@ impl Ear {
         (header == self.header && !self.is_over()).then_some(word)
     }
 
-    /// Whether it hears a writer that publishes now.
     #[cfg(all(test, ottla_shuttle))]
     pub(crate) fn hears(&self) -> bool {
         self.word().is_some()
@@ -191,7 +178,6 @@ impl Ear {
         id.is_some() && self.disk.file_id(&self.path).ok() == id
     }
 
-    /// Looks whenever the bell rings, until nobody waits or the file is not the right one (2).
     fn run(&self) {
         let mut word = self.first;
         let mut waited_for = self.clock.instant();
@@ -235,14 +221,12 @@ impl Ear {
         }
     }
 
-    /// Wakes somebody up for it from now on.
     pub(crate) fn add(&self, looks: &Arc<dyn Listening>) {
         let mut known = self.looks.lock();
         known.retain(|looks| looks.strong_count() > 0);
         known.push(Arc::downgrade(looks));
     }
 
-    /// The slot of a log, where it has one.
     pub(crate) fn slot_of(&self, key: MarkKey) -> Option<u32> {
         let mut slots = self.slots.lock();
         if let Some(slot) = slots.of.get(&key) {
@@ -266,21 +250,19 @@ impl Ear {
         known.collect()
     }
 
-    /// What is published of a log, if the slot is still its own.
     pub(crate) fn figures(&self, key: MarkKey, slot: u32) -> Option<LiveFigures> {
         let mut bytes = [0; LIVE_SLOT_LEN];
         let read = self.file.read_at(live_slot_at(slot), &mut bytes).ok()?;
         figures_of(key, bytes.get(..read))
     }
 
-    /// Reads the slots again before the next question for a slot.
     pub(crate) fn forget_slots(&self) {
         *self.slots.lock() = Slots::default();
     }
 }
 
-/// What changes when segments of a log are removed, exchanged or cut, as its writer published it
-/// before a look.
+/// What its writer published of a log before a look; it changes when segments are removed,
+/// exchanged or cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     incarnation: [u8; 16],
@@ -288,18 +270,14 @@ pub(crate) struct Standing {
     epoch: u32,
 }
 
-/// How a wait for the bell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rung {
     /// The time is over, or it has rung for other logs.
     Not,
-    /// Something has changed in the log.
     ForTheLog,
-    /// There is no such bell any more.
     NoMore,
 }
 
-/// The bell as it was before a look at a log.
 #[derive(Debug)]
 pub(crate) struct Heard {
     ear: Arc<Ear>,
@@ -315,7 +293,7 @@ impl Heard {
         self.ear.standing(&self.figures)
     }
 
-    /// Waits until the bell rings for the log. This is then the bell as it is before the next look.
+    /// Becomes the bell as it is before the next look.
     pub(crate) fn wait(&mut self, time: Duration) -> Rung {
         if self.ear.file.wait(self.word, time).is_err() {
             self.ear.stop();
@@ -338,12 +316,10 @@ impl Heard {
     }
 }
 
-/// Whether something was tried so shortly ago that it is not tried again.
 fn is_recent(tried: Option<Instant>, now: Instant) -> bool {
     tried.is_some_and(|at| now.saturating_duration_since(at) < TRY_EVERY)
 }
 
-/// What is published in a slot, if it is that of the log.
 fn figures_of(key: MarkKey, slot: Option<&[u8]>) -> Option<LiveFigures> {
     let (of, figures) = LiveFigures::decode(slot?)?;
     (of == key).then_some(figures)
@@ -363,7 +339,6 @@ impl Listener {
         }
     }
 
-    /// What is listened with, if a writer publishes here.
     pub(crate) fn ear(&self, host: &Host) -> Option<Arc<Ear>> {
         let mut listening = self.state.lock();
         if let Some(ear) = listening.ear.as_ref().filter(|ear| !ear.is_over()) {
@@ -394,14 +369,13 @@ impl Listener {
         listening.ear.clone()
     }
 
-    /// Has threads that wait for the bell look whether their log is still open.
+    /// Has threads that wait for the bell check whether their log is still open.
     pub(crate) fn stir(&self) {
         if let Some(ear) = &self.state.lock().ear {
             ear.file.stir();
         }
     }
 
-    /// Ends the thread.
     pub(crate) fn stop(&self) {
         let (ear, thread) = {
             let mut listening = self.state.lock();

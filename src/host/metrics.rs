@@ -1,10 +1,10 @@
-//! What a log has done since it was opened, in figures.
+//! The figures of a log.
 //!
 //! Knows nothing about where they are sent.
 //!
-//! 1. What appends count is counted under the append lock, by plain additions: no append pays for
-//!    an atomic. Reads count once for each read of a file, not for each record.
-//! 2. Everything else is rare, and is behind one lock that no append takes.
+//! 1. Appends count under the append lock, by plain additions. Reads count once for each read of a
+//!    file.
+//! 2. Everything else is rare, behind one lock that no append takes.
 
 #[cfg(feature = "metrics")]
 pub(crate) mod facade;
@@ -24,11 +24,11 @@ use super::{CompactionReport, Published, RetentionReport};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LogMetrics {
-    /// Batches that were appended; a record that is appended alone counts as one.
+    /// Batches that were appended; a record alone counts as one.
     pub appends: u64,
     /// Records that were appended.
     pub records: u64,
-    /// Bytes of batches that were appended, as they are in the files.
+    /// Bytes of appended batches, as they are in the files.
     pub bytes: u64,
     /// Segments that were begun after another one.
     pub rolls: u64,
@@ -38,8 +38,7 @@ pub struct LogMetrics {
     /// How many batches each of these syncs made durable: under `Always`, how many appends shared
     /// it.
     pub batches_per_sync: Histogram,
-    /// Reads of files for readers; one read returns many records, and none is made while a reader
-    /// still has what it needs.
+    /// Reads of files for readers; none is made while a reader still has what it needs.
     pub reads: u64,
     /// Bytes that these reads returned.
     pub read_bytes: u64,
@@ -65,7 +64,6 @@ pub struct LogMetrics {
 }
 
 impl LogMetrics {
-    /// Adds the figures of another log.
     pub(crate) fn add(&mut self, other: &Self) {
         let both = [
             (&mut self.appends, other.appends),
@@ -104,7 +102,6 @@ pub(crate) struct Appends {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) rolls: u64,
-    /// Batches that a sync has covered, or is about to.
     pub(crate) synced: u64,
 }
 
@@ -120,7 +117,7 @@ impl Appends {
         self.rolls = self.rolls.wrapping_add(1);
     }
 
-    /// The number of batches that no sync has covered yet; the caller's sync does.
+    /// The caller's sync covers them.
     pub(crate) fn take_unsynced(&mut self) -> u64 {
         let unsynced = self.batches.wrapping_sub(self.synced);
         self.synced = self.batches;
@@ -169,7 +166,6 @@ impl Tally {
     }
 }
 
-/// A segment's file whose reads are counted.
 pub(crate) struct CountedReads<'a> {
     pub(crate) file: SegmentFile<'a>,
     pub(crate) tally: &'a Tally,

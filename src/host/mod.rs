@@ -50,7 +50,6 @@ use budget::Budget;
 use listener::Listener;
 use syncers::Syncers;
 
-/// What the logs of one root share.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) disk: Disk,
@@ -61,35 +60,27 @@ pub(crate) struct Host {
     /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
     pub(crate) lingers: Flusher,
     pub(crate) syncers: Syncers,
-    /// Watches logs that another process writes, while a caller here waits for them.
     pub(crate) looker: Flusher,
     pub(crate) listener: Listener,
-    /// Wakes those who look at these logs from other processes.
     pub(crate) bell: Bell,
     me: Weak<Self>,
     pub(crate) budget: Budget,
     pub(crate) events: Events,
     owner: Owner,
-    /// For a root that is opened for reading.
     listing: OnceLock<Listing>,
     topics: OnceLock<LookAtTopics>,
     topics_looked_at: Mutex<Option<Instant>>,
     followers: OnceLock<Weak<dyn Followers>>,
-    /// The files of the logs are as a Kafka broker left them.
     left_by_broker: AtomicBool,
-    /// Among those logs, the ones in which opening found no batch of a producer.
     plain: Mutex<BTreeSet<MarkKey>>,
-    /// What is opened is the copy that a backup has just made.
     copy: AtomicBool,
 }
 
 impl Host {
-    /// A host whose chores are run by a thread, or not at all with `manual` upkeep.
     pub(crate) fn new(disk: Disk, clock: Clock, marks: Marks, manual: bool) -> Arc<Self> {
         Self::with_open_files(disk, clock, marks, manual, None)
     }
 
-    /// The same, with a bound on the number of open files.
     pub(crate) fn with_open_files(
         disk: Disk,
         clock: Clock,
@@ -129,13 +120,12 @@ impl Host {
         })
     }
 
-    /// Notes that what is opened is the copy of a backup: what is done to it is no figure of the
-    /// logs that it is named after.
+    /// What is opened is a backup's copy: what is done to it is no figure of the logs that it is
+    /// named after.
     pub(crate) fn note_copy(&self) {
         self.copy.store(true, Ordering::Release);
     }
 
-    /// Whether what is opened is the copy of a backup.
     #[cfg(feature = "metrics")]
     pub(crate) fn is_copy(&self) -> bool {
         self.copy.load(Ordering::Acquire)
@@ -149,29 +139,22 @@ impl Host {
         }
     }
 
-    /// Whether a log is known to hold no batch of a producer.
     pub(crate) fn is_plain(&self, log: MarkKey) -> bool {
         self.plain.lock().contains(&log)
     }
 
-    /// Sets whether the logs are being opened for the first time since a broker was killed: the
-    /// broker wrote what they hold, and no program has tried to sync it.
+    /// Set while the logs are opened for the first time since a broker was killed: the broker wrote
+    /// what they hold, and no program has tried to sync it.
     pub(crate) fn note_left_by_broker(&self, left: bool) {
         self.left_by_broker.store(left, Ordering::Release);
     }
 
-    /// Whether a broker wrote the logs, and they are being opened for the first time since.
     pub(crate) fn is_left_by_broker(&self) -> bool {
         self.left_by_broker.load(Ordering::Acquire)
     }
 
-    /// Fails in a process that was forked from the one that opened the root. Every call of a handle
-    /// checks this before it takes a lock or touches a file, and every drop before it does more
-    /// than close descriptors.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Forked`].
+    /// Fails in a forked process. Every call of a handle checks this before it takes a lock or
+    /// touches a file, and every drop before it does more than close descriptors.
     #[inline]
     pub(crate) fn check_owner(&self) -> Result<()> {
         if self.owner.is_here() {
@@ -181,7 +164,6 @@ impl Host {
         }
     }
 
-    /// The file of a segment, to be read piece by piece.
     pub(crate) fn segment_file<'a>(&'a self, segment: &'a Arc<Segment>) -> SegmentFile<'a> {
         SegmentFile {
             segment,
@@ -190,7 +172,6 @@ impl Host {
         }
     }
 
-    /// What recovery works with.
     pub(crate) fn tools(&self) -> Tools<'_> {
         Tools {
             disk: &self.disk,
@@ -201,7 +182,6 @@ impl Host {
         }
     }
 
-    /// Ends the threads. Their chores are done or dropped.
     pub(crate) fn stop_threads(&self) {
         self.lingers.stop();
         self.flusher.stop();
@@ -214,15 +194,13 @@ impl Host {
         self.me.upgrade()
     }
 
-    /// Has followers in other processes woken from now on. The caller holds the lock of the
-    /// directory, in which this process wants to have it open for a while.
+    /// The caller holds the lock of the directory for a while.
     pub(crate) fn publish(&self, slots: u32) {
         if !self.flusher.is_manual() {
             self.bell.open(&self.disk, self.marks.home(), slots);
         }
     }
 
-    /// Says that this process is about to give the directory back.
     pub(crate) fn end_publishing(&self) {
         self.bell.close(&self.disk);
     }
@@ -232,26 +210,23 @@ impl Host {
         self.owner
     }
 
-    /// Sets how to ask whether a topic still exists, in place of what was known when the root was
-    /// opened.
     pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
         self.listing.get_or_init(|| Listing(Box::new(ask)));
     }
 
-    /// Sets how the topics are checked, whenever they may have changed.
     pub(crate) fn look_at_topics_by(&self, look: impl Fn() + Send + Sync + 'static) {
         self.topics.get_or_init(|| LookAtTopics(Box::new(look)));
     }
 
-    /// Checks the topics, in a root that another process writes. Must not be called with a log's
-    /// lock held: logs of deleted topics are closed.
+    /// Checks the topics, in a root that another process writes. Closes logs of deleted topics, so
+    /// no lock of a log may be held.
     pub(crate) fn look_at_topics(&self) {
         if let Some(LookAtTopics(look)) = self.topics.get() {
             look();
         }
     }
 
-    /// The same for callers that check repeatedly: at most once per `time`.
+    /// The same, at most once per `time`.
     pub(crate) fn look_at_topics_every(&self, time: Duration) {
         let now = self.clock.instant();
         {
@@ -264,23 +239,19 @@ impl Host {
         self.look_at_topics();
     }
 
-    /// Sets who moves committed offsets back when the end of a log moves back.
     pub(crate) fn follow(&self, followers: Weak<dyn Followers>) {
         self.followers.get_or_init(|| followers);
     }
 
-    /// What [`Self::follow`] set, if it still exists.
     pub(crate) fn followers(&self) -> Option<Arc<dyn Followers>> {
         self.followers.get().and_then(Weak::upgrade)
     }
 
-    /// Whether a topic still exists, as far as is known.
     pub(crate) fn is_listed(&self, topic: TopicId) -> bool {
         self.listing.get().is_none_or(|Listing(ask)| ask(topic))
     }
 }
 
-/// Asks whether a topic exists.
 struct Listing(Box<dyn Fn(TopicId) -> bool + Send + Sync>);
 
 impl std::fmt::Debug for Listing {
@@ -289,7 +260,6 @@ impl std::fmt::Debug for Listing {
     }
 }
 
-/// Applies what became of the topics of a root.
 struct LookAtTopics(Box<dyn Fn() + Send + Sync>);
 
 impl std::fmt::Debug for LookAtTopics {
@@ -298,27 +268,15 @@ impl std::fmt::Debug for LookAtTopics {
     }
 }
 
-/// Code that keeps offsets of logs elsewhere, and sets them back when the end of a log moves back.
+/// Keeps offsets of logs elsewhere, and sets them back when the end of a log moves back.
 pub(crate) trait Followers: Send + Sync {
-    /// Whether [`set_back`](Self::set_back) would find all of them.
-    ///
-    /// # Errors
-    ///
-    /// The errors of reading them.
+    /// Whether [`set_back`](Self::set_back) would find all of them; fails if they cannot be read.
     fn check(&self) -> Result<()>;
 
     /// Sets back, durably, every offset above the end of a log that was cut. Nothing is appended to
     /// the log meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// The errors of writing them.
     fn set_back(&self, of: &TopicPartition, end: Offset) -> Result<()>;
 
     /// Deletes what is too old, and returns how many entries that was.
-    ///
-    /// # Errors
-    ///
-    /// The errors of reading and writing them.
     fn upkeep(&self) -> Result<u64>;
 }

@@ -1,4 +1,4 @@
-//! What upkeep did to a log, as its callers are told.
+//! What upkeep did to a log.
 //!
 //! Knows nothing about how it is done.
 
@@ -22,14 +22,14 @@ pub struct RetentionReport {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CompactionReport {
-    /// Below this offset every key has one record, its newest (except tombstones, which stay for
+    /// Below this offset every key has only its newest record (except tombstones, which stay for
     /// `delete.retention.ms`).
     pub cleaned_to: Offset,
     /// The number of passes over the log.
     pub rounds: u64,
     /// The size of the segments that were read, in bytes.
     pub read_bytes: u64,
-    /// The size of the segments that were written in their place, in bytes.
+    /// The size of the segments that replaced them, in bytes.
     pub written_bytes: u64,
     /// The number of records that were dropped.
     pub records_dropped: u64,

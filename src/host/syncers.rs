@@ -4,9 +4,9 @@
 //! Knows nothing about what was appended: a [`SyncJob`] names a log, an end and a callback.
 //!
 //! 1. At most one thread works on a log; what is requested for it meanwhile is done together next.
-//! 2. Every job's callback gets the outcome, even if no thread can be started: then the requesting
-//!    thread works.
-//! 3. No lock is held during a sync, or while a callback runs.
+//! 2. Every job's callback gets the outcome: if no thread can be started, the requesting thread
+//!    works.
+//! 3. No lock is held during a sync or a callback.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,6 @@ use crate::types::Offset;
 
 use super::threads::Worker;
 
-/// The largest number of threads.
 const THREADS_MAX: usize = 32;
 /// How long a thread without work waits before it ends.
 const IDLE: Duration = Duration::from_secs(10);
@@ -29,30 +28,20 @@ const IDLE: Duration = Duration::from_secs(10);
 /// promises.
 const CHEAP: Duration = Duration::from_micros(100);
 
-/// A log, as who syncs it sees it.
 pub(crate) trait Syncs: Send {
     /// The same for every handle of a log, and for no other log as long as one exists.
     fn key(&self) -> usize;
 
     /// Syncs up to an offset, whatever the log's durability.
-    ///
-    /// # Errors
-    ///
-    /// What the sync returns.
     fn sync(&self, end: Offset) -> Result<()>;
 
-    /// Syncs up to an offset if the log's durability requires it.
-    ///
-    /// # Errors
-    ///
-    /// What the sync returns.
+    /// Syncs if the log's durability requires it.
     fn settle(&self, end: Offset) -> Result<()>;
 
     /// Everything below it is synced.
     fn synced(&self) -> Offset;
 }
 
-/// Something that waits for a sync.
 pub(crate) struct SyncJob {
     pub(crate) log: Box<dyn Syncs>,
     /// Everything below this must be synced.
@@ -63,13 +52,12 @@ pub(crate) struct SyncJob {
     pub(crate) done: Box<dyn FnOnce(Result<()>) + Send>,
 }
 
-/// Threads that sync.
 #[derive(Debug)]
 pub(crate) struct Syncers {
     owner: Owner,
     manual: bool,
     clock: Clock,
-    /// How long the last sync took, in nanoseconds.
+    /// In nanoseconds, of the last sync.
     cost: Arc<AtomicU64>,
     queue: Arc<Queue>,
     threads: Mutex<Vec<Worker>>,
@@ -92,9 +80,9 @@ type Key = usize;
 
 #[derive(Default)]
 struct Work {
-    /// Logs that no thread works on, in the order in which they were requested.
+    /// In the order in which they were requested, without those that a thread works on.
     ready: VecDeque<Key>,
-    /// Waiting jobs, by log. A log that a thread works on has an entry, which may be empty.
+    /// By log. A log that a thread works on has an entry, which may be empty.
     jobs: BTreeMap<Key, Vec<SyncJob>>,
     threads: usize,
     idle: usize,
@@ -114,8 +102,8 @@ impl Syncers {
         }
     }
 
-    /// Has jobs done by other threads, as far as there are any. A caller that waits for the end
-    /// does its part.
+    /// Has other threads do jobs, as far as there are any. A caller that waits for the end does its
+    /// part.
     pub(crate) fn run(&self, mut jobs: Vec<SyncJob>, waits: bool) {
         if waits && (self.manual || jobs.len() == 1) {
             return self.run_here(jobs);
@@ -149,7 +137,6 @@ impl Syncers {
         }
     }
 
-    /// Returns the job if there is no thread for it.
     fn hand_over(&self, job: SyncJob) -> std::result::Result<(), SyncJob> {
         let key = job.log.key();
         let mut work = self.queue.work.lock();
@@ -194,7 +181,6 @@ impl Syncers {
         runs
     }
 
-    /// Ends the threads once everything that waits is done.
     pub(crate) fn stop(&self) {
         self.queue.work.lock().stopped = true;
         self.queue.wake.notify_all();
@@ -252,7 +238,6 @@ impl Queue {
     }
 }
 
-/// Does the jobs of one log with one sync.
 fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     let Some((log, end)) = jobs
         .iter()

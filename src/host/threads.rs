@@ -3,11 +3,10 @@
 //! Knows nothing about what a chore does.
 //!
 //! 1. A flusher's thread starts when the first chore is scheduled; its name says what it is for.
-//! 2. With manual upkeep there is no thread: chores are dropped, and the caller that scheduled one
-//!    does the work itself.
+//! 2. With manual upkeep there is no thread: chores are dropped, and their callers do the work.
 //! 3. No lock is held while a chore runs.
-//! 4. A chore is accepted only if a thread will run it: a chore that is refused is left to the
-//!    caller, to run or to offer again.
+//! 4. A chore is accepted only if a thread will run it; otherwise the caller runs it or offers it
+//!    again.
 //! 5. Chores of logs that no longer exist are dropped before the queue has doubled.
 
 use std::collections::BTreeMap;
@@ -19,8 +18,8 @@ use crate::disk::Owner;
 use crate::sync::thread::{Builder, JoinHandle, current};
 use crate::sync::{Condvar, Mutex};
 
-/// A thread of this process. A forked process does not have it: what is left of it there is not
-/// touched, because it can be neither joined nor detached.
+/// A thread of this process. A forked process neither joins nor detaches it, because it is not
+/// there.
 #[derive(Debug)]
 pub(crate) struct Worker {
     owner: Owner,
@@ -28,7 +27,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread; `None` when the process is at its limit.
+    /// `None` when the process is at its limit.
     pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Option<Self> {
         let owner = Owner::here();
         let named = Builder::new().name(name.to_owned());
@@ -36,13 +35,12 @@ impl Worker {
         thread.is_some().then_some(Self { owner, thread })
     }
 
-    /// Whether the thread has ended.
     pub(crate) fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// The same as [`join`](Self::join), waking the thread again and again: it may have been about
-    /// to wait when it was woken first, and what it waits for does not change.
+    /// As [`join`](Self::join), waking the thread again and again: it may have been about to wait
+    /// when it was woken first, and what it waits for does not change.
     pub(crate) fn wake_and_join(self, wake: impl Fn()) {
         let is_here = |thread: &JoinHandle<()>| thread.thread().id() == current().id();
         if self.owner.is_here() && !self.thread.as_ref().is_some_and(is_here) {
@@ -51,7 +49,7 @@ impl Worker {
         self.join();
     }
 
-    /// Waits for the thread's end, unless it is the calling thread.
+    /// Does not wait for the calling thread.
     pub(crate) fn join(mut self) {
         if !self.owner.is_here() {
             return;
@@ -73,13 +71,11 @@ impl Drop for Worker {
     }
 }
 
-/// Work that the flusher does.
 pub(crate) trait Chore: Send + Sync {
-    /// Runs it. There is no caller to return errors to: they show in the state of the log.
+    /// Errors have no caller to go to: they show in the state of the log.
     fn run(&self);
 }
 
-/// A thread that runs chores when they are due.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     name: &'static str,
@@ -88,7 +84,6 @@ pub(crate) struct Flusher {
     shared: Arc<Queue>,
     owner: Owner,
     thread: Mutex<Option<Worker>>,
-    /// How many threads the system refuses to start.
     #[cfg(test)]
     refused: crate::sync::AtomicU32,
 }
@@ -110,11 +105,10 @@ struct Chores {
     due: BTreeMap<(Instant, u64), Weak<dyn Chore>>,
     number: u64,
     stopped: bool,
-    /// With this many chores it is time to look for those that are no longer needed (I5).
+    /// With this many chores those that are no longer needed are looked for (I5).
     crowded: usize,
 }
 
-/// A queue of fewer chores than this is never searched.
 const CROWDED_MIN: usize = 64;
 
 impl Chores {
@@ -143,17 +137,14 @@ impl Flusher {
         }
     }
 
-    /// Whether no thread runs chores.
     pub(crate) fn is_manual(&self) -> bool {
         self.manual
     }
 
-    /// How many chores are waiting.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.chores.lock().due.len()
     }
 
-    /// Makes the system refuse to start this many threads.
     #[cfg(test)]
     pub(crate) fn refuse_threads(&self, count: u32) {
         let refused = &self.refused;
@@ -174,7 +165,7 @@ impl Flusher {
         false
     }
 
-    /// Schedules a chore for a time, or soon after; false if there is no thread to run it (I4).
+    /// False without a thread to run the chore (I4).
     pub(crate) fn schedule(&self, at: Instant, chore: Weak<dyn Chore>) -> bool {
         if self.manual || !self.ensure_thread() {
             return false;
@@ -190,8 +181,7 @@ impl Flusher {
         true
     }
 
-    /// Starts the thread if it is not running: the process may have been at its limit when that was
-    /// last tried. Returns whether there is one.
+    /// Tries again each time: the process may have been at its limit.
     fn ensure_thread(&self) -> bool {
         let mut thread = self.thread.lock();
         if thread.is_none() && !self.shared.chores.lock().stopped && !self.is_refused() {
@@ -206,7 +196,6 @@ impl Flusher {
         thread.is_some()
     }
 
-    /// Ends the thread after its present chore; later chores are dropped.
     pub(crate) fn stop(&self) {
         self.shared.chores.lock().stopped = true;
         self.shared.wake.notify_all();

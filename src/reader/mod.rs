@@ -2,12 +2,11 @@
 //!
 //! Knows nothing about appending. A reader keeps its position, so reading on needs no look-up. Its
 //! segment keeps the file open, even after retention has unlinked it, until the descriptor is
-//! needed elsewhere. Then the reader opens the file again, and if it is gone, looks its offset up
-//! in the current segments.
+//! needed elsewhere. Then the reader opens it again, or, if it is gone, looks its offset up.
 //!
 //! 1. A batch is returned once all of it is below the high watermark.
 //! 2. What was read before a truncation is not returned after it.
-//! 3. An index is a hint: if no batch is where it points, or one that is too far on, the segment is
+//! 3. An index is a hint: without a batch where it points, or with one too far on, the segment is
 //!    read from its start and the index is rebuilt.
 
 mod place;
@@ -34,25 +33,23 @@ use place::Place;
 #[cfg(feature = "async")]
 pub use stream::RecordStream;
 
-/// The most memory that a thread keeps of what it read into.
+/// Each thread keeps at most this.
 const PAGE_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
-    /// The memory that the last look-up of one record was read into.
+    /// Memory of the last look-up of one record.
     static PAGE: Cell<Bytes> = const { Cell::new(Bytes::new()) };
 }
 
 /// Reads a log from an offset upward.
 ///
-/// As an iterator it returns the records one by one and ends (with `None`) at the high watermark;
-/// called again later, it continues with what was appended meanwhile. [`Reader::next_batch`] is the
-/// fastest way to read.
+/// As an iterator it returns single records and ends at the high watermark; called again later, it
+/// continues. [`Reader::next_batch`] is faster. After an error the iterator returns `None`, and
+/// [`Reader::next_batch`] and [`Reader::wait`] return the error again, until [`Reader::seek`]: so
+/// no loop around them spins.
 ///
-/// After an error the iterator returns `None`, and [`Reader::next_batch`] and [`Reader::wait`]
-/// return the error again, until [`Reader::seek`]: so no loop around them spins.
-///
-/// A reader keeps its log open. It costs next to nothing while it is idle, and up to 256 KiB while
-/// it reads continuously.
+/// A reader keeps its log open. It costs next to nothing while idle, and up to 256 KiB while it
+/// reads continuously.
 ///
 /// # Examples
 ///
@@ -74,13 +71,11 @@ thread_local! {
 pub struct Reader {
     log: Log,
     place: Place,
-    /// The batch that the iterator is reading.
     current: Option<OwnedRecords>,
     position: Offset,
     filter: Filter,
-    /// The process that opened the log.
     owner: Owner,
-    /// The error that reading returned, until a seek.
+    /// The error until a seek.
     failed: Option<Error>,
 }
 
@@ -98,27 +93,24 @@ impl Reader {
         })
     }
 
-    /// The offset of the next record to be returned (or of the first one after it, if compaction
-    /// left a gap).
+    /// The next record is at this offset or, after a gap that compaction left, above it.
     #[must_use]
     pub fn position(&self) -> Offset {
         self.position
     }
 
-    /// The epoch that goes with [`Reader::position`]: kept together, the two say whether the
-    /// records below the position are still the same ([`Log::reader_from`]).
+    /// The epoch of [`Reader::position`]: both together say whether the records below are still the
+    /// same ([`Log::reader_from`]).
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.place.epoch
     }
 
-    /// Moves to another position. `(offset, epoch)` is a position that was learned in that epoch;
-    /// it is checked.
+    /// Moves to another position. `(offset, epoch)`, a position learned in that epoch, is checked.
     ///
     /// # Errors
     ///
-    /// As [`Log::reader`], and [`Error::Truncated`] as [`Log::reader_from`]; the reader then stays
-    /// where it was.
+    /// As [`Log::reader`] and [`Log::reader_from`]; the reader then stays where it was.
     pub fn seek(&mut self, to: impl Into<Start>) -> Result<()> {
         let (position, place) = self.log.here()?.begin(to.into(), &self.filter)?;
         self.place = place;
@@ -128,14 +120,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Waits until there is something to read (true) or the time is over (false). Wakes as soon as
-    /// it is there.
+    /// Waits until there is something to read (true) or the time is over (false).
     ///
     /// # Errors
     ///
-    /// As [`Log::wait_for`]; and after an error of reading the same error, until [`Reader::seek`].
-    /// If a truncation removes records below the position it returns true, and the next read
-    /// reports it.
+    /// As [`Log::wait_for`]; after an error of reading the same error, until [`Reader::seek`].
+    /// After a truncation below the position it returns true, and the next read reports it.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -144,19 +134,19 @@ impl Reader {
             return self.wait_decided(timeout);
         }
         if self.position >= self.filter.end() {
-            // Nothing more will come, but a waiter is woken when the log closes.
+            // Nothing more will come, but closing the log wakes a waiter.
             return self.log.wait_for(Offset::MAX, timeout);
         }
         let shared = self.log.here()?;
         if shared.high_watermark() > self.position {
             return Ok(true);
         }
-        // What was cut off below the position is reported by the next read.
+        // The next read reports what was cut off below the position.
         let is_cut = || shared.check_epoch(self.position, self.place.epoch).is_err();
         shared.wait_for(self.position, timeout, is_cut)
     }
 
-    /// The same for a reader that must wait for the ends of transactions.
+    /// [`Reader::wait`] for the ends of transactions.
     fn wait_decided(&mut self, timeout: Duration) -> Result<bool> {
         let shared = self.log.here()?;
         let clock = shared.host.clock.clone();
@@ -175,21 +165,17 @@ impl Reader {
             if !shared.wait_for(known_to, left, is_cut)? {
                 return Ok(false);
             }
-            // Something was appended; whether a reader may see it depends on what it decides.
+            // Whether a reader may see what was appended depends on what it decides.
             self.renew_filter()?;
         }
     }
 
-    /// The log it reads.
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Whether the next read would return something, including an error.
-    ///
-    /// # Errors
-    ///
-    /// The error that the reader has already reported, or the reason why nothing will come.
+    /// Whether a read would return something. The error was reported before, or says why nothing
+    /// will come.
     pub(crate) fn has_news(&self) -> Result<bool> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -198,16 +184,15 @@ impl Reader {
         shared.has_news(self.position, self.place.epoch, &self.filter)
     }
 
-    /// The batch that holds [`Reader::position`], or the next one; `None` at the high watermark.
-    /// Its checksum and its records are checked. After a seek into the middle of a batch, the batch
-    /// begins below the position. Batches without records (markers of transactions, batches that
-    /// compaction emptied) are skipped.
+    /// The checked batch that holds [`Reader::position`], or the next one; `None` at the high
+    /// watermark. After a seek into its middle, it begins below the position. Batches without
+    /// records (markers of transactions, batches that compaction emptied) are skipped.
     ///
     /// # Errors
     ///
     /// - [`Error::OffsetOutOfRange`]: the position fell below the start of the log.
     /// - [`Error::Truncated`]: a truncation put the end below the position, whatever was appended
-    ///   since. Other records in the place of those that were read are never returned silently.
+    ///   since. Other records never silently take the place of those that were read.
     /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::Io`], [`Error::Closed`].
     ///
     /// It returns the same error again until [`Reader::seek`].
@@ -219,8 +204,7 @@ impl Reader {
             self.failed = Some(forked.clone());
             return Err(forked);
         }
-        // The iterator stopped inside this batch: all of it is returned, so that no record is
-        // skipped.
+        // Where the iterator stopped, all of the batch is returned, so no record is skipped.
         if let Some(current) = self.current.take() {
             let batch = current.into_batch();
             self.position = batch.next_offset();
@@ -247,8 +231,7 @@ impl Reader {
                 return Ok(None);
             };
             let next_offset = raw.header.next_offset();
-            // An index leads to a batch at or before the position; those before it were returned
-            // already.
+            // An index leads to a batch at or before the position; earlier ones were returned.
             if next_offset <= self.position {
                 continue;
             }
@@ -260,14 +243,14 @@ impl Reader {
                 self.position = next_offset;
                 continue;
             }
-            // Decoded before the position moves on: after an error it still names this batch.
+            // Before the position moves on: after an error it still names this batch.
             let batch = shared.decode(raw, &self.place.segment)?;
             self.position = next_offset;
             return Ok(Some(batch));
         }
     }
 
-    /// Finds out which of another process's recent appends are decided, if there are any.
+    /// Finds out which recent appends of another process are decided.
     #[cold]
     fn renew_filter(&mut self) -> Result<bool> {
         let shared = self.log.here_now()?;
@@ -279,7 +262,6 @@ impl Reader {
         Ok(more)
     }
 
-    /// The next record that is not below the position.
     fn next_record(&mut self) -> Result<Option<LogRecord>> {
         let here = self.owner.is_here();
         loop {
@@ -291,8 +273,7 @@ impl Reader {
                 self.position = current.batch().next_offset();
                 self.current = None;
             }
-            // `next_batch` moves the position past the whole batch, whose records are still to be
-            // returned.
+            // `next_batch` moves the position past the batch, whose records still follow.
             let wanted = self.position;
             let Some(batch) = self.next_batch()? else {
                 return Ok(None);
@@ -317,7 +298,7 @@ impl Iterator for Reader {
 }
 
 impl Log {
-    /// A reader that begins at an offset, a time, or an end of the log.
+    /// A reader from an offset, a time, or an end of the log.
     ///
     /// # Errors
     ///
@@ -327,12 +308,10 @@ impl Log {
         Reader::new(self.clone(), from.into(), Filter::Uncommitted)
     }
 
-    /// A reader that leaves out what its isolation says: with [`ReadIsolation::ReadCommitted`], the
-    /// records of aborted transactions, and everything from the first open transaction on. Only
-    /// Kafka's producers write transactions, so for logs written by Ottla the two isolations are
-    /// the same.
-    ///
-    /// The first such reader of a log scans all of its batches.
+    /// With [`ReadIsolation::ReadCommitted`], a reader without the records of aborted transactions,
+    /// and without everything from the first open transaction on. The first one of a log scans all
+    /// its batches. Only Kafka's producers write transactions: in logs written by Ottla the
+    /// isolations are the same.
     ///
     /// # Errors
     ///
@@ -342,7 +321,7 @@ impl Log {
         Reader::new(self.clone(), from.into(), filter)
     }
 
-    /// A reader of everything except the records of aborted and open transactions.
+    /// Leaves out aborted and open transactions.
     pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
         let filter = self.here_now()?.decided()?;
         Reader::new(self.clone(), from.into(), filter)
@@ -360,17 +339,14 @@ impl Log {
         self.here_now()?.read_one(offset)
     }
 
-    /// A reader that begins at an offset that was learned in an epoch: stored with a snapshot, for
-    /// example, or by a projection. It fails if the records below the offset are no longer those
-    /// that were read then.
-    ///
-    /// The same as [`reader`](Self::reader) from
-    /// [`Start::InEpoch`](crate::Start::InEpoch).
+    /// A reader from an offset learned in an epoch, as stored with a snapshot or by a projection.
+    /// Fails if the records below it are no longer those that were read then. The same as
+    /// [`reader`](Self::reader) from [`Start::InEpoch`].
     ///
     /// # Errors
     ///
-    /// - [`Error::Truncated`]: the log was truncated below the offset since, or lost records there,
-    ///   or never had that epoch. Its `end` says up to where a snapshot is still valid.
+    /// - [`Error::Truncated`]: the log was truncated below the offset since, lost records there, or
+    ///   never had that epoch. A snapshot is still valid up to its `end`.
     /// - As [`reader`](Self::reader).
     ///
     /// # Examples
@@ -397,26 +373,23 @@ impl Log {
 }
 
 impl Shared {
-    /// Where a reader begins.
     fn begin(&self, from: Start, filter: &Filter) -> Result<(Offset, Place)> {
         let named = matches!(from, Start::Offset(_) | Start::InEpoch { .. });
         self.follow()?;
         loop {
-            // Counted before the offset is resolved, so that an end that moves back in between is
-            // noticed below.
+            // Counted before the offset is resolved, to notice an end that moves back.
             let truncations = self.truncation_count();
             let position = self.resolve(from, filter)?;
             match self.locate(position) {
-                // The start of the log moved between the two calls.
+                // The start moved between the two calls.
                 Err(Error::OffsetOutOfRange { .. }) if !named => {}
-                // The end moved back between the two calls.
+                // The end moved back.
                 Ok(place) if place.truncations != truncations => {}
                 place => return Ok((position, place?)),
             }
         }
     }
 
-    /// The offset that a start resolves to.
     fn resolve(&self, from: Start, filter: &Filter) -> Result<Offset> {
         self.life.can_read()?;
         match from {
@@ -429,8 +402,7 @@ impl Shared {
             }
             Start::InEpoch { offset, epoch } => {
                 self.check_not_below_start(offset)?;
-                // Before the check of the end: `Truncated` tells the caller up to where its records
-                // are still valid.
+                // Before the check of the end: `Truncated` says which records are still valid.
                 self.check_epoch(offset, epoch)?;
                 self.check_not_past_end(offset)?;
                 Ok(offset)
@@ -455,10 +427,8 @@ impl Shared {
         }
     }
 
-    /// A position at or before the batch that holds an offset.
-    ///
-    /// The start of the log is checked last: by then the file is open, and what retention removes
-    /// later can still be read.
+    /// A position at or before the batch that holds an offset. The start of the log is checked
+    /// last: by then the file is open, and what retention removes later can still be read.
     fn locate(&self, offset: Offset) -> Result<Place> {
         // Before any lock is taken: making room may sync another log.
         self.host.files.make_room();
@@ -490,20 +460,18 @@ impl Shared {
         }
     }
 
-    /// The same for a reader that got as far as an offset in an epoch.
     #[cold]
     fn locate_again(&self, offset: Offset, epoch: Epoch) -> Result<Place> {
         loop {
             let mut place = self.locate(offset)?;
             place.epoch = self.check_epoch(offset, epoch)?;
-            // A truncation in between may have cut off the place that was just checked.
+            // A truncation in between may have cut off the checked place.
             if !self.is_truncated_since(place.truncations) {
                 return Ok(place);
             }
         }
     }
 
-    /// The record at an offset.
     pub(super) fn read_one(&self, offset: Offset) -> Result<Option<LogRecord>> {
         self.life.can_read()?;
         loop {
@@ -511,8 +479,7 @@ impl Shared {
             self.check_readable(offset)?;
             let found = self.look_for(offset)?;
             if found.is_none() {
-                // A record that was truncated (and its offset assigned again) or deleted meanwhile
-                // is not a gap left by compaction.
+                // A record truncated (and its offset assigned again) or deleted is no gap.
                 if self.is_truncated_since(truncations) {
                     continue;
                 }
@@ -529,7 +496,6 @@ impl Shared {
         Ok(())
     }
 
-    /// One attempt to find the record at an offset.
     fn look_for(&self, offset: Offset) -> Result<Option<LogRecord>> {
         let found = self.read_directly(offset)?;
         if found.is_some() {
@@ -540,7 +506,7 @@ impl Shared {
             if raw.header.next_offset() <= offset {
                 continue;
             }
-            // The offset is in a gap that compaction left, or belongs to a batch without records.
+            // In a gap that compaction left, or in a batch without records.
             if raw.header.base_offset > offset
                 || raw.header.record_count == 0
                 || raw.header.is_control()
@@ -554,9 +520,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// The record at an existing offset, by one read, if the index leads to its batch or to one
-    /// shortly before it. `None` if that fails for any reason: the slow path finds the record, or
-    /// reports what is wrong.
+    /// Reads once, if the index leads to the batch or shortly before it. After `None` for any
+    /// reason the slow path finds the record, or reports what is wrong.
     fn read_directly(&self, offset: Offset) -> Result<Option<LogRecord>> {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let truncations = self.truncation_count();
@@ -571,7 +536,7 @@ impl Shared {
         let mut cursor = cursor.with_memory(PAGE.take());
         let found = cursor.find(&file, segment.end(), offset);
         let memory = cursor.into_memory();
-        // The memory of a large batch is freed: the thread may never read another one.
+        // A large one is freed: the thread may never read another such batch.
         if memory.len() <= PAGE_BYTES_MAX {
             PAGE.set(memory);
         }
@@ -580,8 +545,8 @@ impl Shared {
         };
         let header = &raw.header;
         let held = (header.base_offset..header.next_offset()).contains(&offset);
-        // Only the simple case is answered here: a record of an uncompressed data batch that
-        // readers may see, in bytes that were not cut meanwhile.
+        // Only the simple case: a record of an uncompressed data batch that readers may see, in
+        // bytes that were not cut.
         if !held
             || header.next_offset() > self.high_watermark()
             || header.is_control()
@@ -590,7 +555,7 @@ impl Shared {
         {
             return Ok(None);
         }
-        // A separate copy, so that the memory that was read into can be reused.
+        // Copied, so that the memory can be reused.
         let found = record_at(&raw.bytes, header, offset).map(|found| found.map(LogRecord::detach));
         let corrupt = |reason| Error::corrupt(&segment.log_path(), raw.position.0, reason);
         found.map_err(corrupt)

@@ -1,4 +1,4 @@
-//! Where a reader is, and how it gets to the next batch from there.
+//! Where a reader is, and how it gets to the next batch.
 //!
 //! Knows nothing about records. `reader/mod.rs` looks places up, and has the numbered rules.
 
@@ -11,20 +11,18 @@ use crate::types::{Epoch, Offset, Position};
 use crate::host::CountedReads;
 use crate::log::{Shared, fits};
 
-/// Where the next batch is read from.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) segment: Arc<Segment>,
     pub(super) cursor: BatchCursor,
     pub(super) truncations: u64,
-    /// The newest epoch at that time: the records read until then are the ones below the place.
+    /// The newest then: records read before are the ones below the place.
     pub(super) epoch: Epoch,
-    /// The place comes from an index, for this offset, and no batch was read from it yet.
+    /// An index led here for this offset, and no batch was read yet.
     pub(super) guessed: Option<Offset>,
 }
 
 impl Place {
-    /// The next batch below the high watermark and another end, from this segment or a later one.
     #[inline]
     pub(super) fn next(
         &mut self,
@@ -34,7 +32,7 @@ impl Place {
     ) -> Result<Option<RawBatch>> {
         loop {
             shared.life.can_read()?;
-            // Before anything is read: the cursor may hold bytes from before the truncation (I2).
+            // Before any read: the cursor may hold bytes from before the truncation (I2).
             if shared.is_truncated_since(self.truncations) {
                 *self = shared.locate_again(position, self.epoch)?;
             }
@@ -46,19 +44,19 @@ impl Place {
                 shared.check_not_past_end(position)?;
                 return Ok(None);
             }
-            // Read after the high watermark: an append publishes the segment's end first, so what
-            // the high watermark covers is below this end, too.
+            // After the high watermark: an append publishes the segment's end first, so this end
+            // covers it.
             let end = self.segment.end();
             let before = self.cursor.position();
             let (file, tally) = (shared.host.segment_file(&self.segment), &shared.tally);
             match self.cursor.next(&CountedReads { file, tally }, end) {
                 Ok(Some(raw)) => {
-                    // Read from bytes that may have been cut during the read: it does not count.
+                    // The bytes may have been cut during the read.
                     if shared.is_truncated_since(self.truncations) {
                         continue;
                     }
-                    // The segment's end is published before the log's, and under `Always` readers
-                    // see only what is flushed: the batch is read again later.
+                    // The segment's end is published before the log's, and under `Always`
+                    // readers see only what is flushed: the batch is read again later.
                     if raw.header.next_offset() > high_watermark {
                         self.cursor.seek(before, raw.header.base_offset);
                         return Ok(None);
@@ -85,9 +83,8 @@ impl Place {
     }
 
     /// Notes an epoch that began since the place was found, in a log that another process writes:
-    /// the end may have moved back meanwhile, and this batch may not be the one that was here.
-    ///
-    /// The epoch that is noted is the log's, never the batch's: no checksum covers that one.
+    /// the end may have moved back, and this batch may be another. The noted epoch is the log's: no
+    /// checksum covers the batch's.
     #[cold]
     fn meet_epoch(&mut self, shared: &Shared, position: Offset, epoch: Epoch) -> Result<()> {
         if epoch > shared.epochs.read().newest() {
@@ -97,7 +94,7 @@ impl Place {
         Ok(())
     }
 
-    /// Moves to the segment after this one; false if it does not exist yet.
+    /// False if there is no next segment yet.
     fn go_on(&mut self, shared: &Shared, position: Offset) -> Result<bool> {
         let next = {
             let segments = shared.segments.read();
@@ -105,10 +102,10 @@ impl Place {
         };
         let gone = self.segment.is_gone();
         if next.is_none() && !gone {
-            // Half-way through a truncation the end is not where it will be.
+            // In the middle of a truncation the end is not where it will be.
             return Ok(shared.is_truncated_since(self.truncations));
         }
-        // The end was read before the roll and may be too low.
+        // Read before the roll, the end may be too low.
         if self.cursor.position() < self.segment.end() {
             return Ok(true);
         }
@@ -128,11 +125,11 @@ impl Place {
         Ok(true)
     }
 
-    /// Reads the segment from its start, because its index pointed to a wrong place (I3).
+    /// The index was wrong (I3).
     #[cold]
     fn start_over(&mut self, shared: &Shared, position: Offset) -> Result<()> {
         let (disk, files) = (&shared.host.disk, &shared.host.files);
-        // The index of a segment that was deleted or replaced is not used any more.
+        // That of a deleted or replaced segment is not used any more.
         if !self.segment.is_gone()
             && let Err(error) = self.segment.rebuild_index(disk, files)
         {
@@ -142,7 +139,7 @@ impl Place {
         Ok(())
     }
 
-    /// Handles bytes that are not a valid batch: a wrong index (I3), a replaced file, or damage.
+    /// Meets a wrong index (I3), a replaced file, or damage.
     #[cold]
     fn stopped(
         &mut self,
@@ -163,8 +160,7 @@ impl Place {
         self.look_again(shared, position, error)
     }
 
-    /// Begins again at an offset, if what was read from here was replaced or cut; otherwise the
-    /// error is returned.
+    /// Returns the error, unless what was read here was replaced or cut.
     #[cold]
     fn look_again(&mut self, shared: &Shared, position: Offset, error: Error) -> Result<()> {
         let replaced = self.segment.is_gone() || shared.is_truncated_since(self.truncations);

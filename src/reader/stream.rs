@@ -4,7 +4,7 @@
 //!
 //! 1. The waker is entered before the check of the log's end that decides to wait, as with
 //!    [`Ticket`](crate::sync::Ticket).
-//! 2. A stream that waits keeps a position and none of the memory that was read into.
+//! 2. A waiting stream keeps a position and none of the memory that was read into.
 
 use std::mem::{replace, take};
 use std::pin::Pin;
@@ -21,20 +21,19 @@ use crate::types::{Epoch, Offset};
 
 use std::sync::Arc;
 
-/// A [`Reader`] as a stream of records; got from [`Reader::into_stream`].
+/// A [`Reader`] as a stream of records, from [`Reader::into_stream`].
 ///
-/// At the end of the log it waits, as a task and without a thread, and continues with what is
-/// appended. An error is returned once, and then the stream ends; it ends without an error if the
-/// log is closed. Polled after that it returns `None`.
+/// At the end of the log it waits, as a task without a thread, for appends. It returns an error
+/// once, and then ends; when the log is closed it ends without one. After its end it returns
+/// `None`.
 ///
-/// It reads inline, as the reader does: a poll reads the file, usually from the page cache. If that
-/// is too slow for the thread of an executor (a cold disk), read on a thread of your own: see the
-/// recipe in [`docs::recipes`](crate::docs). It never yields while there is something to read.
+/// A poll reads the file inline, usually from the page cache, and never yields while there is
+/// something to read. If that is too slow for an executor's thread (a cold disk), read on a thread
+/// of your own: see the recipe in [`docs::recipes`](crate::docs).
 ///
-/// While it waits it takes less than 300 bytes, whatever it has read; it keeps its log open. As
-/// with any future, the task that polled it last is the one that is woken. Dropping it leaves
-/// nothing behind, and [`position`](Self::position) says where another one can continue: a record
-/// that was returned is below it.
+/// Waiting takes less than 300 bytes, whatever was read, and keeps the log open. The task that
+/// polled last is woken. A drop leaves nothing behind, and another stream can continue at
+/// [`position`](Self::position), above every returned record.
 ///
 /// # Examples
 ///
@@ -79,7 +78,7 @@ enum State {
     Over,
 }
 
-/// A reader at the end of its log, without what it needs to read (I2).
+/// See (I2).
 #[derive(Debug)]
 struct Parked {
     log: Log,
@@ -93,9 +92,7 @@ struct Parked {
 }
 
 impl Reader {
-    /// The reader as a stream that waits for what is appended, from the reader's position on.
-    ///
-    /// A reader that has failed becomes a stream that returns its error first.
+    /// The reader as a stream, from its position on; one that has failed first returns its error.
     pub fn into_stream(self) -> RecordStream {
         RecordStream {
             position: self.position,
@@ -104,7 +101,6 @@ impl Reader {
         }
     }
 
-    /// Whether it has failed, and returns nothing until a seek.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
@@ -156,15 +152,13 @@ impl Parked {
 }
 
 impl RecordStream {
-    /// The offset of the next record to be returned (or of the first one after it, if compaction
-    /// left a gap).
+    /// See [`Reader::position`].
     #[must_use]
     pub fn position(&self) -> Offset {
         self.position
     }
 
-    /// Enters a task before the log is checked, so that an append that the check does not see wakes
-    /// it.
+    /// Called before the log is checked: an append that the check does not see wakes the task.
     fn enter(&mut self, cx: &Context<'_>) -> Result<()> {
         if let State::Waiting(parked) = &self.state {
             let shared = parked.log.here()?;
@@ -195,15 +189,14 @@ impl RecordStream {
         })
     }
 
-    /// Reads what is there; `None` at the end of the log, where it parks.
     fn read(&mut self) -> Option<Result<LogRecord>> {
         let State::Reading(reader) = &mut self.state else {
             return None;
         };
-        // An iterator that has failed returns nothing more.
+        // A failed iterator returns nothing more.
         let failed = reader.failed.clone();
         let next = failed.map_or_else(|| reader.next(), |error| Some(Err(error)));
-        // Also at the end, where the reader is given up for a smaller state.
+        // Also at the end, where a smaller state replaces the reader.
         self.position = reader.position;
         if next.is_none()
             && let State::Reading(reader) = take(&mut self.state)
@@ -213,7 +206,6 @@ impl RecordStream {
         next
     }
 
-    /// Whether there is something to read, for a stream that waits.
     fn has_news(&self) -> Result<bool> {
         match &self.state {
             State::Waiting(parked) => parked.has_news(),
@@ -245,13 +237,13 @@ impl Stream for RecordStream {
                 Some(Err(error)) => return this.end(error),
                 None => {}
             }
-            // Most polls of a waiting stream come after an append, which the first check sees.
+            // Most polls of a waiting stream follow an append, which the first check sees.
             let news = match this.has_news() {
                 Ok(false) => this.enter(cx).and_then(|()| this.has_news()),
                 looked => looked,
             };
-            // Entered and checked again: an append after the first check either is seen by the
-            // second or wakes the task (I1).
+            // Checked again: an append after the first check is seen now, or wakes the task
+            // (I1).
             match news {
                 Ok(true) => this.go_on(),
                 Ok(false) => return Poll::Pending,

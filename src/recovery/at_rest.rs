@@ -1,10 +1,10 @@
 //! What a closed log holds, without opening it.
 //!
-//! Knows nothing about batches: it uses the mark of a log that was closed, and the names and
-//! lengths of its files.
+//! Knows nothing about batches: it uses the mark of a closed log, and the names and lengths of its
+//! files.
 //!
-//! 1. It answers only if opening would find the same. For anything that a clean close does not
-//!    leave the result is `None`, and opening finds out what it is.
+//! 1. It answers only if opening would find the same: `None` for anything that a clean close does
+//!    not leave.
 //! 2. It changes nothing, and creates and opens no file.
 
 use std::collections::BTreeMap;
@@ -17,25 +17,17 @@ use crate::types::Offset;
 
 use super::Tools;
 
-/// The contents of a log that was closed, or never used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AtRest {
-    /// The first offset that can be read.
     pub(crate) start: Offset,
-    /// The offset that the next record will get; everything below it is synced.
+    /// Everything below it is synced.
     pub(crate) end: Offset,
-    /// The number of segments that have a file.
     pub(crate) segments: usize,
-    /// The size of their batches, in bytes.
     pub(crate) size_bytes: u64,
 }
 
 impl AtRest {
-    /// What is known about the log in a directory; `None` if it must be opened to find out.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`](crate::Error::Io): the directory cannot be listed.
+    /// `None` if the log must be opened to find out.
     pub(crate) fn look(tools: &Tools<'_>, dir: &Path, key: MarkKey) -> Result<Option<Self>> {
         if tools.marks.are_distrusted() {
             return Ok(None);
@@ -65,8 +57,7 @@ impl AtRest {
                 _ => return Ok(None),
             }
         }
-        // Only a clean close, or none at all, leaves exactly these names; what the mark says must
-        // fit them.
+        // Only a clean close, or none at all, leaves exactly these names; the mark must fit them.
         let last = lengths.last_key_value().map(|(base, len)| (*base, *len));
         let (start, end) = match mark {
             None if last.is_none() => (0, 0),

@@ -1,11 +1,11 @@
 //! Damage: what opening refuses before anything is changed.
 //!
-//! Knows nothing about what is done about it, and contains none of the rules: those are in
-//! `rules.rs`, shared with `verify` and `repair`.
+//! Knows nothing about what is done about it. The rules are in `rules.rs`, shared with `verify` and
+//! `repair`.
 //!
-//! Besides names, lengths and the headers of digests, only the segment of the flushed mark is read,
-//! from the last index entry below the mark on, so that opening a larger log takes no longer.
-//! Damage inside earlier batches is found when they are read.
+//! Only names, lengths, the headers of digests and the mark's segment are read, that one from the
+//! last index entry below the mark on, so that opening a larger log takes no longer. Other damage
+//! is found when batches are read.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::rules::{
 use super::{OpenMode, Opening};
 
 impl Opening<'_> {
-    /// Refuses damage. Changes nothing.
+    /// Changes nothing.
     pub(super) fn judge(&mut self, segments: &[Arc<Segment>]) -> Result<()> {
         let facts = self.facts(segments);
         self.mark = applicable(self.mark, segments.len());
@@ -50,7 +50,7 @@ impl Opening<'_> {
                 .last()
                 .is_some_and(|last| Arc::ptr_eq(last, holder));
         // The only batches that are read: what was flushed ends in this segment, so a cut or a torn
-        // batch below the mark shows here.
+        // batch shows here.
         let (scanned, written) = self.check_segment(holder, true)?;
         let landed = Landed {
             end: scanned.end,
@@ -64,8 +64,8 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Refuses a broker's log that has lost a segment between others: the remaining files of that
-    /// segment would be removed as leftovers.
+    /// Refuses a broker's log that has lost a segment between others: its remaining files would be
+    /// removed as leftovers.
     pub(super) fn judge_names(&self, found: &Found) -> Result<()> {
         if !self.mark.is_some_and(|mark| mark.by_broker) {
             return Ok(());
@@ -84,7 +84,6 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// What the rules need to know about the segments: only their digests are read.
     pub(crate) fn facts(&self, segments: &[Arc<Segment>]) -> Vec<SegmentFacts> {
         let (disk, swapped) = (self.tools.disk, &self.swapped);
         let believed = !self.tools.marks.are_distrusted();
@@ -100,7 +99,6 @@ impl Opening<'_> {
         })
     }
 
-    /// Notes the sealed segments that need a digest, or a newer one.
     fn await_digests(&mut self, segments: &[Arc<Segment>], facts: &[SegmentFacts], mark: &Mark) {
         let sealed = segments.iter().zip(facts);
         let sealed = sealed.filter(|(_, facts)| facts.base < mark.segment_base);
@@ -112,7 +110,6 @@ impl Opening<'_> {
         }
     }
 
-    /// The error for a violation; `stopped` is why the scan of the batches ended.
     fn refusal(&self, violation: &Violation, stopped: Option<Corruption>) -> Error {
         let path = self.dir.join(file_name::log(violation.file()));
         let reason = match *violation {
@@ -124,8 +121,8 @@ impl Opening<'_> {
         Error::corrupt(&path, violation.position().0, reason)
     }
 
-    /// Counts the valid batches behind the end of what is kept. With `strict_recovery` they are
-    /// refused, before anything is cut.
+    /// With `strict_recovery` valid batches behind the end of what is kept are refused, before
+    /// anything is cut.
     pub(super) fn count_behind<'a>(
         &mut self,
         behind: impl Iterator<Item = (&'a Arc<Segment>, Position)>,
@@ -154,8 +151,7 @@ impl Opening<'_> {
         counted.map_err(|error| Error::io(&path, "read", error))
     }
 
-    /// Records what is known about a segment that was just checked. Without a mark it is unknown
-    /// which state a digest describes.
+    /// Without a mark it is unknown which state a digest describes.
     pub(super) fn learn(&mut self, segment: &Arc<Segment>, scanned: &TailScan) {
         // A log that was cut inside a gap ends in that gap, and continues behind it.
         let ends_in_gap = scanned.next_offset < segment.next_offset();

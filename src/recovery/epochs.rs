@@ -1,13 +1,13 @@
 //! The epochs of a log. They tell a reader, or a program that keeps an offset elsewhere, that the
-//! records below the offset were cut off.
+//! records below it were cut off.
 //!
 //! Knows nothing about why the end of a log moved back. These are Kafka's leader epochs: every
 //! batch carries the newest one, and `leader-epoch-checkpoint` lists where each begins.
 //!
 //! 1. The newest epoch never decreases. It rises when a truncation moves the end back, and at an
 //!    opening after anything but a clean close, because nothing says what a power cut took.
-//! 2. An epoch is durable before anything is appended in it. Otherwise the same epoch could be
-//!    assigned to other records with the same offsets after the next power cut.
+//! 2. An epoch is durable before anything is appended in it, or the next power cut could have it
+//!    assigned to other records with the same offsets.
 //! 3. The list changes only while the count of truncations is odd (`view.rs`), so an unchanged even
 //!    count means an unchanged list.
 //! 4. A log that only ever had epoch 0 has no file.
@@ -21,16 +21,13 @@ use crate::format::{LeaderEpoch, checkpoint, file_name};
 use crate::segment::{BatchCursor, OpenFiles, Segment};
 use crate::types::{Epoch, Offset, Position};
 
-/// The epochs of a log, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Epochs {
     entries: Vec<LeaderEpoch>,
-    /// The file has other contents.
     unsaved: bool,
 }
 
 impl Epochs {
-    /// Reads the file of a log; `None` if there is no valid file.
     pub(crate) fn read(disk: &Disk, dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(file_name::LEADER_EPOCHS);
         let text = match disk.read_small(&path, checkpoint::SIZE_MAX) {
@@ -45,8 +42,7 @@ impl Epochs {
         }))
     }
 
-    /// What the batches of a log say: each is read, except in segments whose digest says that they
-    /// have only one epoch.
+    /// Reads each batch, except in segments that have only one epoch by their digest.
     pub(crate) fn of_batches(
         disk: &Disk,
         files: &Arc<OpenFiles>,
@@ -83,13 +79,11 @@ impl Epochs {
         }
     }
 
-    /// The epoch that the next batch gets.
     pub(crate) fn newest(&self) -> Epoch {
         self.entries.last().map_or(0, |newest| newest.epoch)
     }
 
-    /// Where an epoch ends: at the first offset of a later one. `None` for an epoch that the log
-    /// has not had.
+    /// `None` for an epoch that the log has not had.
     pub(crate) fn end_of(&self, epoch: Epoch, log_end: Offset) -> Option<Offset> {
         if epoch > self.newest() {
             return None;
@@ -98,7 +92,6 @@ impl Epochs {
         Some(later.map_or(log_end, |later| later.start_offset))
     }
 
-    /// Whether another list is the same.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.entries == other.entries
     }
@@ -116,25 +109,22 @@ impl Epochs {
         self.unsaved = true;
     }
 
-    /// The text for the file of a copy that ends at an offset.
     pub(crate) fn text_below(&self, end: Offset) -> String {
         let below = self.entries.iter().filter(|entry| entry.start_offset < end);
         let below: Vec<_> = below.copied().collect();
         checkpoint::encode_epochs(&below)
     }
 
-    /// The text for the file, if its contents must change.
+    /// `None` if the file has these contents.
     pub(crate) fn to_save(&self) -> Option<String> {
         let encode = || checkpoint::encode_epochs(&self.entries);
         self.unsaved.then(encode)
     }
 
-    /// Whether they are on the disk.
     pub(crate) fn are_saved(&self) -> bool {
         !self.unsaved
     }
 
-    /// Notes that the file has the contents of [`to_save`](Self::to_save).
     pub(crate) fn note_saved(&mut self) {
         self.unsaved = false;
     }

@@ -1,10 +1,10 @@
-//! What interrupted operations left in the directory of a log, which opening finishes or undoes.
+//! What interrupted operations left in a log's directory, which opening finishes or undoes.
 //!
 //! Knows nothing about batches.
 //!
-//! 1. Damage below the flushed mark is refused before anything is changed. The exception are
-//!    operations that were durably begun and change which segments there are (a truncation, a swap
-//!    of compacted segments): those are finished first, because half-way they look like damage.
+//! 1. Damage below the flushed mark is refused before anything is changed, except that operations
+//!    which were durably begun and change the segments (a truncation, a swap of compacted segments)
+//!    are finished first: half-way they look like damage.
 //! 2. What is wholly below the start of the log is removed.
 
 use std::collections::BTreeSet;
@@ -24,10 +24,9 @@ use super::report::{OpenEvent, OpenReport};
 use super::swaps::{SettledSwaps, settle_swaps};
 use super::truncation::{finish_truncation, remove_segment_files};
 
-/// The largest note of a truncation that is read, in bytes; a note holds one batch at most.
+/// A note of a truncation holds one batch at most.
 const INTENT_BYTES_MAX: usize = 1 << 30;
 
-/// The contents of a directory.
 pub(crate) struct Found {
     pub(crate) bases: BTreeSet<Offset>,
     pub(crate) others: Vec<(String, FileName)>,
@@ -37,12 +36,10 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Whether a truncation was interrupted.
     pub(crate) fn truncates(&self) -> bool {
         self.intent.is_some()
     }
 
-    /// Whether an operation was interrupted that changes which segments there are.
     pub(crate) fn is_unsettled(&self) -> bool {
         let swapped = |(_, name): &(String, FileName)| match name {
             FileName::Segment { stage, .. } => *stage == Stage::Swap,
@@ -52,7 +49,6 @@ impl Found {
     }
 }
 
-/// What the steps of opening need to clean up leftovers.
 pub(crate) struct OpenStep<'a> {
     pub(crate) disk: &'a Disk,
     pub(crate) dir: &'a Path,
@@ -60,7 +56,6 @@ pub(crate) struct OpenStep<'a> {
 }
 
 impl OpenStep<'_> {
-    /// Removes a leftover.
     pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
         remove_if_present(self.disk, &path)?;
@@ -68,12 +63,10 @@ impl OpenStep<'_> {
         Ok(())
     }
 
-    /// Reports a leftover that was removed or finished.
     pub(crate) fn settled(&mut self, path: PathBuf) {
         self.report.events.push(OpenEvent::LeftoverSettled { path });
     }
 
-    /// Quarantines a file that is not what its name says.
     pub(crate) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
         let path = self.dir.join(name);
         if self.disk.file_len(&path).at(&path, "access")? == 0 {
@@ -86,14 +79,12 @@ impl OpenStep<'_> {
 }
 
 impl Opening<'_> {
-    /// Refuses damage, and then finishes or undoes what interrupted operations left. Returns the
-    /// segments that are there then (I1).
+    /// Returns the segments that are there then (I1).
     pub(crate) fn settle(&mut self) -> Result<Vec<Arc<Segment>>> {
         let found = self.look()?;
         let unsettled = found.is_unsettled();
         let mut segments = Vec::new();
-        // Judged first where possible: what follows removes files, and a directory that is refused
-        // must be left as it was found.
+        // Judged first where possible: a directory that is refused must be left as it was found.
         if !unsettled {
             self.judge_names(&found)?;
             segments = self.list_segments(&found.bases)?;
@@ -108,7 +99,6 @@ impl Opening<'_> {
         self.keep_from_start(segments)
     }
 
-    /// Lists the directory. Changes nothing.
     pub(crate) fn look(&self) -> Result<Found> {
         let intent_path = self.dir.join(file_name::TRUNCATE);
         let intent = self
@@ -148,8 +138,6 @@ impl Opening<'_> {
         Ok(found)
     }
 
-    /// Finishes or undoes what an interrupted operation left. Returns the base offsets of the
-    /// segments that are there then.
     pub(crate) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
         let Found {
             mut bases,
@@ -190,9 +178,8 @@ impl Opening<'_> {
     }
 
     /// Only `repair` replaces the segment of the mark, and it leaves gaps. The mark says so before
-    /// the new file takes its place: checked by a mark that excludes gaps, good batches would count
-    /// as damaged. But not before that file is whole, because the mark may be what reveals the
-    /// damage in the old one.
+    /// the new file takes its place, or good batches would count as damaged; but not before that
+    /// file is whole, because the mark may be what reveals the damage in the old one.
     fn expect_gaps(&mut self, swaps: &SettledSwaps) -> Result<()> {
         let replaced = |mark: &Mark| mark.dense && swaps.reach(mark.segment_base);
         if let Some(mark) = self.mark.filter(replaced) {
@@ -247,7 +234,6 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// The segments in order, with their sizes. Changes nothing.
     pub(crate) fn list_segments(&self, bases: &BTreeSet<Offset>) -> Result<Vec<Arc<Segment>>> {
         let bases: Vec<Offset> = bases.iter().copied().collect();
         let (disk, dir, swapped) = (self.disk(), &self.dir, &self.swapped);
@@ -284,15 +270,15 @@ impl Opening<'_> {
         listed.collect()
     }
 
-    /// The base of the segment that must be created for appends: in an empty directory, and if the
-    /// mark's segment is lost with nothing in it that must be kept.
+    /// In an empty directory, and if the mark's segment is lost with nothing in it that must be
+    /// kept.
     fn wanted(&self, segments: &[Arc<Segment>], start: Offset) -> Option<Offset> {
         let Some(mark) = self.mark else {
             return segments.is_empty().then_some(start);
         };
         let last = segments.last().map(|last| last.base_offset());
         if last.is_some_and(|last| last >= mark.segment_base) {
-            // The mark's segment is there, or a later one: appends go on in the last.
+            // The mark's segment is there, or a later one, which takes appends.
             None
         } else if mark.position == Position::ZERO {
             // Nothing had been written to it, so it is created again as it was.
@@ -304,7 +290,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Moves the mark up if its segment was removed: nothing above it is known to be flushed.
+    /// Nothing above a mark that is moved up is known to be flushed.
     fn follow_mark(&mut self, segments: &[Arc<Segment>]) {
         let Some(first) = segments.first().map(|first| first.base_offset()) else {
             return;
@@ -320,7 +306,6 @@ impl Opening<'_> {
         }
     }
 
-    /// Makes a segment without a file readable: a log that is opened read-only creates none.
     fn without_file(&self, segment: Segment) -> Result<Segment> {
         for name in [
             file_name::PARTITION_METADATA,
@@ -335,8 +320,7 @@ impl Opening<'_> {
         Ok(segment)
     }
 
-    /// Removes what is wholly below the start of the log (I2), and makes sure that there is a
-    /// segment to append to.
+    /// Also makes sure that there is a segment to append to (I2).
     fn keep_from_start(&mut self, mut segments: Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
         let start = self.mark.map_or(0, |mark| mark.log_start_offset);
         if let Some(base) = self.wanted(&segments, start) {
@@ -367,7 +351,6 @@ impl Opening<'_> {
     }
 }
 
-/// Whether a file is left over from something that was interrupted.
 fn is_leftover(name: &FileName, bases: &BTreeSet<Offset>) -> bool {
     match name {
         FileName::NextSegment

@@ -1,17 +1,16 @@
-//! Floor 4: from a directory to the end of the log in it, without a running log: judges what the
-//! last use left, and mends it.
+//! Floor 4: from a directory to the end of the log in it: judges what the last use left, and mends
+//! it, without a running log.
 //!
 //! Knows nothing about locks and roots (`dir/`), about settings, or about what becomes of the log.
 //! The passes are: look (list the directory), judge (refuse damage), settle what was interrupted,
 //! recover (find the end), and rewrite (make it durable). `log/open` calls them in this order, and
 //! settles the mark at the end; `doctor` uses some of them.
 //!
-//! 1. Up to the flushed mark everything was synced: what is wrong there is damage (`rules.rs`),
-//!    which is refused before anything is changed. Above the mark every pattern of bytes is a legal
-//!    result of a crash: the longest run of valid batches is kept, and everything after it is
-//!    quarantined, never deleted.
-//! 2. What is kept above the mark was perhaps never synced, and a failed sync may have left the
-//!    page cache ahead of the disk: it is written again and synced before it is trusted.
+//! 1. Below the flushed mark everything was synced: what is wrong there is damage (`rules.rs`),
+//!    refused before anything is changed. Above it every pattern of bytes is a legal result of a
+//!    crash: the longest run of valid batches is kept, and the rest is quarantined, never deleted.
+//! 2. What is kept above the mark was perhaps never synced, and after a failed sync the page cache
+//!    may be ahead of the disk: it is written again and synced before it is trusted.
 //! 3. After a clean close only the tail behind the last index entry is read.
 //! 4. Opening twice has the same result as opening once.
 
@@ -54,7 +53,6 @@ pub(crate) use rules::{
 pub(crate) use source::{LogSource, OpenMode};
 pub(crate) use truncation::{remove_segment_files, remove_snapshots_above};
 
-/// What recovery works with.
 #[derive(Clone, Copy)]
 pub(crate) struct Tools<'a> {
     pub(crate) disk: &'a Disk,
@@ -65,40 +63,34 @@ pub(crate) struct Tools<'a> {
     pub(crate) left_by_broker: bool,
 }
 
-/// A log being opened.
 pub(crate) struct Opening<'a> {
     pub(super) tools: Tools<'a>,
     pub(super) dir: Arc<Path>,
     pub(super) mode: OpenMode,
     pub(super) key: MarkKey,
     pub(crate) mark: Option<Mark>,
-    /// The mark's segment, as far as it was checked, so that it is not read twice.
+    /// Kept so that the mark's segment is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
-    /// Sealed segments that have no digest yet.
     pub(super) undigested: Vec<Arc<Segment>>,
     /// Refuse valid batches behind a hole instead of quarantining them.
     pub(super) strict: bool,
-    /// The contents of the file of epochs, if there is one.
+    /// `None` without a valid file of epochs.
     epochs: Option<Epochs>,
-    /// Something was cut off.
     pub(super) cut: bool,
-    /// The outputs of an interrupted swap, opened because they still have other names; only for a
-    /// log that is opened read-only.
+    /// The outputs of an interrupted swap, under their old names; only for a log that is opened
+    /// read-only.
     pub(super) swapped: BTreeMap<Offset, Arc<File>>,
     pub(super) report: OpenReport,
 }
 
-/// What opening found out about the end of the log.
 pub(crate) struct Tail {
     pub(crate) active: Arc<Segment>,
     pub(crate) scanned: TailScan,
     pub(crate) index_written: IndexWritten,
-    /// No batch of a producer was found, and all of them were read.
     pub(crate) plain: bool,
 }
 
 impl<'a> Opening<'a> {
-    /// An opening that has read only the marks.
     pub(crate) fn begin(
         tools: Tools<'a>,
         dir: &Path,
@@ -134,9 +126,9 @@ impl Opening<'_> {
         self.mode == OpenMode::Write
     }
 
-    /// Finds the end of the log (I1): checks everything from the mark on.
+    /// Checks everything from the mark on (I1).
     pub(crate) fn recover(&mut self, segments: &mut Vec<Arc<Segment>>) -> Result<Tail> {
-        // Below the mark everything was judged already, so the scan begins at the mark's segment.
+        // Below the mark everything was judged already: the scan begins at the mark's segment.
         let from = self.first_unflushed(segments);
         let mut at = from;
         let mut floor = segments
@@ -157,8 +149,8 @@ impl Opening<'_> {
                 break;
             }
             if let Some((sealed, scanned, _)) = checked.take() {
-                // A sealed segment ends where the next one begins, also behind a gap: its digest
-                // and mark say so. This is known only once the next one was accepted.
+                // A sealed segment ends where the next one begins, also behind a gap, as its digest
+                // and mark say. This is known only once the next one was accepted.
                 sealed.publish(sealed.end(), base);
                 self.keep_index(&sealed, scanned);
             }
@@ -190,8 +182,7 @@ impl Opening<'_> {
         })
     }
 
-    /// Keeps the index that was built for a sealed segment above the mark: its index files may be
-    /// torn.
+    /// The index files of a sealed segment above the mark may be torn.
     fn keep_index(&self, segment: &Segment, mut scanned: TailScan) {
         scanned.progress.final_entry(&mut scanned.index);
         segment.set_index(scanned.index, scanned.newest);
@@ -200,7 +191,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The index of the segment that holds the flushed mark; the first segment if there is no mark.
+    /// The first segment if there is no mark.
     fn first_unflushed(&mut self, segments: &[Arc<Segment>]) -> usize {
         let Some(mark) = self.mark else {
             self.report.clean = segments
@@ -217,8 +208,7 @@ impl Opening<'_> {
         found
     }
 
-    /// Where a checked segment ends: at its last batch, or where the mark says that the log ended
-    /// in a gap.
+    /// At the last batch, or where the mark says that the log ended in a gap.
     pub(crate) fn end_of(&self, segment: &Segment, scanned: &TailScan) -> Offset {
         let flushed = self.mark.filter(|mark| {
             mark.segment_base == segment.base_offset() && mark.position == scanned.end
@@ -227,8 +217,8 @@ impl Opening<'_> {
         flushed.map_or(end, |mark| end.max(mark.flushed_offset))
     }
 
-    /// Checks the batches of a segment: for the first segment from the last index entry below the
-    /// mark, for later ones from the start.
+    /// The first segment is checked from the last index entry below the mark, later ones from the
+    /// start.
     pub(super) fn check_segment(
         &mut self,
         segment: &Arc<Segment>,
@@ -262,12 +252,11 @@ impl Opening<'_> {
         Ok((scanned, IndexWritten::default()))
     }
 
-    /// Whether the scan of a whole segment should make its digest.
     fn wants_digest(&self, segment: &Segment) -> bool {
         self.writes() && segment.digest_summary(self.disk()).is_none()
     }
 
-    /// The same, with the help of the index; `None` if the index is not reliable.
+    /// `None` if the index is not reliable.
     fn check_from_index(
         &mut self,
         segment: &Arc<Segment>,
@@ -302,27 +291,25 @@ impl Opening<'_> {
         if scanned.at_mark.is_none() {
             return Ok(None);
         }
-        // The batches before the last index entry were not read: only the mark knows about their
-        // gaps.
+        // The batches before the last index entry were not read: only the mark knows their gaps.
         scanned.dense &= mark.dense || last.is_none();
         let read = scanned.end.since(place);
         self.report.scanned_bytes = self.report.scanned_bytes.saturating_add(read);
         Ok(Some((scanned, written)))
     }
 
-    /// Writes what is kept above the mark again and syncs it (I2). The names are synced before the
-    /// mark is moved, in the last pass of the opening.
+    /// Writes what is kept above the mark again and syncs it (I2). The names are synced in the last
+    /// pass, before the mark is moved.
     ///
     /// What a broker left is only synced, the first time it is opened: writing gigabytes again
-    /// would take longer than the broker's own start, which does not write them again either.
-    /// Writing again is for pages that the system calls clean although it failed to write them:
+    /// would take longer than the broker's own start. Writing again is for pages that the system
+    /// calls clean although it failed to write them:
     ///
     /// - A failure that has not been reported yet is reported by this sync, although the file was
-    ///   opened after it. The opening of this log then fails, and the next one, no longer the
-    ///   first, writes again.
-    /// - A failure that was reported to the broker ended the broker: it stops if its directory
-    ///   fails. What it had appended but not flushed by then may be in the page cache alone. It is
-    ///   trusted here, as by the broker's own start: docs/durability.md says what to do.
+    ///   opened after it. This opening fails, and the next one, no longer the first, writes again.
+    /// - A failure that was reported to the broker ended it. What it had appended but not flushed
+    ///   may be in the page cache alone. It is trusted, as by the broker's own start:
+    ///   docs/durability.md says what to do.
     fn rewrite(&self, segments: &[Arc<Segment>], from: usize, end: Position) -> Result<()> {
         if self.report.clean || !self.writes() {
             return Ok(());
@@ -346,14 +333,13 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Whether the file of marks has an untrue mark for this log.
     pub(crate) fn is_mark_untrue(&self) -> bool {
         let found = self.tools.marks.find(self.key);
         self.mark.is_none() && found.is_some_and(|mark| mark.sequence > 0)
     }
 
-    /// A mark that does not match is dropped; only its sequence number is kept, so that the next
-    /// mark supersedes it.
+    /// Only the sequence number of a mark that does not match is kept, so that the next mark
+    /// supersedes it.
     pub(crate) fn mark_to_go_on_from(&self, key: MarkKey, start: Offset) -> Mark {
         let found = self.tools.marks.find(key);
         let sequence = found.map_or(0, |mark| mark.sequence);
@@ -368,7 +354,6 @@ impl Opening<'_> {
         self.mark.unwrap_or(unmarked)
     }
 
-    /// The epochs of the log, with a new one if the end may have moved back.
     pub(crate) fn find_epochs(
         &mut self,
         segments: &[Arc<Segment>],

@@ -1,8 +1,7 @@
 //! Messages in Kafka's old formats, from before 0.11: not damage, but not readable here.
 //!
-//! Knows nothing about what they hold. A log that was written by an old broker may begin with them
-//! after any number of upgrades; treating them as a torn tail would quarantine them and everything
-//! that follows.
+//! Knows nothing about what they hold. A log of an old broker may begin with them after any number
+//! of upgrades; as a torn tail, they and everything behind them would be quarantined.
 
 use crate::disk::File;
 use crate::error::{Error, IoContext, Result};
@@ -10,11 +9,7 @@ use crate::format::{Corruption, OLD_HEADER_LEN, is_old_message, old_message_len}
 use crate::segment::Segment;
 use crate::types::{Position, to_usize};
 
-/// Refuses a segment whose batches end, for the reason `stopped`, at a message of an old format.
-///
-/// # Errors
-///
-/// [`Error::Unsupported`] with the position; nothing was changed.
+/// Refuses a segment whose batches end, for the reason `stopped`, at such a message.
 pub(crate) fn refuse_old_format(
     segment: &Segment,
     file: &File,

@@ -1,4 +1,4 @@
-//! What opening a directory found and did, and what a log looks like from outside: plain values.
+//! What opening a directory found and did, and a log as seen from outside.
 //!
 //! Knows nothing about how any of it is found out.
 
@@ -16,16 +16,15 @@ use crate::types::{Offset, Timestamp};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OpenReport {
-    /// The last use ended with a close: nothing had to be recovered.
+    /// The last use ended with a close.
     pub clean: bool,
     /// Bytes of batches that were read and checked.
     pub scanned_bytes: u64,
-    /// Bytes that were not a valid continuation of the log and were quarantined, in files that the
-    /// events name. Reserved space that was never written is not counted.
+    /// Bytes that did not continue the log and were quarantined, in files that the events name;
+    /// without reserved space that was never written.
     pub quarantined_bytes: u64,
     /// Valid batches among those bytes: a power cut may leave later pages and lose earlier ones.
-    /// With [`LogConfig::strict_recovery`](crate::LogConfig::strict_recovery) opening refuses
-    /// them instead.
+    /// With [`LogConfig::strict_recovery`](crate::LogConfig::strict_recovery) opening refuses them.
     pub valid_batches_after_cut: u64,
     /// How long opening took.
     pub elapsed: Duration,
@@ -34,7 +33,6 @@ pub struct OpenReport {
 }
 
 impl OpenReport {
-    /// Adds what another part of the same opening reports.
     pub(crate) fn merge(&mut self, other: Self) {
         self.clean &= other.clean;
         self.scanned_bytes = self.scanned_bytes.saturating_add(other.scanned_bytes);
@@ -54,8 +52,7 @@ impl OpenReport {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum OpenEvent {
-    /// The tail was not a valid continuation of the log: it was moved to a quarantine file, and the
-    /// log continues before it. This is what a crash leaves.
+    /// The tail did not continue the log and was moved to a quarantine file, as after a crash.
     #[non_exhaustive]
     TailSetAside {
         /// The segment file that was cut.
@@ -80,9 +77,8 @@ pub enum OpenEvent {
         #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
     },
-    /// A slot of the flushed marks holds bytes that are not a mark: a crash tore it, or it was
-    /// damaged. The other slot of the pair is used; a log that lost both is checked from its first
-    /// byte.
+    /// A slot of the flushed marks was torn by a crash, or damaged. The other slot of the pair is
+    /// used; a log that lost both is checked from its first byte.
     #[non_exhaustive]
     MarkUnreadable {
         /// The file of marks.
@@ -91,14 +87,14 @@ pub enum OpenEvent {
         /// The position of the slot in it, in bytes.
         position: u64,
     },
-    /// A file that an interrupted operation left was removed, or the operation was finished.
+    /// The leftover file of an interrupted operation was removed, or the operation finished.
     #[non_exhaustive]
     LeftoverSettled {
         /// The file.
         #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
     },
-    /// Something in a broker's directory is not what it should be, and was left as it is.
+    /// Something odd in a broker's directory was left as it is.
     #[non_exhaustive]
     LeftAlone {
         /// The file or directory.
@@ -107,9 +103,8 @@ pub enum OpenEvent {
         /// What is odd about it.
         reason: String,
     },
-    /// A broker's directory also holds files and directories that are not its own. They are left
-    /// alone, but any of the broker's own names is treated as its own: reserve the directory for
-    /// the broker.
+    /// A broker's directory also holds other entries. They are left alone, but the broker's own
+    /// names are always treated as its own: reserve the directory for the broker.
     #[non_exhaustive]
     OtherThings {
         /// The directory.
@@ -120,7 +115,7 @@ pub enum OpenEvent {
         /// How many there are.
         count: usize,
     },
-    /// The directory is on a network file system: what a sync is worth there, and whether a lock
+    /// The directory is on a network file system: the worth of a sync there, and whether a lock
     /// excludes other machines, depends on its server and on how it is mounted.
     #[non_exhaustive]
     NetworkFileSystem {
@@ -130,17 +125,17 @@ pub enum OpenEvent {
         /// What kind it is, `NFS` for example.
         kind: &'static str,
     },
-    /// A log of the broker cannot be used: its calls return this error, and everything else works.
+    /// A log of the broker cannot be used: its calls return this error. Everything else works.
     #[non_exhaustive]
     LogUnusable {
         /// The directory of the log.
         #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
         path: PathBuf,
-        /// The reason as text; the calls of the log return the error itself.
+        /// The reason as text.
         reason: String,
     },
-    /// A committed offset was past the end of its partition, whose last records were lost in a
-    /// power cut; it was set back to the end.
+    /// A committed offset was past the end of its partition, which lost records in a power cut; it
+    /// was set back to the end.
     #[non_exhaustive]
     CommitSetBack {
         /// The group.
@@ -156,7 +151,6 @@ pub enum OpenEvent {
     },
 }
 
-/// The unreadable slots of a directory's marks, for the report of an opening.
 pub(crate) fn unreadable_marks(marks: &Marks) -> impl Iterator<Item = OpenEvent> + '_ {
     let places = marks.unreadable().into_iter();
     places.map(|position| OpenEvent::MarkUnreadable {
@@ -172,8 +166,8 @@ pub(crate) fn unreadable_marks(marks: &Marks) -> impl Iterator<Item = OpenEvent>
 pub struct SegmentInfo {
     /// The first offset that it can hold.
     pub base_offset: Offset,
-    /// One past its last offset. For a sealed segment, where the next one begins: there may be gaps
-    /// before that.
+    /// One past its last offset; for a sealed segment, where the next one begins, perhaps behind a
+    /// gap.
     pub next_offset: Offset,
     /// The size of its batches, in bytes.
     pub size_bytes: u64,

@@ -3,21 +3,20 @@
 //!
 //! Knows nothing about files and batches: it compares what a listing, the flushed mark and the
 //! headers of the digests say. Opening refuses at the first violation, `verify` reports all of
-//! them, and `repair` keeps what none of them covers.
+//! them, and `repair` keeps what none covers.
 //!
-//! 1. The mark says that everything below it was synced. So it is damage, and not the result of a
-//!    crash, if the log begins above its start, if the segment of the mark is missing or shorter
-//!    than the mark says, or if no batch ends at the mark with the flushed offset.
+//! 1. Everything below the mark was synced. So it is damage, and not the result of a crash, if the
+//!    log begins above its start, if the mark's segment is missing or shorter than the mark says,
+//!    or if no batch ends at the mark with the flushed offset.
 //! 2. A digest is made of synced bytes. So a segment is never shorter than its digest says,
 //!    wherever the mark is: whatever cuts a segment removes the digest first, durably.
 //! 3. A sealed segment below the mark ends where the next one begins, if its digest is of exactly
-//!    its current state. Above the mark a crash may have lost any name, so a gap proves nothing
-//!    there.
+//!    its current state. Above the mark a crash may have lost any name, so a gap proves nothing.
 //! 4. A digest that names another log is damage if the mark is known: directories were exchanged.
-//!    Nothing else is concluded from it. Without a mark, the directory may have been moved here,
-//!    and only a digest that names this log counts.
-//! 5. A batch boundary is not proof enough if the mark came from a Kafka broker's checkpoint: its
-//!    position is then simply the length of the file, so the batches must reach the offset.
+//!    Without a mark, the directory may have been moved here, and only a digest that names this log
+//!    counts. Nothing else is concluded from it.
+//! 5. If the mark came from a Kafka broker's checkpoint, a batch boundary is not proof enough: its
+//!    position is simply the length of the file, so the batches must reach the offset.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -25,17 +24,14 @@ use std::ops::Range;
 use crate::format::{Corruption, DigestSummary, Mark, MarkKey, log_hash};
 use crate::types::{Offset, Position, to_usize};
 
-/// What is known about a segment without reading its batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SegmentFacts {
     pub(crate) base: Offset,
-    /// The length of the file.
     pub(crate) length: Position,
     /// `None` also if digests are not trusted.
     pub(crate) digest: Option<DigestSummary>,
 }
 
-/// A state that no crash leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// The log begins above its start.
@@ -44,7 +40,7 @@ pub(crate) enum Violation {
     Missing { base: Offset },
     /// The digest names another log.
     OtherLog { base: Offset },
-    /// The segment, or its run of valid batches, ends below what was synced.
+    /// The segment, or its valid batches, end below what was synced.
     Shorter {
         base: Offset,
         end: Position,
@@ -54,7 +50,7 @@ pub(crate) enum Violation {
     Gap { expected: Offset, found: Offset },
     /// A batch crosses the mark.
     InsideBatch { base: Offset, position: Position },
-    /// The batches below the mark end at an offset other than the flushed one.
+    /// The batches below the mark end at another offset.
     WrongOffset {
         base: Offset,
         position: Position,
@@ -63,22 +59,19 @@ pub(crate) enum Violation {
     },
 }
 
-/// Where the valid batches of the mark's segment end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Landed {
-    /// One past the last byte of the run of valid batches.
+    /// The end of the valid batches in the mark's segment.
     pub(crate) end: Position,
-    /// One past the last offset below the mark; `None` when no batch ends at its position.
+    /// `None` when no batch ends at the mark.
     pub(crate) at_mark: Option<Offset>,
 }
 
-/// The mark, if it applies to a listing: a mark made while there was no segment says nothing about
-/// segments that were put back since.
+/// A mark made while there was no segment says nothing about segments that were put back since.
 pub(crate) fn applicable(mark: Option<Mark>, segments: usize) -> Option<Mark> {
     mark.filter(|mark| segments == 0 || mark.position != Mark::NOTHING_FOUND)
 }
 
-/// Everything that the listing contradicts, in the order of the log.
 pub(crate) fn violations(
     key: MarkKey,
     mark: Option<&Mark>,
@@ -110,9 +103,8 @@ pub(crate) fn violations(
     found
 }
 
-/// A segment between others whose index exists and whose batches do not. After a clean shutdown of
-/// a Kafka broker only a loss leaves that; in a log of our own a power cut may, until its first
-/// mark is durable.
+/// A segment between others that has an index and no batches. After a clean shutdown of a broker
+/// only a loss leaves that; in a log of our own a power cut may, until its first mark is durable.
 pub(crate) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Option<Violation> {
     let behind = bases.range(..base).next_back();
     let found = bases.range(base..).next().filter(|next| **next > base);
@@ -122,7 +114,6 @@ pub(crate) fn lost_between(base: Offset, bases: &BTreeSet<Offset>) -> Option<Vio
     })
 }
 
-/// What the batches of the mark's segment contradict.
 pub(crate) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
     let (base, position) = (mark.segment_base, mark.position);
     if landed.end < position {
@@ -150,13 +141,11 @@ pub(crate) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
     })
 }
 
-/// Whether bytes from a position on were synced, as far as the mark says. Without a mark nothing is
-/// known, and no damage is attributed to a crash.
+/// Without a mark nothing is known, and no damage is attributed to a crash.
 pub(crate) fn is_flushed(mark: Option<&Mark>, base: Offset, at: Position) -> bool {
     mark.is_none_or(|mark| (base, at) < (mark.segment_base, mark.position))
 }
 
-/// Which log a segment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     This,
@@ -173,13 +162,11 @@ impl SegmentFacts {
         }
     }
 
-    /// Whether this segment is left out of the log: it is another log's, and the log has some of
-    /// its own.
     pub(crate) fn is_left_out(&self, key: MarkKey, mark: Option<&Mark>, has_own: bool) -> bool {
         mark.is_some() && has_own && self.owner(key) == Owner::Another
     }
 
-    /// The digest, if something may be concluded from it (I4).
+    /// Only if something may be concluded from it (I4).
     fn evidence(&self, key: MarkKey, mark: Option<&Mark>) -> Option<DigestSummary> {
         let owner = self.owner(key);
         let counts = owner == Owner::This || mark.is_some() && owner == Owner::Unknown;
@@ -198,7 +185,7 @@ impl SegmentFacts {
         })
     }
 
-    /// Rule (I3). Below the start of the log some files may already be removed, and others not yet.
+    /// Rule (I3). Below the start of the log some files may already be removed.
     fn gap(&self, key: MarkKey, mark: Option<&Mark>, next: Option<Offset>) -> Option<Violation> {
         let (digest, found) = (self.evidence(key, mark)?, next?);
         let below_mark = mark.is_none_or(|mark| self.base < mark.segment_base);
@@ -215,12 +202,10 @@ fn starts_late(mark: &Mark, first: Offset) -> Option<Violation> {
     (first > start).then_some(Violation::StartsLate { start, first })
 }
 
-/// Whether one of these segments is known to be the log's own.
 pub(crate) fn has_own(key: MarkKey, segments: &[SegmentFacts]) -> bool {
     segments.iter().any(|facts| facts.owner(key) == Owner::This)
 }
 
-/// The segment of the mark, if it is missing among these and may not be.
 fn missing(mark: &Mark, bases: &[Offset]) -> Option<Violation> {
     if bases.contains(&mark.segment_base) {
         return None;
@@ -237,7 +222,6 @@ fn missing(mark: &Mark, bases: &[Offset]) -> Option<Violation> {
 }
 
 impl Violation {
-    /// The base offset that names the file.
     pub(crate) fn file(&self) -> Offset {
         match *self {
             Self::StartsLate { start, .. } => start,
@@ -250,7 +234,6 @@ impl Violation {
         }
     }
 
-    /// The position in that file where it begins.
     pub(crate) fn position(&self) -> Position {
         match *self {
             Self::Shorter { end, .. } => end,
@@ -259,7 +242,6 @@ impl Violation {
         }
     }
 
-    /// What is wrong.
     pub(crate) fn reason(&self) -> Corruption {
         match *self {
             Self::StartsLate { start, first } => Corruption::offset(start, first),
@@ -276,7 +258,6 @@ impl Violation {
         }
     }
 
-    /// The offsets that are lost with a missing file.
     pub(crate) fn offsets(&self, mark: Option<&Mark>) -> Range<Offset> {
         match *self {
             Self::StartsLate { start, first } => start..first,
@@ -291,7 +272,6 @@ impl Violation {
     }
 }
 
-/// Bytes that are missing.
 pub(crate) fn truncated(needed: Position, there: Position) -> Corruption {
     Corruption::truncated(to_usize(needed.0), to_usize(there.0))
 }

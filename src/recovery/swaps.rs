@@ -1,5 +1,5 @@
-//! Finishing or undoing a swap of compacted segments that a crash interrupted. Kafka's names and
-//! order (`LocalLog.replaceSegments`), so it does not matter who began it.
+//! Finishes or undoes an interrupted swap of compacted segments, in Kafka's names and order
+//! (`LocalLog.replaceSegments`), so it does not matter who began it.
 //!
 //! Knows nothing about compaction, which makes the swap (its rules, and their numbers, are in
 //! `compact/swap.rs`): only what the names of the files say about how far it went.
@@ -17,21 +17,18 @@ use crate::types::{Offset, Position};
 
 use super::OpenStep;
 
-/// What an interrupted swap comes to.
 #[derive(Debug, Default)]
 pub(super) struct SettledSwaps {
-    /// Files of a swap that was not complete: they are removed.
     void: Vec<String>,
-    /// `.swap` files that are not valid.
     broken: Vec<(String, Offset)>,
-    /// The other `.swap` files: they take the place of their sources.
+    /// They take the place of their sources.
     taking_place: Vec<(String, Offset, FileKind)>,
-    /// The outputs, with one past the last offset of each.
+    /// One past the last offset of each output.
     outputs: BTreeMap<Offset, Offset>,
 }
 
 impl SettledSwaps {
-    /// Inspects what is there, and changes nothing.
+    /// Changes nothing.
     pub(super) fn plan(disk: &Disk, dir: &Path, names: &[(String, FileName)]) -> Result<Self> {
         let staged = |wanted: Stage| {
             names.iter().filter_map(move |(name, parsed)| match parsed {
@@ -65,7 +62,7 @@ impl SettledSwaps {
         Ok(plan)
     }
 
-    /// Removes the sources from the set of segments and adds the outputs. Returns the sources.
+    /// Returns the sources.
     pub(super) fn apply_to(&self, bases: &mut BTreeSet<Offset>) -> Vec<Offset> {
         let Some(first) = self.outputs.keys().min() else {
             return Vec::new();
@@ -77,12 +74,10 @@ impl SettledSwaps {
         replaced
     }
 
-    /// Whether an output holds offsets of the segment at `base` or above it.
     pub(super) fn reach(&self, base: Offset) -> bool {
         self.outputs.values().any(|next| *next > base)
     }
 
-    /// The outputs that still have their `.swap` names, opened, for a log that is only read.
     pub(super) fn open_outputs(
         &self,
         disk: &Disk,
@@ -101,7 +96,7 @@ impl SettledSwaps {
     }
 }
 
-/// Finishes or undoes an interrupted swap (I3). `bases` are the segments that are there.
+/// `bases` are the segments that are there (I3).
 pub(super) fn settle_swaps(
     step: &mut OpenStep<'_>,
     plan: &SettledSwaps,
@@ -140,7 +135,7 @@ pub(super) fn settle_swaps(
     Ok(())
 }
 
-/// One past the last offset in a file that must be a run of valid batches; `None` if it is not.
+/// `None` if the file is not a run of valid batches.
 fn next_offset_of(disk: &Disk, path: &Path, base: Offset) -> Result<Option<Offset>> {
     let file = disk.open(path, Access::Read).at(path, "open")?;
     let end = Position(file.len().at(path, "access")?);

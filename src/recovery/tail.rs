@@ -1,5 +1,5 @@
-//! What opening does with bytes that do not continue the log: they are copied or moved to a
-//! quarantine file, and only then cut off.
+//! Bytes that do not continue the log are copied or moved to a quarantine file, and only then cut
+//! off.
 //!
 //! Knows nothing about how they were found (`mod.rs`), nor about damage below the mark
 //! (`damage.rs`).
@@ -19,8 +19,8 @@ use super::truncation::remove_segment_files;
 use super::{OpenEvent, Opening};
 
 impl Opening<'_> {
-    /// Handles what is behind the last valid batch of the segment at a place in the list, which is
-    /// kept up to an offset. Returns whether batches are cut off, so that nothing can follow.
+    /// Handles what is behind the last valid batch of the segment `at`, which is kept up to an
+    /// offset. Returns whether batches are cut off, so that nothing can follow.
     pub(super) fn settle_tail(
         &mut self,
         segments: &mut Vec<Arc<Segment>>,
@@ -38,8 +38,7 @@ impl Opening<'_> {
         let file = segment.file(self.disk(), self.tools.files)?;
         let rest = scanned.end..segment.end();
         let reserved = is_zero(&file, &path, rest.clone())?;
-        // Counted before anything is cut: a strict log fails here, and its files are still
-        // unchanged.
+        // Counted before anything is cut: a strict log fails here with its files unchanged.
         if !reserved {
             let behind = std::iter::once((segment, scanned.end));
             let behind_them = later.iter().map(|segment| (segment, Position::ZERO));
@@ -80,14 +79,14 @@ impl Opening<'_> {
             );
             self.report.quarantined_bytes = self.report.quarantined_bytes.saturating_add(bytes);
         }
-        // Before the cut: once the tail is gone, nothing says that these do not follow from it, and
+        // Before the cut: once the tail is gone, nothing says that these do not follow it, and
         // without a mark the next opening would keep them behind a gap.
         if is_last {
             self.set_segments_aside(segments, at + 1, &reason, kept_to)?;
         }
         self.report.clean = false;
         self.cut |= !reserved;
-        // Durable before the cut: a file that is shorter than its digest says counts as damaged.
+        // Durable before the cut: a file shorter than its digest says counts as damaged.
         if segment.drop_digest_above(self.disk(), scanned.end)? {
             self.disk().sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
@@ -118,8 +117,8 @@ impl Opening<'_> {
 
     /// Quarantines whole segments that do not continue what is kept.
     ///
-    /// The last one first: after a crash meanwhile those that are left still follow each other, and
-    /// the next opening meets the same reason again.
+    /// The last one first: those that a crash leaves still follow each other, and the next opening
+    /// meets the same reason.
     pub(super) fn set_segments_aside(
         &mut self,
         segments: &mut Vec<Arc<Segment>>,

@@ -1,4 +1,4 @@
-//! Finishing a truncation that a crash interrupted.
+//! Finishes a truncation that a crash interrupted.
 //!
 //! Knows nothing about how it was begun (`log/truncate.rs`): its note says what is to be cut.
 
@@ -11,7 +11,6 @@ use crate::format::{FileKind, FileName, Stage, TruncateIntent, file_name};
 use crate::segment::Segment;
 use crate::types::Offset;
 
-/// Finishes an interrupted truncation, before the log is examined.
 pub(crate) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent) -> Result<()> {
     remove_snapshots_above(disk, dir, intent.new_end)?;
     let path = dir.join(file_name::log(intent.segment_base));
@@ -28,7 +27,6 @@ pub(crate) fn finish_truncation(disk: &Disk, dir: &Path, intent: &TruncateIntent
     }
 }
 
-/// Removes the files of a segment, if they still exist.
 pub(crate) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()> {
     for path in segment.paths() {
         remove_if_present(disk, &path)?;
@@ -36,8 +34,8 @@ pub(crate) fn remove_segment_files(disk: &Disk, segment: &Segment) -> Result<()>
     Ok(())
 }
 
-/// Removes, durably, the snapshots of producers above the new end of a log: they cover batches that
-/// are gone, and would be believed once the log has grown to their offset again.
+/// Removes, durably, snapshots of producers above the new end: they would be believed once the log
+/// has grown to their offset again.
 pub(crate) fn remove_snapshots_above(disk: &Disk, dir: &Path, end: Offset) -> Result<()> {
     let mut removed = false;
     for entry in disk.list(dir).at(dir, "list")? {

@@ -1,15 +1,15 @@
-//! Reads the batches of a file one after the other, in chunks.
+//! Reads the batches of a file one after the other, in chunks: for readers and for recovery.
 //!
-//! Knows nothing about segments, logs or indexes: it is given a file, a position and an end, and
-//! returns whole batches whose checksums are right. Readers and recovery share this code.
+//! Knows nothing about segments, logs or indexes: from a file, a position and an end it makes whole
+//! batches whose checksums are right.
 //!
-//! 1. A slice is returned only after its CRC was checked on the very bytes of the slice.
-//! 2. A chunk is read into the memory of the one before if no caller holds a slice of that. Bytes
-//!    of the next batch that are already in memory are kept: a walk reads no byte twice.
+//! 1. A slice is returned only after its CRC was checked on its very bytes.
+//! 2. A chunk is read into the memory of the one before unless a caller holds a slice of that. What
+//!    is in memory of the next batch is kept: a walk reads no byte twice.
 //! 3. No allocation is larger than what is left of the file.
-//! 4. Offsets only rise: a batch that begins below the end of the one before it is damaged. Where
-//!    more is known about a segment ([`Guard`]), a batch that contradicts it is damaged too, and is
-//!    not returned: the checksum of a batch does not cover its offset.
+//! 4. Offsets only rise: a batch that begins below the end of the one before is damaged, and so is
+//!    one that contradicts what else is known ([`Guard`]), for its checksum does not cover its
+//!    offset. It is not returned.
 
 use bytes::{Bytes, BytesMut};
 
@@ -19,12 +19,10 @@ use crate::types::{Offset, Position, to_usize};
 use super::ReadAt;
 use super::guard::{Guard, Landing};
 
-/// The first read after a seek, in bytes: one page, for a reader that wants one record.
+/// One page, after a seek, for a reader that wants one record.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
-/// The largest chunk, for a reader that keeps reading.
 pub(super) const CHUNK_BYTES_MAX: usize = 256 << 10;
 
-/// A batch as it is in the file, its checksum checked.
 #[derive(Clone, Debug)]
 pub(crate) struct RawBatch {
     pub(crate) header: BatchHeader,
@@ -33,43 +31,35 @@ pub(crate) struct RawBatch {
 }
 
 impl RawBatch {
-    /// Where the next batch begins.
     pub(crate) fn end(&self) -> Position {
         self.position.plus(self.bytes.len())
     }
 }
 
-/// Why a walk stopped before its end.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The bytes at the cursor's position are not a valid batch.
     Corrupt(Corruption),
-    /// Reading the file failed.
     Io(std::io::Error),
 }
 
-/// A position in a file, and the chunk around it.
 #[derive(Debug)]
 pub(crate) struct BatchCursor {
     chunk: Bytes,
-    /// Memory for the first chunk, if there already is some.
     spare: Bytes,
     chunk_at: Position,
     position: Position,
-    /// No batch may begin below this offset.
     floor: Offset,
     guard: Guard,
-    /// Batches below this position need only begin at the floor.
+    /// Batches below it need only begin at the floor.
     checked_to: Position,
-    /// An index says that the first batch ends at this offset (exclusive).
+    /// By an index, the first batch ends here (exclusive).
     first_next: Option<Offset>,
     next_read: usize,
-    /// Nothing is read ahead from this position on.
+    /// Nothing is read ahead from here on.
     read_to: Position,
 }
 
 impl BatchCursor {
-    /// A cursor whose first batch begins at `position`, with no offset below `floor`.
     pub(crate) fn new(position: Position, floor: Offset) -> Self {
         Self {
             chunk: Bytes::new(),
@@ -85,7 +75,6 @@ impl BatchCursor {
         }
     }
 
-    /// A cursor at a position of a segment about which more is known.
     pub(crate) fn land(landing: Landing) -> Self {
         Self {
             guard: landing.guard,
@@ -94,42 +83,38 @@ impl BatchCursor {
         }
     }
 
-    /// The same cursor, reading large chunks from the start: for a walk over the whole rest.
+    /// Reads large chunks at once, for a walk over the whole rest.
     pub(crate) fn sequential(mut self) -> Self {
         self.next_read = CHUNK_BYTES_MAX;
         self
     }
 
-    /// The same cursor, which reads nothing ahead from `end` on: the caller most likely does not
-    /// need it.
+    /// Reads nothing ahead from `end` on, which the caller most likely does not need.
     pub(crate) fn ahead_to(mut self, end: Position) -> Self {
         self.read_to = end;
         self
     }
 
-    /// The same cursor, whose first read is this many bytes: for a caller that knows what it needs.
+    /// The size of the first read.
     pub(crate) fn reading(mut self, bytes: usize) -> Self {
         self.next_read = bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
         self
     }
 
-    /// The same cursor, with memory to read into that no one else holds.
+    /// No one else holds the memory.
     pub(crate) fn with_memory(mut self, memory: Bytes) -> Self {
         self.spare = memory;
         self
     }
 
-    /// Returns its memory, for the next cursor.
     pub(crate) fn into_memory(self) -> Bytes {
         self.chunk
     }
 
-    /// Where the next batch begins.
     pub(crate) fn position(&self) -> Position {
         self.position
     }
 
-    /// The position of the next batch, without the memory: [`land`](Self::land) continues there.
     #[cfg(feature = "async")]
     pub(crate) fn into_landing(self) -> Landing {
         Landing {
@@ -140,13 +125,11 @@ impl BatchCursor {
         }
     }
 
-    /// The offset below which no further batch can begin.
     pub(crate) fn floor(&self) -> Offset {
         self.floor
     }
 
-    /// Moves to another position and keeps the memory. If the segment is known to have no gaps, the
-    /// batch there begins at `floor`.
+    /// In a segment without gaps the batch there begins at `floor`.
     pub(crate) fn seek(&mut self, position: Position, floor: Offset) {
         self.position = position;
         self.floor = floor;
@@ -156,26 +139,24 @@ impl BatchCursor {
         self.next_read = CHUNK_BYTES_MIN;
     }
 
-    /// Moves to a position of another segment and keeps the memory.
     pub(crate) fn enter(&mut self, landing: Landing) {
         self.seek(landing.position, landing.floor);
         self.guard = landing.guard;
         self.first_next = landing.first_next;
     }
 
-    /// Drops what was read ahead, because the bytes may have changed.
+    /// Drops what was read ahead: the bytes may have changed.
     pub(crate) fn forget_chunk(&mut self) {
         self.chunk.clear();
         self.chunk_at = self.position;
     }
 
-    /// Steps over a batch that [`next`](Self::next) would return, once the caller has seen it.
     fn step(&mut self, header: &BatchHeader) {
         self.position = self.position.plus(header.size);
         self.floor = header.next_offset();
     }
 
-    /// The next whole batch that ends at or before `end`, or `None` at `end`.
+    /// `None` at `end`.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -193,9 +174,9 @@ impl BatchCursor {
         self.take(file, end, header).map(Some)
     }
 
-    /// The batch that holds an offset or begins above it, in a segment without gaps. Of the batches
-    /// before it only the headers are read; each is compared with the one before it, so that none
-    /// can mislead the walk, and their records are not returned.
+    /// The batch that holds an offset or begins above it, in a segment without gaps. Only the
+    /// headers before it are read, each compared with the one before so that none misleads the
+    /// walk.
     pub(crate) fn find(
         &mut self,
         file: &dyn ReadAt,
@@ -239,7 +220,7 @@ impl BatchCursor {
         Ok(raw)
     }
 
-    /// The header of the batch at the cursor, which must fit below `end`.
+    /// The batch must fit below `end`.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -297,7 +278,7 @@ impl BatchCursor {
         Ok(())
     }
 
-    /// Makes sure that the chunk holds `needed` bytes from the cursor on.
+    /// Makes the chunk hold `needed` bytes from the cursor on.
     #[inline]
     fn need(&mut self, file: &dyn ReadAt, end: Position, needed: usize) -> Result<(), Stop> {
         let held = self.chunk_at.plus(self.chunk.len()).since(self.position);
@@ -357,7 +338,6 @@ impl BatchCursor {
     }
 }
 
-/// New memory of this capacity that begins with these bytes.
 fn kept(bytes: Option<&[u8]>, capacity: usize) -> BytesMut {
     let mut memory = BytesMut::with_capacity(capacity);
     memory.extend_from_slice(bytes.unwrap_or_default());

@@ -1,7 +1,7 @@
 //! The digest beside a segment: when it can be trusted, and what it tells readers.
 //!
-//! Knows nothing about when digests are made. They are hints: a digest that is missing, torn or of
-//! an older state of the segment is ignored.
+//! Knows nothing about when digests are made. One that is missing, torn or of an older state of the
+//! segment is ignored.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,20 +22,18 @@ use super::{OpenFiles, Segment, SparseIndex, relative, write_whole};
 const LONG_BATCH: u32 = 8192;
 
 impl Segment {
-    /// The path of the digest.
     pub(crate) fn digest_path(&self) -> PathBuf {
         let name = FileName::segment(self.base_offset, FileKind::Digest);
         self.dir.join(name.to_string())
     }
 
-    /// The summary in the digest, if there is a digest of this segment.
     pub(crate) fn digest_summary(&self, disk: &Disk) -> Option<DigestSummary> {
         let mut front = [0; SUMMARY_LEN];
         disk.read_front(&self.digest_path(), &mut front).ok()?;
         self.own(DigestSummary::decode(&front)?)
     }
 
-    /// The digest, if there is one of this segment. It may describe an earlier, shorter state.
+    /// It may be of an earlier, shorter state.
     pub(crate) fn digest(&self, disk: &Disk) -> Option<Digest> {
         let limit = self.digest_summary(disk)?.file_len();
         let bytes = disk.read_small(&self.digest_path(), limit).ok()??;
@@ -47,8 +45,7 @@ impl Segment {
         (summary.base_offset == self.base_offset).then_some(summary)
     }
 
-    /// Writes the digest in place of an older one; not synced. Writes nothing once the digest was
-    /// retired.
+    /// Not synced; writes nothing once the digest was retired.
     pub(crate) fn write_digest(&self, disk: &Disk, digest: &Digest) -> Result<()> {
         if self.is_retired() {
             return Ok(());
@@ -56,9 +53,9 @@ impl Segment {
         write_whole(disk, &self.digest_path(), &digest.encode())
     }
 
-    /// Writes the digest of the last segment of a log, whose batches were all read while the log
-    /// was opened, and are synced by now. A digest is a hint, so a failure is ignored. What is
-    /// known about gaps is kept, because appends continue from it.
+    /// For a log's last segment, whose batches were read at opening and are synced by now. A
+    /// failure is ignored, for a digest is a hint. What is known about gaps is kept: appends
+    /// continue from it.
     pub(crate) fn write_scanned_digest(&self, disk: &Disk, builder: DigestBuilder, log: MarkKey) {
         let Some(index_crcs) = self.index_crcs_known() else {
             return;
@@ -68,7 +65,7 @@ impl Segment {
         drop(self.write_digest(disk, &digest));
     }
 
-    /// What the batches are checked against: what was set, otherwise what the digest says.
+    /// What was set, otherwise what the digest says.
     pub(crate) fn guard(&self, disk: &Disk) -> Guard {
         let mut slot = self.guard.lock();
         if let Some(guard) = &*slot {
@@ -95,12 +92,10 @@ impl Segment {
         digest.map_or(Guard::Rising, Guard::sealed)
     }
 
-    /// Sets what the batches are checked against.
     pub(crate) fn set_guard(&self, guard: Guard) {
         *self.guard.lock() = Some(guard);
     }
 
-    /// Checks the batches against a digest that was just made.
     pub(crate) fn guard_by(&self, digest: Digest) {
         self.set_guard(if digest.summary.dense {
             Guard::Dense
@@ -109,18 +104,17 @@ impl Segment {
         });
     }
 
-    /// Applies what a digest says that was just written.
     pub(crate) fn learn_from(&self, digest: &DigestSummary) {
         // A segment with gaps needs the whole digest, which is read when it is needed.
         *self.guard.lock() = digest.dense.then_some(Guard::Dense);
     }
 
-    /// Treats the digest as one of other bytes: another process may have written the segment since.
+    /// Another process may have written the segment since.
     pub(crate) fn distrust_digest(&self) {
         self.set_guard(Guard::Rising);
     }
 
-    /// Whether the segment is known to have no gaps, so that the next batch must not create one.
+    /// If so, the next batch must not make a gap.
     pub(crate) fn is_dense(&self) -> bool {
         matches!(&*self.guard.lock(), Some(Guard::Dense))
     }
@@ -133,7 +127,6 @@ impl Segment {
         }
     }
 
-    /// The beginning, as a place to read from.
     pub(crate) fn start(&self, disk: &Disk) -> Landing {
         Landing {
             position: Position::ZERO,
@@ -143,8 +136,7 @@ impl Segment {
         }
     }
 
-    /// The position to read from to find an offset: every batch that ends above it is there or
-    /// behind it.
+    /// Every batch that ends above the offset is there or behind it.
     pub(crate) fn landing(
         self: &Arc<Self>,
         offset: Offset,
@@ -173,8 +165,8 @@ impl Segment {
         })
     }
 
-    /// Where to look first for the record at an offset, in a segment that is known to have no gaps,
-    /// and how many bytes to read there; `None` if nothing better than [`Self::landing`] is known.
+    /// Where to look first in a segment without gaps, and how many bytes to read; `None` where
+    /// [`Self::landing`] is as good.
     pub(crate) fn spot(
         self: &Arc<Self>,
         offset: Offset,
@@ -217,19 +209,16 @@ impl Segment {
         )))
     }
 
-    /// The checksums that both index files would have if the indexes in memory were written.
     pub(crate) fn index_crcs(index: &SparseIndex) -> (u32, u32) {
         let (offsets, times) = index.encode();
         (crc32fast::hash(&offsets), crc32fast::hash(&times))
     }
 
-    /// The same for the indexes in memory; `None` if they are not loaded.
     pub(crate) fn index_crcs_known(&self) -> Option<(u32, u32)> {
         self.index.read().as_ref().map(Self::index_crcs)
     }
 
-    /// Removes the digest, because what it describes is about to change. Durable once the directory
-    /// is synced.
+    /// Durable once the directory is synced.
     pub(crate) fn remove_digest(&self, disk: &Disk) -> Result<()> {
         let path = self.digest_path();
         match disk.remove_file(&path) {
@@ -246,20 +235,18 @@ impl Segment {
         Ok(())
     }
 
-    /// Removes the digest for good: another segment is about to take its name. The caller must
-    /// exclude the thread that makes digests meanwhile.
+    /// For good: another segment is about to take its name. The caller must exclude the thread that
+    /// makes digests.
     pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
         // First, so that a digest that is being made is not written after the removal.
         self.retired.store(true, Ordering::Release);
         self.remove_digest(disk)
     }
 
-    /// Whether another segment is about to take its name.
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Removes the digest if it names another next segment than this one.
     pub(crate) fn remove_digest_unless_next(
         &self,
         disk: &Disk,
@@ -272,8 +259,8 @@ impl Segment {
         }
     }
 
-    /// Removes a digest that covers bytes from a position on; true if there was one. Durable once
-    /// the directory is synced.
+    /// Removes a digest that covers bytes from `end` on; true if there was one. Durable once the
+    /// directory is synced.
     pub(crate) fn drop_digest_above(&self, disk: &Disk, end: Position) -> Result<bool> {
         let digest = self.digest_summary(disk);
         let above = digest.is_some_and(|digest| digest.length > end);
@@ -283,8 +270,7 @@ impl Segment {
         Ok(above)
     }
 
-    /// Whether the digest confirms indexes that were read; `None` if it is not of the current
-    /// state.
+    /// `None` if the digest is of another state.
     pub(crate) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
         let summary = self.digest_summary(disk)?;
         (summary.length == self.end()).then(|| summary.index_crcs == Self::index_crcs(index))

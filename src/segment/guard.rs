@@ -1,5 +1,5 @@
-//! What is known about the batches of a segment beyond their own checksums, which do not cover the
-//! first 17 bytes: the offset, the length, the leader epoch and the format version.
+//! What is known about a segment's batches beyond their own checksums, which leave out the first 17
+//! bytes: offset, length, leader epoch and format version.
 //!
 //! Knows nothing about where that knowledge comes from.
 
@@ -10,49 +10,41 @@ use crate::types::{Offset, Position, to_usize};
 
 use super::{ReadAt, Stop};
 
-/// What the offsets of a segment's batches are checked against.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Guard {
-    /// Nothing: for a caller that examines what is there and judges by itself.
+    /// The caller examines what is there and judges by itself.
     Nothing,
-    /// They rise: all that is known about a segment that another program wrote.
+    /// They rise: no more is known about a segment of another program.
     #[default]
     Rising,
-    /// They follow each other without a gap, the first one at the segment's base: so every batch is
-    /// checked against the one before it.
+    /// No gaps, the first batch at the base: each is checked against the one before.
     Dense,
-    /// They have gaps, and the digest has checksums of the bytes that contain them.
+    /// There are gaps, and the digest has checksums of the bytes that contain them.
     Sealed(Arc<SealedDigest>),
 }
 
 impl Guard {
-    /// Checks against a digest.
     pub(crate) fn sealed(digest: Digest) -> Self {
         Self::Sealed(Arc::new(SealedDigest(digest)))
     }
 }
 
-/// Where a walk begins, and what is known there.
 #[derive(Clone, Debug)]
 pub(crate) struct Landing {
-    /// Where the first batch begins.
     pub(crate) position: Position,
-    /// No batch begins below this offset.
+    /// No batch begins below.
     pub(crate) floor: Offset,
-    /// An index says that the first batch ends at this offset (exclusive).
+    /// By an index, the first batch ends here (exclusive).
     pub(crate) first_next: Option<Offset>,
-    /// What its segment is checked against.
     pub(crate) guard: Guard,
 }
 
-/// The digest of a segment with gaps.
 #[derive(Debug)]
 pub(crate) struct SealedDigest(Digest);
 
 impl SealedDigest {
-    /// Checks the first bytes of every batch in the digest interval that contains a position;
-    /// returns where the interval ends. `held` is bytes of the file that the caller has read, and
-    /// where they begin.
+    /// Checks the prefixes in the interval of a position; returns where that ends. `held` is what
+    /// the caller has read of the file, and where that begins.
     pub(super) fn check_at(
         &self,
         position: Position,
@@ -78,8 +70,7 @@ impl SealedDigest {
     }
 }
 
-/// CRC-32 of the first bytes of every batch in an interval; `None` if the batches do not fill it
-/// exactly.
+/// `None` if the batches do not fill the interval exactly.
 fn hash_prefixes(
     interval: &Interval,
     file: &dyn ReadAt,
@@ -102,7 +93,6 @@ fn hash_prefixes(
     Ok((at == interval.end).then(|| hasher.finalize()))
 }
 
-/// The first bytes of a batch, from what was already read or from the file.
 fn prefix_at(
     at: Position,
     file: &dyn ReadAt,
@@ -119,7 +109,6 @@ fn prefix_at(
     Ok((read == PREFIX_LEN).then_some(prefix))
 }
 
-/// The size of a batch in bytes, by its length field.
 pub(crate) fn size_in(prefix: &[u8]) -> Option<usize> {
     let length = prefix.get(LOG_OVERHEAD - 4..)?.first_chunk::<4>()?;
     let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;

@@ -1,15 +1,14 @@
-//! Checks whether the indexes of a segment that no longer grows agree with its batches.
+//! Compares the indexes of a segment that no longer grows with its batches.
 //!
 //! Knows nothing about index files. A search by offset notices an entry that led to the wrong
-//! place; a search by time does not, because it never reads the segment or batch that it skipped.
-//! So the last entries are compared with the batches once, when the indexes are loaded:
+//! place; one by time does not, for it never reads what it skipped. So the last entries are
+//! compared once, when the indexes are loaded:
 //!
 //! 1. The last time entry names a batch whose largest timestamp is the entry's.
 //! 2. The last offset entry names a batch that begins at its position and ends with its offset.
 //! 3. No batch from there on is newer than the last time entry.
 //!
-//! That costs two reads of about a page each. It detects an index that is cut, empty, garbage or
-//! another segment's.
+//! Two reads of about a page each find an index that is cut, empty, garbage or another segment's.
 
 use crate::disk::File;
 use crate::format::index::TimeEntry;
@@ -18,7 +17,6 @@ use crate::types::{Offset, Position, Timestamp};
 use super::batch_cursor::{BatchCursor, RawBatch, Stop};
 use super::sparse_index::SparseIndex;
 
-/// The batches that an index refers to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batches<'a> {
     pub(crate) file: &'a File,
@@ -27,8 +25,7 @@ pub(crate) struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    /// Whether the last entries of an index match these batches. False if a batch is damaged:
-    /// rebuilding the index then finds out more.
+    /// False for a damaged batch: rebuilding the index then finds out more.
     pub(crate) fn agree_with(&self, index: &SparseIndex) -> std::io::Result<bool> {
         answer(self.compare(index))
     }
@@ -51,7 +48,6 @@ impl Batches<'_> {
         Ok(named.is_some_and(|batch| batch.header.max_timestamp == entry.timestamp))
     }
 
-    /// The batch that holds an offset, searched for from a position on.
     fn find(&self, from: Position, relative_offset: u32) -> Result<Option<RawBatch>, Stop> {
         let offset = self.base_offset.saturating_add(u64::from(relative_offset));
         let mut cursor = BatchCursor::new(from, self.base_offset);
@@ -83,7 +79,6 @@ impl Batches<'_> {
     }
 }
 
-/// The answer; false if a batch is damaged.
 fn answer(asked: Result<bool, Stop>) -> std::io::Result<bool> {
     match asked {
         Ok(answer) => Ok(answer),

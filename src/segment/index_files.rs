@@ -1,6 +1,6 @@
 //! The index files of a segment: read, rebuilt from the batches, and written.
 //!
-//! Knows nothing about who asks. They are hints: what they say is compared with the batches.
+//! Knows nothing about who asks. The files are hints, compared with the batches.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +12,10 @@ use crate::types::{Position, to_u64, to_usize};
 
 use super::{OpenFiles, Segment, SparseIndex, TailScan, Walk, scan};
 
-/// The contents of a file, `None` if it does not exist.
 type FileBytes = Option<Vec<u8>>;
 
 impl Segment {
-    /// The contents of the index files, `None` if one is missing or cannot be right.
+    /// `None` if one is missing or cannot be right.
     pub(crate) fn read_index_files(&self, disk: &Disk) -> Result<Option<SparseIndex>> {
         let (Some(offsets), Some(times)) = self.read_bytes_of_indexes(disk)? else {
             return Ok(None);
@@ -38,8 +37,7 @@ impl Segment {
         Ok((read(&self.index_path())?, read(&self.time_index_path())?))
     }
 
-    /// Builds both indexes from the batches and keeps them in memory. Appends and truncations may
-    /// run at the same time.
+    /// Keeps both in memory; appends and truncations may run at the same time.
     pub(crate) fn rebuild_index(
         self: &Arc<Self>,
         disk: &Disk,
@@ -51,7 +49,7 @@ impl Segment {
         Ok(scanned)
     }
 
-    /// Builds both indexes from the batches, as a sealed or closed segment has them.
+    /// Builds both indexes as a sealed or closed segment has them.
     pub(crate) fn scan_whole(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<TailScan> {
         let file = self.file(disk, pool)?;
         let mut scanned = scan(self, &file, Walk::whole(self))?;
@@ -59,8 +57,8 @@ impl Segment {
         Ok(scanned)
     }
 
-    /// Appends the entries after the first `written` to the index files, so that little has to be
-    /// rebuilt after a crash; returns how many of each are in the files now. Not synced.
+    /// Appends the entries after `written`, so that little has to be rebuilt after a crash; returns
+    /// what the files hold. Not synced.
     pub(crate) fn extend_index_files(
         &self,
         disk: &Disk,
@@ -76,8 +74,8 @@ impl Segment {
         Ok(written.and(&offsets, &times))
     }
 
-    /// Writes both index files whole, or removes them if that fails: a missing index is rebuilt,
-    /// but a stale one would mislead a reader that trusts it. Returns what is in the files.
+    /// Removes both files if writing fails: a missing index is rebuilt, but a stale one misleads a
+    /// reader. Returns what the files hold.
     pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
         self.write_index_files(disk).unwrap_or_else(|_| {
             self.remove_index_files(disk);
@@ -85,9 +83,8 @@ impl Segment {
         })
     }
 
-    /// The same for a segment that is being sealed, and synced: once the mark is past the segment,
-    /// opening no longer checks whether a power cut tore its indexes, and a Kafka broker uses them
-    /// as they are.
+    /// The same, and synced: once the mark is past the segment, opening no longer checks for torn
+    /// indexes, and a Kafka broker uses them as they are.
     pub(crate) fn seal_index_files(&self, disk: &Disk) {
         let written = self.write_index_files(disk);
         if written.and_then(|_| self.sync_index_files(disk)).is_err() {
@@ -102,7 +99,6 @@ impl Segment {
         }
     }
 
-    /// Syncs both index files, so that the next opening of the log need not rebuild them.
     pub(crate) fn sync_index_files(&self, disk: &Disk) -> Result<()> {
         for path in [self.index_path(), self.time_index_path()] {
             let file = disk.open(&path, Access::Write).at(&path, "open")?;
@@ -111,8 +107,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes both index files whole, as they are in memory; not synced. Without indexes in memory
-    /// the files are left as they are.
+    /// Not synced. Without indexes in memory the files stay as they are.
     pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<IndexWritten> {
         let (offsets, times) = match &*self.index.read() {
             Some(index) => index.encode(),
@@ -123,7 +118,7 @@ impl Segment {
         Ok(IndexWritten::default().and(&offsets, &times))
     }
 
-    /// The index files, cut to the length that was written, if they still begin with those bytes.
+    /// What was written, if the files still begin with it.
     pub(crate) fn find_written(
         &self,
         disk: &Disk,
@@ -150,7 +145,6 @@ impl Segment {
     }
 }
 
-/// Opens a file for writing; creates it if it does not exist.
 fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
     let opened = match disk.open(path, Access::Write) {
         Ok(file) => Ok(file),
@@ -163,7 +157,7 @@ fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
     Ok(opened?.with_ballast(path.parent().unwrap_or(path)))
 }
 
-/// Writes bytes at a position; without any, the file is not even opened.
+/// Without bytes the file is not even opened.
 fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
@@ -173,8 +167,8 @@ fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<(
         .at(path, "write")
 }
 
-/// Makes a file hold exactly these bytes, in place: an index that a crash leaves half written is
-/// rebuilt, so it needs neither a sync nor an atomic replacement.
+/// In place: an index that a crash leaves half written is rebuilt, so it needs neither a sync nor
+/// an atomic replacement.
 pub(super) fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;
     file.write_at(0, bytes).at(path, "write")?;

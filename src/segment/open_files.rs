@@ -1,15 +1,13 @@
-//! Decides which files of the logs of one root stay open: a bounded number, and those unused for
-//! longest are closed first. Segments that are appended to and segments that are read share one
-//! bound.
+//! Decides which files of a root's logs stay open: a bounded number, those unused for longest being
+//! closed first. Segments that are appended to or read share the bound.
 //!
-//! Knows nothing about what is read or written. A caller holds a file for one call only; between
-//! calls no caller holds one, so closing it here really closes it.
+//! Knows nothing about what is read or written. A caller holds a file for one call only, so closing
+//! it here really closes it.
 //!
-//! 1. A root has at most `max` files open, and all roots of a process together have at most half of
-//!    the descriptors that the process may use. Files held by calls in progress, or in use at that
-//!    very moment, may exceed this.
+//! 1. A root has at most `max` files open, and all roots of a process at most half of its
+//!    descriptors. Calls in progress, or files in use at that very moment, may exceed this.
 //! 2. Closing a file that was appended to may need a sync. So [`OpenFiles::make_room`] is called
-//!    while no log's lock is held, and waits for none: a log that is busy is skipped.
+//!    while no log's lock is held, and waits for none: a busy log is skipped.
 //! 3. Segments that were opened for reading are closed without a sync, by any thread.
 
 use std::collections::VecDeque;
@@ -20,17 +18,16 @@ use crate::sync::{Mutex, OnceLock, for_each_on};
 
 use super::Segment;
 
-/// How many segments per root stay open that are only read: a steady reader opens a file at most
-/// once per 256 KiB, so more would not make it faster.
+/// Open for reading alone, per root: a steady reader opens a file at most once per 256 KiB, so more
+/// files would not make it faster.
 const READING_MAX: usize = 32;
 
-/// How many files are closed at once, at most: their syncs run in parallel.
+/// Files closed at once, at most: their syncs run in parallel.
 const BATCH_MAX: usize = 32;
 
-/// Logs that no longer exist are removed from a queue when it has grown by this much, or doubled.
+/// Logs that no longer exist leave a queue when it has grown by this much, or doubled.
 const PRUNE_MIN: usize = 64;
 
-/// A log that has files open for writing.
 pub(crate) trait Writes: Send + Sync {
     /// Whether it was appended to since the last call.
     fn take_used(&self) -> bool;
@@ -38,8 +35,8 @@ pub(crate) trait Writes: Send + Sync {
     /// Whether closing its files most likely needs a sync.
     fn needs_sync(&self) -> bool;
 
-    /// Closes the files open for writing, after a sync where needed. False if something is still
-    /// open: the log is busy, or a call failed. Does not wait for other threads.
+    /// Closes files after a sync where needed, without waiting for other threads. False if
+    /// something stays open: the log is busy, or a call failed.
     fn close_synced(&self) -> bool;
 }
 
@@ -53,7 +50,6 @@ pub(crate) struct OpenFiles {
     writing: Mutex<Writing>,
 }
 
-/// The logs that have files open for writing, each once.
 #[derive(Default)]
 struct Writing {
     logs: VecDeque<Weak<dyn Writes>>,
@@ -68,18 +64,16 @@ impl std::fmt::Debug for Writing {
     }
 }
 
-/// The roots that are open in this process, and which of them closes files next.
 #[derive(Default)]
 struct Roots {
     all: Vec<Weak<OpenFiles>>,
     next: usize,
 }
 
-/// Only for the operating system's disk: a simulated disk uses no descriptors.
+/// Only for the operating system's disk: a simulated one uses no descriptors.
 static ROOTS: OnceLock<Mutex<Roots>> = OnceLock::new();
 
 impl OpenFiles {
-    /// The bound for a root on a disk; without `max`, what the process may use.
     pub(crate) fn new(disk: &Disk, max: Option<u64>) -> Arc<Self> {
         let most = open_files_max();
         let max = max.and_then(|max| usize::try_from(max).ok());
@@ -99,7 +93,6 @@ impl OpenFiles {
         files
     }
 
-    /// Whether opening one more file would exceed the bound.
     pub(crate) fn is_full(&self) -> bool {
         self.is_root_full() || self.is_process_full()
     }
@@ -113,8 +106,7 @@ impl OpenFiles {
         all.is_some_and(|all| all >= open_files_max())
     }
 
-    /// Closes files until there is room for another one, if possible (I1). The caller holds no
-    /// log's lock (I2).
+    /// By (I1), if possible. The caller holds no log's lock (I2).
     pub(crate) fn make_room(&self) {
         // Files that were not used since their last turn first, and any file if there is no such
         // one.
@@ -124,7 +116,7 @@ impl OpenFiles {
         }
     }
 
-    /// Makes the roots of the process close files in turn; files that are not in use first.
+    /// Roots close files in turn, unused ones first.
     #[cold]
     fn take_from_others(&self) {
         for forced in [false, true] {
@@ -138,9 +130,9 @@ impl OpenFiles {
         }
     }
 
-    /// Closes some of the files that were unused for longest: an eighth of the bound, so that syncs
-    /// run in parallel and not one for every file that is opened. A file used since its last turn
-    /// gets another turn, unless `forced`. False if there is nothing to close.
+    /// Closes an eighth of the bound, so that syncs run in parallel and not one for every file that
+    /// is opened. A file used since its last turn gets another, unless `forced`. False if there is
+    /// nothing to close.
     fn close_some(&self, forced: bool) -> bool {
         let batch = self.next_to_close(forced);
         let waiting = batch.iter().filter(|log| log.needs_sync()).count();
@@ -163,7 +155,6 @@ impl OpenFiles {
         any || self.close_one_reading(forced)
     }
 
-    /// Takes the logs to close next out of the queue.
     fn next_to_close(&self, forced: bool) -> Vec<Arc<dyn Writes>> {
         let most = (self.max / 8).clamp(1, BATCH_MAX);
         let turns = self.writing.lock().logs.len();
@@ -205,8 +196,7 @@ impl OpenFiles {
         false
     }
 
-    /// Adds a log that opened a file for writing and is in no queue. It leaves the queue when
-    /// [`Writes::close_synced`] returned true.
+    /// Adds a log that is in no queue. It leaves when [`Writes::close_synced`] returned true.
     pub(crate) fn opened_to_write(&self, log: Weak<dyn Writes>) {
         let mut writing = self.writing.lock();
         if writing.logs.len() >= writing.prune_at.max(PRUNE_MIN) {
@@ -216,9 +206,7 @@ impl OpenFiles {
         writing.logs.push_back(log);
     }
 
-    /// Notes that a segment was opened for reading; closes others if that exceeds the bound.
-    ///
-    /// A segment that was read since its last turn gets another turn.
+    /// Notes an opened segment; closes others above the bound, but none read since its last turn.
     pub(crate) fn opened(&self, segment: &Arc<Segment>) {
         let most = READING_MAX.min(self.max / 4).max(1);
         let mut closing = Vec::new();
@@ -249,7 +237,6 @@ impl OpenFiles {
 }
 
 impl Roots {
-    /// The open roots of the process, starting with a different one each time.
     fn in_turn() -> Vec<Arc<OpenFiles>> {
         let mut roots = ROOTS.get_or_init(Mutex::default).lock();
         let open = roots.all.iter().filter_map(Weak::upgrade);

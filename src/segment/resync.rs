@@ -2,12 +2,12 @@
 //!
 //! Knows nothing about what becomes of the bytes in between.
 //!
-//! A position counts as the beginning of a batch if a batch is there whose checksum is right and
-//! whose offsets are possible there, and if
+//! A position counts as the beginning of a batch if a batch is there with a right checksum and
+//! possible offsets, and if
 //!
 //! 1. the length field of the damaged batch ends there, or
 //! 2. a chain of headers leads from it to the end. The chain may pass a damaged batch, if a valid
-//!    batch begins exactly where that one's length field says it ends.
+//!    one begins exactly where that one's length field says it ends.
 //!
 //! ```text
 //! damaged batch          candidate      next header       end
@@ -16,12 +16,11 @@
 //!          candidate ^----> no header here                      neither
 //! ```
 //!
-//! The condition is for records whose values contain batches: inside a value, a batch is followed
-//! by the rest of its record, which is no header. Only if no candidate meets the condition does the
-//! first one with a right checksum count. So if two batches near each other both lost their
-//! lengths, the batches between them cannot be told from batches inside a value, and are not found.
-//! If the damaged batch says that it is the last, a candidate that no valid chain follows is
-//! treated as part of it.
+//! The condition is for values that contain batches: there a batch is followed by the rest of its
+//! record, which is no header. If no candidate meets it, the first one with a right checksum
+//! counts. So if two batches near each other both lost their lengths, those between them cannot be
+//! told from batches inside a value, and are not found. If the damaged batch says that it is the
+//! last, a candidate without a valid chain is part of it.
 
 use std::io;
 use std::ops::Range;
@@ -32,33 +31,27 @@ use crate::types::{Offset, Position, to_u64, to_usize};
 
 use super::{BatchCursor, Stop};
 
-/// Bytes searched at a time.
 const WINDOW_BYTES: usize = 256 << 10;
-/// Headers followed before a chain counts as unbroken.
+/// So many headers make an unbroken chain.
 const CHAIN_MAX: usize = 64;
-/// The checksums tried cover at most this many times the bytes that are searched, so that a file
-/// crafted to look like batches everywhere does not take forever.
+/// Checksums are tried over at most this many times the searched bytes: a file crafted to look like
+/// batches everywhere must not take forever.
 const TRIES: u64 = 8;
 /// The minimum for small files, in bytes.
 const TRIES_MIN: u64 = 16 << 20;
-/// Where the length field is in a batch; it counts the bytes that follow it.
+/// The length field, which counts the bytes behind it.
 const LENGTH_AT: usize = 8;
 const LENGTH_BYTES: usize = 4;
-/// Where the format version is in a batch, and its value.
 const MAGIC_AT: usize = PREFIX_LEN - 1;
 const MAGIC: u8 = 2;
 
-/// Where to search, and which offsets are possible there.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
-    /// From the first position to try to one past the last byte.
     pub(crate) bytes: Range<Position>,
     /// No batch begins below the start or ends above the end.
     pub(crate) offsets: Range<Offset>,
 }
 
-/// The position at which valid batches continue after the damaged one at `damaged`; `None` if they
-/// do not.
 pub(crate) fn batch_behind(
     file: &File,
     damaged: Position,
@@ -85,9 +78,9 @@ struct Finder<'a> {
     search: &'a Search,
     /// Bytes whose checksums may still be tried.
     budget: u64,
-    /// Where the damaged batch ends according to its length field.
+    /// The damaged batch ends here, by its length field.
     told: Option<Position>,
-    /// The first candidate that no valid chain follows.
+    /// The first candidate without a valid chain.
     weak: Option<Position>,
 }
 
@@ -145,7 +138,6 @@ impl<'a> Finder<'a> {
         Ok(None)
     }
 
-    /// The header at a position, if its offsets and size are possible there.
     fn fitting(&self, place: Position, bytes: &[u8]) -> Option<BatchHeader> {
         let header = BatchHeader::parse(bytes).ok()?;
         let offsets = &self.search.offsets;
@@ -171,7 +163,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The header at a place, or fewer bytes at the end of the file.
+    /// Fewer bytes at the end of the file.
     fn header_bytes(&self, at: Position) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; HEADER_LEN];
         let read = self.file.read_at(at.0, &mut bytes)?;
@@ -179,7 +171,6 @@ impl<'a> Finder<'a> {
         Ok(bytes)
     }
 
-    /// The header at a position, if a whole valid batch is there.
     fn stands_at(&mut self, place: Position) -> io::Result<Option<BatchHeader>> {
         let bytes = self.header_bytes(place)?;
         match self.fitting(place, &bytes) {
@@ -197,7 +188,7 @@ impl<'a> Finder<'a> {
         (is_one && place <= self.search.bytes.end).then_some(place)
     }
 
-    /// Whether nothing follows: the end of the file, or zeros, which are reserved space.
+    /// Zeros, which are reserved space, count as the end.
     fn is_end(&self, at: Position) -> io::Result<bool> {
         if at == self.search.bytes.end {
             return Ok(true);
@@ -206,14 +197,14 @@ impl<'a> Finder<'a> {
         Ok(bytes.iter().all(|byte| *byte == 0))
     }
 
-    /// Whether the damaged batch ends, by its length field, at most a header behind a position
-    /// where zeros begin: the last bytes of its last record may be zeros too.
+    /// Whether the damaged batch ends, by its length field, at most a header behind the beginning
+    /// of zeros: its last bytes may be zeros too.
     fn is_short_of_told(&self, at: Position) -> bool {
         let short = |told: Position| at < told && told.since(at) <= to_u64(HEADER_LEN);
         at != self.search.bytes.end && self.told.is_some_and(short)
     }
 
-    /// Whether valid headers follow from this batch up to the end.
+    /// Whether valid headers follow up to the end.
     fn leads_on(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
         let mut at = place.plus(header.size);
         let mut floor = header.next_offset();
@@ -244,8 +235,7 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Counts the batches in a range, whatever is between them. For a report, so it stops at about
-/// `most`.
+/// For a report: stops at about `most`, whatever is between the batches.
 pub(crate) fn count_batches(file: &File, search: &Search, most: u64) -> io::Result<u64> {
     let mut search = search.clone();
     let mut count = 0;

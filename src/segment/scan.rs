@@ -1,5 +1,5 @@
-//! Walks over the batches of a segment and trusts nothing: the walk ends at the first byte that is
-//! not part of a valid batch, and builds the indexes as it goes.
+//! Walks over a segment and trusts nothing: it ends at the first byte outside a valid batch, and
+//! builds the indexes on the way.
 //!
 //! Knows nothing about what follows from where it ended; opening a log decides that.
 
@@ -14,30 +14,25 @@ use super::batch_cursor::CHUNK_BYTES_MAX;
 use super::batch_cursor::RawBatch;
 use super::{BatchCursor, IndexProgress, Indexed, Segment, SparseIndex, Stop, relative};
 
-/// How far the valid batches of a segment reach. Read, but not trusted yet.
+/// Read, but not trusted yet.
 #[derive(Debug)]
 pub(crate) struct TailScan {
-    /// One past the last byte of the last valid batch.
+    /// One past the last valid batch.
     pub(crate) end: Position,
-    /// One past its last offset.
     pub(crate) next_offset: Offset,
-    /// Why the walk ended before the end it was given.
+    /// Why it ended early.
     pub(crate) stopped: Option<Corruption>,
-    /// The indexes up to `end`.
     pub(crate) index: SparseIndex,
-    /// What the next batch needs to be indexed.
     pub(crate) progress: IndexProgress,
     /// The largest timestamp seen or indexed.
     pub(crate) newest: Option<Timestamp>,
-    /// The largest leader epoch seen, -1 where there was none.
+    /// -1 where there was none.
     pub(crate) leader_epoch: i32,
     /// One past the last offset below [`Walk::mark`]; `None` if no batch ends there.
     pub(crate) at_mark: Option<Offset>,
-    /// No gap was found.
     pub(crate) dense: bool,
     /// The walk began at the start of the segment and found no batch of a producer with an id.
     pub(crate) plain: bool,
-    /// The digest of everything valid, if the walk was to make one.
     pub(crate) digest: Option<DigestBuilder>,
 }
 
@@ -61,7 +56,7 @@ impl TailScan {
         }
     }
 
-    /// Applies what does not depend on the order of the batches.
+    /// For what does not depend on the order of the batches.
     fn learn(&mut self, raw: &RawBatch) {
         self.plain &= raw.header.producer_id < 0;
         if let Some(digest) = &mut self.digest {
@@ -71,33 +66,25 @@ impl TailScan {
     }
 }
 
-/// What a walk covers.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    /// Where it begins: at a batch.
     pub(crate) from: Position,
-    /// Where it ends at the latest.
     pub(crate) end: Position,
-    /// The index of the bytes before `from`.
     pub(crate) index: SparseIndex,
-    /// From here on offsets have no gaps: only compaction makes gaps, and it never touches
-    /// unflushed bytes. `None` if that is not known.
+    /// No gaps from here on, if known: only compaction makes gaps, and never in unflushed bytes.
     pub(crate) dense_from: Option<Position>,
-    /// A position at which a batch should end.
+    /// A batch should end here.
     pub(crate) mark: Option<Position>,
-    /// No batch behind that position begins below this offset: a log that was truncated inside a
-    /// gap continues there.
+    /// Batches behind `mark` begin at or above: a log truncated inside a gap continues there.
     pub(crate) flushed_offset: Offset,
-    /// Nothing but the batches themselves is known: then, if the next batch or the next segment
-    /// contradicts the offset of a batch that follows a gap, it is that batch that is wrong.
+    /// Nothing but the batches is known: if the next batch or segment contradicts the offset of one
+    /// behind a gap, that one is wrong.
     pub(crate) blames_gaps: bool,
-    /// Make a digest on the way; for a walk over a whole segment, so that it need not be read again
-    /// for one.
+    /// Makes a digest, so that a whole segment need not be read again for one.
     pub(crate) digests: bool,
 }
 
 impl Walk {
-    /// A walk over a whole segment.
     pub(crate) fn whole(segment: &Segment) -> Self {
         Self {
             from: Position::ZERO,
@@ -111,20 +98,15 @@ impl Walk {
         }
     }
 
-    /// Whether a batch at this position must begin at exactly the offset where the last one ended.
     fn is_dense_at(&self, position: Position) -> bool {
         self.dense_from.is_some_and(|from| position >= from)
     }
 }
 
-/// The index interval of rebuilt indexes: Kafka's default, whatever the log's setting.
+/// Kafka's default, whatever the log's setting.
 const INTERVAL_BYTES: u64 = 4096;
 
-/// Walks over batches, adding to an index that covers what comes before.
-///
-/// # Errors
-///
-/// Only [`Error::Io`]: damage ends the walk and is not an error here.
+/// Adds to `walk.index`. Damage ends the walk and is no error.
 pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<TailScan> {
     if !walk.blames_gaps {
         return scan_to_end(segment, file, walk).map(|(found, _)| found);
@@ -159,8 +141,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
     Ok(found)
 }
 
-/// The same, but believes the offsets; also returns where the last batch begins if a gap comes
-/// before it.
+/// Believes the offsets; also returns where the last batch begins if a gap comes before it.
 fn scan_to_end(
     segment: &Arc<Segment>,
     file: &File,
@@ -226,9 +207,8 @@ fn scan_to_end(
     Ok((found, gap))
 }
 
-/// Where to stop reading ahead: a crash leaves up to 64 MiB of reserved space behind the last
-/// batch, and reading it makes the system allocate a page for every page read, and megabytes ahead
-/// of it.
+/// A crash leaves up to 64 MiB of reserved space behind the last batch. Reading it makes the system
+/// allocate a page for every page read, and megabytes ahead.
 fn data_end(file: &File, walk: &Walk) -> Position {
     if to_usize(walk.end.since(walk.from)) <= CHUNK_BYTES_MAX {
         // One read covers it, wherever the data ends.
@@ -237,7 +217,6 @@ fn data_end(file: &File, walk: &Walk) -> Position {
     file.data_end(walk.from.0).map_or(walk.end, Position)
 }
 
-/// The index entry of a batch; `None` if the indexes cannot represent it.
 pub(crate) fn indexed(
     segment: &Segment,
     header: &crate::format::BatchHeader,

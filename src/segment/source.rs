@@ -1,4 +1,4 @@
-//! What batches are read from: an open file, or a segment whose file is opened when it is read.
+//! Sources of batches: an open file, or a segment whose file is opened when it is read.
 //!
 //! Knows nothing about batches.
 
@@ -9,10 +9,8 @@ use crate::disk::{Disk, File};
 
 use super::{OpenFiles, Segment};
 
-/// Bytes that can be read by position.
 pub(crate) trait ReadAt {
-    /// Reads from `position` until `buf` is full or the file ends; returns the number of bytes
-    /// read.
+    /// Reads until `buf` is full or the file ends.
     fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -28,10 +26,10 @@ impl<R: ReadAt> ReadAt for Arc<R> {
     }
 }
 
-/// The file of a segment, for a caller that reads it piece by piece over any length of time: the
-/// file is held for one read only, and opened again if it was closed in between.
+/// For reading piece by piece over any length of time: the file is held for one read only, and
+/// opened again if need be.
 ///
-/// The caller must hold no log's lock, because making room may sync and close another log's file.
+/// The caller must hold no log's lock: making room may sync and close another log's file.
 #[derive(Debug)]
 pub(crate) struct SegmentFile<'a> {
     pub(crate) segment: &'a Arc<Segment>,
@@ -40,10 +38,8 @@ pub(crate) struct SegmentFile<'a> {
 }
 
 impl ReadAt for SegmentFile<'_> {
-    /// # Errors
-    ///
-    /// `NotFound` also if the file was closed and the segment is gone, or its name now belongs to
-    /// another file: the caller must look its offset up in the current segments.
+    /// `NotFound` also means that the segment is gone, or that its name now belongs to another
+    /// file: the caller must look its offset up in the current segments.
     fn read_at(&self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
         let file = if let Some(file) = self.segment.open_already() {
             file

@@ -1,21 +1,19 @@
 //! The two sparse indexes of a segment, in memory: by offset and by time.
 //!
-//! Knows nothing about the `.log` beside them, and never overrules it: an entry is a hint that the
-//! reader checks by reading. Entries are exactly where Kafka puts them.
+//! Knows nothing about the `.log` beside them, and never overrules it: the reader checks an entry
+//! by reading. Entries are exactly where Kafka puts them.
 //!
-//! 1. Before a batch is added, when more than `index.interval.bytes` were added since the last
-//!    entry, the batch gets an entry: its *last* offset and its position. The first batch of a
-//!    segment never gets one.
-//! 2. Each such entry comes with a time entry, if the largest timestamp so far (this batch
-//!    included) is larger than that of the last time entry: it names the last offset of the batch
-//!    in which that timestamp first occurred. One more is tried when the segment is sealed or
-//!    closed.
+//! 1. A batch gets an entry, its *last* offset and its position, if more than
+//!    `index.interval.bytes` lie between the last entry and it. The first batch of a segment never
+//!    does.
+//! 2. A time entry comes with it, if the largest timestamp so far (this batch included) is above
+//!    the last time entry's: it names the last offset of the batch in which that timestamp first
+//!    occurred. One more is tried when the segment is sealed or closed.
 //! 3. Offsets and positions rise strictly, timestamps too; offsets of time entries do not fall.
 
 use crate::format::index::{Entry, OffsetEntry, TimeEntry, entries};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
-/// Both indexes of a segment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SparseIndex {
     offsets: Vec<OffsetEntry>,
@@ -23,10 +21,8 @@ pub(crate) struct SparseIndex {
 }
 
 impl SparseIndex {
-    /// Decodes the two files. A tail of zeros, which a crash leaves in a broker's preallocated
-    /// files, is not part of them.
-    ///
-    /// `None` if they violate (I3) or point past `log_end`: then they must be rebuilt.
+    /// A crash leaves a tail of zeros in a broker's preallocated files, which is ignored. `None` if
+    /// the entries violate (I3) or point past `log_end`: then they must be rebuilt.
     pub(crate) fn decode(offsets: &[u8], times: &[u8], log_end: Position) -> Option<Self> {
         let offsets: Vec<OffsetEntry> = decode_entries(offsets)?;
         let times: Vec<TimeEntry> = decode_entries(times)?;
@@ -38,20 +34,18 @@ impl SparseIndex {
         inside.then_some(Self { offsets, times })
     }
 
-    /// Where to start searching for an offset: every batch that ends above it is at or after this
-    /// position.
+    /// Every batch that ends above the offset is there or behind.
     pub(crate) fn position_for(&self, relative_offset: u32) -> Position {
         let entry = self.entry_for(relative_offset);
         Position(entry.map_or(0, |entry| u64::from(entry.position)))
     }
 
-    /// The entry that [`Self::position_for`] uses; `None` for the beginning.
+    /// `None` for the beginning.
     pub(crate) fn entry_for(&self, relative_offset: u32) -> Option<OffsetEntry> {
         OffsetEntry::floor(&self.offsets, relative_offset)
     }
 
-    /// That entry and the two after it: the first of those names a batch that ends at or after the
-    /// offset.
+    /// The first of the two after that entry names a batch that ends at or after the offset.
     pub(crate) fn entries_around(&self, relative_offset: u32) -> [Option<OffsetEntry>; 3] {
         let after = OffsetEntry::count_to(&self.offsets, relative_offset);
         let floor = after.checked_sub(1);
@@ -59,17 +53,16 @@ impl SparseIndex {
         [floor.and_then(at), at(after), at(after.saturating_add(1))]
     }
 
-    /// The last time entry before a time: the first record at or after that time comes after it.
+    /// The first record at or after that time comes after it.
     pub(crate) fn time_entry_before(&self, at: Timestamp) -> Option<TimeEntry> {
         TimeEntry::before(&self.times, at)
     }
 
-    /// Both indexes as the bytes of their files.
     pub(crate) fn encode(&self) -> (Vec<u8>, Vec<u8>) {
         self.encode_after(0, 0)
     }
 
-    /// The same, without this many bytes at the front of each.
+    /// Leaves out so many bytes at the front of each.
     pub(crate) fn encode_after(&self, offset_bytes: u32, time_bytes: u32) -> (Vec<u8>, Vec<u8>) {
         let offsets = to_usize(offset_bytes.into()) / OffsetEntry::LEN;
         let times = to_usize(time_bytes.into()) / TimeEntry::LEN;
@@ -86,28 +79,23 @@ impl SparseIndex {
         (offsets.collect(), times.collect())
     }
 
-    /// The last entry: nothing after its batch is indexed.
     pub(crate) fn last_offset_entry(&self) -> Option<OffsetEntry> {
         self.offsets.last().copied()
     }
 
-    /// The largest timestamp that is indexed.
     pub(crate) fn last_time_entry(&self) -> Option<TimeEntry> {
         self.times.last().copied()
     }
 
-    /// The offset entries, in order.
     pub(crate) fn offset_entries(&self) -> &[OffsetEntry] {
         &self.offsets
     }
 
-    /// The time entries, in order.
     pub(crate) fn time_entries(&self) -> &[TimeEntry] {
         &self.times
     }
 
-    /// Adds the entries that another index of the same segment has for the batches from a position
-    /// on.
+    /// Adds the entries of another index of the same segment from a position on.
     pub(super) fn extend(&mut self, other: &Self, from: Position, next_offset: u32) {
         let offsets = other.offsets.iter().copied();
         self.offsets
@@ -129,8 +117,7 @@ impl SparseIndex {
         }
     }
 
-    /// Removes every entry of a batch at or after `position`, or of an offset at or after
-    /// `relative_offset`.
+    /// Removes every entry at or after `position` or `relative_offset`.
     pub(crate) fn truncate(&mut self, position: Position, relative_offset: u32) {
         self.offsets.retain(|entry| {
             u64::from(entry.position) < position.0 && entry.relative_offset < relative_offset
@@ -140,28 +127,21 @@ impl SparseIndex {
     }
 }
 
-/// The entries of an index file. A tail of zeros is ignored; any other bytes that are not valid
-/// entries invalidate the whole file.
+/// A tail of zeros is ignored; other invalid bytes invalidate the whole file.
 fn decode_entries<E: Entry>(bytes: &[u8]) -> Option<Vec<E>> {
     let decoded: Vec<E> = entries(bytes).collect();
     let rest = bytes.get(decoded.len().checked_mul(E::LEN)?..)?;
     rest.iter().all(|byte| *byte == 0).then_some(decoded)
 }
 
-/// A batch as the indexes see it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Indexed {
-    /// The last offset of the batch, from the segment's base.
     pub(crate) relative_last_offset: u32,
-    /// Where the batch begins.
     pub(crate) position: u32,
-    /// Bytes of the batch.
     pub(crate) size: u32,
-    /// The largest timestamp in the batch.
     pub(crate) max_timestamp: Timestamp,
 }
 
-/// What the rules must remember between two batches of the active segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IndexProgress {
     bytes_since_entry: u64,
@@ -169,7 +149,6 @@ pub(crate) struct IndexProgress {
 }
 
 impl IndexProgress {
-    /// Continues after the last entries of an index.
     pub(crate) fn after(index: &SparseIndex) -> Self {
         Self {
             bytes_since_entry: 0,
@@ -177,8 +156,7 @@ impl IndexProgress {
         }
     }
 
-    /// Notes a batch that is about to be added; true if it gets an entry (I1), which
-    /// [`Self::entries`] adds.
+    /// True if [`Self::entries`] must follow (I1).
     #[inline]
     pub(crate) fn note(&mut self, batch: Indexed, interval_bytes: u64) -> bool {
         let newest = self
@@ -200,12 +178,10 @@ impl IndexProgress {
         due
     }
 
-    /// The largest timestamp so far, and the offset at which it first occurred.
     pub(crate) fn newest(&self) -> Option<TimeEntry> {
         self.newest
     }
 
-    /// Adds the entries of a batch for which [`Self::note`] returned true.
     pub(crate) fn entries(&self, index: &mut SparseIndex, batch: Indexed) {
         index.offsets.push(OffsetEntry {
             relative_offset: batch.relative_last_offset,
@@ -214,7 +190,7 @@ impl IndexProgress {
         self.final_entry(index);
     }
 
-    /// Adds the time entry that a sealed or closed segment ends with (I2).
+    /// For a sealed or closed segment (I2).
     pub(crate) fn final_entry(&self, index: &mut SparseIndex) {
         if let Some(newest) = self.newest {
             index.push_time(newest);
@@ -222,8 +198,7 @@ impl IndexProgress {
     }
 }
 
-/// The last offset of a batch relative to the base of its segment; `None` if it needs more than 31
-/// bits.
+/// `None` if the offset needs more than 31 bits.
 pub(crate) fn relative(base_offset: Offset, offset: Offset) -> Option<u32> {
     let relative = u32::try_from(offset.checked_sub(base_offset)?).ok()?;
     i32::try_from(relative).is_ok().then_some(relative)

@@ -1,15 +1,13 @@
-//! What compaction, readers and a closing root must know about transactions and producers, which
-//! only Kafka writes.
+//! What compaction, readers and a closing root know about transactions and producers, which only
+//! Kafka writes.
 //!
 //! Knows nothing about keys. Kafka's rules (`LogCleaner`, `CleanedTransactionMetadata`):
 //!
 //! 1. Records of aborted transactions are dropped.
-//! 2. A marker is kept while a batch of its transaction still exists; after that it is dropped like
-//!    a tombstone.
+//! 2. A marker is kept while a batch of its transaction exists, and then dropped like a tombstone.
 //! 3. Nothing from the first open transaction on is touched.
-//! 4. The last batch of a producer that is still active is kept, empty if need be, so that its
-//!    sequence numbers are not forgotten; if a marker raised the producer's epoch, the marker is
-//!    kept.
+//! 4. The last batch of an active producer is kept, empty if need be, for its sequence numbers; if
+//!    a marker raised the producer's epoch, the marker is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -19,35 +17,29 @@ use crate::format::txn::{AbortedTxn, ProducerState};
 use crate::format::{BatchHeader, ControlKind, EndTransaction};
 use crate::types::{Offset, Timestamp};
 
-/// How long Kafka remembers a producer (`producer.id.expiration.ms`).
+/// Kafka's `producer.id.expiration.ms`.
 const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a scan of the whole log found out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Survey {
-    /// Producers with an open transaction, and where it began.
     open: BTreeMap<i64, Offset>,
-    /// The aborted transactions of each producer, in order.
     aborted: BTreeMap<i64, Vec<AbortedTxn>>,
     producers: BTreeMap<i64, Producer>,
-    /// What Kafka's snapshot at the end of the scan says about each producer.
+    /// By Kafka's snapshot at the end of the scan.
     states: BTreeMap<i64, ProducerState>,
-    /// The markers that ended a transaction by aborting it, in order.
     aborts: Vec<AbortMarker>,
-    /// Where the newest marker of each producer ends.
+    /// The end of the newest marker.
     decided: BTreeMap<i64, Offset>,
 }
 
-/// The first record of a control batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub(crate) kind: ControlKind,
-    /// The epoch of the coordinator that decided, -1 if the record does not say.
+    /// -1 if the record does not say.
     pub(crate) coordinator_epoch: i32,
 }
 
 impl Marker {
-    /// Decodes a control record; `None` if its key is not valid.
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
         let end = EndTransaction::decode(value).ok();
         Some(Self {
@@ -57,16 +49,14 @@ impl Marker {
     }
 }
 
-/// A marker that aborts a transaction.
 #[derive(Clone, Copy, Debug)]
 struct AbortMarker {
     producer_id: i64,
     offset: Offset,
-    /// What it aborts begins here or later: the previous marker ends here.
+    /// The end of the previous marker: what it aborts begins here or later.
     after: Offset,
 }
 
-/// What is known about a producer.
 #[derive(Clone, Copy, Debug)]
 struct Producer {
     last: Last,
@@ -74,17 +64,13 @@ struct Producer {
     seen: Timestamp,
 }
 
-/// What a producer's present state comes from.
 #[derive(Clone, Copy, Debug)]
 enum Last {
-    /// The batch that ends before this offset.
     Data { next_offset: Offset },
-    /// The marker with its epoch.
     Marker,
 }
 
 impl Survey {
-    /// Applies a data batch.
     pub(crate) fn data(&mut self, header: &BatchHeader) {
         // A batch without a producer is in no transaction.
         if header.producer_id < 0 {
@@ -107,8 +93,7 @@ impl Survey {
         }
     }
 
-    /// Applies a control batch. Only markers that end a transaction count, and what is left of such
-    /// a marker after it was emptied.
+    /// Only markers that end a transaction count, also emptied ones.
     pub(crate) fn control(&mut self, header: &BatchHeader, record: Option<Marker>) {
         let ending = record.filter(|record| ends_transaction(record.kind));
         // A marker that was emptied has no record, and has ended its transaction all the same.
@@ -166,8 +151,8 @@ impl Survey {
         }
     }
 
-    /// The state of every producer at the end of the log, which starts at `start`. Producers whose
-    /// batches are all gone from the log are known only from an older snapshot.
+    /// The states at the end of the log, which starts at `start`. Producers without a batch left
+    /// are known only from an older snapshot.
     pub(crate) fn states(&self, older: &[ProducerState], start: Offset) -> Vec<ProducerState> {
         let is_below = |offset: Offset| offset < start;
         let mut states = self.states.clone();
@@ -181,8 +166,8 @@ impl Survey {
         states.into_values().collect()
     }
 
-    /// What the `.txnindex` of a segment must hold, by its markers. `known` is its present
-    /// contents: only that says where a transaction began whose first batches are gone.
+    /// What the `.txnindex` of a segment must hold, by its markers. Only the present contents,
+    /// `known`, say where a transaction began whose first batches are gone.
     pub(crate) fn index_of(
         &self,
         segment: &Range<Offset>,
@@ -208,19 +193,16 @@ impl Survey {
         inside.filter_map(entry).collect()
     }
 
-    /// The state of each producer that has an open transaction.
     pub(crate) fn open_transactions(&self) -> Vec<ProducerState> {
         let open = self.open.keys();
         open.filter_map(|producer| self.states.get(producer).copied())
             .collect()
     }
 
-    /// The first offset of the first open transaction (I3).
     pub(crate) fn first_open(&self) -> Option<Offset> {
         self.open.values().copied().min()
     }
 
-    /// Whether a data batch belongs to an aborted transaction.
     pub(crate) fn is_aborted(&self, header: &BatchHeader) -> bool {
         let Some(aborted) = self.aborted.get(&header.producer_id) else {
             return false;
@@ -232,7 +214,6 @@ impl Survey {
                 .is_some_and(|txn| txn.first_offset <= header.base_offset)
     }
 
-    /// Whether a data batch belongs to a transaction that is neither committed nor aborted.
     pub(crate) fn is_open(&self, header: &BatchHeader) -> bool {
         header.is_transactional()
             && self
@@ -241,7 +222,7 @@ impl Survey {
                 .is_some_and(|first| *first <= header.base_offset)
     }
 
-    /// The aborted transactions whose markers are in a range, as a `.txnindex` lists them.
+    /// By their markers, as a `.txnindex` lists them.
     pub(crate) fn aborted_in(&self, range: &Range<Offset>) -> Vec<AbortedTxn> {
         let all = self.aborted.values().flatten();
         let mut found: Vec<_> = all
@@ -252,7 +233,6 @@ impl Survey {
         found
     }
 
-    /// A judge of the batches of the log, from its start on.
     pub(crate) fn judge(&self, now: Timestamp) -> Judge<'_> {
         Judge {
             survey: self,
@@ -262,7 +242,6 @@ impl Survey {
     }
 }
 
-/// Whether a control record is a marker that ends a transaction.
 pub(crate) fn ends_transaction(kind: ControlKind) -> bool {
     matches!(kind, ControlKind::Abort | ControlKind::Commit)
 }

@@ -1,5 +1,5 @@
-//! The locks and atomics of a model checker, with the faces of the real ones: it stops any thread
-//! at any of them, and lets another go on.
+//! The locks and atomics of a model checker, in place of the real ones: it stops any thread at any
+//! of them, and lets another go on.
 //!
 //! Knows nothing about time: a wait with a deadline waits until it is woken, and never longer than
 //! the model's other threads live.
@@ -13,7 +13,6 @@ pub(crate) use shuttle::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, fence,
 };
 
-/// `parking_lot::Mutex`.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -23,7 +22,7 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// `parking_lot::MutexGuard`; nothing while a condition is waited for.
+/// `None` while a condition is waited for.
 pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
 
 impl<T> Mutex<T> {
@@ -70,7 +69,6 @@ impl<T: fmt::Display> fmt::Display for MutexGuard<'_, T> {
     }
 }
 
-/// `parking_lot::RwLock`.
 #[derive(Default)]
 pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
 
@@ -94,7 +92,6 @@ impl<T> RwLock<T> {
     }
 }
 
-/// `parking_lot::Condvar`.
 #[derive(Default)]
 pub(crate) struct Condvar(shuttle::sync::Condvar);
 
@@ -104,7 +101,6 @@ impl fmt::Debug for Condvar {
     }
 }
 
-/// `parking_lot::WaitTimeoutResult`.
 pub(crate) struct Woken {
     timed_out: bool,
 }
@@ -138,22 +134,19 @@ impl Condvar {
         Woken { timed_out: false }
     }
 
-    /// A wait for a moment is over at once: in a model no time passes.
+    /// Over at once: in a model no time passes.
     pub(crate) fn wait_for<T>(&self, _: &mut MutexGuard<'_, T>, _: Duration) -> Woken {
         Woken { timed_out: true }
     }
 }
 
-/// `std::thread`, for threads that outlive the call that starts them.
 pub(crate) mod thread {
     use std::sync::{Arc, Weak};
 
     pub(crate) use shuttle::thread::{current, yield_now};
 
-    /// `std::thread::Builder`.
     pub(crate) struct Builder(shuttle::thread::Builder);
 
-    /// `std::thread::JoinHandle`.
     #[derive(Debug)]
     pub(crate) struct JoinHandle<T> {
         handle: shuttle::thread::JoinHandle<T>,

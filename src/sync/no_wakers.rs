@@ -1,23 +1,19 @@
-//! Without the feature `async` no task waits, and all of this is nothing.
+//! Without the feature `async` no task waits, and all of this does nothing.
 //!
 //! Knows nothing: see `wakers.rs`, which has the same names.
 
 use super::Signal;
 
-/// No wakers.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers;
 
-/// No tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd;
 
-/// Nobody to wake.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Woken;
 
-/// Nothing is put off.
 #[derive(Debug)]
 pub(crate) struct WakeLater;
 

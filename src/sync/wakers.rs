@@ -1,23 +1,20 @@
-//! Tasks that wait: their wakers, beside the condition variables of the threads that wait.
+//! The wakers of tasks that wait, beside the condition variables of threads.
 //!
 //! Knows nothing about what is waited for, nor about who runs the tasks.
 //!
 //! 1. A raise takes every waker out. A task enters its own before each look, so a raise that the
 //!    look does not see finds it.
-//! 2. No lock of this crate is held while a waker is cloned, woken or dropped: that runs code of
-//!    the user, which may poll a task, drop it, and close a log with it. [`WakeLater`] puts that
-//!    off where locks are held.
+//! 2. No lock of this crate is held while a waker is cloned, woken or dropped: that runs user code,
+//!    which may even close a log. [`WakeLater`] puts that off where locks are held.
 //! 3. A task that is dropped takes its waker out.
-//! 4. Of the sets that were put off, the smaller ones are woken first: an executor runs its tasks
-//!    in the order in which they were woken, and the one that waits for its own append should not
-//!    run behind thousands that follow the log.
+//! 4. Of the sets that were put off, the smaller ones are woken first: an executor runs tasks in
+//!    the order in which they were woken, and the one that waits for its own append should not run
+//!    behind thousands that follow the log.
 //!
 //! 5. Of a crowd that is woken in turns a few are under way at a time, and each that comes back to
-//!    wait again or to leave passes the wake on. Woken at once, thousands of tasks would stand in
-//!    an executor's queue in front of everything else. A task may be slow to come back, or stuck:
-//!    where tasks are left, somebody [hastens](Signal::hasten) them now and then.
-//!
-//! A model checker's threads share one [`WakeLater`], which then ends with the last of them.
+//!    wait again or to leave passes the wake on: thousands at once would fill an executor's queue.
+//!    A task may be slow to come back, or stuck: where tasks are left, somebody
+//!    [hastens](Signal::hasten) them now and then.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -29,13 +26,11 @@ use std::task::Waker;
 use super::{Ordering, Signal, fence};
 
 thread_local! {
-    /// How many [`WakeLater`] there are on this thread.
+    /// How many [`WakeLater`] there are on this thread (all threads of a model checker share it).
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// What they have put off.
     static LATER: Cell<Vec<Woken>> = const { Cell::new(Vec::new()) };
 }
 
-/// The wakers of tasks that wait for one thing. Somebody else's lock guards it.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     last: u64,
@@ -46,30 +41,27 @@ pub(crate) struct Wakers {
 /// few in the queue in front of what else becomes ready, such as the answer to an append.
 const UNDER_WAY_MAX: usize = if cfg!(ottla_shuttle) { 1 } else { 16 };
 
-/// The tasks that wait on a signal.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     wakers: Wakers,
-    /// A task whose key is not above this one is due: it was raised for, and waits for its turn.
+    /// A task whose key is not above this one was raised for, and waits for its turn.
     due_to: u64,
-    /// How many are due.
     due: usize,
-    /// How many were woken and have not come back, as far as is known.
+    /// Woken and not come back, as far as is known.
     under_way: usize,
-    /// How many came back, ever; and at the last look whether they do.
+    /// How many came back, ever; and at the last look.
     came_back: u64,
     came_back_before: u64,
-    /// How many such looks in a row found that none did.
+    /// How many looks in a row found that none did.
     stuck: u32,
-    /// Somebody looks now and then.
     hastened: bool,
 }
 
-/// The place of a task among those that wait; none before it has waited.
+/// The place of a waiting task; none before it has waited.
 #[derive(Debug, Default)]
 pub(crate) struct WakerKey(Option<NonZeroU64>);
 
-/// Wakers that were taken out, to be woken once the lock is given back.
+/// To be woken once the lock is given back.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Woken(BTreeMap<u64, Waker>);
@@ -80,8 +72,7 @@ pub(crate) struct Woken(BTreeMap<u64, Waker>);
 pub(crate) struct WakeLater(PhantomData<*const ()>);
 
 impl Wakers {
-    /// Enters a task. What was entered under its key before is returned, to be dropped once the
-    /// lock is given back.
+    /// Returns what was entered under the key before, to be dropped once the lock is given back.
     pub(crate) fn enter(&mut self, key: &mut WakerKey, waker: Waker) -> Option<Waker> {
         if let Some(entered) = key.0.and_then(|key| self.waiting.get_mut(&key.get())) {
             return Some(std::mem::replace(entered, waker));
@@ -91,30 +82,26 @@ impl Wakers {
         self.waiting.insert(self.last, waker)
     }
 
-    /// Takes a task out, if it is still in.
     pub(crate) fn leave(&mut self, key: &mut WakerKey) -> Option<Waker> {
         let key = key.0.take()?;
         self.waiting.remove(&key.get())
     }
 
-    /// Takes all of them out.
     pub(crate) fn take(&mut self) -> Woken {
         Woken(std::mem::take(&mut self.waiting))
     }
 
-    /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 }
 
 impl Crowd {
-    /// How many wait for a raise or for their turn.
     pub(super) fn len(&self) -> usize {
         self.wakers.len()
     }
 
-    /// Enters a task: the waker that it had before, and those that it passes its own wake on to.
+    /// Returns the waker that the task had before, and those that it passes its own wake on to.
     fn enter(&mut self, key: &mut WakerKey, waker: Waker) -> (Option<Waker>, Woken) {
         // One that is due stays so, and looks again after every raise before its turn.
         let woken = self.was_woken(key);
@@ -122,7 +109,7 @@ impl Crowd {
         (replaced, self.come_back(woken))
     }
 
-    /// Takes a task out, with the same answer.
+    /// With the same answer.
     fn leave(&mut self, key: &mut WakerKey) -> (Option<Waker>, Woken) {
         let woken = self.was_woken(key);
         let was_due = key.0.is_some_and(|key| key.get() <= self.due_to);
@@ -147,7 +134,6 @@ impl Crowd {
         self.wake_due(1)
     }
 
-    /// Takes so many out that are due.
     fn wake_due(&mut self, count: usize) -> Woken {
         let count = count.min(self.due);
         let first = |_| self.wakers.waiting.pop_first();
@@ -157,7 +143,6 @@ impl Crowd {
         woken
     }
 
-    /// Takes all of them out.
     pub(super) fn take(&mut self) -> Woken {
         let woken = self.wakers.take();
         self.due = 0;
@@ -166,7 +151,7 @@ impl Crowd {
     }
 
     /// Takes out as many as may be under way, and makes the others due; a few are all taken out.
-    /// True when somebody is to hasten them who does not yet.
+    /// True when somebody who does not yet is to hasten them.
     pub(super) fn take_in_turns(&mut self) -> (Woken, bool) {
         self.due_to = self.wakers.last;
         self.due = self.wakers.len();
@@ -180,7 +165,6 @@ impl Crowd {
         (woken, calls)
     }
 
-    /// See [`Signal::hasten`].
     fn hasten(&mut self) -> (Woken, bool) {
         if self.due == 0 {
             (self.hastened, self.stuck) = (false, 0);
@@ -198,7 +182,6 @@ impl Crowd {
         (self.wake_due(count), true)
     }
 
-    /// Takes out all that are due, since nobody hastens them.
     fn take_due(&mut self) -> Woken {
         self.hastened = false;
         self.wake_due(self.due)
@@ -206,7 +189,6 @@ impl Crowd {
 }
 
 impl WakerKey {
-    /// Whether there may be a waker under it.
     pub(crate) fn is_entered(&self) -> bool {
         self.0.is_some()
     }
@@ -240,8 +222,8 @@ impl Woken {
     }
 }
 
-/// Wakes one task. A panic is its own, and has been reported by the panic hook; the others are
-/// woken all the same.
+/// A panic is the task's own, and the panic hook has reported it; the others are woken all the
+/// same.
 fn wake(waker: Waker) {
     drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
 }
@@ -270,8 +252,7 @@ impl Drop for WakeLater {
 }
 
 impl Signal {
-    /// Enters a task among those that wait. Enter it first, look for something to do, then return
-    /// `Pending`: a raise between the two wakes it.
+    /// Enter a task first, look for something to do, then return `Pending`.
     pub(crate) fn enter(&self, key: &mut WakerKey, waker: &Waker) {
         let waker = waker.clone();
         let (replaced, next) = self.among_crowd(|crowd| crowd.enter(key, waker));
@@ -281,13 +262,11 @@ impl Signal {
         fence(Ordering::SeqCst);
     }
 
-    /// How many threads and tasks wait.
     #[cfg(test)]
     pub(crate) fn waiting_count(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Takes a task out again.
     pub(crate) fn leave(&self, key: &mut WakerKey) {
         if key.is_entered() {
             let (left, next) = self.among_crowd(|crowd| crowd.leave(key));
@@ -296,21 +275,19 @@ impl Signal {
         }
     }
 
-    /// Looks whether the tasks that a raise in turns has woken come back. Where none did since the
-    /// last look, more of those that are due are woken. True when there are some left: it is to be
-    /// called again after a while.
+    /// Looks whether the tasks that a raise in turns has woken come back. If none did since the
+    /// last look, more of those that are due are woken. True when some are left: it is to be called
+    /// again after a while.
     pub(crate) fn hasten(&self) -> bool {
         let (woken, again) = self.among_crowd(Crowd::hasten);
         woken.wake();
         again
     }
 
-    /// Wakes all tasks that are due, where nobody can hasten them.
     pub(crate) fn wake_due(&self) {
         self.among_crowd(Crowd::take_due).wake();
     }
 
-    /// Changes the crowd, and counts it.
     fn among_crowd<T>(&self, change: impl FnOnce(&mut Crowd) -> T) -> T {
         let mut raised = self.raised.lock();
         let before = raised.crowd.len();

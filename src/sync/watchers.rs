@@ -1,29 +1,27 @@
-//! The signals that are raised when something changes, for waiters that wait for many things.
+//! The signals that a change raises, for waiters that wait for many things.
 //!
-//! Knows nothing about what changes. An entry lives only while its owner waits: what nobody waits
-//! for costs one load, however many there are who might wait for it later.
+//! Knows nothing about what changes. An entry lives only while its owner waits: without waiters a
+//! change costs one load.
 //!
-//! 1. A raise takes every entry out. So many waiters are woken in one pass by the first change, and
-//!    the next change meets only those that have looked and wait again.
-//! 2. So a waiter enters its signal before each look: a change that the look does not see
-//!    finds the entry.
+//! 1. A raise takes every entry out, so the next change meets only waiters that have looked and
+//!    wait again.
+//! 2. So a waiter enters its signal before each look: a change that the look does not see finds the
+//!    entry.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::{AtomicBool, Mutex, Ordering, Signal, fence};
 
-/// Who is woken by a change.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
-    /// Whether there is an entry.
     watched: AtomicBool,
     /// By the address of the signal, which an entry keeps from being used again.
     waiting: Mutex<BTreeMap<usize, Weak<Signal>>>,
 }
 
 impl Watchers {
-    /// Wakes everybody who waits. What they look at must have been stored before, by this thread.
+    /// What the waiters look at must have been stored before, by this thread.
     #[inline]
     pub(crate) fn raise(&self) {
         fence(Ordering::SeqCst);
@@ -52,13 +50,13 @@ impl Watchers {
         }
     }
 
-    /// Whether there is an entry; ordered as [`Signal::is_waited_for`].
+    /// Ordered as [`Signal::is_waited_for`].
     pub(crate) fn is_watched(&self) -> bool {
         fence(Ordering::SeqCst);
         self.watched.load(Ordering::SeqCst)
     }
 
-    /// Has a signal raised by the next change, once.
+    /// Has the next change raise a signal, once.
     pub(crate) fn add(&self, signal: &Arc<Signal>) {
         {
             let mut waiting = self.waiting.lock();
@@ -69,14 +67,12 @@ impl Watchers {
         fence(Ordering::SeqCst);
     }
 
-    /// Leaves a signal alone again.
     pub(crate) fn remove(&self, signal: &Arc<Signal>) {
         let mut waiting = self.waiting.lock();
         waiting.remove(&key(signal));
         self.watched.store(!waiting.is_empty(), Ordering::SeqCst);
     }
 
-    /// How many signals the next change raises.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.waiting.lock().len()

@@ -1,12 +1,12 @@
-//! Repairing a broker's directory: first the files of the root, then every log, then once opened
-//! and closed, which rewrites what can be derived.
+//! Repairing a broker's directory: the files of the root, every log, and then an opening and a
+//! close, which rewrite what can be derived.
 //!
-//! Knows nothing about what is in a log; `doctor/repair` repairs each.
+//! Knows nothing about what is in a log (`doctor/repair`).
 //!
 //! 1. What cannot be read is set aside before something else takes its place.
-//! 2. A topic that the catalog has lost is taken back from its directories: its name, its id and
-//!    its partitions stand there. Its settings come from the last metadata that was written for
-//!    Kafka, or are a new topic's, under which nothing is ever forgotten.
+//! 2. A topic that the catalog has lost is taken back from its directories, with name, id and
+//!    partitions. Its settings come from the last metadata written for Kafka, or are a new topic's,
+//!    under which nothing is ever forgotten.
 //! 3. A directory that changed places with another goes back where its marks fit.
 
 mod moves;
@@ -37,7 +37,7 @@ use super::open;
 use super::rest;
 use super::verify::{Look, owner_of, verify_on};
 
-/// Files of a root that are written again when they are not there.
+/// They are written again when they are missing.
 const SMALL_FILES: [&str; 8] = [
     file_name::MARKS,
     file_name::CATALOG,
@@ -49,34 +49,32 @@ const SMALL_FILES: [&str; 8] = [
     file_name::CLEAN_SHUTDOWN,
 ];
 
-/// Repairs the directory of a log or of a broker: damaged batches are moved to quarantine files,
-/// and the result can be opened. Below the flushed mark every other batch stays at its own offset.
-/// Above it, where a crash can leave any bytes, everything from the first damaged batch on is
+/// Repairs the directory of a log or of a broker: moves damaged batches to quarantine files, so
+/// that it can be opened. Below the flushed mark every other batch stays at its own offset. Above
+/// it, where a crash can leave any bytes, everything from the first damaged batch on is
 /// quarantined, as by opening. No bytes are deleted, and a directory without damage is not changed.
 ///
-/// A batch is kept or quarantined as a whole, so a flipped bit in it can cost all its records. Only
-/// in its first 17 bytes, which Kafka's checksum does not cover, a flipped bit is put right where
-/// one answer fits. Damaged indexes and digests, and checkpoints that cannot be decoded, are
-/// rebuilt.
+/// A batch is kept or quarantined as a whole, so a flipped bit can cost all its records. Only in
+/// its first 17 bytes, which Kafka's checksum does not cover, a flipped bit is put right where one
+/// answer fits. Damaged indexes and digests, and checkpoints that cannot be decoded, are rebuilt.
 ///
-/// Readers see a gap where the damage was, as after compaction. If records at the end are lost, the
-/// log continues at the offset that it had reached. Directories that a Kafka broker wrote can be
-/// repaired, too. At the end, a broker's directory is opened and closed, so that a Kafka broker can
-/// start on it.
+/// Readers see a gap where the damage was, as after compaction. After a loss at the end, the log
+/// continues at the offset that it had reached. Directories of Kafka brokers can be repaired, too.
+/// At the end a broker's directory is opened and closed, so that a Kafka broker can start on it.
 ///
 /// Takes as long as reading every byte twice, plus writing every damaged segment.
 ///
 /// # Errors
 ///
-/// - [`Error::Locked`](crate::Error::Locked): the directory is open. Nothing was changed.
-/// - [`Error::Unsupported`](crate::Error::Unsupported): it is damaged, and of a kind that
-///   [`Broker::open`](crate::Broker::open) refuses even without damage: a node of a larger cluster,
-///   or a root of an older Kafka. Nothing was changed. Or a log holds messages from before Kafka
-///   0.11.
-/// - [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace),
-///   [`Error::Poisoned`](crate::Error::Poisoned): what was done until then is kept, and another
-///   call continues from there. A sector that cannot be read is such an `Io`: the logs that would
-///   have come after it are not repaired, and every call ends there until the file can be read.
+/// - [`Error::Locked`]: the directory is open. Nothing was changed.
+/// - [`Error::Unsupported`]: it is damaged, and
+///   [`Broker::open`](crate::Broker::open) refuses its kind even without damage: a node of a larger
+///   cluster, or a root of an older Kafka. Nothing was changed. Or a log holds messages from before
+///   Kafka 0.11.
+/// - [`Error::Io`], [`Error::NoSpace`],
+///   [`Error::Poisoned`]: what was done is kept, and another call continues
+///   from there. A sector that cannot be read is such an `Io`: the logs after it are not repaired,
+///   and every call ends there until the file can be read.
 ///
 /// # Examples
 ///
@@ -86,12 +84,12 @@ const SMALL_FILES: [&str; 8] = [
 /// # let scratch = tempfile::tempdir()?;
 /// # let dir = scratch.path().join("events");
 /// let log = Log::open(&dir, LogConfig::default())?;
-/// for number in 0..10 {
-///     log.append(&format!("event {number}"))?;
+/// for _ in 0..10 {
+///     log.append("departed EWR")?;
 /// }
 /// log.close()?;
 ///
-/// // A disk that forgets: a byte in the first record changes.
+/// // A byte in the first record changes.
 /// let segment = dir.join("00000000000000000000.log");
 /// let mut bytes = std::fs::read(&segment)?;
 /// bytes[65] ^= 1;
@@ -107,7 +105,6 @@ pub fn repair(dir: impl AsRef<Path>) -> Result<RepairReport> {
     repair_on(&Disk::os(), &Clock::System, dir.as_ref())
 }
 
-/// The same on any disk and clock.
 pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
     let dir = &disk.absolute(dir).at(dir, "resolve the path of")?;
     refuse_unfinished(disk, dir)?;
@@ -168,7 +165,6 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
     Ok(report)
 }
 
-/// A root being repaired.
 struct Mend<'a> {
     disk: &'a Disk,
     clock: &'a Clock,
@@ -177,8 +173,7 @@ struct Mend<'a> {
 }
 
 impl Mend<'_> {
-    /// Makes the files that say whose the root is readable; gives whether a broker has run since it
-    /// was last ours.
+    /// Gives whether a broker has run since the root was last ours.
     fn root_files(&mut self) -> Result<bool> {
         let own_path = self.root.join(file_name::ROOT);
         let meta_path = self.root.join(file_name::META_PROPERTIES);
@@ -196,7 +191,7 @@ impl Mend<'_> {
         };
         let metadata = metadata_files(self.disk, self.root)?;
         match (own, meta) {
-            // The ids are known by the other file.
+            // The other file has the ids.
             (Kept::No, Kept::Yes(MetaProperties::Formatted(identity))) => {
                 let importing = !metadata.is_empty();
                 let own = RootFile {
@@ -206,7 +201,7 @@ impl Mend<'_> {
                 };
                 self.write(&own_path, own.encode().as_bytes())?;
             }
-            // Without the line in it nobody knows who wrote last: Kafka's metadata does.
+            // Its line said who wrote last; now only Kafka's metadata does.
             (Kept::Yes(mut own), Kept::No) => {
                 own.importing |= own.metadata != metadata;
                 self.write(&own_path, own.encode().as_bytes())?;
@@ -218,7 +213,7 @@ impl Mend<'_> {
         Ok(RootFacts::of(self.disk, self.root).is_ok_and(|facts| facts.is_newer()))
     }
 
-    /// A file that can be read; one that cannot is set aside (1).
+    /// See (1).
     fn readable<T>(
         &mut self,
         path: &Path,
@@ -239,7 +234,6 @@ impl Mend<'_> {
         Ok(Kept::No)
     }
 
-    /// Moves a file of the root out of the way.
     fn set_aside(&mut self, path: &Path, reason: Corruption) -> Result<()> {
         let aside = rename_whole(self.disk, path, reason)?;
         self.report.set_aside.push(aside);
@@ -252,7 +246,6 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// The topics, their directories, and then log after log.
     fn logs(&mut self, newer: bool) -> Result<()> {
         for name in SMALL_FILES {
             self.set_odd_aside(&self.root.join(name))?;
@@ -283,7 +276,7 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// The links in the root: what they lead to is left alone.
+    /// What they lead to is left alone.
     fn links(&self) -> Result<BTreeSet<PathBuf>> {
         let entries = self.disk.list(self.root).at(self.root, "list")?.into_iter();
         let links = entries.filter(|entry| entry.kind == EntryKind::Other);
@@ -306,8 +299,7 @@ impl Mend<'_> {
         ))
     }
 
-    /// Sees that the directory of a partition is there and says whose it is; false where there is
-    /// nothing to repair.
+    /// Sees that the directory is there and says whose it is; false with nothing to repair.
     fn prepare(&mut self, host: &Arc<Host>, dir: &PartitionDir, key: MarkKey) -> Result<bool> {
         let there = dir.exists(self.disk)?;
         let used = host
@@ -315,8 +307,8 @@ impl Mend<'_> {
             .find(key)
             .is_some_and(|mark| mark.flushed_offset > 0);
         if !there && !used {
-            // One of a topic whose partitions are made when they are used; of any other topic the
-            // next line would have found a mark, or it held nothing.
+            // Its topic makes partitions when they are used. In any other topic there would be a
+            // mark, or it held nothing.
             return Ok(false);
         }
         let path = dir.path().join(file_name::PARTITION_METADATA);
@@ -335,8 +327,8 @@ impl Mend<'_> {
         Ok(true)
     }
 
-    /// Makes empty directories in the place of partitions of `__consumer_offsets` that are lost:
-    /// opening does not, before somebody has said so by calling this.
+    /// Opening makes no directories for lost partitions of `__consumer_offsets`: the user must ask,
+    /// by this call.
     fn lost_commits(&mut self) -> Result<()> {
         let look = Look::at(self.disk, self.clock, self.root);
         let name = TopicName::new(OFFSETS_TOPIC).ok();
@@ -358,8 +350,7 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// Opens the root and closes it, which writes again what can be derived. Damage that keeps it
-    /// from opening or from coming to rest is reported by the look at what remains.
+    /// Rewrites what can be derived. The last look finds damage that prevents it.
     fn bring_to_rest(&mut self, lock: Lock) -> Result<()> {
         drop(lock);
         let config = BrokerConfig::default().manual_upkeep(true);
@@ -374,7 +365,7 @@ impl Mend<'_> {
         }
     }
 
-    /// Of what a broker left, the metadata is Kafka's: only the logs are repaired.
+    /// The metadata is Kafka's: only the logs are repaired.
     fn logs_of_a_broker(&mut self) -> Result<()> {
         let look = Look::at(self.disk, self.clock, self.root);
         let marks = Marks::open(self.disk, &self.root.join(file_name::MARKS))?;
@@ -389,17 +380,15 @@ impl Mend<'_> {
         let host = Host::new(self.disk.clone(), self.clock.clone(), marks, true);
         for (dir, key) in partitions(self.disk, self.root, &look.ids())? {
             repair_log(&host, &dir, key, self.report)?;
-            // Those that do not say whose they are share a key.
+            // Directories that do not say whose they are share a key.
             host.marks.forget(key)?;
         }
         Ok(())
     }
 }
 
-/// What became of a small file.
 enum Kept<T> {
     Yes(T),
-    /// It was set aside.
     No,
     Missing,
 }

@@ -1,6 +1,6 @@
 //! Directories of partitions that changed places: each goes back to where its flushed mark fits.
 //!
-//! Knows nothing about why they moved. After a crash in the middle, repairing again goes on.
+//! Knows nothing about why they moved. After a crash, another repair goes on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,20 +14,17 @@ use crate::host::Host;
 use super::super::state::CatalogState;
 use super::Mend;
 
-/// What a directory is called on its way.
 const MOVED_SUFFIX: &str = ".moved";
 
-/// With more damaged directories than this, none is looked at for where it belongs.
+/// With more damaged directories, none is moved.
 const CANDIDATES_MAX: usize = 64;
 
-/// A place that a directory may belong in.
 struct Place {
     path: PathBuf,
     key: MarkKey,
 }
 
 impl Mend<'_> {
-    /// Moves directories back where they belong.
     pub(super) fn put_back_dirs(&mut self, host: &Arc<Host>, state: &CatalogState) -> Result<()> {
         self.finish_moves()?;
         let places = self.doubtful_places(state)?;
@@ -51,7 +48,7 @@ impl Mend<'_> {
         self.move_all(possible(moves, |path| {
             self.disk.exists(path).unwrap_or(true)
         }))?;
-        // One of an earlier repair that was cut off may have had to wait for its place.
+        // One of an interrupted repair may have had to wait for its place.
         self.finish_moves()
     }
 
@@ -71,7 +68,7 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// Whether something in a directory is damaged, or the directory itself is in doubt.
+    /// Something in it is damaged, or the directory itself is in doubt.
     fn is_doubtful(&self, dir: &Path) -> bool {
         let damage = self.report.found.problems.iter().filter(|problem| {
             problem.severity == Severity::Damage && problem.kind != ProblemKind::Foreign

@@ -1,4 +1,4 @@
-//! The topics of a root whose catalog is damaged or lost some of them.
+//! The topics of a root with a damaged catalog, or one that lost some of them.
 //!
 //! Knows nothing about what is in their logs.
 
@@ -24,21 +24,20 @@ use super::super::offsets::{OFFSETS_TOPIC, offsets_config};
 use super::super::state::{CatalogState, TopicEntry};
 use super::Mend;
 
-/// The largest snapshot that is read, in bytes.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
-/// A topic, as its directories tell of it.
+/// What the directories say of a topic.
 #[derive(Debug, Default)]
 struct Told {
     id: Option<TopicId>,
-    /// The last partition that has a directory.
+    /// The last partition with a directory.
     last: PartitionId,
-    /// The last one that has records; none where there are no records.
+    /// The last one with records, if any.
     last_used: Option<PartitionId>,
 }
 
 impl Mend<'_> {
-    /// The topics; a catalog that is damaged, or lacks one that has records, is rewritten.
+    /// Rewrites a catalog that is damaged, or lacks a topic with records.
     pub(super) fn catalog(&mut self, host: &Arc<Host>) -> Result<CatalogState> {
         let Salvage {
             mut state,
@@ -65,7 +64,6 @@ impl Mend<'_> {
         Ok(state)
     }
 
-    /// Makes room for the directories of partitions.
     fn set_what_is_no_dir_aside(&mut self, state: &CatalogState) -> Result<()> {
         for entry in self.disk.list(self.root).at(self.root, "list")? {
             let DirName::Partition { topic, partition } = DirName::parse(&entry.name) else {
@@ -99,8 +97,7 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// Adds the topics and partitions that have records and are not known; true when there were
-    /// any.
+    /// Adds unknown topics and partitions with records; true if there were any.
     fn take_back(&mut self, state: &mut CatalogState) -> Result<bool> {
         let mut lost = false;
         let exported = self.exported();
@@ -130,7 +127,6 @@ impl Mend<'_> {
         Ok(lost)
     }
 
-    /// What the directories say.
     fn told(&self) -> Result<BTreeMap<String, Told>> {
         let mut topics: BTreeMap<String, Told> = BTreeMap::new();
         for entry in self.disk.list(self.root).at(self.root, "list")? {
@@ -153,7 +149,6 @@ impl Mend<'_> {
         Ok(topics)
     }
 
-    /// The topics that were last written for Kafka, by name.
     fn exported(&self) -> BTreeMap<String, Exported> {
         let path = self.root.join(file_name::BOOTSTRAP);
         let bytes = self.disk.read_small(&path, SNAPSHOT_BYTES_MAX);
@@ -183,13 +178,12 @@ impl Mend<'_> {
     }
 }
 
-/// Whether what stands in the place of a directory is neither one nor a link to one.
+/// Neither a directory nor a link to one.
 fn leads_nowhere(disk: &Disk, path: &Path) -> bool {
     let kind = disk.list(path).map_err(|error| error.kind());
     matches!(kind, Err(ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
-/// A topic, as it was written for Kafka.
 struct Exported {
     id: TopicId,
     settings: BTreeMap<String, String>,
@@ -199,7 +193,6 @@ fn exported_id(exported: &BTreeMap<String, Exported>, name: &TopicName) -> Optio
     exported.get(name.as_str()).map(|exported| exported.id)
 }
 
-/// A topic that only its directories know.
 fn lost_topic(
     name: TopicName,
     told: &Told,

@@ -1,13 +1,13 @@
-//! Whether everything that Kafka's metadata names is in this one directory, and nobody else has a
-//! word in it.
+//! Whether everything that Kafka's metadata names is in this directory, and no other node has a
+//! say.
 //!
 //! Knows nothing about files but whether a partition's directory is there.
 //!
-//! 1. A root that is not alone must not be written. What is appended here would never reach the
-//!    other replicas, and a quorum of several voters would take the records back that are written
-//!    behind its metadata, or never agree again.
-//! 2. What counts is the newest state, not how things began: a topic that was made on another node
-//!    and moved here is here, and a cluster that shrank to one node is one node.
+//! 1. A root that is not alone must not be written. Appended records would never reach the other
+//!    replicas, and a quorum of several voters would take back the records written behind its
+//!    metadata, or never agree again.
+//! 2. The newest state counts: a topic made on another node and moved here is here, and a cluster
+//!    that shrank to one node is one node.
 
 use std::path::Path;
 
@@ -20,25 +20,20 @@ use crate::format::uuid::Uuid;
 
 use super::kafka::{KafkaState, KafkaTopic};
 
-/// The setting of topics whose older records stand elsewhere.
+/// Older records of such topics are elsewhere.
 const TIERED: &str = "remote.storage.enable";
 
-/// Kafka's words for a log directory that is not known: all bytes but the last are 0. With this
-/// last byte the node had one directory, or its metadata did not tell directories apart.
+/// In Kafka, all bytes of an unknown log directory but the last are 0. With this last byte the node
+/// had one directory, or its metadata did not tell directories apart.
 const ONE_OF_ONE: u8 = 0;
 
-/// What the metadata is compared with.
 pub(super) struct Place<'a> {
     pub(super) disk: &'a Disk,
     pub(super) root: &'a Path,
     pub(super) identity: &'a RootIdentity,
 }
 
-/// Whether the root may be written (1).
-///
-/// # Errors
-///
-/// [`Error::Unsupported`] with the first thing that speaks against it, and what to do.
+/// See (1). [`Error::Unsupported`] names the first obstacle, and what to do.
 pub(super) fn check(kafka: &KafkaState, place: &Place<'_>) -> Result<()> {
     place.check_quorum(kafka)?;
     if let Some((api_key, version)) = kafka.unknown {
@@ -54,7 +49,6 @@ pub(super) fn check(kafka: &KafkaState, place: &Place<'_>) -> Result<()> {
 }
 
 impl Place<'_> {
-    /// The error for a root that is not alone.
     fn refused(&self, what: &str) -> Error {
         let metadata = self.root.join(file_name::CLUSTER_METADATA);
         Error::Unsupported {
@@ -140,14 +134,13 @@ impl Place<'_> {
     }
 }
 
-/// Whether a node holds a partition, and no other node does or is about to.
+/// No other node holds the partition or is about to.
 pub(super) fn is_alone(partition: &PartitionRecord, node: i32) -> bool {
     let others = partition.in_sync.iter().chain(&partition.adding);
     partition.replicas == [node] && others.into_iter().all(|broker| *broker == node)
 }
 
-/// Whether a partition is not in this directory: no replica of it is on this node, or the one that
-/// is stands in another log directory.
+/// No replica is on this node, or the one that is stands in another log directory.
 pub(super) fn is_elsewhere(partition: &PartitionRecord, identity: &RootIdentity) -> bool {
     let replicas = partition.replicas.iter();
     let own = replicas
@@ -159,7 +152,6 @@ pub(super) fn is_elsewhere(partition: &PartitionRecord, identity: &RootIdentity)
     })
 }
 
-/// Whether a directory is known, and not this one.
 fn is_another(id: &Uuid, identity: &RootIdentity) -> bool {
     is_known(id) && Some(*id) != identity.directory_id
 }

@@ -5,12 +5,11 @@
 //!
 //! 1. Kafka's metadata is newer than the catalog, so it wins; only what Kafka has no word for is
 //!    kept.
-//! 2. What is known of single logs (marks, digests) describes files that a broker may have
-//!    compacted, truncated or appended to: all of it goes. After a clean end of the broker the
-//!    marks come from its checkpoints and the names and lengths of the files, so no segment is
-//!    read; after any other end a log is believed below the segment with its recovery point, and a
-//!    compacted one not at all (`dir/checkpoints.rs`).
-//! 3. It can be begun again after a crash at any point: nothing is taken away that it reads.
+//! 2. Marks and digests describe files that a broker may have compacted, truncated or appended to:
+//!    all of them go. After a clean end of the broker the marks come from its checkpoints and the
+//!    names and lengths of the files, so no segment is read. Otherwise a log is believed below the
+//!    segment with its recovery point, and a compacted one not at all (`dir/checkpoints.rs`).
+//! 3. It can begin again after a crash at any point, as it takes away nothing that it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -31,14 +30,14 @@ use super::Found;
 use super::kafka::KafkaState;
 use super::settings::from_kafka;
 
-/// The catalog that says what Kafka's metadata says (1).
+/// See (1).
 pub(super) fn catalog_of(
     kafka: &KafkaState,
     own: &CatalogState,
     broker: Durability,
 ) -> CatalogState {
     let mut state = CatalogState::default();
-    // What could be wrong with these records was checked when the metadata was read.
+    // Reading the metadata has checked what could be wrong with these records.
     let mut take = |records: Vec<_>| {
         for record in records {
             state.apply(record).ok();
@@ -69,7 +68,7 @@ pub(super) fn catalog_of(
     state
 }
 
-/// Makes the catalog and the marks say what the broker's files say (3).
+/// See (3).
 pub(super) fn take_over(
     host: &Arc<Host>,
     root: &Path,
@@ -95,7 +94,7 @@ pub(super) fn take_over(
     host.marks.sync(host.clock.instant())
 }
 
-/// What a broker's files say of the logs of a catalog (2).
+/// See (2).
 pub(super) fn marks(
     disk: &Disk,
     root: &Path,
@@ -115,8 +114,8 @@ fn marks_of(disk: &Disk, root: &Path, clean: bool, logs: &[LogOfTopic]) -> Resul
     Ok(marks)
 }
 
-/// The partitions of `__consumer_offsets` that are lost, of the topics of a catalog: something was
-/// committed in them, and their directories are gone.
+/// The lost partitions of `__consumer_offsets`: something was committed in them, and their
+/// directories are gone.
 pub(in crate::broker) fn lost_commits(
     host: &Host,
     root: &Path,
@@ -126,7 +125,7 @@ pub(in crate::broker) fn lost_commits(
     lost_partitions(host, root, catalog, told)
 }
 
-/// How far a partition of `__consumer_offsets` went, as far as a broker has written that down.
+/// How far a broker noted that a partition of `__consumer_offsets` went.
 fn told_of(disk: &Disk, root: &Path) -> Result<impl Fn(PartitionId) -> Offset> {
     // A broker writes the second every few seconds, the first every minute.
     let synced = read_offsets(disk, root, file_name::RECOVERY_POINTS)?;
@@ -138,7 +137,7 @@ fn told_of(disk: &Disk, root: &Path) -> Result<impl Fn(PartitionId) -> Offset> {
     })
 }
 
-/// What was written down of lost partitions, to be written down again: it is all that is known.
+/// All that is known of lost partitions, to be noted again.
 pub(super) fn lost_recovery_points(
     host: &Host,
     root: &Path,
@@ -150,7 +149,6 @@ pub(super) fn lost_recovery_points(
     Ok(lost.map(|partition| (partition, told(partition))).collect())
 }
 
-/// One partition of a catalog.
 struct LogOfTopic {
     key: MarkKey,
     topic: TopicName,
@@ -158,7 +156,7 @@ struct LogOfTopic {
     files: LogFiles,
 }
 
-/// Every partition of a catalog; a directory that is missing has no files.
+/// A missing directory has no files.
 fn logs_of(disk: &Disk, root: &Path, catalog: &CatalogState) -> Result<Vec<LogOfTopic>> {
     let mut logs = Vec::new();
     for entry in catalog.topics() {

@@ -1,20 +1,18 @@
-//! What Kafka's metadata says about topics and about who else keeps them: `__cluster_metadata-0`,
-//! its newest snapshot and its log behind that, replayed.
+//! What Kafka's metadata says about topics and who else keeps them: `__cluster_metadata-0`, its
+//! newest snapshot and the log behind that, replayed.
 //!
-//! Knows nothing about our own catalog. `format/metadata/kinds.rs` says of each kind of record what
-//! becomes of it. What is carried stays where it is, for the log itself stays, and only ever grows
-//! by what [`append`] writes behind its end. That is how nothing that Kafka holds is lost: access
-//! rules, quotas, users.
+//! Knows nothing about our own catalog. `format/metadata/kinds.rs` says what becomes of each kind
+//! of record. What is carried stays in the log, to which [`append`] only adds. So nothing that
+//! Kafka holds is lost: access rules, quotas, users.
 //!
 //! 1. Records between BEGIN and END TRANSACTION count when END is there.
 //! 2. A single node commits everything in its log when it starts, so all of it counts.
-//! 3. What cannot be read is refused, for a topic that is overlooked here is gone: damage (after a
-//!    crash of the broker, but for a torn end), and records about topics in a later version. A
-//!    record of an unknown kind keeps the root from being written, for it may say where a partition
-//!    is; what is known can still be looked at.
+//! 3. What cannot be read is refused, as a topic overlooked here is gone: damage (except a torn end
+//!    after a crash of the broker), and records about topics in a later version. A record of an
+//!    unknown kind may say where a partition is, so the root is only looked at.
 //! 4. The newest voters count: those of the log, else of the snapshot, else of the file that the
-//!    quorum began with, else of `quorum-state`, which names them where brokers are told the voters
-//!    by their properties.
+//!    quorum began with, else of `quorum-state`, which names them where brokers learn the voters
+//!    from their properties.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,28 +35,26 @@ use crate::types::{Offset, PartitionId, Record, TopicId, TopicName};
 
 use super::settings::KafkaSettings;
 
-/// The largest snapshot that is read, in bytes.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
-/// The largest batch that is appended, in bytes: Kafka's own limit for these batches is 8 MiB.
+/// Kafka's own limit for these batches is 8 MiB.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Whether topics are still kept in `ZooKeeper`, too.
+/// Topics may still be kept in `ZooKeeper`, too.
 const MIGRATION: u32 = 21;
-/// The states of a migration that is under way; which of them is which has changed once.
+/// The migration is under way; which state is which has changed once.
 const MIGRATING: [u8; 2] = [1, 2];
 
 const BEGIN_TRANSACTION: u32 = 23;
 const END_TRANSACTION: u32 = 24;
 const ABORT_TRANSACTION: u32 = 25;
 
-/// The log of Kafka's metadata, among the marks: never left there.
+/// The metadata log's mark is never kept.
 const MARK_KEY: MarkKey = MarkKey {
     topic: TopicId([0xff; 16]),
     partition: PartitionId::MAX,
 };
 
-/// A topic, as Kafka's metadata has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KafkaTopic {
     pub(super) name: String,
@@ -66,30 +62,27 @@ pub(super) struct KafkaTopic {
     pub(super) settings: KafkaSettings,
 }
 
-/// What Kafka's metadata adds up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KafkaState {
     pub(super) topics: BTreeMap<TopicId, KafkaTopic>,
-    /// Every producer id below was handed out.
+    /// All ids below were handed out.
     pub(super) next_producer_id: i64,
-    /// The nodes that vote on the metadata, where that is known (4).
+    /// See (4).
     pub(super) voters: Option<Vec<i32>>,
-    /// `ZooKeeper` is still asked, too.
     pub(super) is_migrating: bool,
-    /// The first record of a kind that nobody here knows (3): api key and version.
+    /// The first record of an unknown kind (3): api key and version.
     pub(super) unknown: Option<(u32, u32)>,
     names: BTreeMap<String, TopicId>,
     transaction: Option<Vec<MetadataRecord>>,
 }
 
 impl KafkaState {
-    /// Reads the metadata of a root, whose last use ended cleanly or not; `None` where no broker
-    /// has left any.
+    /// `clean` says how the last use ended. `None` where no broker has left metadata.
     ///
     /// # Errors
     ///
     /// - [`Error::Corrupt`] with the file that is damaged or says what cannot be.
-    /// - [`Error::Unsupported`]: it says something about topics that is not understood (3).
+    /// - [`Error::Unsupported`]: see (3).
     pub(super) fn read(
         host: &Arc<Host>,
         root: &Path,
@@ -107,7 +100,7 @@ impl KafkaState {
         });
         let newest = snapshots.max().filter(|(end, _)| *end > 0);
         if !has_log && newest.is_none() {
-            // The file that a quorum begins with is our own then, and a close writes it again.
+            // The file that the quorum began with is our own then, and a close rewrites it.
             return Ok(None);
         }
         let mut state = Self::default();
@@ -126,7 +119,7 @@ impl KafkaState {
         Ok(Some(state))
     }
 
-    /// Who voted before there was any metadata (4).
+    /// See (4).
     fn read_quorum(&mut self, host: &Host, dir: &Path) -> Result<()> {
         let path = dir.join(file_name::QUORUM_CHECKPOINT);
         self.voters = snapshot(host, &path)?.voters;
@@ -177,7 +170,7 @@ impl KafkaState {
         })
     }
 
-    /// Takes a record in (1).
+    /// See (1).
     fn take(&mut self, record: MetadataRecord) -> Result<(), Refused> {
         match (&record, &mut self.transaction) {
             (MetadataRecord::Unknown { api_key, .. }, _) if *api_key == BEGIN_TRANSACTION => {
@@ -276,7 +269,7 @@ impl KafkaState {
         Ok(())
     }
 
-    /// A record that is kept as its bytes (3).
+    /// See (3).
     fn apply_other(&mut self, api_key: u32, version: u32, raw: &[u8]) -> Result<(), Refused> {
         match treatment(api_key, version) {
             Treatment::Replayed if api_key == MIGRATION => {
@@ -296,17 +289,15 @@ impl KafkaState {
         }
     }
 
-    /// Whether a transaction was begun and neither ended nor aborted: a broker aborts it when it
-    /// starts, and with it whatever follows.
+    /// A starting broker aborts such a transaction, with whatever follows.
     pub(super) fn is_in_transaction(&self) -> bool {
         self.transaction.is_some()
     }
 }
 
-/// Why a record is not taken in.
 enum Refused {
     Damaged(Corruption),
-    /// Its version is not known, and what it is about must not be overlooked.
+    /// Its version is unknown, and it must not be overlooked.
     Later {
         api_key: u32,
         version: u32,
@@ -333,7 +324,7 @@ impl Refused {
     }
 }
 
-/// Whether all of the metadata log is there (3): what opening it stepped over was a torn end.
+/// See (3). Opening must have stepped over a torn end only.
 fn check_complete(log: &Log, dir: &Path, files: &[MetadataFile], clean: bool) -> Result<()> {
     let read = log.segments().into_iter();
     let read: BTreeMap<_, _> = read
@@ -354,7 +345,6 @@ fn check_complete(log: &Log, dir: &Path, files: &[MetadataFile], clean: bool) ->
     Ok(())
 }
 
-/// Appends records to Kafka's metadata log, durably.
 pub(super) fn append(host: &Arc<Host>, root: &Path, records: &[MetadataRecord]) -> Result<()> {
     let dir = root.join(file_name::CLUSTER_METADATA);
     host.marks.forget(MARK_KEY)?;
@@ -383,7 +373,6 @@ fn append_to(log: &Log, records: &[MetadataRecord]) -> Result<()> {
     Ok(())
 }
 
-/// The record that makes a broker forget what an open transaction holds.
 pub(super) fn abort_transaction() -> MetadataRecord {
     MetadataRecord::Unknown {
         api_key: ABORT_TRANSACTION,
@@ -404,7 +393,7 @@ fn open(host: &Arc<Host>, dir: &Path, mode: OpenMode) -> Result<Log> {
     Log::open_in(host, source, config, mode)
 }
 
-/// What a snapshot says; nothing without one.
+/// Gives an empty one without a file.
 fn snapshot(host: &Host, path: &Path) -> Result<Snapshot> {
     let bytes = host
         .disk
@@ -423,7 +412,7 @@ fn undecodable(path: &Path, error: DecodeError) -> Error {
     }
 }
 
-/// The offset that a snapshot ends at, by its name: 20 digits, a dash, ten digits.
+/// The name has 20 digits, a dash, ten digits.
 fn snapshot_end(name: &str) -> Option<Offset> {
     let stem = name.strip_suffix(".checkpoint")?;
     let (end, epoch) = stem.split_once('-')?;

@@ -1,26 +1,16 @@
-//! A root between being in use and being at rest: a closed root is a Kafka broker at rest, and what
-//! a broker leaves is a root.
+//! A root between use and rest: a closed root is a Kafka broker at rest, and what a broker leaves
+//! is a root.
 //!
-//! Knows nothing about groups and their members. What says in which state a root is stands in
-//! `dir/state.rs`; here is what goes with it:
-//!
-//! | file | what |
-//! | --- | --- |
-//! | `settings.rs` | a topic's settings in Kafka's words, and back: pure |
-//! | `kafka.rs` | Kafka's metadata log: what it says about topics, and more written behind its end
-//! |
-//! | `alone.rs` | whether what a broker left is all of its cluster: else it is only looked at |
-//! | `back.rs` | taking over what a broker left |
-//! | `out.rs` | what a broker finds: checkpoints and metadata |
-//! | `producers.rs` | what a broker finds about producers, beside the logs |
+//! Knows nothing about groups and their members. `dir/state.rs` says in which state a root is; here
+//! is what goes with it.
 //!
 //! 1. Open: every check that can refuse comes first. Then `ottla.root` keeps the ids, durably, and
 //!    then brokers are kept away; nothing else is changed before.
 //! 2. Close: when everything else is synced, the checkpoints and the metadata are written, then
 //!    `ottla.root` with what the metadata log looks like, then `.kafka_cleanshutdown` (unless a
-//!    broker must scan the logs), and last `meta.properties`. Where commits are damaged, that
-//!    keeps brokers away until a repair: they would start without them, in silence. A crash
-//!    anywhere before leaves brokers kept away; opening and closing the root heals it.
+//!    broker must scan the logs), and last `meta.properties`. Where commits are damaged, that keeps
+//!    brokers away until a repair: they would start without them, in silence. A crash before leaves
+//!    brokers kept away; opening and closing the root heals it.
 
 mod alone;
 mod back;
@@ -58,10 +48,9 @@ pub(super) use back::lost_commits;
 use kafka::KafkaState;
 pub(super) use producers::forget_some as forget_producers;
 
-/// The broker epoch in the marker of a clean end: no controller has given one.
+/// No controller has given one.
 const NO_EPOCH: i64 = -1;
 
-/// What kind of directory a root is before it is opened.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "four questions with yes or no"
@@ -70,25 +59,22 @@ const NO_EPOCH: i64 = -1;
 pub(super) struct Found {
     /// Nothing was ever kept here.
     pub(super) fresh: bool,
-    /// The last use ended with a close.
     pub(super) clean: bool,
-    /// When it ended, commits were damaged.
+    /// Commits were damaged at the end of the last use.
     pub(super) damaged: bool,
     identity: RootIdentity,
     /// A broker has run since the root was last ours.
     newer: bool,
-    /// What its metadata says; none where it left none.
+    /// None where a broker left no metadata.
     kafka: Option<KafkaState>,
-    /// Why it can only be looked at.
     read_only: Option<String>,
 }
 
-/// Looks at a root without changing it.
+/// Changes nothing.
 ///
 /// # Errors
 ///
-/// - [`Error::Unsupported`]: the directory is something else: a log, or of a broker of another
-///   kind.
+/// - [`Error::Unsupported`]: the directory is a log, or of a broker of another kind.
 /// - [`Error::Corrupt`]: a file that says whose it is, or Kafka's metadata, is damaged.
 pub(super) fn look_at(
     disk: &Disk,
@@ -123,23 +109,20 @@ pub(super) fn look_at(
 }
 
 impl Found {
-    /// Whether a broker has run since the root was last ours.
     pub(super) fn is_newer(&self) -> bool {
         self.newer
     }
 
-    /// Whether everything that groups committed is as our own close left it, none of it damaged.
+    /// All commits are as our own close left them, none of them damaged.
     pub(super) fn is_settled(&self) -> bool {
         self.fresh || (self.clean && !self.newer && !self.damaged)
     }
 
-    /// Why the root may not be written, where that is so: what a look at it must say.
     pub(super) fn read_only_because(&self) -> Option<&str> {
         self.read_only.as_deref()
     }
 
-    /// Whether Kafka's metadata says that a partition is kept elsewhere: by other nodes alone, or
-    /// in another log directory of this one.
+    /// Whether Kafka's metadata places it on other nodes alone, or in another log directory.
     pub(super) fn is_elsewhere(&self, topic: TopicId, partition: PartitionId) -> bool {
         let topics = self.kafka.as_ref().map(|kafka| &kafka.topics);
         let topic = topics.and_then(|topics| topics.get(&topic));
@@ -147,7 +130,7 @@ impl Found {
         partition.is_some_and(|partition| alone::is_elsewhere(partition, &self.identity))
     }
 
-    /// Whether what a broker left can be taken over, or is enough to look at.
+    /// Fails unless what a broker left can be taken over, or is enough to look at.
     fn check(&mut self, disk: &Disk, root: &Path, catalog: bool, mode: OpenMode) -> Result<()> {
         let Some(kafka) = &self.kafka else {
             if catalog {
@@ -177,8 +160,7 @@ impl Found {
         }
     }
 
-    /// What a broker's files say of the logs, where our own marks are not to be believed; nothing
-    /// where they are.
+    /// What a broker's files say, where our own marks are not to be believed.
     pub(super) fn marks(
         &self,
         disk: &Disk,
@@ -192,7 +174,7 @@ impl Found {
         }
     }
 
-    /// What the catalog of a root that is only looked at must be; none where its own is right.
+    /// The right catalog for a root that is only looked at, if its own is not.
     pub(super) fn catalog(
         &self,
         own: &CatalogState,
@@ -233,7 +215,6 @@ fn is_log(name: &str) -> bool {
     )
 }
 
-/// The ids that a root has, or new ones.
 fn identity_of(facts: &RootFacts, config: &BrokerConfig) -> RootIdentity {
     let known = match (&facts.own, &facts.meta) {
         (Some(own), _) => Some(own.identity.clone()),
@@ -245,7 +226,7 @@ fn identity_of(facts: &RootFacts, config: &BrokerConfig) -> RootIdentity {
         node_id: i32::try_from(config.node_id).unwrap_or(i32::MAX),
         directory_id: None,
     });
-    // Kafka's metadata knows the node by its number; before there is any it can still change.
+    // Kafka's metadata has the number of the node; before there is any it can still change.
     if facts.metadata.is_empty() {
         identity.node_id = i32::try_from(config.node_id).unwrap_or(i32::MAX);
     }
@@ -253,7 +234,7 @@ fn identity_of(facts: &RootFacts, config: &BrokerConfig) -> RootIdentity {
     identity
 }
 
-/// Says, durably, that the root is in use, and takes over what a broker has left.
+/// See (1). Also takes over what a broker has left.
 pub(super) fn leave_rest(
     host: &Arc<Host>,
     root: &Path,
@@ -272,9 +253,9 @@ pub(super) fn leave_rest(
     if !found.newer {
         return keep_brokers_away(disk, root);
     }
-    // What is known of producers is older than what the broker wrote.
+    // It is older than what the broker wrote.
     producers::forget(disk, root)?;
-    // The mark of a clean end is needed until everything is taken over.
+    // The takeover needs the mark of a clean end.
     back::take_over(host, root, found, catalog, config)?;
     host.note_left_by_broker(!found.clean);
     own.importing = false;
@@ -287,8 +268,7 @@ fn write_root(disk: &Disk, root: &Path, own: &RootFile) -> Result<()> {
     replace_if_other(disk, &path, own.encode().as_bytes())
 }
 
-/// Says, durably, that the root is at rest: everything else in it is synced (2). `damaged`: commits
-/// are.
+/// See (2). `damaged`: commits are.
 pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState, damaged: bool) -> Result<()> {
     let (disk, path) = (&root.host.disk, &root.path);
     let own_path = path.join(file_name::ROOT);

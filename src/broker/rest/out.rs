@@ -1,14 +1,14 @@
 //! What a broker finds in a root at rest: how far each log goes, and which topics there are.
 //!
-//! Knows nothing about what is in the logs: everything stands in the catalog and the marks.
+//! Knows nothing about what is in the logs: it reads the catalog and the marks.
 //!
-//! 1. Where no broker has run yet, `bootstrap.checkpoint` holds all topics, with their partitions
-//!    and settings; a broker with an empty metadata log takes everything from there. The checkpoint
-//!    in `__cluster_metadata-0` makes the node the only voter of a quorum that can grow.
-//! 2. Where one has, its metadata log stays as it is, and what differs from the catalog is appended
-//!    to it as a controller would have. So nothing that Kafka holds is lost.
+//! 1. Before any broker has run, `bootstrap.checkpoint` holds all topics, with partitions and
+//!    settings, for a broker with an empty metadata log. The checkpoint in `__cluster_metadata-0`
+//!    makes the node the only voter of a quorum that can grow.
+//! 2. Afterwards the broker's metadata log stays as it is, and differences to the catalog are
+//!    appended as a controller would have. So nothing that Kafka holds is lost.
 //! 3. Producer ids start above every id that a broker has handed out: records of a new producer
-//!    with the number of an old one would be taken for duplicates and dropped.
+//!    with an old number would be taken for duplicates and dropped.
 
 use std::path::Path;
 
@@ -30,27 +30,26 @@ use super::back::lost_recovery_points;
 use super::kafka::{self, KafkaState};
 use super::settings::{changes, to_kafka};
 
-/// The feature whose level says which metadata records a broker may meet.
+/// Its level says which metadata records a broker may meet.
 const METADATA_VERSION: &str = "metadata.version";
 
-/// The levels that clients of newer protocols need, by the metadata version from which on Kafka's
-/// own format tool writes them: 4.0 brought the new group protocol and fenced transactions, 4.2
-/// share groups. A broker that does not know one of them does not start, so nothing is written
-/// ahead of the metadata version. What is left out (`eligible.leader.replicas.version`,
-/// `streams.version`) can be raised on the running broker.
+/// What clients of newer protocols need, by the metadata version from which on Kafka's own format
+/// tool writes it: 4.0 brought the new group protocol and fenced transactions, 4.2 share groups. A
+/// broker does not start with a level that it does not know, so none is ahead of the metadata
+/// version. What is left out (`eligible.leader.replicas.version`, `streams.version`) can be raised
+/// on the running broker.
 const FEATURES: [(u32, &str, i16); 3] = [
     (22, "group.version", 1),
     (24, "transaction.version", 2),
     (28, "share.version", 1),
 ];
 
-/// When the metadata was written: left out, so that the same topics make the same files.
+/// So the same topics make the same files.
 const NO_TIME: Timestamp = Timestamp::from_millis(0);
 
-/// Where the quorum's only voter says it listens. A broker puts right what differs.
+/// A broker puts right what differs.
 const LISTENER: (&str, &str, u16) = ("CONTROLLER", "localhost", 9093);
 
-/// Writes everything that a broker needs, durably.
 pub(super) fn write(root: &Root, catalog: &CatalogState, identity: &RootIdentity) -> Result<()> {
     write_checkpoints(root, catalog)?;
     let (disk, path) = (&root.host.disk, &root.path);
@@ -80,7 +79,6 @@ pub(super) fn write(root: &Root, catalog: &CatalogState, identity: &RootIdentity
     replace_if_other(disk, &bootstrap, &bytes)
 }
 
-/// What goes out, and where.
 struct Outgoing<'a> {
     disk: &'a Disk,
     root: &'a Path,
@@ -101,7 +99,7 @@ impl Outgoing<'_> {
         }
     }
 
-    /// All of the metadata (1).
+    /// See (1).
     fn bootstrap(&self, level: u32) -> Result<Vec<MetadataRecord>> {
         let mut records = features(level);
         // (3)
@@ -116,13 +114,13 @@ impl Outgoing<'_> {
         Ok(records)
     }
 
-    /// What a controller must hear to have the topics of the catalog (2).
+    /// See (2).
     fn differences(&self, kafka: &KafkaState) -> Result<Vec<MetadataRecord>> {
         let mut records = Vec::new();
         let gone = kafka.topics.iter();
         for (id, topic) in gone.filter(|(id, _)| !self.catalog.has(**id)) {
-            // A broker that hears of the removal and of a new topic of this name in one go would
-            // give the new one the settings of the old one.
+            // Without these, a broker that hears of the removal and of a new topic of this name
+            // in one go would give the new one the settings of the old one.
             let keys = topic.settings.keys();
             records.extend(keys.map(|key| setting(&topic.name, key, None)));
             records.push(MetadataRecord::RemoveTopic { id: *id });
@@ -181,7 +179,7 @@ impl Outgoing<'_> {
         }))
     }
 
-    /// The newest leader epoch of a partition: a broker that hears of a smaller one forgets it.
+    /// A broker that hears of a smaller epoch forgets the newest.
     fn latest_epoch(&self, entry: &TopicEntry, partition: PartitionId) -> Result<i32> {
         let dir = file_name::partition_dir(entry.name.as_str(), partition);
         let path = self.root.join(dir).join(file_name::LEADER_EPOCHS);
@@ -194,7 +192,7 @@ impl Outgoing<'_> {
     }
 }
 
-/// The feature levels of a metadata version, that version first.
+/// The metadata version comes first.
 fn features(level: u32) -> Vec<MetadataRecord> {
     let version = i16::try_from(level).unwrap_or(i16::MAX);
     let all = FEATURES.iter().filter(|(from, ..)| level >= *from);
@@ -217,7 +215,7 @@ fn setting(topic: &str, key: &str, value: Option<&String>) -> MetadataRecord {
     }
 }
 
-/// How far each log goes: what the marks say, in Kafka's files.
+/// The marks, in Kafka's files.
 fn write_checkpoints(root: &Root, catalog: &CatalogState) -> Result<()> {
     let mut marks: Vec<(&str, PartitionId, Mark)> = Vec::new();
     for entry in catalog.topics() {

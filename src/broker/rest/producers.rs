@@ -4,15 +4,15 @@
 //! Knows nothing about batches: the log says what belongs in these files.
 //!
 //! 1. After a clean end a broker believes both. Without a snapshot it begins with no producers:
-//!    the open transactions of a broker that was killed are shown as committed, and sequence
-//!    numbers are forgotten. Without an index nothing that was aborted is hidden.
+//!    open transactions of a killed broker are shown as committed, and sequence numbers are
+//!    forgotten. Without an index nothing that was aborted is hidden.
 //! 2. Only brokers write batches of producers. So a log that was scanned once is not scanned again
 //!    until a broker has run: what Ottla appends changes the name of its snapshot and no byte in
 //!    it. `ottla.producers` says for which logs that holds, and by which snapshot; 0 is a log
-//!    without producers. It is removed before the files of a broker are taken over. A truncation
-//!    removes the snapshots above the new end, and a log whose snapshot is gone is scanned.
-//! 3. A log that cannot be scanned leaves the root without the mark of a clean end: a broker then
-//!    scans every log itself.
+//!    without producers. It is removed before a broker's files are taken over. A truncation removes
+//!    the snapshots above the new end, and a log without its snapshot is scanned.
+//! 3. Where a log cannot be scanned, the root lacks the mark of a clean end: a broker then scans
+//!    all logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,11 +31,10 @@ use crate::types::{Offset, PartitionId};
 use super::super::root::Root;
 use super::super::state::CatalogState;
 
-/// The largest snapshot or index that is read, in bytes: more is not believed, and made again.
+/// What is larger is not believed, and made again.
 const FILE_BYTES_MAX: usize = 1 << 28;
 
-/// Makes the snapshots and the indexes of aborted transactions right, durably; false when that
-/// cannot be done for some log (3). Everything else in the root is synced.
+/// Makes both right and durable, once everything else is; false where a log prevents it (3).
 pub(super) fn write(root: &Root, catalog: &CatalogState) -> Result<bool> {
     let (disk, path) = (&root.host.disk, &root.path);
     // No broker has ever run here.
@@ -71,7 +70,7 @@ pub(super) fn write(root: &Root, catalog: &CatalogState) -> Result<bool> {
     Ok(all)
 }
 
-/// Says, durably, up to which offset what is known of the producers in each log is right.
+/// Notes durably up to which offset what is known of each log is right.
 fn put(disk: &Disk, root: &Path, right: &BTreeMap<(String, PartitionId), Offset>) -> Result<()> {
     let lines = right
         .iter()
@@ -80,7 +79,7 @@ fn put(disk: &Disk, root: &Path, right: &BTreeMap<(String, PartitionId), Offset>
     replace_if_other(disk, &root.join(file_name::PRODUCERS), text.as_bytes())
 }
 
-/// Says, durably, that nothing is known of the producers in any log (2).
+/// See (2). The change is durable.
 pub(super) fn forget(disk: &Disk, root: &Path) -> Result<()> {
     let path = root.join(file_name::PRODUCERS);
     if disk.exists(&path).at(&path, "access")? {
@@ -90,8 +89,7 @@ pub(super) fn forget(disk: &Disk, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says, durably, that nothing is known of the producers in some logs, because markers are about to
-/// be appended to them.
+/// Forgets these logs durably, as markers are about to be appended.
 pub(in crate::broker) fn forget_some(
     disk: &Disk,
     root: &Path,
@@ -102,7 +100,6 @@ pub(in crate::broker) fn forget_some(
     put(disk, root, &known)
 }
 
-/// A log of a root that is being closed.
 struct ClosedLog<'a> {
     root: &'a Root,
     key: MarkKey,
@@ -110,8 +107,8 @@ struct ClosedLog<'a> {
 }
 
 impl ClosedLog<'_> {
-    /// The offset of the snapshot that is right now, 0 where the log has no producers; `None` when
-    /// that cannot be found out. `known` is what was right when the root was closed last.
+    /// The offset of the right snapshot, 0 for a log without producers, `None` when that is
+    /// unknown. `known` was right at the last close.
     fn make_right(&self, known: Option<Offset>) -> Result<Option<Offset>> {
         let end = self.root.host.marks.find(self.key);
         let end = end.map(|mark| mark.flushed_offset);
@@ -144,7 +141,7 @@ impl ClosedLog<'_> {
         Ok(entries.iter().any(about_producers))
     }
 
-    /// Only plain batches were appended: the state at the new end is that at the old one.
+    /// Only plain batches were appended, so the state at both ends is the same.
     fn move_snapshot(&self, from: Offset, to: Offset, producers: &[ProducerState]) -> Result<()> {
         if from == to {
             return Ok(());
@@ -152,7 +149,7 @@ impl ClosedLog<'_> {
         let bytes = txn::encode_snapshot(producers);
         replace_if_other(self.disk(), &self.file(to, FileKind::Snapshot), &bytes)?;
         let log = self.file(from, FileKind::Log);
-        // A broker keeps those at the bases of segments: it falls back on them when it truncates.
+        // A broker keeps those at the bases of segments, to fall back on when it truncates.
         if self.disk().exists(&log).at(&log, "access")? {
             return Ok(());
         }
@@ -163,7 +160,7 @@ impl ClosedLog<'_> {
     fn scan(&self, end: Option<Offset>) -> Result<Option<Offset>> {
         let there = self.list()?;
         let Some(end) = end else {
-            // Of a log that could not be opened nothing is known.
+            // Nothing is known of a log that could not be opened.
             return Ok(there.is_empty.then_some(0));
         };
         // Whatever the reason: the log is not readable for a broker's scan either, or only for it.
@@ -205,7 +202,7 @@ impl ClosedLog<'_> {
         log.producers()
     }
 
-    /// Makes the `.txnindex` of a segment right. One that has nothing to say may be missing.
+    /// An index with nothing to say may be missing.
     fn write_index(&self, base: Offset, producers: &Producers) -> Result<()> {
         let path = self.file(base, FileKind::TxnIndex);
         let there = self.disk().read_small(&path, FILE_BYTES_MAX).ok().flatten();
@@ -224,7 +221,7 @@ impl ClosedLog<'_> {
         replace_if_other(self.disk(), &path, &bytes)
     }
 
-    /// What a snapshot says; `None` when it is not there or not whole.
+    /// `None` when it is missing or not whole.
     fn snapshot(&self, at: Offset) -> Result<Option<Vec<ProducerState>>> {
         let path = self.file(at, FileKind::Snapshot);
         match self.disk().read_small(&path, FILE_BYTES_MAX) {
@@ -276,9 +273,8 @@ impl ClosedLog<'_> {
     }
 }
 
-/// What the directory of a log holds.
 struct Listing {
-    /// The offsets of its snapshots, in order.
+    /// Sorted.
     snapshots: Vec<Offset>,
     /// No segment holds a byte.
     is_empty: bool,

@@ -2,13 +2,13 @@
 //!
 //! Knows nothing about records and files. Pure.
 //!
-//! 1. Out: every setting that Kafka shares is said explicitly, for Kafka's defaults are others (it
-//!    would delete after 7 days), and inside the bounds of every version from 3.9 on (from 4.0 on a
+//! 1. Out: every setting shared with Kafka is explicit, as Kafka's defaults are others (it would
+//!    delete after 7 days), and inside the bounds of every version from 3.9 on (from 4.0 on a
 //!    broker does not start with a `segment.bytes` below 1 MiB).
-//! 2. Back: what Kafka says wins, but where it says only what we told it: a value that had to be
-//!    changed to fit Kafka's bounds comes back as it was. What Kafka has no word for stays.
-//! 3. A setting that nobody altered goes out in the words in which it came: Kafka has more words
-//!    for some values than we have values, and takes values that we do not.
+//! 2. Back: what Kafka says wins, unless it says only what we told it: a value changed to fit
+//!    Kafka's bounds comes back as it was. What Kafka has no word for stays.
+//! 3. An unaltered setting keeps its words: Kafka has more words for some values than we have
+//!    values, and takes values that we do not.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,9 @@ use crate::types::{Durability, Settings as _};
 
 use super::super::state::TopicEntry;
 
-/// Kafka's settings of a topic by name, as texts.
 pub(super) type KafkaSettings = BTreeMap<String, String>;
 
-/// The settings that Kafka has under the same name and meaning.
+/// Kafka has them with the same name and meaning.
 const SHARED: [&str; 16] = [
     "segment.bytes",
     "segment.ms",
@@ -40,14 +39,13 @@ const SHARED: [&str; 16] = [
     "compression.type",
 ];
 
-/// What a broker syncs after: the nearest that Kafka has to a durability.
+/// The nearest that Kafka has to a durability.
 const FLUSH_MESSAGES: &str = "flush.messages";
 const FLUSH_MS: &str = "flush.ms";
 
 /// Kafka's minimum from 4.0 on.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
-/// What a topic's settings are to a broker.
 pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings {
     let config = entry.config().0;
     // What we do not understand came from Kafka and goes back to it.
@@ -82,16 +80,14 @@ pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings 
     settings
 }
 
-/// A setting in the words in which it came (3), or where it came with none, or has to be changed,
-/// in ours.
+/// See (3). In our words where it came with none, or has to be changed.
 fn in_words(entry: &TopicEntry, name: &str, text: &str, config: &TopicConfig) -> String {
     let fitting = in_bounds(name, text.to_owned(), config);
     let told = entry.settings.get(name).filter(|_| fitting == text);
     told.cloned().unwrap_or(fitting)
 }
 
-/// The settings of a topic that Kafka has to be told, for it says something else: those that are
-/// the same in other words are left as they are (3). `None` takes one back.
+/// What Kafka has to be told, except the same in other words (3). `None` takes a setting back.
 pub(super) fn changes(
     theirs: &KafkaSettings,
     entry: &TopicEntry,
@@ -123,7 +119,7 @@ pub(super) fn changes(
     changes
 }
 
-/// A value as Kafka takes it (1).
+/// See (1).
 fn in_bounds(name: &str, text: String, config: &TopicConfig) -> String {
     match name {
         "segment.bytes" => config.segment_bytes.max(SEGMENT_BYTES_MIN).to_string(),
@@ -148,7 +144,7 @@ fn in_bounds(name: &str, text: String, config: &TopicConfig) -> String {
     }
 }
 
-/// What Kafka does not say, because it was never told.
+/// What Kafka does not say, as it was never told.
 fn unsaid(name: &str) -> Option<String> {
     let config = TopicConfig::default();
     let entries = config.entries();
@@ -158,7 +154,7 @@ fn unsaid(name: &str) -> Option<String> {
         .then(|| in_bounds(name, text, &config))
 }
 
-/// The settings of a topic of which Kafka says this, and which was `before` when it went out (2).
+/// See (2). `before`: the topic as it went out.
 pub(super) fn from_kafka(
     said: &KafkaSettings,
     before: Option<&TopicEntry>,
@@ -185,7 +181,6 @@ pub(super) fn from_kafka(
     settings
 }
 
-/// Whether a setting is one that only we have.
 fn is_private(name: &str) -> bool {
     let ours = TopicConfig::default().entries();
     !SHARED.contains(&name) && ours.iter().any(|(our, _)| *our == name)

@@ -1,21 +1,21 @@
 //! The flushed marks of all logs of one root, in one file.
 //!
-//! Knows nothing about how a log recovers, only up to where each log is durable and where it starts.
+//! Knows nothing about how a log recovers, only up to where it is durable and where it starts.
 //!
-//! 1. A mark is written only after the sync that it reports has succeeded: it is a lower bound.
-//! 2. Each log has two slots. Only the slot that is not known to be durable is written, however
+//! 1. A mark is a lower bound: it is written only after the sync that it reports has succeeded.
+//! 2. Each log has two slots. Only the one that is not known to be durable is written, however
 //!    often, until a sync makes it the durable one: a torn write leaves the other slot whole. If
-//!    the disk is full at an opening, no slot is known to be durable: all of them are written again
-//!    before the first new mark.
-//! 3. A write goes to the page cache, which survives the process. The file itself is synced at most
-//!    once a second, and whenever a caller is about to rely on it (a roll, a close, a deletion).
+//!    the disk is full at an opening, no slot is known to be durable: all are written again before
+//!    the first new mark.
+//! 3. A write goes to the page cache, which survives the process. The file is synced at most once a
+//!    second, and whenever a caller is about to rely on it (a roll, a close, a deletion).
 //! 4. Every write has a number that is never used again, and only one thread syncs at a time. So a
-//!    sync that ends late does not take a newer write for one that it covered, and of two
-//!    concurrent syncs none succeeds only because the system reported the failure to the other one.
-//! 5. Both slots of a log are allocated in the file before its first mark is written. So on a disk
-//!    that fills up later, the mark that lets space be freed needs no new space.
+//!    sync that ends late does not take a newer write for one that it covered, and none succeeds
+//!    only because the system reported the failure to a concurrent one.
+//! 5. Both slots of a log are allocated before its first mark is written. So on a disk that fills
+//!    up later, the mark that lets space be freed needs no new space.
 //! 6. What a failed write or sync leaves is written again before the next sync: otherwise the
-//!    system would call the next sync a success although it wrote nothing.
+//!    system would call that a success although it wrote nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,35 +27,30 @@ use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Sabotage, to_u64, to_usize};
 
-/// How long the marks of a running root may stay unsynced.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// The largest file of marks that is read: four million logs.
+/// Room for four million logs.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
-/// `SLOT_LEN` as a position in the file.
 const SLOT_BYTES: u64 = 128;
 
 const _: () = assert!(SLOT_LEN == 128);
 
-/// The marks of one root.
 #[derive(Debug)]
 pub(crate) struct Marks {
     path: PathBuf,
     file: Option<File>,
-    /// What is recorded about the root's logs may be out of date, because another program may have
-    /// changed the files.
+    /// Another program may have changed the files: nothing recorded about the logs may be trusted.
     distrusted: AtomicBool,
     table: Mutex<Table>,
-    /// Held during a sync (I4): every write up to this number is durable.
+    /// Every write up to this number is durable; held during a sync (I4).
     covered: Mutex<u64>,
-    /// The contents of the file when it was opened, until they are known to be durable (I2).
+    /// The file at its opening, until that is known to be durable (I2).
     unconfirmed: Mutex<Option<Vec<u8>>>,
-    /// Set if overwriting takes new space: the disk, on which some space is kept ready.
+    /// Space is kept ready on this disk, on which overwriting takes new space.
     ballast_on: Option<Disk>,
-    /// When the last sync began.
     synced_at: Mutex<Option<Instant>>,
-    /// The file of another process, kept open between two looks.
+    /// The file of another process, open between two looks.
     kept: Mutex<Option<File>>,
 }
 
@@ -63,24 +58,23 @@ pub(crate) struct Marks {
 struct Table {
     newest: BTreeMap<MarkKey, (u32, Mark)>,
     free: Vec<u32>,
-    /// The allocated length of the file (I5).
+    /// By (I5).
     len_bytes: u64,
     /// For each pair of slots, the one that may be written (I2).
     open_slots: Vec<u64>,
-    /// The positions of slots that are neither empty nor valid: torn by a crash, or damaged.
+    /// Neither empty nor valid: torn by a crash, or damaged.
     unreadable: Vec<u64>,
     /// The number of the newest write (I4).
     writes: u64,
-    /// Pairs written since they were synced, with the number of the newest write.
+    /// The newest write of each pair since its sync.
     unsynced: BTreeMap<u32, u64>,
-    /// Pairs whose newest write failed, or was covered by a sync that failed (I6).
+    /// Pairs whose newest write or its sync failed (I6).
     lost: BTreeSet<u32>,
-    /// Pairs of forgotten logs, which are free once their zeros are durable. Before that a power
-    /// cut may bring the old mark back, and it would win over the first marks of another log.
+    /// Pairs of forgotten logs, free once their zeros are durable: before that a power cut may
+    /// bring back the old mark, which would win over the first marks of another log.
     leaving: BTreeSet<u32>,
 }
 
-/// What a sync covers.
 struct Seen {
     unsynced: BTreeMap<u32, u64>,
     writes: u64,
@@ -93,7 +87,6 @@ impl Table {
         pair
     }
 
-    /// The position of the slot that may be written, in bytes.
     fn open_position(&self, pair: u32) -> u64 {
         let open = self.open_slots.get(to_usize(u64::from(pair)));
         let slot = u64::from(pair).saturating_mul(2);
@@ -101,12 +94,11 @@ impl Table {
         slot.saturating_mul(SLOT_BYTES)
     }
 
-    /// The position of both slots, in bytes.
     fn pair_position(pair: u32) -> u64 {
         u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES)
     }
 
-    /// Makes the file long enough for both slots of a pair (I5).
+    /// By (I5).
     fn make_room(&mut self, file: &File, pair: u32) -> std::io::Result<()> {
         let end = Self::pair_position(pair).saturating_add(2 * SLOT_BYTES);
         if end <= self.len_bytes {
@@ -118,7 +110,6 @@ impl Table {
         Ok(())
     }
 
-    /// Writes a pair, or one slot of it, and records the outcome.
     fn write(
         &mut self,
         file: &File,
@@ -134,7 +125,7 @@ impl Table {
                 Ok(())
             }
             Err(error) => {
-                // The slot may hold anything now: a sync must not make it the durable one.
+                // Its content is unknown: a sync must not make this slot the durable one.
                 self.unsynced.remove(&pair);
                 self.lost.insert(pair);
                 Err(error)
@@ -142,8 +133,7 @@ impl Table {
         }
     }
 
-    /// Writes again what may otherwise not reach the disk (I6). The open slot has not changed
-    /// since, so this writes to the same place as before.
+    /// By (I6), to the same places as before.
     fn write_lost(&mut self, file: &File) -> std::io::Result<()> {
         for pair in self.lost.clone() {
             if self.leaving.contains(&pair) {
@@ -170,8 +160,7 @@ impl Table {
         })
     }
 
-    /// Ends a sync. If it succeeded, the slots that were not written again meanwhile become the
-    /// durable ones.
+    /// A success makes the slots that were not written again the durable ones.
     fn end_sync(&mut self, seen: &Seen, synced: bool) {
         for (pair, number) in &seen.unsynced {
             // The system may have marked the pages clean although it did not write them.
@@ -180,7 +169,7 @@ impl Table {
                 self.lost.insert(*pair);
                 continue;
             }
-            // Written again while the sync ran: it may have covered either write.
+            // Written again while the sync ran, which may have covered either write.
             if self.unsynced.get(pair) != Some(number) {
                 continue;
             }
@@ -196,14 +185,12 @@ impl Table {
     }
 }
 
-/// Where the marks of one log are in the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MarkPlace {
     pair: u32,
 }
 
 impl Marks {
-    /// Opens the marks of a root for writing, and creates the file if it does not exist.
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self> {
         let found = read_pairs(disk, path)?;
         let file = match &found {
@@ -230,13 +217,13 @@ impl Marks {
         Ok(marks)
     }
 
-    /// Makes sure that the newest slots of the file, as it was opened, are durable (I2): the
-    /// process that wrote them may have been killed, or its last sync may have failed.
+    /// Makes the newest slots durable (I2): their writer may have been killed, or its last sync may
+    /// have failed.
     fn confirm(&self, file: &File) -> Result<()> {
         let mut unconfirmed = self.unconfirmed.lock();
         if let Some(bytes) = unconfirmed.as_deref() {
-            // Written again before the sync: after a failed sync the pages may count as clean, and
-            // a sync alone would write nothing.
+            // Written again first: after a failed sync the pages may count as clean, and another
+            // sync would write nothing.
             file.write_at(0, bytes).at(&self.path, "write")?;
             file.sync_begins();
             file.sync_data().at(&self.path, "sync")?;
@@ -246,8 +233,8 @@ impl Marks {
         Ok(())
     }
 
-    /// Reserves space for the marks again if it was used up and there is some: where overwriting
-    /// takes new space, retention could otherwise not write the mark that lets it free space.
+    /// Reserves used-up space again, if there is some: where overwriting takes new space, retention
+    /// needs it for the mark that lets it free space.
     pub(crate) fn keep_ballast(&self) {
         if let Some(disk) = &self.ballast_on {
             // Without it a full disk is reported as such, and nothing is lost.
@@ -255,18 +242,15 @@ impl Marks {
         }
     }
 
-    /// The directory that the marks are in.
     pub(crate) fn home(&self) -> &Path {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    /// Reads the marks of a root; writing one fails.
     pub(crate) fn read_only(disk: &Disk, path: &Path) -> Result<Self> {
         let found = read_pairs(disk, path)?;
         Ok(Self::with(path, None, &found.unwrap_or_default()))
     }
 
-    /// For a root whose own marks must not be trusted: no marks.
     pub(crate) fn none(root: &Path) -> Self {
         Self {
             distrusted: AtomicBool::new(true),
@@ -274,21 +258,17 @@ impl Marks {
         }
     }
 
-    /// Whether nothing recorded about the logs may be trusted: neither marks nor digests.
+    /// Whether neither marks nor digests may be trusted.
     pub(crate) fn are_distrusted(&self) -> bool {
         self.distrusted.load(Ordering::Acquire)
     }
 
-    /// Whether they are trusted, and written by another handle.
+    /// Whether another handle writes them, and they are trusted.
     pub(crate) fn are_anothers(&self) -> bool {
         self.file.is_none() && !self.are_distrusted()
     }
 
-    /// Sets whether the marks of a root that another process writes are trusted from now on.
-    ///
-    /// # Errors
-    ///
-    /// What reading them returns.
+    /// Whether to trust the marks that another process writes.
     pub(crate) fn believe(&self, disk: &Disk, believed: bool) -> Result<()> {
         if self.file.is_some() || self.are_distrusted() != believed {
             return Ok(());
@@ -304,7 +284,6 @@ impl Marks {
         Ok(())
     }
 
-    /// The same marks, without trusting anything that was recorded beside them.
     pub(crate) fn distrusting(self) -> Self {
         Self {
             distrusted: AtomicBool::new(true),
@@ -345,24 +324,21 @@ impl Marks {
         }
     }
 
-    /// The positions of the slots that hold something other than a mark, in bytes.
+    /// The positions of slots that hold something other than a mark.
     pub(crate) fn unreadable(&self) -> Vec<u64> {
         self.table.lock().unreadable.clone()
     }
 
-    /// The file of the marks.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The newest mark of a log, `None` if it has none.
     pub(crate) fn find(&self, key: MarkKey) -> Option<Mark> {
         self.table.lock().newest.get(&key).map(|(_, mark)| *mark)
     }
 
-    /// The same as [`look_again`](Self::look_again), from the file that was there at the last look:
-    /// for one who looks often, and now and then into the file that is there. What is in an older
-    /// file was true.
+    /// [`look_again`](Self::look_again) into the file of the last look: for one who looks often,
+    /// and now and then into the present file. What is in an older file was true.
     pub(crate) fn look_soon(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
         let pair = self.table.lock().newest.get(&key).map(|(pair, _)| *pair);
         if let Some(pair) = pair.filter(|_| !self.are_distrusted() && self.file.is_none()) {
@@ -379,7 +355,6 @@ impl Marks {
         self.look_again(disk, key)
     }
 
-    /// The newest mark of a log in a pair of slots that another process writes.
     fn read_pair(&self, file: &File, pair: u32, key: MarkKey) -> std::io::Result<Option<Mark>> {
         let known = self.find(key).map_or(0, |mark| mark.sequence);
         let mut slots = [0; 2 * SLOT_LEN];
@@ -390,14 +365,12 @@ impl Marks {
             if found.is_some_and(|mark| mark.sequence >= known) {
                 break;
             }
-            // Half of the newest may have been written: it was read as torn, and an older one was
-            // found, or none.
+            // The newest was read half written, and an older one was found, or none.
         }
         Ok(found)
     }
 
-    /// The newest mark of a log, read from the file again: for a handle that only reads, beside one
-    /// that writes the file.
+    /// Reads the newest mark of a log again from a file that another handle writes.
     pub(crate) fn look_again(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
         if self.are_distrusted() || self.file.is_some() {
             return Ok(self.find(key));
@@ -441,7 +414,6 @@ impl Marks {
         Ok(table.newest.get(&key).map(|(_, mark)| *mark))
     }
 
-    /// The slots of a log's marks; assigns some if it has none.
     pub(crate) fn place(&self, key: MarkKey) -> MarkPlace {
         let mut table = self.table.lock();
         if let Some((pair, _)) = table.newest.get(&key) {
@@ -466,7 +438,7 @@ impl Marks {
         MarkPlace { pair }
     }
 
-    /// Writes a mark into the page cache; its sequence must be one above the last.
+    /// Into the page cache; the mark's sequence must be one above the last.
     pub(crate) fn write(&self, place: MarkPlace, mark: &Mark) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
@@ -482,21 +454,20 @@ impl Marks {
         Ok(())
     }
 
-    /// Treats a mark as true, in memory only.
+    /// In memory only.
     pub(crate) fn assume(&self, mark: &Mark) {
         let place = self.place(mark.key);
         let mut table = self.table.lock();
         table.newest.insert(mark.key, (place.pair, *mark));
     }
 
-    /// Makes every mark written so far survive power loss.
     pub(crate) fn sync(&self, now: Instant) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
         };
         self.confirm(file)?;
-        // Noted before waiting for the sync of another thread: if that one covers these writes, no
-        // second sync is needed.
+        // Before waiting for another thread's sync: if that covers these writes, no second sync is
+        // needed.
         let wanted = self.table.lock().writes;
         let mut covered = self.covered.lock();
         let seen = {
@@ -522,13 +493,12 @@ impl Marks {
         Ok(())
     }
 
-    /// [`Self::sync`], but at most once a second.
     pub(crate) fn sync_by_the_way(&self, now: Instant) -> Result<()> {
         let due = {
             let mut at = self.synced_at.lock();
             let due = at.is_none_or(|at| now.duration_since(at) >= SYNC_EVERY);
             if due {
-                // Set before the sync, so that other threads do not wait for it.
+                // Before the sync, so that other threads do not wait for it.
                 *at = Some(now);
             }
             due
@@ -536,7 +506,7 @@ impl Marks {
         if due { self.sync(now) } else { Ok(()) }
     }
 
-    /// Writes both slots of an open log's mark, durably; returns the mark as written.
+    /// Durable; returns the mark as written.
     pub(crate) fn write_both(&self, mark: Mark, now: Instant) -> Result<Mark> {
         let place = self.place(mark.key);
         let sequence = self.find(mark.key).map_or(0, |mark| mark.sequence);
@@ -545,7 +515,7 @@ impl Marks {
             closed: false,
             ..mark
         };
-        // One after the other, each with its sync: a power cut in between leaves one whole slot.
+        // Each with its sync: a power cut in between leaves one whole slot.
         for _slot in 0..2 {
             mark.sequence = mark.sequence.saturating_add(1);
             self.write(place, &mark)?;
@@ -554,7 +524,7 @@ impl Marks {
         Ok(mark)
     }
 
-    /// Forgets a log; its slots can be reused once that is durable.
+    /// The log's slots can be reused once that is durable.
     pub(crate) fn forget(&self, key: MarkKey) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
@@ -570,14 +540,13 @@ impl Marks {
         written.at(&self.path, "write")
     }
 
-    /// The keys of all logs that have a mark.
     pub(crate) fn keys(&self) -> Vec<MarkKey> {
         self.table.lock().newest.keys().copied().collect()
     }
 }
 
-/// The file in whole pairs of slots, `None` if it does not exist. A power cut may leave it ending
-/// inside a slot. The missing rest counts as zeros, which is what a longer file would hold there.
+/// Whole pairs of slots. A power cut may leave the file ending inside a slot: the rest counts as
+/// zeros, which a longer file would hold there.
 fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
     let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
     Ok(found.map(|mut bytes| {
@@ -586,7 +555,6 @@ fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
     }))
 }
 
-/// The newest mark of a log among some slots, and the pair that holds it.
 fn newest_of(slots: &[u8], key: MarkKey) -> Option<(u32, Mark)> {
     let marks = slots.chunks(SLOT_LEN).zip(0_u32..);
     let marks = marks.filter_map(|(slot, at)| Some((at / 2, Mark::decode(slot)?)));

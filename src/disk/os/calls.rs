@@ -1,7 +1,7 @@
 //! The calls that std does not have, or names differently on each system.
 //!
-//! Knows nothing about why they are made. Every `unsafe` of the floor but those of the maps is
-//! here: `map.rs` has windows, `word.rs` the word of the live file.
+//! Knows nothing about why they are made. Every `unsafe` of the floor is here but for `map.rs` and
+//! `word.rs`.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -31,19 +31,18 @@ pub(super) fn pwrite(file: &File, bytes: &[u8], position: u64) -> io::Result<usi
     std::os::windows::fs::FileExt::seek_write(file, bytes, position)
 }
 
-/// Never called: the crate does not compile there, and `lib.rs` says why in one sentence.
+/// The crate does not compile there, as `lib.rs` says.
 #[cfg(not(any(unix, windows)))]
 pub(super) fn pread(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// As [`pread`].
 #[cfg(not(any(unix, windows)))]
 pub(super) fn pwrite(_: &File, _: &[u8], _: u64) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// `fallocate`: blocks for `len` bytes from `from` on, and a length that holds them.
+/// `fallocate`, which lengthens the file too.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fallocate")]
 pub(super) fn reserve(file: &File, from: u64, len: u64) -> io::Result<()> {
@@ -68,8 +67,8 @@ pub(super) fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// `copy_file_range` from the front of one file to the front of another, as far as the system does
-/// it: not at all across some file systems.
+/// `copy_file_range` between two fronts, as far as the system does it: not at all across some file
+/// systems.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std copies whole files alone")]
 pub(super) fn copy_range(from: &File, to: &File, len: u64) -> io::Result<u64> {
@@ -115,9 +114,8 @@ pub(super) fn copy_range(_: &File, _: &File, _: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Where the next stretch behind `from` ends that is no hole and no space that was reserved and
-/// never written, by `lseek` with `SEEK_DATA` and `SEEK_HOLE`; the end of the file where the file
-/// system cannot tell. `None` when there is no more.
+/// The end of the next stretch that is no hole and no space that was never written, by `lseek` with
+/// `SEEK_DATA` and `SEEK_HOLE`; the file's end where the file system cannot tell.
 #[cfg(target_os = "linux")]
 pub(super) fn next_data_end(file: &File, from: u64) -> io::Result<Option<u64>> {
     let cannot_tell = |error: &io::Error| {
@@ -134,7 +132,7 @@ pub(super) fn next_data_end(file: &File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// `lseek`; `None` where the file ends. It moves the file's cursor, which nobody uses.
+/// `None` where the file ends. It moves the file's cursor, which nobody uses.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no SEEK_DATA and no SEEK_HOLE")]
 fn seek(file: &File, from: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
@@ -161,7 +159,7 @@ fn end_behind(file: &File, from: u64) -> io::Result<Option<u64>> {
     Ok(Some(file.metadata()?.len()).filter(|end| *end > from))
 }
 
-/// `fstatfs`: what the file lies on (ext2 and ext3 share ext4's number and its driver).
+/// By `fstatfs` (ext2 and ext3 share ext4's number and its driver).
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fstatfs")]
 pub(super) fn lies_on(file: &File) -> LiesOn {
@@ -199,8 +197,7 @@ pub(super) fn lies_on(_: &File) -> LiesOn {
     LiesOn::Another
 }
 
-/// How many bytes this user may still write to the file system that an open file or directory lies
-/// on; `None` where the system does not say.
+/// For this user; `None` where the system does not say.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fstatvfs")]
 pub(super) fn bytes_free(file: &File) -> Option<u64> {
@@ -218,7 +215,6 @@ pub(super) fn bytes_free(file: &File) -> Option<u64> {
     Some(u64::try_from(free).unwrap_or(u64::MAX))
 }
 
-/// The user that this process acts as.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "std has no geteuid")]
 pub(super) fn user() -> u32 {
@@ -226,8 +222,7 @@ pub(super) fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Has a handler run in every process that is forked from this one, before `fork` returns there.
-/// False when it could not be put in place, for want of memory.
+/// In every forked process, before `fork` returns there. False for want of memory.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "neither std nor libc has pthread_atfork")]
 pub(in crate::disk) fn on_fork(child: extern "C" fn()) -> bool {
@@ -246,8 +241,7 @@ pub(in crate::disk) fn on_fork(_: extern "C" fn()) -> bool {
     true
 }
 
-/// How many descriptors this process may have open at a time; `None` where there is no limit, or
-/// none that the system says.
+/// `None` where there is no limit, or none that the system says.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "std has no getrlimit")]
 pub(in crate::disk) fn descriptors_max() -> Option<usize> {
@@ -265,9 +259,9 @@ pub(in crate::disk) fn descriptors_max() -> Option<usize> {
     None
 }
 
-/// An open-file-description lock on the whole file, for writing: false when somebody has one, or
-/// a POSIX record lock, as a JVM takes. It belongs to the open file, so it also keeps out a second
-/// handle of this process, and ends with the last copy of the descriptor at the latest.
+/// An open-file-description lock on the whole file: false when somebody has one, or a POSIX record
+/// lock, as a JVM takes. It also keeps out a second handle of this process, and ends with the last
+/// copy of the descriptor at the latest.
 #[cfg(target_os = "linux")]
 pub(super) fn lock_description(file: &File) -> io::Result<bool> {
     match set_description_lock(file, libc::F_WRLCK) {
@@ -279,7 +273,7 @@ pub(super) fn lock_description(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Gives an open-file-description lock back, whatever copies of the descriptor there are.
+/// Ends the lock whatever copies of the descriptor there are.
 #[cfg(target_os = "linux")]
 pub(super) fn unlock_description(file: &File) -> io::Result<()> {
     set_description_lock(file, libc::F_UNLCK)
@@ -291,7 +285,6 @@ fn set_description_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
     set_lock(file, kind, 0, 0)
 }
 
-/// Takes or gives back an open-file-description lock on `len` bytes from `from` on.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no F_OFD_SETLK")]
 fn set_lock(file: &File, kind: libc::c_int, from: u64, len: u64) -> io::Result<()> {
@@ -340,7 +333,7 @@ pub(super) fn unlock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Whether somebody has a lock that a lock for writing on these bytes would meet. Takes none.
+/// Whether a lock for writing on these bytes would meet another one. Takes none.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no F_OFD_GETLK")]
 fn is_range_locked(file: &File, from: u64, len: u64) -> io::Result<bool> {
@@ -367,19 +360,18 @@ fn range_of(kind: libc::c_int, from: u64, len: u64) -> io::Result<libc::flock> {
     Ok(range)
 }
 
-/// Whether somebody has a lock on the file that [`lock_description`] would meet. Takes none.
+/// As [`lock_description`] would find it. Takes none.
 #[cfg(target_os = "linux")]
 pub(super) fn is_description_locked(file: &File) -> io::Result<bool> {
     is_range_locked(file, 0, 0)
 }
 
-/// A shared open-file-description lock on one byte, which takes no more than permission to read.
+/// Needs only permission to read.
 #[cfg(target_os = "linux")]
 pub(super) fn share_byte(file: &File, at: u64) -> io::Result<()> {
     set_lock(file, libc::F_RDLCK, at, 1)
 }
 
-/// Whether somebody has a lock on one byte.
 #[cfg(target_os = "linux")]
 pub(super) fn is_byte_locked(file: &File, at: u64) -> io::Result<bool> {
     is_range_locked(file, at, 1)
@@ -408,7 +400,7 @@ pub(super) fn is_description_locked(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// A POSIX record lock on the whole file, as a JVM's `FileChannel.tryLock` takes it.
+/// As a JVM's `FileChannel.tryLock` takes it.
 #[cfg(all(test, unix))]
 #[expect(unsafe_code, reason = "std has no F_SETLK")]
 pub(super) fn lock_record(file: &File) -> bool {

@@ -1,7 +1,7 @@
 //! The lock of a directory, in three layers, for no single one keeps everybody out.
 //!
-//! Knows nothing about what is guarded, and is never a matter of whether a file exists: every
-//! layer ends with the process that holds it.
+//! Knows nothing about what is guarded. That a file exists means nothing: every layer ends with the
+//! process that holds it.
 //!
 //! - (L1) `flock` on the directory (Unix): holds when the lock file is unlinked or replaced.
 //! - (L2) `flock` on the lock file (`LockFileEx` on Windows): keeps out every process that uses
@@ -9,10 +9,10 @@
 //! - (L3) An open-file-description lock on it (Linux): a JVM takes POSIX record locks, which
 //!   `flock` neither sees nor stops.
 //!
-//! A lock is given back by name and not only by closing its file: while another thread starts a
-//! process, that process has copies of all descriptors for a moment, and they would keep the lock.
-//! A child of `fork` without `exec` does keep it for as long as it has the descriptors. It does not
-//! give it back by name: that would take it from its parent.
+//! A lock is given back by name and not only by closing its file: a process that another thread is
+//! starting has copies of all descriptors for a moment, which would keep the lock. A child of
+//! `fork` without `exec` keeps it for as long as it has the descriptors, but does not give it back
+//! by name: that would take it from its parent.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -22,7 +22,6 @@ use super::{calls, open_regular};
 use crate::disk::Owner;
 use crate::disk::open_count::{OpenCount, Opened};
 
-/// A held lock; dropping it gives it back.
 #[derive(Debug)]
 #[cfg_attr(not(test), expect(dead_code, reason = "held for what their drop does"))]
 pub(crate) struct OsLock {
@@ -31,7 +30,6 @@ pub(crate) struct OsLock {
     directory: Option<Held>,
 }
 
-/// An open file that holds a lock.
 #[derive(Debug)]
 struct Held {
     file: File,
@@ -60,11 +58,11 @@ impl Drop for Held {
     }
 }
 
-/// How often a lock file that was replaced while it was being locked is tried again.
+/// For a lock file that is replaced while it is being locked.
 const ATTEMPTS: u32 = 8;
 
 impl OsLock {
-    /// Takes the lock, or answers `None` when somebody has any layer of it.
+    /// `None` when somebody has any layer of it.
     pub(super) fn take(path: &Path, open: &OpenCount) -> io::Result<Option<Self>> {
         let directory = match lock_directory(path, open) {
             #[cfg(unix)]
@@ -96,7 +94,6 @@ impl OsLock {
         Ok(None)
     }
 
-    /// Copies of the descriptors, as a process has them that is being started.
     #[cfg(test)]
     pub(super) fn copies(&self) -> Vec<File> {
         let held = self.directory.iter().chain([&self.file]);
@@ -117,7 +114,7 @@ fn keep_the_name(options: &mut OpenOptions) {
 #[cfg(not(windows))]
 fn keep_the_name(_: &mut OpenOptions) {}
 
-/// Writes this process's number into the lock file, for the message that others get.
+/// For the message that others get.
 fn name_holder(mut file: &File) {
     let text = format!("{}\n", std::process::id());
     // It is a hint: a full disk does not keep anybody out.
@@ -155,7 +152,6 @@ fn lock_directory(_: &Path, _: &OpenCount) -> Layer {
     Layer::Missing
 }
 
-/// Whether the open file is the one that has the name now.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

@@ -1,6 +1,6 @@
 //! The disk of the operating system: the only `std::fs`.
 //!
-//! Knows nothing about the simulation. Every open insists on a regular file and follows no link in
+//! Knows nothing about the simulation. Only regular files are opened, without following a link in
 //! the last place of a path; every read and write says where, and is repeated until it is whole.
 
 mod calls;
@@ -26,19 +26,17 @@ pub(super) use names::OsDir;
 pub(crate) use temporary::TemporaryDir;
 pub(crate) use word::Word;
 
-/// The operating system's disk.
 #[derive(Clone, Debug)]
 pub(crate) struct OsDisk {
     open: OpenCount,
-    /// Whether syncs are done: what is removed with its last handle survives no power cut anyway.
+    /// False for what is removed with its last handle: it survives no power cut anyway.
     synced: bool,
 }
 
-/// An open file of the operating system.
 #[derive(Debug)]
 pub(crate) struct OsFile {
     file: fs::File,
-    /// The directory whose ballast is given up when a write finds no space.
+    /// Its ballast is given up when a write finds no space.
     pub(super) ballast: Option<Box<Path>>,
     synced: bool,
     _opened: Opened,
@@ -56,7 +54,6 @@ impl OsDisk {
         }
     }
 
-    /// The same without syncs.
     pub(super) fn unsynced() -> Self {
         Self {
             synced: false,
@@ -233,7 +230,6 @@ fn id_of(found: &fs::Metadata) -> io::Result<FileId> {
     })
 }
 
-/// Opens what is a regular file. A pipe or device in its place is seen, and refused.
 fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> {
     let opened = open_at_once(path, options)?;
     if opened.metadata()?.is_file() {
@@ -243,7 +239,7 @@ fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> 
     }
 }
 
-/// Opens a file. A pipe or device in its place is opened without waiting for its other end.
+/// A pipe or device is opened without waiting for its other end.
 fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> {
     #[cfg(unix)]
     {
@@ -261,7 +257,6 @@ fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> 
     }
 }
 
-/// Whether something else than a regular file made an open fail: a link, a directory.
 fn is_another_kind(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::ELOOP) {
@@ -274,7 +269,6 @@ fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
-/// Reads until `buf` is full or the file ends.
 fn read_at(file: &fs::File, position: u64, buf: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -289,7 +283,6 @@ fn read_at(file: &fs::File, position: u64, buf: &mut [u8]) -> io::Result<usize> 
 }
 
 impl OsFile {
-    /// The system's handle, for a map.
     #[cfg(target_os = "linux")]
     pub(super) fn file(&self) -> &fs::File {
         &self.file
@@ -307,7 +300,6 @@ impl OsFile {
         }
     }
 
-    /// Goes on after a call that did not write everything.
     #[cold]
     fn write_rest(&self, position: u64, bytes: &[u8], first: io::Result<usize>) -> io::Result<()> {
         let mut done = 0;
@@ -329,7 +321,6 @@ impl OsFile {
         id_of(&self.file.metadata()?)
     }
 
-    /// Whether the file has another name besides.
     #[cfg(unix)]
     pub(super) fn is_shared(&self) -> io::Result<bool> {
         use std::os::unix::fs::MetadataExt;
@@ -347,8 +338,8 @@ impl OsFile {
         Ok(false)
     }
 
-    /// Has the system copy the first `len` bytes of another file into this one, which is empty:
-    /// blocks are shared where the file system can. Gives how many were copied, which may be less.
+    /// Has the system copy the first `len` bytes into this empty file, or fewer: blocks are shared
+    /// where the file system can.
     pub(super) fn copy_from(&self, other: &Self, len: u64) -> io::Result<u64> {
         calls::copy_range(&other.file, &self.file, len)
     }
@@ -372,7 +363,6 @@ impl OsFile {
         })
     }
 
-    /// Makes space by giving up what was set aside for this file; false when nothing was.
     fn spend_ballast(&self) -> bool {
         let ballasts = self.ballast.iter().flat_map(|dir| super::ballasts_of(dir));
         ballasts
@@ -383,8 +373,8 @@ impl OsFile {
     pub(super) fn reserve(&self, from: u64, len: u64) -> io::Result<()> {
         let before = self.len()?;
         calls::reserve(&self.file, from, len).inspect_err(|_| {
-            // A file system may have granted a part and lengthened the file by it (ext4 does).
-            // What cannot be given back now is given back when the file is trimmed.
+            // A file system may have granted a part and lengthened the file by it (ext4 does). What
+            // cannot be given back now is given back when the file is trimmed.
             if self.len().is_ok_and(|now| now > before) {
                 self.file.set_len(before).ok();
             }
@@ -403,12 +393,10 @@ impl OsFile {
         calls::lies_on(&self.file)
     }
 
-    /// Takes a shared lock on one byte, for as long as the file is open.
     pub(super) fn share_byte(&self, at: u64) -> io::Result<()> {
         calls::share_byte(&self.file, at)
     }
 
-    /// Whether any other open file has such a lock.
     pub(super) fn is_byte_shared(&self, at: u64) -> io::Result<bool> {
         calls::is_byte_locked(&self.file, at)
     }

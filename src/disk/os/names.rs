@@ -1,10 +1,10 @@
-//! Names of files: renaming, removing, and making them durable, which systems do differently.
+//! Renaming, removing and making names durable, which systems do differently.
 //!
 //! Knows nothing about what a name means.
 //!
 //! 1. A file that is open can be removed and renamed over (D6). On Windows that holds where all who
 //!    have it open let others delete it, as std does. A program that does not (a virus scanner, a
-//!    backup) closes it again soon: the call is repeated for [`PATIENCE`] before it fails.
+//!    backup) closes it soon: the call is repeated for `PATIENCE`.
 //! 2. On Windows a directory is flushed where the system lets us: where it refuses, the file
 //!    system's journal alone keeps the order of names.
 //! 3. Where Windows does not rename over an open file (before Windows 10, and Wine), the open one
@@ -22,11 +22,10 @@ use crate::clock::Clock;
 #[cfg(windows)]
 use crate::sync::{Signal, deadline};
 
-/// How long a name is waited for that another program has open.
+/// For a name that another program has open.
 #[cfg(windows)]
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The pause between two attempts.
 #[cfg(windows)]
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -47,7 +46,6 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     repeated(|| fs::rename(from, to))
 }
 
-/// Puts a `.swap` in the place of a file that is open (3).
 #[cfg(windows)]
 fn replace_open(from: &Path, to: &Path) -> io::Result<()> {
     let mut aside = to.as_os_str().to_owned();
@@ -72,7 +70,6 @@ fn repeated(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
     call()
 }
 
-/// Repeats a call that fails because another program has the file open (1).
 #[cfg(windows)]
 fn repeated(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let until = deadline(Clock::System.instant(), PATIENCE);
@@ -88,9 +85,8 @@ fn repeated(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Whether a call failed because a file is open: `ERROR_ACCESS_DENIED`,
-/// `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`, or `ERROR_DIR_NOT_EMPTY` of a directory whose
-/// files are being closed.
+/// `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`, or
+/// `ERROR_DIR_NOT_EMPTY` of a directory whose files are being closed.
 #[cfg(windows)]
 fn is_busy(error: &io::Error) -> bool {
     error
@@ -98,7 +94,6 @@ fn is_busy(error: &io::Error) -> bool {
         .is_some_and(|code| [5, 32, 33, 145].contains(&code))
 }
 
-/// An open directory, to make its names durable.
 #[derive(Debug)]
 pub(crate) struct OsDir {
     /// `None` where the system opens no directory for this.

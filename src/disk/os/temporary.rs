@@ -1,12 +1,12 @@
-//! Directories that are removed with their handle, or by the next one that is made where a killed
-//! process left them.
+//! Directories that are removed with their handle, or by the next one made beside what a killed
+//! process left.
 //!
 //! Knows nothing about what is kept in them.
 //!
-//! 1. The lock of the directory is held for as long as it is in use, so that one that is left over
-//!    is told from one in use by trying its lock.
-//! 2. A directory is without a lock from the moment it is made until its maker has taken it. Who
-//!    finds it then removes it, and its maker makes another one.
+//! 1. The lock of a directory is held while it is in use, which tells it from one that is left
+//!    over.
+//! 2. A new directory has no lock until its maker has taken it. Who finds it before removes it, and
+//!    its maker makes another one.
 //! 3. The places are open to every user. So a name that is taken is never used, and only a real
 //!    directory of this user is removed: nobody else can put a link in its place.
 
@@ -20,7 +20,6 @@ use crate::disk::Owner;
 use crate::format::file_name;
 use crate::sync::{Ordering, ProcessAtomicU64};
 
-/// What their names begin with.
 const PREFIX: &str = "ottla-temporary-";
 
 /// What is kept lies in here, beside the lock (1).
@@ -29,18 +28,15 @@ const CONTENTS: &str = "data";
 /// Where Linux keeps files in memory.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// With less space than this the memory is left alone.
+/// With less space the memory is left alone.
 #[cfg(target_os = "linux")]
 const ROOM_MIN: u64 = 32 << 20;
 
-/// How often another name is tried.
 const ATTEMPTS: u32 = 10_000;
 
-/// Gives every directory of this process another name.
 static NUMBER: ProcessAtomicU64 = ProcessAtomicU64::new(0);
 
-/// A directory that is removed when this is dropped. In a process that was forked off a drop does
-/// nothing.
+/// Dropping it removes the directory, but not in a forked process.
 #[derive(Debug)]
 pub(crate) struct TemporaryDir {
     path: PathBuf,
@@ -50,12 +46,7 @@ pub(crate) struct TemporaryDir {
 }
 
 impl TemporaryDir {
-    /// A directory in memory where there is room, else in the system's directory for temporary
-    /// files.
-    ///
-    /// # Errors
-    ///
-    /// As [`TemporaryDir::inside`].
+    /// In memory where there is room, else in the system's directory for temporary files.
     pub(crate) fn new() -> io::Result<Self> {
         if has_room(Path::new(SHARED_MEMORY))
             && let Ok(made) = Self::inside(Path::new(SHARED_MEMORY))
@@ -65,12 +56,7 @@ impl TemporaryDir {
         Self::inside(&std::env::temp_dir())
     }
 
-    /// A directory inside another one, which is made if need be. Those that killed processes of
-    /// this user left there are removed.
-    ///
-    /// # Errors
-    ///
-    /// What making or locking a directory answers.
+    /// Makes the parent if need be, and removes what killed processes of this user left there.
     pub(crate) fn inside(parent: &Path) -> io::Result<Self> {
         let parent = std::path::absolute(parent)?;
         fs::create_dir_all(&parent)?;
@@ -104,7 +90,7 @@ impl TemporaryDir {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The directory for what is kept: inside this one, and not made yet.
+    /// Not made yet.
     pub(crate) fn contents(&self) -> PathBuf {
         self.path.join(CONTENTS)
     }
@@ -119,7 +105,7 @@ impl Drop for TemporaryDir {
     }
 }
 
-/// Makes a directory that is not there, for this user alone.
+/// For this user alone.
 fn make(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     let builder = {
@@ -132,7 +118,6 @@ fn make(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Whether files in memory may be made here: there is such a place, and enough space in it.
 #[cfg(target_os = "linux")]
 fn has_room(dir: &Path) -> bool {
     let Ok(opened) = fs::File::options().read(true).open(dir) else {
@@ -147,7 +132,7 @@ fn has_room(_: &Path) -> bool {
     false
 }
 
-/// Removes the directories that nobody uses any more (1).
+/// By (1).
 fn remove_leftovers(disk: &OsDisk, parent: &Path) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
@@ -165,7 +150,7 @@ fn remove_leftovers(disk: &OsDisk, parent: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether it is a directory, not a link to one, and this user's (3).
+/// A directory, not a link to one, and this user's (3).
 fn is_ours(path: &Path) -> bool {
     let Ok(found) = fs::symlink_metadata(path) else {
         return false;

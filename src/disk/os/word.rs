@@ -1,9 +1,9 @@
 //! A number in a file that threads of several processes wait for.
 //!
-//! Knows nothing about what it counts. This process never reads or writes the map below. It only
-//! passes the address to the system, which finds the word behind it, and changes it for the one who
-//! publishes. So if the file is cut, a call fails and no signal is raised. Waiting needs only read
-//! permission.
+//! Knows nothing about what it counts. This process never reads or writes the map below, but passes
+//! the address to the system, which finds the word behind it, and changes it for the one who
+//! publishes. So if the file is cut, a call fails and no signal is raised. Waiting needs only
+//! permission to read.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub(crate) use linux::Word;
@@ -19,7 +19,6 @@ mod linux {
     use crate::disk::os::OsFile;
     use crate::types::to_usize;
 
-    /// Where the word is, for the system.
     #[derive(Debug)]
     pub(crate) struct Word {
         map: memmap2::MmapRaw,
@@ -30,7 +29,7 @@ mod linux {
     const ADD_ONE: u32 = 1 << 28 | 1 << 12;
 
     impl Word {
-        /// The word that lies `at` bytes into a file, in its first page.
+        /// The word must lie in the file's first page.
         pub(in crate::disk) fn of(file: &OsFile, at: u64) -> io::Result<Self> {
             let at = to_usize(at);
             let len = at.saturating_add(size_of::<u32>());
@@ -39,7 +38,7 @@ mod linux {
             Ok(Self { map, at })
         }
 
-        /// The same for the one who publishes, and can change it.
+        /// For the one who publishes, and can change the word.
         pub(in crate::disk) fn of_writer(file: &OsFile, at: u64) -> io::Result<Self> {
             let at = to_usize(at);
             let len = at.saturating_add(size_of::<u32>());
@@ -47,12 +46,8 @@ mod linux {
             Ok(Self { map, at })
         }
 
-        /// Adds one to the word and wakes everybody who waits, all in one call: a write to the file
-        /// would take longer than the wake.
-        ///
-        /// # Errors
-        ///
-        /// Where the word cannot be changed: the map is of one who waits, or the file was cut.
+        /// Adds one and wakes everybody in one call: a write to the file would take longer than the
+        /// wake. Fails for one who waits, and where the file was cut.
         pub(in crate::disk) fn add_and_wake(&self) -> io::Result<()> {
             let word = self.word();
             // SAFETY: as in `call`. The word is in a map that can be written to, and no reference
@@ -80,18 +75,14 @@ mod linux {
             self.map.as_ptr().wrapping_add(self.at)
         }
 
-        /// Wakes everybody who waits.
         pub(in crate::disk) fn wake(&self) {
             // Where nobody can be woken, they look by the clock.
             self.call(libc::FUTEX_WAKE, u32::MAX >> 1, None).ok();
         }
 
         /// Waits until somebody wakes, or the time is over; not at all if the bytes of the word are
-        /// not these. It may also return for no reason.
-        ///
-        /// # Errors
-        ///
-        /// Where nobody can wait: the system forbids the call, or the file was cut.
+        /// not these. It may also return for no reason. Fails where the system forbids the call, or
+        /// the file was cut.
         pub(in crate::disk) fn wait(&self, bytes: [u8; 4], timeout: Duration) -> io::Result<()> {
             // The system compares it as it lies in memory.
             let seen = u32::from_le_bytes(bytes).to_le();
@@ -106,7 +97,6 @@ mod linux {
             }
         }
 
-        /// The call `futex` between processes.
         #[expect(unsafe_code, reason = "std has no futex")]
         fn call(&self, what: libc::c_int, value: u32, timeout: Option<Duration>) -> io::Result<()> {
             let timeout = timeout.map(|timeout| {
@@ -141,7 +131,6 @@ mod nowhere {
 
     use crate::disk::os::OsFile;
 
-    /// This system has no such call.
     #[derive(Debug)]
     pub(crate) struct Word(std::convert::Infallible);
 

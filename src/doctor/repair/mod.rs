@@ -1,13 +1,12 @@
-//! Repairs a damaged directory: damaged bytes are quarantined, everything else stays at its own
-//! offset, and the result opens. Nothing is ever deleted.
+//! Repairs a damaged directory: damaged bytes are quarantined, everything else keeps its offset,
+//! and the result opens. Nothing is ever deleted.
 //!
-//! Knows nothing about how damage is found (`verify`), and about a root only that it is a directory
-//! of logs with one lock and one file of marks.
+//! Knows nothing about how damage is found (`verify`).
 //!
 //! 1. Interrupted operations are finished first, as opening would.
-//! 2. Every change is safe against a crash in the middle: the next repair continues.
-//! 3. The log continues at the offset that it had reached: an offset that was flushed is never
-//!    assigned again, even if its record is lost.
+//! 2. A crash in the middle of any change is safe: the next repair continues.
+//! 3. The log continues at the offset that it had reached: a flushed offset is never assigned
+//!    again, even if its record is lost.
 
 mod plan;
 mod report;
@@ -40,7 +39,6 @@ use plan::{Found, plan};
 pub use report::{RepairReport, SetAside};
 pub(crate) use rewrite::{rename_whole, set_odd_aside};
 
-/// Repairs a log, alone or as a partition of a root.
 pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<RepairReport> {
     let (home, key) = home_of(disk, dir)?;
     // Listed first, so that no lock file is created in a directory that does not exist.
@@ -94,7 +92,7 @@ pub(crate) fn repair_alone(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Rep
     Ok(report)
 }
 
-/// Repairs one log; the caller holds the lock.
+/// The caller holds the lock.
 pub(crate) fn repair_log(
     host: &Arc<Host>,
     dir: &Path,
@@ -109,7 +107,6 @@ pub(crate) fn repair_log(
     work.repair(report)
 }
 
-/// A log being repaired.
 struct Work<'a> {
     host: &'a Arc<Host>,
     dir: Arc<Path>,
@@ -147,7 +144,6 @@ impl Work<'_> {
         self.open_and_close(report)
     }
 
-    /// Quarantines what has one of our names and is not a file.
     fn set_what_is_odd_aside(&self, report: &mut RepairReport) -> Result<()> {
         let disk = &self.host.disk;
         for entry in disk.list(&self.dir).at(&self.dir, "list")? {
@@ -170,15 +166,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Finishes what was interrupted (I1), durably: a truncation must not take effect a second
-    /// time.
+    /// Durable: a truncation must not take effect a second time (I1).
     fn settle_interrupted(&self) -> Result<()> {
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
         let truncates = found.truncates();
         opening.settle_leftovers(found)?;
-        // The removals are durable before the mark and the note below: with the note gone, nothing
-        // would finish the truncation that a power cut undid in part.
+        // The removals are durable before the mark and the note below: without the note, nothing
+        // would finish a truncation that a power cut undid in part.
         let disk = &self.host.disk;
         disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         if !truncates {
@@ -194,7 +189,6 @@ impl Work<'_> {
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
-    /// Writes both slots of the mark, durably.
     fn write_mark(&self, mark: Mark) -> Result<()> {
         let (key, now) = (self.key, self.host.clock.instant());
         self.host.marks.write_both(Mark { key, ..mark }, now)?;
@@ -231,12 +225,11 @@ impl Work<'_> {
         }
         let plan = plan(&found, findings.mark.as_ref());
         report.set_aside.extend(self.carry_out(&plan, &sources)?);
-        // The mark comes after the files it describes: a crash in between leaves the old mark, and
-        // the next repair starts again from it.
+        // The mark comes after the files it describes: after a crash in between the next repair
+        // starts again from the old mark.
         self.go_on_at(findings.mark)
     }
 
-    /// Moves a segment of another log into quarantine.
     fn move_foreign(&self, segment: &Arc<Segment>, missing: &Range<Offset>) -> Result<SetAside> {
         segment.close_file();
         Ok(SetAside {
@@ -249,7 +242,7 @@ impl Work<'_> {
         })
     }
 
-    /// Makes what is left durable, and has the log continue where it had been (I3).
+    /// Makes what is left durable (I3).
     fn go_on_at(&self, old: Option<Mark>) -> Result<()> {
         let disk = &self.host.disk;
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
@@ -268,7 +261,7 @@ impl Work<'_> {
                 Position::ZERO
             };
             // Bytes that were never flushed may exist in the page cache alone, on pages that a
-            // failed sync left marked clean: written again, they are covered by the sync below.
+            // failed sync left marked clean. Written again, they are covered by the sync below.
             if segment.base_offset() >= unflushed_from {
                 rewrite_range(&file, &path, flushed..segment.end())?;
             }
@@ -281,8 +274,8 @@ impl Work<'_> {
             Some(last) => Some(self.end_of(last)?),
             None => None,
         };
-        // The new segment begins above everything that was ever flushed, even if the records are
-        // lost: a reader or a committed offset may have seen those offsets (I3).
+        // The new segment begins above everything that was ever flushed, even if lost: those
+        // offsets may have been seen (I3).
         let reached = old.flushed_offset.max(old.log_start_offset);
         let last = match last {
             Some((base, end, next)) if next >= reached => (base, end, next),
@@ -294,8 +287,8 @@ impl Work<'_> {
             self.begin_segment(old.log_start_offset)?;
             first = old.log_start_offset;
         }
-        // Everything that the mark below refers to is durable now, names included. In the other
-        // order a power cut could leave a mark for a segment that is not there, which is damage.
+        // Everything that the mark below refers to is durable now, names included, or a power cut
+        // could leave a mark for a segment that is not there, which is damage.
         disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         self.write_mark(Mark {
             segment_base: last.0,
@@ -309,7 +302,7 @@ impl Work<'_> {
         })
     }
 
-    /// Where the last segment ends. Every batch of it is good; zeros may follow them.
+    /// Zeros may follow the batches, which are all good.
     fn end_of(&self, segment: &Arc<Segment>) -> Result<(Offset, Position, Offset)> {
         let scanned = segment.rebuild_index(&self.host.disk, &self.host.files)?;
         segment.close_file();
@@ -317,7 +310,6 @@ impl Work<'_> {
         Ok((base, scanned.end, scanned.next_offset.max(base)))
     }
 
-    /// Creates an empty segment, so that the log continues at this offset.
     fn begin_segment(&self, base: Offset) -> Result<(Offset, Position, Offset)> {
         let path = self.dir.join(file_name::log(base));
         let disk = &self.host.disk;
@@ -327,7 +319,6 @@ impl Work<'_> {
         Ok((base, Position::ZERO, base))
     }
 
-    /// Removes what is wrong and can be rebuilt, and rewrites what can be rewritten at once.
     fn forget_hints(&self, findings: &LogFindings, report: &mut RepairReport) -> Result<()> {
         let disk = &self.host.disk;
         for segment in &findings.segments {
@@ -360,7 +351,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Opens the log as any program does, builds its indexes and digests, and closes it.
+    /// Also builds the indexes and digests.
     fn open_and_close(&self, report: &mut RepairReport) -> Result<()> {
         let source = LogSource {
             dir: self.dir.to_path_buf(),
@@ -375,7 +366,6 @@ impl Work<'_> {
     }
 }
 
-/// The base offset of the segment after this one.
 fn next_of(segments: &[Arc<Segment>], segment: &Arc<Segment>) -> Option<Offset> {
     let after = segments
         .iter()

@@ -1,14 +1,13 @@
-//! Decides what is kept of a damaged log, and where: pure decisions based on what was found.
+//! Decides what is kept of a damaged log, and where.
 //!
 //! Knows nothing about files.
 //!
-//! 1. Every batch below the flushed mark that is good (or can be corrected) is kept, at its own
-//!    offset. Above the mark the rules for a crash apply: everything behind the first hole is
-//!    dropped.
-//! 2. A segment file that holds the batches of another segment gets that segment's place.
-//! 3. No offset is kept twice: if two files claim one, the file that is in its own place wins.
-//! 4. Zeros below the mark, or between segments, are lost bytes. Behind the last batch of the log
-//!    they are reserved space, which opening releases.
+//! 1. Every good (or corrected) batch below the flushed mark is kept, at its own offset. Above it
+//!    the rules for a crash apply: everything behind the first hole is dropped.
+//! 2. A file with the batches of another segment gets that segment's place.
+//! 3. If two files claim an offset, the one in its own place wins.
+//! 4. Zeros below the mark, or between segments, are lost bytes; at the end of the log they are
+//!    reserved space, which opening releases.
 
 use std::ops::Range;
 
@@ -18,61 +17,52 @@ use crate::types::{Offset, Position};
 use crate::doctor::scan::{Condition, Stretch, Survey};
 use crate::recovery::is_flushed;
 
-/// A segment as the plan sees it.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) base_offset: Offset,
     pub(super) survey: &'a Survey,
 }
 
-/// What is to be done with a log.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// The segments of the repaired log, by base offset.
+    /// Sorted by base offset.
     pub(super) outputs: Vec<Output>,
-    /// What is quarantined, in the order of the files.
     pub(super) aside: Vec<Aside>,
 }
 
-/// A segment of the repaired log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
-    /// The file that its batches come from, and that file's base offset.
+    /// Where its batches come from.
     pub(super) source: usize,
     pub(super) source_base: Offset,
     pub(super) pieces: Vec<Piece>,
     pub(super) offsets: Range<Offset>,
-    /// It is identical to its source.
     pub(super) untouched: bool,
 }
 
 impl Output {
-    /// Whether its batches are in the file of another segment.
     pub(super) fn moved(&self) -> bool {
         self.base_offset != self.source_base
     }
 }
 
-/// Bytes to copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) bytes: Range<Position>,
-    /// What to write over the first of them.
+    /// Written over the first bytes.
     pub(super) prefix: Option<[u8; PREFIX_LEN]>,
 }
 
-/// Bytes to quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Aside {
     pub(super) source: usize,
     pub(super) bytes: Range<Position>,
-    /// The records that are lost with them, as far as known.
+    /// The offsets that are lost, as far as known.
     pub(super) offsets: Range<Offset>,
     pub(super) reason: Corruption,
 }
 
-/// Makes the plan.
 pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
     let mut plan = Plan::default();
     let mut above = Above {
@@ -94,29 +84,25 @@ pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
             next_base.map(|next| next.base_offset),
         );
     }
-    // Places first: which files claim the same offsets can be seen only once each file has its
-    // place.
+    // Places first: claims to the same offsets can be seen only once each file has its place.
     plan.find_places(found);
     plan.part(found);
     plan
 }
 
-/// The bytes above the flushed mark: only what continues without a gap is kept (I1).
+/// Only what continues without a gap is kept (I1).
 struct Above<'a> {
     mark: Option<&'a Mark>,
-    /// Why nothing more is kept.
     cut: Option<Corruption>,
-    /// The offset that the next batch above the mark must have, where known.
+    /// The offset of the next batch above the mark, where known.
     expected: Option<Offset>,
 }
 
 impl Above<'_> {
-    /// Whether a position is above the mark.
     fn holds(&self, base_offset: Offset, at: Position) -> bool {
         !is_flushed(self.mark, base_offset, at)
     }
 
-    /// Why a stretch is not kept; `None` if it is.
     fn refuses(&mut self, base_offset: Offset, stretch: &Stretch) -> Option<Corruption> {
         let unflushed = self.holds(base_offset, stretch.bytes.start);
         if let Condition::Damaged(reason) = &stretch.condition {
@@ -145,7 +131,6 @@ impl Above<'_> {
 }
 
 impl Plan {
-    /// Decides what is kept of one file, as if it were the only one.
     fn segment(
         &mut self,
         source: usize,
@@ -190,7 +175,7 @@ impl Plan {
         kept.then_some(output)
     }
 
-    /// Decides about the zeros at the end of a file (I4).
+    /// See (I4).
     fn zeros(
         &mut self,
         source: usize,
@@ -242,7 +227,7 @@ impl Plan {
         });
     }
 
-    /// Moves files that hold the batches of other segments to their place (I2).
+    /// See (I2).
     fn find_places(&mut self, found: &[Found<'_>]) {
         let is_misplaced = |output: &Output| {
             let found = found.get(output.source);
@@ -271,7 +256,7 @@ impl Plan {
             .sort_by_key(|output| (output.base_offset, output.offsets.start));
     }
 
-    /// Quarantines what claims offsets that another file has (I3).
+    /// See (I3).
     fn part(&mut self, found: &[Found<'_>]) {
         let mut kept: Vec<Output> = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
@@ -308,20 +293,19 @@ impl Plan {
         self.outputs = kept;
     }
 
-    /// Whether a file will have this name.
     pub(super) fn has(&self, base_offset: Offset) -> bool {
         let mut outputs = self.outputs.iter();
         outputs.any(|output| output.base_offset == base_offset)
     }
 
-    /// Whether nothing of a file is kept, and no other file takes its name.
+    /// Nothing of the file is kept, and no other one takes its name.
     pub(super) fn goes_whole(&self, source: usize, base_offset: Offset) -> bool {
         let used = self.outputs.iter().any(|output| output.source == source);
         !used && !self.has(base_offset)
     }
 }
 
-/// Whether two outputs conflict; the second begins at or above the first.
+/// The second begins at or above the first.
 fn clash(first: &Output, second: &Output) -> bool {
     first.base_offset == second.base_offset
         || first.offsets.end > second.base_offset && !first.offsets.is_empty()

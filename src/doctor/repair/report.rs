@@ -1,4 +1,4 @@
-//! The result of a repair: plain values.
+//! The result of a repair.
 //!
 //! Knows nothing about how it is done.
 
@@ -35,7 +35,7 @@ pub struct RepairReport {
         serde(serialize_with = "serialized::pairs_of_paths")
     )]
     pub put_back: Vec<(PathBuf, PathBuf)>,
-    /// The problems that are left, and the logs as they are now.
+    /// The remaining problems, and the logs as they are now.
     pub remaining: VerifyReport,
 }
 
@@ -53,7 +53,6 @@ impl RepairReport {
         nothing && self.put_back.is_empty() && self.found.is_spotless()
     }
 
-    /// Adds what an opening quarantined.
     pub(crate) fn add_tails(&mut self, opened: &OpenReport) {
         for event in &opened.events {
             if let OpenEvent::TailSetAside {
@@ -86,7 +85,7 @@ impl RepairReport {
 }
 
 impl fmt::Display for RepairReport {
-    /// One line for each thing that was done, and the state now, for people to read.
+    /// For people to read: one line for each thing that was done, and the state now.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for aside in &self.set_aside {
             writeln!(f, "{aside}")?;
@@ -113,11 +112,11 @@ pub struct SetAside {
     pub position: u64,
     /// How many there are.
     pub bytes: u64,
-    /// The offsets whose records are lost with them, as far as known. Empty if the records were
-    /// kept and only their damaged bytes were quarantined, and for the tail that a crash left above
-    /// the flushed bytes.
+    /// The offsets whose records are lost with them, as far as known. Empty if only damaged bytes
+    /// of kept records were quarantined, and for the tail that a crash left above the flushed
+    /// bytes.
     pub offsets: Range<Offset>,
-    /// The file that holds them now. It is yours to inspect and delete.
+    /// The file that holds them now, yours to inspect and delete.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub quarantine: PathBuf,
     /// What is wrong with the first of them.

@@ -23,16 +23,11 @@ use super::Work;
 use super::plan::{Aside, Output, Plan};
 use super::report::SetAside;
 
-/// No small file is longer than this, in bytes.
 const SMALL_BYTES_MAX: usize = 1 << 30;
 
 impl Work<'_> {
-    /// Carries out a plan; returns what was quarantined.
-    ///
-    /// # Errors
-    ///
-    /// What was done until then stays. If no file was replaced yet, nothing is left changed: the
-    /// quarantine copies are removed again.
+    /// Returns what was quarantined. After an error what was done stays; if no file was replaced
+    /// yet, the quarantine copies are removed again.
     pub(super) fn carry_out(&self, plan: &Plan, sources: &[Arc<Segment>]) -> Result<Vec<SetAside>> {
         let (mut done, mut replaced) = (Vec::new(), false);
         let result = self.carry_out_steps(plan, sources, &mut done, &mut replaced);
@@ -52,7 +47,7 @@ impl Work<'_> {
         replaced: &mut bool,
     ) -> Result<()> {
         // All copies come first (I1): once a file is replaced, its damaged bytes exist in
-        // quarantine alone. And a source that ends early fails here, while nothing has changed yet.
+        // quarantine alone. And a source that ends early fails while nothing has changed yet.
         for aside in &plan.aside {
             if let Some(source) = sources.get(aside.source)
                 && !plan.goes_whole(aside.source, source.base_offset())
@@ -61,8 +56,7 @@ impl Work<'_> {
             }
         }
         // Before the new files: an exchange removes every segment file in the span of its outputs,
-        // and a file of which nothing is kept would be removed with them instead of being
-        // quarantined.
+        // also one of which nothing is kept and which must be quarantined.
         for (index, source) in sources.iter().enumerate() {
             if plan.goes_whole(index, source.base_offset()) {
                 *replaced = true;
@@ -73,7 +67,7 @@ impl Work<'_> {
             self.write_group(group, sources, replaced)?;
         }
         // A file whose batches moved to their own name is still there under the wrong name. It goes
-        // last, because the new file was copied from it.
+        // last: the new file was copied from it.
         for output in plan.outputs.iter().filter(|output| output.moved()) {
             if let Some(source) = sources.get(output.source)
                 && !plan.has(output.source_base)
@@ -97,7 +91,6 @@ impl Work<'_> {
         Ok(set_aside(source, aside, quarantine))
     }
 
-    /// Moves a whole file into quarantine, because nothing of it is kept.
     fn move_whole(
         &self,
         plan: &Plan,
@@ -111,7 +104,6 @@ impl Work<'_> {
         Ok(told.collect())
     }
 
-    /// Writes the changed files of one group and puts them in their places.
     fn write_group(
         &self,
         group: &[Output],
@@ -128,7 +120,7 @@ impl Work<'_> {
             return Err(error);
         }
         // From here on an error leaves the quarantine copies alone: a rename may have reached the
-        // disk, and the copies may be the only ones.
+        // disk, and they may be the only ones.
         *replaced = true;
         // The last base first: opening ignores a `.swap` at or above a `.cleaned`, so until the
         // first one is renamed the sources count.
@@ -147,7 +139,6 @@ impl Work<'_> {
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
-    /// Writes the files of one group under their temporary names, and syncs them.
     fn write_outputs(&self, group: &[Output], sources: &[Arc<Segment>]) -> Result<()> {
         let disk = &self.host.disk;
         for output in group {
@@ -193,8 +184,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Finishes or undoes what was interrupted; returns the base offsets of the segments then
-    /// there.
+    /// Returns the base offsets of the segments that are there then.
     pub(super) fn settle(&self) -> Result<BTreeSet<Offset>> {
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
@@ -213,8 +203,7 @@ fn set_aside(source: &Segment, aside: &Aside, quarantine: PathBuf) -> SetAside {
     }
 }
 
-/// Groups the outputs that must take their places together: one changed file at a time, except that
-/// files that change places are grouped with everything between them.
+/// Changes one file at a time, but files that change places together with everything between them.
 fn groups(outputs: &[Output]) -> Vec<&[Output]> {
     let moves = |output: &Output| !output.untouched && output.moved();
     let first = outputs.iter().position(moves);
@@ -236,8 +225,8 @@ fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
     outputs.chunks(1).filter(changed).collect()
 }
 
-/// Quarantines what is in the place of a file and is not a usable one: a directory, a link, or a
-/// file that is far too long. What a link points to is not read.
+/// Quarantines what is not a file, or far too long, in the place of one. What a link points to is
+/// not read.
 pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>> {
     let odd = match disk.read_small(path, SMALL_BYTES_MAX) {
         Ok(_) => false,
@@ -250,7 +239,6 @@ pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>
     rename_whole(disk, path, reason).map(Some)
 }
 
-/// Renames a whole file into quarantine, beside it.
 pub(crate) fn rename_whole(disk: &Disk, path: &Path, reason: Corruption) -> Result<SetAside> {
     let bytes = disk.file_len(path).unwrap_or(0);
     let quarantine = rename_whole_aside(disk, path)?;

@@ -13,11 +13,11 @@ use crate::types::{Offset, Position, Timestamp, to_usize};
 
 use super::{Condition, Subject, Survey, read_range};
 
-/// The most bytes read for one interval; a longer one holds a single large batch.
+/// A longer interval holds a single large batch.
 const INTERVAL_BYTES_MAX: usize = 1 << 20;
 
-/// Compares the good stretches with the digest: a batch whose first bytes are not what was sealed
-/// is corrected if one flipped bit or one other offset explains it, and is damage otherwise.
+/// A batch whose first bytes are not what was sealed is corrected if one flipped bit or one other
+/// offset explains it, and is damage otherwise.
 pub(super) fn against_digest(
     subject: &Subject<'_>,
     digest: &Digest,
@@ -41,8 +41,8 @@ pub(super) fn against_digest(
             return refuse(subject, rest, survey);
         }
     }
-    // The intervals cover only the first bytes of each batch. The blocks cover every byte, so they
-    // find a batch that was exchanged for another valid one.
+    // The intervals cover only the first bytes of each batch. The blocks cover every byte, and find
+    // a batch that was exchanged for another valid one.
     let mut start = Position::ZERO;
     for crc in digest.blocks() {
         let end = start.plus(to_usize(BLOCK_BYTES)).min(digest.summary.length);
@@ -63,7 +63,6 @@ pub(super) fn against_digest(
     Ok(())
 }
 
-/// One batch of an interval, by its first bytes.
 #[derive(Clone, Debug)]
 struct Front {
     bytes: Range<Position>,
@@ -71,7 +70,7 @@ struct Front {
     prefix: [u8; PREFIX_LEN],
 }
 
-/// Marks whole, valid batches as damaged: they are not the ones that were sealed.
+/// Marks valid batches as damaged: they are not the ones that were sealed.
 fn refuse(
     subject: &Subject<'_>,
     bytes: Range<Position>,
@@ -95,7 +94,7 @@ fn refuse(
     Ok(())
 }
 
-/// Checks the batches of an interval; false if they do not end where it does.
+/// False if the batches do not end where the interval does.
 fn check_interval(
     subject: &Subject<'_>,
     interval: &Interval,
@@ -130,8 +129,7 @@ fn check_interval(
     Ok(true)
 }
 
-/// The first bytes of every batch of an interval, all of which are good; `None` if the batches do
-/// not end where it does.
+/// `None` if the batches, which are all good, do not end where the interval does.
 fn fronts(subject: &Subject<'_>, interval: &Interval) -> std::io::Result<Option<Vec<Front>>> {
     let bytes = read_range(
         subject.file,
@@ -175,7 +173,7 @@ fn hash(fronts: &[Front]) -> u32 {
     hasher.finalize()
 }
 
-/// Flips the one bit that makes the checksum right; returns the batch that contains it.
+/// Flips the one bit that makes the checksum right; returns its batch.
 fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
     for index in 0..fronts.len() {
         for bit in 0..PREFIX_LEN * 8 {
@@ -189,11 +187,9 @@ fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
     None
 }
 
-/// The most offsets that are tried for the batches of one interval.
 const TRIES_MAX: u64 = 1 << 14;
 
-/// Gives one batch the offset, within the gap around it, that makes the checksum right; returns
-/// which batch.
+/// Stays within the gap around the batch; returns which batch it is.
 fn put_offset_right(fronts: &mut [Front], around: &Range<Offset>, crc: u32) -> Option<usize> {
     let mut tries = TRIES_MAX;
     for index in 0..fronts.len() {
@@ -234,18 +230,14 @@ fn flip(fronts: &mut [Front], index: usize, bit: usize) {
     }
 }
 
-/// The state of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::doctor) enum Verdict {
     /// It does not exist, or its bytes are not an index.
     Missing,
-    /// Every entry is right.
     Agrees,
-    /// An entry is wrong.
     Disagrees,
 }
 
-/// Both indexes of a segment, compared with one batch after the other.
 #[derive(Debug)]
 pub(in crate::doctor) struct IndexCheck {
     base_offset: Offset,
@@ -272,15 +264,13 @@ impl IndexCheck {
         }
     }
 
-    /// Compares the entries with the next batch of the segment.
     pub(in crate::doctor) fn batch(&mut self, raw: &RawBatch) {
         let last = raw.header.next_offset().saturating_sub(1);
         let Some(last) = relative(self.base_offset, last) else {
             return;
         };
         // An entry (O, P): a batch begins at P, and every batch before it ends below O. An old
-        // broker wrote one entry for an append of several batches, so O may belong to a later one
-        // of them.
+        // broker wrote one entry for an append of several batches, so O may belong to a later one.
         if let Some(entry) = self.next_offset {
             let position = u64::from(entry.position);
             if position <= raw.position.0 {
@@ -298,12 +288,10 @@ impl IndexCheck {
         self.newest = self.newest.max(raw.header.max_timestamp);
     }
 
-    /// Whether an entry is wrong about a batch that is there.
     pub(in crate::doctor) fn contradicts(&self) -> bool {
         !self.agrees
     }
 
-    /// Whether an entry points behind the last batch.
     pub(in crate::doctor) fn reaches_beyond(&self, end: Position, next_offset: Offset) -> bool {
         let last = next_offset.checked_sub(1);
         let last = last.and_then(|last| relative(self.base_offset, last));
@@ -315,7 +303,6 @@ impl IndexCheck {
             || records.any(|record| last.is_none_or(|last| record > last))
     }
 
-    /// The verdict on the indexes, after the last batch.
     pub(in crate::doctor) fn verdict(self) -> Verdict {
         let times_left = self.next_time.into_iter().chain(self.times);
         let mut times_agree = true;

@@ -1,12 +1,12 @@
-//! Checks every byte of one segment, even if it is damaged: which stretches of it are batches in
-//! their place, and which are damaged.
+//! Checks every byte of one segment, even if it is damaged: which stretches are batches in their
+//! place.
 //!
-//! Knows nothing about what is done about it: `verify` reports it.
+//! Knows nothing about what is done about it.
 //!
 //! 1. Every byte is in exactly one stretch, and a good stretch is a run of whole batches.
-//! 2. Nothing is called good that contradicts what is known: a digest, or that there are no gaps.
-//! 3. A batch whose checksum is right but whose offset is wrong is corrected if only one offset is
-//!    possible; otherwise it is damage.
+//! 2. Nothing is called good that contradicts what is known (a digest, or the absence of gaps).
+//! 3. A batch with a right checksum and a wrong offset is corrected if only one offset is possible;
+//!    otherwise it is damage.
 //!
 //! A walk over a segment without gaps, with one record per batch, in which the offset of batch 8
 //! and the length of batch 11 are damaged:
@@ -16,7 +16,7 @@
 //! good      (a)  good    hole   good     reserved
 //! ```
 //!
-//! (a) begins at the floor 8 and [9] follows exactly, so only 8 fits: it is `Patched`. The hole
+//! (a) begins at the floor 8 and 9 follows exactly, so only 8 fits: it is `Patched`. The hole
 //! ends where `batch_behind` finds the next real batch.
 
 mod check;
@@ -37,28 +37,21 @@ use crate::types::{Offset, Position, Timestamp, to_usize};
 pub(super) use check::{IndexCheck, Verdict};
 pub(super) use stretch::{Condition, Stretch, Stretches};
 
-/// The most bytes that a compressed batch may decompress to when it is checked.
+/// A compressed batch that decompresses to more is not checked.
 const BUDGET_BYTES: usize = 64 << 20;
 
-/// A segment to examine, and what is known about it.
 #[derive(Debug)]
 pub(super) struct Subject<'a> {
     pub(super) segment: &'a Arc<Segment>,
     pub(super) file: &'a File,
-    /// The length of the file.
     pub(super) end: Position,
-    /// All its offsets are below this.
     pub(super) ceiling: Offset,
-    /// One past the offsets that were flushed to it, where known.
     pub(super) reached: Option<Offset>,
-    /// Its batches have no gaps.
     pub(super) dense: bool,
-    /// Its length is not the one that it was sealed with.
     pub(super) other_length: bool,
     pub(super) digest: Option<&'a Digest>,
 }
 
-/// The contents of a segment.
 #[derive(Debug)]
 #[expect(
     dead_code,
@@ -69,28 +62,23 @@ pub(super) struct Survey {
     pub(super) stretches: Stretches,
     /// The good batches are those of another segment.
     pub(super) misplaced: bool,
-    /// Zeros at the end: space that was reserved and never written.
+    /// Zeros at the end, never written.
     pub(super) reserved: u64,
     pub(super) batches: u64,
     pub(super) records: u64,
-    /// Batches that this build cannot decompress, or that decompress to too many bytes.
     pub(super) not_unpacked: u64,
-    /// One past the last offset of a good batch.
     pub(super) next_offset: Offset,
     pub(super) newest: Timestamp,
-    /// Blocks of the file that are not what was sealed, although every batch in them is good.
+    /// Blocks that are not what was sealed, although every batch in them is good.
     pub(super) odd_blocks: Vec<std::ops::Range<Position>>,
 }
 
-/// A batch that was accepted, and may turn out to be wrong.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     at: Position,
     end: Position,
     header: BatchHeader,
-    /// The floor before it.
     floor: Offset,
-    /// It is one of the counted batches: its records can be read.
     counted: bool,
 }
 
@@ -99,18 +87,14 @@ struct Walker<'a> {
     survey: Survey,
     cursor: BatchCursor,
     floor: Offset,
-    /// The next batch must begin at the floor.
     exact: bool,
     last: Option<Taken>,
 }
 
 impl Subject<'_> {
-    /// Scans the segment; `look` is called with every good batch, in order. A batch that it was
-    /// shown may later prove to have a wrong offset.
-    ///
-    /// # Errors
-    ///
-    /// Only [`Error::Io`](crate::Error::Io): damage is a finding here.
+    /// `look` is called with every good batch, in order. One that it was shown may later prove to
+    /// have a wrong offset. Fails only with [`Error::Io`](crate::Error::Io): damage is a finding
+    /// here.
     pub(super) fn survey(&self, mut look: impl FnMut(&RawBatch)) -> Result<Survey> {
         let path = self.segment.log_path();
         let (floor, misplaced) = places::origin(self).at(&path, "read")?;
@@ -142,7 +126,6 @@ impl Subject<'_> {
         Ok(survey)
     }
 
-    /// The ceiling; unbounded for a segment whose batches are not its own.
     fn ceiling(&self, misplaced: bool) -> Offset {
         if misplaced {
             i64::MAX.cast_unsigned()
@@ -152,7 +135,6 @@ impl Subject<'_> {
     }
 }
 
-/// A cursor that returns any batch with a right checksum, whatever its offset.
 fn free_cursor(position: Position) -> BatchCursor {
     BatchCursor::land(Landing {
         position,
@@ -164,7 +146,6 @@ fn free_cursor(position: Position) -> BatchCursor {
 }
 
 impl Walker<'_> {
-    /// Handles the next batch or the next hole; false at the end.
     fn step(&mut self, look: &mut impl FnMut(&RawBatch)) -> std::io::Result<bool> {
         let at = self.cursor.position();
         match self.cursor.next(self.subject.file, self.subject.end) {
@@ -178,7 +159,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Handles a batch whose checksum is right: checks its offsets (I2, I3), and its records.
+    /// Checks the offsets of a batch whose checksum is right (I2, I3), and its records.
     fn place(&mut self, raw: &RawBatch, look: &mut impl FnMut(&RawBatch)) -> std::io::Result<()> {
         let header = &raw.header;
         let ceiling = self.subject.ceiling(self.survey.misplaced);
@@ -208,7 +189,7 @@ impl Walker<'_> {
             return Ok(());
         }
         // With gaps, an offset that is too high is noticed only at the batch after it, which then
-        // seems too low. So the batch before may be the wrong one.
+        // seems too low: the batch before may be the wrong one.
         if !self.exact && self.last_was_wrong(raw)? {
             self.take_back();
             self.take(raw, look);
@@ -258,7 +239,6 @@ impl Walker<'_> {
         self.survey.records += u64::from(raw.header.record_count);
     }
 
-    /// What is wrong with the records of a batch whose checksum is right.
     fn unreadable(&mut self, raw: &RawBatch) -> Option<Corruption> {
         match RecordBatch::decode(raw.bytes.clone(), raw.header, BUDGET_BYTES) {
             Ok(_) => None,
@@ -272,7 +252,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether the floor is the only offset at which this batch does not contradict what follows.
+    /// Whether this batch contradicts what follows at every offset but the floor.
     fn only_fits_here(&self, raw: &RawBatch) -> std::io::Result<bool> {
         let next = self.floor.saturating_add(span(&raw.header));
         let following = self.header_at(raw.end())?;
@@ -282,8 +262,8 @@ impl Walker<'_> {
         })
     }
 
-    /// Whether the batch before this one has the wrong offset, and not this one: without that batch
-    /// this one fits, and so does the one that follows.
+    /// Whether not this batch but the one before has the wrong offset: without it this one and the
+    /// one that follows fit.
     fn last_was_wrong(&self, raw: &RawBatch) -> std::io::Result<bool> {
         let Some(last) = self.last.filter(|last| last.end == raw.position) else {
             return Ok(false);
@@ -316,7 +296,6 @@ impl Walker<'_> {
         }
     }
 
-    /// The header at a position, if a valid one is there.
     fn header_at(&self, at: Position) -> std::io::Result<Option<BatchHeader>> {
         if at >= self.subject.end {
             return Ok(None);
@@ -326,7 +305,7 @@ impl Walker<'_> {
         Ok(BatchHeader::parse(bytes.get(..read).unwrap_or_default()).ok())
     }
 
-    /// Skips bytes that are not a batch, to where batches continue; false if they do not.
+    /// Skips bytes that are not a batch; false if no batches follow.
     fn hole(&mut self, at: Position, reason: Corruption) -> std::io::Result<bool> {
         let (file, end) = (self.subject.file, self.subject.end);
         let path = self.subject.segment.log_path();
@@ -382,12 +361,11 @@ impl Walker<'_> {
     }
 }
 
-/// How many offsets a batch covers; its checksum protects that number.
+/// The batch's checksum protects that number.
 fn span(header: &BatchHeader) -> u64 {
     header.next_offset().saturating_sub(header.base_offset)
 }
 
-/// The bytes of a range, at most `most`.
 fn read_range(
     file: &File,
     range: &std::ops::Range<Position>,

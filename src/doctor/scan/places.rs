@@ -1,5 +1,5 @@
-//! Whether a segment file holds its own batches or those of another segment: two files that were
-//! exchanged, or a copy under a wrong name.
+//! Whether a segment file holds its own batches or, after an exchange or a copy under a wrong name,
+//! those of another.
 //!
 //! Knows nothing about the other segments.
 

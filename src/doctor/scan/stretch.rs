@@ -7,19 +7,16 @@ use std::ops::Range;
 use crate::format::{Corruption, PREFIX_LEN};
 use crate::types::{Offset, Position};
 
-/// A run of bytes of a segment file that are of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::doctor) struct Stretch {
     pub(in crate::doctor) bytes: Range<Position>,
-    /// The offsets of its records, or those that are lost with it as far as that is known.
+    /// The offsets of its records, or those that are lost as far as known.
     pub(in crate::doctor) offsets: Range<Offset>,
     pub(in crate::doctor) condition: Condition,
 }
 
-/// What kind of bytes they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::doctor) enum Condition {
-    /// Whole batches.
     Good,
     /// One batch whose first bytes are damaged, and what they must have been.
     Patched([u8; PREFIX_LEN], Corruption),
@@ -32,7 +29,6 @@ impl Stretch {
         self.condition == Condition::Good
     }
 
-    /// Whether its records can be kept.
     pub(in crate::doctor) fn is_kept(&self) -> bool {
         !matches!(self.condition, Condition::Damaged(_))
     }
@@ -42,7 +38,6 @@ impl Stretch {
     }
 }
 
-/// Consecutive stretches.
 #[derive(Clone, Debug, Default)]
 pub(in crate::doctor) struct Stretches(Vec<Stretch>);
 
@@ -51,17 +46,15 @@ impl Stretches {
         self.0.iter()
     }
 
-    /// The stretches whose records can be kept.
     pub(in crate::doctor) fn kept(&self) -> impl Iterator<Item = &Stretch> {
         self.0.iter().filter(|stretch| stretch.is_kept())
     }
 
-    /// Whether every byte is good.
     pub(in crate::doctor) fn all_good(&self) -> bool {
         self.0.iter().all(Stretch::is_good)
     }
 
-    /// Adds the next stretch; neighbours that are both good are joined.
+    /// Joins neighbours that are both good.
     pub(super) fn push(&mut self, next: Stretch) {
         if next.is_good()
             && let Some(last) = self.0.last_mut()
@@ -74,7 +67,7 @@ impl Stretches {
         self.0.push(next);
     }
 
-    /// Marks part of a good stretch as something else. `offsets` are those of that part.
+    /// `offsets` are those of the part.
     pub(super) fn carve(
         &mut self,
         bytes: Range<Position>,
@@ -113,7 +106,6 @@ impl Stretches {
         self.0.splice(index..=index, parts);
     }
 
-    /// The end of the good stretch that contains a position.
     pub(super) fn good_end(&self, at: Position) -> Option<Position> {
         let holds = |stretch: &&Stretch| {
             stretch.is_good() && stretch.bytes.start <= at && at < stretch.bytes.end
@@ -121,14 +113,12 @@ impl Stretches {
         self.0.iter().find(holds).map(|stretch| stretch.bytes.end)
     }
 
-    /// Marks everything as damaged.
     pub(in crate::doctor) fn refuse_all(&mut self, reason: &Corruption) {
         for stretch in &mut self.0 {
             stretch.condition = Condition::Damaged(reason.clone());
         }
     }
 
-    /// Whether every byte of a range is good.
     pub(super) fn is_good_in(&self, bytes: &Range<Position>) -> bool {
         let apart = |stretch: &Stretch| {
             stretch.bytes.end <= bytes.start || bytes.end <= stretch.bytes.start

@@ -16,16 +16,13 @@ use crate::types::{PartitionId, TopicId, to_u64};
 use super::problem;
 use super::report::{Problem, ProblemKind, Severity, VerifyReport};
 
-/// The largest metadata file that is read, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
-/// The key of the catalog's mark among those of the logs.
 const CATALOG_KEY: MarkKey = MarkKey {
     topic: TopicId([0; 16]),
     partition: PartitionId::MAX,
 };
 
-/// Names that must be regular files in a root, if they exist.
 const ROOT_FILES: [&str; 12] = [
     file_name::MARKS,
     file_name::CATALOG,
@@ -41,7 +38,6 @@ const ROOT_FILES: [&str; 12] = [
     file_name::LOCK,
 ];
 
-/// Inspects the files of a root.
 pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) -> Result<()> {
     for entry in host.disk.list(root).at(root, "list")? {
         let path = root.join(&entry.name);
@@ -113,7 +109,7 @@ fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyRepo
     }
 }
 
-/// A text file that can be rewritten from what the logs hold.
+/// For what can be rewritten from the logs.
 fn check_text(
     host: &Host,
     path: &Path,
@@ -125,7 +121,7 @@ fn check_text(
         .extend(check_small(&host.disk, path, Severity::Rebuildable, decode));
 }
 
-/// What is wrong with a small file; `None` if nothing is, or if it does not exist.
+/// `None` also if the file does not exist.
 fn check_small(
     disk: &Disk,
     path: &Path,
@@ -147,8 +143,8 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     problem(Severity::Damage, path, ProblemKind::Unreadable { error })
 }
 
-/// Checks a file of batches with consecutive offsets. Bytes below `flushed` were synced; if `None`,
-/// all bytes were.
+/// The file has batches with consecutive offsets, synced below `flushed`, or as a whole if that is
+/// `None`.
 fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut VerifyReport) {
     let bytes = match host.disk.read_small(path, FILE_BYTES_MAX) {
         Ok(Some(bytes)) => bytes,
@@ -199,7 +195,6 @@ fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut Ve
     });
 }
 
-/// What is wrong with a file of a partition that is neither a segment nor an index.
 pub(super) fn check_partition_file(disk: &Disk, path: &Path, name: &FileName) -> Option<Problem> {
     let note = |kind| Some(problem(Severity::Note, path, kind));
     match name {

@@ -1,9 +1,9 @@
-//! Verifies beside a writer: whatever seems wrong is checked again before it is reported.
+//! Verifies beside a writer: what seems wrong is checked again before it is reported.
 //!
-//! Knows nothing about what is checked. A writer removes, replaces and cuts files between two steps
-//! of a check, so a healthy directory can seem damaged for a moment. Real damage stays:
+//! Knows nothing about what is checked. A writer changes files between two steps of a check, so a
+//! healthy directory can seem damaged for a moment. Real damage stays:
 //!
-//! 1. Damage that was found while no process was writing is damage.
+//! 1. Damage found while no process was writing is damage.
 //! 2. Beside a writer, damage is what every look has found.
 
 use std::mem::discriminant;
@@ -17,17 +17,15 @@ use crate::log::{Signs, is_live, pause};
 
 use super::report::{Problem, Severity};
 
-/// Who may write a directory while it is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Beside {
     /// Any process that takes its lock.
     Anybody,
-    /// No process: the caller holds the lock. Findings count at once, without a pause.
+    /// The caller holds the lock, so findings count at once.
     Nobody,
 }
 
 impl Beside {
-    /// The signs of a writer, if there can be one.
     pub(crate) fn signs<S>(self, signs: impl FnOnce() -> Option<S>) -> Option<S> {
         match self {
             Self::Anybody => signs(),
@@ -36,14 +34,12 @@ impl Beside {
     }
 }
 
-/// How many times a directory that another process writes is checked.
 const LOOKS_MAX: u32 = 8;
 
-/// A larger file of marks is not read.
 const MARKS_BYTES_MAX: usize = 1 << 30;
 
-/// Repeats the look until no damage is left or the damage counts. Returns what the last look found,
-/// without damage that an earlier look did not find.
+/// Repeats the look until no damage is left or the damage counts. Damage that only the last look
+/// found is left out.
 pub(crate) fn look_for_damage<S: Signs, T>(
     clock: &Clock,
     signs: impl Fn() -> Option<S>,
@@ -53,8 +49,8 @@ pub(crate) fn look_for_damage<S: Signs, T>(
     let mut stays: Option<Vec<Problem>> = None;
     let mut looks = 0_u32;
     loop {
-        // The signs are taken on both sides of the look: equal signs and a free lock mean that no
-        // process wrote in between, so what was found was there (1).
+        // Equal signs on both sides of the look and a free lock mean that no process wrote in
+        // between, so what was found was there (1).
         let before = signs();
         let mut found = look()?;
         let after = signs();
@@ -76,14 +72,13 @@ pub(crate) fn look_for_damage<S: Signs, T>(
     }
 }
 
-/// Whether two looks found the same problem: its length may differ while the log grows.
+/// The length of a problem may differ while the log grows.
 fn is_same(one: &Problem, other: &Problem) -> bool {
     one.path == other.path
         && one.position == other.position
         && discriminant(&one.kind) == discriminant(&other.kind)
 }
 
-/// Notices whether another process writes a directory while it is verified.
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
     disk: &'a Disk,
@@ -94,7 +89,7 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Watches from now on. `home` is the directory with the lock and the marks.
+    /// `home` is the directory with the lock and the marks.
     pub(crate) fn begin(disk: &'a Disk, home: &'a Path, beside: Beside) -> Self {
         Self {
             disk,
@@ -105,7 +100,6 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether another process had it locked, or wrote a mark, since then.
     pub(crate) fn is_live(&self) -> bool {
         self.beside == Beside::Anybody
             && (self.locked

@@ -1,7 +1,7 @@
-//! Examines one log: its segments, what the flushed mark says about them, its indexes and digests.
+//! Examines one log: its segments, flushed mark, indexes and digests.
 //!
-//! Knows nothing about roots. The rules are those of opening (`recovery/rules.rs`), except that the
-//! check continues after the first violation.
+//! Knows nothing about roots. The rules are those of opening (`recovery/rules.rs`), but the check
+//! continues after the first violation.
 
 mod stretches;
 
@@ -26,40 +26,35 @@ use super::report::{LogCondition, Problem, ProblemKind, Severity};
 use super::{files, problem};
 use crate::doctor::scan::{IndexCheck, Stretch, Subject, Survey, Verdict};
 
-/// Everything found out about a log.
 #[derive(Debug)]
 pub(in crate::doctor) struct LogFindings {
     pub(in crate::doctor) condition: LogCondition,
     pub(in crate::doctor) problems: Vec<Problem>,
     pub(in crate::doctor) mark: Option<Mark>,
-    /// The findings of each segment, in order.
     pub(in crate::doctor) segments: Vec<SegmentFindings>,
-    /// The segments that belong to another log, and which offsets are missing in place of each.
+    /// Segments of another log, and which offsets are missing in place of each.
     pub(in crate::doctor) foreign: Vec<(Arc<Segment>, Range<Offset>)>,
-    /// The leader epochs in the batches, and where each begins.
+    /// Where each epoch in the batches begins.
     pub(in crate::doctor) epochs: Vec<LeaderEpoch>,
-    /// Set if it holds messages from before Kafka 0.11: why it can be neither opened nor repaired.
+    /// Messages from before Kafka 0.11: why the log can be neither opened nor repaired.
     pub(in crate::doctor) old_format: Option<String>,
 }
 
-/// What was found out about a segment.
 #[derive(Debug)]
 pub(in crate::doctor) struct SegmentFindings {
     pub(in crate::doctor) segment: Arc<Segment>,
     /// `None` if its bytes could not be read.
     pub(in crate::doctor) survey: Option<Survey>,
     pub(in crate::doctor) index: Verdict,
-    /// It has a digest that matches.
     pub(in crate::doctor) digest_fits: bool,
 }
 
-/// Examines the log in a directory.
 pub(in crate::doctor) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Result<LogFindings> {
     let opening = Opening::begin(host.tools(), dir, key, OpenMode::Read)?;
     let found = opening.look()?;
     let segments = opening.list_segments(&found.bases)?;
     // Half-way through a truncation or a swap, the mark may refer to segments that are gone or not
-    // yet in place. Opening finishes those first, so the mark counts only without them.
+    // yet in place. Opening finishes those first.
     let settled = !found.is_unsettled();
     let facts = opening.facts(&segments);
     let mut check = LogCheck {
@@ -107,14 +102,10 @@ struct LogCheck<'a> {
     dir: &'a Path,
     key: MarkKey,
     mark: Option<Mark>,
-    /// The segments as the rules see them.
     facts: Vec<SegmentFacts>,
-    /// A digest says that at least one of them belongs to this log.
     has_own: bool,
-    /// No operation was interrupted that changes which segments there are.
     settled: bool,
     findings: LogFindings,
-    /// Offsets covered by valid batches.
     covered: u64,
 }
 
@@ -123,13 +114,11 @@ impl LogCheck<'_> {
         self.findings.problems.push(problem);
     }
 
-    /// Whether only the indexes know where sealed segments ended: digests exist only with marks of
-    /// our own.
+    /// Only the indexes know where sealed segments ended: digests exist only with marks of our own.
     fn knows_no_digests(&self) -> bool {
         self.mark.is_none_or(|mark| mark.by_broker)
     }
 
-    /// Checks files that are neither segments nor indexes.
     fn names(&mut self, found: &Found) {
         for (name, parsed) in &found.odd {
             let error = "not a file".to_owned();
@@ -169,8 +158,7 @@ impl LogCheck<'_> {
         }
     }
 
-    /// Reports what the listing contradicts, by the rules of opening. While an operation is
-    /// half-way the rules do not apply yet: opening finishes it first.
+    /// While an operation is half-way the rules do not apply: opening finishes it first.
     fn listed(&mut self, segments: &[Arc<Segment>]) {
         if !self.settled {
             return;
@@ -184,7 +172,6 @@ impl LogCheck<'_> {
         }
     }
 
-    /// Reports what opening refuses.
     fn violation(&mut self, violation: &Violation) {
         let path = self.dir.join(file_name::log(violation.file()));
         let of_file = self
@@ -225,7 +212,7 @@ impl LogCheck<'_> {
         });
     }
 
-    /// Checks one segment; `floor` is where the one before it ends. Returns where it ends.
+    /// `floor` is where the segment before it ends. Returns where this one ends.
     fn segment(
         &mut self,
         segment: &Arc<Segment>,
@@ -278,14 +265,13 @@ impl LogCheck<'_> {
         end.max(base)
     }
 
-    /// One past the offsets that were flushed to a segment, where known.
     fn reached(&self, segment: &Segment, next: Option<&Arc<Segment>>) -> Option<Offset> {
         let holds = |mark: &Mark| mark.segment_base == segment.base_offset();
         let of_mark = self.mark.filter(holds).map(|mark| mark.flushed_offset);
         of_mark.or(next.map(|next| next.base_offset()))
     }
 
-    /// The digest, if it can be compared with the segment; otherwise reports what is wrong with it.
+    /// Reports a digest that cannot be compared with the segment.
     fn digest(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Option<Digest> {
         if self.host.marks.are_distrusted() {
             return None;
@@ -310,7 +296,6 @@ impl LogCheck<'_> {
         Some(digest)
     }
 
-    /// The segments without those of another log.
     fn own(&self, segments: &[Arc<Segment>]) -> Vec<Arc<Segment>> {
         let known = segments.iter().zip(&self.facts);
         let own = known.filter(|(_, facts)| !self.is_left_out(facts));
@@ -321,7 +306,7 @@ impl LogCheck<'_> {
         facts.is_left_out(self.key, self.mark.as_ref(), self.has_own)
     }
 
-    /// Reports a segment of another log between those of this one. Its contents are not examined.
+    /// A segment of another log is not examined.
     fn foreign(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>, floor: Offset) {
         let mark = self.mark.unwrap_or_default();
         let from = floor.max(mark.log_start_offset);
@@ -336,8 +321,7 @@ impl LogCheck<'_> {
         self.findings.foreign.push((Arc::clone(segment), missing));
     }
 
-    /// Whether a segment's length differs from the one it was sealed with. The last one may have
-    /// grown since.
+    /// The last segment may have grown since it was sealed.
     fn has_other_length(&self, segment: &Segment, sealed: bool) -> bool {
         let summary = segment.digest_summary(&self.host.disk);
         let summary = summary.filter(|_| !self.host.marks.are_distrusted());
@@ -373,7 +357,6 @@ impl LogCheck<'_> {
             .is_some_and(|mark| base > mark.segment_base || base == mark.segment_base && mark.dense)
     }
 
-    /// Scans the batches, and compares the indexes and the mark with them.
     fn survey(&mut self, subject: &Subject<'_>) -> Result<(Survey, Verdict)> {
         let segment = subject.segment;
         let index = segment.read_index_files(&self.host.disk)?;
@@ -428,7 +411,7 @@ impl LogCheck<'_> {
         Ok((survey, verdict))
     }
 
-    /// Without a mark, the indexes of a sealed segment may show that its end is missing.
+    /// Without a mark, its indexes may show that the end of a sealed segment is missing.
     fn cut_off(&mut self, subject: &Subject<'_>, survey: &Survey, check: &IndexCheck) {
         let sealed = subject.ceiling < i64::MAX.cast_unsigned();
         let whole = survey.stretches.all_good() && survey.reserved == 0;
@@ -447,7 +430,6 @@ impl LogCheck<'_> {
         }
     }
 
-    /// Checks whether the flushed bytes end where the mark says.
     fn flushed_end(
         &mut self,
         segment: &Arc<Segment>,
@@ -473,7 +455,6 @@ impl LogCheck<'_> {
         }
     }
 
-    /// The severity of damaged bytes from a position on.
     fn severity(&self, segment: &Segment, at: Position) -> Severity {
         if is_flushed(self.mark.as_ref(), segment.base_offset(), at) {
             Severity::Damage
@@ -506,7 +487,6 @@ impl LogCheck<'_> {
     }
 }
 
-/// Notes a batch if its leader epoch is later than all before it.
 fn note_epoch(epochs: &mut Vec<LeaderEpoch>, raw: &RawBatch) {
     let epoch = raw.header.leader_epoch;
     if epoch >= 0 && epochs.last().is_none_or(|last| last.epoch < epoch) {

@@ -1,5 +1,4 @@
-//! Examines a directory without changing it: reads every byte, and reports everything that is not
-//! as it should be.
+//! Examines a directory without changing it: reads every byte.
 //!
 //! Knows nothing about repairing. Takes no lock, creates no file, writes nothing.
 
@@ -26,7 +25,6 @@ pub(crate) use live::{Beside, Watch, look_for_damage};
 pub(super) use log::{LogFindings, check_log};
 pub use report::{LogCondition, Problem, ProblemKind, Severity, VerifyReport};
 
-/// Verifies a log, alone or as a partition of a root.
 pub(crate) fn verify_alone(disk: &Disk, dir: &Path, beside: Beside) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: dir.to_path_buf(),
@@ -46,8 +44,8 @@ pub(crate) fn verify_alone(disk: &Disk, dir: &Path, beside: Beside) -> Result<Ve
     Ok(report)
 }
 
-/// Verifies the files of a root. `marks` is what a broker's checkpoints say, where the broker's
-/// files are newer than our own marks.
+/// `marks` is what a broker's checkpoints say, where the broker's files are newer than our own
+/// marks.
 pub(crate) fn verify_root_files(disk: &Disk, root: &Path, marks: &[Mark]) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         dir: root.to_path_buf(),
@@ -61,7 +59,7 @@ pub(crate) fn verify_root_files(disk: &Disk, root: &Path, marks: &[Mark]) -> Res
     Ok(report)
 }
 
-/// Verifies every partition in a root. `ids` are the ids of the topics, as far as they are known.
+/// `ids` are those of the topics, as far as they are known.
 pub(crate) fn verify_partitions(
     disk: &Disk,
     root: &Path,
@@ -80,7 +78,6 @@ pub(crate) fn verify_partitions(
     Ok(())
 }
 
-/// Adds the findings of one log. A log that cannot be read does not affect the others.
 fn check_one(
     host: &Host,
     (home, beside): (&Path, Beside),
@@ -111,7 +108,6 @@ fn check_one(
     }
 }
 
-/// Whether a log matches its flushed mark: nothing is damaged below it.
 pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
     let mark = host.marks.find(key);
     if mark.is_none_or(|mark| mark.flushed_offset == 0) {
@@ -121,11 +117,11 @@ pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
     check_log(host, dir, key).is_ok_and(|findings| !findings.problems.iter().any(damaged))
 }
 
-/// A host that only reads; reports which of its marks cannot be read.
+/// Reports marks that cannot be read.
 fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
     let path = home.join(file_name::MARKS);
     // Marks from before a broker ran may describe files that are gone. Problems of the files that
-    // say whether one ran are reported with those files.
+    // say so are reported with those files.
     let newer = is_root(disk, home).unwrap_or(false)
         && RootFacts::of(disk, home).is_ok_and(|facts| facts.is_newer());
     let marks = if newer {
@@ -148,7 +144,6 @@ fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
     Host::new(disk.clone(), Clock::System, marks, true)
 }
 
-/// A problem of a whole file.
 pub(crate) fn problem(severity: Severity, path: &Path, kind: ProblemKind) -> Problem {
     Problem {
         severity,

@@ -1,4 +1,4 @@
-//! The result of examining a directory: plain values.
+//! The result of examining a directory.
 //!
 //! Knows nothing about how any of it is found.
 
@@ -19,19 +19,18 @@ pub struct VerifyReport {
     /// The directory.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::path"))]
     pub dir: PathBuf,
-    /// Another process was writing the directory meanwhile: the most recent writes may be missing
-    /// here, and leftovers of an operation in progress may be reported. Reported damage was there
-    /// every time it was checked.
+    /// Another process was writing the directory: the newest writes may be missing here, and
+    /// leftovers of an operation in progress may be reported. Reported damage was there at every
+    /// look.
     pub live: bool,
-    /// Every log in the directory: a single one, or a broker's partitions by name.
+    /// Every log in the directory, a broker's partitions by name.
     pub logs: Vec<LogCondition>,
     /// Everything that is not as it should be, in the order in which it was found.
     pub problems: Vec<Problem>,
 }
 
 impl VerifyReport {
-    /// Whether nothing is damaged. What a crash leaves and the next opening cleans up, and what can
-    /// be rebuilt from other files, does not count as damage.
+    /// Whether nothing is damaged; what the next opening cleans up or rebuilds is not damage.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.worst() < Some(Severity::Damage)
@@ -57,7 +56,7 @@ impl VerifyReport {
 }
 
 impl fmt::Display for VerifyReport {
-    /// One line per log and one line per problem, for people to read.
+    /// One line per log and per problem, for people to read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.live {
             writeln!(f, "{}: somebody is writing it", self.dir.display())?;
@@ -92,8 +91,7 @@ pub struct LogCondition {
     pub batches: u64,
     /// The number of records in them, including transaction markers.
     pub records: u64,
-    /// Offsets between start and end that no valid batch covers: left by compaction, or lost to
-    /// damage.
+    /// Offsets between start and end without a valid batch: left by compaction, or lost to damage.
     pub missing_offsets: u64,
     /// Every index exists and every entry of it is right.
     pub indexes_agree: bool,
@@ -130,14 +128,12 @@ impl fmt::Display for LogCondition {
 pub enum Severity {
     /// Worth knowing, and harmless.
     Note,
-    /// Nothing is lost: what is wrong can be rebuilt from other files, which happens at the next
-    /// opening or when it is needed.
+    /// Rebuilt from other files at the next opening or when it is needed.
     Rebuildable,
-    /// What a crash or a power cut leaves: the next opening cleans it up by itself. Flushed records
-    /// are not affected.
+    /// What a crash or a power cut leaves: the next opening cleans it up. Flushed records are not
+    /// affected.
     AfterCrash,
-    /// Bytes that were safely written have changed. Opening fails, or reading does; everything else
-    /// is intact.
+    /// Bytes that were safely written have changed. Opening or reading fails there.
     Damage,
 }
 
@@ -193,25 +189,24 @@ impl fmt::Display for Problem {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// The bytes are not a valid batch, or are a batch that does not belong there. Its records
-    /// cannot be read.
+    /// The bytes are not a valid batch, or not one that belongs there. Its records cannot be read.
     #[error("{reason}")]
     #[non_exhaustive]
     Batch {
         /// What is wrong with the first of them.
         reason: Corruption,
     },
-    /// The first bytes of a batch are damaged, but its records are not; the right bytes are known.
+    /// The first bytes of a batch are damaged; the right ones are known, and its records are whole.
     #[error("the records are whole, but {reason}")]
     #[non_exhaustive]
     Prefix {
         /// What is wrong with them.
         reason: Corruption,
     },
-    /// Every batch is valid, but the batches belong to another segment.
+    /// The valid batches belong to another segment.
     #[error("the file holds the batches of another segment")]
     Misplaced,
-    /// Every batch is valid, but the file belongs to another log: directories were exchanged.
+    /// The valid batches belong to another log: directories were exchanged.
     #[error("the file belongs to another log")]
     OtherLog,
     /// A file that must exist is missing, and its offsets with it.
@@ -224,7 +219,7 @@ pub enum ProblemKind {
         /// How long it was, in bytes.
         expected_bytes: u64,
     },
-    /// Every batch is valid, but the bytes are not the ones that were sealed.
+    /// Every batch is valid, but not what was sealed.
     #[error("the bytes are not the ones that were sealed")]
     Changed,
     /// The flushed bytes do not end where the flushed mark says.
@@ -234,8 +229,7 @@ pub enum ProblemKind {
         /// What is there instead.
         reason: Corruption,
     },
-    /// The end of the log above the flushed bytes is not a valid continuation: opening quarantines
-    /// it.
+    /// The end of the log above the flushed bytes does not continue it: opening quarantines it.
     #[error("the tail will be quarantined: {reason}")]
     #[non_exhaustive]
     Tail {
@@ -248,16 +242,16 @@ pub enum ProblemKind {
     /// A digest is torn, or describes an earlier state of its segment.
     #[error("the digest does not fit its segment")]
     Digest,
-    /// A slot of the flushed marks cannot be read; the other slot of the pair is used.
+    /// A slot of the flushed marks cannot be read; the other one of the pair is used.
     #[error("a flushed mark is unreadable")]
     Mark,
-    /// There is no flushed mark for this log: opening checks every byte of it.
+    /// There is no flushed mark for this log: opening checks every byte.
     #[error("there is no flushed mark: opening checks everything")]
     Unmarked,
-    /// An interrupted operation left this file; opening finishes or undoes the operation.
+    /// An interrupted operation left this file; opening finishes or undoes it.
     #[error("left by an operation that was interrupted")]
     Unfinished,
-    /// Space that was reserved and not released; opening releases it.
+    /// Reserved space that the next opening releases.
     #[error("reserved space was not given back")]
     Reserved,
     /// Bytes that were quarantined earlier.
@@ -277,22 +271,22 @@ pub enum ProblemKind {
         /// The error of the operating system.
         error: String,
     },
-    /// Batches that this build cannot decompress, or that decompress to more than 64 MiB, were not
-    /// checked further; their checksums are right.
+    /// Batches that this build cannot decompress, or that decompress to more than 64 MiB, were
+    /// checked only by their checksums.
     #[error("{batches} batches were not unpacked")]
     #[non_exhaustive]
     NotUnpacked {
         /// How many batches.
         batches: u64,
     },
-    /// The directory says that it belongs to another topic than its name says.
+    /// The directory and its name say different topics.
     #[error("the directory says that it belongs to another topic")]
     OtherTopic,
     /// The directory holds records, but the catalog has no such partition.
     #[error("it holds records, but the catalog has no such partition")]
     Unlisted,
-    /// The name has no meaning here, and the entry is left alone. A Kafka broker may refuse to
-    /// start because of it.
+    /// The name has no meaning here and is left alone; a Kafka broker may refuse to start because
+    /// of it.
     #[error("the name means nothing here")]
     Foreign,
 }

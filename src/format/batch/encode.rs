@@ -1,11 +1,11 @@
 //! Records to batches, into a buffer that the caller keeps and reuses.
 //!
 //! Knows nothing about offsets: a batch is encoded with base offset 0, outside every lock, and
-//! [`stamp`](super::stamp)ed with its place later. Invariants of what is written:
+//! [`stamp`](super::stamp)ed later. Invariants of what is written:
 //!
 //! 1. The last offset delta is the record count less one, but in batches that compaction left.
 //! 2. The max timestamp is the largest one of the records; the base timestamp is the first one.
-//! 3. A batch is at most `i32::MAX` bytes. A record that would pass it is refused before a byte of
+//! 3. A batch is at most `i32::MAX` bytes: a record that would pass it is refused before a byte of
 //!    it is written.
 
 use crate::types::{Compression, Record, RecordTime, Timestamp, TimestampType, to_u64};
@@ -14,63 +14,49 @@ use super::super::{EncodeError, compression};
 use super::header::{Attributes, BatchHeader, HEADER_LEN, seal};
 use super::record::{Deltas, write_record};
 
-/// The longest batch, in bytes: its length field has 31 bits.
 const BATCH_MAX: usize = 0x7fff_ffff;
 const PAYLOAD_MAX: usize = BATCH_MAX - HEADER_LEN;
 
-/// Who wrote a batch, for producers that number their records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerStamp {
-    /// The producer id, at least 0.
     pub(crate) id: i64,
-    /// Its epoch, at least 0.
     pub(crate) epoch: i16,
-    /// The sequence number of the first record; -1 in control batches.
+    /// The number of the first record; -1 in control batches.
     pub(crate) base_sequence: i32,
 }
 
-/// What a batch is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum BatchKind {
-    /// Records of users.
     #[default]
     Data,
-    /// Records of users in a transaction. Only Kafka writes them yet.
+    /// Data in a transaction, which only Kafka writes yet.
     #[cfg(test)]
     TransactionalData,
-    /// A marker for readers that ends a transaction.
     TransactionMarker,
-    /// Any other control batch, as Kafka's metadata files have them.
+    /// As Kafka's metadata files have them.
     Control,
 }
 
-/// How a batch is encoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchOptions {
-    /// The epoch to write; it can be stamped again.
+    /// It can be stamped again.
     pub(crate) leader_epoch: i32,
-    /// Whose time the records carry.
     pub(crate) timestamp_type: TimestampType,
-    /// How the records are packed.
     pub(crate) compression: Compression,
-    /// How hard the codec tries; its default otherwise.
+    /// `None` is the codec's default.
     pub(crate) compression_level: Option<i32>,
     /// The time of records that bring none, and of all under `LogAppendTime`.
     pub(crate) now: Timestamp,
-    /// The idempotent producer.
     pub(crate) producer: Option<ProducerStamp>,
-    /// What the batch is for.
     pub(crate) kind: BatchKind,
 }
 
-/// What was encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchSummary {
-    /// Bytes of the batch, packed, header included.
+    /// Packed, header included.
     pub(crate) size: usize,
-    /// Records, and so offsets, that it takes.
+    /// Records, and so offsets.
     pub(crate) count: u32,
-    /// The largest timestamp.
     pub(crate) max_timestamp: Timestamp,
 }
 
@@ -87,8 +73,8 @@ impl BatchOptions {
         }
     }
 
-    /// The timestamp that a record gets. Kafka's writers take no negative one but -1, so a caller
-    /// cannot choose one; a record that was read keeps what it has.
+    /// Kafka's writers take no negative time but -1, so callers cannot choose one; a record that
+    /// was read keeps its own.
     #[inline]
     fn timestamp_of(&self, record: &Record<'_>) -> Result<Timestamp, EncodeError> {
         let time = match self.timestamp_type {
@@ -104,7 +90,7 @@ impl BatchOptions {
         }
     }
 
-    /// The header of a batch of `count` records. The CRC is put in when the bytes are there.
+    /// The CRC is put in when the bytes are there.
     #[inline]
     fn header(&self, size: usize, count: u32, times: Times) -> BatchHeader {
         let none = ProducerStamp {
@@ -130,20 +116,15 @@ impl BatchOptions {
     }
 }
 
-/// The two timestamps of a header.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     base: Timestamp,
     max: Timestamp,
 }
 
-/// Encodes a batch of one record behind what `out` holds: the length is computed first, the bytes
-/// are written forward once. Allocates only when `out` must grow. `options.compression` other than
-/// `None` takes the road of [`BatchBuilder`].
-///
-/// # Errors
-///
-/// As [`BatchBuilder::push`] and [`BatchBuilder::finish`]; `out` is then as it was.
+/// Encodes a batch of one record behind what `out` holds; after an error `out` is as it was. The
+/// length is computed first and the bytes are written forward once. Allocates only when `out` must
+/// grow. With compression it takes the road of [`BatchBuilder`].
 #[inline]
 pub(crate) fn encode_one(
     out: &mut Vec<u8>,
@@ -187,7 +168,6 @@ fn encode_one_packed(
     batch.finish()
 }
 
-/// The size of a batch with this many bytes behind its header.
 #[inline]
 fn batch_size(payload: usize) -> Result<usize, EncodeError> {
     let size = payload.saturating_add(HEADER_LEN);
@@ -198,8 +178,8 @@ fn batch_size(payload: usize) -> Result<usize, EncodeError> {
     }
 }
 
-/// A batch that grows behind what a buffer holds; the buffer is lent to each call, so that the
-/// caller that keeps both can put a batch down and go on with it later.
+/// A batch that grows behind what a buffer holds. The buffer is lent to each call, so the caller
+/// can put a batch down and go on with it later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GrowingBatch {
     options: BatchOptions,
@@ -209,7 +189,6 @@ pub(crate) struct GrowingBatch {
 }
 
 impl GrowingBatch {
-    /// Begins a batch at the end of `out`.
     pub(crate) fn begin(out: &mut Vec<u8>, options: BatchOptions) -> Self {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER_LEN]);
@@ -221,12 +200,12 @@ impl GrowingBatch {
         }
     }
 
-    /// Adds a record at the next offset.
+    /// Adds a record at the next offset. After an error the batch is as it was and can go on.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a chosen timestamp before 1970 (but -1), `TooLarge` when the batch would pass
-    /// `i32::MAX` bytes or records. The batch is then as it was and can go on.
+    /// `Invalid` for a chosen timestamp before 1970 (but -1), `TooLarge` above `i32::MAX` bytes or
+    /// records.
     #[inline]
     pub(crate) fn push(
         &mut self,
@@ -258,12 +237,8 @@ impl GrowingBatch {
         Ok(())
     }
 
-    /// The same, but for a record that would bring a batch that holds others above `limit` bytes:
-    /// the batch is then as it was, and the answer is false. The first record is always taken.
-    ///
-    /// # Errors
-    ///
-    /// As [`GrowingBatch::push`].
+    /// [`GrowingBatch::push`], but false for a record that would bring a batch that holds others
+    /// above `limit` bytes: the batch is then as it was.
     #[inline]
     pub(crate) fn push_within(
         &mut self,
@@ -284,42 +259,40 @@ impl GrowingBatch {
         Ok(true)
     }
 
-    /// The time of the records that bring none, from the next one on.
+    /// For records that bring no time, from the next one on.
     #[inline]
     pub(crate) fn set_now(&mut self, now: Timestamp) {
         self.options.now = now;
     }
 
-    /// Gives the batch the time at which it is appended, if that is the time its records carry.
+    /// Sets the time of the append, if its records carry that.
     pub(crate) fn set_append_time(&mut self, now: Timestamp) {
         if self.options.timestamp_type == TimestampType::LogAppendTime {
             self.times.max = now;
         }
     }
 
-    /// How the records are packed.
     pub(crate) const fn compression(&self) -> Compression {
         self.options.compression
     }
 
-    /// Records so far.
     pub(crate) const fn count(&self) -> u32 {
         self.count
     }
 
-    /// Bytes so far, header included, before packing.
+    /// Header included, before packing.
     #[inline]
     pub(crate) fn size(&self, out: &[u8]) -> usize {
         out.len().saturating_sub(self.start)
     }
 
-    /// Packs the records and completes the batch, base offset 0. After an error what is in the
-    /// buffer is no batch.
+    /// Packs the records and completes the batch, base offset 0. After an error the buffer holds no
+    /// batch.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a batch without records, `Unsupported` for a codec that is not in this build,
-    /// `TooLarge` when packing made it so.
+    /// `Invalid` without records, `Unsupported` for a codec that is not in this build, `TooLarge`
+    /// when packing made it so.
     pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<BatchSummary, EncodeError> {
         if self.count == 0 {
             return Err(EncodeError::Invalid("a batch holds a record at least"));
@@ -344,8 +317,8 @@ impl GrowingBatch {
     }
 }
 
-/// Gathers records into one batch behind what the buffer holds. Dropped without
-/// [`finish`](Self::finish), it takes back what it wrote.
+/// A batch behind what the buffer holds. Dropped without [`finish`](Self::finish), it takes back
+/// what it wrote.
 #[derive(Debug)]
 pub(crate) struct BatchBuilder<'a> {
     out: &'a mut Vec<u8>,
@@ -353,37 +326,25 @@ pub(crate) struct BatchBuilder<'a> {
 }
 
 impl<'a> BatchBuilder<'a> {
-    /// Begins a batch at the end of `out`.
     pub(crate) fn new(out: &'a mut Vec<u8>, options: BatchOptions) -> Self {
         let batch = GrowingBatch::begin(out, options);
         Self { out, batch }
     }
 
-    /// Adds a record at the next offset.
-    ///
-    /// # Errors
-    ///
-    /// As [`GrowingBatch::push`].
     #[inline]
     pub(crate) fn push(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
         self.batch.push(self.out, record)
     }
 
-    /// Records so far.
     pub(crate) const fn count(&self) -> u32 {
         self.batch.count()
     }
 
-    /// Bytes so far, header included, before packing.
     pub(crate) fn size(&self) -> usize {
         self.batch.size(self.out)
     }
 
-    /// Packs the records and completes the batch, base offset 0.
-    ///
-    /// # Errors
-    ///
-    /// As [`GrowingBatch::finish`]. Nothing of the batch is then left in the buffer.
+    /// As [`GrowingBatch::finish`]; after an error nothing of the batch is left in the buffer.
     pub(crate) fn finish(mut self) -> Result<BatchSummary, EncodeError> {
         let summary = self.batch.finish(self.out)?;
         // From here on the bytes are the caller's: the drop takes back nothing.

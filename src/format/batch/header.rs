@@ -1,4 +1,4 @@
-//! The 61 bytes in front of every record batch, format version 2.
+//! The 61 bytes in front of a record batch, format version 2.
 //!
 //! Knows nothing about records. Kafka's layout (KIP-98), big-endian:
 //!
@@ -23,12 +23,12 @@
 //! is a delete horizon; the rest is written as 0 and ignored when read.
 //!
 //! A header is valid if and only if the length is at least 49, the magic 2, the codec known, the
-//! base offset not negative, 0 <= last offset delta, every offset of the batch and the next one
-//! fit in 63 bits, and 0 <= record count <= last offset delta + 1. The CRC is a check of its own.
+//! base offset not negative, 0 <= last offset delta, every offset of the batch and the next one fit
+//! in 63 bits, and 0 <= record count <= last offset delta + 1. The CRC is a check of its own.
 //!
 //! The first 17 bytes are outside the CRC, so that offset and epoch can be stamped late. A flip
-//! there is found by the magic and the length (with the CRC); a flipped base offset or epoch is
-//! not, but by what stands before and after the batch.
+//! there is found by the magic and the length (with the CRC), but one in base offset or epoch only
+//! by the batches before and after.
 
 use crate::types::{Compression, Offset, Timestamp, TimestampType, to_usize};
 
@@ -61,17 +61,14 @@ const BASE_SEQUENCE_LEN: usize = 4;
 const RECORD_COUNT_AT: usize = BASE_SEQUENCE_AT + BASE_SEQUENCE_LEN;
 const RECORD_COUNT_LEN: usize = 4;
 
-/// Bytes of the header, and so of an empty batch.
 pub(crate) const HEADER_LEN: usize = RECORD_COUNT_AT + RECORD_COUNT_LEN;
-/// Bytes in front of what the length field counts.
 pub(crate) const LOG_OVERHEAD: usize = LENGTH_AT + LENGTH_LEN;
-/// The shortest batch of the formats before version 2, as its length field says it.
+/// The shortest batch before version 2, by its length field.
 const LEGACY_LENGTH_MIN: i32 = 14;
 const MAGIC: i8 = 2;
 
 const _: () = assert!(HEADER_LEN == 61 && LOG_OVERHEAD == 12 && ATTRIBUTES_AT == 21);
 
-/// The attribute bits of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attributes(i16);
 
@@ -82,7 +79,6 @@ impl Attributes {
     const CONTROL: i16 = 1 << 5;
     const DELETE_HORIZON: i16 = 1 << 6;
 
-    /// The bits of a batch with this codec and timestamp type, and nothing else.
     pub(crate) const fn new(compression: Compression, timestamp_type: TimestampType) -> Self {
         let codec = match compression {
             Compression::None => 0,
@@ -97,27 +93,22 @@ impl Attributes {
         }
     }
 
-    /// The same bits and the one of a control batch.
     pub(crate) const fn with_control(self) -> Self {
         Self(self.0 | Self::CONTROL)
     }
 
-    /// The same bits and the one of a transaction.
     pub(crate) const fn with_transactional(self) -> Self {
         Self(self.0 | Self::TRANSACTIONAL)
     }
 
-    /// The same bits and the one that makes the base timestamp a delete horizon.
     pub(crate) const fn with_delete_horizon(self) -> Self {
         Self(self.0 | Self::DELETE_HORIZON)
     }
 
-    /// The same bits, those of the codec set to "none".
     pub(crate) const fn without_codec(self) -> Self {
         Self(self.0 & !Self::CODEC)
     }
 
-    /// The same bits, the one of the delete horizon cleared.
     pub(crate) const fn without_delete_horizon(self) -> Self {
         Self(self.0 & !Self::DELETE_HORIZON)
     }
@@ -138,43 +129,31 @@ impl Attributes {
     }
 }
 
-/// The header of a batch, decoded and checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchHeader {
     /// The offset of the first record when the batch was first written.
     pub(crate) base_offset: Offset,
-    /// Bytes of the whole batch, this header included.
+    /// Header included.
     pub(crate) size: usize,
-    /// The epoch of the leader that appended it, -1 when unknown.
+    /// -1 when unknown.
     pub(crate) leader_epoch: i32,
-    /// CRC-32C of everything after it.
     pub(crate) crc: u32,
-    /// Codec and flags.
     pub(crate) attributes: Attributes,
-    /// The last offset, counted from the base offset.
+    /// Counted from the base offset.
     pub(crate) last_offset_delta: u32,
-    /// What the timestamps of the records are counted from, or the delete horizon.
+    /// What the records' timestamps are counted from, or the delete horizon.
     pub(crate) base_timestamp: Timestamp,
-    /// The largest timestamp of the batch.
     pub(crate) max_timestamp: Timestamp,
-    /// The idempotent producer, -1 for none.
+    /// -1 for none, as the next two.
     pub(crate) producer_id: i64,
-    /// Its epoch, -1 for none.
     pub(crate) producer_epoch: i16,
-    /// The sequence number of the first record, -1 for none.
     pub(crate) base_sequence: i32,
-    /// How many records there are; fewer than offsets after compaction.
+    /// Fewer than offsets after compaction.
     pub(crate) record_count: u32,
 }
 
 impl BatchHeader {
-    /// Reads and checks the header at the front of `bytes`, which must hold at least its 61 bytes;
-    /// more may follow. The CRC is not looked at: see [`check_crc`].
-    ///
-    /// # Errors
-    ///
-    /// `Truncated`, `BatchLength`, `Magic`, `Codec`, `RecordCount`, or `Malformed` for an offset
-    /// out of bounds.
+    /// Reads and checks the header at the front of `bytes`, but not the CRC: see [`check_crc`].
     #[inline]
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Corruption> {
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
@@ -223,9 +202,8 @@ impl BatchHeader {
         })
     }
 
-    /// Writes the header over the first 61 bytes of `batch`, in place. A length that the format
-    /// cannot say is written as the largest one, which no decoder takes for right; the encoders
-    /// rule it out before.
+    /// Writes over the first 61 bytes of `batch`. A length that the format cannot say is written as
+    /// the largest one, which no decoder accepts; the encoders rule it out before.
     #[inline]
     pub(crate) fn write(&self, batch: &mut [u8]) {
         let Some(bytes) = batch.first_chunk_mut::<HEADER_LEN>() else {
@@ -254,7 +232,7 @@ impl BatchHeader {
         patch(bytes, RECORD_COUNT_AT, self.record_count.to_be_bytes());
     }
 
-    /// The first offset after the batch. Offsets that compaction removed count.
+    /// Offsets that compaction removed count.
     #[inline]
     pub(crate) fn next_offset(&self) -> Offset {
         self.base_offset
@@ -262,12 +240,10 @@ impl BatchHeader {
             .saturating_add(1)
     }
 
-    /// How the records are packed.
     pub(crate) fn compression(&self) -> Compression {
         self.attributes.codec().unwrap_or_default()
     }
 
-    /// Whose time the records carry.
     pub(crate) fn timestamp_type(&self) -> TimestampType {
         if self.attributes.has(Attributes::LOG_APPEND_TIME) {
             TimestampType::LogAppendTime
@@ -276,25 +252,24 @@ impl BatchHeader {
         }
     }
 
-    /// Whether the batch holds a marker for readers and no data.
     pub(crate) fn is_control(&self) -> bool {
         self.attributes.has(Attributes::CONTROL)
     }
 
-    /// Whether the batch belongs to a transaction (or ends one, when it is a control batch).
+    /// A control batch ends its transaction.
     pub(crate) fn is_transactional(&self) -> bool {
         self.attributes.has(Attributes::TRANSACTIONAL)
     }
 
-    /// The time from which compaction may drop the tombstones and markers of this batch.
+    /// From then on compaction may drop the tombstones and markers of this batch.
     pub(crate) fn delete_horizon(&self) -> Option<Timestamp> {
         self.attributes
             .has(Attributes::DELETE_HORIZON)
             .then_some(self.base_timestamp)
     }
 
-    /// The sequence number of the last record, which wraps from 2147483647 to 0; `None` without an
-    /// idempotent producer. Compaction does not change it.
+    /// Wraps from 2147483647 to 0; `None` without an idempotent producer. Compaction does not
+    /// change it.
     #[cfg(test)]
     pub(crate) fn last_sequence(&self) -> Option<i32> {
         let base = u32::try_from(self.base_sequence).ok()?;
@@ -303,7 +278,6 @@ impl BatchHeader {
     }
 }
 
-/// The rules that tie count and offsets to each other.
 #[inline]
 fn checked_count(found: i32, base: Offset, last_delta: u32) -> Result<u32, Corruption> {
     let offsets = u64::from(last_delta).saturating_add(1);
@@ -318,7 +292,6 @@ fn checked_count(found: i32, base: Offset, last_delta: u32) -> Result<u32, Corru
         .ok_or(Corruption::RecordCount { found, offsets })
 }
 
-/// Writes a field into a batch that exists; a batch that is too short is left alone.
 #[inline]
 fn patch<const N: usize>(batch: &mut [u8], at: usize, field: [u8; N]) {
     let place = batch.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<N>);
@@ -328,12 +301,8 @@ fn patch<const N: usize>(batch: &mut [u8], at: usize, field: [u8; N]) {
     }
 }
 
-/// Checks the CRC of a whole batch, whose header was read from its front. Bytes after the batch
-/// are ignored.
-///
-/// # Errors
-///
-/// `Truncated` when the batch is not all there, `CrcMismatch`.
+/// Checks the CRC of a batch whose header was read from its front. Bytes after the batch are
+/// ignored.
 #[inline]
 pub(crate) fn check_crc(batch: &[u8], header: &BatchHeader) -> Result<(), Corruption> {
     let Some(covered) = batch.get(ATTRIBUTES_AT..header.size) else {
@@ -350,7 +319,6 @@ pub(crate) fn check_crc(batch: &[u8], header: &BatchHeader) -> Result<(), Corrup
     }
 }
 
-/// Computes the CRC of one whole batch and puts it into its header.
 #[inline]
 pub(super) fn seal(batch: &mut [u8]) {
     let crc = crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());

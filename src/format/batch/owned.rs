@@ -1,6 +1,6 @@
-//! Records that own their bytes, without a copy: each a slice of what its batch lies in.
+//! Records that own their bytes without a copy: slices of what their batch lies in.
 //!
-//! Knows nothing about readers; the batch has been checked, so that nothing here can fail.
+//! Knows nothing about readers; the batch has been checked, so nothing here can fail.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub struct LogRecord {
     pub offset: Offset,
     /// Its time, or that of its append, by the topic's choice.
     pub timestamp: Timestamp,
-    /// Key, value and headers with the lengths between them.
+    /// From the key to the last header.
     tail: Bytes,
     key_end: Option<u32>,
     value: Option<Span>,
@@ -32,7 +32,6 @@ pub struct LogRecord {
     header_count: u32,
 }
 
-/// A range of `tail`.
 #[derive(Clone, Copy)]
 struct Span {
     start: u32,
@@ -64,27 +63,26 @@ impl LogRecord {
         self.encoded_headers().iter()
     }
 
-    /// The bytes of its key, value and headers as they are stored.
+    /// Key, value and headers as they are stored.
     pub(crate) fn size_bytes(&self) -> u64 {
         crate::types::to_u64(self.tail.len())
     }
 
-    /// The key as a slice that lives on without this record. Copies nothing, and pins what
-    /// this record pins.
+    /// The key as a slice that outlives this record. Copies nothing, and pins what this record
+    /// pins.
     #[must_use]
     pub fn key_bytes(&self) -> Option<Bytes> {
         self.key().map(|key| self.tail.slice_ref(key))
     }
 
-    /// The value as a slice that lives on without this record. Copies nothing, and pins what
-    /// this record pins.
+    /// The value as a slice that outlives this record. Copies nothing, and pins what this record
+    /// pins.
     #[must_use]
     pub fn value_bytes(&self) -> Option<Bytes> {
         self.value().map(|value| self.tail.slice_ref(value))
     }
 
-    /// The same record in memory of its own, for records that are kept: one allocation of its
-    /// size.
+    /// The same record in memory of its own: one allocation of its size.
     #[must_use]
     pub fn detach(mut self) -> Self {
         self.tail = Bytes::copy_from_slice(&self.tail);
@@ -136,7 +134,7 @@ impl PartialEq for LogRecord {
 impl Eq for LogRecord {}
 
 impl<'a> From<&'a LogRecord> for Record<'a> {
-    /// The same record to append elsewhere: timestamp and headers go along, the offset does not.
+    /// Timestamp and headers go along, the offset does not.
     fn from(record: &'a LogRecord) -> Self {
         Self::from_parts(record.key(), record.value())
             .with_time(RecordTime::Read(record.timestamp))
@@ -144,12 +142,8 @@ impl<'a> From<&'a LogRecord> for Record<'a> {
     }
 }
 
-/// The record at an offset of a batch that is not packed, `None` where the batch has no such
-/// record. Of records before it only the front is looked at, of those behind it nothing.
-///
-/// # Errors
-///
-/// `Record` for one up to there of which what is looked at is not valid.
+/// The record at an offset of a batch that is not packed, if there is one. Of records before it
+/// only the front is looked at, and checked; of those behind it nothing.
 pub(crate) fn record_at(
     bytes: &Bytes,
     header: &BatchHeader,
@@ -178,7 +172,6 @@ pub(crate) fn record_at(
     Ok(None)
 }
 
-/// A record that ends at a place of the bytes it was read from, owning its slice of them.
 #[inline]
 fn own(record: &RawRecord<'_>, bytes: &Bytes, end: usize, clock: Clockwork) -> LogRecord {
     // A record is at most i32::MAX bytes, so every place in it fits in 32 bits.
@@ -197,7 +190,6 @@ fn own(record: &RawRecord<'_>, bytes: &Bytes, end: usize, clock: Clockwork) -> L
     }
 }
 
-/// The records of a batch, one by one, each owning its slice.
 #[derive(Debug)]
 pub(crate) struct OwnedRecords {
     batch: RecordBatch,
@@ -207,7 +199,6 @@ pub(crate) struct OwnedRecords {
 }
 
 impl OwnedRecords {
-    /// All records of `batch`.
     pub(crate) fn new(batch: RecordBatch) -> Self {
         let (_, at) = batch.source();
         Self {
@@ -218,17 +209,14 @@ impl OwnedRecords {
         }
     }
 
-    /// The batch they come from.
     pub(crate) const fn batch(&self) -> &RecordBatch {
         &self.batch
     }
 
-    /// The batch they come from, given back.
     pub(crate) fn into_batch(self) -> RecordBatch {
         self.batch
     }
 
-    /// Steps over every record below `offset`.
     pub(crate) fn skip_to(&mut self, offset: Offset) {
         let (bytes, _) = self.batch.source();
         while self.left > 0 {

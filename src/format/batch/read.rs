@@ -1,11 +1,10 @@
 //! Batches back to records.
 //!
-//! Knows nothing about files. Every record of a batch is checked once, when the batch is decoded,
-//! so that walking through it cannot fail:
+//! Knows nothing about files. Every record is checked once, when its batch is decoded, so that
+//! walking cannot fail:
 //!
 //! 1. Each record is valid by itself (see `record.rs`).
-//! 2. Offset deltas rise strictly within `0..=last offset delta`; gaps are legal, compaction
-//!    leaves them.
+//! 2. Offset deltas rise strictly within `0..=last offset delta`; compaction leaves legal gaps.
 //! 3. After `record count` records no byte is left.
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use super::super::{Corruption, DecodeError, compression};
 use super::header::{BatchHeader, HEADER_LEN};
 use super::record::{RawRecord, check_headers, read_record};
 
-/// A batch of records as one append (or compaction) left it, checked.
+/// A checked batch of records as one append (or compaction) left it.
 ///
 /// It owns the bytes it came in, a slice of the chunk that was read (up to 256 KiB), and for packed
 /// batches the unpacked records. [`records`](Self::records) borrows from it: the fastest way to
@@ -32,13 +31,8 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// Checks and takes a batch whose header was parsed from the front of `bytes` and whose CRC was
-    /// checked. Unpacks at most `budget` bytes of records.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` with `Truncated`, `Record`, `TooLarge` or `Decompression`, and `Unsupported` for a
-    /// codec that is not in this build.
+    /// Takes a batch whose header was parsed from the front of `bytes` and whose CRC was checked;
+    /// checks its records and unpacks at most `budget` bytes of them.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -79,7 +73,7 @@ impl RecordBatch {
         self.header.next_offset()
     }
 
-    /// How many records there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         to_usize(u64::from(self.header.record_count))
@@ -91,7 +85,7 @@ impl RecordBatch {
         self.header.record_count == 0
     }
 
-    /// The largest timestamp in the batch.
+    /// The largest timestamp.
     #[must_use]
     pub fn max_timestamp(&self) -> Timestamp {
         self.header.max_timestamp
@@ -113,18 +107,17 @@ impl RecordBatch {
         }
     }
 
-    /// The header as it was read.
     pub(crate) const fn header(&self) -> &BatchHeader {
         &self.header
     }
 
-    /// The records, unpacked, one after the other.
+    /// The records, unpacked.
     pub(crate) fn payload(&self) -> &[u8] {
         let (bytes, start) = self.source();
         bytes.get(start..).unwrap_or_default()
     }
 
-    /// What the records lie in, and where in it the first one begins.
+    /// What the records lie in, and where the first one begins.
     pub(super) fn source(&self) -> (&Bytes, usize) {
         self.unpacked
             .as_ref()
@@ -132,14 +125,12 @@ impl RecordBatch {
     }
 }
 
-/// Unpacks records and checks them.
 fn unpack(packed: &[u8], header: &BatchHeader, budget: usize) -> Result<Bytes, DecodeError> {
     let unpacked = compression::decompress(header.compression(), packed, budget)?;
     check_records(&unpacked, header)?;
     Ok(Bytes::from(unpacked))
 }
 
-/// The one pass that makes the others safe.
 fn check_records(payload: &[u8], header: &BatchHeader) -> Result<(), Corruption> {
     let mut rest = payload;
     let mut next_delta = 0_u32;
@@ -171,7 +162,7 @@ fn check_records(payload: &[u8], header: &BatchHeader) -> Result<(), Corruption>
     }
 }
 
-/// What turns the deltas of a record into its offset and timestamp.
+/// Turns the deltas of a record into its offset and timestamp.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clockwork {
     base_offset: Offset,
@@ -211,7 +202,7 @@ impl Clockwork {
     }
 }
 
-/// A record inside a [`RecordBatch`], borrowed.
+/// A record borrowed from a [`RecordBatch`].
 #[derive(Clone, Copy, Debug)]
 pub struct RecordView<'a> {
     /// Its number in the partition.

@@ -1,4 +1,4 @@
-//! One record inside a batch: its bytes, and nothing about the batch around it.
+//! One record inside a batch. Knows nothing about the batch around it.
 //!
 //! | order | encoding | field |
 //! | ---: | --- | --- |
@@ -12,8 +12,8 @@
 //! | 8 | repeated | header: varint + bytes of its name, varint + bytes of its value, likewise |
 //!
 //! A record is valid if and only if every length fits in what is left, the header count is not
-//! negative, and the length of the record is used up exactly. What keys, values and header names
-//! hold, and which time a record has, is no part of the format: its writer decides.
+//! negative, and the length of the record is used up exactly. What keys, values, header names and
+//! times hold is no part of the format: the writer decides.
 
 use crate::types::{
     EncodedHeaders, Header, Record, decode_header, read_varint, read_varlong, to_u64, varint_len,
@@ -22,12 +22,12 @@ use crate::types::{
 
 use super::super::EncodeError;
 
-/// What is wrong with a record; becomes [`super::super::Corruption::Record`] with its number.
+/// Becomes [`super::super::Corruption::Record`] with the record's number.
 pub(super) type Defect = &'static str;
 
 const CUT: Defect = "its bytes end early";
 
-/// A record as it stands in a batch, with deltas not yet added to anything.
+/// The deltas are not yet added to anything.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RawRecord<'a> {
     pub(super) timestamp_delta: i64,
@@ -36,13 +36,12 @@ pub(super) struct RawRecord<'a> {
     pub(super) tail: &'a [u8],
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
-    /// Where the value begins in `tail`.
     pub(super) value_at: usize,
     pub(super) headers: EncodedHeaders<'a>,
 }
 
-/// Reads the record at the front of `bytes`; gives what follows it too. The headers are not looked
-/// at but for their count: see [`check_headers`].
+/// Reads the record at the front of `bytes`, but of the headers only their count: see
+/// [`check_headers`].
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -76,20 +75,18 @@ pub(super) fn read_record(bytes: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Defect
     Ok((record, after))
 }
 
-/// The offset delta of the record at the front of `bytes`, and what follows it: for a caller that
-/// wants another one. From its key on nothing is looked at.
+/// Reads only up to the key, for a caller that wants another record.
 #[inline]
 pub(super) fn pass_record(bytes: &[u8]) -> Result<(i32, &[u8]), Defect> {
     let front = Front::read(bytes)?;
     Ok((front.offset_delta, front.after))
 }
 
-/// What stands before the key of a record.
+/// What precedes the key of a record.
 struct Front<'a> {
     timestamp_delta: i64,
     offset_delta: i32,
     key_length: i32,
-    /// The rest of the record.
     tail: &'a [u8],
     /// What follows the record.
     after: &'a [u8],
@@ -108,8 +105,8 @@ impl<'a> Front<'a> {
         }
     }
 
-    /// The usual one, whose fields are at most two bytes each and eight together: one load, and
-    /// no look at where the bytes end but one. `None` when it is another one, or none.
+    /// The usual one: fields of at most two bytes each and eight together, so one load and one look
+    /// at where the bytes end. `None` for any other.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -135,7 +132,6 @@ impl<'a> Front<'a> {
         })
     }
 
-    /// Any one.
     fn read_any(bytes: &'a [u8]) -> Result<Self, Defect> {
         let (length, rest) = read_varint(bytes).ok_or(CUT)?;
         let length = usize::try_from(length).map_err(|_| "its length is negative")?;
@@ -171,7 +167,7 @@ impl ShortFields {
         }
     }
 
-    /// A zigzag varint of one or two bytes; `None` for a longer one.
+    /// A zigzag varint; `None` for one of more than two bytes.
     #[inline]
     fn varint(&mut self) -> Option<i32> {
         let word = self.word;
@@ -207,7 +203,7 @@ fn split_nullable(bytes: &[u8], length: i32) -> Option<(Option<&[u8]>, &[u8])> {
     }
 }
 
-/// Decodes every header once, so that [`EncodedHeaders`] can be walked without errors later.
+/// Lets [`EncodedHeaders`] be walked without errors later.
 #[inline]
 pub(super) fn check_headers(headers: EncodedHeaders<'_>) -> Result<(), Defect> {
     if headers.count == 0 {
@@ -234,20 +230,14 @@ fn check_some_headers(headers: EncodedHeaders<'_>) -> Result<(), Defect> {
     }
 }
 
-/// What a record is written relative to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deltas {
     pub(super) timestamp: i64,
     pub(super) offset: i32,
 }
 
-/// Appends a record: measured first, for its length stands in front, then written forward once.
-/// `left` is how many bytes it may take.
-///
-/// # Errors
-///
-/// `TooLarge` when a field does not fit in 31 bits, or the whole not in `left`; `out` is then as it
-/// was.
+/// Appends a record of at most `left` bytes: measured first, for its length stands in front, then
+/// written forward once. After an error `out` is as it was.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -323,7 +313,7 @@ fn write_headers(out: &mut Vec<u8>, record: &Record<'_>, count: i32) {
     }
 }
 
-/// The count of a record's headers and the bytes that follow the count.
+/// The count, and the bytes that follow it.
 #[inline]
 fn measure_headers(record: &Record<'_>) -> Result<(i32, usize), EncodeError> {
     if record.headers().len() == 0 {
@@ -364,9 +354,9 @@ fn too_large(size: usize) -> EncodeError {
     EncodeError::TooLarge { size: to_u64(size) }
 }
 
-/// Up to 8 bytes of small fields in a register, the first one lowest. Gathered in memory they
-/// would be read back in other pieces than they were written, which stalls for longer than the rest
-/// of a record takes.
+/// Up to 8 bytes of small fields in a register, the first one lowest. From memory they would be
+/// read back in other pieces than they were written, which stalls for longer than the rest of a
+/// record takes.
 #[derive(Clone, Copy, Debug)]
 struct Packed {
     bytes: u64,
@@ -375,16 +365,14 @@ struct Packed {
 
 impl Packed {
     const LEN_MAX: usize = 8;
-    /// The attributes of a record: none are defined.
     const ATTRIBUTES: Self = Self { bytes: 0, len: 1 };
 
-    /// At most 5 bytes.
     #[inline]
     fn varint(value: i32) -> Self {
         Self::varlong(i64::from(value))
     }
 
-    /// One that is longer than 8 bytes has a length that says so, and no bytes.
+    /// More than 8 bytes give a length that says so, and no bytes.
     #[inline]
     fn varlong(value: i64) -> Self {
         let raw = (value.wrapping_shl(1) ^ value.wrapping_shr(63)).cast_unsigned();
@@ -398,7 +386,6 @@ impl Packed {
         }
     }
 
-    /// Three bytes and more.
     fn long_varlong(mut raw: u64) -> Self {
         let one = |byte: u64| Self {
             bytes: byte,
@@ -412,7 +399,7 @@ impl Packed {
         packed.then(one(raw))
     }
 
-    /// These fields and `next` behind them; both together are at most 8 bytes.
+    /// Both together are at most 8 bytes.
     #[inline]
     fn then(self, next: Self) -> Self {
         let shift = u32::try_from(self.len.wrapping_mul(8) & 0x3f).unwrap_or(0);
@@ -422,7 +409,7 @@ impl Packed {
         }
     }
 
-    /// Appends these fields and `next`, in one store where they fit.
+    /// In one store where both fit.
     #[inline]
     fn append_with(self, next: Self, out: &mut Vec<u8>) {
         if self.len.wrapping_add(next.len) <= Self::LEN_MAX {
@@ -433,8 +420,8 @@ impl Packed {
         }
     }
 
-    /// Appends all 8 bytes and takes back those that are not used: a copy of a fixed size is one
-    /// store, one of a size that varies is a call.
+    /// Appends all 8 bytes and takes back unused ones: a copy of a fixed size is one store, one of
+    /// a size that varies is a call.
     #[inline]
     fn append_to(self, out: &mut Vec<u8>) {
         let end = out.len().wrapping_add(self.len);

@@ -2,12 +2,11 @@
 //!
 //! Knows nothing about which records stay. Kafka's rules (`MemoryRecords.filterTo`):
 //!
-//! 1. The new batch keeps the base offset, the last offset, the leader epoch, the producer fields,
-//!    the codec, the timestamp type and the other attribute bits; records keep their offsets and
-//!    timestamps.
+//! 1. The new batch keeps the base and last offset, the leader epoch, the producer fields, the
+//!    codec, the timestamp type and the other attribute bits; records keep offsets and timestamps.
 //! 2. A delete horizon takes the place of the base timestamp, and the deltas count from it.
-//! 3. A batch without records is its header alone: no codec, base timestamp -1, no horizon; the
-//!    max timestamp stays.
+//! 3. A batch without records is its header alone: no codec, base timestamp -1, no horizon; the max
+//!    timestamp stays.
 
 use crate::types::{Offset, Record, Timestamp, TimestampType, to_u64};
 
@@ -16,7 +15,6 @@ use super::header::{BatchHeader, HEADER_LEN, seal};
 use super::read::{RecordBatch, RecordView};
 use super::record::{Deltas, write_record};
 
-/// What changes besides the records.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rewrite {
     /// From when on tombstones in the batch may go; `None` leaves the batch as it is.
@@ -26,12 +24,8 @@ pub(crate) struct Rewrite {
 }
 
 impl RecordBatch {
-    /// Appends to `out` the batch with only the records that `keep` keeps; gives its header.
-    ///
-    /// # Errors
-    ///
-    /// `TooLarge` when packing made it so, `Unsupported` for a codec that is not in this build.
-    /// `out` is then as it was.
+    /// Appends the batch with only the records that `keep` keeps; after an error `out` is as it
+    /// was.
     pub(crate) fn rewrite(
         &self,
         out: &mut Vec<u8>,

@@ -1,7 +1,7 @@
 //! gzip: one RFC 1952 member, as Java's streams write it.
 //!
-//! Knows nothing about records. Written: the fixed header below, raw deflate, CRC-32 and size of
-//! what was packed, both little-endian. Read: any member, and several one after the other.
+//! Knows nothing about records. Written: the fixed header below, raw deflate, CRC-32 and unpacked
+//! size, both little-endian. Read: any members, one after the other.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use crate::types::to_usize;
 use super::super::EncodeError;
 use super::{Kept, Refusal, keep, take};
 
-/// No name, no time, an operating system that is not told.
+/// No name, no time, an unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const ROOM: usize = 4096;
 

@@ -1,4 +1,4 @@
-//! LZ4 frames; the inside is little-endian, as that format has it:
+//! LZ4 frames, little-endian inside:
 //!
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
@@ -25,10 +25,9 @@ use super::super::{Corruption, EncodeError};
 use super::{Kept, Refusal, SCRATCH_KEPT_MAX, keep, make_room, take};
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-/// Version 1, independent blocks of 64 KiB, no sums but the header's, which is the last byte.
+/// Version 1, independent blocks of 64 KiB, and only the header's sum, in the last byte.
 const HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 const BLOCK: usize = 64 << 10;
-/// The length of a block that is stored as it is.
 const STORED: u32 = 1 << 31;
 const END_MARK: [u8; 4] = [0; 4];
 
@@ -84,8 +83,6 @@ pub(super) fn decompress(packed: &[u8], budget: usize) -> Result<Vec<u8>, Refusa
     plain
 }
 
-/// Reads one frame, as Kafka does: linked blocks and dictionaries are refused. The sums in it
-/// are stepped over, for the checksum of the batch has covered every byte.
 fn decompress_frame(
     packed: &[u8],
     budget: usize,

@@ -2,8 +2,8 @@
 //!
 //! Knows nothing about batches. Invariants:
 //!
-//! 1. Unpacking never gives more than its budget, and stops one byte past it: packed data that
-//!    unpacks to more is [`Corruption::TooLarge`], whatever its lengths claim.
+//! 1. Unpacking never gives more than its budget, and stops one byte past it: what unpacks to more
+//!    is [`Corruption::TooLarge`], whatever its lengths claim.
 //! 2. What is packed is what Kafka's own clients pack: a gzip member, Xerial blocks of 32 KiB, an
 //!    LZ4 frame of independent 64 KiB blocks, a zstd frame.
 //! 3. Compressors with costly tables are kept, one a thread.
@@ -24,14 +24,10 @@ use crate::types::{Compression, to_u64};
 
 use super::{Corruption, DecodeError, EncodeError};
 
-/// Scratch space above this size is given back after use.
+/// Larger scratch space is given back after use.
 const SCRATCH_KEPT_MAX: usize = 1 << 20;
 
-/// Packs `buffer[from..]` in place; everything before stays. `None` packs nothing.
-///
-/// # Errors
-///
-/// `Unsupported` when the codec is not in this build; the buffer is then as it was.
+/// Packs `buffer[from..]` in place; after an error the buffer is as it was.
 pub(super) fn compress_tail(
     buffer: &mut Vec<u8>,
     from: usize,
@@ -62,7 +58,6 @@ pub(super) fn compress_tail(
     done
 }
 
-/// Appends the packed form of `plain` to `out`.
 #[cfg_attr(
     not(any(feature = "gzip", feature = "zstd")),
     expect(unused_variables, reason = "the other codecs have no levels")
@@ -96,11 +91,6 @@ fn compress(
     }
 }
 
-/// Unpacks to at most `budget` bytes.
-///
-/// # Errors
-///
-/// `Corrupt` with `Decompression` or `TooLarge`, `Unsupported` when the codec is not in this build.
 pub(super) fn decompress(
     codec: Compression,
     packed: &[u8],
@@ -138,18 +128,16 @@ pub(super) fn decompress(
 /// What a thread keeps between two batches.
 type Kept<T> = RefCell<Option<T>>;
 
-/// What this thread kept, if anything: a thread that is ending has given it up already.
+/// `None` also in a thread that is ending.
 fn take<T>(kept: &'static LocalKey<Kept<T>>) -> Option<T> {
     kept.try_with(RefCell::take).ok().flatten()
 }
 
-/// Keeps something for the next batch of this thread.
 fn keep<T>(kept: &'static LocalKey<Kept<T>>, value: T) {
     let kept = kept.try_with(|slot| slot.replace(Some(value)));
     drop(kept);
 }
 
-/// Why a codec gives nothing.
 #[cfg_attr(
     not(any(
         feature = "gzip",
@@ -164,7 +152,6 @@ enum Refusal {
     Malformed,
 }
 
-/// What to say about a codec that was left out.
 #[cfg(not(all(
     feature = "gzip",
     feature = "snappy",
@@ -181,7 +168,7 @@ const fn missing(codec: Compression) -> &'static str {
     }
 }
 
-/// Reads to the end, but for at most a byte more than the budget.
+/// Reads at most a byte more than the budget.
 #[cfg(feature = "gzip")]
 fn read_within(source: impl std::io::Read, budget: usize) -> Result<Vec<u8>, Refusal> {
     use std::io::Read;
@@ -202,8 +189,7 @@ fn read_within(source: impl std::io::Read, budget: usize) -> Result<Vec<u8>, Ref
     Ok(plain)
 }
 
-/// Makes room for more bytes, as much again as there are, but for no more than `most` in all: a
-/// bomb is not to cost twice what it may unpack to.
+/// Doubles the room, but never above `most`: a bomb is not to cost twice what it may unpack to.
 #[cfg(any(
     feature = "gzip",
     feature = "lz4",

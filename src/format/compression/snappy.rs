@@ -1,4 +1,4 @@
-//! Snappy in the framing of snappy-java (Xerial), which Kafka's clients write; big-endian:
+//! Snappy as snappy-java (Xerial) and Kafka's clients frame it; big-endian:
 //!
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
@@ -7,8 +7,8 @@
 //! | 12 | 4 | oldest version that can read it, 1 |
 //! | 16 | | blocks: i32 length and a raw snappy block each; the 16 bytes may come again |
 //!
-//! Knows nothing about records. Without the magic the whole is one raw snappy block, as Kafka reads
-//! it. Valid if and only if the blocks fill it exactly and each gives the size that it claims.
+//! Knows nothing about records. Without the magic the whole is one raw snappy block, as for Kafka.
+//! Valid if and only if the blocks fill it exactly and each gives the size that it claims.
 
 use std::cell::RefCell;
 
@@ -21,7 +21,6 @@ use super::{Kept, Refusal, keep, make_room, take};
 const HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 const MAGIC_LEN: usize = 8;
 const BLOCK: usize = 32 << 10;
-/// A copy of three bytes gives at most 64.
 const RATIO_MAX: usize = 22;
 
 thread_local! {

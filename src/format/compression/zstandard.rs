@@ -1,6 +1,6 @@
 //! Zstandard: one frame.
 //!
-//! Knows nothing about records. Read: any frames whose window is at most 32 MiB; a decoder
+//! Knows nothing about records. Read: any frames whose window is at most 32 MiB, for a decoder
 //! allocates its window before it has seen a byte.
 
 use std::cell::RefCell;
@@ -12,9 +12,7 @@ use zstd::zstd_safe::compress_bound;
 use super::super::EncodeError;
 use super::{Kept, Refusal, keep, make_room, take};
 
-/// A frame that wants a larger window than 32 MiB is refused: its decoder would allocate that.
 const WINDOW_LOG_MAX: u32 = 25;
-/// What the output grows by, at least.
 const STEP: usize = 8 << 10;
 
 thread_local! {

@@ -1,25 +1,24 @@
-//! Every kind of record in Kafka's metadata up to 4.3, and what becomes of each here.
+//! Every kind of record in Kafka's metadata up to 4.3, and its treatment here.
 //!
 //! Knows nothing about what the fields are. A kind that is *replayed* says which topics there are,
-//! where their partitions are kept or what they are set to; one that is *carried* says nothing of
-//! that: it stays in Kafka's log, which is only ever added to. Everything else is *refused*: a kind
-//! that nobody here knows, and a later version of one that is replayed, could say where a record
-//! is. `docs/kafka.md` shows the same table.
+//! where their partitions are kept or what they are set to. A *carried* one says nothing of that
+//! and stays in Kafka's log, which is only ever added to. Everything else is *refused*: an unknown
+//! kind, or a later version of one that is replayed, could say where a record is. `docs/kafka.md`
+//! shows the same table.
 
-/// What becomes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Its meaning is known and counts.
     Replayed,
     /// It stays where it is and means nothing here.
     Carried,
-    /// It may say something that must not be overlooked, and nobody knows what.
+    /// It may say something unknown that must not be overlooked.
     Refused,
 }
 
 use Treatment::{Carried, Refused, Replayed};
 
-/// Api key, the newest version that is known, what becomes of it, Kafka's name.
+/// Api key, newest known version, treatment, Kafka's name.
 const KINDS: [(u32, u32, Treatment, &str); 26] = [
     (0, 4, Carried, "RegisterBrokerRecord"),
     (1, 0, Carried, "UnregisterBrokerRecord"),
@@ -49,7 +48,6 @@ const KINDS: [(u32, u32, Treatment, &str); 26] = [
     (28, 0, Carried, "ClearElrRecord"),
 ];
 
-/// What becomes of a record of this kind and version.
 pub(crate) fn treatment(api_key: u32, version: u32) -> Treatment {
     let known = KINDS.iter().find(|(known, ..)| *known == api_key);
     match known {

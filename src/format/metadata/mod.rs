@@ -1,8 +1,8 @@
 //! Kafka's metadata: the records that say which topics, partitions and settings there are.
 //!
 //! Knows nothing about what they mean for a broker. A record is the value of one record of a batch,
-//! key null: unsigned varint frame version (1), unsigned varint api key, unsigned varint version,
-//! and the fields of a flexible version (see `wire.rs`):
+//! key null: unsigned varints for frame version (1), api key and version, and the fields of a
+//! flexible version (see `wire.rs`):
 //!
 //! | record | api key, versions | fields |
 //! | --- | --- | --- |
@@ -16,8 +16,8 @@
 //! | FEATURE LEVEL | 12, 0 | name, i16 level |
 //! | PRODUCER IDS | 15, 0 | i32 broker, i64 broker epoch, i64 next producer id |
 //!
-//! Tagged fields of these are stepped over. Every other record, and every other version of these,
-//! is kept as its bytes and comes out again unchanged.
+//! Tagged fields of these are stepped over. Other records, and other versions of these, are kept as
+//! their bytes.
 
 mod kinds;
 mod partition;
@@ -47,78 +47,54 @@ const REMOVE_TOPIC: u32 = 9;
 const FEATURE_LEVEL: u32 = 12;
 const PRODUCER_IDS: u32 = 15;
 
-/// The version of PARTITION and PARTITION CHANGE records that is written.
 const PARTITION_VERSION: u32 = 1;
-/// The last version of both whose fields are known; what 2 adds is tagged.
+/// What version 2 adds is tagged.
 const PARTITION_VERSION_MAX: u32 = 2;
 
-/// The resource type of a CONFIG record that is about a topic.
 pub(crate) const TOPIC_RESOURCE: i8 = 2;
 
-/// One metadata record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MetadataRecord {
-    /// A topic.
     Topic {
-        /// Its name.
         name: String,
-        /// Its id.
         id: TopicId,
     },
-    /// A partition of a topic.
     Partition(PartitionRecord),
-    /// A partition of a topic is now kept elsewhere, or led by another broker.
+    /// It is now kept elsewhere, or led by another broker.
     PartitionChange(PartitionChange),
-    /// A setting.
     Config {
-        /// What it is about: [`TOPIC_RESOURCE`].
+        /// [`TOPIC_RESOURCE`].
         resource_type: i8,
-        /// Which one: the name of a topic.
+        /// The name of a topic.
         resource: String,
-        /// The setting's name.
         key: String,
-        /// Its value; `None` goes back to the default.
+        /// `None` goes back to the default.
         value: Option<String>,
     },
-    /// A topic is gone, with its partitions and settings.
+    /// With its partitions and settings.
     RemoveTopic {
-        /// Its id.
         id: TopicId,
     },
-    /// The level of a feature, `metadata.version` first of all.
+    /// `metadata.version` first of all.
     FeatureLevel {
-        /// The feature.
         name: String,
-        /// Its level.
         level: i16,
     },
     /// Every producer id below has been handed out.
     ProducerIds {
         /// The broker that asked last.
         broker_id: i32,
-        /// Its epoch.
         broker_epoch: i64,
-        /// The next id to hand out.
         next_producer_id: i64,
     },
-    /// A record that nobody here knows.
     Unknown {
-        /// Its kind.
         api_key: u32,
-        /// Its version.
         version: u32,
-        /// What follows the version.
         raw: Vec<u8>,
     },
 }
 
 impl MetadataRecord {
-    /// Reads a record.
-    ///
-    /// # Errors
-    ///
-    /// `Truncated`, or `Malformed` for another frame version, bytes left over, or a field that
-    /// cannot be.
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Corruption> {
         let mut fields = Cursor::new(value);
         if fields.uvarint()? != FRAME_VERSION {
@@ -174,7 +150,6 @@ impl MetadataRecord {
         Ok(record)
     }
 
-    /// Appends the record.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_uvarint(FRAME_VERSION);
         match self {

@@ -1,7 +1,7 @@
-//! Partitions in Kafka's metadata: as they are made, and how they change.
+//! Partitions in Kafka's metadata, and how they change.
 //!
-//! Knows nothing about what a move of a partition means for its files. Fields as in `mod.rs`; those
-//! of a change are tagged, and one that is missing or null says that nothing changed:
+//! Knows nothing about what a move means for files. Fields as in `mod.rs`; those of a change are
+//! tagged, and one that is missing or null says that nothing changed:
 //!
 //! | tag | field of a change |
 //! | ---: | --- |
@@ -25,57 +25,40 @@ const REMOVING: u32 = 3;
 const ADDING: u32 = 4;
 const DIRECTORIES: u32 = 8;
 
-/// The leader of a change that changes none.
 const SAME_LEADER: i32 = -2;
 
-/// A partition as Kafka's metadata has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionRecord {
-    /// Its number.
     pub(crate) partition: PartitionId,
-    /// Its topic.
     pub(crate) topic: TopicId,
-    /// The brokers that hold it.
     pub(crate) replicas: Vec<i32>,
     /// Those that have all of it.
     pub(crate) in_sync: Vec<i32>,
-    /// Those on their way out.
     pub(crate) removing: Vec<i32>,
-    /// Those on their way in.
     pub(crate) adding: Vec<i32>,
-    /// The broker that leads, -1 for none.
+    /// -1 for none.
     pub(crate) leader: i32,
-    /// Rises with every leader.
     pub(crate) leader_epoch: i32,
-    /// Rises with every change.
     pub(crate) partition_epoch: i32,
     /// The log directory on each of the replicas.
     pub(crate) directories: Vec<Uuid>,
 }
 
-/// What changed of a partition; `None` where nothing did.
+/// `None` where nothing changed; the fields are those of `PartitionRecord`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PartitionChange {
-    /// The partition.
     pub(crate) partition: PartitionId,
-    /// Its topic.
     pub(crate) topic: TopicId,
-    /// The brokers that hold it.
     pub(crate) replicas: Option<Vec<i32>>,
-    /// Those that have all of it.
     pub(crate) in_sync: Option<Vec<i32>>,
-    /// Those on their way out.
     pub(crate) removing: Option<Vec<i32>>,
-    /// Those on their way in.
     pub(crate) adding: Option<Vec<i32>>,
-    /// The broker that leads, -1 for none.
     pub(crate) leader: Option<i32>,
-    /// The log directory on each of the replicas.
     pub(crate) directories: Option<Vec<Uuid>>,
 }
 
 impl PartitionRecord {
-    /// Takes a change in, as a controller does.
+    /// As a controller does.
     pub(crate) fn change(&mut self, change: PartitionChange) {
         fn replace<T>(old: &mut T, new: Option<T>) {
             if let Some(new) = new {
@@ -131,7 +114,6 @@ impl PartitionRecord {
 }
 
 impl PartitionChange {
-    /// Reads a change, with the tagged fields that end it.
     pub(super) fn decode(fields: &mut Cursor<'_>) -> Result<Self, Corruption> {
         let mut change = Self {
             partition: number(fields)?,
@@ -156,7 +138,6 @@ impl PartitionChange {
         field.finish()
     }
 
-    /// Appends a change, with its tagged fields.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u32(self.partition);
         out.put(&self.topic.0);

@@ -1,6 +1,6 @@
 //! The control records in Kafka's metadata files: snapshot header and footer, and the quorum.
 //!
-//! Knows nothing about elections. Values, big-endian, the fields those of a flexible version:
+//! Knows nothing about elections. Values, big-endian, with the fields of a flexible version:
 //!
 //! | record | value |
 //! | --- | --- |
@@ -12,7 +12,7 @@
 //! | an endpoint | listener, host, u16 port, tags |
 //! | KRaft versions | i16 smallest, i16 largest, tags |
 //!
-//! A quorum whose voters stand in the brokers' properties has no such record. There the file
+//! A quorum whose voters stand in the brokers' properties has no such record: there the file
 //! `quorum-state` names them, as JSON: `"currentVoters":[{"voterId":1},{"voterId":2}]`.
 
 use super::super::Corruption;
@@ -20,23 +20,18 @@ use super::super::cursor::{Cursor, PutBytes};
 use super::super::uuid::Uuid;
 use super::super::wire::{Family, PutWire};
 
-/// The one version of all these records.
 const VERSION: i16 = 0;
 /// The quorum may change its voters.
 const KRAFT_VERSION: i16 = 1;
 
-/// Who may vote, and where it listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Voter {
-    /// The node.
     pub(crate) node_id: i32,
-    /// Its metadata directory, as its `meta.properties` says it.
+    /// As its `meta.properties` says it.
     pub(crate) directory_id: Uuid,
-    /// The name of the listener.
     pub(crate) listener: String,
-    /// Its host.
     pub(crate) host: String,
-    /// Its port; need not be the one in use.
+    /// Need not be the one in use.
     pub(crate) port: u16,
 }
 
@@ -84,11 +79,7 @@ pub(super) fn voters(voters: &[Voter]) -> Vec<u8> {
     value
 }
 
-/// Reads the voters back, with the first endpoint of each.
-///
-/// # Errors
-///
-/// `Truncated` or `Malformed`.
+/// Gives the first endpoint of each.
 pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
     let mut fields = Cursor::new(value);
     if fields.i16()? != VERSION {
@@ -100,12 +91,8 @@ pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
     Ok(voters)
 }
 
-/// The voters that a `quorum-state` names; `None` where it names none, as in a quorum whose voters
-/// are records.
-///
-/// # Errors
-///
-/// `Malformed` when it names voters in a way that nobody here knows.
+/// The voters in a `quorum-state`; `None` where there are none, as when the voters are records.
+/// `Malformed` when it names them in an unknown way.
 pub(crate) fn decode_quorum_state(bytes: &[u8]) -> Result<Option<Vec<i32>>, Corruption> {
     const LIST: &str = "\"currentVoters\"";
     const VOTER: &str = "\"voterId\"";

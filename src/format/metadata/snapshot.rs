@@ -1,7 +1,7 @@
 //! Whole files of metadata: `bootstrap.checkpoint`, and the quorum's in `__cluster_metadata-0`.
 //!
-//! Knows nothing about their names. Layout: record batches, offsets from 0 without a gap, leader
-//! epoch 0, no producer:
+//! Knows nothing about their names. Record batches, offsets from 0 without a gap, leader epoch 0,
+//! no producer:
 //!
 //! 1. a control batch, snapshot header (in the quorum's file followed by KRaft version and voters);
 //! 2. data batches of metadata records, none in the quorum's file;
@@ -19,17 +19,14 @@ use super::super::{
 use super::MetadataRecord;
 use super::quorum::{self, Voter};
 
-/// Data batches are closed at this size: Kafka reads a batch into memory as a whole.
+/// Data batches end at this size: Kafka reads a batch into memory as a whole.
 const BATCH_BYTES: usize = 1 << 20;
-/// Metadata is written as it is; a broker compresses none either, so this only bounds what is read.
+/// Brokers do not compress metadata either, so this only bounds what is read.
 const UNPACKED_MAX: usize = 64 << 20;
 
 /// Writes a `bootstrap.checkpoint`. The first record must be the feature level of
-/// `metadata.version`, or a broker refuses the file.
-///
-/// # Errors
-///
-/// `TooLarge` for a record of 2 GiB, in practice none.
+/// `metadata.version`, or a broker refuses the file. Fails for a record of 2 GiB, in practice
+/// never.
 pub(crate) fn encode_snapshot(
     records: &[MetadataRecord],
     now: Timestamp,
@@ -41,11 +38,6 @@ pub(crate) fn encode_snapshot(
     Ok(file.bytes)
 }
 
-/// Writes the checkpoint of a quorum of these voters.
-///
-/// # Errors
-///
-/// As [`encode_snapshot`].
 pub(crate) fn encode_quorum(voters: &[Voter], now: Timestamp) -> Result<Vec<u8>, EncodeError> {
     let mut file = SnapshotFile::new(now);
     file.control(&[
@@ -114,23 +106,17 @@ impl SnapshotFile {
     }
 }
 
-/// What such a file says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    /// Every metadata record.
     pub(crate) records: Vec<MetadataRecord>,
     /// The nodes that vote, where the file names them.
     pub(crate) voters: Option<Vec<i32>>,
 }
 
 impl Snapshot {
-    /// Reads such a file, or a segment of Kafka's metadata log. Of the control records those that
-    /// name the voters count, the last of them.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` with what is wrong with the first batch or record that is, a batch cut short
-    /// included; `Unsupported` for a codec that is not in this build.
+    /// Reads such a file, or a segment of Kafka's metadata log. The last control record that names
+    /// the voters counts. Fails for the first batch or record that is wrong, a batch cut short
+    /// included.
     pub(crate) fn decode(file: &Bytes) -> Result<Self, DecodeError> {
         let mut snapshot = Self::default();
         let mut at = 0_usize;
@@ -156,11 +142,6 @@ impl Snapshot {
     }
 }
 
-/// The nodes that vote, where a control batch of Kafka's metadata names them.
-///
-/// # Errors
-///
-/// `Truncated` or `Malformed`.
 pub(crate) fn voters_in(batch: &RecordBatch) -> Result<Option<Vec<i32>>, Corruption> {
     let mut voters = None;
     for record in batch.records() {
@@ -173,11 +154,6 @@ pub(crate) fn voters_in(batch: &RecordBatch) -> Result<Option<Vec<i32>>, Corrupt
     Ok(voters)
 }
 
-/// Only the metadata records of such a file.
-///
-/// # Errors
-///
-/// As [`Snapshot::decode`].
 pub(crate) fn decode_snapshot(file: &Bytes) -> Result<Vec<MetadataRecord>, DecodeError> {
     Snapshot::decode(file).map(|snapshot| snapshot.records)
 }

@@ -1,10 +1,10 @@
-//! The figures of a log through the `metrics` crate, for the recorder that the program has
-//! installed: the feature `metrics`.
+//! The figures of a log for the recorder of the `metrics` crate that the program has installed: the
+//! feature `metrics`.
 //!
-//! Knows nothing about how they are counted. A log of a broker hands over nothing by itself: the
-//! broker does, for all logs of a topic together.
+//! Knows nothing about how they are counted. A broker hands over for all logs of a topic together;
+//! its logs hand over nothing themselves.
 //!
-//! 1. A recorder is code of the user's: it is called with nothing locked.
+//! 1. A recorder is user code: it is called with nothing locked.
 //! 2. Counters are raised by what was added since the last time, so that several logs of a name,
 //!    and one that is opened again, add up.
 
@@ -14,10 +14,9 @@ use crate::types::Histogram;
 
 use super::LogMetrics;
 
-/// The quantiles of a histogram that are shown, in thousandths and as a label.
+/// The quantiles that are shown, in thousandths and as a label.
 const QUANTILES: [(u64, &str); 3] = [(500, "0.5"), (990, "0.99"), (1000, "1")];
 
-/// Hands over what is new since `before`.
 pub(crate) fn hand_over_log(topic: &str, before: &LogMetrics, now: &LogMetrics) {
     let last = counts_of_log(before);
     for ((name, now), (_, before)) in counts_of_log(now).into_iter().zip(last) {
@@ -57,12 +56,11 @@ fn counts_of_log(log: &LogMetrics) -> [(&'static str, u64); 15] {
     ]
 }
 
-/// What a counter is raised by. The one of a topic that was made again has begun at 0.
+/// What a counter is raised by. That of a topic that was made again has begun at 0.
 pub(crate) fn added(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
 
-/// Shows the quantiles of a histogram.
 pub(crate) fn show(name: &'static str, topic: Option<&str>, histogram: &Histogram) {
     for (thousandths, label) in QUANTILES {
         let quantile = if let Some(topic) = topic {
@@ -74,7 +72,7 @@ pub(crate) fn show(name: &'static str, topic: Option<&str>, histogram: &Histogra
     }
 }
 
-/// A figure as the recorder takes it; what is above four thousand million is shown as that.
+/// What is above four thousand million is shown as that.
 pub(crate) fn float(figure: u64) -> f64 {
     f64::from(u32::try_from(figure).unwrap_or(u32::MAX))
 }

@@ -1,4 +1,4 @@
-//! What is reported of the bytes of a segment that are no batches that can be read.
+//! What is reported of the bytes of a segment that are no readable batches.
 //!
 //! Knows nothing about how they were found (`doctor/scan`).
 
@@ -27,8 +27,8 @@ impl LogCheck<'_> {
         }
         for stretch in survey.stretches.iter() {
             let mut severity = self.severity(segment, stretch.bytes.start);
-            // Without a mark everything counts as flushed. But the end of the last segment is where
-            // a crash leaves a torn batch, and opening cuts it off there.
+            // Without a mark everything counts as flushed. But at the end of the last segment a
+            // crash leaves a torn batch, and opening cuts it off there.
             if self.mark.is_none() && last && stretch.bytes.end == segment.end() {
                 severity = Severity::AfterCrash;
             }
@@ -88,7 +88,7 @@ impl LogCheck<'_> {
         true
     }
 
-    /// Reports zeros at the end: reserved space, or bytes that were written and are lost.
+    /// Zeros at the end are reserved space, or bytes that were written and are lost.
     pub(super) fn reserved(&mut self, segment: &Arc<Segment>, survey: &Survey, last: bool) {
         let at = Position(segment.end().since(Position(survey.reserved)));
         let known = self.mark.is_some() || !last;
