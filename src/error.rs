@@ -1,7 +1,7 @@
 //! The one public error type. Imports from floors 0 and 1 only.
 //!
-//! Knows nothing about the code that returns it. Every variant says what happened, with the values
-//! that a caller needs to act; its documentation says what is still true and what to do.
+//! Knows nothing about the code that returns it. A variant has the values that a caller needs to
+//! act; its documentation says what is still true and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,7 @@ use crate::types::{AppendedBatch, BadSetting, Epoch, Offset, PartitionId, TopicP
 /// The result of a fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, by what a caller can do about it. Cheap to clone: the operating
-/// system's error is shared.
+/// Everything that can go wrong, by what a caller can do. Cheap to clone.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,14 +24,14 @@ pub enum Error {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// The operation that failed, as a verb: `open`, `write`, `list`.
+        /// What failed, as a verb: `open`, `write`, `list`.
         operation: &'static str,
         /// The error of the operating system.
         source: Arc<io::Error>,
     },
 
     /// The disk (or a quota) is full. Nothing of the refused append is in the log. Free some space,
-    /// for example by retention, and try again.
+    /// for example by retention, and retry.
     #[error("no space left on the disk for {}: free some and try again", path.display())]
     #[non_exhaustive]
     NoSpace {
@@ -47,15 +46,15 @@ pub enum Error {
     Corrupt {
         /// The damaged file.
         path: PathBuf,
-        /// The position of the damage, in bytes from the start of the file.
+        /// In bytes from the start of the file.
         position: u64,
         /// What is wrong there.
         reason: Corruption,
     },
 
     /// A sync failed earlier. What it covered may or may not be on the disk, so this log accepts no
-    /// more appends and confirms nothing. Reading still works. Close and reopen the log to continue
-    /// from what is really on the disk.
+    /// more appends and confirms nothing. Reading still works. Reopen the log to continue from what
+    /// is on the disk.
     #[error(
         "a sync of {} failed ({cause}): nothing is confirmed any more; close the log and open it again",
         path.display()
@@ -75,8 +74,7 @@ pub enum Error {
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// The process id in the lock file: that of the process that took the lock last, if that
-        /// process uses this crate.
+        /// The process that took the lock last, if it uses this crate.
         pid: Option<u32>,
     },
 
@@ -84,8 +82,7 @@ pub enum Error {
     #[error("it was opened read-only")]
     ReadOnly,
 
-    /// The topic is internal to Kafka (`__consumer_offsets`, for example): only the broker itself
-    /// writes it; other code can only read it.
+    /// Only the broker itself writes Kafka's internal topics, such as `__consumer_offsets`.
     #[error("topic {topic} is internal: it is read-only for everybody but the broker itself")]
     #[non_exhaustive]
     InternalTopic {
@@ -108,11 +105,10 @@ pub enum Error {
         end: Offset,
     },
 
-    /// The records below the offset are no longer those that were there when the caller got the
-    /// offset. The log was truncated since, or a crash lost its end, and the offsets from `end` on
-    /// were or will be assigned to other records. Everything that was derived from records at or
-    /// above `end` is invalid; everything below is still valid. Go back to a state that reaches no
-    /// further than `end`, and continue to read from there.
+    /// The records below the offset have changed since the caller got it: the log was truncated, or
+    /// a crash lost its end, and the offsets from `end` on were or will be assigned again. What was
+    /// derived from records at or above `end` is invalid, the rest still valid. Go back to a state
+    /// that reaches no further than `end`, and read on from there.
     #[error(
         "offset {requested} of epoch {epoch}{} was cut off: the log of that epoch ends at {end}",
         place_of(partition.as_ref())
@@ -125,37 +121,34 @@ pub enum Error {
         requested: Offset,
         /// The epoch that was requested with it.
         epoch: Epoch,
-        /// The offset at which the log diverges from what the caller has read: the end of that
-        /// epoch. The start of the log if it has never had that epoch, because then nothing is
-        /// known to be common.
+        /// Where the log diverges from what the caller has read: the end of that epoch, or the
+        /// start of the log if it never had it, because then nothing is known to be common.
         end: Offset,
     },
 
-    /// The record or batch, in its encoded form, is larger than the log accepts.
+    /// The encoded record or batch is larger than the log accepts.
     #[error("a batch of {size} bytes is larger than the {limit} that max.message.bytes allows")]
     #[non_exhaustive]
     RecordTooLarge {
-        /// The size of the encoded batch in bytes.
+        /// The size of the batch in bytes.
         size: u64,
         /// The log's `max_message_bytes`.
         limit: u64,
     },
 
-    /// One call appended records to several partitions, and some of them failed. Each partition
-    /// appends its records in order: of a failed partition, those that `appended` lists are in the
-    /// log, and they are the first ones.
+    /// One call appended records to several partitions, and some of them failed. Each appends in
+    /// order: of a failed partition, `appended` lists the first records.
     #[error("{} of the batches are appended, and {}", appended.len(), first_failure(failed))]
     #[non_exhaustive]
     PartlyAppended {
-        /// The batches that were appended, as the call would have returned them.
+        /// What was appended, as the call would have returned it.
         appended: Vec<AppendedBatch>,
-        /// The partitions that did not append all of their records, and why; at least one.
+        /// The partitions that did not append all of their records; at least one.
         failed: Vec<(PartitionId, Error)>,
     },
 
-    /// The log does not end where a conditional append expected it to: another writer appended (or
-    /// truncated) first. Nothing was written. Read what is new, decide again, and retry with the
-    /// new end.
+    /// The log does not end where a conditional append expected it to: another writer was first.
+    /// Nothing was written. Read what is new, and retry with the new end.
     #[error(
         "the log ends at offset {end} and not at {expected}: look at what is new and try again"
     )]
@@ -180,22 +173,22 @@ pub enum Error {
     #[error("a value for topic {topic} cannot be encoded: {source}")]
     #[non_exhaustive]
     Unencodable {
-        /// The topic to which the value was to be appended.
+        /// The topic.
         topic: String,
         /// The codec's error.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
 
     /// The codec of a [`TypedTopic`](crate::TypedTopic) cannot decode a record. The next read
-    /// continues with the record after it: skip this one, or append it to a dead-letter topic.
+    /// continues after it: skip it, or append it to a dead-letter topic.
     #[error("the record at offset {offset} of {topic}-{partition} cannot be decoded: {source}")]
     #[non_exhaustive]
     Undecodable {
-        /// The topic of the record.
+        /// The topic.
         topic: String,
-        /// The partition of the record.
+        /// The partition.
         partition: PartitionId,
-        /// The offset of the record.
+        /// The offset.
         offset: Offset,
         /// The codec's error.
         source: Arc<dyn std::error::Error + Send + Sync>,
@@ -207,9 +200,9 @@ pub enum Error {
     InvalidConfig {
         /// The setting, under Kafka's name if Kafka has it.
         name: String,
-        /// The value that was refused.
+        /// The refused value.
         value: String,
-        /// The values that are accepted.
+        /// The accepted values.
         expected: String,
     },
 
@@ -217,7 +210,7 @@ pub enum Error {
     #[error("{name:?} cannot be used: {reason}")]
     #[non_exhaustive]
     InvalidName {
-        /// The invalid name.
+        /// The name.
         name: String,
         /// The rule that it breaks.
         reason: &'static str,
@@ -231,7 +224,7 @@ pub enum Error {
         name: String,
     },
 
-    /// No topic of this name exists, or it was deleted.
+    /// The topic does not exist, or it was deleted.
     #[error("there is no topic {name}")]
     #[non_exhaustive]
     UnknownTopic {
@@ -239,12 +232,11 @@ pub enum Error {
         name: String,
     },
 
-    /// The topic has no partition of this number, or the partition is not assigned to this member.
+    /// The topic has no partition of this number, or it is not assigned to this member.
     #[error("{}", unknown_partition(topic, *partition, *not_assigned))]
     #[non_exhaustive]
     UnknownPartition {
-        /// `true` if a consumer was asked about a partition that is not assigned to it; `false` if
-        /// the topic has no such partition.
+        /// `true` if a consumer was asked about a partition that is not assigned to it.
         not_assigned: bool,
         /// The topic.
         topic: String,
@@ -260,7 +252,7 @@ pub enum Error {
         group: String,
     },
 
-    /// The group has members, and the operation requires an empty group.
+    /// The operation requires a group without members.
     #[error("group {group} has members")]
     #[non_exhaustive]
     GroupNotEmpty {
@@ -276,13 +268,13 @@ pub enum Error {
     )]
     #[non_exhaustive]
     Fenced {
-        /// The reason: the interval that has passed, or the member that took its place.
+        /// The interval that has passed, or the other member.
         reason: String,
         /// The group.
         group: String,
         /// The member.
         member: String,
-        /// The generation in which the member last belonged to the group.
+        /// The last generation of the member.
         generation: u64,
     },
 
@@ -305,8 +297,7 @@ pub enum Error {
     #[error("woken up")]
     WokenUp,
 
-    /// The data or the operation needs something that this build, version or crate does not
-    /// support.
+    /// The data or the operation needs something that this build, version or crate lacks.
     #[error("not supported: {what}")]
     #[non_exhaustive]
     Unsupported {
@@ -315,9 +306,9 @@ pub enum Error {
     },
 
     /// The handle was opened before this process was forked from the one that opened it. Nothing
-    /// was done: the log, topic or broker belongs to the parent and keeps working there. Dropping
-    /// the handle in the child closes descriptors and changes nothing else. To use the directory in
-    /// the child, open it for writing only after the fork, or open it read-only in the child.
+    /// was done: the log, topic or broker keeps working in the parent. Dropping the handle in the
+    /// child only closes descriptors. In the child, open the directory read-only, or open it for
+    /// writing only after the fork.
     #[error("opened by the process that this one was forked from")]
     Forked,
 
@@ -326,8 +317,7 @@ pub enum Error {
     Closed,
 }
 
-/// The kind of an [`Error`]: its variant without the values, for code that counts errors or matches
-/// on their kind.
+/// The variant of an [`Error`] without the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -395,12 +385,11 @@ impl Error {
     /// ```
     /// use ottla::{Broker, ErrorKind};
     ///
-    /// # let scratch = tempfile::tempdir()?;
-    /// let broker = Broker::open(scratch.path().join("data"))?;
+    /// let broker = Broker::temporary()?;
     /// let missing = broker.topic("flights").unwrap_err();
     /// assert_eq!(missing.kind(), ErrorKind::UnknownTopic);
     /// assert!(!missing.is_transient());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), ottla::Error>(())
     /// ```
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
@@ -435,9 +424,9 @@ impl Error {
         }
     }
 
-    /// Returns whether the same call may succeed later without a change to the program or its data:
-    /// the disk was full, the directory was locked, too many files were open, or a system call was
-    /// interrupted. The failed call changed nothing, so it can be repeated.
+    /// Returns whether the same call may succeed later, without a change to the program or its
+    /// data: after a full disk, a locked directory, too many open files, or an interrupted system
+    /// call. The failed call changed nothing.
     ///
     /// Returns `false` for [`Error::EndMoved`] and [`Error::Fenced`]: the same call would fail
     /// again, so read the new state first.
@@ -450,7 +439,7 @@ impl Error {
         }
     }
 
-    /// Makes an error of a failed system call; a full disk becomes [`Error::NoSpace`].
+    /// A full disk becomes [`Error::NoSpace`].
     pub(crate) fn io(path: &Path, operation: &'static str, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
@@ -463,7 +452,6 @@ impl Error {
         }
     }
 
-    /// Makes [`Error::Corrupt`].
     pub(crate) fn corrupt(path: &Path, position: u64, reason: Corruption) -> Self {
         Self::Corrupt {
             path: path.to_path_buf(),
@@ -473,8 +461,7 @@ impl Error {
     }
 }
 
-/// The error numbers for too many open files, in this process or system-wide; `std` has no
-/// [`io::ErrorKind`] for them.
+/// Too many open files, in this process or system-wide; `std` has no [`io::ErrorKind`] for them.
 #[cfg(unix)]
 const DESCRIPTORS_EXHAUSTED: [i32; 2] = [24, 23];
 #[cfg(not(unix))]
@@ -504,7 +491,6 @@ fn user_of_lock(pid: Option<u32>) -> String {
     }
 }
 
-/// Names the partition of an offset, for a message.
 fn place_of(partition: Option<&TopicPartition>) -> String {
     partition.map_or_else(String::new, |of| {
         format!(" in partition {} of topic {}", of.partition, of.topic)
@@ -519,7 +505,6 @@ fn unknown_partition(topic: &str, partition: PartitionId, not_assigned: bool) ->
     }
 }
 
-/// Describes the first of several failures in one line.
 fn first_failure(failed: &[(PartitionId, Error)]) -> String {
     match failed {
         [] => "the rest is not".to_owned(),
@@ -546,9 +531,7 @@ impl From<BadSetting> for Error {
     }
 }
 
-/// Adds the path and the operation to an I/O error.
 pub(crate) trait IoContext<T> {
-    /// Returns the same result, with the path and the operation in its error.
     fn at(self, path: &Path, operation: &'static str) -> Result<T>;
 }
 

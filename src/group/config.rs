@@ -1,20 +1,11 @@
 //! The settings of a consumer.
 //!
-//! Knows nothing about what they do. The names are Kafka's. So are the defaults, with the
-//! exceptions in the table.
+//! Knows nothing about what they do. The names are Kafka's, and so are the defaults, but for:
 //!
 //! | setting | default | Kafka's default, and why ours differs |
 //! | --- | --- | --- |
-//! | `max.poll.records` | 500 | the same |
-//! | `max.poll.interval.ms` | 5 minutes | the same |
-//! | `partition.assignment.strategy` | `range` | the same (there a list, sticky being its second) |
+//! | `partition.assignment.strategy` | `range` | a list of it and sticky |
 //! | `auto.offset.reset` | `earliest` | `latest`, with which a late group silently skips records |
-//! | `group.instance.id` | empty, none | the same |
-//! | `session.timeout.ms` | 45 seconds | the same |
-//! | `fetch.max.bytes` | 50 MiB | the same |
-//! | `max.partition.fetch.bytes` | 1 MiB | the same |
-//! | `auto.commit.interval.ms` | 5 seconds | the same |
-//! | `isolation.level` | `read_uncommitted` | the same |
 //! | `enable.auto.commit` | false | true: here a record counts as processed once it is committed |
 
 use std::time::Duration;
@@ -26,8 +17,8 @@ use super::Assignor;
 config! {
     /// The settings of a [`Consumer`](crate::Consumer).
     ///
-    /// Plain data: created with [`Default`] and chained setters, or deserialized from a
-    /// configuration file with Kafka's names (`"max.poll.records"`) or the field names.
+    /// Created with [`Default`] and setters, or deserialized with Kafka's names
+    /// (`"max.poll.records"`) or the field names.
     ///
     /// # Examples
     ///
@@ -43,68 +34,66 @@ config! {
         |v| *v >= 1, "at least 1";
 
         /// The maximum size of keys, values and headers that a poll returns, in bytes over all
-        /// partitions. If the first record is larger, it is returned alone. Default 50 MiB.
+        /// partitions. A larger first record is returned alone. Default 50 MiB.
         fetch_max_bytes: u64 [u64] = "fetch.max.bytes", 50 << 20,
         |v| *v >= 1, "at least 1";
 
-        /// The same limit for each partition, so that no partition fills a poll alone. If the first
-        /// record is larger, it is returned all the same. Default 1 MiB.
+        /// The same limit for each partition, so that none fills a poll alone. A larger first
+        /// record is returned all the same. Default 1 MiB.
         max_partition_fetch_bytes: u64 [u64] = "max.partition.fetch.bytes", 1 << 20,
         |v| *v >= 1, "at least 1";
 
-        /// The maximum time between the end of a poll and the start of the next. After that the
-        /// member is removed from the group, and others get its partitions. Default 5 minutes.
+        /// The maximum time from the end of a poll to the start of the next; after that the member
+        /// is removed, and others get its partitions. Default 5 minutes.
         max_poll_interval: Duration [Duration] = "max.poll.interval.ms", Duration::from_secs(300),
         |v| *v >= Duration::from_millis(1), "at least 1";
 
-        /// How long a static member (see `static_member_id`) keeps its partitions after it was
-        /// dropped. If it joins again within this time, no partition moves. Default 45 seconds.
+        /// How long a static member keeps its partitions after it is dropped: if it joins again in
+        /// this time, none of them moves. Default 45 seconds.
         session_timeout: Duration [Duration] = "session.timeout.ms", Duration::from_secs(45),
         |v| *v >= Duration::from_millis(1), "at least 1";
 
-        /// How the group divides its partitions among its members. If members differ, the setting
-        /// of the oldest member counts. Default [`Assignor::Range`].
+        /// How the group divides its partitions; the oldest member's setting counts. Default
+        /// [`Assignor::Range`].
         assignor: Assignor [Assignor] = "partition.assignment.strategy", Assignor::Range,
         |_v| true, "range, roundrobin or sticky";
 
-        /// Where reading begins in a partition for which the group has committed nothing, or where
-        /// the records at the committed offset were deleted. With `None`, poll returns
-        /// [`Error::NoOffset`](crate::Error::NoOffset) until the consumer calls `seek`. Default
-        /// [`Start::Earliest`] (Kafka: latest).
+        /// Where reading begins without a commit, or when the records at the committed offset were
+        /// deleted. With `None`, poll returns [`Error::NoOffset`](crate::Error::NoOffset) until the
+        /// consumer calls `seek`. Default [`Start::Earliest`] (Kafka: latest).
         start: Option<Start> [impl Into<Option<Start>>] =
         "auto.offset.reset", Some(Start::Earliest),
         |_v| true, "earliest, latest, none, offset: and a number, or time: and milliseconds";
 
         /// A name that makes this a static member, the same one after each restart. A new member
-        /// takes over at once from the current member of the same name, which is fenced for good. A
-        /// static member that was dropped keeps its partitions for `session_timeout`; only
+        /// takes over at once from the one of the same name, which is fenced for good. After it is
+        /// dropped it keeps its partitions for `session_timeout`; only
         /// [`leave`](crate::Consumer::leave) gives them up at once. Static members are assigned
-        /// partitions first, in the order of their names. The default is empty: not a static
-        /// member.
+        /// partitions first, by name. Default empty: not a static member.
         static_member_id: String [impl Into<String>] = "group.instance.id", String::new(),
         |v| i16::try_from(v.len()).is_ok(), "at most 32767 bytes";
 
-        /// Whether records of open and aborted transactions are returned, which only Kafka's
-        /// producers write. Default [`ReadIsolation::ReadUncommitted`].
+        /// Whether records of open and aborted transactions (of Kafka's producers) are returned.
+        /// Default [`ReadIsolation::ReadUncommitted`].
         isolation_level: ReadIsolation [ReadIsolation] =
         "isolation.level", ReadIsolation::ReadUncommitted,
         |_v| true, "read_uncommitted or read_committed";
 
-        /// Whether a poll commits the records that earlier polls returned. It does so when
-        /// `auto_commit_interval` has passed since the last commit, before a partition passes to
-        /// another member, and when the member leaves. The next call of poll then means that all
-        /// earlier records were processed. Default false: the program calls `commit`.
+        /// Whether a poll commits the records of earlier polls: when `auto_commit_interval` has
+        /// passed since the last commit, before a partition passes to another member, and when the
+        /// member leaves. Calling poll then means that all earlier records were processed. Default
+        /// false: the program calls `commit`.
         auto_commit: bool [bool] = "enable.auto.commit", false,
         |_v| true, "true or false";
 
-        /// The minimum time between two automatic commits. Zero commits in every poll. Default 5
+        /// The minimum time between two automatic commits; zero commits in every poll. Default 5
         /// seconds.
         auto_commit_interval: Duration [Duration] = "auto.commit.interval.ms",
         Duration::from_secs(5), |_v| true, "at least 0";
     }
 }
 
-/// `earliest`, `latest` and `none` are Kafka's; `offset:` and `time:` exist only here.
+/// `offset:` and `time:` exist only here.
 impl SettingValue for Option<Start> {
     fn print(&self) -> String {
         match self {

@@ -1,7 +1,7 @@
 //! All groups of one root.
 //!
 //! Knows nothing about what happens inside a group. A group is in memory while somebody has a
-//! handle on it; what it committed is in the store.
+//! handle on it; its commits are in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,20 +24,18 @@ use super::roster::Roster;
 use super::topics::Topics;
 use super::{ConsumerGroup, GroupState};
 
-/// What the groups of a root are made of.
 pub(crate) struct CoordinatorSource {
     pub(crate) host: Arc<Host>,
     pub(crate) directory: Arc<TopicDirectory>,
-    /// The partitions of `__consumer_offsets`, opened with the durability of the broker.
+    /// `__consumer_offsets`, with the durability of the broker.
     pub(crate) offsets: Box<dyn OffsetLogs>,
     pub(crate) read_only: bool,
-    /// The last use of the root ended with [`Coordinator::close`], and nobody has written since.
+    /// See [`OffsetStore::new`].
     pub(crate) settled: bool,
-    /// How long what a group without members has committed is kept, if not for good.
+    /// How long the commits of a group without members are kept, if not for good.
     pub(crate) retention: Option<Duration>,
 }
 
-/// All groups of one root.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     pub(super) shared: Arc<Shared>,
@@ -62,25 +60,15 @@ impl Coordinator {
         Self { shared, roster }
     }
 
-    /// A handle on a group, which keeps the broker open. A group is there as soon as somebody asks
-    /// for it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidName`], [`Error::Closed`].
+    /// The handle keeps the broker open. A group exists as soon as somebody asks for it.
     pub(crate) fn group(&self, id: &str) -> Result<ConsumerGroup> {
         self.shared.check_open()?;
         let keeper = self.shared.topics.keeper();
         Ok(ConsumerGroup::new(self.roster.find(id)?, keeper))
     }
 
-    /// Every group that has members, has committed something or has begun to read, by id. Reads all
-    /// of `__consumer_offsets` when that was not done yet; the groups of partitions that are
-    /// damaged are left out.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`], what reading those logs answers.
+    /// Groups that have members, commits or have begun to read, by id. Reads all of
+    /// `__consumer_offsets`; groups of damaged partitions are left out.
     pub(crate) fn list(&self) -> Result<Vec<GroupInfo>> {
         self.shared.begin_to_look()?;
         let with_members = self
@@ -109,27 +97,15 @@ impl Coordinator {
         Ok(infos)
     }
 
-    /// The partitions of `__consumer_offsets` that were found damaged by now, and how.
     pub(crate) fn damage(&self) -> Vec<(PartitionId, Error)> {
         self.shared.store.damage()
     }
 
-    /// Reads all of `__consumer_offsets` and says which partitions are damaged.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`], what reading those logs answers but for damage.
     pub(crate) fn look_for_damage(&self) -> Result<Vec<(PartitionId, Error)>> {
         self.shared.check_open()?;
         self.shared.store.look_for_damage()
     }
 
-    /// Forgets a group and everything that it has committed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::GroupNotEmpty`], [`Error::UnknownGroup`], [`Error::ReadOnly`], [`Error::Closed`],
-    /// what writing answers.
     pub(crate) fn delete(&self, id: &str) -> Result<()> {
         let group = self.roster.find(id)?;
         if group.while_empty(|| self.shared.store.forget_group(id))? {
@@ -142,13 +118,8 @@ impl Coordinator {
         }
     }
 
-    /// Forgets what all groups have committed for a topic that was deleted: the directory knows it
-    /// no more. Returns the partitions of `__consumer_offsets` in which that could not be done for
-    /// they are damaged; `only` these are tried, if any are named.
-    ///
-    /// # Errors
-    ///
-    /// What reading and writing `__consumer_offsets` answers. Opening the broker again finishes it.
+    /// See [`OffsetStore::forget_topic`]: the directory no longer knows the topic. After an error,
+    /// opening the broker again finishes it.
     pub(crate) fn forget_topic(
         &self,
         name: &str,
@@ -160,19 +131,17 @@ impl Coordinator {
         self.shared.store.forget_topic(name, only)
     }
 
-    /// Puts right what a crash may have left: commits past the end of their partition, whose last
-    /// records are gone, are set back to the end, and told; commits on topics that are not there
-    /// are forgotten. To be called before anything is appended, after every opening that was not
-    /// clean.
+    /// Repairs what a crash may have left, before anything is appended, after every opening that
+    /// was not clean: commits past the end of their partition, whose last records are gone, are set
+    /// back to the end, with an event; commits on topics that are gone are forgotten.
     ///
     /// # Errors
     ///
-    /// The first error of reading and writing `__consumer_offsets`; the other groups are seen to
-    /// all the same. A partition whose own log cannot be used is left alone, and so are the groups
-    /// of a damaged partition of `__consumer_offsets`: see [`damage`](Self::damage).
+    /// The first error of reading and writing `__consumer_offsets`, after all other groups were
+    /// handled. Partitions whose own log cannot be used are left alone, and so are the groups of
+    /// damaged partitions of `__consumer_offsets`: see [`damage`](Self::damage).
     ///
-    /// `left` gets the logs for which a commit that is past the end may not have been set back,
-    /// durably.
+    /// `left` gets the logs for which a commit past the end may not have been set back durably.
     pub(crate) fn recover(&self, events: &mut Vec<OpenEvent>, left: &mut Vec<Log>) -> Result<()> {
         let store = &self.shared.store;
         let mut outcome = Ok(());
@@ -223,18 +192,13 @@ impl Coordinator {
         outcome
     }
 
-    /// Where it is counted what the groups do.
     pub(crate) fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.shared.tally)
     }
 
-    /// Ends everything: waiting polls and later calls get [`Error::Closed`]. Leaves behind what a
-    /// broker of Kafka's needs to keep the commits. To be called before the logs are closed;
-    /// closing twice is `Ok`.
-    ///
-    /// # Errors
-    ///
-    /// What writing `__consumer_offsets` answers; it is closed all the same.
+    /// Waiting polls and later calls get [`Error::Closed`]. Leaves behind what a broker of Kafka's
+    /// needs to keep the commits. To be called before the logs are closed. After an error it is
+    /// closed all the same.
     pub(crate) fn close(&self) -> Result<()> {
         if !self.shared.close() {
             return Ok(());
@@ -249,13 +213,11 @@ impl Coordinator {
     }
 }
 
-/// What a group looks like from outside.
 pub(super) fn describe(group: &Group) -> Result<GroupInfo> {
     group.shared.begin_to_look()?;
     describe_now(group)
 }
 
-/// The same, of the topics that were just looked at.
 fn describe_now(group: &Group) -> Result<GroupInfo> {
     group.shared.check_open()?;
     let seen = group.look(|membership| Seen {
@@ -300,7 +262,6 @@ fn describe_now(group: &Group) -> Result<GroupInfo> {
     })
 }
 
-/// What is seen of a group in one look.
 struct Seen {
     state: GroupState,
     generation: u64,

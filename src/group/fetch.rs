@@ -1,10 +1,10 @@
 //! The partitions that a consumer has, and reading from them.
 //!
-//! Knows nothing about members and commits, but for where a commit says that reading begins.
+//! Knows nothing about members, and of commits only where one says that reading begins.
 //!
-//! 1. Records come in the order of their offsets, each partition from one place on.
+//! 1. Each partition is read from one place on, in the order of its offsets.
 //! 2. A partition whose log cannot be read does not keep the others from being read.
-//! 3. Partitions take turns: the one after the last that filled a poll comes first in the next.
+//! 3. Partitions take turns: the next poll begins after the partition that filled this one.
 
 use std::sync::Arc;
 
@@ -19,98 +19,81 @@ use super::group::Group;
 use super::partition::PartitionKey;
 use super::records::{ConsumerRecords, Skipped};
 
-/// The partitions of one consumer, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Fetcher {
     partitions: Vec<Assigned>,
-    /// Whose turn it is.
     next: usize,
-    /// How many records the last poll gave: room for as many is made at once.
+    /// The last poll returned so many: room for as many is made at once.
     last_len: usize,
 }
 
-/// A partition that a consumer has.
 #[derive(Debug)]
 pub(super) struct Assigned {
     pub(super) partition: PartitionKey,
     paused: bool,
-    /// What this consumer knows to be committed, and the epoch of the log in which it learnt it: a
-    /// truncation may have set it back since.
+    /// What this consumer knows to be committed, and the log's epoch at that time: a truncation may
+    /// have set it back since.
     committed: Option<(Offset, Epoch)>,
-    /// Where it stands with nothing to commit: its last commit, or where it began. At any other
-    /// position the member holds the partition.
+    /// The last commit, or where it began. At any other position the member holds the partition.
     clean: Option<Offset>,
-    /// Whether the group knows that the member holds it.
     held: bool,
-    /// Its name as records carry it: one of its own, so that members do not share a counter.
+    /// The topic's name, with a counter that members do not share.
     name: Arc<str>,
     source: Option<Source>,
 }
 
-/// Where the records of a partition come from.
 #[derive(Debug)]
 struct Source {
     log: Log,
     reader: Reader,
-    /// Only while the member waits for it: not when it is paused, and not between two polls.
+    /// Only while the member waits for it: not when paused or between two polls.
     watch: Option<LogWatch>,
     /// The reader met an error and waits to be set again.
     failed: bool,
 }
 
-/// What a consumer says to be done with: everything of a partition below an offset.
+/// Everything of a partition below an offset is done.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) partition: PartitionKey,
     pub(super) offset: Offset,
-    /// The epoch of the log that the offset belongs to.
     pub(super) epoch: Epoch,
-    /// The caller named the offset: where it was cut off, it is not to be replaced by another one.
+    /// The caller named the offset: if it was cut off, no other one replaces it.
     pub(super) named: bool,
     pub(super) log: Log,
     pub(super) metadata: Option<Arc<str>>,
 }
 
-/// Where a partition is begun.
 struct Beginning {
     log: Log,
     at: Start,
-    /// The place that the group has got to.
     wanted: Option<Offset>,
     committed: Option<(Offset, Epoch)>,
 }
 
-/// How much one poll returns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) records: usize,
     /// Of keys, values and headers, over all partitions.
     pub(super) bytes: u64,
-    /// The same for one partition.
     pub(super) partition_bytes: u64,
 }
 
-/// What reading needs to know of the consumer.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     pub(super) group: &'a Group,
     /// What wakes the member, while it waits.
     pub(super) waiting: Option<&'a Arc<Signal>>,
-    /// Where reading begins without a commit.
     pub(super) start: Option<Start>,
-    /// What is seen of transactions.
     pub(super) isolation: ReadIsolation,
 }
 
-/// What a poll collects.
 struct Basket<'a> {
     limits: Limits,
-    /// Room to make when the first record comes.
     room: usize,
     bytes: u64,
-    /// Of the partition that is being read.
+    /// Those of the partition that is being read.
     partition_bytes: u64,
-    /// A record did not fit any more.
     overflowed: bool,
     records: &'a mut Vec<ConsumerRecord>,
     skipped: &'a mut Vec<Skipped>,
@@ -122,8 +105,8 @@ impl Basket<'_> {
         self.overflowed || self.records.len() >= self.limits.records
     }
 
-    /// Whether a record of this size is to be left for the next poll. The first one of a poll never
-    /// is, or it would never be returned.
+    /// Whether a record is left for the next poll. The first one never is, or it would never be
+    /// returned.
     #[inline]
     fn leaves(&mut self, bytes: u64) -> bool {
         if self.records.is_empty() {
@@ -158,7 +141,6 @@ impl Fetcher {
         self.partitions.iter_mut()
     }
 
-    /// A partition that the consumer has.
     pub(super) fn find(&mut self, topic: &str, partition: PartitionId) -> Result<&mut Assigned> {
         let mut assigned = self.partitions.iter_mut();
         assigned
@@ -181,12 +163,10 @@ impl Fetcher {
         Some(self.partitions.remove(place))
     }
 
-    /// Takes all partitions away.
     pub(super) fn clear(&mut self) -> Vec<Assigned> {
         std::mem::take(&mut self.partitions)
     }
 
-    /// Whether the consumer has a partition.
     pub(super) fn has(&self, partition: &PartitionKey) -> bool {
         let place = self
             .partitions
@@ -194,14 +174,12 @@ impl Fetcher {
         place.is_ok()
     }
 
-    /// The member does not wait any more: an append has nothing to do for it.
     pub(super) fn stop_watching(&mut self) {
         for source in self.partitions.iter_mut().filter_map(|a| a.source.as_mut()) {
             source.watch = None;
         }
     }
 
-    /// The partitions that reading has not begun yet.
     pub(super) fn unbegun(&self) -> Vec<PartitionKey> {
         let unbegun = self.partitions.iter().filter(|a| a.source.is_none());
         unbegun.map(|assigned| assigned.partition.clone()).collect()
@@ -217,8 +195,7 @@ impl Fetcher {
         changed.collect()
     }
 
-    /// Reads what is there, up to the limits. Returns the first error that a partition met; the
-    /// others are read all the same (I2).
+    /// Returns the first error of a partition; the others are read all the same (I2).
     pub(super) fn fetch(
         &mut self,
         context: &Context<'_>,
@@ -283,8 +260,7 @@ impl Assigned {
         }
     }
 
-    /// What to commit so that reading goes on here: nothing before reading has begun, and nothing
-    /// where it is committed already.
+    /// Nothing before reading has begun, and nothing where it is committed already.
     pub(super) fn claim(&self) -> Option<Claim> {
         let source = self.source.as_ref()?;
         let (offset, epoch) = (source.reader.position(), source.reader.epoch());
@@ -299,34 +275,29 @@ impl Assigned {
         })
     }
 
-    /// Whether the member has records of it that are not committed, or has moved in it.
+    /// Whether there are polled records without a commit, or the member has moved.
     fn holds(&self) -> bool {
         let position = self.source.as_ref().map(|source| source.reader.position());
         position.is_some() && position != self.clean
     }
 
-    /// Notes a commit of this member.
     pub(super) fn set_committed(&mut self, offset: Offset, epoch: Epoch) {
         self.committed = Some((offset, epoch));
         self.clean = Some(offset);
     }
 
-    /// The epoch of the log that what was polled belongs to.
     pub(super) fn epoch(&self) -> Option<Epoch> {
         self.source.as_ref().map(|source| source.reader.epoch())
     }
 
-    /// Whether polls pass over it.
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }
 
-    /// Whether it is this partition of this topic.
     pub(super) fn is(&self, topic: &str, partition: PartitionId) -> bool {
         self.partition.partition == partition && *self.partition.topic.name == *topic
     }
 
-    /// The next offset that a poll will give.
     pub(super) fn position(&self, context: &Context<'_>) -> Result<Offset> {
         if let Some(Source { reader, log, .. }) = &self.source {
             // What was cut off is read no more: the next poll goes on at the new end.
@@ -336,7 +307,6 @@ impl Assigned {
         Ok(log.reader_with(at, context.isolation)?.position())
     }
 
-    /// How many records the group has not committed.
     pub(super) fn lag(&self, context: &Context<'_>) -> Result<u64> {
         let log = match &self.source {
             Some(source) => source.log.clone(),
@@ -360,12 +330,10 @@ impl Assigned {
         self.begin(context, log, at)
     }
 
-    /// Passes over the partition, or no longer.
     pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;
     }
 
-    /// Goes to another place.
     pub(super) fn seek(&mut self, context: &Context<'_>, to: Start) -> Result<()> {
         if let Some(source) = &mut self.source {
             source.reader.seek(to)?;
@@ -380,16 +348,16 @@ impl Assigned {
         Ok(())
     }
 
-    /// Whether an error only says that the topic was deleted, which the next look at the topics
-    /// will find out, and that nothing else is over.
+    /// Whether the error only says that the topic was deleted, which the next look at the topics
+    /// will find out.
     fn is_gone(&self, context: &Context<'_>, error: &Error) -> bool {
         matches!(error, Error::Closed | Error::UnknownTopic { .. })
             && context.group.shared.check_open().is_ok()
             && !context.group.shared.topics.lives(&self.partition.topic)
     }
 
-    /// Reads what is there. Where retention has overtaken it, it goes on where the policy says, and
-    /// what was skipped is reported.
+    /// If retention has overtaken the reader, the policy says where to go on, and the gap is
+    /// reported.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
         self.settle(context, basket.skipped)?;
         self.watch(context);
@@ -410,8 +378,7 @@ impl Assigned {
         self.read_on(basket)
     }
 
-    /// Goes on where the log was cut off: what is appended there is read, and what the group had
-    /// committed behind it was set back.
+    /// Goes on where the log was cut off: the group's later commits were set back to there.
     fn go_back(
         &mut self,
         context: &Context<'_>,
@@ -460,8 +427,8 @@ impl Assigned {
         Ok(())
     }
 
-    /// Finds the place to begin at, once. It is done as soon as the partition is gained: the
-    /// latest record of that time is what counts.
+    /// Finds where to begin, once, as soon as the partition is gained: that time decides what is
+    /// latest.
     fn settle(&mut self, context: &Context<'_>, skipped: &mut Vec<Skipped>) -> Result<()> {
         if self.source.is_none() {
             let Beginning {
@@ -479,7 +446,7 @@ impl Assigned {
         Ok(())
     }
 
-    /// Reports that reading goes on further than it should: the records between are gone.
+    /// Reports the gap from `from` to the position.
     fn note_skipped(&self, from: Offset, skipped: &mut Vec<Skipped>) {
         let to = self.source.as_ref().map(|source| source.reader.position());
         if let Some(to) = to.filter(|to| *to > from) {
@@ -491,7 +458,6 @@ impl Assigned {
         }
     }
 
-    /// Where a partition is begun.
     fn beginning(&self, context: &Context<'_>) -> Result<Beginning> {
         let log = context.group.shared.topics.log(&self.partition)?;
         let committed = self.read_commit(context, &log)?;
@@ -511,9 +477,8 @@ impl Assigned {
         })
     }
 
-    /// Where the group has got to. Where those records are gone, the policy says where reading
-    /// goes on; what lies past the end was read before it was cut off, so reading goes on at the
-    /// end.
+    /// If the records there are gone, the policy says where to go on; what lies past the end was
+    /// read before it was cut off, so reading goes on at the end.
     fn near(&self, context: &Context<'_>, log: &Log, wanted: Offset) -> Result<Start> {
         let (first, end) = (log.start_offset(), log.end_offset());
         match context.start {
@@ -537,8 +502,7 @@ impl Assigned {
         Ok(())
     }
 
-    /// Has the next change of the log wake a member that waits. Before the log is looked at, every
-    /// time: a change that the look does not see raises the signal.
+    /// Before each look at the log: a change that the look does not see raises the signal.
     fn watch(&mut self, context: &Context<'_>) {
         let (Some(source), Some(signal)) = (&mut self.source, context.waiting) else {
             return;
@@ -549,7 +513,7 @@ impl Assigned {
         }
     }
 
-    /// The place that the group has got to: a commit, or the note of where it began.
+    /// A commit, or the note of where the group began.
     fn read_place(&self, context: &Context<'_>) -> Result<Option<Offset>> {
         let PartitionKey { topic, partition } = &self.partition;
         let store = &context.group.shared.store;
@@ -581,7 +545,6 @@ pub(super) fn unknown_partition(topic: &str, partition: PartitionId) -> Error {
     }
 }
 
-/// The error for a partition that the member does not have.
 pub(super) fn not_assigned(topic: &str, partition: PartitionId) -> Error {
     Error::UnknownPartition {
         not_assigned: true,

@@ -3,11 +3,11 @@
 //! Knows nothing about reading.
 //!
 //! 1. `commits` is taken before `state` and held from the look at the membership until the commit
-//!    stands in the log: so a member that is thrown out has committed before, or is fenced. The
-//!    sync comes after it, so that the members of a group share one.
-//! 2. `state` is held for as long as a look or a change takes; only what is done to an empty group
-//!    as a whole writes a log under it. No user code runs under either lock.
-//! 3. Who may have something to do after a change is woken.
+//!    is in the log: a member that is removed has committed before, or is fenced. The sync comes
+//!    after it, so that members share one.
+//! 2. `state` is held for one look or change; a log is written under it only to change an empty
+//!    group as a whole. No user code runs under either lock.
+//! 3. Members that may have something to do after a change are woken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,6 @@ use super::offset_store::{Commit, OffsetStore, Pending};
 use super::partition::{PartitionKey, TopicKey};
 use super::topics::{Topics, unknown_topic};
 
-/// What the groups of a root share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) host: Arc<Host>,
@@ -34,10 +33,10 @@ pub(super) struct Shared {
     pub(super) store: OffsetStore,
     pub(super) read_only: bool,
     closed: AtomicBool,
-    /// Groups whose static members were dropped, until their sessions are over: nobody else may
-    /// keep such a group in memory. Emptied by [`close`](Self::close).
+    /// Keeps groups in memory whose static members were dropped, until their sessions are over.
+    /// Emptied by [`close`](Self::close).
     resting: Mutex<Vec<(Option<Instant>, Arc<Group>)>>,
-    /// When the last member of a group went, since the broker was opened.
+    /// When the last member of a group left, since the broker was opened.
     emptied: Mutex<BTreeMap<GroupId, Timestamp>>,
     pub(super) tally: Arc<Tally>,
 }
@@ -61,12 +60,10 @@ impl Shared {
         })
     }
 
-    /// When the last member of a group went, if that was since the broker was opened.
     pub(super) fn emptied_at(&self, id: &GroupId) -> Option<Timestamp> {
         self.emptied.lock().get(id).copied()
     }
 
-    /// Knows nothing more of a group that is forgotten.
     pub(super) fn forget_emptied(&self, id: &GroupId) {
         self.emptied.lock().remove(id);
     }
@@ -75,7 +72,7 @@ impl Shared {
         self.host.clock.instant()
     }
 
-    /// Ends it; true when it was not ended before.
+    /// True the first time.
     pub(super) fn close(&self) -> bool {
         let first = !self.closed.swap(true, Ordering::AcqRel);
         // Dropped with the lock given back.
@@ -84,7 +81,6 @@ impl Shared {
         first
     }
 
-    /// Keeps a group in memory until a time.
     fn keep_until(&self, until: Option<Instant>, group: &Arc<Group>) {
         let gone = {
             let mut resting = self.resting.lock();
@@ -110,15 +106,13 @@ impl Shared {
         }
     }
 
-    /// What every look at positions begins with: where another process writes the root, its topics
-    /// are those that there are now.
+    /// Every look at positions begins with it: another process may write the root and its topics.
     pub(super) fn begin_to_look(&self) -> Result<()> {
         self.check_open()?;
         self.host.look_at_topics();
         Ok(())
     }
 
-    /// An error in a process that was forked from the one that opened the broker.
     pub(super) fn check_owner(&self) -> Result<()> {
         self.host.check_owner()
     }
@@ -133,7 +127,6 @@ impl Shared {
     }
 }
 
-/// One group.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: GroupId,
@@ -145,22 +138,18 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 struct State {
     membership: Membership,
-    /// The version of the topics that the membership knows.
     topics_version: u64,
     signals: BTreeMap<MemberId, Arc<Signal>>,
     /// Topics that came while the group had members: their partitions are read from the start.
     born: BTreeSet<TopicKey>,
 }
 
-/// A member's place in its group.
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) id: MemberId,
-    /// The id as others see it.
     pub(super) name: Box<str>,
-    /// The generation in which it last was a member for sure.
+    /// The last one in which it was a member for sure.
     pub(super) generation: u64,
-    /// What another member may take its place with, and when it is thrown out.
     static_id: Option<Arc<str>>,
     max_poll_interval: Duration,
 }
@@ -175,11 +164,7 @@ impl Group {
         })
     }
 
-    /// Adds a member; it never waits for others.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ReadOnly`], [`Error::Closed`].
+    /// Never waits for others.
     pub(super) fn join(&self, joining: &Joining, signal: &Arc<Signal>) -> Result<Seat> {
         self.shared.check_writable()?;
         self.shared.store.check(self.id.as_str())?;
@@ -199,7 +184,6 @@ impl Group {
         Ok(seat)
     }
 
-    /// Changes the subscription of a member.
     pub(super) fn resubscribe(&self, id: MemberId, topics: &BTreeSet<Arc<str>>) {
         self.change(Some(id), |state| {
             state.expect(&self.shared.topics, topics);
@@ -207,12 +191,11 @@ impl Group {
         });
     }
 
-    /// Removes a member; what it had is free at once.
     pub(super) fn leave(&self, id: MemberId) {
         self.change(None, |state| state.membership.leave(id));
     }
 
-    /// A member was dropped: see [`Membership::drop_out`].
+    /// See [`Membership::drop_out`].
     pub(super) fn drop_out(self: &Arc<Self>, seat: &Seat, joining: &Joining) {
         let now = self.shared.now();
         if self.change(None, |state| state.membership.drop_out(seat.id, now)) {
@@ -221,8 +204,8 @@ impl Group {
         }
     }
 
-    /// What a member's poll will make it give up: see [`Membership::leaving`]. Nothing is taken
-    /// from it until [`polled`](Self::polled).
+    /// See [`Membership::leaving`]. Nothing is taken from the member until
+    /// [`polled`](Self::polled).
     pub(super) fn leaving(&self, id: MemberId, now: Instant) -> Vec<PartitionKey> {
         self.change(Some(id), |state| {
             state.refresh(&self.shared.topics);
@@ -231,7 +214,7 @@ impl Group {
         })
     }
 
-    /// A member's poll: see [`Membership::poll`].
+    /// See [`Membership::poll`].
     pub(super) fn turn(&self, id: MemberId, now: Instant, willing: Willing<'_>) -> Option<Turn> {
         self.change(Some(id), |state| {
             state.refresh(&self.shared.topics);
@@ -239,7 +222,7 @@ impl Group {
         })
     }
 
-    /// A member's poll is over; these partitions are held from now on, or no longer.
+    /// Notes partitions that are held from now on, or no longer.
     pub(super) fn polled(&self, id: MemberId, held: &[(PartitionKey, bool)]) {
         let now = self.shared.now();
         self.change(Some(id), |state| {
@@ -250,7 +233,7 @@ impl Group {
         });
     }
 
-    /// Notes which partitions a member holds, outside its polls.
+    /// For changes outside the member's polls.
     pub(super) fn hold(&self, id: MemberId, held: &[(PartitionKey, bool)]) {
         if held.is_empty() {
             return;
@@ -262,37 +245,28 @@ impl Group {
         });
     }
 
-    /// Whether a member owns a partition.
     pub(super) fn owns(&self, id: MemberId, partition: &PartitionKey) -> bool {
         self.state.lock().membership.owns(id, partition)
     }
 
-    /// Whether a topic came while the group had members.
     pub(super) fn was_born_here(&self, topic: &TopicKey) -> bool {
         self.state.lock().born.contains(topic)
     }
 
-    /// When a waiting member has to look at the others again: see [`Membership::next_look`].
+    /// See [`Membership::next_look`].
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
         self.state.lock().membership.next_look(now)
     }
 
-    /// Whether a member is one (still).
     pub(super) fn knows(&self, id: MemberId) -> bool {
         let now = self.shared.now();
         self.change(None, |state| state.membership.knows(id, now))
     }
 
-    /// Whether another member has taken this member's static id.
     pub(super) fn is_superseded(&self, seat: &Seat, joining: &Joining) -> bool {
         self.state.lock().membership.is_superseded(seat.id, joining)
     }
 
-    /// An error for a member that was removed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Fenced`], [`Error::Closed`].
     pub(super) fn check_member(&self, seat: &Seat) -> Result<()> {
         self.shared.check_open()?;
         if self.knows(seat.id) {
@@ -302,12 +276,8 @@ impl Group {
         }
     }
 
-    /// Commits for a member, unless it was thrown out (I1). `choose` sees what may be committed
-    /// when nobody else commits any more; what it gives is committed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Fenced`]: nothing was committed.
+    /// `choose` says what to commit, when nobody else commits any more. [`Error::Fenced`] if the
+    /// member was removed (I1): nothing was committed.
     pub(super) fn commit(
         &self,
         seat: &Seat,
@@ -316,7 +286,7 @@ impl Group {
         self.write_commit(seat, choose)?.settle()
     }
 
-    /// The same for a caller that settles the commits itself.
+    /// The caller settles the commits.
     pub(super) fn write_commit(
         &self,
         seat: &Seat,
@@ -333,12 +303,6 @@ impl Group {
         pending
     }
 
-    /// The offset that the group has committed for a partition.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`], [`Error::Closed`], what reading the
-    /// group's commits answers.
     pub(super) fn committed(&self, topic: &str, partition: PartitionId) -> Result<Option<Offset>> {
         self.shared.begin_to_look()?;
         self.check_partition(topic, partition)?;
@@ -347,11 +311,6 @@ impl Group {
             .committed(self.id.as_str(), topic, partition)
     }
 
-    /// The partition of this name and number.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
     pub(super) fn check_partition(
         &self,
         topic: &str,
@@ -366,12 +325,7 @@ impl Group {
         }
     }
 
-    /// Does something that a group with members must not have done to it; nobody joins or commits
-    /// meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::GroupNotEmpty`].
+    /// Nobody joins or commits meanwhile. [`Error::GroupNotEmpty`] if the group has members.
     pub(super) fn while_empty<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
         self.shared.check_writable()?;
         let _turn = self.commits.lock();
@@ -390,13 +344,12 @@ impl Group {
         done
     }
 
-    /// Waits until the commits that are under way are done.
+    /// Waits for the commits that are under way.
     pub(super) fn between_commits<T>(&self, run: impl FnOnce() -> T) -> T {
         let _turn = self.commits.lock();
         run()
     }
 
-    /// Looks at the members, as of now.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Membership) -> T) -> T {
         let now = self.shared.now();
         self.change(None, |state| {
@@ -406,7 +359,6 @@ impl Group {
         })
     }
 
-    /// Wakes every member that waits in a poll.
     pub(super) fn wake_all(&self) {
         let _later = WakeLater::begin();
         self.state.lock().wake(None);
@@ -444,7 +396,7 @@ impl Group {
         state
     }
 
-    /// Counts the rebalances and evictions since a turnover.
+    /// Counts what changed since the turnover `before`.
     fn moved(&self, before: (u64, u64), state: &State) {
         let now = state.membership.turnover();
         if now != before {
@@ -457,7 +409,7 @@ impl Group {
         }
     }
 
-    /// Changes the state, and wakes everybody but `by` when that may concern others (I3).
+    /// Wakes all but `by` if the change may concern others (I3).
     fn change<T>(&self, by: Option<MemberId>, change: impl FnOnce(&mut State) -> T) -> T {
         let _later = WakeLater::begin();
         let mut state = self.state.lock();
@@ -478,7 +430,6 @@ impl Group {
 }
 
 impl State {
-    /// Applies what changed about the topics.
     fn refresh(&mut self, topics: &Topics) {
         let version = topics.version();
         if self.topics_version != version {
@@ -495,7 +446,7 @@ impl State {
         }
     }
 
-    /// Looks up the topics of the members, and those that one is about to subscribe to.
+    /// Looks up the topics of the members, and of one that is about to subscribe.
     fn expect(&mut self, topics: &Topics, more: &BTreeSet<Arc<str>>) {
         // What came meanwhile to those who are members was born here.
         self.refresh(topics);

@@ -1,4 +1,4 @@
-//! What the groups of a root have done since it was opened, in figures.
+//! What the groups of a root have done, in figures.
 //!
 //! Knows nothing about single groups. A poll takes the lock once; appends never do.
 
@@ -16,22 +16,21 @@ pub struct GroupMetrics {
     pub polls: u64,
     /// Records that polls returned.
     pub records: u64,
-    /// The time between the end of a poll and the next poll of the same member, in microseconds: a
-    /// member that stays away for longer than its `max_poll_interval` is removed.
+    /// The time between the end of a poll and the next poll of the same member, in microseconds; a
+    /// member that exceeds its `max_poll_interval` is removed.
     pub poll_lag_micros: Histogram,
-    /// Records that were gone when a member came to read them: forgotten unread.
+    /// Records that were gone when a member came to read them.
     pub records_forgotten_unread: u64,
     /// How often partitions were shared out again.
     pub rebalances: u64,
     /// Members that were removed because they did not poll in time.
     pub evictions: u64,
-    /// Calls that were refused with [`Error::Fenced`], because the member had lost its place.
+    /// Calls that were refused with [`Error::Fenced`].
     ///
     /// [`Error::Fenced`]: crate::Error::Fenced
     pub fenced: u64,
 }
 
-/// Where they are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<GroupMetrics>);
 
@@ -40,7 +39,6 @@ impl Tally {
         self.0.lock().clone()
     }
 
-    /// A poll returned, `lag` after the one before.
     pub(super) fn polled(&self, lag: Option<Duration>, records: u64, unread: u64) {
         let mut all = self.0.lock();
         all.polls = all.polls.saturating_add(1);
@@ -51,7 +49,6 @@ impl Tally {
         }
     }
 
-    /// The rebalances and evictions of a group, before and after a change of it.
     pub(super) fn moved(&self, before: (u64, u64), now: (u64, u64)) {
         let rebalances = now.0.saturating_sub(before.0);
         let evictions = now.1.saturating_sub(before.1);

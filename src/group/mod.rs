@@ -1,7 +1,7 @@
 //! Floor 9: consumer groups. Members share the partitions of their topics; what a group has read is
-//! kept in the log `__consumer_offsets`.
+//! in the log `__consumer_offsets`.
 //!
-//! Knows nothing about brokers: it gets the topics and the logs of `__consumer_offsets` handed in.
+//! Knows nothing about brokers: it is given the topics and the logs of `__consumer_offsets`.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -59,13 +59,12 @@ use offset_store::Commit;
 use partition::PartitionKey;
 use topics::unknown_topic;
 
-/// A group of consumers: its members share the partitions of their topics, so that each record goes
-/// to one of them, and other groups see every record again. Got from a
-/// [`Broker`](crate::Broker::group).
+/// A group of consumers, from a [`Broker`](crate::Broker::group): its members share the partitions
+/// of their topics, so that each record goes to one of them, and other groups see every record
+/// again.
 ///
-/// Members may be threads of one process or tasks of one thread. When one joins, leaves, panics or
-/// hangs, only the partitions that change hands pause; everybody else goes on reading. One
-/// partition never has two live owners.
+/// Members are threads or tasks of one process. When one joins, leaves, panics or hangs, only the
+/// partitions that change hands pause. A partition never has two live owners.
 ///
 /// A handle is cheap to clone and keeps its broker open.
 ///
@@ -119,15 +118,14 @@ impl ConsumerGroup {
     /// Joins the group as a reader of some topics, with the default [`ConsumerConfig`]. It never
     /// waits for other members: this member's share comes with its polls.
     ///
-    /// A topic need not be there yet: its partitions are shared out when it is made. So are
-    /// partitions that are added later, and a topic that is deleted and made again.
+    /// A topic need not exist yet: partitions are shared out when they are made, also later or
+    /// again.
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidConfig`]: there is no topic in the list.
-    /// - [`Error::Corrupt`]: the directory that holds what the group has committed is missing. Put
-    ///   it back, or let [`repair`](crate::repair) make an empty one, or say with
-    ///   [`reset`](Self::reset) where the group goes on.
+    /// - [`Error::InvalidConfig`]: the list has no topic.
+    /// - [`Error::Corrupt`]: the directory of the group's commits is missing. Put it back, or let
+    ///   [`repair`](crate::repair) make an empty one, or [`reset`](Self::reset) the group.
     /// - [`Error::InvalidName`]: no topic can have such a name.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     ///
@@ -153,8 +151,7 @@ impl ConsumerGroup {
         self.join_with(topics, ConsumerConfig::default())
     }
 
-    /// Joins the group with settings: how much a poll returns, how long it may take to the next
-    /// one, where reading begins without a commit, how partitions are shared out, a static id.
+    /// Joins the group with settings.
     ///
     /// # Errors
     ///
@@ -185,7 +182,7 @@ impl ConsumerGroup {
     }
 
     /// Joins the group with a listener that is called before partitions go to other members, so
-    /// that it can commit what was done with them: Kafka's `onPartitionsRevoked`.
+    /// that it can commit: Kafka's `onPartitionsRevoked`.
     ///
     /// # Errors
     ///
@@ -248,15 +245,14 @@ impl ConsumerGroup {
         Consumer::join(&self.group, joining, config, listener, self.keeper.clone())
     }
 
-    /// The state of the group, its members and what they have, and how far it is in every
-    /// partition.
+    /// The group, its members and their partitions, and how far it is in every partition.
     ///
     /// The members are seen at one moment, the logs one after the other after it.
     ///
     /// # Errors
     ///
-    /// What reading the group's commits answers; [`Error::Closed`]. A partition whose own log
-    /// cannot be looked at says so in [`GroupPartition::problem`].
+    /// The errors of reading the group's commits; [`Error::Closed`]. For a log that cannot be read
+    /// see [`GroupPartition::problem`].
     ///
     /// # Examples
     ///
@@ -284,7 +280,7 @@ impl ConsumerGroup {
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`], [`Error::UnknownPartition`].
-    /// - What reading the group's commits answers; [`Error::Closed`].
+    /// - The errors of reading the group's commits; [`Error::Closed`].
     ///
     /// # Examples
     ///
@@ -308,17 +304,17 @@ impl ConsumerGroup {
         self.group.committed(topic, partition)
     }
 
-    /// Commits a place for every partition of a topic, as one batch: the group goes on there. It
-    /// survives what the `durability` of the broker says.
+    /// Makes the group go on at a place in every partition of a topic, by commits in one batch. It
+    /// survives what the broker's `durability` says.
     ///
     /// # Errors
     ///
-    /// Nothing was committed after any of these, except perhaps after [`Error::Poisoned`]:
+    /// Nothing was committed, except perhaps after [`Error::Poisoned`]:
     ///
     /// - [`Error::GroupNotEmpty`]: the group has members.
     /// - [`Error::UnknownTopic`].
     /// - [`Error::OffsetOutOfRange`]: a partition has no such offset.
-    /// - What reading the topic and writing the commits answers; [`Error::ReadOnly`],
+    /// - The errors of reading the topic and writing the commits; [`Error::ReadOnly`],
     ///   [`Error::Closed`].
     ///
     /// # Examples
@@ -349,7 +345,7 @@ impl ConsumerGroup {
         })
     }
 
-    /// The same for one partition.
+    /// As [`reset`](Self::reset), for one partition.
     ///
     /// # Errors
     ///
@@ -376,12 +372,12 @@ impl ConsumerGroup {
     }
 
     /// Commits one partition for a group without members: the offset of the next record to read,
-    /// and a text to keep beside it (`""` for none).
+    /// and a text (`""` for none).
     ///
     /// # Errors
     ///
-    /// As [`reset_partition`](Self::reset_partition). [`Error::OffsetOutOfRange`] when the offset
-    /// is past the end of the partition.
+    /// As [`reset_partition`](Self::reset_partition); [`Error::OffsetOutOfRange`] when the offset
+    /// is past the end.
     pub fn commit_to(
         &self,
         topic: &str,
@@ -405,14 +401,14 @@ impl ConsumerGroup {
         })
     }
 
-    /// Deletes the group's commits on a topic: its next member begins the topic where its
-    /// [`start`](ConsumerConfig::start) says. A topic without commits is `Ok`. The deletion
-    /// survives what the `durability` of the broker says.
+    /// Deletes the group's commits on a topic, if any: its next member begins the topic where its
+    /// [`start`](ConsumerConfig::start) says. The deletion survives what the broker's `durability`
+    /// says.
     ///
     /// # Errors
     ///
     /// - [`Error::GroupNotEmpty`]: the group has members.
-    /// - What reading and writing the commits answers; [`Error::ReadOnly`], [`Error::Closed`].
+    /// - The errors of reading and writing the commits; [`Error::ReadOnly`], [`Error::Closed`].
     pub fn delete_commits(&self, topic: &str) -> Result<()> {
         let shared = &self.group.shared;
         shared.check_writable()?;
@@ -421,8 +417,7 @@ impl ConsumerGroup {
             .while_empty(|| shared.store.forget_commits(self.id(), topic, None))
     }
 
-    /// Deletes the group's commit on one partition; the others of the topic stay. A partition
-    /// without one is `Ok`.
+    /// Deletes the group's commit on one partition, if any; the others of the topic stay.
     ///
     /// # Errors
     ///
@@ -463,7 +458,6 @@ impl ConsumerGroup {
         self.group.while_empty(commit)?.settle()
     }
 
-    /// The commit that makes the group go on at a place.
     fn place(&self, key: &PartitionKey, to: Start) -> Result<Commit> {
         let log = self.group.shared.topics.log(key)?;
         let offset = log.reader(to)?.position();
@@ -485,7 +479,6 @@ impl ConsumerGroup {
     }
 }
 
-/// The topics to subscribe to.
 fn subscribed<S: AsRef<str>>(topics: impl IntoIterator<Item = S>) -> Result<BTreeSet<Arc<str>>> {
     let mut names = BTreeSet::new();
     for topic in topics {

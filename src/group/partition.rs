@@ -1,7 +1,7 @@
 //! Which partitions there are, as a group sees them.
 //!
-//! Knows nothing about members. A topic that was deleted and made again is another topic: its id
-//! is part of every name here, so that nothing learnt about the first life is used in the second.
+//! Knows nothing about members. A topic that was made again is another topic: its id is part of
+//! every key, so that nothing learnt about the first life is used in the second.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,12 @@ pub(crate) struct TopicKey {
     pub(crate) id: TopicId,
 }
 
-/// One partition of one life of a topic.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PartitionKey {
     pub(crate) topic: TopicKey,
     pub(crate) partition: PartitionId,
 }
 
-/// A topic and how many partitions it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicShape {
     pub(crate) key: TopicKey,
@@ -30,7 +28,6 @@ pub(crate) struct TopicShape {
 }
 
 impl TopicKey {
-    /// A partition of this topic.
     pub(crate) fn partition(&self, partition: PartitionId) -> PartitionKey {
         PartitionKey {
             topic: self.clone(),
@@ -40,7 +37,6 @@ impl TopicKey {
 }
 
 impl PartitionKey {
-    /// The same without the life of its topic.
     pub(crate) fn public(&self) -> crate::types::TopicPartition {
         crate::types::TopicPartition {
             topic: Arc::clone(&self.topic.name),
@@ -48,7 +44,6 @@ impl PartitionKey {
         }
     }
 
-    /// Its name as callers see it.
     pub(crate) fn named(&self) -> (String, PartitionId) {
         (self.topic.name.as_ref().to_owned(), self.partition)
     }

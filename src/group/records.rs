@@ -1,14 +1,14 @@
-//! What a poll gives: records with the partition they come from, and what was gained and lost.
+//! What a poll returns: records with their partitions, and what was gained and lost.
 //!
 //! Knows nothing about how they were read.
 
 use crate::topic::ConsumerRecord;
 use crate::types::{Offset, PartitionId, TopicPartition};
 
-/// What a [`poll`](crate::Consumer::poll) gives.
+/// What a [`poll`](crate::Consumer::poll) returns.
 ///
-/// The records of one partition stand together, in the order of their offsets. Iterate over it for
-/// the records, or over a reference to keep it.
+/// The records of one partition are together, in the order of their offsets. Iterate over it, or
+/// over a reference to keep it.
 #[derive(Debug, Default)]
 #[must_use = "commit says that these records are done"]
 pub struct ConsumerRecords {
@@ -18,7 +18,7 @@ pub struct ConsumerRecords {
     pub(super) skipped: Vec<Skipped>,
 }
 
-/// Records that a group did not read before they were gone: retention or
+/// Records that were gone before a group read them: retention or
 /// [`truncate_prefix`](crate::Log::truncate_prefix) was faster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -33,19 +33,19 @@ pub struct Skipped {
 }
 
 impl ConsumerRecords {
-    /// How many records there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there is no record. Partitions may have been gained or lost all the same.
+    /// Whether there is no record; partitions may have been gained or lost all the same.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// The records, one by one.
+    /// The records.
     pub fn iter(&self) -> std::slice::Iter<'_, ConsumerRecord> {
         self.records.iter()
     }
@@ -57,16 +57,14 @@ impl ConsumerRecords {
         &self.gained
     }
 
-    /// The partitions that this poll let go (or that were taken while the member was thrown out):
-    /// another member has them, or will. One that was lost and came back stands in
-    /// [`gained`](Self::gained) too.
+    /// The partitions that this poll gave up (or that were taken while the member was removed):
+    /// another member has them, or will. One that came back is in [`gained`](Self::gained) too.
     #[must_use]
     pub fn lost(&self) -> &[(String, PartitionId)] {
         &self.lost
     }
 
-    /// Where this poll jumped over records that were gone before they were read: from where, and to
-    /// where.
+    /// Where this poll jumped over records that were gone.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped

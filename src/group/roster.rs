@@ -1,11 +1,9 @@
-//! Which groups are in memory, and what all of them have to do when the end of a log
-//! goes back, and which of them are too old.
+//! Which groups are in memory, what they do when the end of a log goes back, and which are too old.
 //!
 //! Knows nothing about what happens inside a group.
 //!
-//! 1. A commit is checked against the epochs of its log under the lock of its group, and what was
-//!    committed is set back under the same lock, with the new epoch in place. So a commit either is
-//!    there to be set back, or finds the new epoch.
+//! 1. A commit is checked against the epochs of its log, and set back, under the lock of its group,
+//!    with the new epoch in place. So it either is there to be set back, or finds the new epoch.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -19,7 +17,6 @@ use crate::types::{GroupId, Offset, Timestamp, TopicPartition};
 use super::group::{Group, Shared};
 use super::membership::Membership;
 
-/// The groups of a root that are in memory.
 #[derive(Debug)]
 pub(super) struct Roster {
     shared: Arc<Shared>,
@@ -28,7 +25,6 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// None yet.
     pub(super) fn new(shared: Arc<Shared>, retention: Option<Duration>) -> Self {
         Self {
             shared,
@@ -37,11 +33,6 @@ impl Roster {
         }
     }
 
-    /// A group, in memory from now on if it was not.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidName`].
     pub(super) fn find(&self, id: &str) -> Result<Arc<Group>> {
         let id = GroupId::new(id).map_err(|reason| Error::InvalidName {
             name: id.to_owned(),
@@ -57,7 +48,6 @@ impl Roster {
         Ok(group)
     }
 
-    /// Those that are in memory.
     pub(super) fn live(&self) -> Vec<Arc<Group>> {
         self.groups
             .lock()
@@ -66,8 +56,7 @@ impl Roster {
             .collect()
     }
 
-    /// Forgets a group that has had no members and committed nothing since a time; false when it
-    /// has.
+    /// Forgets a group that has had no members and committed nothing since a time; false if it has.
     fn expire(&self, id: &str, since: Timestamp) -> Result<bool> {
         let (group, store) = (self.find(id)?, &self.shared.store);
         let left = self.shared.emptied_at(&group.id);
@@ -97,7 +86,6 @@ impl Roster {
         }
     }
 
-    /// Waits until everybody who commits now is done.
     pub(super) fn await_commits(&self) {
         for group in self.live() {
             group.between_commits(|| ());

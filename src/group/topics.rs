@@ -1,7 +1,7 @@
 //! What a group needs to know of the topics of its root.
 //!
-//! Knows nothing about groups. A partition is asked for with the life of its topic: what is
-//! answered never comes from another topic of the same name.
+//! Knows nothing about groups. A partition is asked for with the life of its topic: the answer
+//! never comes from another topic of the same name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use crate::topic::{Keep, Topic, TopicDirectory};
 
 use super::partition::{PartitionKey, TopicKey, TopicShape};
 
-/// The topics of a root, as groups see them.
 #[derive(Debug)]
 pub(super) struct Topics {
     directory: Arc<TopicDirectory>,
@@ -24,7 +23,7 @@ impl Topics {
         Self { directory }
     }
 
-    /// A topic by its name, whichever life it is in.
+    /// Finds the topic in whichever life it is.
     pub(super) fn shape(&self, name: &str) -> Option<TopicShape> {
         let topic = self.directory.find(name)?;
         let key = TopicKey {
@@ -37,12 +36,12 @@ impl Topics {
         })
     }
 
-    /// Those of some topics that are there, in the order of their names.
+    /// Those that exist, sorted by name.
     pub(super) fn shapes(&self, names: &BTreeSet<Arc<str>>) -> Vec<TopicShape> {
         names.iter().filter_map(|name| self.shape(name)).collect()
     }
 
-    /// The names of all topics that a pattern may match: internal ones are left out.
+    /// Internal topics are left out.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let all = self.directory.all();
         let names = all.iter().map(|topic| topic.name().as_str());
@@ -50,22 +49,17 @@ impl Topics {
         names.map(Arc::from).collect()
     }
 
-    /// The partitions of a topic; none when this life of it is over.
+    /// None when this life of the topic is over.
     pub(super) fn partitions_of(&self, key: &TopicKey) -> Vec<PartitionKey> {
         let count = self.find(key).map_or(0, |topic| topic.partition_count());
         (0..count).map(|number| key.partition(number)).collect()
     }
 
-    /// The log of a partition.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownTopic`] when this life of the topic is over; what opening a log answers.
+    /// [`Error::UnknownTopic`] when this life of the topic is over.
     pub(super) fn log(&self, partition: &PartitionKey) -> Result<Log> {
         self.find(&partition.topic)?.partition(partition.partition)
     }
 
-    /// Whether this life of a topic goes on.
     pub(super) fn lives(&self, key: &TopicKey) -> bool {
         self.find(key).is_ok()
     }
@@ -77,17 +71,15 @@ impl Topics {
             .ok_or_else(|| unknown_topic(&key.name))
     }
 
-    /// Rises whenever a topic or a partition comes or goes.
+    /// Rises whenever a topic or a partition is added or removed.
     pub(super) fn version(&self) -> u64 {
         self.directory.version()
     }
 
-    /// What public handles keep open.
     pub(super) fn keeper(&self) -> Option<Arc<dyn Keep>> {
         self.directory.keeper()
     }
 
-    /// Has a signal raised whenever the version has risen.
     pub(super) fn watch(&self, signal: &Arc<Signal>) {
         self.directory.watch(signal);
     }

@@ -14,7 +14,7 @@ use crate::topic::{Codec, ConsumerRecord, Typing, decode};
 use super::Consumer;
 
 /// A [`Consumer`] whose records are values of one type, from [`Consumer::typed`]. It dereferences
-/// to the consumer, for `commit`, `seek` and everything else.
+/// to the consumer.
 pub struct TypedConsumer<T, C = Arc<dyn Codec<T>>> {
     consumer: Consumer,
     typing: Typing<C>,
@@ -39,10 +39,9 @@ impl Consumer {
 }
 
 impl<T, C: Codec<T>> TypedConsumer<T, C> {
-    /// As [`Consumer::poll`]. In place of a record that cannot be decoded there is an
-    /// [`Error::Undecodable`](crate::Error::Undecodable) that names its topic, partition and
-    /// offset: skip it, or append it to a topic of dead letters. A commit covers it like any other
-    /// record.
+    /// As [`Consumer::poll`]. A record that cannot be decoded is an
+    /// [`Error::Undecodable`](crate::Error::Undecodable) with its place: skip it, or append it to a
+    /// dead-letter topic. A commit covers it, too.
     ///
     /// # Errors
     ///

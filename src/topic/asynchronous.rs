@@ -11,16 +11,14 @@ use crate::types::{Appended, Record};
 use super::Topic;
 
 impl Topic {
-    /// Appends one record and returns before it is safe. The [`Delivery`] is done when the record
-    /// survives what the durability of the topic says, and resolves to its partition and offset.
+    /// Appends one record and returns before it is safe. The [`Delivery`] resolves to its partition
+    /// and offset when the record survives what the topic's durability says.
     ///
     /// The record is appended within this call, to the partition that [`Topic::append`] would
-    /// choose: appends to a partition have the order of their calls, whether and whenever their
-    /// deliveries are awaited. Dropping a delivery changes nothing about the record. Under
-    /// [`Durability::Always`](crate::Durability::Always) threads of the broker sync the partitions
-    /// in parallel, each once for all records that wait by then; with any other durability the
-    /// delivery is done at once. With [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there
-    /// are no such threads, and this call syncs.
+    /// choose: appends to a partition have the order of their calls, whatever becomes of the
+    /// deliveries. Under [`Durability::Always`](crate::Durability::Always) threads of the broker
+    /// sync the partitions in parallel, once for all records that wait; otherwise the delivery is
+    /// done at once. With [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) this call syncs.
     ///
     /// The delivery does not keep the broker open; closing the broker syncs what waits.
     ///
@@ -28,8 +26,7 @@ impl Topic {
     ///
     /// As [`Topic::append`], except those of the sync: the record was not appended. If the sync
     /// fails, the delivery resolves to [`Error::Poisoned`](crate::Error::Poisoned) or
-    /// [`Error::Io`](crate::Error::Io); it is then not known whether the record will be there after
-    /// a crash.
+    /// [`Error::Io`](crate::Error::Io); it is then not known whether the record survives a crash.
     ///
     /// # Examples
     ///

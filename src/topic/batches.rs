@@ -1,12 +1,11 @@
-//! Batches that are built before the log is asked: as many as a partition's share needs, and one
-//! that is filled record by record while its producer waits for more.
+//! Batches that are built before the log is asked: those of a call, and one that a producer fills
+//! record by record.
 //!
-//! Knows nothing about who builds them, nor about syncing: the caller syncs after the append
-//! ([`Log::settle`]), so that many logs can be written before the first of their syncs is waited
-//! for.
+//! Knows nothing about who builds them, nor about syncing: the caller syncs later
+//! ([`Log::settle`]), so that many logs are written before the first sync is waited for.
 //!
-//! 1. Every batch of a call is encoded before the first one is appended: a record that cannot be
-//!    stored, or a panic of the caller's iterator, leaves nothing in the log.
+//! 1. A call encodes every batch before it appends the first: a record that cannot be stored, or a
+//!    panic of the caller's iterator, leaves nothing in the log.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,53 +17,47 @@ use crate::types::{Compression, Offset, Record, TimestampType, to_u64, to_usize}
 use crate::log::{LATER, Log, Shared, check_record, has_rules, with_scratch};
 use crate::types::LogConfig;
 
-/// The most memory that a batch being filled keeps from one use to the next.
+/// The most that an empty batch keeps.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// A batch that is filled record by record.
 #[derive(Debug, Default)]
 pub(crate) struct Filling {
     bytes: Vec<u8>,
     batch: Option<Begun>,
 }
 
-/// What is decided when a batch is begun; settings that change later apply to the next one.
+/// Settings that change later apply to the next batch.
 #[derive(Debug)]
 struct Begun {
     batch: GrowingBatch,
     config: Arc<LogConfig>,
     ruled: bool,
-    /// The largest size of the batch in bytes, if it holds more than one record.
+    /// In bytes; a batch of one record may be larger.
     limit: usize,
 }
 
-/// The properties of a new batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
-    /// Its largest size before compression, in bytes; a larger record gets a batch of its own.
+    /// In bytes before compression; a larger record gets a batch of its own.
     pub(crate) size: u64,
-    /// Its compression, if the log leaves that open.
+    /// Used if the log leaves it open.
     pub(crate) compression: Compression,
 }
 
 impl Filling {
-    /// Whether no record is in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.batch.is_none()
     }
 
-    /// The number of records in it.
     pub(crate) fn records(&self) -> u32 {
         self.batch.as_ref().map_or(0, |begun| begun.batch.count())
     }
 
-    /// Whether it accepts no more records.
     pub(crate) fn is_full(&self) -> bool {
         let begun = self.batch.as_ref();
         begun.is_some_and(|begun| begun.batch.size(&self.bytes) >= begun.limit)
     }
 
-    /// Drops the records and keeps the memory.
     fn clear(&mut self) {
         self.batch = None;
         self.bytes.clear();
@@ -75,13 +68,11 @@ impl Filling {
 }
 
 impl Log {
-    /// Puts a record into a batch and returns its index there; `None` if it does not fit behind
-    /// those that are in it.
+    /// Returns the record's index in the batch; `None` if it does not fit behind the others.
     ///
     /// # Errors
     ///
-    /// The error that the log would return for the record alone, in any batch; the record is then
-    /// not taken, and the batch is unchanged.
+    /// The error of the log for the record alone; the batch is unchanged.
     #[inline]
     pub(crate) fn fill(
         &self,
@@ -110,8 +101,7 @@ impl Log {
         }
     }
 
-    /// Appends a batch that was filled, and empties it, whatever the outcome. The caller
-    /// [settles](Log::settle) it.
+    /// Empties the batch, whatever the outcome. The caller [settles](Log::settle) it.
     ///
     /// # Errors
     ///
@@ -122,9 +112,8 @@ impl Log {
         appended
     }
 
-    /// Appends records in order, in as few batches as possible, and returns the offsets of each
-    /// batch; none of them is synced. After an error, only the records whose offsets were returned
-    /// are in the log.
+    /// Appends records in order, in as few batches as possible, and passes on the offsets of each;
+    /// none is synced. After an error, only these records are in the log.
     ///
     /// # Errors
     ///
@@ -139,7 +128,6 @@ impl Log {
 }
 
 impl Shared {
-    /// Begins a batch with the present settings.
     fn begin_filling(&self, filling: &mut Filling, wish: Wish) -> Result<()> {
         self.host.check_owner()?;
         self.life.can_append()?;
@@ -155,7 +143,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Puts a record into a batch; false if it does not fit behind those that are in it.
+    /// False if the record does not fit behind the others.
     #[inline]
     fn push_filling(
         &self,
@@ -234,7 +222,6 @@ impl Shared {
         })
     }
 
-    /// Encodes records into as few batches as possible, one after the other.
     fn encode_split<'a>(
         &self,
         out: &mut Vec<u8>,
@@ -251,7 +238,6 @@ impl Shared {
             let fits = batch.push_within(out, &record, limit);
             if !fits.map_err(|error| self.refused(error))? {
                 batches.push(batch.finish(out).map_err(|error| self.refused(error))?);
-                // The record that did not fit begins the next batch.
                 *batch = GrowingBatch::begin(out, options);
                 let fits = batch.push_within(out, &record, limit);
                 fits.map_err(|error| self.refused(error))?;
@@ -266,8 +252,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The same with compression: how small a batch becomes is known only afterwards, so a batch
-    /// that stays too large is encoded again as two halves.
+    /// How small a batch becomes is known only afterwards: one that stays too large is encoded
+    /// again as two halves.
     fn encode_packed(
         &self,
         out: &mut Vec<u8>,
@@ -298,8 +284,7 @@ impl Shared {
             } else if let [_] = share {
                 return Err(Error::RecordTooLarge { size, limit });
             } else {
-                // Too large even when compressed: its bytes are dropped, and each half is encoded
-                // again.
+                // Too large even when compressed.
                 out.truncate(start);
                 let (front, back) = share.split_at(share.len() / 2);
                 self.encode_packed(out, options, config, front, batches)?;
@@ -311,8 +296,7 @@ impl Shared {
     }
 }
 
-/// Rejects a record that fits no batch, by the size of the batch that holds it alone, before
-/// compression.
+/// Rejects a record that fits no batch, by the raw size of one that holds it alone.
 #[inline]
 fn check_alone(raw: u64, compression: Compression, config: &LogConfig) -> Result<()> {
     // However well it compresses: readers would refuse to decompress it.

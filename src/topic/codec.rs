@@ -13,16 +13,15 @@ use crate::types::{Header, Record};
 /// Why a value cannot be encoded, or bytes cannot be decoded.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The header with the name and version of a record's type (1).
 const TYPE_HEADER: &str = "ottla.type";
 
 /// Turns values into the bytes of records, and back.
 ///
 /// [`name`](Self::name) and [`version`](Self::version) are stored with each record, in the header
-/// `ottla.type`, as `name/version`. A record with another name, or with a later version than the
-/// codec's, is not decoded: reading returns [`Error::Undecodable`](crate::Error::Undecodable). An
-/// older version is passed to [`decode`](Self::decode), which brings the event up to date. A record
-/// without the header, from another client, is taken to be of the codec's own version.
+/// `ottla.type`, as `name/version`. A record with another name or a later version is
+/// [`Error::Undecodable`](crate::Error::Undecodable). [`decode`](Self::decode) brings older
+/// versions up to date. A record without the header, from another client, counts as the codec's own
+/// version.
 ///
 /// # Examples
 ///
@@ -55,10 +54,10 @@ const TYPE_HEADER: &str = "ottla.type";
 /// # Ok::<(), ottla::Error>(())
 /// ```
 pub trait Codec<T>: Send + Sync {
-    /// The name in the header of each record, for example that of the type.
+    /// The name in the header of each record.
     fn name(&self) -> &str;
 
-    /// The version that this codec writes, and the latest that it reads. 1 by default.
+    /// The version that this codec writes, and the latest that it reads: by default 1.
     fn version(&self) -> u32 {
         1
     }
@@ -67,17 +66,17 @@ pub trait Codec<T>: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The value cannot be encoded. The error becomes the source of
-    /// [`Error::Unencodable`](crate::Error::Unencodable), and nothing is appended.
+    /// The value cannot be encoded: [`Error::Unencodable`](crate::Error::Unencodable) has this
+    /// error, and nothing is appended.
     fn encode(&self, value: &T, into: &mut Vec<u8>) -> Result<(), CodecError>;
 
-    /// Decodes bytes that were written as `version`, which is at most the codec's own. The bytes of
-    /// a tombstone are empty.
+    /// Decodes bytes of `version`, which is at most the codec's own. The bytes of a tombstone are
+    /// empty.
     ///
     /// # Errors
     ///
-    /// The bytes are not such a value. The error becomes the source of
-    /// [`Error::Undecodable`](crate::Error::Undecodable).
+    /// The bytes are not such a value: [`Error::Undecodable`](crate::Error::Undecodable) has this
+    /// error.
     fn decode(&self, bytes: &[u8], version: u32) -> Result<T, CodecError>;
 }
 
@@ -99,18 +98,17 @@ impl<T, C: Codec<T> + ?Sized> Codec<T> for Arc<C> {
     }
 }
 
-/// A value that has a key, for [`TypedTopic::append`](crate::TypedTopic::append): values with the
-/// same key go to the same partition and stay in order.
+/// A value with a key, for [`TypedTopic::append`](crate::TypedTopic::append): equal keys go to the
+/// same partition, in order.
 pub trait Keyed {
-    /// The key, as anything that has bytes: a `&str`, a `String`, a `Vec<u8>`, an array.
+    /// The key: a `&str`, a `String`, a `Vec<u8>`, an array.
     fn key(&self) -> impl AsRef<[u8]>;
 }
 
-/// JSON, through serde: a [`Codec`] for every type that serde can write and read. Serde skips
-/// unknown fields and fills in missing ones that are `#[serde(default)]`, so a type can gain fields
-/// without a new version.
+/// JSON: a [`Codec`] for every type of serde, which skips unknown fields and fills in missing ones
+/// that are `#[serde(default)]`, so a type can gain fields without a new version.
 ///
-/// Records are named `json/1`; [`Json::named`] chooses a name and a version.
+/// Records are named `json/1`; [`Json::named`] chooses another name.
 ///
 /// # Examples
 ///
@@ -153,8 +151,8 @@ pub struct NamedJson {
 
 #[cfg(feature = "json")]
 impl Json {
-    /// JSON whose records carry this name and version in their header. Every earlier version is
-    /// read as if it were of this one.
+    /// JSON with this name and version in the header of each record. Every earlier version is read
+    /// like this one.
     #[must_use]
     pub fn named(name: &str, version: u32) -> NamedJson {
         NamedJson {
@@ -198,7 +196,6 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned> Codec<T> for NamedJson {
     }
 }
 
-/// A codec, and what it writes into the header of each record.
 #[derive(Clone)]
 pub(crate) struct Typing<C> {
     codec: C,
@@ -223,7 +220,6 @@ impl<C> Typing<C> {
         }
     }
 
-    /// Passes the record of a value to `then`.
     pub(crate) fn encode<T, R>(
         &self,
         value: &T,
@@ -243,7 +239,6 @@ impl<C> Typing<C> {
         Ok(then(record.with_headers(&headers)))
     }
 
-    /// The value of a record.
     pub(crate) fn decode<'a, T>(
         &self,
         value: Option<&[u8]>,
@@ -267,7 +262,7 @@ impl<C> Typing<C> {
     }
 }
 
-/// The version in a header, if it names this type.
+/// Refuses the header of another type.
 fn version_in(header: &str, name: &str) -> Result<u32, CodecError> {
     let parts = header.rsplit_once('/').filter(|(of, _)| *of == name);
     parts

@@ -1,7 +1,7 @@
 //! The settings of a topic: the number of partitions, and all settings of their logs.
 //!
-//! Knows nothing about what a setting does. The settings of a log are defined in one table
-//! (`types/log_config.rs`) and are neither listed nor documented again here.
+//! Knows nothing about what a setting does. The settings of a log are in the table of
+//! `types/log_config.rs` alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,15 +13,13 @@ use crate::types::{DAY, LogConfig, SEGMENT_BYTES_MAX, WEEK, log_settings};
 
 const PARTITIONS: &str = "partitions";
 
-/// Every partition is a directory, and creating a topic creates all of them in one operation.
+/// Creating a topic creates the directories of all partitions in one operation.
 pub(crate) const PARTITIONS_MAX: u32 = 100_000;
 
-/// Generates [`TopicConfig`] from the rows of the table of a log's settings, and the one function
-/// that makes a [`LogConfig`] of it. The struct literal there has no `..`, so no setting can be
-/// forgotten.
+/// Makes [`TopicConfig`] of the rows of that table, and a [`LogConfig`] of it: the struct literal
+/// there has no `..`, so no setting can be forgotten.
 ///
-/// It copies the rows one by one, because one of them differs in a topic: `durability` is optional
-/// there and defaults to the broker's.
+/// It copies the rows one by one, because `durability` is optional in a topic.
 macro_rules! topic_config {
     (
         @lines [$($lines:tt)*] [$($others:ident)*]
@@ -67,8 +65,8 @@ macro_rules! topic_config {
             /// The settings of a [`Topic`](crate::Topic): the number of its partitions, and all
             /// settings of a [`LogConfig`], with the same names.
             ///
-            /// Plain data: created with [`Default`] and chained setters, or deserialized from a
-            /// configuration file with Kafka's names (`"segment.bytes"`) or the field names.
+            /// Created with [`Default`] and setters, or deserialized with Kafka's names
+            /// (`"segment.bytes"`) or the field names.
             /// [`Broker::create_topic`](crate::Broker::create_topic) refuses values that are out of
             /// bounds.
             ///
@@ -83,8 +81,7 @@ macro_rules! topic_config {
             /// assert_eq!(config.durability, None, "the broker's");
             /// ```
             pub struct TopicConfig("topic") {
-                /// The number of partitions. It can be increased later, but not decreased.
-                /// Default 1.
+                /// The number of partitions. Later it can only be increased. Default 1.
                 partitions: u32 [u32] = "partitions", 1,
                 |v| (1..=PARTITIONS_MAX).contains(v), "1 to 100000";
 
@@ -93,7 +90,6 @@ macro_rules! topic_config {
         }
 
         impl TopicConfig {
-            /// The settings with which the log of a partition is opened.
             pub(crate) fn log_config(&self, broker: Durability) -> LogConfig {
                 LogConfig {
                     durability: self.durability.unwrap_or(broker),
@@ -110,7 +106,7 @@ macro_rules! topic_config {
 log_settings!(topic_config);
 
 impl TopicConfig {
-    /// The settings that differ from the defaults of a new topic: the catalog stores only these.
+    /// What differs from the defaults: the catalog stores only this.
     pub(crate) fn deviations(&self) -> BTreeMap<&'static str, String> {
         let usual = Self::default().entries();
         let entries = self
@@ -120,8 +116,7 @@ impl TopicConfig {
         entries.filter(|(name, _)| *name != PARTITIONS).collect()
     }
 
-    /// These settings with the differences between two others applied: the changes of a caller that
-    /// started from older settings.
+    /// Applies the changes of a caller that started from older settings.
     pub(crate) fn with_changes(&self, from: &Self, to: &Self) -> Result<Self, BadSetting> {
         let mut changed = self.clone();
         let before = from.entries();

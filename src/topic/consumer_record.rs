@@ -8,11 +8,8 @@ use std::sync::Arc;
 use crate::format::LogRecord;
 use crate::types::{PartitionId, Record};
 
-/// A record and the partition that it comes from. It derefs to its [`LogRecord`], so that
-/// `record.offset` and `record.value()` work directly.
-///
-/// Like a [`LogRecord`] it keeps the chunk alive that it was read with; [`detach`](Self::detach)
-/// copies it out.
+/// A record and its partition. It derefs to its [`LogRecord`], and keeps the chunk alive that it
+/// was read with, until [`detach`](Self::detach).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerRecord {
@@ -32,15 +29,14 @@ impl ConsumerRecord {
         }
     }
 
-    /// The same record in memory of its own, for records that are stored: one allocation of its
-    /// size.
+    /// Copies the record out of its chunk: one allocation of its size.
     #[must_use]
     pub fn detach(mut self) -> Self {
         self.record = self.record.detach();
         self
     }
 
-    /// The record without its topic and partition.
+    /// The record alone.
     #[must_use]
     pub fn into_record(self) -> LogRecord {
         self.record
@@ -56,8 +52,7 @@ impl Deref for ConsumerRecord {
 }
 
 impl<'a> From<&'a ConsumerRecord> for Record<'a> {
-    /// The same record, to be appended elsewhere: with its timestamp and headers, without topic,
-    /// partition and offset.
+    /// With timestamp and headers, without topic, partition and offset.
     fn from(record: &'a ConsumerRecord) -> Self {
         Self::from(&record.record)
     }

@@ -12,9 +12,8 @@ use crate::sync::{AtomicU64, OnceLock, Ordering, RwLock, Signal};
 
 use super::{Topic, TopicShared};
 
-/// What lives as long as any handle on a part of it exists: a broker.
+/// A broker, which lives as long as any handle on a part of it.
 pub(crate) trait Keep: Send + Sync {
-    /// The files that belong to it.
     fn describe(&self) -> String;
 }
 
@@ -24,7 +23,6 @@ impl fmt::Debug for dyn Keep {
     }
 }
 
-/// The topics of one root.
 #[derive(Debug, Default)]
 pub(crate) struct TopicDirectory {
     topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
@@ -34,22 +32,20 @@ pub(crate) struct TopicDirectory {
 }
 
 impl TopicDirectory {
-    /// An empty directory.
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Sets, once, what the public handles on these topics keep alive.
     pub(crate) fn set_keeper(&self, keeper: Weak<dyn Keep>) {
         self.keeper.get_or_init(|| keeper);
     }
 
-    /// What public handles keep alive; `None` while it is being dropped.
+    /// `None` while it is being dropped.
     pub(crate) fn keeper(&self) -> Option<Arc<dyn Keep>> {
         self.keeper.get().and_then(Weak::upgrade)
     }
 
-    /// A topic, including internal ones. The handle keeps nothing alive: for the broker itself.
+    /// Finds internal topics too. The handle keeps nothing alive.
     pub(crate) fn find(&self, name: &str) -> Option<Topic> {
         self.topics
             .read()
@@ -57,12 +53,12 @@ impl TopicDirectory {
             .map(|topic| Topic::new(Arc::clone(topic)))
     }
 
-    /// The shared part of a topic, including internal ones.
+    /// Finds internal topics too.
     pub(crate) fn find_shared(&self, name: &str) -> Option<Arc<TopicShared>> {
         self.topics.read().get(name).cloned()
     }
 
-    /// A topic, for a user.
+    /// For a user: the handle keeps the broker open.
     ///
     /// # Errors
     ///
@@ -76,7 +72,6 @@ impl TopicDirectory {
         Ok(topic.kept_by(keeper))
     }
 
-    /// All topics by name, internal ones included.
     pub(crate) fn all(&self) -> Vec<Arc<TopicShared>> {
         self.topics.read().values().cloned().collect()
     }
@@ -86,28 +81,25 @@ impl TopicDirectory {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Makes every rise of [`TopicDirectory::version`] raise a signal.
+    /// Every rise of [`TopicDirectory::version`] raises the signal.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         let mut watchers = self.watchers.write();
         watchers.retain(|watcher| watcher.strong_count() > 0);
         watchers.push(Arc::downgrade(signal));
     }
 
-    /// Adds a topic.
     pub(crate) fn insert(&self, topic: Arc<TopicShared>) {
         let name = Arc::from(topic.name().as_str());
         self.topics.write().insert(name, topic);
         self.tell();
     }
 
-    /// Removes and returns a topic.
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<TopicShared>> {
         let gone = self.topics.write().remove(name);
         self.tell();
         gone
     }
 
-    /// Reports that something about the topics changed.
     pub(crate) fn tell(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
         let watchers = self.watchers.read();

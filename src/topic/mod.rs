@@ -1,12 +1,12 @@
-//! Floor 8: topics. A [`Topic`] is a name for some partitions; it chooses the partition of every
-//! record and hands it to that partition's log.
+//! Floor 8: topics. A [`Topic`] chooses the partition of every record, and that partition's log
+//! takes it.
 //!
 //! Knows nothing about how topics are created, listed or deleted (the broker does that), nor about
 //! who reads them.
 //!
 //! 1. An append takes no lock of this floor: partitions are only ever added.
-//! 2. A topic's life ends once: its end first sets the state, then closes the logs; errors that a
-//!    log returns after that are translated into those of the topic.
+//! 2. A topic's life ends once: the state is set before the logs are closed, and their later errors
+//!    become those of the topic.
 
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -60,12 +60,11 @@ use producer::ErrorHook;
 use scatter::Scattered;
 use shares::Shares;
 
-/// A topic: partitions under one name, obtained from a [`Broker`](crate::Broker).
+/// A topic: partitions under one name, from a [`Broker`](crate::Broker).
 ///
-/// Records with the same key go to the same partition, in order; it is the partition that Kafka's
-/// own producer would choose. Records without a key go to one partition for 16 KiB, then to
-/// another. A handle is cheap to clone, and any number of threads may append at the same time. It
-/// keeps its broker open.
+/// Records with the same key go to the same partition, in order; Kafka's own producer would choose
+/// the same one. Records without a key go to one partition for 16 KiB, then to another. A handle is
+/// cheap to clone, keeps its broker open, and any number of threads may append at the same time.
 ///
 /// # Examples
 ///
@@ -102,7 +101,7 @@ impl fmt::Debug for Topic {
 }
 
 impl Topic {
-    /// A handle that keeps nothing open, for the broker itself.
+    /// For the broker itself: keeps nothing open.
     pub(crate) fn new(shared: Arc<TopicShared>) -> Self {
         Self {
             shared,
@@ -113,7 +112,6 @@ impl Topic {
         }
     }
 
-    /// The same handle for a caller that may only read.
     pub(crate) fn for_reading(mut self) -> Self {
         self.only_reads = true;
         self
@@ -129,13 +127,11 @@ impl Topic {
         Ok(())
     }
 
-    /// The same handle, which keeps `keeper` alive.
     pub(crate) fn kept_by(mut self, keeper: Arc<dyn Keep>) -> Self {
         self.keeper = Some(keeper);
         self
     }
 
-    /// What the handles share.
     pub(crate) fn shared(&self) -> &Arc<TopicShared> {
         &self.shared
     }
@@ -146,16 +142,15 @@ impl Topic {
         self.shared.name().as_str()
     }
 
-    /// The present number of partitions; [`Broker::alter_topic`](crate::Broker::alter_topic) may
-    /// add some.
+    /// The number of partitions; [`Broker::alter_topic`](crate::Broker::alter_topic) may add some.
     #[must_use]
     pub fn partition_count(&self) -> u32 {
         self.shared.follow();
         self.shared.partition_count()
     }
 
-    /// The partition that a record with this key goes to, by the rule of Kafka's own producer. It
-    /// may change when partitions are added; a [`Partitioner`] is not consulted.
+    /// The partition of a key by the rule of Kafka's own producer. It may change when partitions
+    /// are added; a [`Partitioner`] is not consulted.
     ///
     /// # Examples
     ///
@@ -173,7 +168,7 @@ impl Topic {
         partition_of_key(key, self.partition_count())
     }
 
-    /// The settings, as they are now; the defaults in a process that was forked from the topic's.
+    /// The present settings; the defaults in a process that was forked from the topic's.
     #[must_use]
     pub fn config(&self) -> TopicConfig {
         if self.shared.host().check_owner().is_err() {
@@ -183,8 +178,8 @@ impl Topic {
         self.shared.config().as_ref().clone()
     }
 
-    /// The settings and the state of every partition. Opens the logs that were not used yet; if one
-    /// cannot be opened, [`PartitionInfo::problem`] says why.
+    /// The settings and the state of every partition. Opens all logs; if one cannot be opened,
+    /// [`PartitionInfo::problem`] says why.
     ///
     /// # Errors
     ///
@@ -208,7 +203,7 @@ impl Topic {
         self.shared.follow();
         self.shared.check_alive()?;
         let info = self.shared.info();
-        // What was deleted meanwhile has no partitions to be described.
+        // What was deleted meanwhile has no partitions to describe.
         self.shared.check_alive()?;
         Ok(info)
     }
@@ -216,15 +211,15 @@ impl Topic {
     /// Appends a record to the partition of its key. Records without a key go to one partition for
     /// 16 KiB, then to another.
     ///
-    /// What this guarantees when it returns is described at [`Log::append`].
+    /// [`Log::append`] says what is guaranteed when it returns.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`] chose a number that is too large.
     /// - [`Error::InternalTopic`]: the topic is one of Kafka's own.
-    /// - Everything that [`Log::append`] returns: nothing of the record was appended, except
-    ///   perhaps after [`Error::Poisoned`].
+    /// - The errors of [`Log::append`]: the record was not appended, except perhaps after
+    ///   [`Error::Poisoned`].
     ///
     /// # Examples
     ///
@@ -236,7 +231,6 @@ impl Topic {
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// let first = topic.append(Record::keyed("N14228", "departed EWR"))?;
     /// let second = topic.append(Record::keyed("N14228", "landed IAH"))?;
-    /// // The same key, the same partition, in order.
     /// assert_eq!((second.partition, second.offset), (first.partition, first.offset + 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -253,7 +247,7 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// As [`Topic::append`]; [`Error::UnknownPartition`] when there is no such partition.
+    /// As [`Topic::append`]; [`Error::UnknownPartition`]: there is no such partition.
     ///
     /// # Examples
     ///
@@ -293,7 +287,7 @@ impl Topic {
     /// let seats = broker.create_topic("seats", TopicConfig::default().partitions(4))?;
     /// let partition = seats.partition_for_key(b"UA1545");
     /// let end = seats.partition(partition)?.end_offset();
-    /// // Look at what was sold, decide, and say how far the decision looked.
+    /// // Look at what was sold, and decide.
     /// seats.append_to_at(partition, end, Record::keyed("UA1545", "12A is sold"))?;
     /// assert!(seats.append_to_at(partition, end, Record::keyed("UA1545", "12A")).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -311,8 +305,8 @@ impl Topic {
         appended.map_err(|error| self.shared.explain(error))
     }
 
-    /// Appends records to a partition as one batch if it ends at `expected_end`; see
-    /// [`Log::append_batch_at`]. The keys do not influence where the records go.
+    /// Appends records to a partition as one batch, whatever their keys, if it ends at
+    /// `expected_end`; see [`Log::append_batch_at`].
     ///
     /// # Errors
     ///
@@ -340,26 +334,26 @@ impl Topic {
         appended.map_err(|error| self.shared.explain(error))
     }
 
-    /// Appends records and returns where they went, in the order of the partitions' numbers;
-    /// partitions that got no record are left out.
+    /// Appends records and returns where they went, by partition number, without the partitions
+    /// that got no record.
     ///
     /// The records of a partition stay in order, and form one batch if they fit into one (see
     /// [`max_message_bytes`](crate::LogConfig::max_message_bytes)): readers see all of them or
-    /// none. If they do not fit, they are split into several batches, as every Kafka client does,
-    /// each with its own entry. There is no such guarantee between partitions.
+    /// none. Otherwise they are split into several batches, as by every Kafka client, each with its
+    /// own entry. Nothing of this holds across partitions.
     ///
-    /// All records without a key go to one partition, and those of the next call to another.
-    /// Collects the records; allocates per call, not per record.
+    /// All records without a key go to one partition, those of the next call to another. Collects
+    /// the records; allocates per call, not per record.
     ///
     /// # Errors
     ///
-    /// After any of these, except [`Error::PartlyAppended`], nothing was appended:
+    /// Nothing was appended, except after [`Error::PartlyAppended`]:
     ///
     /// - [`Error::PartlyAppended`]: some batches were appended and others were not; it says which.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`] chose a number that is too large.
-    /// - Everything that [`Log::append`] returns. [`Error::RecordTooLarge`] is about a single
-    ///   record. When several partitions failed, it is the error of the first.
+    /// - The errors of [`Log::append`], the first partition's if several failed.
+    ///   [`Error::RecordTooLarge`] is about a single record.
     ///
     /// # Examples
     ///
@@ -391,7 +385,7 @@ impl Topic {
         shares.finish()
     }
 
-    /// A handle on the same topic that lets a [`Partitioner`] choose the partition of every record.
+    /// A handle on the same topic with a [`Partitioner`].
     #[must_use]
     pub fn with_partitioner(&self, partitioner: Arc<dyn Partitioner>) -> Self {
         Self {
@@ -400,15 +394,15 @@ impl Topic {
         }
     }
 
-    /// A handle on the log of a partition. The broker closes the log: [`Log::close`] only flushes
-    /// it. Unlike a topic's handle, it does not keep the broker open. For an internal topic the
-    /// handle only reads: whatever would change the log returns [`Error::InternalTopic`].
+    /// A handle on the log of a partition. It does not keep the broker open, which closes the log:
+    /// [`Log::close`] only flushes it. For an internal topic whatever would change the log returns
+    /// [`Error::InternalTopic`].
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownPartition`]: there is no such partition.
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
-    /// - The errors of opening a log ([`Log::open`]), if it was not used before.
+    /// - The errors of [`Log::open`], if it was not used before.
     ///
     /// # Examples
     ///
@@ -434,7 +428,7 @@ impl Topic {
         })
     }
 
-    /// A producer: it collects records into batches before they are appended.
+    /// A producer, which collects records into batches before they are appended.
     ///
     /// # Errors
     ///
@@ -445,10 +439,10 @@ impl Topic {
         self.producer_for(config, None)
     }
 
-    /// The same, with a hook that is called once for every batch that could not be appended, with
-    /// its partition and the error. It is called by the thread that appended the batch (one of the
-    /// broker's own if the batch's time was over), after the batch's deliveries were settled and
-    /// with no lock held. It must not wait for the producer or the broker.
+    /// As [`Topic::producer`], with a hook for every batch that could not be appended. The thread
+    /// that appended the batch (one of the broker's own if its time was over) calls it once, after
+    /// its deliveries were settled and with no lock held. It must not wait for the producer or the
+    /// broker.
     ///
     /// # Errors
     ///
@@ -464,7 +458,7 @@ impl Topic {
     /// let producer = topic.producer_with_hook(ProducerConfig::default(), |partition, error| {
     ///     eprintln!("a batch for partition {partition} is lost: {error}");
     /// })?;
-    /// drop(producer.send("a record that nobody waits for")?);
+    /// drop(producer.send("departed EWR")?);
     /// producer.flush()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -483,8 +477,7 @@ impl Topic {
         Ok(Producer::new(self.clone(), config, hook))
     }
 
-    /// The partition of a record. With a [`Partitioner`] it may be one that the topic does not
-    /// have.
+    /// With a [`Partitioner`] it may be one that the topic does not have.
     #[inline]
     fn place(&self, record: &Record<'_>) -> PartitionId {
         let partitions = self.partition_count();
@@ -500,7 +493,6 @@ impl Topic {
         }
     }
 
-    /// Finds the partition of every record of a batch.
     fn scatter<'a>(
         &self,
         records: impl Iterator<Item = Record<'a>>,

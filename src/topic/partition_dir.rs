@@ -5,8 +5,7 @@
 //!
 //! 1. `partition.metadata` is removed last: until then it is known which topic the directory
 //!    belongs to.
-//! 2. The contents of a new directory can be derived from the catalog, so nothing waits for a sync
-//!    of them.
+//! 2. The catalog can restore the contents of a new directory, so nothing waits for their sync.
 
 use std::path::{Path, PathBuf};
 
@@ -15,21 +14,19 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, file_name, properties};
 use crate::types::{PartitionId, TopicId, TopicName};
 
-/// A directory `topic-N` of a root.
 #[derive(Debug)]
 pub(crate) struct PartitionDir {
     path: PathBuf,
     id: TopicId,
 }
 
-/// What was found in a directory that belongs to no topic.
+/// What is in a directory that belongs to no topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// The topic it was created for, if that can be read.
     pub(crate) id: Option<TopicId>,
-    /// It contains files of a log that are not empty.
+    /// It has files of a log that are not empty.
     pub(crate) data: bool,
-    /// It contains names that are neither ours nor Kafka's.
+    /// It has names that are neither ours nor Kafka's.
     pub(crate) foreign: bool,
 }
 
@@ -48,8 +45,9 @@ impl PartitionDir {
     }
 
     /// Creates the directory and its `partition.metadata`, if either is missing or the latter was
-    /// torn; returns whether it did anything. The names are durable after
-    /// [`PartitionDir::sync_root`], the contents of the file after [`PartitionDir::sync`] (I2).
+    /// torn; returns whether it did. The names are durable after [`PartitionDir::sync_root`], the
+    /// contents of the file after [`PartitionDir::sync`] (I2).
+    ///
     /// # Errors
     ///
     /// [`Error::Corrupt`] if the directory belongs to another topic.
@@ -77,25 +75,22 @@ impl PartitionDir {
         Ok(true)
     }
 
-    /// The error for a directory that belongs to another topic.
     #[cold]
     pub(crate) fn anothers(&self) -> Error {
         let reason = Corruption::malformed("the directory belongs to another topic of that name");
         Error::corrupt(&self.path.join(file_name::PARTITION_METADATA), 0, reason)
     }
 
-    /// Whether the directory says that it belongs to another topic.
     pub(crate) fn is_anothers(&self, disk: &Disk) -> Result<bool> {
         Ok(self.owner(disk)?.is_some_and(|owner| owner != self.id))
     }
 
-    /// The topic that the directory says it belongs to; `None` if it says nothing readable.
+    /// `None` if the directory says nothing readable.
     fn owner(&self, disk: &Disk) -> Result<Option<TopicId>> {
         owner_of(disk, &self.path)
     }
 
-    /// Makes what [`PartitionDir::make`] wrote durable. A directory that does not exist has nothing
-    /// to sync.
+    /// Makes what [`PartitionDir::make`] wrote durable, if there is a directory.
     pub(crate) fn sync(&self, disk: &Disk) -> Result<()> {
         if !self.exists(disk)? {
             return Ok(());
@@ -108,12 +103,10 @@ impl PartitionDir {
         disk.sync_dir(&self.path).at(&self.path, "sync")
     }
 
-    /// Makes the names in a root durable.
     pub(crate) fn sync_root(disk: &Disk, root: &Path) -> Result<()> {
         disk.sync_dir(root).at(root, "sync")
     }
 
-    /// Inspects a directory without changing it.
     pub(crate) fn inspect(disk: &Disk, path: &Path) -> Result<Contents> {
         let mut contents = Contents {
             id: owner_of(disk, path)?,
@@ -130,9 +123,8 @@ impl PartitionDir {
         Ok(contents)
     }
 
-    /// Removes the files that belong to a log, and then the directory (I1). Returns whether it is
-    /// gone: with something foreign in it, it stays. Durable only after
-    /// [`PartitionDir::sync_root`].
+    /// Removes the files of a log, and then the directory (I1), unless something foreign is in it:
+    /// false. Durable only after [`PartitionDir::sync_root`].
     pub(crate) fn remove(disk: &Disk, path: &Path) -> Result<bool> {
         if !disk.exists(path).at(path, "access")? {
             return Ok(true);
@@ -161,8 +153,7 @@ impl PartitionDir {
     }
 }
 
-/// The topic that a directory says it belongs to. A file that a crash tore, or that was damaged,
-/// says nothing.
+/// A file that a crash tore, or that was damaged, says nothing.
 fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = match disk.read_small(&path, properties::SIZE_MAX) {
@@ -172,8 +163,7 @@ fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     Ok(text.and_then(|text| properties::decode_partition(&text).ok()))
 }
 
-/// Whether a name in a partition directory is removed with the partition: one of ours or Kafka's,
-/// or the name of one of these while it is written.
+/// Whether a name is ours or Kafka's, also while the file is written.
 fn is_removable(name: &str) -> bool {
     let settled = name
         .strip_suffix(file_name::TEMPORARY_SUFFIX)
@@ -185,7 +175,7 @@ fn is_removable(name: &str) -> bool {
         )
 }
 
-/// Whether a file may hold records that exist nowhere else.
+/// They may exist nowhere else.
 fn holds_records(name: &str) -> bool {
     matches!(
         FileName::parse(name),

@@ -1,18 +1,17 @@
 //! Floor 8: which partition a record goes to.
 //!
-//! Knows nothing about logs: a key and a count determine a number, by Kafka's rule, so that a Kafka
-//! producer puts the same key into the same partition.
+//! Knows nothing about logs: a key and a count determine a number, as for a Kafka producer.
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::{PartitionId, Record};
 
 use super::random::{Random, random_u64};
 
-/// Chooses the partition of every record that goes through
+/// Chooses the partition of every record, for
 /// [`Topic::with_partitioner`](crate::Topic::with_partitioner).
 ///
-/// It is called by the appending thread before anything is locked, so it may block or panic
-/// without harm to the topic. A number outside `0..partitions` makes the append fail with
+/// The appending thread calls it before anything is locked: it may block or panic without harm to
+/// the topic. With a number outside `0..partitions` the append returns
 /// [`Error::UnknownPartition`](crate::Error::UnknownPartition).
 ///
 /// # Examples
@@ -32,12 +31,12 @@ use super::random::{Random, random_u64};
 /// assert_eq!(ByFirstByte.partition("t", &Record::keyed("E", "x"), 2), 1);
 /// ```
 pub trait Partitioner: Send + Sync {
-    /// The partition of a record of a topic, one of `0..partitions`; `partitions` is at least 1.
+    /// One of `0..partitions`; `partitions` is at least 1.
     fn partition(&self, topic: &str, record: &Record<'_>, partitions: u32) -> PartitionId;
 }
 
-/// The partition of a key, as Kafka's own producer computes it
-/// (`BuiltInPartitioner.partitionForKey`). An empty key is a key.
+/// As Kafka's own producer computes it (`BuiltInPartitioner.partitionForKey`). An empty key is a
+/// key.
 #[inline]
 pub(crate) fn partition_of_key(key: &[u8], partitions: u32) -> PartitionId {
     (murmur2(key) & 0x7fff_ffff)
@@ -71,15 +70,13 @@ fn murmur2(bytes: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// How much goes to one partition before records without a key move to another: Kafka's
-/// `batch.size`.
+/// Kafka's `batch.size`.
 pub(super) const STICKY_BYTES: u64 = 16_384;
 
-/// Where records without a key go: all to one partition, and after this many bytes all to another,
-/// so that batches fill up. Kafka's uniform sticky partitioner (KIP-794).
+/// Kafka's uniform sticky partitioner (KIP-794): records without a key go to one partition for so
+/// many bytes, then to another, so that batches fill up.
 ///
-/// Every handle of a topic has its own state, so that threads with their own handles do not compete
-/// for one partition's lock.
+/// Each handle has its own, so that threads do not compete for one partition's lock.
 #[derive(Debug)]
 pub(super) struct Sticky {
     /// The partition in the upper half, the bytes sent to it in the lower.
@@ -88,14 +85,13 @@ pub(super) struct Sticky {
     random: Random,
 }
 
-/// More than is ever sent to one partition: the next record chooses again.
+/// More than any partition gets: the next record chooses again.
 const MOVE_ON: u64 = 0xffff_ffff;
 
-/// So that a sum below the limit plus one more record stays below [`MOVE_ON`].
+/// A sum below it plus one more record stays below [`MOVE_ON`].
 const LIMIT_BYTES_MAX: u64 = 1 << 30;
 
 impl Sticky {
-    /// A state in which the first record chooses a random partition.
     pub(super) fn new(limit_bytes: u64) -> Self {
         let random = Random::new(random_u64());
         let limit_bytes = limit_bytes.clamp(1, LIMIT_BYTES_MAX);
@@ -106,11 +102,8 @@ impl Sticky {
         }
     }
 
-    /// The partition of a record of `bytes`.
-    ///
-    /// Two threads that share a handle may both overwrite the other's sum: then a partition gets
-    /// somewhat more before the next one's turn, which no caller relies on. A plain load and store
-    /// are several times cheaper than an exact count.
+    /// Threads that share a handle may overwrite each other's sum: then a partition gets somewhat
+    /// more. A plain load and store are several times cheaper than an exact count.
     #[inline]
     pub(super) fn place(&self, bytes: usize, partitions: u32) -> PartitionId {
         let place = self.place.load(Ordering::Relaxed);
@@ -130,13 +123,13 @@ impl Sticky {
         next
     }
 
-    /// Makes the next record choose again, because a batch is complete.
+    /// A batch is complete: the next record chooses again.
     pub(super) fn move_on(&self) {
         let place = self.place.load(Ordering::Relaxed);
         self.place.store(place | MOVE_ON, Ordering::Relaxed);
     }
 
-    /// Any partition but the present one, with equal probability.
+    /// Each other one has the same probability.
     #[cold]
     fn next_after(&self, present: PartitionId, partitions: u32) -> PartitionId {
         let Some(others) = partitions.checked_sub(1).filter(|others| *others > 0) else {
@@ -154,7 +147,6 @@ impl Sticky {
     }
 }
 
-/// A clone has a state of its own.
 impl Clone for Sticky {
     fn clone(&self) -> Self {
         Self::new(self.limit_bytes)

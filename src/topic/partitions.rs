@@ -1,11 +1,11 @@
 //! The partitions of a topic by number: each log is opened on first use.
 //!
-//! Knows nothing about topics' names or records. Partitions are only ever added, which lets an
-//! append find its log without a lock:
+//! Knows nothing about topics' names or records. Partitions are only ever added, so that an append
+//! finds its log without a lock:
 //!
 //! 1. A slot never moves, and a log in it is never replaced.
-//! 2. A thread that opens or closes a log holds the slot's lock, and checks the topic's life after
-//!    taking it: so no log is opened while all of them are being closed.
+//! 2. A thread that opens or closes a log takes the slot's lock, and then checks the topic's life:
+//!    no log is opened while all are being closed.
 
 use crate::error::{Error, Result};
 use crate::format::Corruption;
@@ -15,28 +15,26 @@ use crate::types::{PartitionId, to_usize};
 
 use std::path::PathBuf;
 
-/// An entry for each partition of one topic: its log, or what a producer holds for it.
+/// An entry for each partition: its log, or what a producer holds for it.
 #[derive(Debug)]
 pub(super) struct Partitions<T = Slot> {
     first: Chunk<T>,
 }
 
-/// Partitions that were created together. A topic that was never extended has one chunk, and so has
-/// every topic after it was opened again.
+/// Partitions that were created together: all, unless the topic was extended since it was opened.
 #[derive(Debug)]
 struct Chunk<T> {
     slots: Box<[T]>,
     next: OnceLock<Box<Self>>,
 }
 
-/// The place of one log.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     log: OnceLock<Log>,
     opening: Mutex<Option<Damage>>,
 }
 
-/// Why a log cannot be opened: found out once, because that takes reading the log.
+/// It is kept, because finding it out takes reading the log.
 #[derive(Debug)]
 struct Damage {
     path: PathBuf,
@@ -45,14 +43,12 @@ struct Damage {
 }
 
 impl<T: Default> Partitions<T> {
-    /// This many partitions, none of them open.
     pub(super) fn new(count: u32) -> Self {
         Self {
             first: Chunk::new(count),
         }
     }
 
-    /// How many there are.
     #[inline]
     pub(super) fn count(&self) -> u32 {
         let mut count = self.first.len();
@@ -64,7 +60,6 @@ impl<T: Default> Partitions<T> {
         count
     }
 
-    /// The entry of a partition, `None` if there is no such partition.
     #[inline]
     pub(super) fn get(&self, id: PartitionId) -> Option<&T> {
         let mut left = to_usize(u64::from(id));
@@ -93,7 +88,6 @@ impl<T: Default> Partitions<T> {
         chunk.next.get_or_init(|| Box::new(Chunk::new(missing)));
     }
 
-    /// The entries with their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionId, &T)> {
         (0..self.count()).filter_map(|id| Some((id, self.get(id)?)))
     }
@@ -113,20 +107,19 @@ impl<T: Default> Chunk<T> {
 }
 
 impl Slot {
-    /// The log, if it is open.
     #[inline]
     pub(super) fn open_log(&self) -> Option<&Log> {
         self.log.get()
     }
 
-    /// Whether no caller has opened the log, or found that it cannot be opened.
+    /// Whether the log is neither open nor known to be damaged.
     pub(super) fn is_untouched(&self) -> bool {
         let damage = self.opening.lock();
         damage.is_none() && self.log.get().is_none()
     }
 
-    /// The log, opened by `open` if it is not open yet. Damage is remembered where nobody else can
-    /// repair it (`remembers`); after any other error the next call tries again.
+    /// Remembers damage if nobody else can repair it (`remembers`); after any other error the next
+    /// call tries again.
     pub(super) fn get_or_open(
         &self,
         remembers: bool,
@@ -166,7 +159,7 @@ impl Slot {
         }
     }
 
-    /// Calls a closure with the log if it is open; no other thread opens it meanwhile.
+    /// No other thread opens the log meanwhile.
     pub(super) fn if_open<T>(&self, run: impl FnOnce(&Log) -> T) -> Option<T> {
         let _opening = self.opening.lock();
         self.log.get().map(run)

@@ -1,22 +1,20 @@
-//! Unpredictable numbers: for ids, and for choices that should spread.
+//! Unpredictable numbers for ids, and for choices that should spread.
 //!
-//! Knows nothing about what they are for. The seed is the standard library's, which takes it from
-//! the operating system; do not use them as secrets.
+//! Knows nothing about what they are for. The seed is the standard library's, from the operating
+//! system; do not use them as secrets.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::types::TopicId;
 
-/// 64 random bits. Every hasher of the standard library has its own key, so two calls return
-/// unrelated numbers.
+/// Every hasher of the standard library has its own key, so the numbers are unrelated.
 pub(crate) fn random_u64() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-/// A new id for a topic: 16 random bytes, by Kafka's rules (`Uuid.randomUuid`): the text does not
-/// begin with `-`, which command lines would take for an option, and the ids that Kafka reserves do
-/// not occur.
+/// By Kafka's rules (`Uuid.randomUuid`): its text does not begin with `-`, like an option, and it
+/// is not reserved.
 pub(crate) fn random_topic_id() -> TopicId {
     loop {
         let mut bytes = [0; 16];
@@ -32,7 +30,7 @@ pub(crate) fn random_topic_id() -> TopicId {
     }
 }
 
-/// A sequence of evenly distributed numbers (`SplitMix64`), for any number of threads.
+/// Evenly distributed numbers (`SplitMix64`), for any number of threads.
 #[derive(Debug)]
 pub(super) struct Random {
     state: AtomicU64,

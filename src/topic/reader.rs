@@ -2,11 +2,11 @@
 //!
 //! Knows nothing about groups and commits: the program that reads keeps the positions.
 //!
-//! 1. Each partition is read from one position on, in the order of its offsets, and nothing of it
-//!    is skipped silently.
+//! 1. Each partition is read from one position on, in the order of its offsets; nothing is skipped
+//!    silently.
 //! 2. Partitions take turns of a bounded number of records.
-//! 3. A partition that fails does not prevent the others from being read; it reports its error
-//!    once, and the wait reports it again if there is nothing else.
+//! 3. A partition that fails does not stop the others; it reports its error once, and the wait
+//!    reports it again if there is nothing else.
 
 #[cfg(feature = "async")]
 mod stream;
@@ -28,31 +28,27 @@ use super::{ConsumerRecord, Topic, TopicShared};
 #[cfg(feature = "async")]
 pub use stream::TopicStream;
 
-/// How many records a partition returns before the next has its turn.
 const TURN_RECORDS: u32 = 32;
 
-/// How transactions are treated.
 const ISOLATION: ReadIsolation = ReadIsolation::ReadCommitted;
 
-/// Reads all partitions of a topic, without a group: for a projection that keeps its own offsets.
+/// Reads all partitions of a topic without a group, for a projection that keeps its own offsets.
 ///
-/// As an iterator it returns the records of each partition in the order of their offsets, and ends
-/// (with `None`) when there are no more; called again later, it continues with what was appended
-/// meanwhile. There is no order between partitions, but they take turns: a long partition does not
-/// delay the others. [`wait`](Self::wait) waits for all of them at once. Partitions that are added
-/// while it lives are read too, from offset 0.
+/// The iterator returns the records of each partition in the order of their offsets, and `None`
+/// when there are no more; later it continues with what was appended meanwhile. Between partitions
+/// there is no order; they take turns, so that a long one does not delay the others.
+/// [`wait`](Self::wait) waits for all at once. Added partitions are read from offset 0 on.
 ///
-/// [`positions`](Self::positions) says how far it has read. Store that with the results of the
-/// records and pass it to [`Topic::reader_at`] later, and reading continues without a gap and
-/// without repeating a record.
+/// Store [`positions`](Self::positions) with the results of the records and pass them to
+/// [`Topic::reader_at`] later: reading continues without a gap and without repeating a record.
 ///
-/// An error of one partition (its records were deleted or truncated before they were read, or it is
-/// damaged) is returned once; the other partitions continue, and [`wait`](Self::wait) returns the
-/// error again if there is nothing else to read, until [`seek`](Self::seek). If the topic is
-/// deleted or the broker is closed, the reader returns that error once and then `None`.
+/// An error of one partition (unread records were deleted or truncated, or it is damaged) is
+/// returned once; the others continue, and [`wait`](Self::wait) returns it again if there is
+/// nothing else to read, until [`seek`](Self::seek). If the topic is deleted or the broker is
+/// closed, the reader returns that error once and then `None`.
 ///
 /// It reads what is [committed](ReadIsolation::ReadCommitted), keeps its broker open, costs next to
-/// nothing while it is idle and up to 256 KiB per partition while it reads continuously.
+/// nothing while idle and up to 256 KiB per partition while it reads.
 ///
 /// # Examples
 ///
@@ -82,35 +78,31 @@ pub struct TopicReader {
     signal: Arc<Signal>,
     lanes: Vec<Lane>,
     turn: Turn,
-    /// Why the reader has ended.
     ended: Option<Error>,
 }
 
-/// Which partition's turn it is, and how long it has lasted.
 #[derive(Debug)]
 struct Turn {
     lane: usize,
     left: u32,
-    /// How many lanes in a row had no record.
+    /// Lanes in a row without a record.
     empty: usize,
 }
 
-/// One partition.
 #[derive(Debug)]
 enum Lane {
     Reading(Box<Reader>),
-    /// Reading it could not be started.
+    /// Reading could not begin.
     Failed {
         at: Offset,
         error: Error,
-        /// Whether the error was returned.
         told: bool,
     },
 }
 
 impl Topic {
-    /// A reader of all partitions that begins, in each of them, at an end or at a time. An offset
-    /// is possible if there is only one partition; [`Topic::reader_at`] takes one for each.
+    /// A reader of all partitions that begins at an end or at a time; at an offset only in a single
+    /// partition (else [`Topic::reader_at`]).
     ///
     /// # Errors
     ///
@@ -154,8 +146,8 @@ impl Topic {
         TopicReader::begin(self, |_| from, partitions)
     }
 
-    /// A reader of all partitions that begins at positions from [`TopicReader::positions`]; a
-    /// partition that is not in the map begins at its start.
+    /// A reader of all partitions that begins at positions from [`TopicReader::positions`], or at
+    /// the start of a partition that is not in the map.
     ///
     /// # Errors
     ///
@@ -221,8 +213,6 @@ impl TopicReader {
 
     /// For each partition, the offset of the next record to be returned: what [`Topic::reader_at`]
     /// takes.
-    ///
-    /// A record that the iterator has returned is below its partition's position.
     #[must_use]
     pub fn positions(&self) -> BTreeMap<PartitionId, Offset> {
         (0..).zip(self.lanes.iter().map(Lane::position)).collect()
@@ -267,15 +257,15 @@ impl TopicReader {
         Ok(())
     }
 
-    /// Waits until the iterator has something to return (true) or the time is over (false). Wakes
-    /// as soon as it is there, in any partition, including one that is added meanwhile.
+    /// Waits until the iterator has something to return (true), also in an added partition, or the
+    /// time is over (false).
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - As [`Log::wait_for`](crate::Log::wait_for), of any partition.
-    /// - The error of a partition that the iterator has returned already, if there is nothing to
-    ///   read in the others, until [`TopicReader::seek`].
+    /// - The error of a partition that the iterator has returned, if the others have nothing to
+    ///   read, until [`TopicReader::seek`].
     ///
     /// # Examples
     ///
@@ -303,8 +293,7 @@ impl TopicReader {
         let mut ticket = signal.ticket();
         let mut waiting = Waiting::new(&self.topic.shared, &signal);
         loop {
-            // Everything is watched before it is checked, or a change between the two would be
-            // missed.
+            // Everything is watched before it is checked, or a change between would be missed.
             waiting.watch_topic();
             self.add_lanes();
             waiting.watch_lanes(&self.lanes);
@@ -317,7 +306,6 @@ impl TopicReader {
         }
     }
 
-    /// Whether the iterator has something to return.
     fn has_news(&mut self) -> Result<bool> {
         if let Some(error) = &self.ended {
             return Err(error.clone());
@@ -338,7 +326,7 @@ impl TopicReader {
         }
     }
 
-    /// Starts reading partitions that were added; returns whether there are any.
+    /// Returns whether there were any.
     fn add_lanes(&mut self) -> bool {
         let known = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         let added = known..self.topic.partition_count();
@@ -358,8 +346,7 @@ impl TopicReader {
         !added.is_empty()
     }
 
-    /// Handles an error of the partition whose turn it was. If it only says that the topic has
-    /// ended, so has the reader.
+    /// If the topic has ended, so has the reader.
     #[cold]
     fn failed(&mut self, error: Error) -> Error {
         match self.topic.shared.check_alive() {
@@ -368,7 +355,6 @@ impl TopicReader {
         }
     }
 
-    /// Gives the turn to the next partition.
     fn pass_on(&mut self) {
         self.turn.left = TURN_RECORDS;
         self.turn.lane = self.turn.lane.saturating_add(1);
@@ -378,7 +364,6 @@ impl TopicReader {
         }
     }
 
-    /// The next record or error of any partition.
     fn advance(&mut self) -> Option<Result<ConsumerRecord>> {
         while self.turn.empty < self.lanes.len() {
             let at = self.turn.lane;
@@ -447,7 +432,6 @@ impl Lane {
         }
     }
 
-    /// Whether [`Lane::next`] has something to return.
     fn has_news(&self) -> Result<bool> {
         match self {
             Self::Reading(reader) => reader.has_news(),
@@ -462,7 +446,7 @@ impl Lane {
 struct Waiting {
     topic: Arc<TopicShared>,
     signal: Arc<Signal>,
-    /// By partition number; `None` for a partition that cannot be read.
+    /// `None` where reading could not begin.
     lanes: Vec<Option<LogWatch>>,
 }
 

@@ -4,11 +4,10 @@
 
 use crate::types::{PartitionId, Record, to_usize};
 
-/// Records with their partitions.
 pub(super) struct Scattered<'a> {
     records: Vec<Record<'a>>,
-    /// The partition in the upper half, the index in `records` in the lower: small enough to be
-    /// sorted quickly, which whole records are not.
+    /// The partition in the upper half, the index in `records` in the lower: faster to sort than
+    /// whole records.
     keys: Vec<u64>,
 }
 
@@ -22,10 +21,8 @@ impl<'a> Scattered<'a> {
         }
     }
 
-    /// Adds a record.
     pub(super) fn add(&mut self, partition: PartitionId, record: Record<'a>) {
-        // More records than 32 bits can count do not fit into a batch: building it fails, whatever
-        // their order.
+        // More records than 32 bits count fit no batch: building it fails, whatever their order.
         let place = u64::try_from(self.records.len())
             .unwrap_or(u64::MAX)
             .min(PLACE_MASK);
@@ -33,12 +30,10 @@ impl<'a> Scattered<'a> {
         self.records.push(record);
     }
 
-    /// Brings the records of every partition together.
     pub(super) fn sort(&mut self) {
         self.keys.sort_unstable();
     }
 
-    /// The partitions in order, each with its records.
     pub(super) fn batches(
         &self,
     ) -> impl Iterator<Item = (PartitionId, impl Iterator<Item = Record<'a>>)> {

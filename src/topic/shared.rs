@@ -20,12 +20,10 @@ use super::partitions::{Partitions, Slot};
 use super::producer::Producers;
 use super::{PartitionDir, PartitionInfo, TopicConfig, TopicInfo};
 
-/// The states of a topic's life. It ends once.
 const LIVE: u32 = 0;
 const DELETED: u32 = 1;
 const CLOSED: u32 = 2;
 
-/// What a topic is created from.
 #[derive(Debug)]
 pub(crate) struct TopicSource {
     pub(crate) host: Arc<Host>,
@@ -33,15 +31,13 @@ pub(crate) struct TopicSource {
     pub(crate) name: TopicName,
     pub(crate) id: TopicId,
     pub(crate) config: TopicConfig,
-    /// What an append survives, unless the topic's settings say otherwise.
+    /// The broker's; the topic's settings come first.
     pub(crate) durability: Durability,
     pub(crate) mode: OpenMode,
-    /// Whether the directory of a partition is made when the partition is first used: for topics
-    /// with many partitions of which few are used.
+    /// Directories are made on first use, for topics that use few of their many partitions.
     pub(crate) sparse: bool,
 }
 
-/// What all handles of a topic share.
 #[derive(Debug)]
 pub(crate) struct TopicShared {
     host: Arc<Host>,
@@ -53,16 +49,15 @@ pub(crate) struct TopicShared {
     mode: OpenMode,
     sparse: bool,
     life: AtomicU32,
-    /// A directory was created in this session, and its contents are not synced yet.
+    /// The contents of a new directory are not synced yet.
     unsynced: AtomicBool,
     partitions: Partitions,
     producers: Producers,
-    /// Callers that wait for this topic: for more partitions, or its end.
+    /// They wait for more partitions, or the end.
     watchers: Watchers,
 }
 
 impl TopicShared {
-    /// A topic whose logs are opened on first use.
     pub(crate) fn new(source: TopicSource) -> Arc<Self> {
         let TopicSource {
             host,
@@ -99,7 +94,6 @@ impl TopicShared {
         self.id
     }
 
-    /// Whether directories are created on first use.
     pub(crate) fn is_sparse(&self) -> bool {
         self.sparse
     }
@@ -108,7 +102,7 @@ impl TopicShared {
         &self.host
     }
 
-    /// Applies what became of the topic, in a root that another process writes.
+    /// Applies the changes of another process that writes the root.
     #[inline]
     pub(super) fn follow(&self) {
         if self.mode == OpenMode::Read {
@@ -140,7 +134,6 @@ impl TopicShared {
             || (self.mode == OpenMode::Read && !self.host.is_listed(self.id))
     }
 
-    /// Translates an error of a log into one of its topic.
     #[cold]
     pub(super) fn explain(&self, error: Error) -> Error {
         let deleted = self.life.load(Ordering::Acquire) == DELETED;
@@ -161,12 +154,10 @@ impl TopicShared {
         }
     }
 
-    /// The directory of a partition.
     pub(crate) fn dir(&self, partition: PartitionId) -> PartitionDir {
         PartitionDir::new(&self.root, &self.name, self.id, partition)
     }
 
-    /// The log of a partition, opened if it is not open yet.
     #[inline]
     pub(crate) fn log(&self, partition: PartitionId) -> Result<&Log> {
         let Some(slot) = self.partitions.get(partition) else {
@@ -202,8 +193,7 @@ impl TopicShared {
         })
     }
 
-    /// The error of a log that cannot be opened, unless the process that writes the directory has
-    /// deleted the topic.
+    /// Returns the error, unless the process that writes the directory has deleted the topic.
     #[cold]
     fn unless_deleted(&self, error: Error) -> Error {
         if self.mode == OpenMode::Write || !self.is_deleted() {
@@ -213,8 +203,8 @@ impl TopicShared {
         self.explain(Error::Closed)
     }
 
-    /// Makes sure that the directory exists and is ours. A missing directory is created only if
-    /// that is no sign of damage.
+    /// Checks that the directory is ours. A missing one is created only if that is no sign of
+    /// damage.
     fn prepare_dir(&self, dir: &PartitionDir, partition: PartitionId) -> Result<()> {
         let disk = &self.host.disk;
         let there = dir.exists(disk)?;
@@ -232,7 +222,6 @@ impl TopicShared {
         }
     }
 
-    /// Appends a record to a partition.
     #[inline]
     pub(super) fn append(&self, partition: PartitionId, record: Record<'_>) -> Result<Offset> {
         let log = self.log_to_append(partition);
@@ -243,8 +232,7 @@ impl TopicShared {
         })
     }
 
-    /// The log of a partition, for a caller that is about to append to it: if no thread does it,
-    /// overdue records that producers hold for the partition are appended first.
+    /// First appends overdue records of producers for the partition, if no thread does it.
     #[inline]
     pub(super) fn log_to_append(&self, partition: PartitionId) -> Result<&Log> {
         if self.producers.in_line() {
@@ -253,18 +241,16 @@ impl TopicShared {
         self.log(partition)
     }
 
-    /// Callers that are woken when partitions are added and when the topic ends.
     pub(super) fn watchers(&self) -> &Watchers {
         &self.watchers
     }
 
-    /// The producers of this topic.
     pub(crate) fn producers(&self) -> &Producers {
         &self.producers
     }
 
-    /// Creates the directories of some partitions; their names are durable when this returns. Their
-    /// contents can be derived, so it is enough that [`TopicShared::close_partition`] syncs them.
+    /// The names are durable when this returns. The contents can be restored, so it is enough that
+    /// [`TopicShared::close_partition`] syncs them.
     pub(crate) fn make_dirs(&self, partitions: Range<PartitionId>) -> Result<()> {
         let mut made = false;
         for partition in partitions {
@@ -277,8 +263,7 @@ impl TopicShared {
         Ok(())
     }
 
-    /// Adds partitions, whose directories exist, and applies settings to open logs. Called by one
-    /// thread at a time.
+    /// The directories of new partitions exist. Called by one thread at a time.
     pub(crate) fn reconfigure(&self, config: TopicConfig) -> Result<()> {
         let log_config = config.log_config(self.durability);
         let partitions = config.partitions;
@@ -287,16 +272,15 @@ impl TopicShared {
         self.watchers.raise();
         let mut applied = Ok(());
         for (_, slot) in self.partitions.iter() {
-            // A log that is being opened meanwhile gets its turn here. If one log fails, the others
-            // still get the new settings.
+            // A log that is being opened meanwhile gets its turn here. One that fails does not stop
+            // the others.
             let to_one = slot.if_open(|log| log.reconfigure(log_config.clone()));
             applied = applied.and(to_one.unwrap_or(Ok(())));
         }
         applied
     }
 
-    /// Opens the log of a partition and returns its report; if it cannot be opened, that is
-    /// reported, and callers that use it get the error.
+    /// The report says so if the log cannot be opened; callers that use it get the error.
     pub(crate) fn open_partition(&self, partition: PartitionId) -> OpenReport {
         let mut report = OpenReport {
             clean: true,
@@ -318,17 +302,15 @@ impl TopicShared {
         report
     }
 
-    /// The log of a partition, if it is open.
     pub(crate) fn opened_log(&self, partition: PartitionId) -> Option<Log> {
         self.partitions.get(partition)?.open_log().cloned()
     }
 
-    /// Whether the directory of a partition exists: in a sparse topic not all do.
+    /// In a sparse topic not all exist.
     pub(crate) fn has_dir(&self, partition: PartitionId) -> bool {
         !self.sparse || self.dir(partition).exists(&self.host.disk).unwrap_or(false)
     }
 
-    /// The logs that are open.
     pub(crate) fn open_logs(&self) -> Vec<Log> {
         let slots = self.partitions.iter();
         slots
@@ -336,7 +318,6 @@ impl TopicShared {
             .collect()
     }
 
-    /// Marks the topic as deleted: its logs are closed, and every call fails from now on.
     pub(crate) fn delete(&self) {
         self.begin_end(DELETED);
         for partition in 0..self.partition_count() {
@@ -345,7 +326,7 @@ impl TopicShared {
         }
     }
 
-    /// Closes a partition with the broker: every file ends at its last entry, and is synced.
+    /// Every file ends at its last entry, and is synced.
     pub(crate) fn close_partition(&self, partition: PartitionId) -> Result<()> {
         let closed = self.close_log(partition);
         if self.mode == OpenMode::Read || !self.unsynced.load(Ordering::Relaxed) {
@@ -354,20 +335,19 @@ impl TopicShared {
         closed.and(self.dir(partition).sync(&self.host.disk))
     }
 
-    /// Announces that the broker is about to close: no more logs are opened, and long operations in
-    /// open ones give up.
+    /// No more logs are opened, and long operations in open ones give up.
     pub(crate) fn begin_closing(&self) {
         self.begin_end(CLOSED);
     }
 
     fn begin_end(&self, how: u32) {
-        // It ends once: every call gets the first reason.
+        // Every call gets the first reason.
         let life = &self.life;
         let ends = life.compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire);
         if ends.is_ok() && how == CLOSED {
-            // From here on no record reaches a producer, while the logs still take appends. Errors
-            // are kept for callers of the producers. The records of a deleted topic are not
-            // flushed; their deliveries get an error when their time is over.
+            // From here on no record reaches a producer, while the logs still take appends. The
+            // producers keep the errors. The records of a deleted topic are not flushed; their
+            // deliveries get an error when their time is over.
             self.producers.flush().ok();
         }
         for (_, slot) in self.partitions.iter() {
@@ -382,12 +362,11 @@ impl TopicShared {
         closed.unwrap_or(Ok(()))
     }
 
-    /// The topic as seen from outside. Opens every log.
     pub(crate) fn info(&self) -> TopicInfo {
         self.info_of(|id| self.partition_info(id))
     }
 
-    /// The same, without opening a log whose state is known from its close.
+    /// Does not open logs whose state is known from their close.
     pub(crate) fn known_info(&self) -> TopicInfo {
         self.info_of(|id| {
             self.partition_at_rest(id)
@@ -404,8 +383,7 @@ impl TopicShared {
         }
     }
 
-    /// What is known about a partition whose log is not open: nothing in a root that is only read,
-    /// because another process may write it.
+    /// Nothing in a root that is only read, because another process may write it.
     fn partition_at_rest(&self, id: PartitionId) -> Option<PartitionInfo> {
         let slot = self.partitions.get(id)?;
         if self.mode == OpenMode::Read || !slot.is_untouched() {
@@ -443,8 +421,8 @@ impl TopicShared {
         let segments = log.segments();
         PartitionInfo {
             id,
-            // Each is read after the value that it limits, so that they are consistent however fast
-            // other threads append.
+            // Each is read after the value that it limits: they are consistent however fast others
+            // append.
             start_offset: log.start_offset(),
             flushed_offset: log.flushed_offset(),
             high_watermark: log.high_watermark(),

@@ -1,5 +1,4 @@
-//! The records of one call, by partition: written one after the other, then synced, then summed up
-//! in one result.
+//! The records of one call, by partition: written, then synced, then summed up in one result.
 //!
 //! Knows nothing about how records find their partitions.
 
@@ -9,12 +8,11 @@ use crate::types::{AppendedBatch, Offset, PartitionId, Record};
 
 use super::TopicShared;
 
-/// The outcome so far.
 pub(super) struct Shares<'t> {
     topic: &'t TopicShared,
     appended: Vec<AppendedBatch>,
     failed: Vec<(PartitionId, Error)>,
-    /// Logs that were appended to and are not synced yet, each with its end.
+    /// Each log with its end.
     unsynced: Vec<(PartitionId, &'t Log, Offset)>,
 }
 
@@ -28,7 +26,6 @@ impl<'t> Shares<'t> {
         }
     }
 
-    /// Appends the records of one partition.
     pub(super) fn append<'a>(
         &mut self,
         partition: PartitionId,
@@ -56,7 +53,6 @@ impl<'t> Shares<'t> {
         appended
     }
 
-    /// Syncs what must be synced, and sums up.
     pub(super) fn finish(mut self) -> Result<Vec<AppendedBatch>> {
         for (partition, log, end) in std::mem::take(&mut self.unsynced) {
             let Err(error) = log.settle(end) else {

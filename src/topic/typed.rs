@@ -14,15 +14,13 @@ use crate::types::{Appended, Offset, PartitionId, Start};
 use super::codec::{Codec, Keyed, Typing};
 use super::{ConsumerRecord, Topic, TopicReader};
 
-/// Where the keys of a [`TypedTopic`] come from: from the values, which are [`Keyed`].
+/// Keys of a [`TypedTopic`] from its values, which are [`Keyed`].
 #[derive(Clone, Copy, Debug)]
 pub struct OwnKeys;
 
-/// Where the keys of a [`TypedTopic`] come from: from the closure that was passed to
-/// [`TypedTopic::keyed_by`].
+/// Keys of a [`TypedTopic`] from the closure of [`TypedTopic::keyed_by`].
 pub struct KeysBy<T>(KeyOf<T>);
 
-/// Finds the key of a value.
 type KeyOf<T> = Arc<dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync>;
 
 impl<T> Clone for KeysBy<T> {
@@ -37,13 +35,13 @@ impl<T> fmt::Debug for KeysBy<T> {
     }
 }
 
-/// A topic whose records are values of one type, from [`Topic::typed`] or [`TypedTopic::new`]. A
-/// handle: cloning it is cheap.
+/// A topic whose records are values of one type, from [`Topic::typed`] or [`TypedTopic::new`].
+/// Cheap to clone.
 ///
 /// A record that cannot be decoded is an error with its place ([`Error::Undecodable`]), and reading
 /// continues after it. [`Codec`] says what is stored with each record.
 ///
-/// `C` is the codec, by default any of them; `K` is where keys come from.
+/// `C` is the codec, by default any; `K` is where keys come from.
 pub struct TypedTopic<T, C = Arc<dyn Codec<T>>, K = OwnKeys> {
     topic: Topic,
     typing: Typing<C>,
@@ -72,8 +70,8 @@ impl<T, C, K> fmt::Debug for TypedTopic<T, C, K> {
 }
 
 impl Topic {
-    /// The same topic for values of one type, by a codec of your own or by `Json` (feature `json`).
-    /// [`TypedTopic::new`] does the same and keeps the type of the codec.
+    /// The same topic for values of one type, by your own codec or `Json` (feature `json`).
+    /// [`TypedTopic::new`] keeps the type of the codec.
     ///
     /// # Examples
     ///
@@ -85,7 +83,7 @@ impl Topic {
 }
 
 impl<T, C: Codec<T>> TypedTopic<T, C> {
-    /// A topic for values of one type: as [`Topic::typed`], for a codec whose type is known.
+    /// As [`Topic::typed`], for a codec whose type is known.
     ///
     /// # Examples
     ///
@@ -102,7 +100,7 @@ impl<T, C: Codec<T>> TypedTopic<T, C> {
 }
 
 impl<T: Keyed, C: Codec<T>> TypedTopic<T, C> {
-    /// Appends a value with its own key: see [`Topic::append`].
+    /// Appends a value with its own key, as [`Topic::append`].
     ///
     /// # Errors
     ///
@@ -113,7 +111,7 @@ impl<T: Keyed, C: Codec<T>> TypedTopic<T, C> {
 }
 
 impl<T, C: Codec<T>> TypedTopic<T, C, KeysBy<T>> {
-    /// Appends a value with the key that the closure finds: see [`Topic::append`].
+    /// Appends a value with the key of the closure, as [`Topic::append`].
     ///
     /// # Errors
     ///
@@ -124,8 +122,7 @@ impl<T, C: Codec<T>> TypedTopic<T, C, KeysBy<T>> {
 }
 
 impl<T, C: Codec<T>, K> TypedTopic<T, C, K> {
-    /// The same with keys from a closure: for types that are not [`Keyed`], or that need another
-    /// key here. `None` is a record without a key.
+    /// The same with keys from a closure. `None` is a record without a key.
     #[must_use]
     pub fn keyed_by(
         self,
@@ -145,7 +142,7 @@ impl<T, C: Codec<T>, K> TypedTopic<T, C, K> {
         &self.topic
     }
 
-    /// Reads the values of all partitions, without a group: see [`Topic::reader`].
+    /// Reads all partitions without a group: see [`Topic::reader`].
     ///
     /// # Errors
     ///
@@ -174,8 +171,8 @@ impl<T, C: Codec<T>, K> TypedTopic<T, C, K> {
     }
 }
 
-/// Reads all partitions of a topic as values, from [`TypedTopic::reader`]. An iterator that ends at
-/// the present end of the topic, and continues when there is more.
+/// Reads a topic as values, from [`TypedTopic::reader`]. An iterator that ends at the present end,
+/// and continues when there is more.
 pub struct TypedReader<T, C = Arc<dyn Codec<T>>> {
     reader: TopicReader,
     typing: Typing<C>,
@@ -214,8 +211,8 @@ impl<T, C> TypedReader<T, C> {
     }
 }
 
-/// A record that cannot be decoded is [`Error::Undecodable`], which names its place, and the next
-/// call continues after it. Other errors are those of [`TopicReader`].
+/// After [`Error::Undecodable`] the next call continues behind that record. Other errors are those
+/// of [`TopicReader`].
 impl<T, C: Codec<T>> Iterator for TypedReader<T, C> {
     type Item = Result<(T, ConsumerRecord)>;
 
@@ -225,7 +222,6 @@ impl<T, C: Codec<T>> Iterator for TypedReader<T, C> {
     }
 }
 
-/// A record with its value.
 pub(crate) fn decode<T, C: Codec<T>>(
     typing: &Typing<C>,
     record: ConsumerRecord,

@@ -13,19 +13,19 @@ use super::{Offset, PartitionId};
 pub struct Appended {
     /// The partition that was chosen.
     pub partition: PartitionId,
-    /// The record's offset in it.
+    /// The offset in it.
     pub offset: Offset,
 }
 
-/// Where those records of a call went that one partition took as one batch: readers see all of
-/// them or none, also after a crash.
+/// Records of a call that one partition took as one batch: readers see all of them or none, also
+/// after a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AppendedBatch {
     /// The partition.
     pub partition: PartitionId,
-    /// Their offsets, in the order in which they were given.
+    /// In the order of the records.
     pub offsets: Range<Offset>,
 }
 

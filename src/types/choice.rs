@@ -1,4 +1,4 @@
-//! The small choices a caller makes: where to start, what must survive, how bytes are packed.
+//! The choices of a caller: where to start, what must survive, how bytes are packed.
 //!
 //! Knows nothing about how a choice is carried out.
 
@@ -7,8 +7,6 @@ use std::time::Duration;
 use super::{Epoch, Offset, Timestamp};
 
 /// Where reading begins.
-///
-/// `From<Offset>`, so that `log.reader(0)` reads plainly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Start {
@@ -16,19 +14,18 @@ pub enum Start {
     Earliest,
     /// The next record to come.
     Latest,
-    /// The record with this offset, or the next one after it where compaction left a gap.
+    /// The record with this offset, or the next one where compaction left a gap.
     Offset(Offset),
-    /// The first record whose timestamp is at or after this one; the next record to come when
-    /// no record is that late.
+    /// The first record with this timestamp or a later one, or else the next record to come.
     Time(Timestamp),
-    /// The record with an offset that was learnt in an epoch, if it is still that record:
-    /// [`Error::Truncated`](crate::Error::Truncated) where a truncation or a crash has cut it off
-    /// since, also when its offset was given out again.
+    /// The record with an offset that was learnt in an epoch, or
+    /// [`Error::Truncated`](crate::Error::Truncated) if a truncation or a crash has cut it off
+    /// since, also when the offset was given out again.
     InEpoch {
         /// The offset.
         offset: Offset,
-        /// The epoch that went with it: [`Reader::epoch`](crate::Reader::epoch). Kafka's "unknown",
-        /// a negative one, is not checked.
+        /// Its epoch: [`Reader::epoch`](crate::Reader::epoch). A negative one, Kafka's "unknown",
+        /// is not checked.
         epoch: Epoch,
     },
 }
@@ -59,12 +56,12 @@ impl From<Timestamp> for Start {
 /// | [`Interval`](Durability::Interval) | everything survives | the last interval may be lost |
 /// | [`Always`](Durability::Always) | everything survives | everything survives |
 ///
-/// [`Log::flush`](crate::Log::flush) makes everything appended before it survive a power cut,
-/// whatever the setting.
+/// What was appended before a [`Log::flush`](crate::Log::flush) survives a power cut with any
+/// setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
-    /// An append returns when the operating system has the bytes. This is Kafka's default, too.
+    /// An append returns when the operating system has the bytes: Kafka's default, too.
     #[default]
     Os,
     /// The same, and appended bytes are synced at least this often.
@@ -73,8 +70,8 @@ pub enum Durability {
     Always,
 }
 
-/// How the records of a batch are packed. A decoder or encoder that was left out of the build
-/// answers [`Error::Unsupported`](crate::Error::Unsupported).
+/// How batches are packed. A codec that this build lacks is
+/// [`Error::Unsupported`](crate::Error::Unsupported).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Compression {
@@ -91,26 +88,23 @@ pub enum Compression {
     Zstd,
 }
 
-/// What happens to old records when space or time is short: forgotten, or folded to the newest one
-/// of every key.
+/// What happens to old records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CleanupPolicy {
-    /// Whole segments go when retention says so.
+    /// Retention deletes whole segments.
     #[default]
     Delete,
     /// The newest record of every key stays for ever.
     Compact,
-    /// Both: compacted, and whole segments go when retention says so.
+    /// Both.
     CompactAndDelete,
 }
 
 impl CleanupPolicy {
-    /// Retention applies.
     pub(crate) const fn deletes(self) -> bool {
         matches!(self, Self::Delete | Self::CompactAndDelete)
     }
 
-    /// Compaction applies.
     pub(crate) const fn compacts(self) -> bool {
         matches!(self, Self::Compact | Self::CompactAndDelete)
     }
@@ -119,32 +113,30 @@ impl CleanupPolicy {
 /// Whose time a record carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TimestampType {
-    /// The time that the record was given, or the clock's at append where it has none.
+    /// The record's own, or else the clock's at append.
     #[default]
     CreateTime,
     /// The clock's time at append, whatever the record says.
     LogAppendTime,
 }
 
-/// How appends reach the file. All modes write the same bytes and give the same guarantees, but on
-/// a full disk [`Mapped`](Self::Mapped) may end the process.
+/// How appends reach the file. All modes write the same bytes and give the same guarantees, but
+/// [`Mapped`](Self::Mapped) may end the process on a full disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WriteMode {
-    /// A mapped window where the file system is known to be safe for it (ext4, tmpfs), plain
-    /// writes elsewhere.
+    /// A mapped window where that is known to be safe (ext4, tmpfs), plain writes elsewhere.
     #[default]
     Auto,
     /// A mapped window on any file system (on Linux; plain writes elsewhere). Where blocks cannot
     /// be reserved ahead (NFS, btrfs, ZFS), a full disk ends the process by a signal (SIGBUS) at
-    /// the next append: what was acknowledged is as after a kill. [`Auto`](Self::Auto) writes
-    /// plainly there.
+    /// the next append: what was acknowledged is as after a kill.
     Mapped,
     /// One `pwrite` an append.
     Pwrite,
 }
 
-/// What a reader sees of transactions that a Kafka producer wrote.
+/// What a reader sees of transactions of Kafka's producers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ReadIsolation {
     /// Every record up to the high watermark.

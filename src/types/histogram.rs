@@ -1,11 +1,11 @@
-//! A distribution of whole numbers: how many fell between two powers of two.
+//! A distribution of whole numbers.
 //!
 //! Knows nothing about what is measured, nor in which unit.
 
 use super::to_u64;
 
-/// How a figure is distributed, in buckets that double: what [`Histogram::quantile`] returns is
-/// at most twice what was measured. Two of them can be [added](Histogram::add).
+/// A distribution in buckets that double: [`Histogram::quantile`] returns at most twice what was
+/// measured. They can be [added](Histogram::add).
 ///
 /// # Examples
 ///
@@ -28,8 +28,8 @@ pub struct Histogram {
     count: u64,
     sum: u64,
     max: u64,
-    /// The first counts zeros, the next ones, then 2 and 3, 4 to 7, and so on; what is above the
-    /// last was not met.
+    /// The first counts zeros, the next ones, then 2 and 3, 4 to 7, and so on up to the largest
+    /// figure.
     buckets: Vec<u64>,
 }
 
@@ -46,15 +46,14 @@ impl Histogram {
         self.sum
     }
 
-    /// The largest of them; 0 when nothing was recorded.
+    /// The largest of them, or 0.
     #[must_use]
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// A number that so many thousandths of the figures do not exceed, less than twice as large as
-    /// the largest of these: `quantile(500)` is the median, `quantile(999)` one that only one in a
-    /// thousand exceeds. 0 when there are no figures.
+    /// A number that so many thousandths of the figures do not exceed, less than twice the largest
+    /// of these: `quantile(500)` is the median. 0 without figures.
     #[must_use]
     pub fn quantile(&self, thousandths: u64) -> u64 {
         let wanted = u128::from(self.count).saturating_mul(u128::from(thousandths.min(1000)));
@@ -83,7 +82,6 @@ impl Histogram {
         }
     }
 
-    /// Counts a figure.
     pub(crate) fn record(&mut self, figure: u64) {
         let bucket = u64::BITS.saturating_sub(figure.leading_zeros());
         let bucket = usize::try_from(bucket).unwrap_or_default();
@@ -99,7 +97,6 @@ impl Histogram {
         debug_assert!(to_u64(self.buckets.len()) <= 65, "a figure has 64 bits");
     }
 
-    /// Counts a time in microseconds.
     pub(crate) fn record_micros(&mut self, time: std::time::Duration) {
         self.record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }

@@ -1,7 +1,7 @@
-//! Floor 0: the plain values of the house. Offsets, names, timestamps, the record to append.
+//! Floor 0: plain values. Offsets, names, timestamps, the record to append.
 //!
-//! Knows nothing about bytes on disk, files, locks or time sources. Every value here is checked
-//! when it is made, so that no floor above checks it again.
+//! Knows nothing about bytes on disk, files, locks or time sources. A value is checked when it is
+//! made, so that no floor above checks it again.
 
 #![warn(clippy::arithmetic_side_effects)]
 

@@ -1,21 +1,18 @@
 //! Names that reach the disk or Kafka, checked in their only constructors.
 //!
-//! Knows nothing about paths: a checked topic name is safe as a part of one, and group ids never
-//! become one.
+//! Knows nothing about paths: a checked topic name is safe in one, and group ids never become one.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a topic, by Kafka's rule: 1 to 249 characters of `a-z A-Z 0-9 . _ -`, and neither
-/// `.` nor `..`.
+/// By Kafka's rule: 1 to 249 characters of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicName(Arc<str>);
 
 impl TopicName {
-    /// The longest name, in characters: with `-` and a partition number it still is a file name.
+    /// With `-` and a partition number it still is a file name.
     pub(crate) const LENGTH_MAX: usize = 249;
 
-    /// A checked name, or what is wrong with it.
     pub(crate) fn new(name: &str) -> Result<Self, &'static str> {
         if name.is_empty() {
             return Err("a topic name is not empty");
@@ -37,7 +34,7 @@ impl TopicName {
         &self.0
     }
 
-    /// The name as Kafka's metrics see it: two topics whose names fold to the same are refused.
+    /// As Kafka's metrics see it: two topics must not have the same one.
     pub(crate) fn folded(&self) -> String {
         self.0.replace('.', "_")
     }
@@ -55,12 +52,11 @@ impl fmt::Display for TopicName {
     }
 }
 
-/// The name of a consumer group: any text of 1 to 32,767 bytes, what Kafka's records can hold.
+/// The name of a consumer group: 1 to 32,767 bytes, what Kafka's records can hold.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupId(Arc<str>);
 
 impl GroupId {
-    /// A checked name, or what is wrong with it.
     pub(crate) fn new(id: &str) -> Result<Self, &'static str> {
         if id.is_empty() {
             return Err("a group id is not empty");
@@ -88,6 +84,6 @@ impl fmt::Display for GroupId {
     }
 }
 
-/// Kafka's id of one life of a topic: 16 bytes, written as 22 characters of URL-safe base64.
+/// One life of a topic; Kafka writes it as 22 characters of URL-safe base64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicId(pub(crate) [u8; 16]);

@@ -5,8 +5,8 @@
 use super::record::RecordTime;
 use super::{EncodedHeaders, Header, Record, Timestamp, write_varint};
 
-/// A record that owns its key, value and headers: to be kept, sent to another thread, or collected
-/// into a batch. A [`Record`] borrows from it.
+/// A record that owns its bytes, to be kept, sent to another thread, or collected into a batch. A
+/// [`Record`] borrows from it.
 ///
 /// # Examples
 ///
@@ -55,7 +55,7 @@ impl OwnedRecord {
         Self::from_parts(Some(key.into()), None)
     }
 
-    /// A record of an optional key and an optional value; both may be missing.
+    /// A record whose key and value may both be missing.
     #[must_use]
     pub fn from_parts(key: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl OwnedRecord {
         self
     }
 
-    /// The same record with one more header behind those that it has.
+    /// The same record with one more header at the end.
     #[must_use]
     pub fn with_header(mut self, header: Header<'_>) -> Self {
         self.push_header(header);
@@ -80,7 +80,7 @@ impl OwnedRecord {
     }
 
     fn push_header(&mut self, header: Header<'_>) {
-        // A length that 31 bits do not hold makes the record too large for any batch.
+        // A length above 31 bits makes the record too large for any batch.
         let length = |bytes: &[u8]| i32::try_from(bytes.len()).unwrap_or(i32::MAX);
         write_varint(&mut self.headers, length(header.name));
         self.headers.extend_from_slice(header.name);
@@ -127,7 +127,6 @@ impl<'a> From<&'a OwnedRecord> for Record<'a> {
     }
 }
 
-/// A copy of a record with everything that it has.
 impl From<Record<'_>> for OwnedRecord {
     fn from(record: Record<'_>) -> Self {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);

@@ -1,9 +1,8 @@
 //! The record to append: borrowed, so that an append allocates nothing.
 //!
-//! Knows nothing about batches; the one encoding it knows is that of headers, so that a record
-//! that was read can be appended again with its headers as they are. Invariant: what was read is
-//! never refused for its content. Kafka stores bytes, and its clients write header names in any
-//! encoding and times before 1970.
+//! Knows nothing about batches; it knows the encoding of headers, so that a record that was read
+//! can be appended again with its headers as they are. Invariant: what was read is never refused
+//! for its content. Kafka's clients write header names in any encoding and times before 1970.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +11,8 @@ use super::{Timestamp, read_varint, to_usize};
 
 /// A record to append: an optional key, an optional value, a timestamp, headers.
 ///
-/// It borrows everything, so making one costs nothing. Without a timestamp it gets the clock's
-/// when it is appended. A record with a key and no value is a tombstone: on a compacted topic it
-/// deletes the key.
+/// It borrows everything. Without a timestamp it gets the clock's when it is appended. A record
+/// with a key and no value is a tombstone: on a compacted topic it deletes the key.
 ///
 /// # Examples
 ///
@@ -36,20 +34,18 @@ pub struct Record<'a> {
     headers: HeaderSource<'a>,
 }
 
-/// The time of a record that is to be appended, and where it comes from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum RecordTime {
-    /// The clock's, when the record is appended.
+    /// The clock's, at the append.
     #[default]
     Clock,
-    /// One that the caller chose: it is checked.
+    /// The caller's: it is checked.
     Chosen(Timestamp),
-    /// That of a record that was read: it stays what it was, whatever it is.
+    /// That of a record that was read: it stays as it was.
     Read(Timestamp),
 }
 
 impl RecordTime {
-    /// The time, unless it is the clock's.
     pub(crate) const fn timestamp(self) -> Option<Timestamp> {
         match self {
             Self::Clock => None,
@@ -60,8 +56,8 @@ impl RecordTime {
 
 /// A name and an optional value that travel beside a record. A name may repeat.
 ///
-/// Kafka stores a name as bytes. Most clients write UTF-8, but nothing makes them: a name that
-/// another client wrote is returned as its bytes, and copying the record onward keeps them.
+/// Kafka stores a name as bytes. Most clients write UTF-8, but nothing makes them: reading and
+/// copying keep the bytes.
 ///
 /// # Examples
 ///
@@ -78,8 +74,7 @@ impl RecordTime {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header<'a> {
-    /// The name, as its bytes. Kafka has no null names; one in a record that was read is returned
-    /// as an empty name.
+    /// The name, as its bytes. Kafka has no null names; one that was read is empty here.
     pub name: &'a [u8],
     /// The value; `None` is Kafka's null, not the same as empty.
     pub value: Option<&'a [u8]>,
@@ -104,18 +99,17 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The name as text. Bytes that are not UTF-8 are replaced by `U+FFFD`; compare
-    /// [`name`](Self::name) to tell such names apart.
+    /// The name as text, with `U+FFFD` for bytes that are not UTF-8; compare [`name`](Self::name)
+    /// to tell such names apart.
     ///
     /// # Examples
     ///
     /// ```
     /// use ottla::{Header, Record};
     ///
-    /// let headers = [Header::new("trace", "7f")];
-    /// let record = Record::new("departed").with_headers(&headers);
-    /// let trace = record.headers().find(|header| header.key() == "trace");
-    /// assert_eq!(trace.and_then(|header| header.value), Some(&b"7f"[..]));
+    /// let headers = [Header::new("carrier", "UA")];
+    /// let record = Record::new("departed EWR").with_headers(&headers);
+    /// assert!(record.headers().any(|header| header.key() == "carrier"));
     /// ```
     #[must_use]
     pub fn key(&self) -> Cow<'a, str> {
@@ -125,7 +119,7 @@ impl<'a> Header<'a> {
 
 impl fmt::Debug for Header<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As a byte string, so that no two names look the same.
+        // No two names look the same as byte strings.
         f.debug_struct("Header")
             .field("name", &format_args!("b\"{}\"", self.name.escape_ascii()))
             .field("value", &self.value)
@@ -145,12 +139,11 @@ impl Default for HeaderSource<'_> {
     }
 }
 
-/// Headers as they stand in a batch: `count` of them, checked when this value is made.
+/// Headers as they are in a batch, checked when this value is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EncodedHeaders<'a> {
-    /// How many headers the bytes hold.
     pub(crate) count: usize,
-    /// The headers one after the other, without the count that stands before them.
+    /// Without the count that precedes them.
     pub(crate) bytes: &'a [u8],
 }
 
@@ -204,7 +197,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// A record of an optional key and an optional value; both may be missing.
+    /// A record whose key and value may both be missing.
     #[must_use]
     pub const fn from_parts(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Self {
         Self {
@@ -232,7 +225,6 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// The same record with a time that was chosen before, or read.
     pub(crate) const fn with_time(mut self, time: RecordTime) -> Self {
         self.time = time;
         self
@@ -268,7 +260,6 @@ impl<'a> Record<'a> {
         self.time.timestamp()
     }
 
-    /// The time and where it comes from.
     pub(crate) const fn time(&self) -> RecordTime {
         self.time
     }
@@ -282,7 +273,6 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The headers still encoded, when they were read and not made.
     pub(crate) const fn encoded_headers(&self) -> Option<EncodedHeaders<'a>> {
         match self.headers {
             HeaderSource::Plain(_) => None,
@@ -292,7 +282,6 @@ impl<'a> Record<'a> {
 }
 
 impl<'a> EncodedHeaders<'a> {
-    /// The headers, decoded one by one.
     pub(crate) const fn iter(self) -> HeaderIter<'a> {
         HeaderIter(Walk::Encoded(self))
     }
@@ -336,10 +325,10 @@ impl<'a> Iterator for HeaderIter<'a> {
 
 impl ExactSizeIterator for HeaderIter<'_> {}
 
-/// Decodes the first of some encoded headers; `None` at their end (or where they are malformed,
-/// which was ruled out when the [`EncodedHeaders`] were made).
+/// Returns the first header and the rest; `None` at the end (malformed ones were ruled out when the
+/// [`EncodedHeaders`] were made).
 ///
-/// Only lengths are checked: what a name is made of, and whether it is null, is up to its writer.
+/// Only lengths are checked: a name may be anything, also null.
 pub(crate) fn decode_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
     let (name, rest) = decode_nullable(bytes)?;
     let (value, rest) = decode_nullable(rest)?;
@@ -347,7 +336,7 @@ pub(crate) fn decode_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
     Some((Header { name, value }, rest))
 }
 
-/// A length and so many bytes; a negative length is null.
+/// A negative length is null.
 fn decode_nullable(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (length, rest) = read_varint(bytes)?;
     let Ok(length) = u64::try_from(length) else {

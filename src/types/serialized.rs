@@ -1,10 +1,10 @@
 //! How configs and reports are written and read by serde: the feature `serde`.
 //!
 //! Knows nothing about which settings and reports there are. No file of a log, a broker or a group
-//! goes through serde, so the crate does without it when the feature is off.
+//! goes through serde.
 //!
-//! 1. A report is always written: a path that is not UTF-8 is written with replacement characters,
-//!    where serde's own form of a path is an error.
+//! 1. A report is always written: a path that is not UTF-8 has replacement characters, where serde
+//!    itself returns an error.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,14 @@ use serde::Serializer;
 
 use super::Settings;
 
-/// Writes a path.
 pub(crate) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
-/// Writes a list of paths.
 pub(crate) fn paths<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
-/// Writes a list of pairs of paths.
 pub(crate) fn pairs_of_paths<S: Serializer>(
     pairs: &[(PathBuf, PathBuf)],
     serializer: S,
@@ -32,7 +29,6 @@ pub(crate) fn pairs_of_paths<S: Serializer>(
     serializer.collect_seq(pairs.map(|(from, to)| (from.to_string_lossy(), to.to_string_lossy())))
 }
 
-/// Writes a value as it is displayed.
 pub(crate) fn text<T: fmt::Display, S: Serializer>(
     value: &T,
     serializer: S,
@@ -40,7 +36,6 @@ pub(crate) fn text<T: fmt::Display, S: Serializer>(
     serializer.collect_str(value)
 }
 
-/// Writes a value as it is displayed, if there is one.
 #[expect(
     clippy::ref_option,
     reason = "serde calls it with a reference to the field"
@@ -55,7 +50,7 @@ pub(crate) fn text_if_any<T: fmt::Display, S: Serializer>(
     }
 }
 
-/// Serializes a config as a map of its settings: numbers as numbers, the rest as text.
+/// Numbers are written as numbers, the rest as text.
 pub(crate) fn settings<T: Settings, S: serde::Serializer>(
     config: &T,
     serializer: S,
@@ -78,7 +73,7 @@ pub(crate) fn settings<T: Settings, S: serde::Serializer>(
     map.end()
 }
 
-/// Reads a config from such a map; what is missing keeps its default.
+/// Settings that are missing keep their defaults.
 pub(crate) fn read_settings<'de, T: Settings, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {

@@ -1,8 +1,8 @@
 //! The values of settings: how each is written under Kafka's property names, and read back.
 //!
-//! Knows nothing about which settings there are; the tables stand with the configs they describe
-//! (`types/log_config.rs`, `topic/config.rs`, ...). One form serves configuration files, the topic
-//! catalog and a broker's metadata: text as Kafka prints it.
+//! Knows nothing about which settings there are: the configs have the tables
+//! (`types/log_config.rs`, `topic/config.rs`, ...). Configuration files, the topic catalog and a
+//! broker's metadata have the same text, as Kafka prints it.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,15 +10,13 @@ use std::time::Duration;
 use super::units;
 use super::{CleanupPolicy, Compression, Durability, ReadIsolation, TimestampType, WriteMode};
 
-/// A value that a setting can have.
 pub(crate) trait SettingValue: Sized {
     /// The value as Kafka prints it.
     fn print(&self) -> String;
-    /// The value that a text stands for.
     fn parse(text: &str) -> Option<Self>;
 }
 
-/// What is wrong with a setting: the material of an `InvalidConfig`.
+/// The material of an `InvalidConfig`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadSetting {
     pub(crate) name: String,
@@ -73,8 +71,7 @@ impl SettingValue for Duration {
     }
 }
 
-/// A limit that may be missing: Kafka's -1 (for times also its largest value, which no clock
-/// reaches).
+/// A missing limit is Kafka's -1 (for times also its largest value, which no clock reaches).
 impl SettingValue for Option<Duration> {
     fn print(&self) -> String {
         self.map_or_else(|| "-1".to_owned(), |limit| limit.print())
@@ -195,7 +192,7 @@ impl SettingValue for Durability {
     }
 }
 
-/// Empty where the setting follows a wider one.
+/// Empty where a wider setting decides.
 impl SettingValue for Option<Durability> {
     fn print(&self) -> String {
         self.map_or_else(String::new, |durability| durability.print())
@@ -244,8 +241,7 @@ impl SettingValue for WriteMode {
     }
 }
 
-/// A text that stands for no choice, from `FromStr` of [`Durability`], [`Compression`] and the
-/// others.
+/// A text that names no choice, from `FromStr` of [`Durability`], [`Compression`] and others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChoiceError {
     text: String,
@@ -269,7 +265,7 @@ impl fmt::Display for ChoiceError {
 
 impl std::error::Error for ChoiceError {}
 
-/// Prints and parses a choice by the words that configuration files have for it.
+/// Prints and parses a choice by its word in configuration files.
 macro_rules! choice_words {
     ($choice:ty, $expected:literal) => {
         impl std::fmt::Display for $choice {
@@ -296,7 +292,7 @@ choice_words!(TimestampType, "CreateTime or LogAppendTime");
 choice_words!(WriteMode, "auto, mapped or pwrite");
 choice_words!(ReadIsolation, "read_uncommitted or read_committed");
 
-/// A setting of Kafka's has `producer` for what a client would call `none`; both are read.
+/// Kafka's setting has `producer` for a client's `none`; both are read.
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -315,27 +311,26 @@ impl std::str::FromStr for Compression {
     }
 }
 
-/// A config as a flat table of named texts: what serde, the catalog and Kafka's metadata see.
+/// A config as named texts, for serde, the catalog and Kafka's metadata.
 pub(crate) trait Settings: Default {
-    /// What the config is, for serde's messages.
+    /// For serde's messages.
     #[cfg(feature = "serde")]
     const WHAT: &'static str;
 
     /// Every setting, under Kafka's name where Kafka has it, in a fixed order.
     fn entries(&self) -> Vec<(&'static str, String)>;
 
-    /// The name under which [`Settings::entries`] has a setting, by either of its names.
+    /// The name in [`Settings::entries`], by either name.
     fn name_of(name: &str) -> Option<&'static str>;
 
     /// Sets one, by either name; false when no setting has this name.
     fn set(&mut self, name: &str, text: &str) -> Result<bool, BadSetting>;
 
-    /// Every value is in its bounds.
+    /// Refuses values that are out of bounds.
     fn check(&self) -> Result<(), BadSetting>;
 }
 
-/// Whether a setting of Kafka's name was once called so in files: by that name with underscores, or
-/// by what its field was called.
+/// Whether files once had this name: Kafka's with underscores, or the field's.
 pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
     let underscores = kafka.len() == name.len()
         && kafka
@@ -345,14 +340,14 @@ pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
     underscores || (kafka, name) == ("log.retention.check.interval.ms", "upkeep_interval_ms")
 }
 
-/// Makes a config of a table: the struct with public fields, defaults, chained setters named as
-/// the fields, Kafka's names, bounds, and serde by `serialized`.
+/// Makes a config of a table: the struct with public fields, defaults, setters, Kafka's names,
+/// bounds, and serde.
 ///
-/// A line reads: docs, field, type, what the setter takes, Kafka's name, default, the bounds as a
-/// test on the value and in words.
+/// A line has docs, field, type, what the setter takes, Kafka's name, default, the bounds as a test
+/// on the value and in words.
 ///
-/// With `as table` it also makes a macro of that name, which hands all lines to another macro: for
-/// a wider config that has all of these settings too.
+/// `as table` also makes a macro of that name, which hands all lines to another macro, for a wider
+/// config.
 macro_rules! config {
     (
         $(#[$meta:meta])*

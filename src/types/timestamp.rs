@@ -1,14 +1,14 @@
 //! A point in time as Kafka keeps it: milliseconds since the Unix epoch.
 //!
-//! Knows nothing about where time comes from, but for [`Timestamp::now`], which asks the clock of
-//! the operating system for callers that stamp their own records.
+//! Knows nothing about where time comes from, but for [`Timestamp::now`], for callers that stamp
+//! their own records.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch, in UTC: the time of a record.
 ///
-/// It is displayed as RFC 3339 has it, and Kafka's "no timestamp" as `none`.
+/// Displayed as RFC 3339 has it, and Kafka's "no timestamp" as `none`.
 ///
 /// # Examples
 ///
@@ -29,11 +29,10 @@ impl Timestamp {
     /// Kafka's "no timestamp", -1.
     pub const NONE: Self = Self(-1);
 
-    /// The start of Unix time: the earliest time of a record.
+    /// The earliest time of a record.
     pub(crate) const EPOCH: Self = Self(0);
 
-    /// The system clock's time; 1970 if the clock is set to a time before it, which no record can
-    /// carry.
+    /// The system clock's time, at least 1970: no record can carry an earlier one.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
@@ -43,9 +42,8 @@ impl Timestamp {
         Self::of_clock(SystemTime::now())
     }
 
-    /// The time that a clock shows, as a record can carry it: the one rule for every time that this
-    /// crate takes by itself. Kafka refuses negative times but -1, and a clock that was never set
-    /// must not make an append or a commit fail.
+    /// For every time that this crate takes by itself: Kafka refuses negative times but -1, and a
+    /// clock that was never set must not make an append or a commit fail.
     #[inline]
     pub(crate) fn of_clock(shown: impl Into<Self>) -> Self {
         shown.into().max(Self::EPOCH)
@@ -63,7 +61,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The time `later` after this one, at most the largest there is.
+    /// At most the largest time.
     pub(crate) fn plus(self, later: Duration) -> Self {
         Self(
             self.0
@@ -71,7 +69,7 @@ impl Timestamp {
         )
     }
 
-    /// The time `earlier` before this one, at least the smallest there is.
+    /// At least the smallest time.
     pub(crate) fn minus(self, earlier: Duration) -> Self {
         Self(
             self.0
@@ -79,7 +77,7 @@ impl Timestamp {
         )
     }
 
-    /// The same time as the system says it; a time that it cannot say becomes the epoch.
+    /// The epoch if the system has no such time.
     pub(crate) fn to_system(self) -> SystemTime {
         let span = Duration::from_millis(self.0.unsigned_abs());
         let time = if self.0 < 0 {
@@ -105,8 +103,7 @@ impl From<SystemTime> for Timestamp {
         }
     }
 }
-/// A timestamp that is no time: Kafka's "no timestamp", or one that the system's clock cannot
-/// show.
+/// Kafka's "no timestamp", or a time that the system's clock cannot show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a time that the system knows")]
 pub struct TimestampError(Timestamp);
@@ -154,8 +151,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of a day that is counted from 1970, in the Gregorian calendar (Howard
-/// Hinnant's `civil_from_days`): years begin in March there, so that leap days come last.
+/// Year, month and day of a day counted from 1970 (Howard Hinnant's `civil_from_days`): years begin
+/// in March there, so that leap days come last.
 #[expect(
     clippy::arithmetic_side_effects,
     reason = "64 bits of milliseconds are 37 bits of days"

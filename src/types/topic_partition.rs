@@ -31,7 +31,7 @@ pub struct TopicPartition {
 }
 
 impl TopicPartition {
-    /// A partition by its topic's name and its own number.
+    /// Names a partition.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: PartitionId) -> Self {
         Self {

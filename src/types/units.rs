@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Bytes by unit: the binary ones, and the decimal ones of disk makers.
+/// The binary units, and the decimal ones of disk makers.
 const BYTES: [(&str, u64); 13] = [
     ("", 1),
     ("b", 1),
@@ -21,7 +21,6 @@ const BYTES: [(&str, u64); 13] = [
     ("tb", 1_000_000_000_000),
 ];
 
-/// Milliseconds by unit.
 const MILLIS: [(&str, u64); 18] = [
     ("", 1),
     ("ms", 1),
@@ -43,12 +42,11 @@ const MILLIS: [(&str, u64); 18] = [
     ("days", 86_400_000),
 ];
 
-/// The bytes that a text names; a part of one does not count.
 pub(super) fn bytes(text: &str) -> Option<u64> {
     scaled(text, &BYTES)
 }
 
-/// The time that a text names, in whole milliseconds.
+/// In whole milliseconds.
 pub(super) fn time(text: &str) -> Option<Duration> {
     let millis = scaled(text, &MILLIS)?;
     // Kafka's times have 63 bits.
@@ -56,8 +54,8 @@ pub(super) fn time(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-/// A number and a unit, with or without space between them. `1.5 GiB` is a whole number of bytes
-/// and is taken; `1.5` is not.
+/// A number and a unit, with or without space between them. `1.5 GiB` is taken, as a whole number
+/// of bytes; `1.5` is not.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');

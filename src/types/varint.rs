@@ -1,8 +1,7 @@
-//! Zigzag varints, the one encoding that this floor knows: a record may carry headers that are
-//! still encoded, and their lengths are varints.
+//! Zigzag varints, the one encoding that this floor knows, for the lengths of encoded headers.
 //!
-//! Knows nothing about batches. Reads exactly what Kafka reads: at most 5 bytes for 32 bits, 10
-//! for 64; a longer run is an error. Bits past the width are dropped, as Kafka drops them.
+//! Knows nothing about batches. Reads what Kafka reads: at most 5 bytes for 32 bits, 10 for 64; a
+//! longer run is an error. Bits past the width are dropped, as in Kafka.
 //!
 //! | value | bytes |
 //! | ---: | --- |
@@ -11,8 +10,7 @@
 //! | 64 | `80 01` |
 //! | 2147483647 | `fe ff ff ff 0f` |
 
-/// Reads a zigzag varint of 32 bits; gives the value and what follows it, `None` when the bytes
-/// end or the run is too long.
+/// Returns the value and what follows it; `None` when the bytes end or the run is too long.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -46,7 +44,7 @@ fn read_long_varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
     None
 }
 
-/// Reads a zigzag varint of 64 bits, as [`read_varint`] does for 32.
+/// See [`read_varint`].
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as for `read_varint`")]
 pub(crate) fn read_varlong(bytes: &[u8]) -> Option<(i64, &[u8])> {
@@ -77,7 +75,6 @@ fn read_long_varlong(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// Appends the zigzag varint of a 32-bit value.
 pub(crate) fn write_varint(out: &mut Vec<u8>, value: i32) {
     let mut raw = zigzag32(value);
     while raw >= 0x80 {
@@ -87,7 +84,6 @@ pub(crate) fn write_varint(out: &mut Vec<u8>, value: i32) {
     out.push(low_seven(u64::from(raw)));
 }
 
-/// Appends the zigzag varint of a 64-bit value.
 pub(crate) fn write_varlong(out: &mut Vec<u8>, value: i64) {
     let mut raw = zigzag64(value);
     while raw >= 0x80 {
@@ -97,13 +93,12 @@ pub(crate) fn write_varlong(out: &mut Vec<u8>, value: i64) {
     out.push(low_seven(raw));
 }
 
-/// How many bytes [`write_varint`] takes for a value.
+/// The length that [`write_varint`] writes.
 #[inline]
 pub(crate) fn varint_len(value: i32) -> usize {
     varlong_len(i64::from(value))
 }
 
-/// How many bytes [`write_varlong`] takes for a value.
 #[inline]
 #[expect(
     clippy::arithmetic_side_effects,

@@ -1,12 +1,11 @@
 //! Which member reads which partition: pure functions, Kafka's rules and Kafka's results.
 //!
-//! Knows nothing about generations, and nothing about how a partition passes from one member to
-//! another: what comes out is where the group wants to be.
+//! Knows nothing about generations, nor about how partitions move.
 //!
-//! Whatever the rule, with members in the order of `(static id, then dynamic id)`:
+//! The members are in the order of `(static id, then dynamic id)`:
 //!
-//! 1. Every partition of a topic that somebody subscribed to goes to exactly one member, and to one
-//!    that subscribed to it.
+//! 1. Every partition of a topic that somebody subscribed to goes to exactly one member that
+//!    subscribed to it.
 //! 2. The same input gives the same result.
 
 mod sticky;
@@ -21,19 +20,18 @@ use crate::types::{PartitionId, SettingValue, choice_words};
 
 use super::partition::{PartitionKey, TopicShape};
 
-/// How the partitions of a group are shared out. Kafka's `partition.assignment.strategy`.
-///
-/// Moving partitions is incremental with every one of them: a member keeps reading what it keeps.
+/// Kafka's `partition.assignment.strategy`. With each, a member keeps reading the partitions that
+/// it keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Assignor {
-    /// Topic by topic, each member a run of neighbouring partitions: partition 3 of two topics
+    /// Topic by topic, a run of neighbouring partitions to each member: partition 3 of two topics
     /// with equally many partitions goes to the same member.
     #[default]
     Range,
     /// All partitions of all topics, dealt to one member after the other.
     RoundRobin,
-    /// As balanced as it can be, and then with the fewest moves.
+    /// As balanced as possible, and then with the fewest moves.
     Sticky,
 }
 
@@ -58,28 +56,25 @@ impl SettingValue for Assignor {
 
 choice_words!(Assignor, "range, roundrobin or sticky");
 
-/// A member as an assignor sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
-    /// The topics it subscribed to.
     pub(super) topics: &'a BTreeSet<Arc<str>>,
-    /// The partitions it has. Where two claim one, neither keeps it.
+    /// The partitions that it has. Where two claim one, neither keeps it.
     pub(super) previous: &'a BTreeSet<PartitionKey>,
-    /// Those that it was to have and nobody has yet: they count as its own.
+    /// Partitions that it was to have and nobody has yet: they count as its own.
     pub(super) promised: &'a [&'a PartitionKey],
 }
 
-/// A partition by the place of its topic in the list: what the rules work on.
+/// A partition by the place of its topic in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     topic: usize,
     partition: PartitionId,
 }
 
-/// What each member gets, by its place in the list.
 type Deal = Vec<BTreeSet<Slot>>;
 
-/// The partitions each member is to have, by its place in `members`. `topics` is sorted by name.
+/// The result and `members` have the same order. `topics` is sorted by name.
 pub(super) fn assign(
     assignor: Assignor,
     members: &[Candidate<'_>],
@@ -100,9 +95,7 @@ pub(super) fn assign(
         .collect()
 }
 
-/// Who may have what.
 struct Table {
-    /// Partitions of each topic.
     partitions: Vec<u32>,
     /// The members that subscribed to each topic, in order.
     eligible: Vec<Vec<usize>>,
@@ -123,12 +116,10 @@ impl Table {
         }
     }
 
-    /// The members that may have a topic.
     fn eligible(&self, topic: usize) -> &[usize] {
         self.eligible.get(topic).map_or(&[], Vec::as_slice)
     }
 
-    /// Every partition that somebody may have, by topic, then by number.
     fn slots(&self) -> impl Iterator<Item = Slot> {
         let wanted = self.partitions.iter().zip(&self.eligible).enumerate();
         wanted
@@ -145,7 +136,7 @@ fn give(deal: &mut Deal, member: usize, slot: Slot) {
     }
 }
 
-/// Topic by topic: `n / m` neighbours each, the first `n % m` members one more.
+/// `n / m` neighbours of each topic, the first `n % m` members one more.
 fn range(table: &Table, deal: &mut Deal) {
     for (topic, (partitions, eligible)) in table.partitions.iter().zip(&table.eligible).enumerate()
     {
@@ -162,7 +153,7 @@ fn range(table: &Table, deal: &mut Deal) {
     }
 }
 
-/// All partitions in order, each to the next member in the circle that may have it.
+/// Each partition goes to the next member in the circle that may have it.
 fn round_robin(table: &Table, deal: &mut Deal) {
     let mut at = 0;
     for slot in table.slots() {

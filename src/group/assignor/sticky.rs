@@ -1,11 +1,11 @@
-//! The sticky rule: as balanced as it can be, and then as few moves as possible.
+//! The sticky rule: balance first, then few moves.
 //!
 //! Knows nothing about names.
 //!
 //! 1. Where all members subscribed to the same topics, two members differ by one partition at most,
 //!    and no assignment of that balance moves fewer partitions.
-//! 2. Elsewhere no single move from a fuller member to an emptier one that may have the partition
-//!    makes the balance better, and every move that was made did.
+//! 2. Elsewhere no single move to an emptier member improves the balance, and every move that was
+//!    made did.
 //! 3. What it gave, given back as what members had, is given again.
 
 use std::cmp::Reverse;
@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Candidate, Deal, Slot, Table, TopicShape, give};
 use crate::types::PartitionId;
 
-/// What every member may keep of what it had: partitions that are still there, that it still wants,
-/// and that nobody else claims.
+/// A member may keep the partitions that still exist, that it still wants, and that nobody else
+/// claims.
 pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
     let place_of: BTreeMap<_, _> = topics
         .iter()
@@ -24,7 +24,7 @@ pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
         .collect();
     let mut claims: BTreeMap<Slot, Option<usize>> = BTreeMap::new();
     for (place, member) in members.iter().enumerate() {
-        // What it had stands topic by topic: each is looked up once.
+        // Its partitions are sorted by topic: each topic is looked up once.
         let mut last = None;
         for had in member
             .previous
@@ -62,7 +62,7 @@ pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
     kept
 }
 
-/// Deals; returns what looking for moves has cost, in loads that were looked at.
+/// Returns how many loads the search for moves has looked at.
 pub(super) fn sticky(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     let wanted = || table.eligible.iter().filter(|members| !members.is_empty());
     if wanted().all(|members| members.len() == kept.len()) {
@@ -73,14 +73,13 @@ pub(super) fn sticky(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     }
 }
 
-/// The order in which a member gives up what is too much: the last partitions first, so that what
-/// it keeps is spread over its topics.
+/// A member gives up the last partitions first: what it keeps is spread over its topics.
 fn by_number(slot: &Slot) -> (u32, usize) {
     (slot.partition, slot.topic)
 }
 
 /// Everybody may have everything (I1): all have `n / m` partitions, and the `n % m` who had the
-/// most (so that they keep one more) one more.
+/// most, so that they keep one more, have one more.
 fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
     let count = table.slots().count();
     let members = kept.len().max(1);
@@ -89,7 +88,7 @@ fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
     fullest.sort_by_key(|member| Reverse(kept.get(*member).map_or(0, BTreeSet::len)));
     let mut room = vec![each; kept.len()];
     for member in fullest.iter().take(extra) {
-        // Only who keeps one more this way; the rest is dealt below to those who come first.
+        // Only those that keep one more this way; the rest is dealt below to those who come first.
         if let (Some(room), Some(had)) = (room.get_mut(*member), kept.get(*member)) {
             *room += usize::from(had.len() > each);
         }
@@ -129,10 +128,9 @@ fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
     }
 }
 
-/// Members want different topics (I2): everybody keeps what they had, the rest goes to the emptiest
-/// who may have it, the partitions that few may have first; then the fullest give to the emptiest
-/// for as long as that helps. Each such move makes the sum of squared loads smaller, so it ends.
-/// Returns how many loads the search for moves has looked at.
+/// Members want different topics (I2): all keep what they had, the rest goes to the emptiest who
+/// may have it, the partitions that few may have first; then the fullest give to the emptiest while
+/// that helps. Each such move makes the sum of squared loads smaller, so it ends.
 fn among_different(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     deal.clone_from(kept);
     let taken: BTreeSet<_> = kept.iter().flatten().copied().collect();
@@ -154,7 +152,7 @@ fn among_different(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     balance.looks
 }
 
-/// The emptiest member that may have a topic, the first of equals, with its load.
+/// Returns the first of equals, with its load.
 fn emptiest(table: &Table, deal: &Deal, topic: usize) -> Option<(usize, usize)> {
     let loads = table.eligible(topic).iter();
     loads
@@ -162,22 +160,18 @@ fn emptiest(table: &Table, deal: &Deal, topic: usize) -> Option<(usize, usize)> 
         .min()
 }
 
-/// Where moves would help, kept up to date move by move: finding the next one costs by the number
-/// of topics and members, not of partitions.
+/// Where moves would help: finding the next one costs by the number of topics and members, not of
+/// partitions.
 struct Balance<'a> {
     table: &'a Table,
-    /// The members by their loads, the fullest first.
     order: BTreeSet<(Reverse<usize>, usize)>,
-    /// By member, of every topic of which it has something the last partition.
+    /// By member and topic, the last partition that it has.
     last: Vec<BTreeMap<usize, PartitionId>>,
-    /// By topic, the emptiest member that may have it.
     least: Vec<Option<(usize, usize)>>,
-    /// The topics that a member may have.
     may: Vec<Vec<usize>>,
-    /// Members that have no move to make: until one that may have what they have gets emptier, or
-    /// they get more.
+    /// Members without a move: until one that may have what they have gets emptier, or they get
+    /// more.
     stuck: Vec<bool>,
-    /// How many loads were looked at: what the search costs.
     looks: usize,
 }
 
@@ -219,7 +213,7 @@ impl<'a> Balance<'a> {
         }
     }
 
-    /// A move from the fullest member that has one to make, if it makes the balance better.
+    /// From the fullest member with a move that improves the balance.
     fn helpful_move(&mut self) -> Option<(usize, usize, Slot)> {
         for (Reverse(load), from) in &self.order {
             let (Some(held), Some(stuck)) = (self.last.get(*from), self.stuck.get_mut(*from))
@@ -246,7 +240,7 @@ impl<'a> Balance<'a> {
         None
     }
 
-    /// A partition went from one member to another; `deal` is as it is after that.
+    /// `deal` has the move already.
     fn moved(&mut self, deal: &Deal, from: usize, to: usize, slot: Slot) {
         let load = |member: usize| deal.get(member).map_or(0, BTreeSet::len);
         let (now, more) = (load(from), load(to));

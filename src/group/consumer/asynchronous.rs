@@ -1,16 +1,16 @@
 //! Polling and committing as a task.
 //!
-//! Knows nothing about the runtime of the task. It is the poll of `mod.rs`, which waits on the same
-//! signal, and the commit of `commits.rs`, whose syncs are requested instead of made.
+//! Knows nothing about the runtime of the task. It is the poll of `mod.rs`, on the same signal, and
+//! the commit of `commits.rs`, which requests its syncs.
 //!
 //! 1. The waker is entered before the check that decides to wait.
-//! 2. Nothing happens between the check that finds records and their return: a poll that is dropped
-//!    loses none.
-//! 3. A poll that is dropped ends like one that returns: the member is no longer in a poll, watches
-//!    nothing and leaves no waker.
-//! 4. What a waiting member must check at a certain time (another member may be late) is triggered
-//!    by the thread that ends lingers; without threads, by the test that moves its clock, and by
-//!    upkeep, which removes late members itself.
+//! 2. Nothing happens between the check that finds records and their return: a dropped poll loses
+//!    none.
+//! 3. A dropped poll ends like one that returns: the member is not in a poll, watches nothing and
+//!    leaves no waker.
+//! 4. The thread that ends lingers wakes a waiting member that must check at a certain time
+//!    (another member may be late); without threads the test that moves its clock does, and upkeep,
+//!    which removes late members.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,11 +27,9 @@ use crate::error::Result;
 use crate::host::Chore;
 use crate::sync::{Mutex, Signal, WakerKey};
 
-/// Wakes a member at a time.
 #[derive(Debug)]
 pub(super) struct Alarm {
     signal: Arc<Signal>,
-    /// The time for which a thread was asked, until it has come.
     asked: Mutex<Option<Instant>>,
 }
 
@@ -48,34 +46,30 @@ impl Moved for Alarm {
     }
 }
 
-/// A poll that continues until there is something to return.
 struct Polling<'a> {
     consumer: &'a mut Consumer,
     records: ConsumerRecords,
     key: WakerKey,
-    /// When it was first polled: since then the member is in a poll.
     began: Option<Instant>,
-    /// It returned.
     done: bool,
 }
 
 impl Consumer {
     /// Returns the records that are there, as [`poll`](Self::poll) does, and waits for the first
-    /// one as a task: without a thread, and without a timeout. For a timeout, use the runtime's,
-    /// which drops the future; that is safe.
+    /// one as a task: without a thread or a timeout. The runtime's timeout may drop the future.
     ///
-    /// A poll that is dropped loses no record, and what it gained, lost or skipped is reported by
-    /// the next one. It ends the poll: until the next one the member is not in a poll, and must
-    /// poll again within [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval).
-    /// A [`WakeupHandle`](crate::WakeupHandle) ends it as it ends a poll.
+    /// A poll that is dropped loses no record, and the next one reports what it gained, lost or
+    /// skipped. The member is then not in a poll, and must poll again within
+    /// [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval). A
+    /// [`WakeupHandle`](crate::WakeupHandle) ends it as it ends a poll.
     ///
-    /// It reads inline, and so it also does what a poll does now and then: commits of
+    /// It reads inline, and does what else a poll does inline: commits of
     /// [`auto_commit`](crate::ConsumerConfig::auto_commit), the durable note of where the group
     /// begins a partition, a listener.
     ///
     /// # Errors
     ///
-    /// As [`poll`](Self::poll). If the broker is closed while it waits, [`Error::Closed`].
+    /// As [`poll`](Self::poll). [`Error::Closed`] if the broker is closed while it waits.
     ///
     /// [`Error::Closed`]: crate::Error::Closed
     ///
@@ -113,11 +107,10 @@ impl Consumer {
         polled
     }
 
-    /// Commits everything that polls have returned, as [`commit`](Self::commit) does, and waits as
-    /// a task for the syncs that this needs: those of the records are requested together, and the
-    /// commits of all tasks share one sync.
+    /// As [`commit`](Self::commit), but waits as a task for the syncs: those of the records are
+    /// requested together, and the commits of all tasks share one.
     ///
-    /// Dropped before it is done, it may or may not have committed; the next commit does it in any
+    /// Dropped before it is done, it may have committed or not; the next commit does it in any
     /// case.
     ///
     /// # Errors
@@ -146,7 +139,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// Wakes the member at a certain time, once.
     fn wake_at(&mut self, at: Option<Instant>) {
         let Some(at) = at else { return };
         let host = &self.group.shared.host;
@@ -174,8 +166,8 @@ impl Consumer {
     }
 }
 
-/// As [`Consumer::flush_claims`]; all syncs are requested before the first one is waited for. It
-/// borrows no consumer, which only one thread at a time may use.
+/// All syncs are requested before the first one is waited for. Borrows no consumer, which only one
+/// thread at a time may use.
 async fn flush_claims(group: &Group, claims: &[Claim]) -> Result<()> {
     let shared = &group.shared;
     if !shared.store.outlives_power(group.id.as_str())? {
@@ -197,7 +189,6 @@ async fn flush_claims(group: &Group, claims: &[Claim]) -> Result<()> {
 }
 
 impl Polling<'_> {
-    /// What a poll does first; returns whether there are records.
     fn begin(&mut self) -> Result<bool> {
         let consumer = &mut *self.consumer;
         let began = *self.began.insert(consumer.group.shared.now());
@@ -214,7 +205,7 @@ impl Polling<'_> {
         Poll::Ready(Ok(self.consumer.tell(records)))
     }
 
-    /// Checks whether there are records, with everything watched.
+    /// Everything is watched before the check.
     fn look(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
         let consumer = &mut *self.consumer;
         let signal = Arc::clone(&consumer.signal);

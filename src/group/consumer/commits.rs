@@ -17,7 +17,7 @@ use super::super::offset_store::{Commit, OffsetStore, Pending};
 use super::super::partition::PartitionKey;
 use super::Consumer;
 
-/// What was written, by partition: the offset, and the epoch of the log at that time.
+/// What was written, with the epoch of the log at that time.
 pub(super) type Done<'c> = BTreeMap<&'c PartitionKey, (Offset, Epoch)>;
 
 impl Consumer {
@@ -25,12 +25,12 @@ impl Consumer {
     /// over, the group continues after it.
     ///
     /// The commits of one call are one batch: all of them or none, after a crash too. It survives
-    /// what the `durability` of the broker says; with
-    /// [`Durability::Always`](crate::Durability::Always) the records are flushed before it, so that
-    /// it never outlives them. Partitions without news cost nothing.
+    /// what the broker's `durability` says; with [`Durability::Always`](crate::Durability::Always)
+    /// the records are flushed first, so that it never outlives them. Partitions without news cost
+    /// nothing.
     ///
-    /// What was returned of a partition that the last poll gave up is committed too, unless its new
-    /// owner has already committed a later offset.
+    /// Of a partition that the last poll gave up, what was returned is committed too, unless its
+    /// new owner has already committed a later offset.
     ///
     /// # Errors
     ///
@@ -68,8 +68,7 @@ impl Consumer {
         self.end_commit(committed)
     }
 
-    /// What there is to commit, beginning with the partitions that the member owns, and how many
-    /// those are.
+    /// The claims on owned partitions come first; returns how many these are.
     pub(super) fn all_claims(&self) -> (Vec<Claim>, usize) {
         let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
         let owned = claims.len();
@@ -77,7 +76,6 @@ impl Consumer {
         (claims, owned)
     }
 
-    /// Finishes a commit of [everything](Self::all_claims).
     pub(super) fn end_commit(&mut self, committed: Result<()>) -> Result<()> {
         self.group.shared.host.events.pass_on();
         committed?;
@@ -86,10 +84,10 @@ impl Consumer {
         Ok(())
     }
 
-    /// Commits one partition: the offset of the next record to read, so that everything below it is
+    /// Commits one partition: everything below `next`, the offset of the next record to read, is
     /// done.
     ///
-    /// It may be lower than the committed offset. It does not change where this member reads.
+    /// It may be below the committed offset, and does not change where this member reads.
     ///
     /// # Errors
     ///
@@ -123,8 +121,8 @@ impl Consumer {
         self.commit_to_with(topic, partition, next, "")
     }
 
-    /// The same as [`commit_to`](Self::commit_to), with a text that is stored with the offset, as
-    /// Kafka's commit metadata: at most 32,767 bytes.
+    /// As [`commit_to`](Self::commit_to), with Kafka's commit metadata: a text of at most 32,767
+    /// bytes.
     ///
     /// # Errors
     ///
@@ -170,7 +168,7 @@ impl Consumer {
         self.commit_claims(&[claim], owned)
     }
 
-    /// Commits claims, of which the first `owned` are for partitions that the member has.
+    /// The first `owned` claims are for partitions that the member has.
     fn commit_claims(&mut self, claims: &[Claim], owned: usize) -> Result<()> {
         let group = &self.group;
         if claims.is_empty() {
@@ -183,7 +181,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Writes commits for claims, which the caller settles and then notes.
+    /// The caller settles and notes the commits.
     pub(super) fn write_claims<'c>(
         &self,
         claims: &'c [Claim],
@@ -214,7 +212,6 @@ impl Consumer {
         Ok((done, pending))
     }
 
-    /// Records what is committed.
     pub(super) fn note_committed(&mut self, done: &Done<'_>) {
         for assigned in self.fetcher.iter_mut() {
             if let Some((offset, epoch)) = done.get(&assigned.partition) {
@@ -224,8 +221,7 @@ impl Consumer {
         self.group.hold(self.seat.id, &self.fetcher.changed_holds());
     }
 
-    /// Flushes what the claims refer to if the commits must survive a power cut: a commit must not
-    /// outlive the records below it.
+    /// A commit that must survive a power cut must not outlive the records below it.
     fn flush_claims(&self, claims: &[Claim]) -> Result<()> {
         let shared = &self.group.shared;
         if shared.store.outlives_power(self.group.id.as_str())? {
@@ -242,7 +238,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// A member that was removed has nothing to commit.
     pub(super) fn commit_unless_fenced(&mut self) -> Result<()> {
         match self.commit() {
             Err(Error::Fenced { .. }) => Ok(()),
@@ -257,12 +252,9 @@ impl Consumer {
         next.is_some_and(|next| next <= now)
     }
 
-    /// Records durably where the group begins the partitions for which it has no position yet, so
-    /// that what is appended from now on is read whatever becomes of this member.
-    ///
-    /// # Errors
-    ///
-    /// The errors of writing the note, unless the partitions begin at their start anyway.
+    /// Records durably where the group begins the partitions without a position, so that what is
+    /// appended from now on is read whatever becomes of this member. The error of a partition that
+    /// begins at its start anyway is ignored.
     pub(super) fn note_beginnings(&mut self) -> Result<()> {
         let Some(start) = self.config.start else {
             return Ok(());
@@ -305,8 +297,8 @@ impl Consumer {
         }
     }
 
-    /// Where partitions without a position begin. When the group begins a topic, the positions of
-    /// all its partitions are decided at once: another member may get to the others later.
+    /// The group decides the positions of all partitions of a topic at once: another member may get
+    /// to the others later.
     fn beginnings(&self, start: Start, missing: &[PartitionKey]) -> Result<Vec<Claim>> {
         let (group, topics) = (&self.group, &self.group.shared.topics);
         let mut claims = Vec::new();
@@ -350,7 +342,7 @@ impl Consumer {
         store.has_begun(self.group.id.as_str(), &topic.name)
     }
 
-    /// The offset that the group has committed for a partition: the next one to read.
+    /// The offset that the group has committed for a partition.
     ///
     /// # Errors
     ///
@@ -359,8 +351,8 @@ impl Consumer {
         self.group.committed(topic, partition)
     }
 
-    /// What the group has committed for the partitions that this member has, sorted. Partitions
-    /// without a commit are left out.
+    /// What the group has committed for the partitions that this member has, sorted; those without
+    /// a commit are left out.
     ///
     /// # Errors
     ///
@@ -390,8 +382,8 @@ impl Claim {
         }
     }
 
-    /// What to commit: if the log was cut off below the offset, the position of the cut. Must be
-    /// called while no other commit is written, so that a later truncation finds this one.
+    /// The cut, if the log was cut off below the offset. Must be called while no other commit is
+    /// written, so that a later truncation finds this one.
     fn commit(&self) -> Result<Commit> {
         if self.named {
             self.log.check_epoch(self.offset, self.epoch)?;

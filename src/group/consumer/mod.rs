@@ -1,14 +1,13 @@
-//! A member of a group that reads: `poll`, and how a member takes its turn in the group.
+//! A member of a group that reads: `poll`, and its turn in the group.
 //!
 //! Knows nothing about how members share partitions (`membership`), nor about how a partition is
-//! read (`fetch.rs`). Commits are in `commits.rs`, positions in `places.rs`, subscriptions in
-//! `subscription.rs`.
+//! read (`fetch.rs`).
 //!
-//! 1. What a poll has returned can be committed until the next poll gives its partition up, and by
-//!    one more commit after that, unless the new owner has already committed a later offset.
+//! 1. What a poll has returned can be committed until the next poll gives its partition up, and
+//!    once more after that, unless the new owner has already committed a later offset.
 //! 2. Nothing is committed for a member that was removed, nor for a partition that was taken.
-//! 3. A waiting poll waits on one signal. Appends to its partitions, changes among the members,
-//!    changes of topics, a wakeup handle and the closing of the broker raise it.
+//! 3. A poll waits on one signal. Appends to its partitions, changes of members or topics, a wakeup
+//!    handle and the closing of the broker raise it.
 //! 4. User code (a listener, a pattern) runs with no lock held.
 
 #[cfg(feature = "async")]
@@ -43,14 +42,13 @@ use subscription::Pattern;
 /// assigns to it.
 ///
 /// Delivery is at least once: records that were not committed when a member left or died are
-/// delivered again to another. Dropping a consumer leaves the group without committing, also when a
-/// panic drops it. A [static member](ConsumerConfig::static_member_id) that is dropped keeps its
-/// partitions for its [`session_timeout`](ConsumerConfig::session_timeout), so that it can be
-/// restarted and nothing moves.
+/// delivered again to another. Dropping a consumer, also by a panic, leaves the group without
+/// committing. A [static member](ConsumerConfig::static_member_id) that is dropped keeps its
+/// partitions for its [`session_timeout`](ConsumerConfig::session_timeout).
 ///
-/// A member has no partitions before its first poll. It keeps those with polled and uncommitted
-/// records until its own next `poll` gives them up, so what it has polled it can always commit;
-/// the others pass to a new member at once. Only a member that was removed (it did not poll within
+/// A member has no partitions before its first poll. It gives up those with polled and uncommitted
+/// records only in its own next `poll`, so that it can always commit them; the others pass to a new
+/// member at once. Only a member that was removed (it did not poll within
 /// [`max_poll_interval`](ConsumerConfig::max_poll_interval), or another took its static id) gets
 /// [`Error::Fenced`] from `commit`.
 ///
@@ -78,27 +76,25 @@ pub struct Consumer {
     joining: Joining,
     seat: Seat,
     signal: Arc<Signal>,
-    /// Whether a poll is waiting: only then do appends raise the signal.
+    /// Only while a poll waits do appends raise the signal.
     waits: bool,
     wakeup: Arc<Wakeup>,
-    /// Wakes a poll that waits as a task at a certain time.
     #[cfg(feature = "async")]
     alarm: Option<Arc<asynchronous::Alarm>>,
     pattern: Option<Pattern>,
     listener: Option<Listener>,
     fetcher: Fetcher,
-    /// What was returned from partitions that were given up, and not committed yet (I1).
+    /// Given up and not yet committed (I1).
     let_go: Vec<Claim>,
-    /// Where to begin reading partitions that are not assigned yet.
+    /// Those of partitions that are not assigned yet.
     seeks: BTreeMap<TopicPartition, Start>,
-    /// What was gained and lost since a poll last reported it.
+    /// What no poll has reported yet.
     news: News,
-    /// An error that a poll met while it had records to return.
+    /// The error of a poll that had records to return.
     failed: Option<Failed>,
-    /// When `auto_commit` last committed.
+    /// When everything was last committed.
     committed_at: Instant,
     has_polled: bool,
-    /// When the last poll ended.
     polled_at: Option<Instant>,
     left: bool,
     _keeper: Option<Arc<dyn Keep>>,
@@ -108,11 +104,10 @@ pub struct Consumer {
 struct News {
     gained: Vec<PartitionKey>,
     lost: Vec<PartitionKey>,
-    /// Skipped by a poll that was dropped.
+    /// By polls that were dropped.
     skipped: Vec<Skipped>,
 }
 
-/// An error to report, and the partition that met it.
 #[derive(Debug)]
 struct Failed {
     partition: PartitionKey,
@@ -121,7 +116,7 @@ struct Failed {
 
 /// Ends a waiting [`Consumer::poll`] from another thread: see [`Consumer::wakeup_handle`].
 ///
-/// It keeps neither the consumer nor its broker alive.
+/// Keeps neither the consumer nor its broker alive.
 #[derive(Clone, Debug)]
 pub struct WakeupHandle {
     wakeup: Arc<Wakeup>,
@@ -134,8 +129,8 @@ struct Wakeup {
 }
 
 impl WakeupHandle {
-    /// Ends the poll that waits now, or otherwise the next one, with [`Error::WokenUp`]. Any number
-    /// of calls before that poll end one poll.
+    /// Ends the poll that waits now, or else the next one, with [`Error::WokenUp`]. Any number of
+    /// calls before that poll end one poll.
     pub fn wake(&self) {
         // Stored before the signal is raised, or the woken poll would not see it.
         self.wakeup.requested.store(true, Ordering::Release);
@@ -196,20 +191,19 @@ impl Consumer {
     /// Returns the records that are there, at most
     /// [`max_poll_records`](ConsumerConfig::max_poll_records) and at most
     /// [`fetch_max_bytes`](ConsumerConfig::fetch_max_bytes), waiting up to `timeout` for the first
-    /// one. It wakes as soon as there is one; with a timeout of zero it returns what is there.
+    /// one. It wakes as soon as there is one.
     ///
-    /// This is also where the member takes part in the group: before it reads, it gives up the
-    /// partitions that others should have and takes over what is free for it, and
-    /// [`ConsumerRecords::lost`] and [`ConsumerRecords::gained`] report it. A member that was
-    /// removed joins again here. Within a poll the member is never too late.
+    /// Before it reads, the member gives up the partitions that others should have and takes over
+    /// what is free for it: see [`ConsumerRecords::lost`] and [`ConsumerRecords::gained`]. A member
+    /// that was removed joins again. Within a poll the member is never too late.
     ///
     /// Where the group first begins a partition, that place is noted durably, so that
     /// [`Start::Latest`] loses nothing that comes later, whichever member reads it. Partitions and
     /// topics that are added while the group lives are read from their start, and so is a topic
-    /// that is made again after the group had begun the one of that name that was deleted.
+    /// that is made again after the group had begun it.
     ///
     /// Partitions take turns in being first. An error of one partition is returned when no other
-    /// has records, else by the next poll; it costs no record, and the partition is tried again.
+    /// has records, else by the next poll; it costs no record, and the next poll tries again.
     ///
     /// # Errors
     ///
@@ -219,8 +213,8 @@ impl Consumer {
     /// - [`Error::WokenUp`]: a [`WakeupHandle`] ended it. No record is lost.
     /// - [`Error::Corrupt`], [`Error::Unsupported`], [`Error::Io`]: a partition cannot be read.
     /// - [`Error::Closed`]: the broker was closed.
-    /// - With [`auto_commit`](ConsumerConfig::auto_commit), the errors of
-    ///   [`commit`](Self::commit), except `Fenced`.
+    /// - With [`auto_commit`](ConsumerConfig::auto_commit), the errors of [`commit`](Self::commit),
+    ///   except `Fenced`.
     ///
     /// # Examples
     ///
@@ -252,7 +246,6 @@ impl Consumer {
         polled
     }
 
-    /// Counts a poll that returns now.
     fn count(&mut self, began: Instant, polled: Option<&ConsumerRecords>) {
         let last = self.polled_at.replace(self.group.shared.now());
         let lag = last.map(|last| began.saturating_duration_since(last));
@@ -277,7 +270,6 @@ impl Consumer {
         polled
     }
 
-    /// What a poll does before it waits.
     fn begin_poll(&mut self, began: Instant, records: &mut ConsumerRecords) -> Result<()> {
         self.group.shared.check_open()?;
         self.wakeup.check()?;
@@ -314,7 +306,7 @@ impl Consumer {
         }
     }
 
-    /// A handle with which another thread ends a waiting poll, to shut down for example.
+    /// A handle with which another thread ends a waiting poll.
     ///
     /// # Examples
     ///
@@ -339,7 +331,7 @@ impl Consumer {
         }
     }
 
-    /// The error that the last poll postponed, unless its partition is gone by now.
+    /// The partition may be gone by now.
     fn take_failure(&mut self) -> Result<()> {
         match self.failed.take() {
             Some(Failed { partition, error }) if self.fetcher.has(&partition) => Err(error),
@@ -347,7 +339,6 @@ impl Consumer {
         }
     }
 
-    /// One check of the group and the logs.
     fn look(&mut self, now: Instant, records: &mut ConsumerRecords) -> Result<()> {
         self.group.shared.check_open()?;
         self.match_pattern();
@@ -369,7 +360,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// Gives up and takes over partitions; joins again if the member was removed.
     fn take_turn(&mut self, now: Instant) -> Result<()> {
         let asked = self.before_giving_up(now)?;
         let willing = asked.as_deref().map_or(Willing::Everything, Willing::Only);
@@ -402,8 +392,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Commits and calls the listener before partitions are given up, while they are still this
-    /// member's. Returns what the listener was called for; `None` if there is no need to call it.
+    /// Commits and calls the listener while the partitions are still this member's. Returns what
+    /// the listener was called for; `None` if nobody must be asked.
     fn before_giving_up(&mut self, now: Instant) -> Result<Option<Vec<PartitionKey>>> {
         if self.listener.is_none() && !self.config.auto_commit {
             return Ok(None);
@@ -459,11 +449,11 @@ impl Consumer {
         records
     }
 
-    /// Leaves the group; others get the partitions at once, including those of a static member. A
-    /// [`RebalanceListener`] is called first, and with [`auto_commit`](ConsumerConfig::auto_commit)
-    /// what was polled is committed before.
+    /// Leaves the group; others get the partitions at once, including those of a static member.
+    /// First a [`RebalanceListener`] is called, and with
+    /// [`auto_commit`](ConsumerConfig::auto_commit) what was polled is committed.
     ///
-    /// Dropping a consumer leaves too, but commits nothing and calls no listener.
+    /// Dropping a consumer leaves too, but does neither.
     ///
     /// # Errors
     ///
@@ -512,7 +502,6 @@ impl Consumer {
         }
     }
 
-    /// What reading needs, and what it changes.
     fn reading(&mut self) -> (Context<'_>, &mut Fetcher) {
         let context = Context {
             group: &self.group,

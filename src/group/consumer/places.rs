@@ -10,8 +10,8 @@ use super::super::partition::PartitionKey;
 use super::{Consumer, Failed, named};
 
 impl Consumer {
-    /// The partitions that this member has, by topic and number: those of its last poll that no
-    /// other member has taken since; none if it was removed.
+    /// The partitions of this member's last poll that no other member has taken since, by topic and
+    /// number; none if it was removed.
     ///
     /// # Examples
     ///
@@ -47,7 +47,7 @@ impl Consumer {
         named(&self.owned())
     }
 
-    /// The name of this member in its group. It changes when the member is removed and joins again.
+    /// The name of this member. It changes when the member is removed and joins again.
     #[must_use]
     pub fn member_id(&self) -> &str {
         &self.seat.name
@@ -71,8 +71,8 @@ impl Consumer {
     }
 
     /// Moves to another position in a partition, for this member's next poll. Nothing is committed.
-    /// Before its first poll a member has no partitions: the position is remembered, and applies if
-    /// the first poll gains the partition.
+    /// Before the first poll the position is remembered, and applies if that poll gains the
+    /// partition.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Applies seeks made before the first poll to the partitions that poll gained.
+    /// Applies the seeks that were made before the first poll.
     pub(super) fn apply_seeks(&mut self) -> Result<()> {
         for (place, to) in std::mem::take(&mut self.seeks) {
             let (context, fetcher) = self.reading();
@@ -154,7 +154,7 @@ impl Consumer {
     /// # Errors
     ///
     /// The errors of reading the partitions and the group's commits. Partitions before the one that
-    /// failed were moved, the others are moved by the next call.
+    /// failed were moved, the next call moves the others.
     ///
     /// # Examples
     ///
@@ -181,8 +181,8 @@ impl Consumer {
         moved
     }
 
-    /// Makes polls skip a partition, until [`resume`](Self::resume) or until it is lost. The member
-    /// keeps it, and its position in it.
+    /// Makes polls skip a partition, until [`resume`](Self::resume) or until it is lost. Its
+    /// position stays.
     ///
     /// # Errors
     ///
@@ -216,12 +216,11 @@ impl Consumer {
         Ok(())
     }
 
-    /// Makes polls read a partition again that was [paused](Self::pause).
+    /// Makes polls read a [paused](Self::pause) partition again.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownPartition`](crate::Error::UnknownPartition): the member does not have this
-    /// partition.
+    /// As [`pause`](Self::pause).
     pub fn resume(&mut self, topic: &str, partition: PartitionId) -> Result<()> {
         self.group.shared.check_owner()?;
         self.fetcher.find(topic, partition)?.pause(false);
@@ -235,9 +234,8 @@ impl Consumer {
         paused.map(|assigned| assigned.partition.public()).collect()
     }
 
-    /// How many records of this member's partitions the group has not committed: the sum of
-    /// [`GroupPartition::lag`](crate::GroupPartition::lag) over them. Records that were polled
-    /// count until they are committed.
+    /// How many records of this member's partitions the group has not committed, polled ones too:
+    /// the sum of [`GroupPartition::lag`](crate::GroupPartition::lag) over them.
     ///
     /// # Errors
     ///

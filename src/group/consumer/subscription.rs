@@ -1,7 +1,7 @@
 //! What a consumer subscribes to, and how it changes that.
 //!
-//! Knows nothing about who gets which partition. A pattern is matched again in the poll after a
-//! topic was added or removed, with no lock held.
+//! Knows nothing about who gets which partition. A pattern is matched again, with no lock held, in
+//! the poll after a topic was added or removed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,10 +12,8 @@ use crate::error::Result;
 use super::super::subscribed;
 use super::Consumer;
 
-/// Chooses topics by their names.
 pub(super) struct Pattern {
     matches: Box<dyn Fn(&str) -> bool + Send>,
-    /// The version of the topics that were matched last.
     seen: Option<u64>,
 }
 
@@ -28,9 +26,8 @@ impl fmt::Debug for Pattern {
 }
 
 impl Consumer {
-    /// Subscribes to these topics instead of the previous ones. The next poll gives up the
-    /// partitions of topics that are not among them, and takes its share of the others. A topic
-    /// need not exist yet.
+    /// Subscribes to these topics, existing or not, instead of the previous ones. The next poll
+    /// gives up the partitions of other topics, and takes its share of these.
     ///
     /// # Errors
     ///
@@ -63,8 +60,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Subscribes to every topic whose name `matches`, including those that are created later.
-    /// Internal topics, whose names begin with `__`, are never matched.
+    /// Subscribes to every topic whose name `matches`, including later ones. Internal topics, whose
+    /// names begin with `__`, are never matched.
     ///
     /// # Errors
     ///
@@ -99,7 +96,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// Matches the pattern again if a topic was added or removed.
     pub(super) fn match_pattern(&mut self) {
         let Some(pattern) = &mut self.pattern else {
             return;

@@ -1,22 +1,20 @@
-//! Who is in a group and who reads what: a state machine without I/O and without a clock of its
-//! own.
+//! Who is in a group and who reads what: a state machine without I/O and without a clock.
 //!
 //! Knows nothing about offsets, logs or threads. Time is passed in; what a call changed for others
-//! shows in [`Membership::moves`], and waking them is the caller's job.
+//! shows in [`Membership::moves`], and the caller wakes them.
 //!
-//! Rebalancing is always incremental. The assignor says which partitions a member *should* own (its
-//! target); a partition is *owned* until its owner gives it up:
+//! Rebalancing is incremental. The assignor says which partitions a member *should* own (its
+//! target); one is *owned* until its owner gives it up:
 //!
-//! 1. A partition has at most one owner, and only a member is an owner.
-//! 2. A partition that its owner *holds* (it has polled records from it and not committed them) is
-//!    given up by the owner alone: in a poll of its own, by leaving, or by being removed.
-//! 3. A partition that its owner does not hold passes to the member that should own it in that
-//!    member's poll, unless the owner is in a poll at that moment or wants to be asked first.
-//! 4. A member takes what it should own in a poll of its own, and has no share before its first
-//!    one.
+//! 1. A partition has at most one owner, which is a member.
+//! 2. Only its owner gives up a partition that it *holds* (with polled and uncommitted records): in
+//!    its own poll, by leaving, or by being removed.
+//! 3. A partition that is not held passes to the member that should own it in that member's poll,
+//!    unless the owner is in a poll or wants to be asked first.
+//! 4. A member takes what it should own in its own poll, and has no share before its first one.
 //! 5. Once membership is stable and every member has polled twice, each owns exactly its target.
 //! 6. A member that was removed (it polled too late, or its static id was taken) is never known
-//!    again, and its number is never used again: that is the fence.
+//!    again, and its number never used again: that is the fence.
 //! 7. A static member that was dropped keeps its partitions until its session is over.
 
 #[cfg(test)]
@@ -33,7 +31,7 @@ use crate::types::{ReadIsolation, to_u64};
 use super::assignor::{Assignor, Candidate, assign};
 use super::partition::{PartitionKey, TopicKey, TopicShape};
 
-/// One stay of a member in its group.
+/// One stay in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MemberId(u64);
 
@@ -43,30 +41,24 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// What a member says of itself when it joins.
 #[derive(Clone, Debug)]
 pub(crate) struct Joining {
     pub(crate) topics: BTreeSet<Arc<str>>,
     pub(crate) static_id: Option<Arc<str>>,
     pub(crate) assignor: Assignor,
     pub(crate) max_poll_interval: Duration,
-    /// How long a static member that was dropped keeps its partitions.
     pub(crate) session_timeout: Duration,
-    /// What it sees of transactions.
     pub(crate) isolation: ReadIsolation,
     /// The member is asked before a partition goes, also one that it does not hold (I3).
     pub(crate) asked_first: bool,
 }
 
-/// A member, as it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) joined: Joining,
-    /// What it has.
     pub(crate) owned: BTreeSet<PartitionKey>,
-    /// What it should have.
     target: BTreeSet<PartitionKey>,
-    /// Of what it has, that with polled and uncommitted records (I2).
+    /// What it holds (I2).
     held: BTreeSet<PartitionKey>,
     /// What others took since its last poll (I3).
     taken: BTreeSet<PartitionKey>,
@@ -77,15 +69,14 @@ pub(crate) struct Member {
     deadline: Option<Instant>,
 }
 
-/// Where a member is between its polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has not polled yet, and has no share (I4).
+    /// It has no share yet (I4).
     Joined,
     /// It has a share, its own or that of the static member whose place it took.
     Active,
     Polling,
-    /// A static member that was dropped, and whose session is not over (I7).
+    /// A static member that was dropped (I7).
     Away,
 }
 
@@ -94,7 +85,7 @@ impl Member {
         self.stage != Stage::Joined
     }
 
-    /// Whether somebody else may take a partition of this member now (I3).
+    /// Whether another member may take the partition now (I3).
     fn gives_up(&self, partition: &PartitionKey) -> bool {
         self.stage != Stage::Polling
             && !self.joined.asked_first
@@ -107,21 +98,20 @@ impl Member {
     }
 }
 
-/// What a poll changed for the member that polled. Both are sorted.
+/// Both lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
-    /// What it gave up now, and what others took since its last poll.
+    /// Given up now, or taken by others since its last poll.
     pub(crate) lost: Vec<PartitionKey>,
     pub(crate) gained: Vec<PartitionKey>,
     pub(crate) generation: u64,
 }
 
-/// What a member gives up in a poll.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Willing<'a> {
-    /// Everything that it should not own.
+    /// What it should not own.
     Everything,
-    /// Of that, these partitions: it has not been asked about others yet.
+    /// Of that, these: it has not been asked about others yet.
     Only(&'a [PartitionKey]),
 }
 
@@ -134,7 +124,7 @@ impl Willing<'_> {
     }
 }
 
-/// Where a group is in its life.
+/// The state of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -142,14 +132,13 @@ impl Willing<'_> {
 pub enum GroupState {
     /// There are no members.
     Empty,
-    /// Partitions pass from one member to another, or a member has not polled yet. All other
+    /// A partition passes from one member to another, or a member has not polled yet. All other
     /// partitions are read as before.
     Rebalancing,
     /// Every member owns exactly the partitions that it should.
     Stable,
 }
 
-/// The members of one group.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
     generation: u64,
@@ -164,7 +153,6 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Whether a member has this static id.
     pub(crate) fn has_static_id(&self, id: &str) -> bool {
         self.static_ids.contains_key(id)
     }
@@ -174,7 +162,7 @@ impl Membership {
         self.generation
     }
 
-    /// How often partitions were shared out, and how many members were removed for being late.
+    /// The generation, and how many members were late.
     pub(crate) fn turnover(&self) -> (u64, u64) {
         (self.generation, self.evicted)
     }
@@ -202,7 +190,6 @@ impl Membership {
         self.members.is_empty()
     }
 
-    /// The names of all topics that somebody subscribed to.
     pub(crate) fn subscriptions(&self) -> BTreeSet<Arc<str>> {
         let topics = self
             .members
@@ -211,7 +198,6 @@ impl Membership {
         topics.cloned().collect()
     }
 
-    /// Every partition that somebody subscribed to, by topic and number.
     pub(crate) fn wanted(&self) -> Vec<PartitionKey> {
         let names = self.subscriptions();
         let shapes = self
@@ -223,7 +209,7 @@ impl Membership {
             .collect()
     }
 
-    /// Whether another member has taken this member's static id since: it is fenced for good.
+    /// Whether another member has taken the static id since: this one is fenced for good.
     pub(crate) fn is_superseded(&self, id: MemberId, joined: &Joining) -> bool {
         let newest = joined.static_id.as_ref();
         newest
@@ -231,8 +217,8 @@ impl Membership {
             .is_some_and(|newest| *newest != id)
     }
 
-    /// Adds a member; it has nothing yet, and no share before its first poll. The member that has
-    /// its static id is removed at once, and the new one inherits its share.
+    /// The member that has its static id is removed at once, and the new one inherits its share;
+    /// otherwise a member has no share before its first poll.
     pub(crate) fn join(&mut self, joined: Joining, now: Instant) -> MemberId {
         self.remove_late(now);
         self.joins = self.joins.saturating_add(1);
@@ -263,8 +249,7 @@ impl Membership {
         id
     }
 
-    /// Changes what a member subscribes to. The topics are those of
-    /// [`expect_topics`](Self::expect_topics).
+    /// [`expect_topics`](Self::expect_topics) comes first.
     pub(crate) fn resubscribe(&mut self, id: MemberId, topics: &BTreeSet<Arc<str>>) {
         if let Some(member) = self.members.get_mut(&id) {
             member.joined.topics.clone_from(topics);
@@ -272,7 +257,7 @@ impl Membership {
         }
     }
 
-    /// Removes a member that leaves; false when it was not known any more.
+    /// False when the member was not known any more.
     pub(crate) fn leave(&mut self, id: MemberId) -> bool {
         let known = self.remove(id).is_some();
         if known {
@@ -281,8 +266,8 @@ impl Membership {
         known
     }
 
-    /// A member was dropped. A static one that owns something keeps it for its session timeout
-    /// (I7) and true is returned; any other one leaves.
+    /// A static member that owns something keeps it for its session timeout (I7), and true is
+    /// returned; any other one leaves.
     pub(crate) fn drop_out(&mut self, id: MemberId, now: Instant) -> bool {
         let Some(member) = self.members.get_mut(&id) else {
             return false;
@@ -299,7 +284,7 @@ impl Membership {
         true
     }
 
-    /// Removes the static members that were dropped, if there are no others.
+    /// Only if there are no other members.
     pub(crate) fn forget_away(&mut self) {
         if self
             .members
@@ -313,7 +298,6 @@ impl Membership {
         }
     }
 
-    /// Removes the members that have not polled in time.
     pub(crate) fn remove_late(&mut self, now: Instant) {
         let late = |(_, member): &(&MemberId, &Member)| {
             member.deadline.is_some_and(|deadline| deadline <= now)
@@ -333,8 +317,8 @@ impl Membership {
         }
     }
 
-    /// When a waiting member has to look again whether another one is too late: no deadline that
-    /// is set while it waits can be earlier than this.
+    /// When a waiting member must check again for late ones: no deadline that is set meanwhile can
+    /// be earlier.
     pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
         let intervals = self.members.values();
         let shortest = intervals
@@ -344,7 +328,6 @@ impl Membership {
         self.next_deadline().into_iter().chain(unset).min()
     }
 
-    /// When the next member will be too late.
     fn next_deadline(&self) -> Option<Instant> {
         self.members
             .values()
@@ -352,23 +335,20 @@ impl Membership {
             .min()
     }
 
-    /// A member, while it is one.
     pub(crate) fn member(&self, id: MemberId) -> Option<&Member> {
         self.members.get(&id)
     }
 
-    /// The topics that it was told of.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &TopicKey> {
         self.topics.iter().map(|shape| &shape.key)
     }
 
-    /// Says which topics there are, sorted by name, just before a [`join`](Self::join), which
-    /// shares them out.
+    /// A [`join`](Self::join) follows, which shares them out. Sorted by name.
     pub(crate) fn expect_topics(&mut self, topics: Vec<TopicShape>) {
         self.topics = topics;
     }
 
-    /// Says which topics there are, sorted by name.
+    /// Sorted by name.
     pub(crate) fn set_topics(&mut self, topics: Vec<TopicShape>) {
         if self.topics != topics {
             self.topics = topics;
@@ -376,7 +356,6 @@ impl Membership {
         }
     }
 
-    /// What a member should give up in its poll, before it is asked.
     pub(crate) fn leaving(&self, id: MemberId) -> Vec<PartitionKey> {
         let Some(member) = self.members.get(&id).filter(|member| !member.settled) else {
             return Vec::new();
@@ -384,8 +363,7 @@ impl Membership {
         member.owned.difference(&member.target).cloned().collect()
     }
 
-    /// A member is in a poll from now on, and nothing is taken from it until
-    /// [`polled`](Self::polled). False when it is no member.
+    /// Nothing is taken from the member until [`polled`](Self::polled). False when it is no member.
     pub(crate) fn begin_poll(&mut self, id: MemberId, now: Instant) -> bool {
         self.remove_late(now);
         let Some(member) = self.members.get_mut(&id) else {
@@ -399,8 +377,8 @@ impl Membership {
         true
     }
 
-    /// A member polls: it gives up what it should not own and is `willing` to (I2), then takes what
-    /// it should own and can have (I3, I4). `None` when it was removed (I6).
+    /// The member gives up what it should not own and is `willing` to (I2), then takes what it
+    /// should own and can have (I3, I4). `None` when it was removed (I6).
     pub(crate) fn poll(
         &mut self,
         id: MemberId,
@@ -437,7 +415,7 @@ impl Membership {
         Some(turn)
     }
 
-    /// Takes what a member should own and nobody keeps from it.
+    /// Takes what nobody keeps from the member.
     fn take(&mut self, id: MemberId) -> Vec<PartitionKey> {
         let Some(member) = self.members.get(&id) else {
             return Vec::new();
@@ -463,7 +441,6 @@ impl Membership {
         gained
     }
 
-    /// A member's poll is over: from now on it has its interval to poll again.
     pub(crate) fn polled(&mut self, id: MemberId, now: Instant) {
         if let Some(member) = self.members.get_mut(&id) {
             // A poll may end before it has taken its turn: then there is no share yet.
@@ -475,7 +452,7 @@ impl Membership {
         }
     }
 
-    /// Notes whether a member holds a partition (I2).
+    /// Notes whether the member holds the partition (I2).
     pub(crate) fn hold(&mut self, id: MemberId, partition: &PartitionKey, held: bool) {
         if let Some(member) = self.members.get_mut(&id) {
             if held && member.owned.contains(partition) {
@@ -487,7 +464,7 @@ impl Membership {
         }
     }
 
-    /// Counts a move when others can now take something from a member.
+    /// Counts a move if others can now take something from the member.
     fn note_free(&mut self, id: MemberId) {
         let free = self.members.get(&id).is_some_and(|member| {
             !member.settled
@@ -501,12 +478,10 @@ impl Membership {
         }
     }
 
-    /// Whether a member owns a partition.
     pub(crate) fn owns(&self, id: MemberId, partition: &PartitionKey) -> bool {
         self.owners.get(partition) == Some(&id)
     }
 
-    /// Whether a member is one (still).
     pub(crate) fn knows(&mut self, id: MemberId, now: Instant) -> bool {
         self.remove_late(now);
         self.members.contains_key(&id)
@@ -520,7 +495,7 @@ impl Membership {
         Some(member)
     }
 
-    /// Asks the assignor again. The oldest member's choice of assignor counts.
+    /// The oldest member's choice of assignor counts.
     fn rebalance(&mut self) {
         self.generation = self.generation.saturating_add(1);
         self.moves = self.moves.wrapping_add(1);

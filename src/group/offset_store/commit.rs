@@ -12,16 +12,15 @@ use crate::types::{Offset, PartitionId};
 
 use super::shard::{Shard, tidy_soon};
 
-/// The commit metadata of a note of where a group began a partition. To Kafka it is a commit like
-/// any other, so that a broker's consumers begin there too.
+/// Marks a note of where a group began a partition. To Kafka it is a commit like any other: a
+/// broker's consumers begin there too.
 const BEGAN: &str = "ottla:began";
 
-/// The same of a note that a group had begun a topic that was deleted: one of this name that is
-/// made later is another topic, of which the group is to miss nothing. It stands at offset 0 of
-/// partition 0, is the place of no partition, and goes with the group.
+/// Marks a note that a group had begun a deleted topic: of a later topic of this name the group is
+/// to miss nothing. The note is at offset 0 of partition 0, is the place of no partition, and goes
+/// with the group.
 pub(super) const BEGAN_BEFORE: &str = "ottla:began-before";
 
-/// How far a group is in one partition: the next offset to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Commit {
     pub(crate) topic: Arc<str>,
@@ -31,7 +30,6 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    /// The same as a note of where the group began: no member has committed it.
     pub(crate) fn into_note(self) -> Self {
         Self {
             metadata: Some(Arc::from(BEGAN)),
@@ -39,7 +37,6 @@ impl Commit {
         }
     }
 
-    /// Whether it is a note of where the group began, and not a commit of a member.
     pub(crate) fn is_note(&self) -> bool {
         is_note(self.metadata.as_deref())
     }
@@ -49,13 +46,11 @@ pub(super) fn is_note(metadata: Option<&str>) -> bool {
     matches!(metadata, Some(BEGAN | BEGAN_BEFORE))
 }
 
-/// What was appended to a partition and need not be synced yet: the caller
-/// [settles](Pending::settle) it once no lock is held, so that many share a sync.
+/// To be [settled](Pending::settle) once no lock is held, so that many share a sync.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Pending(pub(super) Option<Written>);
 
-/// Records that were appended to a partition.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) log: Log,
@@ -65,11 +60,8 @@ pub(super) struct Written {
 }
 
 impl Pending {
-    /// Waits until it survives what the durability of the broker says.
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::flush`]: whether it is there after a power cut is not known.
+    /// Waits until it survives what the broker's durability says. After an error it is not known
+    /// whether it is there after a power cut.
     pub(crate) fn settle(self) -> Result<()> {
         let Some(written) = self.0 else {
             return Ok(());
@@ -79,11 +71,7 @@ impl Pending {
         Ok(())
     }
 
-    /// The same as a task.
-    ///
-    /// # Errors
-    ///
-    /// As [`settle`](Self::settle).
+    /// As [`settle`](Self::settle), as a task.
     #[cfg(feature = "async")]
     pub(crate) async fn settle_async(self) -> Result<()> {
         let Some(written) = self.0 else {

@@ -1,15 +1,14 @@
-//! What the records of one partition of `__consumer_offsets` say, in memory.
+//! The contents of one partition of `__consumer_offsets`, in memory.
 //!
 //! Knows nothing about logs: records come in with their offsets.
 //!
-//! 1. Of two records with one key the one with the larger offset counts, in whatever order they
-//!    come in.
-//! 2. A record that nobody here understands is left alone, but that its group has one is known. A
-//!    commit in a later version, or of an unknown shape, is such a record: to pass over it would
-//!    take its group back to an older one, so that group says so, and all others go on.
-//! 3. A record whose kind of key nobody here knows belongs to no group.
-//! 4. What was forgotten is remembered as gone only until no older record can come in (1): the
-//!    shard says when that is, and nothing is left of it then.
+//! 1. Of two records with one key the one with the larger offset counts, whatever their order.
+//! 2. A record that is not understood is left alone, but that its group has one is known. If it is
+//!    a commit, of a later version or an unknown shape, its group returns an error, because an
+//!    older commit would take it back; all others go on.
+//! 3. A record with an unknown kind of key belongs to no group.
+//! 4. What was forgotten is remembered as gone only until no older record can come in (1), as the
+//!    shard says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,35 +19,32 @@ use crate::types::{Offset, PartitionId, Timestamp};
 
 use super::{BEGAN_BEFORE, Commit, NEVER_EXPIRES, encoded, is_note, protocol};
 
-/// A record of the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
-    /// Its offset.
     pub(super) at: Offset,
     pub(super) key: &'a [u8],
     /// `None` is a tombstone.
     pub(super) value: Option<&'a [u8]>,
 }
 
-/// The groups of one partition.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: BTreeMap<Arc<str>, Group>,
-    /// The groups of which something was forgotten that is still remembered as gone (4).
+    /// Groups of which something is still remembered as gone (4).
     thinned: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
     topics: BTreeMap<Arc<str>, BTreeMap<PartitionId, Entry>>,
-    /// There is a record of the group itself.
+    /// It has a record of its own.
     described: bool,
-    /// It says that the group is empty, and for good: no broker forgets the commits.
+    /// That record says that it is empty, and for good: no broker forgets the commits.
     rests: bool,
-    /// Keys of other kinds, or of a shape that nobody here knows, whole: a broker's newer protocols
-    /// keep such records.
+    /// Whole keys of other kinds, or of an unknown shape: a broker's newer protocols keep such
+    /// records.
     foreign: BTreeSet<Vec<u8>>,
-    /// The keys of commits that are not understood, with what is said of them (2).
+    /// The keys of commits that are not understood, and why (2).
     later: BTreeMap<Vec<u8>, &'static str>,
 }
 
@@ -61,34 +57,29 @@ struct Entry {
     committed_at: Timestamp,
 }
 
-/// A group with commits, and what keeps a broker from deleting them for their age.
 #[derive(Debug)]
 pub(super) struct Resting {
     pub(super) id: Arc<str>,
     pub(super) kept_by: KeptBy,
 }
 
-/// What one group has committed for a topic that is deleted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Leaving {
     pub(super) group: Arc<str>,
-    /// The keys of those commits.
     pub(super) keys: Vec<Vec<u8>>,
-    /// Whether the group had a place in the topic.
+    /// The group had a place in the topic.
     pub(super) has_begun: bool,
 }
 
-/// What keeps the commits of a group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeptBy {
     /// A record that the group is empty, after these tombstones.
     EmptyGroup(Vec<Vec<u8>>),
-    /// Their own times. These commits must be written again for that: where they are.
+    /// Their own times: these commits must be written again.
     CommitTimes(Vec<Offset>),
 }
 
 impl Groups {
-    /// Takes a record in.
     pub(super) fn take(&mut self, found: &Found<'_>) {
         if found.value.is_none()
             && let Some(id) = found.key.get(2..).and_then(owner_of)
@@ -152,8 +143,7 @@ impl Groups {
         }
     }
 
-    /// Leaves nothing of what is gone: no record that is older than those that came in will come
-    /// in any more (4).
+    /// For when no older record can come in (4).
     pub(super) fn drop_gone(&mut self) {
         for id in std::mem::take(&mut self.thinned) {
             // What is not understood needs the entries of its keys.
@@ -174,14 +164,13 @@ impl Groups {
         }
     }
 
-    /// How many groups, topics of them and partitions of those are in memory.
     #[cfg(test)]
     pub(super) fn in_memory(&self) -> usize {
         let topics = || self.groups.values().flat_map(|group| group.topics.values());
         self.groups.len() + topics().count() + topics().map(BTreeMap::len).sum::<usize>()
     }
 
-    /// Takes in that a group has a record of another kind, or one whose key is not understood (2).
+    /// The group has a record of another kind, or one whose key is not understood (2).
     fn leave_alone(&mut self, found: &Found<'_>) {
         let owner = found.key.get(2..).and_then(owner_of);
         let Some(group) = owner else {
@@ -199,7 +188,7 @@ impl Groups {
         slot(&mut self.groups, id)
     }
 
-    /// What a member committed.
+    /// Without notes.
     pub(super) fn committed(
         &self,
         group: &str,
@@ -210,7 +199,7 @@ impl Groups {
         entry.place.filter(|_| !is_note(entry.metadata.as_deref()))
     }
 
-    /// What a member committed, or else where the group began.
+    /// A commit, or else where the group began.
     pub(super) fn place(&self, group: &str, topic: &str, partition: PartitionId) -> Option<Offset> {
         let entry = self.entry(group, topic, partition)?;
         entry.place.filter(|_| !entry.began_before())
@@ -231,12 +220,11 @@ impl Groups {
         entries.any(|(_, entry)| entry.place.is_some())
     }
 
-    /// What is said of what a group has committed in a later version (2).
+    /// What is not understood (2).
     pub(super) fn later(&self, group: &str) -> Option<&'static str> {
         self.groups.get(group)?.later.values().next().copied()
     }
 
-    /// What a group has committed, by topic and partition.
     pub(super) fn commits_of(&self, group: &str) -> Vec<Commit> {
         self.groups
             .get(group)
@@ -244,7 +232,7 @@ impl Groups {
             .unwrap_or_default()
     }
 
-    /// The groups that have committed something, and nothing in a later version.
+    /// Groups with commits, and none in a later version.
     pub(super) fn ids(&self) -> Vec<Arc<str>> {
         let understood = self
             .with_commits()
@@ -264,15 +252,14 @@ impl Groups {
         ids
     }
 
-    /// The groups that have committed something, and what is to be written to keep that; those for
-    /// which that was done are left out.
+    /// What is still to be written so that commits are kept.
     ///
     /// A group of the consumer protocol expires by the age of its commits, so it becomes an empty
-    /// one of the old protocol, which the next client of either takes on. What other protocols
-    /// keep of a group cannot be had again, so it stays.
+    /// one of the old protocol, which the next client of either takes on. What other protocols keep
+    /// of a group cannot be had again, so it stays.
     pub(super) fn resting(&self) -> Vec<Resting> {
         let resting = self.with_commits().filter_map(|(id, group)| {
-            // What is of a later version stays as it is, the record of the group too.
+            // What is of a later version stays as it is, with the record of the group.
             let is_known = group.later.is_empty() && protocol::is_consumer(&group.foreign);
             let kept_by = if is_known {
                 let gone = protocol::burial(&group.foreign);
@@ -289,7 +276,6 @@ impl Groups {
         resting.collect()
     }
 
-    /// How many keys there are, deleted ones too.
     pub(super) fn key_count(&self) -> usize {
         let groups = self.groups.values();
         groups.map(Group::key_count).sum()
@@ -301,8 +287,8 @@ impl Groups {
             .filter(|(_, group)| group.entries().next().is_some())
     }
 
-    /// The keys of the tombstones that delete a group, in the order in which Kafka takes them:
-    /// what it has committed, what newer protocols keep, and last the group itself.
+    /// The keys of the tombstones that delete a group, in Kafka's order: commits, what newer
+    /// protocols keep, and last the group itself.
     pub(super) fn keys_of(&self, id: &str) -> Vec<Vec<u8>> {
         let Some(group) = self.groups.get(id) else {
             return Vec::new();
@@ -319,8 +305,7 @@ impl Groups {
         keys
     }
 
-    /// What is to be forgotten when a topic is deleted, by group; groups of which only the note is
-    /// left that they had begun it are left out.
+    /// Groups of which only the note is left that they had begun the topic are left out.
     pub(super) fn places_on_topic(&self, topic: &str) -> Vec<Leaving> {
         let ids = self.groups.iter();
         let leaving = ids.filter_map(|(id, group)| {
@@ -339,7 +324,6 @@ impl Groups {
         leaving.collect()
     }
 
-    /// The keys of a group's commits on a topic.
     pub(super) fn keys_on_topic(
         &self,
         id: &str,
@@ -373,7 +357,7 @@ impl Group {
         commits.saturating_add(self.foreign.len()).saturating_add(1)
     }
 
-    /// Where the commits are that a broker may think too old.
+    /// The commits that a broker may think too old.
     fn passing(&self) -> Vec<Offset> {
         let entries = self.topics.values().flat_map(BTreeMap::values);
         let passing =
@@ -399,13 +383,12 @@ impl Group {
     }
 }
 
-/// Whether a broker that reads this of a group keeps its commits for good.
+/// Whether a broker that reads this keeps the commits of the group for good.
 fn is_at_rest(metadata: &GroupMetadata<'_>) -> bool {
     let is_consumer = metadata.protocol_type == "consumer";
     is_consumer && metadata.members.is_empty() && metadata.state_since >= NEVER_EXPIRES
 }
 
-/// The key of a commit that was read, so that it can be written again.
 fn offset_key(group: &str, topic: &str, partition: PartitionId) -> Option<Vec<u8>> {
     encoded(GroupKey::Offset {
         group,
@@ -415,14 +398,13 @@ fn offset_key(group: &str, topic: &str, partition: PartitionId) -> Option<Vec<u8
     .ok()
 }
 
-/// The group that a key belongs to, behind its kind: all of Kafka's begin with it.
+/// Every key of Kafka's begins with its group, behind its kind.
 fn owner_of(raw: &[u8]) -> Option<&str> {
     let (length, rest) = raw.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));
     std::str::from_utf8(rest.get(..length)?).ok()
 }
 
-/// The value of a name, made when it is not there.
 fn slot<'a, T: Default>(map: &'a mut BTreeMap<Arc<str>, T>, name: &str) -> &'a mut T {
     map.entry(Arc::from(name)).or_default()
 }

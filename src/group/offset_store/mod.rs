@@ -3,17 +3,16 @@
 //!
 //! Knows nothing about members; who may commit is decided before.
 //!
-//! 1. The log is the truth: memory holds what its records say, in the order of their offsets.
-//! 2. A group lives in one partition, by Kafka's hash of its id, so the commits of one call are one
-//!    batch: all of them or none, also after a crash.
+//! 1. Memory holds what the records of the log say, in the order of their offsets.
+//! 2. Kafka's hash of its id gives a group one partition, so the commits of one call are one batch:
+//!    all of them or none, also after a crash.
 //! 3. A partition is read when the first of its groups is used.
-//! 4. A partition that is damaged, or packed in a way that this build cannot read, concerns
-//!    its groups alone: what is done for all groups passes over it, and says so. It stays damaged
-//!    until the root is opened again: what was left undone in it is done by that opening, before
-//!    any of its groups can be used.
-//! 5. What opening and closing cost does not grow with the commits that were ever made: see
-//!    `shard.rs`. Closing goes over the partitions that were read, unless the last use of the root
-//!    may have left others without the records that a broker needs.
+//! 4. A partition that is damaged, or packed in a way that this build cannot read, concerns its
+//!    groups alone: what is done for all groups passes over it, and says so. It stays damaged until
+//!    the next opening of the root, which first does what was left undone.
+//! 5. The cost of opening and closing does not grow with every commit: see `shard.rs`. Closing goes
+//!    over the partitions that were read, unless the last use of the root may have left others
+//!    without the records that a broker needs.
 //!
 //! Source of the schema and the hash: `OffsetCommitKey`, `OffsetCommitValue` and
 //! `GroupMetadataManager.partitionFor` of Kafka (`format/group_record.rs`).
@@ -42,47 +41,36 @@ pub(crate) use commit::{Commit, Pending};
 use memory::{Found, Groups, KeptBy, Leaving, Resting};
 use shard::Shard;
 
-/// Kafka's "no leader epoch": nothing here needs one.
+/// Kafka's "unknown".
 const NO_EPOCH: i32 = -1;
 
-/// A time that no clock of a broker reaches: the end of the year 9999.
+/// No clock of a broker reaches it: the end of the year 9999.
 const NEVER_EXPIRES: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 
-/// Where the partitions of `__consumer_offsets` come from.
 pub(crate) trait OffsetLogs: Send + Sync {
-    /// How many partitions the topic has (or will have).
+    /// Counts partitions that will be made, too.
     fn count(&self) -> u32;
-    /// The error for a partition that was lost with what its groups had committed.
+    /// The error for a partition that was lost with its groups' commits.
     fn lost(&self, partition: PartitionId) -> Option<Error>;
-    /// The log of a partition, when it was made already.
-    ///
-    /// # Errors
-    ///
-    /// What opening it answers.
+    /// `None` if the log was not made yet.
     fn find(&self, partition: PartitionId) -> Result<Option<Log>>;
-    /// The log of a partition, made when it is not there.
-    ///
-    /// # Errors
-    ///
-    /// What making it answers; [`Error::ReadOnly`] for a broker that writes nothing.
+    /// Makes the log if it is missing; [`Error::ReadOnly`] for a broker that writes nothing.
     fn make(&self, partition: PartitionId) -> Result<Log>;
 }
 
-/// The committed offsets of all groups of a root.
 pub(crate) struct OffsetStore {
     logs: Box<dyn OffsetLogs>,
     host: Arc<Host>,
     shards: Mutex<BTreeMap<PartitionId, Arc<Mutex<Shard>>>>,
-    /// The partitions that were found damaged, and how (4).
+    /// What was found by now (4).
     damage: Mutex<BTreeMap<PartitionId, Error>>,
     /// Somebody else writes the root: what is damaged now may be whole when it is read again.
     read_only: bool,
-    /// The last use of the root has left every partition as a broker needs it, so that those that
-    /// were not read since are still so (5).
+    /// If so, partitions that were not read are as a broker needs them (5).
     settled: bool,
 }
 
-/// A record to write: a key, and a value or none for a tombstone.
+/// Without a value it is a tombstone.
 type Write = (Vec<u8>, Option<Vec<u8>>);
 
 impl std::fmt::Debug for OffsetStore {
@@ -94,8 +82,8 @@ impl std::fmt::Debug for OffsetStore {
 }
 
 impl OffsetStore {
-    /// A store over these logs. `settled`: the last use of the root ended with
-    /// [`settle_all`](Self::settle_all), and nobody has written since.
+    /// `settled`: the last use of the root ended with [`settle_all`](Self::settle_all), and nobody
+    /// has written since.
     pub(crate) fn new(
         logs: Box<dyn OffsetLogs>,
         host: Arc<Host>,
@@ -112,7 +100,6 @@ impl OffsetStore {
         }
     }
 
-    /// The partitions that were found damaged by now, and how (4).
     pub(crate) fn damage(&self) -> Vec<(PartitionId, Error)> {
         let damage = self.damage.lock();
         let damage = damage.iter();
@@ -121,11 +108,7 @@ impl OffsetStore {
             .collect()
     }
 
-    /// Reads every partition that was not read yet, and says which of them are damaged.
-    ///
-    /// # Errors
-    ///
-    /// What reading answers, but for damage.
+    /// Reads every partition that was not read yet.
     pub(crate) fn look_for_damage(&self) -> Result<Vec<(PartitionId, Error)>> {
         self.in_each(0..self.logs.count(), |partition| {
             self.with_groups(partition, |_| ())
@@ -133,7 +116,7 @@ impl OffsetStore {
         Ok(self.damage())
     }
 
-    /// Does something in each of these partitions; returns those that are damaged (4).
+    /// Returns the partitions that are damaged (4).
     fn in_each(
         &self,
         partitions: impl IntoIterator<Item = PartitionId>,
@@ -153,9 +136,8 @@ impl OffsetStore {
         Ok(damaged)
     }
 
-    /// An error when it is not known what a group has committed: it was lost, and nobody has said
-    /// since where the group is to go on, or it is in records of a later version, which stay as
-    /// they are.
+    /// Fails when it is not known what a group has committed: it was lost, and nobody has set the
+    /// group's place since, or it is in records of a later version, which stay as they are.
     pub(crate) fn check(&self, group: &str) -> Result<()> {
         self.check_not_lost(group)?;
         let later = self.with_groups(self.partition_of(group), |groups| groups.later(group))?;
@@ -178,7 +160,7 @@ impl OffsetStore {
         }
     }
 
-    /// The next offset to read of a partition, where the group has committed one.
+    /// Without notes of where the group began.
     pub(crate) fn committed(
         &self,
         group: &str,
@@ -191,7 +173,7 @@ impl OffsetStore {
         })
     }
 
-    /// The same, or else where the group began the partition.
+    /// A commit, or else where the group began the partition.
     pub(crate) fn place(
         &self,
         group: &str,
@@ -203,15 +185,13 @@ impl OffsetStore {
         })
     }
 
-    /// Whether a group has a place in any partition of a topic, or had one in an earlier topic of
-    /// this name.
+    /// See [`Groups::has_begun`].
     pub(crate) fn has_begun(&self, group: &str, topic: &str) -> Result<bool> {
         self.with_groups(self.partition_of(group), |groups| {
             groups.has_begun(group, topic)
         })
     }
 
-    /// How much is in memory of all groups.
     #[cfg(test)]
     pub(crate) fn in_memory(&self) -> usize {
         let shards: Vec<_> = self.shards.lock().values().cloned().collect();
@@ -222,14 +202,13 @@ impl OffsetStore {
         sizes.sum()
     }
 
-    /// Everything that a group has committed, and where it began, by topic and partition.
+    /// Commits and notes of where the group began, by topic and partition.
     pub(crate) fn all_committed(&self, group: &str) -> Result<Vec<Commit>> {
         self.check(group)?;
         self.with_groups(self.partition_of(group), |groups| groups.commits_of(group))
     }
 
-    /// The ids of all groups that have committed something, as far as the partitions can be read
-    /// (4).
+    /// Groups with commits, as far as the partitions can be read (4).
     pub(crate) fn groups(&self) -> Result<Vec<Arc<str>>> {
         let mut ids = Vec::new();
         self.in_each(0..self.logs.count(), |partition| {
@@ -240,7 +219,7 @@ impl OffsetStore {
         Ok(ids)
     }
 
-    /// The groups whose newest commit, or note of where they began, is older than a time.
+    /// See [`Groups::unused_since`].
     pub(crate) fn unused_since(&self, time: Timestamp) -> Result<Vec<Arc<str>>> {
         let mut ids = Vec::new();
         for partition in 0..self.logs.count() {
@@ -249,20 +228,18 @@ impl OffsetStore {
         Ok(ids)
     }
 
-    /// Makes and reads the log of a group where that was not done yet.
     pub(crate) fn prepare(&self, group: &str) -> Result<()> {
         self.make(self.partition_of(group)).map(drop)
     }
 
-    /// Whether a commit of this group is to survive a power cut when it returns. The records
-    /// below it must be flushed before, or it could outlive them.
+    /// Whether a commit is to survive a power cut when it returns: the records below it must be
+    /// flushed before, or it could outlive them.
     pub(crate) fn outlives_power(&self, group: &str) -> Result<bool> {
         let log = self.make(self.partition_of(group))?;
         Ok(log.config().durability == Durability::Always)
     }
 
-    /// Commits offsets of one group as one batch (I2). It survives what the `durability` of the
-    /// broker says once it is settled.
+    /// As one batch (I2). Once settled, it survives what the broker's `durability` says.
     pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<Pending> {
         let writes: Result<Vec<_>> = commits
             .iter()
@@ -271,7 +248,6 @@ impl OffsetStore {
         self.append(self.partition_of(group), &writes?)
     }
 
-    /// The record of a commit, as of now.
     fn record_of(&self, group: &str, commit: &Commit) -> Result<Write> {
         let value = OffsetCommit {
             offset: commit.offset,
@@ -290,9 +266,9 @@ impl OffsetStore {
         Ok((encoded(key)?, Some(bytes)))
     }
 
-    /// Commits what recovery found to be true, and makes it durable whatever the durability of the
-    /// broker is. Records appended from now on may reach as far as the commit that was set back;
-    /// should that one return after the next power cut, it would pass over them.
+    /// Makes the commits durable whatever the broker's durability: records appended from now on may
+    /// reach as far as the commit that was set back; should that one return after the next power
+    /// cut, it would pass over them.
     pub(crate) fn set_back(&self, group: &str, commits: &[Commit]) -> Result<()> {
         if commits.is_empty() {
             return Ok(());
@@ -301,12 +277,11 @@ impl OffsetStore {
         self.flush(group)
     }
 
-    /// Makes the commits of a group durable.
     pub(crate) fn flush(&self, group: &str) -> Result<()> {
         self.make(self.partition_of(group))?.flush().map(drop)
     }
 
-    /// Forgets a group; false when nothing was known of it.
+    /// False when nothing was known of the group.
     pub(crate) fn forget_group(&self, group: &str) -> Result<bool> {
         self.check_not_lost(group)?;
         let partition = self.partition_of(group);
@@ -315,7 +290,7 @@ impl OffsetStore {
         Ok(!keys.is_empty())
     }
 
-    /// Forgets what one group has committed for a topic, or for `one` partition of it.
+    /// In all partitions of the topic, or in `one`.
     pub(crate) fn forget_commits(
         &self,
         group: &str,
@@ -327,11 +302,11 @@ impl OffsetStore {
         self.bury(partition, &keys)
     }
 
-    /// Forgets what all groups have committed for a topic, for good: the next topic of this name
-    /// may be made at once, and a power cut must not give it the commits of this one. That a group
-    /// had begun the topic is noted in the same batch, so that it begins the next one at its start,
-    /// also when nobody of the group is there when that is made. Returns the
-    /// partitions in which that could not be done (4); `only` these are tried, if any are named.
+    /// Forgets all commits on a topic for good: the next topic of this name may be made at once,
+    /// and a power cut must not give it the commits of this one. The same batch notes that a group
+    /// had begun the topic, so that it begins the next one at its start, also if that is made while
+    /// the group has no members. Tries all partitions or `only` these; returns those in which it
+    /// could not be done (4).
     pub(crate) fn forget_topic(
         &self,
         topic: &str,
@@ -378,10 +353,6 @@ impl OffsetStore {
     }
 
     /// Leaves every partition as a broker needs it, and small enough for the next opening (5).
-    ///
-    /// # Errors
-    ///
-    /// What writing answers.
     pub(crate) fn settle_all(&self) -> Result<()> {
         let noted = self.note_empty_groups();
         let shards: Vec<_> = self.shards.lock().values().cloned().collect();
@@ -391,13 +362,12 @@ impl OffsetStore {
         noted
     }
 
-    /// Says of every group that has commits that it is empty, in Kafka's words, where no record
-    /// says so yet; groups that a broker's newer protocols know more of keep their commits by the
-    /// times of these.
+    /// Writes in Kafka's format that every group with commits is empty, unless a record says so;
+    /// groups of a broker's newer protocols keep their commits by the times of these.
     ///
     /// A broker deletes the commits of a group that has been empty for a week, and those without
-    /// such a record when they are a week old. A directory at rest may be older than that, so the
-    /// week is not counted from now: it begins when a member has come and gone under the broker.
+    /// such a record when they are a week old. A directory at rest may be older, so the week is not
+    /// counted from now: it begins when a member has come and gone under the broker.
     fn note_empty_groups(&self) -> Result<()> {
         let metadata = GroupMetadata {
             protocol_type: "consumer",
@@ -436,7 +406,7 @@ impl OffsetStore {
         .map(drop)
     }
 
-    /// The partitions whose records are in memory. Nothing was written to any other.
+    /// Nothing was written to any other.
     fn partitions_read(&self) -> Vec<PartitionId> {
         let shards: Vec<_> = {
             let shards = self.shards.lock();
@@ -451,7 +421,7 @@ impl OffsetStore {
         read.map(|(partition, _)| partition).collect()
     }
 
-    /// A commit as it was written, but for its time, which no broker thinks too old.
+    /// The same commit with a time that no broker thinks too old.
     fn postponed(&self, partition: PartitionId, at: Offset) -> Result<Option<Write>> {
         let record = self.make(partition)?.read(at)?;
         Ok(record.and_then(|record| {
@@ -468,7 +438,7 @@ impl OffsetStore {
         Arc::clone(self.shards.lock().entry(partition).or_default())
     }
 
-    /// Looks at the groups of a partition, read by now (I3).
+    /// Reads the partition first, if needed (I3).
     fn with_groups<T>(&self, partition: PartitionId, look: impl FnOnce(&Groups) -> T) -> Result<T> {
         let shard = self.shard(partition);
         let mut shard = shard.lock();
@@ -497,7 +467,7 @@ impl OffsetStore {
         }
     }
 
-    /// What became of reading a partition; damage is noted (4).
+    /// Notes damage (4).
     fn noting<T>(&self, partition: PartitionId, read: Result<T>) -> Result<T> {
         let mut damage = self.damage.lock();
         match &read {
@@ -509,7 +479,6 @@ impl OffsetStore {
         read
     }
 
-    /// The log of a partition, made and read by now.
     fn make(&self, partition: PartitionId) -> Result<Log> {
         let shard = self.shard(partition);
         let mut shard = shard.lock();
@@ -528,14 +497,12 @@ impl OffsetStore {
         self.write(partition, &writes)
     }
 
-    /// Appends records that are safe when this returns.
     fn write(&self, partition: PartitionId, writes: &[Write]) -> Result<()> {
         self.append(partition, writes)?.settle()
     }
 
-    /// Appends records, and takes them into memory in the order of the log (I1).
-    ///
-    /// They are one batch; only where the log takes no batch of this size they are several.
+    /// Takes the records into memory in the order of the log (I1). They are one batch, unless the
+    /// log takes no batch of this size.
     fn append(&self, partition: PartitionId, writes: &[Write]) -> Result<Pending> {
         if writes.is_empty() {
             return Ok(Pending::default());
@@ -565,7 +532,7 @@ impl OffsetStore {
     }
 }
 
-/// Whether a partition answers this for what its log holds, and would answer it again (4).
+/// Whether the error is about what the log of a partition holds, and would come again (4).
 pub(super) fn cannot_be_read(error: &Error) -> bool {
     matches!(error, Error::Corrupt { .. } | Error::Unsupported { .. })
 }

@@ -1,7 +1,7 @@
 //! Groups of Kafka's newer protocols: in which order their records may be deleted.
 //!
 //! Knows nothing about what the records hold: their keys say enough. A key is an i16 kind, the
-//! group (i16 length, bytes), and for some kinds a member after that.
+//! group (i16 length, bytes), and for some kinds a member.
 //!
 //! A coordinator checks each tombstone against the state that the records before it left, and one
 //! that comes too early fails the load of the whole partition, with every group in it, for good:
@@ -13,11 +13,9 @@
 
 use std::collections::BTreeSet;
 
-/// The kinds of records of one protocol.
 struct Protocol {
-    /// Those that are about one member.
+    /// The kinds of records about one member.
     of_members: &'static [i16],
-    /// The order in which the kinds go.
     order: &'static [Step],
 }
 
@@ -72,7 +70,7 @@ const STREAMS: Protocol = Protocol {
     ],
 };
 
-/// The kind of the record of a group itself, in the old protocol.
+/// A group itself, in the old protocol.
 const GROUP: i16 = 2;
 
 const ALL: [Protocol; 3] = [CONSUMER, SHARE, STREAMS];
@@ -108,7 +106,7 @@ impl Protocol {
     }
 }
 
-/// The keys of the tombstones that delete a group which has records of these keys, in order.
+/// The keys of the tombstones that delete a group with records of these keys, in order.
 pub(super) fn burial(keys: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
     // Commits and the group itself, in a shape that nobody here knows.
     let known = |key: &[u8]| knows(kind_of(key));
@@ -125,12 +123,11 @@ pub(super) fn burial(keys: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
     out
 }
 
-/// Whether a kind of key is one of a newer protocol.
 pub(super) fn knows(kind: i16) -> bool {
     ALL.iter().any(|protocol| protocol.has(kind))
 }
 
-/// Whether all records are those of a consumer group: an empty one is as good in the old protocol.
+/// An empty consumer group is as good in the old protocol.
 pub(super) fn is_consumer(keys: &BTreeSet<Vec<u8>>) -> bool {
     keys.iter().all(|key| CONSUMER.has(kind_of(key)))
 }
@@ -140,7 +137,7 @@ fn kind_of(key: &[u8]) -> i16 {
         .map_or(-1, |kind| i16::from_be_bytes(*kind))
 }
 
-/// The group of a key, with its length before it.
+/// The group, with its length before it.
 fn group_of(key: &[u8]) -> Option<&[u8]> {
     let raw = key.get(2..)?;
     let length = usize::from(u16::from_be_bytes(*raw.first_chunk()?));

@@ -3,13 +3,13 @@
 //! Knows nothing about how records are written.
 //!
 //! 1. Reading a partition costs no more than its keys are worth: when it holds more than twice as
-//!    many records as its last compaction left (or as it has keys, where none was seen), and
-//!    [`SLACK`] more, the log is compacted, its active segment included. So a commit pays for a few
-//!    records that are read and written again, however many commits there were before.
+//!    many records as its last compaction left (or as it has keys, if none was seen), and [`SLACK`]
+//!    more, the log is compacted with its active segment. So a commit pays for a few records that
+//!    are read and written again, whatever was committed before.
 //! 2. The flusher compacts; without one, the thread that has written does, once no lock is held. A
 //!    close does what is still due.
-//! 3. Tombstones count among the keys: compaction keeps them for a day, and they must not be read
-//!    again for every few commits.
+//! 3. Tombstones count as keys: compaction keeps them for a day, and they must not be read again
+//!    for every few commits.
 
 use std::sync::{Arc, Weak};
 
@@ -24,27 +24,23 @@ use super::memory::{Found, Groups};
 /// So many superseded records are never worth a compaction.
 pub(super) const SLACK: u64 = 8192;
 
-/// One partition of `__consumer_offsets`.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     pub(super) log: Option<Log>,
-    /// What was read from the log; `None` until it was.
+    /// `None` until the log was read.
     pub(super) groups: Option<Groups>,
-    /// How far the log went when it was read.
     read_to: (Offset, Epoch),
-    /// How many appends to the log were not taken into memory yet: while there are any, an older
-    /// record may come in after a newer one.
+    /// Appends that were not taken into memory yet: while there are any, an older record may come
+    /// in after a newer one.
     under_way: u64,
-    /// The records in the log.
     records: u64,
-    /// How many of them the last compaction left, or else their keys when they were read.
+    /// What the last compaction left, or else the number of keys when they were read.
     kept: u64,
-    /// Somebody was asked to compact the log, and has not.
+    /// A compaction was requested, and is not done yet.
     asked: bool,
 }
 
 impl Shard {
-    /// Reads the whole log.
     pub(super) fn load(&mut self, log: Log) -> Result<&Groups> {
         let mut groups = Groups::default();
         let mut records: u64 = 0;
@@ -72,18 +68,18 @@ impl Shard {
         Ok(self.groups.insert(groups))
     }
 
-    /// What was read from a log that somebody else writes, if there is nothing new in it.
+    /// `None` if somebody else, who writes the log, has added to it.
     pub(super) fn current(&self, log: &Log) -> Option<&Groups> {
         let groups = self.groups.as_ref()?;
         (reach_of(log) == self.read_to).then_some(groups)
     }
 
-    /// Notes that records are about to be appended; [`Shard::end_append`] must follow.
+    /// [`Shard::end_append`] must follow.
     pub(super) fn begin_append(&mut self) {
         self.under_way = self.under_way.saturating_add(1);
     }
 
-    /// Takes in what was appended. What was appended before the log was read, is read.
+    /// What was appended before the log was read, is read.
     pub(super) fn end_append<'a>(&mut self, appended: impl Iterator<Item = Found<'a>>) {
         self.under_way = self.under_way.saturating_sub(1);
         let is_last = self.under_way == 0;
@@ -99,12 +95,12 @@ impl Shard {
         }
     }
 
-    /// Whether too many records are superseded (1).
+    /// Too many records are superseded (1).
     fn is_untidy(&self) -> bool {
         self.records > self.kept.saturating_mul(2).saturating_add(SLACK)
     }
 
-    /// The same, once until it was tidied.
+    /// True once, until it was tidied.
     pub(super) fn asks_to_be_tidied(&mut self) -> bool {
         let asks = !self.asked && self.is_untidy();
         self.asked |= asks;
@@ -116,7 +112,6 @@ fn reach_of(log: &Log) -> (Offset, Epoch) {
     (log.high_watermark(), log.epoch())
 }
 
-/// Has a partition compacted that asked for it (2).
 pub(super) fn tidy_soon(host: &Host, shard: &Arc<Mutex<Shard>>) {
     let weak = Arc::downgrade(shard);
     let chore: Weak<dyn Chore> = weak;
@@ -125,8 +120,8 @@ pub(super) fn tidy_soon(host: &Host, shard: &Arc<Mutex<Shard>>) {
     }
 }
 
-/// Compacts the log of a partition, if too many of its records are superseded. What fails is tried
-/// again when there are twice as many: nothing depends on it, and the log tells of its own state.
+/// A failure is tried again when there are twice as many records: nothing depends on it, and the
+/// log reports its own state.
 pub(super) fn tidy(shard: &Mutex<Shard>) {
     let (log, records) = {
         let shard = shard.lock();

@@ -2,13 +2,13 @@
 //!
 //! Knows nothing about partitioning, which its topic does, nor about the bytes of a batch.
 //!
-//! 1. Records of one partition are appended in the order in which they were sent: the thread that
-//!    appends a batch holds the lane's lock. No sync is waited for under it.
-//! 2. A record is appended even without any thread: a wait for its delivery appends the batch
-//!    itself once the time is over. For records that no caller waits for a thread of the broker
-//!    does it; without such a thread, `upkeep` and the next send or append to the partition do.
-//! 3. All batches that are due are written first, and synced afterwards, in parallel: a lane whose
-//!    topic needs no sync never waits for one.
+//! 1. Records of one partition are appended in the order in which they were sent, under the lane's
+//!    lock. No sync is waited for under it.
+//! 2. A wait for a delivery appends the batch itself once its time is over. For records that no
+//!    caller waits for a thread of the broker does it, or else `upkeep` and the next send or append
+//!    to the partition.
+//! 3. All batches that are due are written, and then synced in parallel: a lane whose topic needs
+//!    no sync never waits for one.
 //! 4. A batch that left its lane is always settled: see [`Promise`].
 
 mod registry;
@@ -33,10 +33,9 @@ use super::partitions::Partitions;
 
 use std::ops::Range;
 
-/// Called for every batch that could not be appended.
 pub(super) type ErrorHook = Box<dyn Fn(PartitionId, &Error) + Send + Sync>;
 
-/// How many batches in flight a producer lists before it drops the settled ones.
+/// From this length on the list drops settled batches.
 const IN_FLIGHT_MIN: usize = 64;
 
 config! {
@@ -54,8 +53,8 @@ config! {
     /// assert_eq!(config.batch_size, 16_384);
     /// ```
     pub struct ProducerConfig("producer") {
-        /// How long a record waits for others to share its batch. Default 5 ms, as Kafka's since
-        /// 4.0; zero appends every record at once.
+        /// How long a record waits for others to share its batch; zero appends it at once. Default
+        /// 5 ms, as Kafka's since 4.0.
         linger: Duration [Duration] = "linger.ms", Duration::from_millis(5),
         |v| *v <= Duration::from_secs(3600), "0 to 3600000";
 
@@ -71,14 +70,12 @@ config! {
     }
 }
 
-/// Collects records into batches and appends those to a topic. Obtained from [`Topic::producer`].
+/// Collects records into batches and appends those to a topic; from [`Topic::producer`].
 ///
-/// It has three uses: durable records of many threads
-/// ([`Durability::Always`](crate::Durability::Always)) without a wait for a sync each, batches that
-/// compress well, and smaller files, since every batch has 61 bytes of its own. It saves little CPU
-/// time: a `send`, with the [`Delivery`] that each record gets, costs about two thirds of a
-/// [`Topic::append`]. If the records are available together, [`Topic::append_batch`] costs a third
-/// of that.
+/// It is for durable records of many threads ([`Durability::Always`](crate::Durability::Always))
+/// without a sync each, for batches that compress well, and for smaller files: every batch has 61
+/// bytes of its own. It saves little CPU time: a `send`, with its [`Delivery`], costs about two
+/// thirds of a [`Topic::append`]. [`Topic::append_batch`] costs a third of that.
 ///
 /// Any number of threads may send. Dropping it appends what still waits; so do
 /// [`Broker::flush`](crate::Broker::flush) and [`Broker::close`](crate::Broker::close).
@@ -98,7 +95,7 @@ config! {
 /// assert_eq!(departed.wait()?.offset, 0);
 /// assert_eq!(landed.wait()?.offset, 1);
 ///
-/// // Where one flush for many records is enough, nobody needs the deliveries.
+/// // One flush for many records needs no deliveries.
 /// drop(producer.send(Record::keyed("N24211", "departed LGA"))?);
 /// producer.flush()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -108,7 +105,6 @@ pub struct Producer {
     shared: Arc<Shared>,
 }
 
-/// What a producer and its deliveries share.
 struct Shared {
     me: Weak<Self>,
     topic: Topic,
@@ -116,11 +112,10 @@ struct Shared {
     lanes: Partitions<Lane>,
     /// Lanes are added by one thread at a time.
     adding: Mutex<()>,
-    /// A thread was asked to append what becomes due.
+    /// A thread is to append what becomes due.
     scheduled: AtomicBool,
-    /// Batches that left their lanes and are not settled, and some that are.
+    /// Batches that left their lanes; some are settled.
     in_flight: Mutex<Vec<Arc<Batch>>>,
-    /// The first error since the last flush.
     first_error: Mutex<Option<Error>>,
     hook: Option<ErrorHook>,
 }
@@ -134,7 +129,6 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The records that wait for one partition.
 #[derive(Debug, Default)]
 struct Lane {
     pending: Mutex<Pending>,
@@ -142,7 +136,7 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// Set as long as there are records in `filling`.
+    /// Set as long as `filling` has records.
     batch: Option<Arc<Batch>>,
     filling: Filling,
 }
@@ -155,7 +149,6 @@ impl Pending {
     }
 }
 
-/// A batch that left its lane.
 struct Written {
     promise: Promise,
     log: Log,
@@ -184,23 +177,23 @@ impl Producer {
     }
 
     /// Sends a record to the partition that [`Topic::append`] would choose. It is copied, and
-    /// appended when its batch is full or the batch's time is over; then [`Delivery::wait`] returns
-    /// its place. Without a timestamp it gets the time of this call.
+    /// appended when its batch is full or its time is over; then [`Delivery::wait`] returns its
+    /// place. The default timestamp is the time of this call.
     ///
-    /// This thread appends a batch that becomes full, and waits while another thread appends one to
-    /// the same partition. It waits for a sync only if `linger` is zero.
+    /// It appends a batch that becomes full, and waits while another thread appends one to the
+    /// partition. It waits for a sync only if `linger` is zero.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownTopic`]: the topic was deleted. [`Error::Closed`]: its broker was closed.
     /// - [`Error::UnknownPartition`]: a [`Partitioner`](crate::Partitioner) chose a number that is
     ///   too large.
-    /// - [`Error::RecordTooLarge`]: the record fits no batch of this topic, not even alone.
-    /// - [`Error::InvalidRecord`]: the topic does not take such a record, one without a key in a
-    ///   compacted topic for example.
-    /// - [`Error::Poisoned`], [`Error::ReadOnly`], and what opening the partition's log returns.
+    /// - [`Error::RecordTooLarge`]: the record fits no batch of this topic.
+    /// - [`Error::InvalidRecord`]: the topic does not take it, such as one without a key in a
+    ///   compacted topic.
+    /// - [`Error::Poisoned`], [`Error::ReadOnly`], and the errors of opening the log.
     ///
-    /// The record was then not taken. Later errors are returned by [`Delivery::wait`] and
+    /// The record was not taken. Later errors are returned by [`Delivery::wait`] and
     /// [`Producer::flush`].
     ///
     /// # Examples
@@ -213,7 +206,6 @@ impl Producer {
     /// # let topic = broker.create_topic("flights", TopicConfig::default().partitions(4))?;
     /// let producer = topic.producer(ottla::ProducerConfig::default())?;
     /// let delivery = producer.send(Record::keyed("N14228", "departed EWR"))?;
-    /// // Now or later, or not at all:
     /// let appended = delivery.wait()?;
     /// assert_eq!(appended.offset, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -223,14 +215,13 @@ impl Producer {
     }
 
     /// Appends everything that waits, and returns once every record that was sent before is
-    /// settled. What that guarantees for each record is described at [`Topic::append`].
+    /// settled: see [`Topic::append`] for what that guarantees.
     ///
     /// # Errors
     ///
-    /// The first error of a batch since the last flush, wherever the batch was appended: by this
-    /// call, by a `send` whose batch was full, or by a thread of the broker when the time was over.
-    /// Each error is returned once; the records of a failed batch are not appended, and their
-    /// deliveries return the error as well.
+    /// The first error of a batch since the last flush, also if a `send` or a thread of the broker
+    /// appended it. Each error is returned once; the records of a failed batch are not appended,
+    /// and their deliveries return the error, too.
     ///
     /// # Examples
     ///
@@ -244,7 +235,7 @@ impl Producer {
     /// for number in 0..1_000 {
     ///     drop(producer.send(format!("event {number}").as_bytes())?);
     /// }
-    /// producer.flush()?; // the first error since the last flush, if there was one
+    /// producer.flush()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn flush(&self) -> Result<()> {
@@ -259,7 +250,7 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // In a forked process: the process that sent the records appends them.
+        // The process that sent the records appends them, and not a fork of it.
         if self.shared.check_owner().is_ok() {
             // The deliveries and the hook report any error.
             self.shared.flush();
@@ -268,7 +259,6 @@ impl Drop for Producer {
 }
 
 impl Shared {
-    /// Fails in a process that was forked from the producer's.
     fn check_owner(&self) -> Result<()> {
         self.topic.shared().host().check_owner()
     }
@@ -292,7 +282,7 @@ impl Shared {
         taken.map_err(|error| topic.explain(error))
     }
 
-    /// Puts a record into the batch of its lane, and writes what is full or due.
+    /// Writes what is full or due.
     #[inline]
     fn take(
         &self,
@@ -328,7 +318,6 @@ impl Shared {
         Ok(delivery)
     }
 
-    /// Begins a batch; a thread appends it when its time is over.
     #[cold]
     fn begin_batch(&self, partition: PartitionId) -> Arc<Batch> {
         let clock = &self.topic.shared().host().clock;
@@ -341,7 +330,6 @@ impl Shared {
         Arc::new(batch)
     }
 
-    /// The number of records waiting to be appended.
     fn queued(&self) -> u64 {
         let lanes = self.lanes.iter();
         let queued = lanes.map(|(_, lane)| u64::from(lane.pending.lock().filling.records()));
@@ -359,7 +347,6 @@ impl Shared {
         }
     }
 
-    /// The lane of an existing partition.
     #[inline]
     fn lane(&self, partition: PartitionId) -> Result<&Lane> {
         match self.lanes.get(partition) {
@@ -377,8 +364,8 @@ impl Shared {
         lane.ok_or_else(|| topic.unknown_partition(partition))
     }
 
-    /// Writes the batches that are due, of one partition or of all; without a time, all batches.
-    /// `next` is set to when the next one is due.
+    /// Writes the batches that are due by a time, or all, of one partition or all. Sets `next` to
+    /// when the next one is due.
     fn write_due(
         &self,
         only: Option<PartitionId>,
@@ -405,7 +392,7 @@ impl Shared {
         written
     }
 
-    /// Writes the batch of a lane, whose lock the caller holds (I1).
+    /// The caller holds the lane's lock (I1).
     fn write(&self, log: &Log, pending: &mut Pending) -> Option<Written> {
         let batch = pending.batch.take()?;
         debug_assert!(!pending.filling.is_empty(), "a batch holds records");
@@ -425,8 +412,8 @@ impl Shared {
         })
     }
 
-    /// Settles what was written, after the syncs that it needs: in this thread, or by the threads
-    /// that sync for others as well.
+    /// Syncs and settles what was written: in this thread (`waits`), or by the threads that sync
+    /// for others, too.
     fn settle(&self, written: Vec<Written>, waits: bool) {
         let mut jobs = Vec::new();
         for Written {
@@ -459,7 +446,6 @@ impl Shared {
         })
     }
 
-    /// Settles a batch, and keeps an error for the next flush.
     fn done(&self, promise: Promise, appended: Result<Range<Offset>>) {
         let topic = self.topic.shared();
         let appended = appended.map_err(|error| topic.explain(error));
@@ -474,7 +460,7 @@ impl Shared {
         }
     }
 
-    /// Appends everything that waits, and waits until everything that was sent is settled.
+    /// Waits until everything that was sent is settled.
     fn flush(&self) {
         let written = self.write_due(None, None, &mut None);
         self.settle(written, true);
@@ -509,7 +495,6 @@ impl Lingering for Shared {
     }
 }
 
-/// Appends the batches whose time is over.
 impl Chore for Shared {
     fn run(&self) {
         // First, so that a batch that is begun meanwhile asks again.

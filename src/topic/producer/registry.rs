@@ -1,5 +1,5 @@
-//! The producers of one topic, for operations that must include what they hold: a flush or a close
-//! of the broker, its upkeep, and appends if no thread ends a linger.
+//! The producers of one topic, for a flush or a close of the broker, its upkeep, and appends if no
+//! thread ends a linger.
 //!
 //! Knows nothing about lanes and batches.
 
@@ -11,7 +11,6 @@ use crate::types::PartitionId;
 
 use super::Shared;
 
-/// The producers of one topic.
 #[derive(Debug, Default)]
 pub(crate) struct Producers {
     /// No thread ends lingers: the next send, append or upkeep does.
@@ -26,8 +25,7 @@ impl Producers {
         all.push(Arc::downgrade(producer));
     }
 
-    /// Whether the next send or append ends lingers. A single load, because every append calls
-    /// this.
+    /// A single load, because every append calls this.
     #[inline]
     pub(in super::super) fn in_line(&self) -> bool {
         self.in_line.load(Ordering::Relaxed)
@@ -41,14 +39,12 @@ impl Producers {
         self.all.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The number of records that the producers hold.
     pub(crate) fn queued(&self) -> u64 {
         let alive = self.alive().into_iter();
         alive.fold(0, |sum, producer| sum.saturating_add(producer.queued()))
     }
 
-    /// Appends the batches whose time is over, of one partition or of all. Errors are returned by
-    /// the producers' own flushes.
+    /// The producers' own flushes return the errors.
     #[cold]
     pub(crate) fn append_due(&self, only: Option<PartitionId>) {
         for producer in self.alive() {
@@ -58,8 +54,6 @@ impl Producers {
         }
     }
 
-    /// Makes every producer append what it holds.
-    ///
     /// # Errors
     ///
     /// The first error that no producer's flush has returned yet; the flush still will.

@@ -17,16 +17,15 @@ use crate::types::{Offset, PartitionId};
 
 use std::collections::BTreeMap;
 
-/// A [`TopicReader`] as a stream of the records of all partitions, from
-/// [`TopicReader::into_stream`].
+/// A [`TopicReader`] as a stream of records, from [`TopicReader::into_stream`].
 ///
-/// When there are no more records it waits, as a task and without a thread, for all partitions at
-/// once, including those that are added meanwhile. An error of one partition is returned once, and
-/// the others are read on; when none is left the stream ends. It also ends, after the error, if the
-/// topic is deleted, and without one if the broker is closed. Polled after that it returns `None`.
+/// It waits for more records as a task, without a thread, of all partitions at once, added ones
+/// too. An error of one partition is returned once, and the others are read on; when none is left
+/// the stream ends. It also ends, after the error, if the topic is deleted, and without one if the
+/// broker is closed. Then it returns `None`.
 ///
-/// It reads inline, as [`RecordStream`](crate::RecordStream) does. The task that polled it last is
-/// the one that is woken. Dropping it leaves nothing behind.
+/// It reads inline, as [`RecordStream`](crate::RecordStream) does, and wakes the task that polled
+/// it last. Dropping it leaves nothing behind.
 ///
 /// # Examples
 ///
@@ -58,18 +57,15 @@ pub struct TopicStream {
     over: bool,
 }
 
-/// The result of a check.
 enum News {
-    /// Something to read.
     Some,
-    /// Nothing yet.
     None,
-    /// Nothing, and nothing more will come.
+    /// Nothing, now or later.
     Over,
 }
 
 impl TopicReader {
-    /// The reader as a stream that waits for what is appended, from its positions on.
+    /// Turns the reader into a stream that waits for what is appended.
     pub fn into_stream(self) -> TopicStream {
         TopicStream {
             reader: self,
@@ -103,7 +99,6 @@ impl TopicReader {
 }
 
 impl Lane {
-    /// Whether the error of its failure was returned.
     fn has_told(&self) -> bool {
         match self {
             Self::Reading(reader) => reader.has_failed(),
@@ -113,8 +108,7 @@ impl Lane {
 }
 
 impl TopicStream {
-    /// For each partition, the offset of the next record to be returned: as
-    /// [`TopicReader::positions`].
+    /// As [`TopicReader::positions`].
     #[must_use]
     pub fn positions(&self) -> BTreeMap<PartitionId, Offset> {
         self.reader.positions()
