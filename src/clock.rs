@@ -277,7 +277,7 @@ impl ManualClock {
 /// intervals, auto commit, rounds of upkeep. Clones are the same clock, and brokers may share one.
 ///
 /// - Threads do their work soon after [`advance`](Self::advance), not within it. With
-///   [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) there are none:
+///   [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) no thread is started:
 ///   [`Broker::upkeep`](crate::Broker::upkeep) does all that is due.
 /// - A waiting call, such as [`Consumer::poll`](crate::Consumer::poll), ends when its timeout has
 ///   passed on this clock or in reality: so a test with one thread does not hang.

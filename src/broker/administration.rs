@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::topic::{Topic, TopicConfig, TopicInfo, TopicShared};
+use crate::types::is_internal_topic;
 
 use super::core::Core;
-use super::offsets::is_reserved;
 use super::{AlterOptions, Broker, Ensured};
 
 impl Broker {
@@ -137,7 +137,7 @@ impl Broker {
     fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
         self.core.start_upkeep();
         let keeper: Arc<Core> = Arc::clone(&self.core);
-        let internal = is_reserved(topic.name().as_str());
+        let internal = is_internal_topic(topic.name().as_str());
         let topic = Topic::new(topic).kept_by(keeper);
         if internal { topic.for_reading() } else { topic }
     }

@@ -22,11 +22,11 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DirName, MarkKey, RootFile, file_name, properties, uuid};
 use crate::host::Host;
 use crate::topic::{PartitionDir, TopicShared};
+use crate::types::OFFSETS_TOPIC;
 
 use super::Broker;
 use super::catalog::Catalog;
 use super::core::Core;
-use super::offsets::OFFSETS_TOPIC;
 use super::open::open_copy;
 use super::state::{CatalogState, TopicEntry};
 use super::undecided;

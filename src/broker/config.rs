@@ -57,7 +57,7 @@ config! {
         /// its indexes, so it rolls up to 4 % earlier than without a limit. A roll that would
         /// exceed the limit first deletes the oldest sealed segments of all topics whose
         /// `cleanup.policy` includes `delete` and that set `retention.ms` or `retention.bytes`,
-        /// whether these are exceeded or not. If there are none, the append returns
+        /// whether these are exceeded or not. Without such a segment the append returns
         /// [`Error::NoSpace`](crate::Error::NoSpace), and nothing is lost; so does a compaction
         /// without room for its output. A single batch larger than a segment, and the commits of
         /// groups, may exceed the limit. With a limit, all logs are opened together with the

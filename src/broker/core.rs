@@ -16,8 +16,9 @@ use crate::host::Span;
 use crate::recovery::{OpenMode, OpenReport};
 use crate::sync::{Mutex, OnceLock, WakeLater, for_each_on};
 use crate::topic::{Keep, TopicShared};
+use crate::types::is_internal_topic;
 
-use super::offsets::{DamagedCommits, is_reserved};
+use super::offsets::DamagedCommits;
 use super::rest;
 use super::root::Root;
 use super::upkeeper::Upkeeper;
@@ -91,7 +92,7 @@ impl Core {
 
     pub(super) fn topics(&self) -> Vec<Arc<TopicShared>> {
         let mut topics = self.root.directory.all();
-        topics.retain(|topic| !is_reserved(topic.name().as_str()));
+        topics.retain(|topic| !is_internal_topic(topic.name().as_str()));
         topics
     }
 

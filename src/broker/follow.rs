@@ -9,43 +9,18 @@
 //! 3. A root may pass from us to a Kafka broker and back while it is followed. What was noted of
 //!    logs is believed only while the root is ours.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, FileId};
 use crate::error::Result;
-use crate::format::file_name;
 use crate::log::{RootSigns, is_live, look_until_it_counts};
 use crate::recovery::OpenMode;
 use crate::sync::WakeLater;
 
 use super::catalog::Catalog;
 use super::root::Root;
+use super::signs::CatalogSigns;
 use super::state::CatalogState;
 use super::{Broker, rest};
-
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct CatalogSigns(BTreeMap<PathBuf, Option<(FileId, u64)>>);
-
-impl CatalogSigns {
-    fn of(disk: &Disk, root: &Path) -> Self {
-        let own = [
-            file_name::CATALOG,
-            file_name::ROOT,
-            file_name::META_PROPERTIES,
-        ];
-        let metadata = root.join(file_name::CLUSTER_METADATA);
-        let theirs = disk.list(&metadata).unwrap_or_default();
-        let theirs = theirs.into_iter().map(|entry| metadata.join(entry.name));
-        let paths = own.iter().map(|name| root.join(name)).chain(theirs);
-        let seen = paths.map(|path| {
-            let seen = disk.file_id(&path).ok().zip(disk.file_len(&path).ok());
-            (path, seen)
-        });
-        Self(seen.collect())
-    }
-}
 
 impl Root {
     pub(super) fn look_when_asked(self: &Arc<Self>) {

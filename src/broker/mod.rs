@@ -45,6 +45,7 @@ mod producer_tests;
 mod repair;
 mod rest;
 mod root;
+mod signs;
 mod state;
 mod surroundings;
 mod temporary;

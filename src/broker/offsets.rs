@@ -20,31 +20,16 @@ use crate::recovery::OpenMode;
 use crate::topic::{PartitionDir, Topic, TopicConfig, TopicShared};
 #[cfg(feature = "serde")]
 use crate::types::serialized;
-use crate::types::{CleanupPolicy, Offset, PartitionId, TopicName};
+use crate::types::{CleanupPolicy, OFFSETS_TOPIC, Offset, PartitionId, TopicName};
 
 use super::root::{Root, invalid_name};
 use super::state::CatalogState;
-
-const RESERVED: [&str; 4] = [
-    OFFSETS_TOPIC,
-    STATES_TOPIC,
-    "__share_group_state",
-    "__cluster_metadata",
-];
-
-pub(super) const STATES_TOPIC: &str = "__transaction_state";
-
-pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// Kafka's default, by which the hash of a group's id is taken.
 const OFFSETS_PARTITIONS: u32 = 50;
 
 /// Kafka's default (`offsets.topic.segment.bytes`).
 const OFFSETS_SEGMENT_BYTES: u64 = 100 << 20;
-
-pub(super) fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
-}
 
 pub(super) fn offsets_config() -> TopicConfig {
     TopicConfig::default()

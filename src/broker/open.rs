@@ -22,11 +22,11 @@ use crate::log::{RootSigns, look_until_it_counts};
 use crate::recovery::{OpenEvent, OpenMode, OpenReport, unreadable_marks};
 use crate::sync::for_each_on;
 use crate::topic::PartitionDir;
-use crate::types::{PartitionId, Settings as _, TopicId, TopicName};
+use crate::types::{OFFSETS_TOPIC, PartitionId, Settings as _, TopicId, TopicName};
 
 use super::catalog::Catalog;
 use super::core::Core;
-use super::offsets::{OFFSETS_TOPIC, Offsets};
+use super::offsets::Offsets;
 use super::root::{Root, RootSource};
 use super::state::CatalogState;
 use super::surroundings::{lies_on_network, look_around};

@@ -23,12 +23,11 @@ use crate::sync::{AtomicBool, Mutex, OnceLock, Ordering};
 use crate::topic::{
     PartitionDir, TopicConfig, TopicDirectory, TopicShared, TopicSource, random_topic_id,
 };
-use crate::types::{PartitionId, TopicName};
+use crate::types::{OFFSETS_TOPIC, PartitionId, TopicName};
 
-use super::BrokerConfig;
 use super::catalog::Catalog;
-use super::follow::CatalogSigns;
-use super::offsets::OFFSETS_TOPIC;
+use super::config::BrokerConfig;
+use super::signs::CatalogSigns;
 use super::state::TopicEntry;
 
 /// Names of devices on Windows, where a root can be carried, whatever follows after a dot.

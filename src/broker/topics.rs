@@ -19,10 +19,9 @@ use crate::format::MarkKey;
 use crate::format::metadata::MetadataRecord;
 use crate::sync::WakeLater;
 use crate::topic::{PartitionDir, TopicConfig, TopicShared};
-use crate::types::{Offset, PartitionId, Settings as _, TopicName};
+use crate::types::{Offset, PartitionId, Settings as _, TopicName, is_internal_topic};
 
 use super::core::Core;
-use super::offsets::is_reserved;
 use super::root::invalid_name;
 use super::state::{CatalogState, Owing, TopicEntry};
 
@@ -228,7 +227,7 @@ fn ending(
 
 fn user_name(name: &str) -> Result<TopicName> {
     let checked = TopicName::new(name).map_err(|reason| invalid_name(name, reason))?;
-    if is_reserved(name) {
+    if is_internal_topic(name) {
         let reason = "the name belongs to Kafka itself: such a topic is internal and read-only";
         return Err(invalid_name(name, reason));
     }

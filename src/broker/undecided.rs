@@ -19,10 +19,9 @@ use crate::format::txn::ProducerState;
 use crate::format::{MarkKey, TransactionState, TransactionStatus};
 use crate::log::Ending;
 use crate::topic::TopicShared;
-use crate::types::{PartitionId, Record, Start, Timestamp};
+use crate::types::{PartitionId, Record, STATES_TOPIC, Start, Timestamp};
 
 use super::core::Core;
-use super::offsets::STATES_TOPIC;
 use super::rest;
 
 pub(super) fn end_open(copy: &Core, copied: &[(MarkKey, String, CopiedLog)]) -> Result<()> {

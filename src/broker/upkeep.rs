@@ -13,11 +13,10 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::topic::TopicShared;
-#[cfg(feature = "serde")]
-use crate::types::serialized;
 use crate::types::{Durability, PartitionId};
+#[cfg(feature = "serde")]
+use crate::types::{OFFSETS_TOPIC, serialized};
 
-use super::offsets::OFFSETS_TOPIC;
 use super::root::Root;
 
 /// What one round of [`Broker::upkeep`](crate::Broker::upkeep) did.

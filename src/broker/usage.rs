@@ -15,7 +15,7 @@ use crate::format::file_name::{self, FileKind, FileName};
 use crate::host::Evict;
 use crate::sync::for_each_on;
 use crate::topic::TopicShared;
-use crate::types::PartitionId;
+use crate::types::{PartitionId, is_internal_topic};
 
 use super::root::Root;
 
@@ -125,7 +125,7 @@ impl Look {
     }
 
     fn add_partition(&mut self, disk: &Disk, dir: &Path, topic: &str, partition: PartitionId) {
-        let internal = topic.starts_with("__");
+        let internal = is_internal_topic(topic);
         if !internal {
             self.usage.topics.entry(topic.to_owned()).or_default();
         }
@@ -300,7 +300,7 @@ impl Evict for Root {
 fn may_forget(topic: &TopicShared) -> bool {
     let config = topic.config();
     let limited = config.retention.is_some() || config.retention_bytes.is_some();
-    config.cleanup_policy.deletes() && limited && !topic.name().as_str().starts_with("__")
+    config.cleanup_policy.deletes() && limited && !is_internal_topic(topic.name().as_str())
 }
 
 #[cfg(test)]

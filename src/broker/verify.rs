@@ -19,11 +19,10 @@ use crate::format::{DirName, Mark, MarkKey, file_name, properties};
 use crate::host::Host;
 use crate::log::RootSigns;
 use crate::recovery::OpenMode;
-use crate::types::TopicId;
+use crate::types::{OFFSETS_TOPIC, TopicId};
 
 use super::BrokerConfig;
 use super::catalog::Catalog;
-use super::offsets::OFFSETS_TOPIC;
 use super::rest;
 use super::state::CatalogState;
 

@@ -100,7 +100,7 @@ impl TransactionState {
     }
 
     /// The value after an ongoing transaction was aborted by somebody else than its producer. The
-    /// next epoch makes the producer's next request fail; `None` if there is none.
+    /// next epoch makes the producer's next request fail. `None` after the last epoch.
     pub(crate) fn aborted(&self, now: Timestamp) -> Option<Vec<u8>> {
         let epoch = self.next_epoch()?;
         let mut value = Vec::new();

@@ -537,14 +537,6 @@ impl Assigned {
     }
 }
 
-pub(super) fn unknown_partition(topic: &str, partition: PartitionId) -> Error {
-    Error::UnknownPartition {
-        not_assigned: false,
-        topic: topic.to_owned(),
-        partition,
-    }
-}
-
 pub(super) fn not_assigned(topic: &str, partition: PartitionId) -> Error {
     Error::UnknownPartition {
         not_assigned: true,

@@ -19,12 +19,11 @@ use crate::host::Host;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Signal, WakeLater};
 use crate::types::{GroupId, Offset, PartitionId, Timestamp};
 
-use super::fetch::unknown_partition;
 use super::membership::{Joining, MemberId, Membership, Turn, Willing};
 use super::metrics::Tally;
 use super::offset_store::{Commit, OffsetStore, Pending};
 use super::partition::{PartitionKey, TopicKey};
-use super::topics::{Topics, unknown_topic};
+use super::topics::{Topics, unknown_partition, unknown_topic};
 
 #[derive(Debug)]
 pub(super) struct Shared {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sync::Signal;
 use crate::topic::{Keep, Topic, TopicDirectory};
+use crate::types::{PartitionId, is_internal_topic};
 
 use super::partition::{PartitionKey, TopicKey, TopicShape};
 
@@ -45,7 +46,7 @@ impl Topics {
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let all = self.directory.all();
         let names = all.iter().map(|topic| topic.name().as_str());
-        let names = names.filter(|name| !name.starts_with("__"));
+        let names = names.filter(|name| !is_internal_topic(name));
         names.map(Arc::from).collect()
     }
 
@@ -82,6 +83,14 @@ impl Topics {
 
     pub(super) fn watch(&self, signal: &Arc<Signal>) {
         self.directory.watch(signal);
+    }
+}
+
+pub(super) fn unknown_partition(topic: &str, partition: PartitionId) -> Error {
+    Error::UnknownPartition {
+        not_assigned: false,
+        topic: topic.to_owned(),
+        partition,
     }
 }
 

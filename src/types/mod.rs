@@ -29,7 +29,9 @@ pub use choice::{
 pub use histogram::Histogram;
 pub use log_config::LogConfig;
 pub(crate) use log_config::{DAY, SEGMENT_BYTES_MAX, WEEK, log_settings};
-pub(crate) use names::{GroupId, TopicId, TopicName};
+pub(crate) use names::{
+    GroupId, OFFSETS_TOPIC, STATES_TOPIC, TopicId, TopicName, is_internal_topic,
+};
 pub(crate) use offset::{END_OFFSET_MAX, Position, to_u64, to_usize};
 pub use offset::{Epoch, Offset, PartitionId};
 pub use owned_record::OwnedRecord;

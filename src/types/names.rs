@@ -52,6 +52,19 @@ impl fmt::Display for TopicName {
     }
 }
 
+/// Kafka's topic for what groups commit.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Kafka's topic for what its coordinators know about transactions.
+pub(crate) const STATES_TOPIC: &str = "__transaction_state";
+
+/// Whether a topic is one of Kafka's own, which nobody else writes. A user's topic may begin with
+/// `__`, too.
+pub(crate) fn is_internal_topic(name: &str) -> bool {
+    let others = ["__share_group_state", "__cluster_metadata"];
+    name == OFFSETS_TOPIC || name == STATES_TOPIC || others.contains(&name)
+}
+
 /// The name of a consumer group: 1 to 32,767 bytes, what Kafka's records can hold.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupId(Arc<str>);

@@ -29,10 +29,9 @@ use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
 use crate::host::Host;
 use crate::topic::PartitionDir;
-use crate::types::TopicName;
+use crate::types::{OFFSETS_TOPIC, TopicName};
 
 use super::BrokerConfig;
-use super::offsets::OFFSETS_TOPIC;
 use super::open;
 use super::rest;
 use super::verify::{Look, owner_of, verify_on};

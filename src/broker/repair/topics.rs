@@ -17,10 +17,10 @@ use crate::format::metadata::{MetadataRecord, decode_snapshot};
 use crate::format::{Corruption, DirName, file_name};
 use crate::host::Host;
 use crate::topic::{PARTITIONS_MAX, PartitionDir, random_topic_id};
-use crate::types::{PartitionId, TopicId, TopicName, to_u64};
+use crate::types::{OFFSETS_TOPIC, PartitionId, TopicId, TopicName, to_u64};
 
 use super::super::catalog::{Catalog, Salvage};
-use super::super::offsets::{OFFSETS_TOPIC, offsets_config};
+use super::super::offsets::offsets_config;
 use super::super::state::{CatalogState, TopicEntry};
 use super::Mend;
 

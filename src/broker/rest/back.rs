@@ -20,11 +20,11 @@ use crate::disk::Disk;
 use crate::error::{IoContext, Result};
 use crate::format::{Mark, MarkKey, file_name};
 use crate::host::Host;
-use crate::types::{Durability, Offset, PartitionId, TopicId, TopicName};
+use crate::types::{Durability, OFFSETS_TOPIC, Offset, PartitionId, TopicId, TopicName};
 
 use super::super::BrokerConfig;
 use super::super::catalog::Catalog;
-use super::super::offsets::{OFFSETS_TOPIC, lost_partitions};
+use super::super::offsets::lost_partitions;
 use super::super::state::{CatalogState, TopicEntry};
 use super::Found;
 use super::kafka::KafkaState;

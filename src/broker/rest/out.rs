@@ -21,9 +21,8 @@ use crate::format::metadata::{
 };
 use crate::format::properties::RootIdentity;
 use crate::format::{EncodeError, Mark, MarkKey, file_name};
-use crate::types::{Durability, Offset, PartitionId, Timestamp};
+use crate::types::{Durability, OFFSETS_TOPIC, Offset, PartitionId, Timestamp};
 
-use super::super::offsets::OFFSETS_TOPIC;
 use super::super::root::Root;
 use super::super::state::{CatalogState, TopicEntry};
 use super::back::lost_recovery_points;

@@ -91,7 +91,7 @@ pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
     Ok(voters)
 }
 
-/// The voters in a `quorum-state`; `None` where there are none, as when the voters are records.
+/// The voters in a `quorum-state`; `None` if it names none, because the voters are records.
 /// `Malformed` when it names them in an unknown way.
 pub(crate) fn decode_quorum_state(bytes: &[u8]) -> Result<Option<Vec<i32>>, Corruption> {
     const LIST: &str = "\"currentVoters\"";

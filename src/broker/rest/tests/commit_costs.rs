@@ -1,9 +1,9 @@
 //! What opening and closing a root does for what groups have committed: nothing that grows with the
 //! number of commits, and nothing for groups without news. Counted on the simulated disk.
 
-use crate::broker::offsets::OFFSETS_TOPIC;
 use crate::disk::sim::{Choice, Kind};
 use crate::format::group_record::group_partition;
+use crate::types::OFFSETS_TOPIC;
 
 use super::*;
 

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::broker::offsets::OFFSETS_TOPIC;
 use crate::broker::repair::repair_on;
 use crate::error::Error;
 use crate::format::group_record::group_partition;
 use crate::group::ConsumerGroup;
 use crate::recovery::OpenEvent;
+use crate::types::OFFSETS_TOPIC;
 
 use super::*;
 
