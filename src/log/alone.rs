@@ -1,7 +1,7 @@
 //! Opens a log that no broker manages: alone in a directory, or as a partition of a root whose
 //! broker must not be running.
 //!
-//! Knows nothing about recovery (`recovery/`), or where a lock and the marks are (`dir/`).
+//! Knows nothing about recovery, or where a lock and the marks are (`dir/`).
 
 use std::path::Path;
 
@@ -22,12 +22,10 @@ use super::outside::open_outside;
 use super::shared::Log;
 use super::signs::{RootSigns, look_until_it_counts};
 
-/// Opens a log that no broker manages.
 pub(in crate::log) fn open_alone(dir: &Path, config: LogConfig, mode: OpenMode) -> Result<Log> {
     open_alone_on(&Disk::os(), &Clock::System, dir, config, mode, false)
 }
 
-/// [`open_alone`] on any disk and clock, for tests.
 pub(crate) fn open_alone_on(
     disk: &Disk,
     clock: &Clock,
@@ -94,8 +92,8 @@ pub(crate) fn open_alone_on(
     Ok(Log::kept(shared))
 }
 
-/// Opens a log in a directory of its own whose lock the caller holds, whatever the directory says
-/// about itself. Uses no background thread.
+/// Opens a log whose lock the caller holds, whatever the directory says about itself, and without a
+/// background thread.
 pub(crate) fn open_locked(
     disk: &Disk,
     clock: &Clock,
@@ -116,15 +114,14 @@ pub(crate) fn open_locked(
     Ok(Log::kept(shared))
 }
 
-/// Whether a broker has used a root since Ottla did, even while another process writes it.
 fn is_newer(disk: &Disk, clock: &Clock, root: &Path) -> Result<bool> {
     let signs = || RootSigns::of(disk, root);
     let looked = look_until_it_counts(clock, signs, || RootFacts::of(disk, root));
     looked.map(|(facts, _)| facts.is_newer())
 }
 
-/// A partition of a root is about to change: no broker may start on the root until a
-/// [`Broker`](crate::Broker) has opened and closed it, which records how far each log goes.
+/// Keeps brokers off a changed root until a [`Broker`](crate::Broker) has opened and closed it,
+/// which records how far each log goes.
 fn enter_root(disk: &Disk, root: &Path) -> Result<()> {
     if RootFacts::of(disk, root)?.is_newer() {
         return Err(Error::Unsupported {

@@ -3,7 +3,7 @@
 //!
 //! Knows nothing about syncing, except to hand it on.
 //!
-//! 1. A batch is published after its last byte was written: readers see all of it or nothing.
+//! 1. A batch is published after its last byte was written.
 //! 2. A failed write is cut back to the last published end before anything else is written.
 //! 3. All user code (conversions, iterators) runs before the lock is taken.
 
@@ -24,30 +24,27 @@ use crate::types::{
 use super::shared::Shared;
 use super::state::{AppendState, has_rules};
 
-/// The most scratch memory that a thread keeps between appends.
+/// The most scratch memory that a thread keeps.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
-/// The flusher is woken when this much is unsynced, so that a crash never has much to recover.
+/// The flusher is woken at this many unsynced bytes, so that a crash never has much to recover.
 pub(crate) const UNSYNCED_BYTES_SOFT: u64 = 32 << 20;
 
-/// How many segments may wait for the flusher to seal them; beyond that an append seals them.
+/// How many segments may wait for the flusher to seal them.
 const SEALING_MAX: usize = 8;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The options of an append.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct How {
-    /// The append fails unless the log ends here.
     pub(super) expected_end: Option<Offset>,
-    /// Under `Always` the caller syncs before the append is acknowledged.
+    /// Under `Always`, syncing is left to the caller.
     pub(super) sync_later: bool,
 }
 
 impl How {
-    /// For a log that ends at an offset.
     pub(super) const fn at(expected_end: Offset) -> Self {
         Self {
             expected_end: Some(expected_end),
@@ -57,7 +54,7 @@ impl How {
 }
 
 impl Shared {
-    /// Rejects a conditional append before it is encoded, if it is already known to fail.
+    /// Rejects an append before it is encoded, if it is known to fail.
     #[inline]
     pub(super) fn check_end_early(&self, expected: Offset) -> Result<()> {
         let end = self.end_offset();
@@ -69,7 +66,6 @@ impl Shared {
         Err(Error::EndMoved { expected, end })
     }
 
-    /// Appends one record.
     #[inline]
     pub(crate) fn append_one(&self, record: &Record<'_>, how: How) -> Result<Range<Offset>> {
         if self.hot.special.load(Ordering::Relaxed) != 0 {
@@ -86,7 +82,6 @@ impl Shared {
         })
     }
 
-    /// Appends records as one batch, compressed as the log's settings say.
     pub(super) fn append_many<'a>(
         &self,
         records: impl Iterator<Item = Record<'a>>,
@@ -110,7 +105,7 @@ impl Shared {
             let size = to_u64(builder.size());
             let limit = config.max_decompressed_batch_bytes;
             if options.compression != Compression::None && size > limit {
-                // However well it compresses: readers would refuse to decompress it.
+                // Readers would refuse to decompress it.
                 return Err(Error::RecordTooLarge { size, limit });
             }
             let summary = builder.finish().map_err(|error| self.refused(error))?;
@@ -118,8 +113,7 @@ impl Shared {
         })
     }
 
-    /// How a batch is encoded: as the log's settings say, or compressed as `wish` says if the log
-    /// leaves that open.
+    /// `wish` counts if the log's settings leave the compression open.
     pub(crate) fn batch_options(&self, config: &LogConfig, wish: Compression) -> BatchOptions {
         BatchOptions {
             now: self.host.clock.now(),
@@ -132,7 +126,7 @@ impl Shared {
         }
     }
 
-    /// For an empty batch: the empty range at the end, if an append would be accepted.
+    /// Returns the empty range at the end if an append would be accepted.
     fn append_nothing(&self, how: How) -> Result<Range<Offset>> {
         let state = self.append.lock();
         self.life.can_append()?;
@@ -140,7 +134,6 @@ impl Shared {
         Ok(state.end..state.end)
     }
 
-    /// The error for an append that never reached the lock.
     pub(crate) fn refused(&self, error: EncodeError) -> Error {
         match error {
             EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
@@ -154,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Appends an encoded batch: the only place where the log grows.
+    /// The only place where the log grows.
     pub(crate) fn append_encoded(
         &self,
         batch: &mut [u8],
@@ -185,7 +178,7 @@ impl Shared {
         let state = &mut *guard;
         stamp(batch, offsets.start, state.leader_epoch);
         if let Err(error) = self.write(state, batch, summary, offsets.end) {
-            // The log may have been latched, and the tasks woken now may need the lock.
+            // The log may have been latched, and tasks woken now may need the lock.
             drop(guard);
             self.raise();
             return Err(error);
@@ -198,7 +191,7 @@ impl Shared {
         Ok(offsets)
     }
 
-    /// Writes a stamped batch, indexes it and publishes it (I1).
+    /// Writes, indexes and publishes a stamped batch (I1).
     fn write(
         &self,
         state: &mut AppendState,
@@ -242,7 +235,7 @@ impl Shared {
         state.in_use = true;
         state.used = true;
         state.unsynced_bytes = state.unsynced_bytes.saturating_add(u64::from(indexed.size));
-        // The segment before the log: a reader that sees the log's end must find the bytes (I1).
+        // The segment first: a reader that sees the log's end must find the bytes (I1).
         state
             .active
             .publish(Position(position).plus(summary.size), next_offset);
@@ -250,7 +243,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Undoes a write that failed half-way (I2); a log that cannot even do that is latched.
+    /// Undoes a write that failed (I2), or latches the log.
     #[cold]
     fn cut_back(&self, state: &mut AppendState, end: u64, error: std::io::Error) -> Error {
         let path = state.active.log_path();
@@ -262,8 +255,6 @@ impl Shared {
         Error::io(&path, "write", error)
     }
 
-    /// Opens the write side of the active segment, if this is the first append since it was opened
-    /// or became idle.
     #[inline]
     pub(super) fn open_writer(&self, state: &mut AppendState) -> Result<()> {
         if state.writer.is_some() {
@@ -285,7 +276,6 @@ impl Shared {
         Ok(())
     }
 
-    /// From now on appends to the active segment through this file.
     pub(super) fn write_to(&self, state: &mut AppendState, file: Arc<crate::disk::File>) {
         state.active.keep_file(&file);
         state.writer = Some(self.appender(file, state.active.end()));
@@ -299,7 +289,7 @@ impl Shared {
         Appender::new(file, config.write_mode, end.0, self.hot.segment_bytes())
     }
 
-    /// The rest, after the lock is released: wakes readers, and takes care of durability.
+    /// Wakes readers and takes care of durability, without the lock.
     #[inline]
     fn after_append(
         &self,
@@ -325,22 +315,19 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the flusher sync and seal; does it itself without a flusher, or if that cannot keep
-    /// up.
+    /// Makes the flusher sync and seal, or does it itself if that cannot keep up.
     #[cold]
     fn sync_behind(&self, end: Offset, backlog: usize) {
         // A segment that waits to be sealed keeps its file open.
         let crowded = backlog > 0 && self.host.files.is_full();
         if backlog > SEALING_MAX || crowded || !self.flush_soon() {
-            // The record is appended, with the durability of its policy; a failed sync latches the
-            // log.
+            // The record has the durability of its policy; a failed sync latches the log.
             drop(self.flush_to(end));
             self.digest_in_line();
         }
     }
 }
 
-/// An error if the append expects another end than the log has.
 #[inline]
 fn check_end(state: &AppendState, how: How) -> Result<()> {
     match how.expected_end {
@@ -359,7 +346,6 @@ fn offsets_used_up() -> Error {
     }
 }
 
-/// Checks a record against the settings of its log.
 pub(crate) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timestamp) -> Result<()> {
     if config.cleanup_policy.compacts() && record.key().is_none() {
         return Err(Error::InvalidRecord {
@@ -388,8 +374,7 @@ pub(crate) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timesta
     Ok(())
 }
 
-/// Lends this thread's scratch memory to a closure. It is taken out of its place meanwhile, so that
-/// an iterator that itself appends gets memory of its own.
+/// Takes the thread's memory out of its place: an iterator that itself appends gets its own.
 pub(crate) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut scratch = SCRATCH.take();
     scratch.clear();

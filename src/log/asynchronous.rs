@@ -1,11 +1,10 @@
-//! Appending and flushing without a thread that waits: the sync is requested, and the [`Delivery`]
-//! is done when it is.
+//! Appending and flushing without a thread that waits: the [`Delivery`] is done when the sync is.
 //!
 //! Knows nothing about tasks: a delivery wakes its own.
 //!
-//! 1. What is requested during one sync of a log is done together by the next one: that is group
-//!    commit, as in `host/syncers.rs`.
-//! 2. If there is no thread to sync, the requesting one does it, and the delivery is done at once.
+//! 1. What is requested during one sync of a log is done together by the next one: group commit, as
+//!    in `host/syncers.rs`.
+//! 2. Without a thread to sync, the requesting one does it, and the delivery is done at once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,20 +22,19 @@ impl Log {
     /// survives what the [`durability`](crate::LogConfig::durability) says, and resolves to its
     /// offset.
     ///
-    /// The record is appended within this call: appends have the order of their calls, whether and
-    /// whenever their deliveries are awaited. Dropping a delivery changes nothing about the record.
-    /// Under [`Durability::Always`](crate::Durability::Always) a thread of the log syncs, once for
-    /// all records that wait by then, and readers see the record after that; with any other
-    /// durability the delivery is done at once. If no thread can sync (that of a broker with
-    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep), for example), this call does.
+    /// The record is appended within this call, in the order of the calls, whether or not the
+    /// delivery is awaited or dropped. Under [`Durability::Always`](crate::Durability::Always) a
+    /// thread syncs, once for all records that wait by then, and readers see the record after that;
+    /// with any other durability the delivery is done at once. If no thread can sync (as with
+    /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep)), this call does.
     ///
     /// The delivery keeps neither the log nor its broker open; closing syncs what waits.
     ///
     /// # Errors
     ///
     /// As [`Log::append`], except those of the sync: the record was not appended. If the sync
-    /// fails, the delivery resolves to [`Error::Poisoned`] or [`Error::Io`]; it is then not known
-    /// whether the record will be there after a crash.
+    /// fails, the delivery resolves to [`Error::Poisoned`] or [`Error::Io`]; the record may or may
+    /// not be there after a crash.
     ///
     /// # Examples
     ///
@@ -63,12 +61,11 @@ impl Log {
         Ok(self.settled(0, offsets, |_, offset| offset, |error| error))
     }
 
-    /// Requests a sync of everything up to and including the record at an offset, and is done when
-    /// that survives power loss, whatever the durability of the log. It resolves to the flushed
-    /// end: everything below it is safe.
+    /// Requests a sync up to and including the record at an offset, or of everything if that is not
+    /// appended yet. The delivery is done when that survives power loss, whatever the durability of
+    /// the log, and resolves to the flushed end: everything below it is safe.
     ///
-    /// It does not wait for records that are not appended yet: an offset at or past the end means
-    /// everything that is there. It does not keep the log open, and dropping it changes nothing.
+    /// It does not keep the log open, and dropping it changes nothing.
     ///
     /// # Errors
     ///
@@ -105,7 +102,7 @@ impl Log {
         let (delivery, promise) = self.promised(0, |_, offset| offset);
         let shared = Arc::downgrade(&self.shared);
         let done = move |synced: Result<()>| {
-            // It may be further by now, or less far if the log was truncated meanwhile.
+            // It may be further now, or less far after a truncation.
             let flushed = shared.upgrade().map(|shared| shared.flushed_offset());
             let flushed = flushed.unwrap_or(end);
             promise.keep(synced.map(|()| flushed..flushed));
@@ -114,18 +111,13 @@ impl Log {
         delivery
     }
 
-    /// Appends a record now, for a caller that requests its sync afterwards.
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::append`], except those of the sync.
+    /// Appends a record whose sync the caller requests afterwards.
     pub(crate) fn append_unsynced(&self, record: &Record<'_>) -> Result<Range<Offset>> {
         self.may_change()?;
         self.shared.append_one(record, LATER)
     }
 
-    /// The delivery of records that were appended and not synced: done when they survive what the
-    /// durability says.
+    /// A delivery that is done when the records survive what the durability says.
     pub(crate) fn settled<T>(
         &self,
         partition: PartitionId,
@@ -133,7 +125,7 @@ impl Log {
         make: fn(PartitionId, Offset) -> T,
         explain: impl FnOnce(Error) -> Error + Send + 'static,
     ) -> Delivery<T> {
-        // The record is already as safe as the log's durability promises.
+        // It is already as safe as the durability promises.
         if !self.must_settle() {
             return Delivery::known(partition, offsets.start, make);
         }

@@ -1,7 +1,6 @@
 //! What a log is charged for in a root with a limit on its bytes, and how it makes room.
 //!
-//! Knows nothing about the limit and the other logs: `host/budget.rs` has the rules, and the
-//! numbers (I1) to (I5) are its own.
+//! Knows nothing about the limit and the other logs: (I1) to (I5) are those of `host/budget.rs`.
 
 use std::sync::Arc;
 
@@ -14,14 +13,14 @@ use crate::types::{Offset, ReadIsolation, Timestamp};
 use super::shared::{Log, Shared};
 use super::state::{AppendState, Held};
 
-/// A charge for segments that are added or removed; released when dropped.
+/// A charge for segments that come or go, released when dropped.
 pub(crate) struct Passing<'a> {
     log: &'a Shared,
     bytes: u64,
 }
 
 impl Passing<'_> {
-    /// The files may still exist: they stay charged as long as the log is open.
+    /// The files may still exist, so they stay charged as long as the log is open.
     pub(super) fn keep(mut self) {
         self.bytes = 0;
     }
@@ -29,7 +28,7 @@ impl Passing<'_> {
 
 impl Drop for Passing<'_> {
     fn drop(&mut self) {
-        // A log that was halted half-way has both the new files and those to be removed.
+        // A log that was halted half-way has the new files and those to be removed.
         if self.bytes == 0 || self.log.life.poison().is_some() {
             return;
         }
@@ -40,8 +39,7 @@ impl Drop for Passing<'_> {
 }
 
 impl Shared {
-    /// Recalculates the charge for the sealed segments of this log, after any change of them. A
-    /// closed log keeps its charge, as it keeps its files.
+    /// Recalculates the charge; a closed log keeps it, as it keeps its files.
     pub(crate) fn recharge(&self) {
         if !self.host.budget.is_limited() || self.life.can_read().is_err() {
             return;
@@ -57,7 +55,6 @@ impl Shared {
         held.sealed = now;
     }
 
-    /// Releases the charge, because the files of this log are gone.
     fn uncharge(&self) {
         let mut held = self.charge.held.lock();
         let all = held.sealed.saturating_add(held.passing);
@@ -65,18 +62,18 @@ impl Shared {
         *held = Held::default();
     }
 
-    /// Charges for the reserved space of a sealed segment that could not be released.
+    /// Charges for reserved space that could not be released.
     pub(super) fn charge_reserved(&self, bytes: u64) {
         let mut held = self.charge.held.lock();
         held.passing = held.passing.saturating_add(bytes);
         self.host.budget.change(0, bytes);
     }
 
-    /// Removes the segments below an offset from the log; they stay charged until their files are
-    /// gone (I3). Called with the append lock held.
+    /// Removes segments, which stay charged until their files are gone (I3). Called with the append
+    /// lock held.
     pub(super) fn remove_below(&self, offset: Offset) -> (Vec<Arc<Segment>>, Passing<'_>) {
         let config = self.config();
-        // Locked from here on, or a thread that recharges meanwhile would release them.
+        // Held from here on, or a thread that recharges meanwhile would release them.
         let mut held = self.charge.held.lock();
         let gone = self.segments.write().remove_below(offset);
         let mut bytes = 0;
@@ -90,12 +87,8 @@ impl Shared {
         (gone, Passing { log: self, bytes })
     }
 
-    /// Charges for what compaction writes in place of these segments (I3); no lock is held but that
-    /// of compaction.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSpace`].
+    /// Charges for what compaction writes in place of `sources` (I3); no lock is held but that of
+    /// compaction.
     pub(crate) fn room_to_compact(&self, sources: &[Arc<Segment>]) -> Result<Passing<'_>> {
         let budget = &self.host.budget;
         let mut bytes = 0;
@@ -117,9 +110,8 @@ impl Shared {
         Ok(Passing { log: self, bytes })
     }
 
-    /// Rolls if the budget has room for the segment that this seals (I2); false, with nothing done,
-    /// if room must be made first. The logs of groups and of transactions always roll: the root's
-    /// own state is never refused.
+    /// Returns false, with nothing done, if there is no room for the segment that this seals (I2).
+    /// The logs of groups and of transactions always roll: the root's own state is never refused.
     #[cold]
     pub(super) fn roll_within_budget(&self, state: &mut AppendState) -> Result<bool> {
         if self.host.budget.is_limited() && !self.is_internal() {
@@ -130,19 +122,15 @@ impl Shared {
             }
             held.sealed = held.sealed.saturating_add(cost);
         }
-        // Charged before the roll, and counted exactly after it: in between the charge is too high
-        // and never too low.
+        // Charged before the roll and counted exactly after it, so that the charge is never too
+        // low.
         let rolled = self.roll(state);
         self.recharge();
         self.charge.rolled.store(true, Ordering::Release);
         rolled.map(|()| true)
     }
 
-    /// Makes room for a roll of this log, with none of its locks held (I5).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSpace`].
+    /// Makes room for a roll, with no lock of this log held (I5).
     #[cold]
     pub(super) fn make_room(&self) -> Result<()> {
         let active = Arc::clone(self.segments.read().active());
@@ -159,24 +147,23 @@ impl Shared {
     }
 
     fn is_internal(&self) -> bool {
-        let name = self.dir.file_name().and_then(|name| name.to_str());
-        self.managed && name.is_some_and(|name| name.starts_with("__"))
+        let of = self.topic_partition();
+        of.is_some_and(|of| is_internal_topic(&of.topic))
     }
 
-    /// Deletes what exceeds `retention.bytes`, once after a roll. For the flusher: records that are
-    /// too old are left to upkeep, which may have to read them.
+    /// Leaves records that are too old to upkeep, which may have to read them.
     pub(super) fn retain_after_roll(&self) {
         if self.managed && self.charge.rolled.swap(false, Ordering::AcqRel) {
-            // What cannot be deleted now is tried again by upkeep, which reports the error.
+            // Upkeep tries again, and reports the error.
             drop(self.apply_retention_by_size());
         }
     }
 
     fn forget_oldest(&self) -> Result<bool> {
-        // Nothing is deleted that a reader may still be waiting to see decided.
+        // A reader may still be waiting to see them decided.
         let decided = self.filter(ReadIsolation::ReadCommitted)?.end();
         let stable = self.high_watermark().min(decided);
-        // Held from the look at the oldest segment on, so that two threads do not delete it twice.
+        // Held before the look at the oldest segment, or two threads could delete it twice.
         let layout = self.lock_layout()?;
         let (oldest, new_start) = {
             let segments = self.segments.read();
@@ -200,8 +187,7 @@ impl Shared {
 }
 
 impl Log {
-    /// When the newest record of the oldest sealed segment was written; `None` without a sealed
-    /// segment.
+    /// The time of the newest record in the oldest sealed segment.
     pub(crate) fn oldest_sealed(&self) -> Option<Timestamp> {
         let shared = &self.shared;
         let oldest: Arc<Segment> = shared.segments.read().sealed().first().cloned()?;
@@ -212,13 +198,12 @@ impl Log {
         }))
     }
 
-    /// Releases the charge of this closed log, because its files are gone.
     pub(crate) fn uncharge(&self) {
         self.shared.uncharge();
     }
 
-    /// Deletes the oldest sealed segment, unless it reaches above the last stable offset; returns
-    /// whether it is gone. Waits for a thread that is already deleting segments of this log.
+    /// Deletes the oldest sealed segment unless it reaches above the last stable offset. Waits for
+    /// a thread that is already deleting segments of this log.
     pub(crate) fn forget_oldest(&self) -> Result<bool> {
         self.here()?.forget_oldest()
     }

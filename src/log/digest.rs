@@ -4,11 +4,10 @@
 //! Knows nothing about the contents of a digest.
 //!
 //! 1. A digest is made only of synced bytes.
-//! 2. It is written with the turn held, and only if the segment is still the one that was read: a
-//!    digest never covers bytes that a truncation or a compaction removed.
-//! 3. It is a hint: nothing waits for it, and a failure to make one is ignored.
-//! 4. What is known about a segment is enforced while its digest is made: a digest never vouches
-//!    for damage.
+//! 2. It is written with the turn held, and only if the segment is still the one that was read: it
+//!    never covers bytes that a truncation or a compaction removed.
+//! 3. It is a hint: nothing waits for it, and a failure is ignored.
+//! 4. It never vouches for damage: what is known about a segment is enforced while it is made.
 
 use std::sync::{Arc, Weak};
 
@@ -24,14 +23,12 @@ use super::shared::{Log, Shared};
 use super::state::{DigestWork, Waiting};
 use super::turn::Turn;
 
-/// How many bytes of a segment are hashed at a time: about 2 ms of work, so that syncs that become
-/// due meanwhile do not wait for long.
+/// How much is hashed while a sync waits: about 2 ms of work.
 const SLICE_BYTES: u64 = 8 << 20;
 
-/// Besides the digest of the active segment, a close makes digests for at most this many bytes.
+/// The most that a close hashes of waiting segments.
 const AT_CLOSE_BYTES: u64 = 64 << 20;
 
-/// The chore of the flusher that makes digests.
 #[derive(Debug)]
 pub(super) struct Digester {
     log: Weak<Shared>,
@@ -56,7 +53,6 @@ impl Chore for Digester {
 }
 
 impl Shared {
-    /// Adds a synced segment to those that need a digest.
     pub(crate) fn digest_later(&self, segment: Arc<Segment>, index_crcs: Option<(u32, u32)>) {
         let truncations = self.truncations.load(Ordering::Acquire);
         self.digests.lock().waiting.push_back(Waiting {
@@ -68,7 +64,7 @@ impl Shared {
     }
 
     fn schedule_digests(&self) {
-        // One chore at a time: it hashes a slice and schedules itself again.
+        // One chore at a time: it schedules itself again.
         if std::mem::replace(&mut self.digests.lock().scheduled, true) {
             return;
         }
@@ -82,7 +78,7 @@ impl Shared {
         }
     }
 
-    /// Makes the digests for which no thread could be started. Called without the turn.
+    /// Called without the turn.
     pub(super) fn digest_unserved(&self) {
         if !std::mem::take(&mut self.digests.lock().unserved) {
             return;
@@ -94,15 +90,15 @@ impl Shared {
         }
     }
 
-    /// Makes the digests that are waiting, on hosts without a flusher.
+    /// Makes the digests on hosts without a flusher.
     pub(super) fn digest_in_line(&self) {
         if self.host.flusher.is_manual() {
             while self.digest_slice(SLICE_BYTES) {}
         }
     }
 
-    /// Hashes this many bytes for waiting digests; true if there is more to do. No lock is held
-    /// meanwhile: the thread that seals a segment must not wait.
+    /// Returns true if there is more to do. No lock is held: the thread that seals a segment must
+    /// not wait.
     pub(crate) fn digest_slice(&self, bytes: u64) -> bool {
         let (current, first) = {
             let mut state = self.digests.lock();
@@ -159,8 +155,8 @@ impl Shared {
 
     pub(crate) fn finish_digest(&self, work: DigestWork) {
         let segment = Arc::clone(&work.of.segment);
-        // An index that was not checked is rebuilt from the batches: before the turn is taken,
-        // because this reads the whole segment and syncs would wait for it.
+        // An index that was not checked is rebuilt before the turn is taken: that reads the whole
+        // segment, and syncs would wait for it.
         let rebuilt = match work.of.index_crcs {
             Some(_) => Ok(None),
             None => segment
@@ -170,10 +166,10 @@ impl Shared {
         let (Ok(rebuilt), Ok(turn)) = (rebuilt, self.take_turn()) else {
             return;
         };
-        // Otherwise a close has taken over, and the log's files are left alone from then on.
+        // Otherwise a close has taken over the log's files.
         let waits = self.digests.lock().is_first(&segment);
-        // With the turn, under which truncations and swaps change segments: what is still the same
-        // now stays so until the digest is written (I2).
+        // With the turn, under which truncations and swaps change segments: what is the same now
+        // stays so until the digest is written (I2).
         if !waits || !self.is_as_it_was(&work.of) {
             return;
         }
@@ -200,8 +196,7 @@ impl Shared {
         }
     }
 
-    /// Where the next segment begins, or the log ends: the meaning of "next offset" in every
-    /// digest. The last batch may end lower, before a gap.
+    /// The "next offset" of a digest: the last batch may end before a gap.
     pub(crate) fn end_of(&self, segment: &Segment) -> Offset {
         let segments = self.segments.read();
         let next = segments.after(segment.base_offset());
@@ -217,13 +212,13 @@ impl Shared {
         Ok(())
     }
 
-    /// From here on the flusher makes no digest and writes no index, however the close ends.
+    /// The flusher makes no digest and writes no index from here on.
     pub(crate) fn take_over_digests(&self, _turn: &Turn<'_>) {
         self.digests.lock().closing = true;
     }
 
-    /// Makes the digests that a closed log has: for the active segment, and for waiting segments if
-    /// they are small. Everything is synced, and the index files are written.
+    /// Makes digests for the active segment and for small waiting ones, with everything synced and
+    /// the index files written.
     pub(crate) fn digest_for_close(&self, turn: &Turn<'_>) {
         let active = Arc::clone(&self.append.lock().active);
         self.digest_active(turn, &active);
@@ -248,8 +243,7 @@ impl Shared {
         }
     }
 
-    /// Continues from the digest that the last close left, so that only what was appended since is
-    /// read.
+    /// Continues from the digest of the last close.
     fn digest_active(&self, turn: &Turn<'_>, active: &Arc<Segment>) {
         let disk = &self.host.disk;
         let known = active.digest_summary(disk);
@@ -282,17 +276,14 @@ impl Shared {
     }
 }
 
-/// How a slice of work ended.
 enum Progress {
     More(DigestWork),
     Done(DigestWork),
-    /// A batch is not valid: reading it will report that, and a digest would vouch for it.
     Damaged,
 }
 
 impl DigestWork {
-    /// Continues where a digest of an earlier state ends, starting a little before that, and checks
-    /// those batches against it on the way (I4).
+    /// Checks a few batches against the earlier digest first (I4).
     fn after(known: Digest, of: Waiting) -> Self {
         let builder = DigestBuilder::after(&known);
         let landing = Landing {
@@ -315,7 +306,7 @@ impl DigestWork {
         while self.cursor.position().since(from) < bytes {
             match self.cursor.next(file, end) {
                 Ok(Some(raw)) => self.builder.push(&raw.header, &raw.bytes),
-                // The segment is known to have no gap, so this gap is a damaged offset (I4).
+                // The segment is known to have no gap: this one is a damaged offset (I4).
                 Ok(None) if self.dense && !self.builder.is_dense() => return Progress::Damaged,
                 Ok(None) => return Progress::Done(self),
                 Err(_) => return Progress::Damaged,
@@ -326,11 +317,6 @@ impl DigestWork {
 }
 
 impl Log {
-    /// Makes every missing index and digest, for a log that was just repaired.
-    ///
-    /// # Errors
-    ///
-    /// The errors of reading a segment.
     pub(crate) fn rebuild_hints(&self) -> Result<()> {
         self.shared.rebuild_hints()
     }

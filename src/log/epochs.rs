@@ -35,21 +35,19 @@ impl Log {
         self.current().epochs.read().newest()
     }
 
-    /// The end of what is known about an epoch.
     pub(crate) fn shared_end(&self, epoch: Epoch) -> Offset {
         let epochs = self.shared.epochs.read();
         let end = epochs.end_of(epoch, self.end_offset());
         end.unwrap_or_else(|| self.start_offset())
     }
 
-    /// Fails if an offset of an epoch was cut off.
     pub(crate) fn check_epoch(&self, offset: Offset, epoch: Epoch) -> Result<()> {
         self.shared.check_epoch(offset, epoch).map(drop)
     }
 }
 
 impl Shared {
-    /// Fails if an offset of an epoch was cut off; returns the newest epoch otherwise.
+    /// Returns the newest epoch, unless the offset was cut off.
     pub(crate) fn check_epoch(&self, offset: Offset, epoch: Epoch) -> Result<Epoch> {
         let epochs = self.epochs.read();
         let end = epochs.end_of(epoch, self.end_offset());
@@ -64,15 +62,14 @@ impl Shared {
         })
     }
 
-    /// Makes the epochs durable if they are not (`recovery/epochs.rs`, 2): with the turn held, so
-    /// that they do not change meanwhile.
+    /// Needs the turn, so that the epochs do not change meanwhile (`recovery/epochs.rs`, 2).
     pub(super) fn save_epochs(&self, _turn: &Turn<'_>) -> Result<()> {
         let to_save = self.epochs.read().to_save();
         if let Some(text) = to_save {
             let path = self.dir.join(file_name::LEADER_EPOCHS);
             let replaced = self.host.disk.replace(&path, text.as_bytes());
             replaced.at(&path, "write")?;
-            // Only after the file is replaced, durably: otherwise the next save would be skipped.
+            // Only after the file is durable, or the next save would be skipped.
             self.epochs.write().note_saved();
         }
         Ok(())

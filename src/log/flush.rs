@@ -1,12 +1,12 @@
 //! Syncing: one thread at a time has the *turn* (`turn.rs`), and what it syncs counts for every
-//! thread that waits. That is group commit: appends under `Always` wait here and share one sync.
+//! thread that waits. That is group commit: appends under `Always` share one sync.
 //!
 //! Knows nothing about encoding or reading.
 //!
 //! 1. The flushed end moves only after everything below it was synced: sealed segments first, then
 //!    names, then the active segment.
-//! 2. A failed sync latches the log: the flushed end no longer moves, and every waiting and later
-//!    append and flush gets `Poisoned`. A sync is never retried and believed.
+//! 2. A failed sync latches the log: the flushed end no longer moves, and waiting and later appends
+//!    and flushes get `Poisoned`. A sync is never retried and believed.
 //! 3. No lock is held during a sync.
 
 use std::path::PathBuf;
@@ -26,15 +26,13 @@ use super::shared::Shared;
 use super::state::{AppendState, NextFile, Sealing};
 use super::turn::Turn;
 
-/// The number of new entries for which the index files are opened between two durable appends.
+/// Fewer new index entries than these are left for later between durable appends.
 const INDEX_ENTRIES_MIN: usize = 64;
 
-/// What the flusher was asked for and has not begun, as bits of [`Shared::flush_asked`]. There is
-/// one chore for each bit, so never more than two.
+/// Bits of [`Shared::flush_asked`], with one chore for each.
 const FLUSH_LATER: u32 = 1;
 const FLUSH_NOW: u32 = 2;
 
-/// What one turn syncs, gathered under the append lock.
 struct Work {
     sealing: Vec<Sealing>,
     names: bool,
@@ -43,12 +41,12 @@ struct Work {
     end: Offset,
     position: Position,
     index_written: IndexWritten,
-    /// The number of batches that no earlier sync covers.
+    /// Batches that no earlier sync covers.
     batches: u64,
 }
 
 impl Shared {
-    /// Latches the log because a sync failed (I2): nothing is confirmed from here on.
+    /// Latches the log (I2).
     #[cold]
     pub(crate) fn poisoned(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let error = self.latch(path, cause);
@@ -56,8 +54,7 @@ impl Shared {
         error
     }
 
-    /// The same for a caller that holds the append lock, and calls [`Shared::raise`] once it has
-    /// released it.
+    /// The same for a caller that holds the append lock, and calls [`Shared::raise`] after it.
     #[cold]
     pub(super) fn latch(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let first = self.life.poison().is_none();
@@ -65,35 +62,33 @@ impl Shared {
         if first {
             self.note_poison(&error);
         }
-        // Under the lock of the waiters: otherwise one that has checked but does not wait yet would
-        // miss the notification.
+        // Under the lock of the waiters, or one that has checked but does not wait yet would miss
+        // the notification.
         drop(self.turn.lock());
         self.turn_over.notify_all();
         error
     }
 
-    /// The same for an operation that failed half-way and left files neither as before nor as
-    /// after: only the next opening can complete them.
+    /// The same after an operation that left files neither as before nor as after: only the next
+    /// opening can complete them.
     #[cold]
     pub(crate) fn halted(&self, path: PathBuf, error: &Error) -> Error {
         self.poisoned(path, std::io::Error::other(error.to_string()))
     }
 
-    /// Makes everything appended so far survive power loss.
     pub(crate) fn flush(&self) -> Result<Offset> {
         self.life.can_confirm()?;
         self.flush_to(self.end_offset())
     }
 
-    /// Makes everything below an offset survive power loss: by a turn of its own, or by another
-    /// thread's that began late enough. Returns the flushed end.
+    /// Syncs in its own turn, or waits for another thread's that began late enough.
     pub(super) fn flush_to(&self, target: Offset) -> Result<Offset> {
         let mut state = self.turn.lock();
         loop {
             if let Some(error) = self.life.poison() {
                 return Err(error);
             }
-            // Checked before whether the log is closed, because the close may have synced it.
+            // Before whether the log is closed, because the close may have synced it.
             if self.flushed_offset() >= target {
                 return Ok(self.flushed_offset());
             }
@@ -108,7 +103,7 @@ impl Shared {
         let synced = self.sync_all(&turn);
         turn.synced_since(began);
         drop(turn);
-        // Without the turn: hashing takes long, and other threads wait for the turn to sync.
+        // Without the turn, which other threads wait for: hashing takes long.
         self.digest_unserved();
         match synced {
             // Everything is synced, and only the mark lags behind: it is a lower bound.
@@ -117,27 +112,20 @@ impl Shared {
         }
     }
 
-    /// Syncs everything that was written, in the order of (I1), and moves the flushed end and the
-    /// mark. An error other than `Poisoned` is about the mark alone.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] about the directory says that it could not be opened: nothing was changed, and
-    /// the log continues.
+    /// Syncs in the order of (I1). An error other than `Poisoned` is about the mark alone, or says
+    /// that the directory could not be opened: then nothing was changed.
     pub(crate) fn sync_all(&self, turn: &Turn<'_>) -> Result<Offset> {
         let (work, dir) = self.take_work()?;
         self.sync_work(turn, work, dir.as_ref())
     }
 
-    /// The same for a caller that has the directory open, and must not fail for lack of a
-    /// descriptor.
+    /// The same for a caller that must not fail for lack of a descriptor.
     pub(super) fn sync_all_in(&self, turn: &Turn<'_>, dir: &Dir) -> Result<Offset> {
         let work = gather(&mut self.append.lock());
         self.sync_work(turn, work, Some(dir))
     }
 
-    /// Takes over what must be synced, and opens the directory if names in it must be synced. The
-    /// directory comes first, because failing to open it is not a failed sync.
+    /// Opens the directory first: failing to do so is not a failed sync.
     fn take_work(&self) -> Result<(Work, Option<Dir>)> {
         let mut dir = None;
         loop {
@@ -153,8 +141,8 @@ impl Shared {
 
     fn sync_work(&self, turn: &Turn<'_>, mut work: Work, dir: Option<&Dir>) -> Result<Offset> {
         let began = self.host.clock.instant();
-        // Sealed segments first: a mark in the active segment says that everything below it is on
-        // disk (I1).
+        // Sealed segments first: a mark in the active segment says that all below it is on disk
+        // (I1).
         self.seal(&mut work)?;
         debug_assert!(
             !work.names || dir.is_some(),
@@ -190,9 +178,8 @@ impl Shared {
         marked.map(|()| work.end)
     }
 
-    /// Releases the space that sealed segments had reserved, syncs them, writes their indexes and
-    /// closes them. A segment that cannot be trimmed latches the log like one that cannot be
-    /// synced: nothing after it may be called flushed.
+    /// A segment that cannot be trimmed latches the log, too: nothing after it may be called
+    /// flushed.
     fn seal(&self, work: &mut Work) -> Result<()> {
         for mut sealing in std::mem::take(&mut work.sealing) {
             let path = sealing.segment.log_path();
@@ -217,12 +204,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Appends new entries to the index files of the active segment. They are hints, so a failure
-    /// only costs a rebuild.
+    /// Index files are hints: a failure only costs a rebuild.
     fn extend_index(&self, work: &Work) -> IndexWritten {
         let (disk, before) = (&self.host.disk, work.index_written);
-        // Under `Always` every group of appends passes here, and others wait for it, so a few
-        // entries are left for later. A crash then has 256 KiB more to scan.
+        // Every group of appends under `Always` waits for this, so a few entries are left for
+        // later. A crash then has 256 KiB more to scan.
         if self.is_always() {
             let (entries, _) = work.active.index_lens();
             if entries < before.entries().saturating_add(INDEX_ENTRIES_MIN) {
@@ -240,7 +226,6 @@ impl Shared {
         written
     }
 
-    /// Writes the mark for what is now synced.
     fn move_mark(&self, turn: &Turn<'_>, work: &Work) -> Result<()> {
         let rolled = self.turn.lock().mark.segment_base != work.active.base_offset();
         self.write_mark(turn, |mark| {
@@ -259,8 +244,8 @@ impl Shared {
         }
     }
 
-    /// Writes the mark into both its slots and syncs it. Called before anything is removed that the
-    /// older mark refers to, so that either slot may be lost.
+    /// Writes the mark into both its slots and syncs it, before anything is removed that the older
+    /// mark refers to.
     pub(super) fn settle_mark(&self, turn: &Turn<'_>) -> Result<()> {
         self.write_mark(turn, |_| {})?;
         // The sync makes this slot the durable one, and opens the other one.
@@ -268,7 +253,7 @@ impl Shared {
         self.write_mark(turn, |_| {})
     }
 
-    /// Makes sure that no slot refers to a segment at or below one that is about to be replaced.
+    /// No slot may refer to a segment that is replaced.
     pub(crate) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
         if self.turn.lock().mark_before > last {
             return Ok(());
@@ -276,7 +261,7 @@ impl Shared {
         self.settle_mark(turn)
     }
 
-    /// Writes a changed mark into the page cache. If that fails, the mark stays as it was.
+    /// If writing it into the page cache fails, the mark stays as it was.
     pub(crate) fn write_mark(
         &self,
         _turn: &Turn<'_>,
@@ -295,12 +280,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that the files are as a close leaves them.
     pub(super) fn rest(&self, _turn: &Turn<'_>) {
         self.turn.lock().rested = true;
     }
 
-    /// Whether the files already are as a close must leave them: nothing was changed since.
+    /// Whether the files are as a close leaves them.
     fn rests(&self, turn: &Turn<'_>) -> bool {
         let mark = self.turn.lock().mark;
         let state = self.append.lock();
@@ -313,7 +297,6 @@ impl Shared {
                 == (mark.flushed_offset, mark.segment_base, mark.position)
     }
 
-    /// Makes the flusher flush after some time, unless it will already.
     #[inline]
     pub(super) fn schedule_flush(&self, after: Duration) {
         if self.flush_asked.load(Ordering::Relaxed) & FLUSH_LATER == 0 {
@@ -328,8 +311,8 @@ impl Shared {
             *self.flush_due.lock() = None;
             return;
         }
-        // The system cannot start a thread at the moment. The next append asks again, and what is
-        // due by then is flushed by it, or the interval would never be kept.
+        // The system cannot start a thread at the moment. The next append asks again, and flushes
+        // what is due by then, or the interval would never be kept.
         self.flush_asked.fetch_and(!FLUSH_LATER, Ordering::AcqRel);
         let now = self.host.clock.instant();
         let is_due = {
@@ -346,7 +329,7 @@ impl Shared {
         }
     }
 
-    /// Makes the flusher flush at once; false if there is no thread to do it.
+    /// False if there is no thread to do it.
     pub(crate) fn flush_soon(&self) -> bool {
         if self.host.flusher.is_manual() {
             return false;
@@ -360,7 +343,6 @@ impl Shared {
         runs
     }
 
-    /// Asks for one kind of flush, once; false if there is no thread to do it.
     #[cold]
     fn ask_for_flush(&self, kind: u32, after: Duration) -> bool {
         if self.flush_asked.fetch_or(kind, Ordering::AcqRel) & kind != 0 {
@@ -371,20 +353,19 @@ impl Shared {
         self.host.flusher.schedule(at, self.me.clone())
     }
 
-    /// Rejects appends from now on, and makes a compaction or retention in progress give up.
+    /// Also makes compaction and retention give up.
     pub(crate) fn begin_closing(&self) {
         // With the lock held, no append is half-way.
         let _nobody_appends = self.append.lock();
         self.life.begin_closing();
     }
 
-    /// Syncs everything, trims the files, and releases the lock. If two threads close at the same
-    /// time, the later one waits for the first.
+    /// If two threads close at the same time, the later one waits for the first.
     pub(super) fn close(&self) -> Result<()> {
         let _later = WakeLater::begin();
         self.begin_closing();
-        // Compaction and retention give up first, and finish what they have begun: a swap that is
-        // half done must not be cut off by the end of the log's life.
+        // Compaction and retention first finish what they have begun: the end of the log's life
+        // must not cut off a swap that is half done.
         let _no_compaction = self.cleaning.lock();
         let _nothing_half_done = self.layout.lock();
         if self.life.is_over() {
@@ -412,9 +393,8 @@ impl Shared {
         result
     }
 
-    /// Leaves the files as in a closed log, as far as that succeeds, and ends the log's life.
     fn settle_and_end(&self) -> Result<()> {
-        // It fails only after a failed sync; then no other thread gets the turn either.
+        // It fails only after a failed sync, when no other thread gets the turn either.
         let turn = self.take_turn();
         let result = match &turn {
             Ok(turn) => self.settle(turn),
@@ -430,13 +410,12 @@ impl Shared {
             state.active.close_file();
         }
         // Before the turn is released: a thread that waits for it must not sync, move the mark or
-        // create a file, because the directory will soon belong to another process.
+        // create a file in a directory that will soon belong to another process.
         self.life.end();
         turn.map(drop).and(result)
     }
 
-    /// Brings the files to the state of a closed log: each ends exactly at its last entry, and all
-    /// are synced.
+    /// Brings the files to the state of a closed log.
     fn settle(&self, turn: &Turn<'_>) -> Result<()> {
         // First, so that the flusher writes no digest or index to files that are settled below.
         self.take_over_digests(turn);
@@ -479,14 +458,12 @@ impl Shared {
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
-    /// The flush that an interval, a roll or a growing tail asked for.
     fn flush_by_the_way(&self) {
         {
-            // In one step, or the appends between the two would ask again, each for a sync of its
-            // own.
+            // In one step, or the appends between the two would each ask for a sync again.
             let mut state = self.append.lock();
             state.unsynced_bytes = 0;
-            // One chore stands for one of the two bits, whichever comes first.
+            // One chore does one of the two, whichever comes first.
             let asked = self.flush_asked.load(Ordering::Acquire);
             let begun = if asked & FLUSH_NOW == 0 {
                 FLUSH_LATER
@@ -506,7 +483,7 @@ impl Shared {
         self.show();
     }
 
-    /// Creates the file of the next segment ahead of time, so that a roll only has to rename it.
+    /// A roll then only has to rename the file.
     fn prepare_next(&self) {
         let state = self.append.lock();
         let due = state.active.end().0 >= self.hot.segment_bytes() / 2;
@@ -517,14 +494,13 @@ impl Shared {
         self.make_next();
     }
 
-    /// The same for a roll that is about to come.
     pub(super) fn make_next(&self) {
         if self.append.lock().next == NextFile::Ready {
             return;
         }
         // With the turn, so that a close either comes later and finds the file, or has ended and
-        // nothing is created: by then the directory may belong to another process, or be about to
-        // be removed.
+        // nothing is created in a directory that by then may belong to another process, or be
+        // removed.
         let Ok(_turn) = self.take_turn_to_change() else {
             return;
         };
@@ -537,7 +513,7 @@ impl Shared {
             std::mem::replace(&mut state.next, NextFile::Doubtful)
         };
         let path = self.dir.join(file_name::NEXT_SEGMENT);
-        // An earlier attempt may have left a file, which `create` would refuse to replace.
+        // A file of an earlier attempt, which `create` would refuse to replace.
         if before == NextFile::Doubtful && remove_if_present(&self.host.disk, &path).is_err() {
             return;
         }
@@ -548,13 +524,11 @@ impl Shared {
     }
 }
 
-/// Takes over what must be synced.
 fn gather(state: &mut AppendState) -> Work {
     if let Some(writer) = &mut state.writer {
         writer.synced();
     }
-    // All of it in one step, under the append lock: what is appended from here on belongs to the
-    // next sync.
+    // In one step, under the append lock: what is appended from here on belongs to the next sync.
     let work = Work {
         sealing: std::mem::take(&mut state.sealing),
         names: std::mem::take(&mut state.names_unsynced),

@@ -1,21 +1,19 @@
-//! Following a log that another handle writes, mostly one of another process: how far it goes now.
+//! Following a log that another handle writes, mostly one of another process.
 //!
-//! Knows nothing about what an error about its files means (`outside.rs`). Nothing is written and
-//! nothing is held back: a follower needs no more than permission to read.
+//! Knows nothing about what an error about its files means (`outside.rs`). Writes nothing.
 //!
-//! 1. New batches are taken in by their checksums, each where the last one ended. One that is torn
-//!    or not whole is not there yet, and never damage: it is looked at again.
-//! 2. A batch of an epoch that is not known is not taken in before the epochs were read again, for
-//!    it may stand where another one stood. Their file is durable before anything is appended in a
-//!    new one.
-//! 3. A segment is followed by the one that is named after its end. That name is made after the
-//!    last batch before it was written, so no batch is passed over.
+//! 1. A batch is taken in by its checksum, where the last one ended. A torn one is not there yet,
+//!    and never damage.
+//! 2. A batch of an unknown epoch is taken in only after the epochs were read again: it may stand
+//!    where another one stood. Their file is durable before a new one's first append.
+//! 3. A segment is followed by the one that is named after its end: that name is made after the
+//!    last batch before it was written.
 //! 4. One thread at a time looks, holding `known`. The append lock is held for the exchange alone.
-//! 5. What the writer's own readers may not see is not seen: where the mark says that the log is
-//!    `Always`, the high watermark is what the mark says. It never goes back but for a truncation,
-//!    and only the look that opens a log sees more: what a crash left, beside no writer.
-//! 6. Where its writer says that no segments were removed, exchanged or cut since the last look, a
-//!    look that was rung for takes in batches alone. The looks by the clock never believe that.
+//! 5. Readers see no more than the writer's own: where the mark says that the log is `Always`, the
+//!    high watermark is what the mark says, and goes back only for a truncation. Only the look that
+//!    opens a log sees more: what a crash left, beside no writer.
+//! 6. Where the writer says that no segments were removed, exchanged or cut since the last look, a
+//!    look that was rung for takes in batches alone. Looks by the clock never believe that.
 
 use std::sync::Arc;
 
@@ -33,14 +31,13 @@ use super::shared::{Log, Shared};
 use super::signs::is_live;
 use super::state::{ALWAYS, HotSettings, Known, Outside};
 
-/// How often one call looks at a directory that its writer changes all the time.
+/// How often a call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;
 
-/// The index interval of what is taken in: Kafka's default, whatever the writer's setting.
+/// Kafka's default, whatever the writer's setting.
 const INTERVAL_BYTES: u64 = 4096;
 
 impl HotSettings {
-    /// Says whether the writer has the log as `Always`.
     fn set_always(&self, always: bool) {
         let durability = if always { ALWAYS } else { 0 };
         self.durability.store(durability, Ordering::Release);
@@ -48,30 +45,24 @@ impl HotSettings {
 }
 
 /// The rest of the page in which the log ends is read without asking where the data ends: most
-/// looks find one small batch there, and each question to the system delays the reader that waits
-/// for it.
+/// looks find one small batch there, and each question delays the reader.
 const PAGE: u64 = 4096;
 
-/// How far a look goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Walk {
-    /// To the end of the log.
     ToEnd,
-    /// To the end of a segment in which something is new: a reader waits for that, and looks again
-    /// before it waits for more.
+    /// To the end of a segment with something new: its reader looks again before it waits.
     ToNews,
 }
 
 impl Log {
-    /// Whether a writer has the log open: this handle, or, for one that was opened for reading,
-    /// any other, in whatever process. Of a partition, whether a writer has its root open; a
-    /// running Kafka broker is one.
+    /// Whether a writer has the log open: this handle, or, for one that was opened for reading, any
+    /// other, in whatever process. For a partition, whether a writer has its root open, such as a
+    /// running Kafka broker.
     ///
-    /// A writer holds a lock while it has the directory open, and the system releases it when the
-    /// process ends, however that happens. So this is about this moment, and says nothing of the
-    /// next one. Where the system cannot tell (some network file systems), it is false.
-    ///
-    /// # Examples
+    /// The system releases a writer's lock when its process ends, however that happens. So this is
+    /// about this moment, not the next one. Where the system cannot tell (some network file
+    /// systems), it is false.
     ///
     /// ```
     /// use ottla::{Log, LogConfig};
@@ -96,13 +87,13 @@ impl Log {
         }
     }
 
-    /// The same as `here`, after a look at what somebody else has appended.
+    /// The log, after a look at what somebody else has appended.
     pub(crate) fn here_now(&self) -> Result<&Shared> {
         self.here()?;
         Ok(self.current())
     }
 
-    /// What is behind the handle, after a look at what somebody else has appended.
+    /// The same, without an error.
     #[inline]
     pub(super) fn current(&self) -> &Shared {
         if self.shared.outside.get().is_some() {
@@ -114,19 +105,13 @@ impl Log {
 }
 
 impl Shared {
-    /// Takes in what the writer has done since the last look, where somebody else writes the log;
-    /// true when something has changed for readers.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Closed`]: the directory is gone, or is another log's.
-    /// - What reading the files returns, where that counts.
+    /// Returns true when readers see a change, and [`Error::Closed`] when the directory is gone or
+    /// is another log's.
     #[inline]
     pub(crate) fn follow(&self) -> Result<bool> {
         self.follow_from(None)
     }
 
-    /// The same, with what the writer has published before.
     #[inline]
     pub(super) fn follow_from(&self, standing: Option<Standing>) -> Result<bool> {
         match self.outside.get() {
@@ -162,22 +147,20 @@ impl Shared {
         };
         match looked {
             Ok(true) => self.raise(),
-            // Its topic may be gone; then the logs of it are closed.
+            // The topic may be gone: then its logs are closed.
             Err(Error::Closed) => self.host.look_at_topics(),
             _ => {}
         }
         looked
     }
 
-    /// What readers see of the log.
     fn shows(&self) -> [u64; 4] {
         let truncations = self.truncations.load(Ordering::Acquire);
         let (start, end) = (self.start_offset(), self.end_offset());
         [start, end, self.high_watermark(), truncations]
     }
 
-    /// Takes in what was appended, where no segments were removed, exchanged or cut since the last
-    /// look, as their writer says; false when there is more to be looked at.
+    /// Takes in what was appended, if nothing else was changed (I6).
     fn take_in_appended(&self, known: &Known) -> bool {
         let marked = self.host.marks.look_soon(&self.host.disk, self.mark_key());
         let cleaned = marked.map(|mark| mark.map_or(0, |mark| mark.cleaned_offset));
@@ -203,7 +186,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the first and the last segment are still the files that were found.
     fn is_as_found(&self) -> bool {
         let (first, active) = {
             let segments = self.segments.read();
@@ -214,7 +196,7 @@ impl Shared {
         active.is_as_found(disk) && first.is_none_or(|first| first.is_as_found(disk))
     }
 
-    /// Takes in what was appended and rolled; false when that takes a look at the directory.
+    /// False when the directory must be looked at.
     fn walk(&self, how: Walk) -> Result<bool> {
         // Before the batches: they reach at least as far as it says.
         let mark = self.host.marks.find(self.mark_key());
@@ -227,7 +209,7 @@ impl Shared {
             match self.walk_over(&active) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                // The writer has removed it just now, or another descriptor is needed.
+                // The writer has just removed it, or another descriptor is needed.
                 Err(_) if !active.is_as_found(&self.host.disk) => return Ok(false),
                 Err(error) => return Err(error),
             }
@@ -242,8 +224,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Takes in the batches that were appended to the last segment (I1); false when there is one of
-    /// an epoch that is not known (I2).
+    /// Takes in new batches of the last segment (I1); false at one of an unknown epoch (I2).
     fn walk_over(&self, active: &Arc<Segment>) -> Result<bool> {
         let file = active.file(&self.host.disk, &self.host.files)?;
         let length = Position(file.len().at(&active.log_path(), "access")?);
@@ -273,7 +254,6 @@ impl Shared {
         }
     }
 
-    /// Takes in one batch, if it follows the last one.
     fn take_batch(&self, active: &Segment, raw: &RawBatch) -> bool {
         let end = self.end_offset();
         // Only a replica of a compacted log is appended to with gaps; there are no marks of one.
@@ -294,7 +274,7 @@ impl Shared {
         true
     }
 
-    /// Goes on with the segment that the writer has put behind the last one, if it has (I3).
+    /// Goes on with the next segment (I3).
     fn roll_behind(&self, active: &Segment) -> Result<bool> {
         let end = self.end_offset();
         if end == active.base_offset() {
@@ -321,7 +301,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Takes in what the mark says of the log's two ends (I5).
+    /// Takes in what the mark says (I5).
     fn take_mark(&self, mark: &Mark) {
         let end = self.end_offset();
         let start = mark.log_start_offset.min(end);
@@ -331,8 +311,7 @@ impl Shared {
         self.show_as(self.is_always_by(Some(mark)));
     }
 
-    /// From now on readers see what the mark lets them see, or everything. What they saw before
-    /// stays seen.
+    /// What readers have seen stays seen.
     fn show_as(&self, always: bool) {
         if always && !self.is_always() {
             self.shown.fetch_max(self.end_offset(), Ordering::AcqRel);
@@ -340,9 +319,8 @@ impl Shared {
         self.hot.set_always(always);
     }
 
-    /// Applies new settings in a log that somebody else writes. How much readers see does not
-    /// depend on them where there is a mark: the writer has written the mark, and may not have
-    /// these settings yet, or have others by now.
+    /// The mark decides what readers see: the writer may not have these settings yet, or have
+    /// others.
     pub(super) fn reconfigure_outside(&self, config: LogConfig) {
         let _later = WakeLater::begin();
         {
@@ -354,8 +332,7 @@ impl Shared {
         self.raise();
     }
 
-    /// Whether the writer has the log as `Always`. A mark of an older version does not say it, and
-    /// where there is no mark yet, the settings of a topic may.
+    /// The settings say so if there is no mark, or one of an older version.
     fn is_always_by(&self, mark: Option<&Mark>) -> bool {
         if !self.host.marks.are_anothers() || Sabotage::UnflushedFollowed.is_on() {
             // Nobody else writes it: its own broker looks at it.
@@ -365,7 +342,6 @@ impl Shared {
         marked.unwrap_or_else(|| self.config.read().durability == Durability::Always)
     }
 
-    /// Sees what the mark lets it see, in a log that was just opened for reading.
     pub(super) fn begin_to_follow(&self, mark: Option<Mark>, live: bool) {
         let always = self.is_always_by(mark.as_ref());
         self.hot.set_always(always);
@@ -376,9 +352,8 @@ impl Shared {
         }
     }
 
-    /// Goes on with what a look at the directory has found. Segments that are still what they were
-    /// stay, with what is known of them; readers finish the other files, if they have them open,
-    /// unless something was cut.
+    /// Keeps unchanged segments with what is known of them; readers finish other files that they
+    /// have open, unless something was cut.
     pub(super) fn go_on_as(&self, found: &Self) {
         let mark = self.host.marks.find(self.mark_key());
         let mut state = self.append.lock();
@@ -419,8 +394,7 @@ impl Shared {
         drop(cutting);
     }
 
-    /// Puts the segments that were found in the place of those that are known, but for those that
-    /// are still the same, where those are to be kept; returns the last one.
+    /// Replaces the segments that have changed, or all unless `keeps`.
     fn exchange_segments(&self, found: &Segments, keeps: bool) -> Arc<Segment> {
         let mut segments = self.segments.write();
         let stays = |new: &Arc<Segment>| {
@@ -444,7 +418,6 @@ impl Shared {
     }
 }
 
-/// Whether a segment that was found is one that is known, all of it.
 fn is_same(old: &Segment, new: &Segment) -> bool {
     if Sabotage::SegmentsBelieved.is_on() {
         return old.base_offset() == new.base_offset();

@@ -1,11 +1,10 @@
 //! Reading only what is decided: records of aborted and of open transactions are left out.
 //!
-//! Knows nothing about groups. Only Kafka's producers write transactions; Ottla does not. So what
-//! one scan of the log found remains valid as long as nothing is truncated. Only a log that another
-//! process writes may get more of them: there a filter says how far the scan went, nothing is
-//! returned above that, and what was appended since is scanned when a reader gets there.
+//! Knows nothing about groups. Only Kafka's producers write transactions, so one scan of a log
+//! remains valid until it is truncated. In a log that another process writes, a filter says how far
+//! the scan went, nothing is returned above that, and a reader that gets there continues the scan.
 //!
-//! The scan reads the header of every batch, once per log, when the first reader asks. Kafka's
+//! The scan reads every batch's header, once per log, when the first reader asks. Kafka's
 //! `.txnindex` files would avoid it, but a copied directory may lack them, and what they leave out
 //! would be returned.
 
@@ -20,21 +19,19 @@ use crate::types::{Offset, ReadIsolation};
 use super::shared::{Log, Shared};
 use super::state::{KnownTo, Surveyed};
 
-/// Which batches a reader skips, and where it stops.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Filter {
-    /// Everything is returned.
     #[default]
     Uncommitted,
-    /// Nothing is returned from the first open transaction on, and nothing that was aborted.
+    /// Stops at the first open transaction, and skips what was aborted.
     Committed(Arc<Survey>, KnownTo),
-    /// Records of aborted and open transactions are not returned, but what follows them is: for
-    /// state that is built from records, where a later one counts whatever becomes of an open one.
+    /// Skips what is aborted or open, and goes on: for state in which a later record counts
+    /// whatever becomes of an open one.
     Decided(Arc<Survey>, KnownTo),
 }
 
 impl Filter {
-    /// The offset at which reading stops, whatever the high watermark.
+    /// Where reading stops, whatever the high watermark.
     #[inline]
     pub(crate) fn end(&self) -> Offset {
         match self {
@@ -46,7 +43,6 @@ impl Filter {
         }
     }
 
-    /// Up to where it is known what is decided: everywhere in a log that no other process writes.
     #[inline]
     pub(crate) fn known_to(&self) -> Offset {
         match self {
@@ -55,7 +51,7 @@ impl Filter {
         }
     }
 
-    /// Whether another process has cut the log since: what stood there is not what stands there.
+    /// Whether another process has cut the log since.
     #[inline]
     pub(crate) fn is_outdated(&self, shared: &Shared) -> bool {
         match self {
@@ -66,7 +62,6 @@ impl Filter {
         }
     }
 
-    /// Whether a batch is skipped.
     #[inline]
     pub(crate) fn hides(&self, header: &BatchHeader) -> bool {
         match self {
@@ -78,7 +73,6 @@ impl Filter {
 }
 
 impl Log {
-    /// The offset below which a reader with this isolation gets records.
     pub(crate) fn readable_end(&self, isolation: ReadIsolation) -> Result<Offset> {
         let filter = self.here_now()?.filter(isolation)?;
         Ok(self.high_watermark().min(filter.end()))
@@ -86,7 +80,6 @@ impl Log {
 }
 
 impl Shared {
-    /// What a reader with this isolation leaves out.
     pub(crate) fn filter(&self, isolation: ReadIsolation) -> Result<Filter> {
         match isolation {
             ReadIsolation::ReadUncommitted => Ok(Filter::Uncommitted),
@@ -97,14 +90,11 @@ impl Shared {
         }
     }
 
-    /// What a reader leaves out that wants everything except the records of aborted and open
-    /// transactions.
     pub(crate) fn decided(&self) -> Result<Filter> {
         let (survey, known) = self.transactions()?;
         Ok(Filter::Decided(survey, known))
     }
 
-    /// The same filter, with what is known by now.
     pub(crate) fn renewed(&self, filter: &Filter) -> Result<Filter> {
         match filter {
             Filter::Uncommitted => Ok(Filter::Uncommitted),
@@ -113,8 +103,7 @@ impl Shared {
         }
     }
 
-    /// The offset below which readers of committed records see everything, if the transactions are
-    /// known.
+    /// Committed readers see everything below it, if the transactions are known.
     pub(super) fn last_stable_known(&self) -> Offset {
         let known = self.survey.try_lock();
         let known = known.as_ref().and_then(|known| known.as_ref());
@@ -127,15 +116,13 @@ impl Shared {
         }
     }
 
-    /// The state of transactions in the log, and up to which offset it is known.
     fn transactions(&self) -> Result<(Arc<Survey>, KnownTo)> {
         let truncations = self.truncation_count();
         let to = match self.outside.get() {
             Some(_) => self.high_watermark(),
             None => Offset::MAX,
         };
-        // Held during the scan: another reader that comes meanwhile waits for it and does not scan
-        // as well.
+        // Held during the scan: another reader waits for it and does not scan as well.
         let mut known = self.survey.lock();
         if let Some(known) = &*known
             && known.truncations == truncations
@@ -144,8 +131,7 @@ impl Shared {
             return Ok((Arc::clone(&known.survey), known.known()));
         }
         let surveyed = self.look(|view| {
-            // The earlier scan is continued, not repeated, unless a truncation may have cut what it
-            // saw.
+            // Continued, not repeated, unless a truncation may have cut what it saw.
             let earlier = known.as_ref();
             let earlier = earlier.filter(|earlier| earlier.truncations == view.truncations);
             let begun = earlier.map(|earlier| (earlier.survey.as_ref().clone(), earlier.to));
@@ -164,14 +150,13 @@ impl Shared {
 }
 
 impl Shared {
-    /// Scans everything for the state of transactions and producers.
     pub(crate) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
         let mut survey = Survey::default();
         self.survey_between(segments, 0..Offset::MAX, &mut survey)?;
         Ok(survey)
     }
 
-    /// The same between two offsets at which batches end, below the high watermark.
+    /// The same between two offsets at which batches end.
     pub(crate) fn survey_between(
         &self,
         segments: &[Arc<Segment>],
@@ -195,7 +180,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Applies one batch to the survey.
     pub(crate) fn note(&self, raw: RawBatch, segment: &Segment, survey: &mut Survey) -> Result<()> {
         let header = raw.header;
         if header.is_control() {
@@ -206,7 +190,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What a control batch says; `None` if its record cannot be decoded.
+    /// `None` if the record of a control batch cannot be decoded.
     pub(crate) fn marker(&self, raw: RawBatch, segment: &Segment) -> Result<Option<Marker>> {
         let batch = self.decode(raw, segment)?;
         let first = batch.records().next();
@@ -216,8 +200,7 @@ impl Shared {
 }
 
 impl Log {
-    /// Calls a closure for every control batch from an offset on, in order: no reader returns them.
-    /// For a log that is not truncated meanwhile.
+    /// Passes on control batches, which no reader returns. The log must not be truncated meanwhile.
     pub(crate) fn each_control_batch(
         &self,
         from: Offset,

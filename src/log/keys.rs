@@ -1,9 +1,9 @@
-//! Whether a log contains records without keys: compaction keeps none of them.
+//! Whether a log contains records without keys, which compaction drops.
 //!
 //! Knows nothing about compaction.
 //!
-//! 1. The digest of a sealed segment says so. If it does not (it is older, or the batches are
-//!    compressed), the segment is read once, and its digest says it from then on.
+//! 1. The digest of a sealed segment says so. If not (it is older, or the batches are compressed),
+//!    the segment is read once, and its digest says it from then on.
 
 use std::sync::Arc;
 
@@ -15,18 +15,12 @@ use crate::types::Offset;
 use super::shared::{Log, Shared};
 
 impl Log {
-    /// Whether a record from an offset on has no key.
-    ///
-    /// # Errors
-    ///
-    /// The errors of reading the log.
     pub(crate) fn lacks_keys(&self, from: Offset) -> Result<bool> {
         self.here()?.lacks_keys(from)
     }
 }
 
 impl Shared {
-    /// Fails if records without keys would be dropped.
     pub(crate) fn check_keys(&self) -> Result<()> {
         if self.lacks_keys(0)? {
             return Err(Error::InvalidConfig {
@@ -70,8 +64,7 @@ impl Shared {
         sealed: bool,
     ) -> Result<Keys> {
         let base = segment.base_offset();
-        // A sealed segment is read from its start, so that its digest can record the answer for all
-        // of it.
+        // A sealed segment is read from its start: its digest can then record the answer.
         let from = if sealed {
             base
         } else {
@@ -98,10 +91,9 @@ impl Shared {
         Ok(keys)
     }
 
-    /// Records the finding in the digest of a segment (I1). A hint: if it cannot be written, the
-    /// segment is read again next time.
+    /// Writes a hint (I1): without it the segment is read again next time.
     fn note_keys(&self, segment: &Arc<Segment>, keys: Keys) {
-        // With the turn, so that no truncation or swap changes the segment meanwhile.
+        // So that no truncation or swap changes the segment meanwhile.
         let Ok(_turn) = self.take_turn() else {
             return;
         };

@@ -1,15 +1,14 @@
-//! The life of a log: what it may still do, in one place.
+//! The life of a log: what it may still do.
 //!
-//! Knows nothing about files or offsets. Everything that a log does asks one of three questions
-//! first: [`can_read`](LifeCell::can_read), [`can_append`](LifeCell::can_append),
-//! [`can_confirm`](LifeCell::can_confirm).
+//! Knows nothing about files or offsets. Whatever a log does asks [`can_read`](LifeCell::can_read),
+//! [`can_append`](LifeCell::can_append) or [`can_confirm`](LifeCell::can_confirm) first.
 //!
-//! 1. A life only moves forward: no stage is ever left for an earlier one.
+//! 1. A life only moves forward.
 //! 2. The first failed sync is kept for good. Nothing is confirmed after it.
 //! 3. `Closing` begins with the append lock held: an append that passed the question before is
 //!    complete, and the close syncs it.
-//! 4. `Closed` begins with the turn held, before the lock of the directory is released: a thread
-//!    that takes the turn later finds the log closed and writes nothing.
+//! 4. `Closed` begins with the turn held, before the directory is unlocked: a thread that takes the
+//!    turn later writes nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,20 +18,16 @@ use crate::recovery::OpenMode;
 use crate::sync::{AtomicU32, OnceLock, Ordering};
 use crate::types::Sabotage;
 
-/// The stages of a log's life, in order (I1).
+/// The stages, in order (I1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 enum Life {
-    /// Takes appends.
     Open,
-    /// Opened for reading: reads, and changes nothing.
     ReadOnly,
-    /// A sync failed: reads, and confirms nothing.
+    /// A sync failed: nothing is confirmed.
     Poisoned,
-    /// A close has begun: refuses appends and reads; syncs still count, and what takes long
-    /// gives up.
+    /// Refuses appends and reads; syncs still count, and what takes long gives up.
     Closing,
-    /// Does nothing.
     Closed,
 }
 
@@ -56,7 +51,6 @@ impl Life {
     }
 }
 
-/// The sync that failed.
 #[derive(Debug)]
 struct Poison {
     path: PathBuf,
@@ -72,7 +66,6 @@ impl Poison {
     }
 }
 
-/// The life of one log, which any thread may ask about.
 #[derive(Debug)]
 pub(crate) struct LifeCell {
     life: AtomicU32,
@@ -81,7 +74,6 @@ pub(crate) struct LifeCell {
 }
 
 impl LifeCell {
-    /// The life of a log that was just opened.
     pub(super) fn new(mode: OpenMode) -> Self {
         let life = match mode {
             OpenMode::Write => Life::Open,
@@ -106,13 +98,11 @@ impl LifeCell {
         now.unwrap_or(Life::Closed)
     }
 
-    /// Moves to a stage, or stays in the present one if that is later (I1).
     fn advance(&self, to: Life) {
         self.life.fetch_max(to.number(), Ordering::AcqRel);
     }
 
-    /// Whether reading may continue: not in a log that is closed or closing. Long operations ask
-    /// this repeatedly, so that a close does not wait for them.
+    /// Long operations ask repeatedly, so that a close does not wait for them.
     #[inline]
     pub(crate) fn can_read(&self) -> Result<()> {
         if self.number() < Life::Closing.number() {
@@ -122,7 +112,6 @@ impl LifeCell {
         }
     }
 
-    /// Whether the log may be changed: by an append, and by whatever removes or replaces segments.
     #[inline]
     pub(crate) fn can_append(&self) -> Result<()> {
         if self.number() == Life::Open.number() {
@@ -141,8 +130,8 @@ impl LifeCell {
         }
     }
 
-    /// Whether a sync that ends now still counts: not after a failed one, and not after the end of
-    /// the close, when the directory belongs to the process that opens it next.
+    /// No sync counts after a failed one, or after the end of the close, when the directory belongs
+    /// to the process that opens it next.
     pub(super) fn can_confirm(&self) -> Result<()> {
         match self.now() {
             Life::Closed => Err(Error::Closed),
@@ -151,8 +140,7 @@ impl LifeCell {
         }
     }
 
-    /// Whether more records may come: a log that is opened for reading grows by what another
-    /// process appends.
+    /// A log that is opened for reading grows by what another process appends.
     pub(super) fn can_grow(&self) -> Result<()> {
         if self.is_read_only() {
             self.can_read()
@@ -161,12 +149,12 @@ impl LifeCell {
         }
     }
 
-    /// The error of the sync that failed, if one did (I2).
+    /// The error of the first failed sync (I2).
     pub(super) fn poison(&self) -> Option<Error> {
         self.poison.get().map(Poison::error)
     }
 
-    /// Records the first failed sync (I2) and returns the error that every caller gets.
+    /// Keeps the first error, which every caller gets (I2).
     #[cold]
     pub(super) fn fail(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let failed = Poison {
@@ -192,12 +180,10 @@ impl LifeCell {
         self.advance(Life::Closed);
     }
 
-    /// Whether a close has ended.
     pub(super) fn is_over(&self) -> bool {
         self.number() == Life::Closed.number()
     }
 
-    /// Whether the log was opened for reading.
     pub(crate) fn is_read_only(&self) -> bool {
         self.mode == OpenMode::Read
     }

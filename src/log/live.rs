@@ -43,19 +43,17 @@ impl Audible for Shared {
 }
 
 impl Shared {
-    /// Has the bell ring for the log from now on.
     pub(super) fn join_bell(&self) {
         if let Some(log) = Audible::me(self) {
             self.host.bell.add(&log);
         }
     }
 
-    /// Has followers in other processes look at the whole directory while segments come and go.
+    /// Followers look at the whole directory meanwhile.
     pub(super) fn begin_exchange(&self) {
         self.turn_generation();
     }
 
-    /// Segments have come and gone.
     pub(super) fn end_exchange(&self) {
         self.turn_generation();
         self.tell_followers();
@@ -66,7 +64,6 @@ impl Shared {
         self.host.bell.publish(self);
     }
 
-    /// Has those woken who wait in other processes.
     #[inline]
     pub(super) fn tell_followers(&self) {
         if self.host.bell.is_to_be_told() {

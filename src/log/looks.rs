@@ -2,11 +2,11 @@
 //!
 //! Knows nothing about how it is looked at (`follow.rs`).
 //!
-//! 1. While somebody waits, a thread looks, with longer and longer pauses; else none does. Every
-//!    log that is waited for makes them longer for all.
-//! 2. A log is polled as if there were no bell until the bell of its writer has rung for it once
-//!    (`host/listener.rs`). From then on the polls are far apart. The first poll that finds
-//!    something new shows that the bell cannot be relied on.
+//! 1. A thread looks only while somebody waits, with longer and longer pauses. Every log that is
+//!    waited for makes them longer for all.
+//! 2. A log is polled as if there were no bell until its writer's bell has rung for it once
+//!    (`host/listener.rs`). From then on the polls are far apart, until one finds something new:
+//!    then the bell cannot be relied on.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -19,37 +19,33 @@ use crate::types::Sabotage;
 use super::shared::Shared;
 use super::state::{HeardBy, Looks, Outside};
 
-/// Somebody who begins to listen after the look is not woken for what came between.
 const LATE: Sabotage = Sabotage::ListenedLate;
 
-/// The first pause between two looks of the thread, and the longest.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
-/// The pause between two looks at the topics of a root, which list a directory.
+/// The pause between looks at topics, which list a directory.
 const TOPICS_PAUSE: Duration = Duration::from_millis(50);
 
-/// The pause between two looks by the clock where a bell rings for the log.
+/// The pause where a bell rings for the log.
 const PAUSE_HEARD: Duration = Duration::from_millis(50);
 
-/// The pause is longer by this for every other log that is waited for.
+/// Every other log that is waited for adds this to the pause.
 const LOOK: Duration = Duration::from_micros(100);
 
 impl Looks {
-    /// Whether somebody waits for the log who does not wait for the bell himself.
+    /// Whether somebody waits who does not wait for the bell himself.
     fn is_to_be_heard_for(&self, log: &Shared) -> bool {
         let direct = self.direct.load(Ordering::SeqCst);
         log.watchers.is_watched() || log.signal.waiting() > direct
     }
 
-    /// Has the thread listen, for somebody who does not wait for the bell himself.
     fn want_the_ear(&self) {
         if let Some(ear) = self.heard_by.lock().ear.upgrade() {
             ear.want();
         }
     }
 
-    /// Has the bell wake those who wait for the log, where there is one.
     fn listen(&self, log: &Shared, me: &Arc<dyn Listening>) {
         let ear = log.host.listener.ear(&log.host);
         let mut heard_by = self.heard_by.lock();
@@ -74,7 +70,6 @@ impl Looks {
         }
     }
 
-    /// The bell, before a look at the log, where it rings for it.
     fn bell(&self, log: &Shared) -> Option<Heard> {
         if !self.heard.load(Ordering::Relaxed) || !log.host.clock.is_of_system() {
             return None;
@@ -98,24 +93,21 @@ impl Looks {
         self.idle.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Has the log looked at, once.
     fn ask(&self, host: &Host, chore: &Arc<dyn Chore>) {
         if self.asked.swap(true, Ordering::SeqCst) {
             return;
         }
-        // A look takes about 10 us: however many logs are waited for, the looks take no more than a
-        // tenth of a processor.
+        // A look takes about 10 us: all of them take no more than a tenth of a processor.
         let others = u32::try_from(host.looker.waiting()).unwrap_or(u32::MAX);
         let pause = self.pause().saturating_add(LOOK.saturating_mul(others));
         let now = host.clock.instant();
         let at = now.checked_add(pause).unwrap_or(now);
         if !host.looker.schedule(at, Arc::downgrade(chore)) {
-            // A waiting thread looks by itself, if not as often.
+            // A waiting thread looks by itself, if less often.
             self.asked.store(false, Ordering::SeqCst);
         }
     }
 
-    /// The bell rang: the log is looked at, if it rang for it.
     fn hear(&self, log: &Shared, ear: &Ear) {
         if !self.is_to_be_heard_for(log) {
             // All of them are awake by now, and look themselves.
@@ -149,7 +141,6 @@ impl Looks {
     }
 }
 
-/// Looks at a log when the clock or the bell says so.
 #[derive(Debug)]
 pub(super) struct Looker {
     log: Weak<Shared>,
@@ -161,7 +152,6 @@ impl Looker {
         Arc::new(Self { log })
     }
 
-    /// Calls a closure with the log, if somebody waits for it.
     fn if_waited_for<T>(&self, call: impl FnOnce(&Shared, &Looks) -> T) -> Option<T> {
         let log = self.log.upgrade().filter(|log| log.is_waited_for())?;
         let outside = log.outside.get()?;
@@ -204,7 +194,7 @@ impl Shared {
         if waited_for && !LATE.is_on() {
             looks.listen(self, &outside.by_bell);
         }
-        // Before the look who waits: one that begins later asks again.
+        // Before it is seen who waits: one that begins later asks again.
         looks.asked.store(false, Ordering::SeqCst);
         self.host.look_at_topics_every(TOPICS_PAUSE);
         match self.follow() {
@@ -230,21 +220,19 @@ impl Shared {
         }
     }
 
-    /// When a thread that waits looks by itself, for the one that looks could perhaps not be
-    /// started; none in a log that this process writes.
+    /// When a waiting thread looks by itself: the one that looks may not have been started.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let pause = self.outside.get()?.looks.pause().max(PAUSE_MAX);
         self.host.clock.instant().checked_add(pause)
     }
 
-    /// The bell, where it rings for the log. A thread that waits takes it before it looks: what it
-    /// does not see then changes the word.
+    /// To be taken before a look: what that does not see changes the word.
     pub(super) fn bell(&self) -> Option<Heard> {
         self.outside.get()?.looks.bell(self)
     }
 
-    /// Waits for the bell itself, as a ticket is waited on: that spares waking one thread after the
-    /// other. Returns the bell for the next look if it has rung.
+    /// Waiting for the bell itself spares waking one thread after the other. Returns the bell for
+    /// the next look if it has rung.
     pub(super) fn wait_for_bell(
         &self,
         bell: Heard,
@@ -269,7 +257,7 @@ impl Shared {
         let due = begun.checked_add(PAUSE_HEARD).unwrap_or(begun);
         let end = until.shown().map_or(due, |until| until.min(due));
         loop {
-            // Before the wait too: one who closes the log wakes those that he sees wait.
+            // Before the wait too: a close wakes those that it sees wait.
             if is_there() || self.life.can_grow().is_err() {
                 return (Waited::Raised, None);
             }
@@ -286,20 +274,17 @@ impl Shared {
         }
     }
 
-    /// Whether somebody waits for the log, alone or among others.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.signal.is_waited_for() || self.watchers.is_watched()
     }
 
-    /// Has the thread that listens wake somebody who does not wait for the bell himself.
     pub(super) fn want_the_ear(&self) {
         if let Some(outside) = self.outside.get() {
             outside.looks.want_the_ear();
         }
     }
 
-    /// Wakes threads that wait for the bell, when the log is closed: until they are awake, for one
-    /// of them may have been about to wait.
+    /// Repeats this until they are awake: one of them may have been about to wait.
     pub(super) fn wake_from_bell(&self) {
         if let Some(outside) = self.outside.get() {
             let is_over = || outside.looks.direct.load(Ordering::SeqCst) == 0;
@@ -307,7 +292,7 @@ impl Shared {
         }
     }
 
-    /// Has the log looked at for as long as somebody waits for it (I1).
+    /// Has the log looked at while somebody waits (I1).
     pub(super) fn ask_for_looks(&self) {
         if let Some(outside) = self.outside.get() {
             outside.looks.ask(&self.host, &outside.by_clock);
@@ -317,8 +302,7 @@ impl Shared {
 
 #[cfg(all(test, ottla_shuttle))]
 impl super::shared::Log {
-    /// Looks by the clock once, a while after the last time, as a thread does while somebody waits.
-    /// Returns whether the writer that is there now is listened to.
+    /// Returns whether the present writer is listened to.
     pub(crate) fn look_by_the_clock(&self) -> bool {
         let shared = &self.shared;
         let now = shared.host.clock.instant();

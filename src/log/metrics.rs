@@ -26,8 +26,8 @@ impl Shared {
         metrics
     }
 
-    /// Passes on the events that were noted and, with the feature `metrics`, the figures of a log
-    /// that was opened alone: to be called with nothing locked.
+    /// Passes on events, and the figures of a log that was opened alone. To be called with nothing
+    /// locked.
     pub(super) fn show(&self) {
         self.host.events.pass_on();
         #[cfg(feature = "metrics")]
@@ -41,9 +41,9 @@ impl Shared {
 }
 
 impl Log {
-    /// What the log has done since it was opened, in figures: zeros in a process that was forked
-    /// from the log's. They cost an append three additions, and this call takes the append lock for
-    /// a moment. A closed log keeps its last figures.
+    /// What the log has done since it was opened, in figures; zeros in a process that was forked
+    /// from the log's. They cost an append three additions, and this call takes the append lock. A
+    /// closed log keeps its last figures.
     ///
     /// # Examples
     ///
@@ -68,21 +68,20 @@ impl Log {
 
 #[cfg(feature = "metrics")]
 impl Shared {
-    /// Hands the figures of a log that was opened alone to the recorder. A recorder that panics
-    /// must end neither the flusher's thread, nor the process in a drop.
+    /// A recorder that panics must end neither the flusher's thread, nor the process in a drop.
     pub(super) fn show_figures(&self) {
         if !self.managed && !self.host.is_copy() {
             drop(catch_unwind(AssertUnwindSafe(|| self.figures())));
         }
     }
 
-    /// Hands over the figures, unless the broker of the log does that, and returns them.
+    /// Hands over the figures, unless the log's broker does.
     pub(super) fn figures(&self) -> LogMetrics {
         if self.managed {
             return self.metrics();
         }
         let (before, now) = {
-            // Held while they are gathered: what two threads hand over follows one another.
+            // Held meanwhile: what two threads hand over follows one another.
             let mut handed_over = self.tally.handed_over.lock();
             let now = self.metrics();
             (handed_over.replace(Box::new(now.clone())), now)
@@ -91,7 +90,6 @@ impl Shared {
         now
     }
 
-    /// What stands in the place of a topic: the name of the directory.
     fn label(&self) -> &str {
         let name = self.dir.file_name().and_then(|name| name.to_str());
         name.unwrap_or_default()

@@ -1,19 +1,17 @@
 //! Floor 6: one partition. A [`Log`] owns rolling segments and their indexes; it appends, flushes,
 //! rolls, truncates and deletes, and follows a log that another process writes.
 //!
-//! Knows nothing about topics, keys' partitions or groups. `reader` reads it, and `recovery` finds
-//! where it ends.
+//! Knows nothing about topics, keys' partitions or groups.
 //!
 //! What guards what:
 //!
-//! 1. `append` guards the end of the log: the thread that holds it writes the active segment. No
-//!    sync, no encoding and no user code runs under it.
-//! 2. The *turn* (`turn.rs`) guards the flushed end: one thread at a time syncs, truncates,
-//!    closes. It is taken before `append`, never while holding it.
+//! 1. `append` guards the end of the log and the active segment. No sync, encoding or user code
+//!    runs under it.
+//! 2. The *turn* (`turn.rs`) guards the flushed end: one thread at a time syncs, truncates, closes.
+//!    It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by any thread for the length of a look-up.
-//! 4. `layout` guards which sealed segments exist and what their files are called: only one thread
-//!    at a time deletes or truncates segments or swaps in compacted ones. It is taken before the
-//!    turn.
+//! 4. `layout` guards which sealed segments exist and what their files are called. It is taken
+//!    before the turn.
 //! 5. start <= flushed <= end and start <= high watermark <= end, always.
 
 mod alone;
@@ -86,17 +84,17 @@ use append::How;
 use outside::open_outside;
 
 impl Log {
-    /// Opens the log in a directory, creates the directory and its parents if they do not exist,
-    /// and recovers after a crash.
+    /// Opens the log in a directory, which is created with its parents if it does not exist, and
+    /// recovers after a crash.
     ///
-    /// If a crash left an invalid tail, it is moved to a quarantine file and reported by
+    /// An invalid tail that a crash left is moved to a quarantine file and reported by
     /// [`Log::open_report`]; nothing is deleted. After a clean close, the time that opening takes
     /// depends on the number of segments, not on their size.
     ///
     /// # Errors
     ///
-    /// - [`Error::Locked`]: another handle, in this or another process, has it open; also if the
-    ///   directory is a partition of a root that a broker has open.
+    /// - [`Error::Locked`]: another handle, in this or another process, has it open, or a broker
+    ///   has the root that it is a partition of.
     /// - [`Error::InvalidConfig`]: a setting is out of its bounds.
     /// - [`Error::Corrupt`]: bytes that were safely written are damaged; nothing was changed.
     /// - [`Error::Io`], [`Error::NoSpace`]: the directory cannot be read or created.
@@ -108,16 +106,16 @@ impl Log {
     /// Opens the log in a directory for reading: takes no lock, changes no byte, and needs only
     /// permission to read the files and to search the directory. It follows a writer, in this or
     /// another process, including a Kafka broker: the ends move, readers continue with what is
-    /// appended, and waiting calls are woken, by the writer or at the next poll. It sees no record
-    /// that the writer's own readers may not see.
+    /// appended, and the writer or the next poll wakes waiting calls. It sees no record that the
+    /// writer's own readers may not see.
     ///
-    /// Records that the writer deletes or compacts meanwhile are read as by its own readers, and a
+    /// Records that the writer deletes or compacts meanwhile are read as by its own readers; a
     /// reader behind a truncation gets [`Error::Truncated`]. The handle outlives the writer, and
     /// follows the next one. If the directory is removed, or becomes another log's, calls return
     /// [`Error::Closed`].
     ///
-    /// Beside a writer, damage is reported after about a second: only then is it certain that it is
-    /// not an unfinished step of the writer. [`Log::is_live`] says whether there is a writer.
+    /// Beside a writer, damage is reported after about a second, when it cannot be an unfinished
+    /// step of the writer.
     ///
     /// # Errors
     ///
@@ -127,7 +125,6 @@ impl Log {
         alone::open_alone(dir.as_ref(), LogConfig::default(), OpenMode::Read)
     }
 
-    /// Opens a log for a broker, which closes it.
     pub(crate) fn open_in(
         host: &Arc<Host>,
         source: LogSource,
@@ -152,8 +149,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// After [`Error::Poisoned`], a failed sync now or earlier, the record may or may not be there
-    /// when the log is opened again. After these, nothing of it is left in the log:
+    /// After [`Error::Poisoned`] (a sync failed, now or earlier) the next opening may or may not
+    /// find the record. After the others nothing of it is left:
     ///
     /// - [`Error::RecordTooLarge`], [`Error::InvalidRecord`]: the record breaks a rule of the log.
     /// - [`Error::NoSpace`]: the disk is full; try again when there is space.
@@ -169,7 +166,7 @@ impl Log {
     /// Appends records as one batch: all of them or none, for readers and after any crash. Returns
     /// their offsets; an empty batch appends nothing and returns the empty range at the end.
     ///
-    /// The records are encoded (and compressed, by the log's setting) before any lock is taken.
+    /// The records are encoded, and compressed as the log's setting says, before any lock is taken.
     ///
     /// # Errors
     ///
@@ -183,20 +180,18 @@ impl Log {
         self.shared.append_many(records, How::default())
     }
 
-    /// Appends a record if the log ends at `expected_end`, and returns its offset, which is that
-    /// one: the basis of optimistic concurrency control. Otherwise as [`Log::append`].
+    /// Appends a record as [`Log::append`] does if the log ends at `expected_end`, and returns that
+    /// offset: the basis of optimistic concurrency control.
     ///
-    /// The end is compared under the lock that every append takes, so this costs nothing, and under
-    /// [`Durability::Always`](crate::Durability::Always) many threads still share their syncs. It
-    /// is compared with [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`],
-    /// wait for the record before `end` with [`Log::wait_for`], read the new records, decide, and
-    /// try again.
+    /// The comparison costs nothing: it is made under the lock that every append takes, and under
+    /// [`Durability::Always`](crate::Durability::Always) threads still share their syncs. It is
+    /// with [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`], wait for the
+    /// record before `end` with [`Log::wait_for`], read the new records, decide, and try again.
     ///
     /// # Errors
     ///
-    /// - [`Error::EndMoved`]: another append came first. Nothing was written, and no sync was
-    ///   waited for.
-    /// - Everything that [`Log::append`] returns.
+    /// As [`Log::append`], and [`Error::EndMoved`]: another append came first. Nothing was written
+    /// or waited for.
     ///
     /// # Examples
     ///
@@ -225,13 +220,12 @@ impl Log {
             .map(|offsets| offsets.start)
     }
 
-    /// Appends records as one batch if the log ends at `expected_end`: [`Log::append_at`] for as
-    /// many records as [`Log::append_batch`] takes. For an empty batch the end is compared as well,
-    /// and the result is the empty range there.
+    /// [`Log::append_at`] for a batch. For an empty one the end is compared as well, and the result
+    /// is the empty range there.
     ///
     /// # Errors
     ///
-    /// As [`Log::append_at`]; the batch as a whole must fit `max_message_bytes`.
+    /// As [`Log::append_at`] and [`Log::append_batch`].
     ///
     /// # Examples
     ///
@@ -297,24 +291,23 @@ impl Log {
         self.current().end_offset()
     }
 
-    /// Readers see the records below this offset: the flushed ones under
-    /// [`Durability::Always`](crate::Durability::Always), so that no reader acts on a record that a
-    /// power cut could still take, and all of them otherwise.
+    /// Readers see the records below this offset: all of them, or under
+    /// [`Durability::Always`](crate::Durability::Always) the flushed ones, so that no reader acts
+    /// on a record that a power cut could still take.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
         self.current().high_watermark()
     }
 
-    /// Waits until readers see the record at an offset (true) or the time is over (false). Wakes
-    /// as soon as the record is there.
+    /// Waits until readers see the record at an offset (true) or the time is over (false). Wakes as
+    /// soon as the record is there.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`], [`Error::Poisoned`]: it will not come. A log that was opened for reading
     /// waits for what its writer appends, even while there is no writer.
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
-        // A record that exists is reported without a lock: otherwise a consumer that lags behind
-        // would take one for every batch.
+        // Reported without a lock, which a consumer that lags behind would take for every batch.
         let shared = self.here()?;
         if self.high_watermark() > offset {
             return Ok(true);
@@ -322,13 +315,12 @@ impl Log {
         shared.wait_for(offset, timeout, || false)
     }
 
-    /// Closes the files of a log to which nothing was appended since the last call.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         self.shared.digest_in_line();
         self.shared.park_if_idle()
     }
 
-    /// The segments, oldest first; none in a process that was forked from the log's.
+    /// The segments, oldest first; none in a forked process.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.here_now()
@@ -341,7 +333,7 @@ impl Log {
         &self.shared.report
     }
 
-    /// The settings, as they are now; the defaults in a process that was forked from the log's.
+    /// The present settings; the defaults in a forked process.
     #[must_use]
     pub fn config(&self) -> LogConfig {
         if self.shared.outside.get().is_some() {
@@ -352,8 +344,8 @@ impl Log {
     }
 
     /// Syncs everything, trims every file to its last entry, and releases the lock. From then on
-    /// other handles return [`Error::Closed`]. Closing a closed log is `Ok`. A broker's logs are
-    /// closed by the broker: for them this flushes.
+    /// other handles return [`Error::Closed`]. Closing a closed log is `Ok`. A log of a broker is
+    /// only flushed: the broker closes it.
     ///
     /// # Errors
     ///
@@ -369,28 +361,24 @@ impl Log {
         self.told(closed)
     }
 
-    /// Announces that a broker's log is about to be closed: long operations in it give up.
+    /// Makes long operations in a broker's log give up.
     pub(crate) fn begin_closing(&self) {
         self.shared.begin_closing();
     }
 
-    /// Closes a log of a broker.
     pub(crate) fn close_managed(&self) -> Result<()> {
         self.shared.close()
     }
 
-    /// The error for an offset that cannot be read.
     pub(crate) fn out_of_range(&self, requested: Offset) -> Error {
         self.shared.out_of_range(requested)
     }
 
-    /// Ends all use of the log without closing it, as the end of the process does.
     #[cfg(test)]
     pub(crate) fn abandon(self) {
         self.shared.life.end();
     }
 
-    /// Applies new settings from now on.
     pub(crate) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         config.check()?;
         self.shared.reconfigure(config)

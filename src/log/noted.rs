@@ -81,8 +81,8 @@ impl Shared {
 }
 
 impl Log {
-    /// Shows what a call has noted and counted. For a log of a broker the broker does that, because
-    /// it calls this under locks of its own.
+    /// Shows what a call has noted. A broker, which calls this under locks of its own, does that
+    /// itself.
     pub(crate) fn told<T>(&self, done: T) -> T {
         if !self.shared.managed {
             self.shared.show();

@@ -1,5 +1,5 @@
-//! Looking again at a log that another handle, maybe of another process, is writing, when an error
-//! may come of that.
+//! Looking again at a log that another handle, maybe of another process, is writing, when that may
+//! have caused an error.
 //!
 //! Knows nothing about what counts (`signs.rs`), and about when to look (`looks.rs`).
 //!
@@ -21,8 +21,7 @@ use super::shared::Shared;
 use super::signs::{Doubts, LogSigns, Signs as _, is_about_files, look_until_it_counts};
 use super::state::{Known, Looks, Outside};
 
-/// Looks at a whole directory until the look counts: the log as it is now, and by what it is seen
-/// that there is more.
+/// Looks at a whole directory until the look counts.
 fn look(
     host: &Arc<Host>,
     home: &Path,
@@ -41,7 +40,7 @@ fn look(
     Ok((found, seen, signs))
 }
 
-/// Opens a log read-only. `home` is the directory with its lock and its marks.
+/// `home` is the directory with the log's lock and marks.
 pub(super) fn open_outside(
     host: &Arc<Host>,
     home: &Path,
@@ -69,7 +68,7 @@ pub(super) fn open_outside(
     Ok(shared)
 }
 
-/// The error, unless the topic was deleted: then the log is closed, as for its writer.
+/// The logs of a deleted topic are closed, as for their writer.
 fn unless_gone(host: &Host, source: &LogSource, error: Error) -> Error {
     if host.is_listed(source.mark_key.topic) {
         error
@@ -79,7 +78,6 @@ fn unless_gone(host: &Host, source: &LogSource, error: Error) -> Error {
 }
 
 impl Shared {
-    /// The log for one more look at it.
     fn source(&self) -> LogSource {
         LogSource {
             dir: self.dir.to_path_buf(),
@@ -89,8 +87,8 @@ impl Shared {
         }
     }
 
-    /// What an error means in a log that is only looked at: `Ok` when the writer has changed its
-    /// files meanwhile, and the log has looked at the directory again; else the error.
+    /// Returns `Ok` when the writer has changed files meanwhile, and the directory was looked at
+    /// again.
     #[cold]
     pub(super) fn doubt_outside(&self, outside: &Outside, error: Error) -> Result<()> {
         if !is_about_files(&error) {
@@ -115,7 +113,6 @@ impl Shared {
         self.look_again(outside, &mut known)
     }
 
-    /// Looks at the whole directory again, and goes on with what is there now.
     pub(super) fn look_again(&self, outside: &Outside, known: &mut Known) -> Result<()> {
         let (host, source) = (&self.host, self.source());
         let (found, seen, signs) = look(host, &outside.home, &source, &self.config())?;

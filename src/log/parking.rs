@@ -1,16 +1,15 @@
 //! Closes the files of a log that stays open: when it is idle, and when other logs need
 //! descriptors.
 //!
-//! Knows nothing about which log must close files: `segment/open_files.rs` decides that, for all
-//! logs of a root and of the process.
+//! Knows nothing about which log must close files (`segment/open_files.rs`).
 //!
-//! 1. A file with unsynced bytes is synced before its descriptor is closed: the system reports a
-//!    failed write to those that have the file open, and possibly to no one once it is closed.
-//! 2. A failed sync latches the log, as it does anywhere else.
-//! 3. A parked log is trimmed: it has no descriptor, no map, and no space that it does not use. Its
-//!    next append opens the file again.
+//! 1. A file with unsynced bytes is synced before its descriptor is closed: afterwards the system
+//!    may report a failed write to no one.
+//! 2. A failed sync latches the log, as anywhere else.
+//! 3. A parked log has no descriptor, no map, and no space that it does not use. Its next append
+//!    opens the file again.
 //! 4. The turn is held meanwhile, so that no truncation or close is in progress. It is never waited
-//!    for: the thread that needs a descriptor may be what the holder of the turn is waiting for.
+//!    for: its holder may be waiting for the thread that needs a descriptor.
 
 use std::sync::Arc;
 
@@ -23,12 +22,12 @@ use super::state::AppendState;
 use super::turn::Turn;
 
 impl Shared {
-    /// The append lock of a log that accepts appends. If the append must open the file and too many
-    /// are open, others are closed first: without the lock, because that may mean a sync.
+    /// An append that must open the file closes others first: without the lock, because that may
+    /// mean a sync.
     #[inline]
     pub(super) fn lock_to_append(&self) -> Result<MutexGuard<'_, AppendState>> {
         let state = self.append.lock();
-        // Checked with the lock held: a close that begins after this syncs what is written here.
+        // With the lock held: a close that begins after this syncs what is written here.
         self.life.can_append()?;
         if state.writer.is_some() && !state.held_back {
             return Ok(state);
@@ -48,13 +47,11 @@ impl Shared {
                 return Ok(state);
             }
             drop(state);
-            // The truncation in progress holds it, or what settles the log.
+            // Held by the truncation in progress, or by what settles the log.
             drop(self.layout.lock());
         }
     }
 
-    /// Closes the files of a log to which nothing was appended since the last call, and releases
-    /// what it had reserved.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         {
             let mut state = self.append.lock();
@@ -72,7 +69,6 @@ impl Shared {
         self.park(&turn).map(drop)
     }
 
-    /// Closes what is open for writing; false if something was appended meanwhile.
     fn park(&self, turn: &Turn<'_>) -> Result<bool> {
         let mut state = self.append.lock();
         if !state.sealing.is_empty() {
@@ -90,8 +86,7 @@ impl Shared {
         let file = Arc::clone(writer.file());
         drop(state);
         if self.flushed_offset() < end {
-            // Everything below the flushed end was synced, and the mark, a lower bound, stays where
-            // it is.
+            // Everything below the flushed end was synced; the mark, a lower bound, stays.
             let synced = file.sync_data();
             synced.map_err(|cause| self.poisoned(path, cause))?;
         }
@@ -105,7 +100,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Closes every file of a closed log, whether or not the close succeeded.
+    /// Closes them whether or not the close succeeded.
     pub(super) fn close_files(&self) {
         let mut state = self.append.lock();
         state.writer = None;
@@ -130,7 +125,7 @@ impl Writes for Shared {
         let parked = match self.try_turn() {
             Ok(Some(turn)) => self.park(&turn).unwrap_or(false),
             Ok(None) => false,
-            // A sync failed, and nothing is confirmed any more: there is no reason to sync.
+            // A sync failed: nothing is confirmed any more, and there is no reason to sync.
             Err(_) => {
                 self.close_files();
                 true

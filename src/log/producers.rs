@@ -16,7 +16,6 @@ use crate::types::{Offset, Record};
 use super::append::How;
 use super::shared::{Log, Shared};
 
-/// What one scan of a closed log found.
 #[derive(Debug)]
 pub(crate) struct Producers {
     survey: Survey,
@@ -26,7 +25,6 @@ pub(crate) struct Producers {
 }
 
 impl Log {
-    /// Scans all batches for the state of producers.
     pub(crate) fn producers(&self) -> Result<Producers> {
         self.shared.producers()
     }
@@ -54,36 +52,33 @@ impl Shared {
 }
 
 impl Producers {
-    /// The state of every producer at the end of the log; `older` is an earlier snapshot.
+    /// `older` is an earlier snapshot.
     pub(crate) fn states(&self, older: &[ProducerState]) -> Vec<ProducerState> {
         self.survey.states(older, self.start)
     }
 
-    /// The base offsets of the segments.
     pub(crate) fn segments(&self) -> impl Iterator<Item = Offset> {
         self.segments.iter().map(|segment| segment.start)
     }
 
-    /// What the `.txnindex` of a segment must hold, given that it holds `known`.
+    /// What a `.txnindex` that holds `known` must hold.
     pub(crate) fn index_of(&self, base: Offset, known: &[AbortedTxn]) -> Vec<AbortedTxn> {
         let segment = self.segments.iter().find(|segment| segment.start == base);
         segment.map_or_else(Vec::new, |segment| self.survey.index_of(segment, known))
     }
 }
 
-/// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) producer_id: i64,
-    /// The producer's epoch from then on, at least that of its batches.
+    /// From then on; at least that of the producer's batches.
     pub(crate) epoch: i16,
-    /// The epoch of the coordinator, at least 0. A broker takes no marker of an older one.
+    /// At least 0. A broker takes no marker of an older one.
     pub(crate) coordinator_epoch: i32,
     pub(crate) commits: bool,
 }
 
 impl Ending {
-    /// The end of a transaction that nobody committed.
     pub(crate) fn abort(open: &ProducerState) -> Self {
         Self {
             producer_id: open.producer_id,
@@ -95,7 +90,7 @@ impl Ending {
 }
 
 impl Log {
-    /// Appends the marker that ends a transaction, as a broker's coordinator does.
+    /// Appends the marker, as a broker's coordinator does.
     pub(crate) fn end_transaction(&self, ending: Ending) -> Result<()> {
         let shared = &self.shared;
         let options = BatchOptions {

@@ -24,14 +24,13 @@ fn undecoded(error: DecodeError, segment: &Segment, at: Position) -> Error {
     }
 }
 
-/// Whether a batch that an index led to can be the first one to examine: everything before it ends
-/// at or below the wanted offset.
+/// Whether a batch that an index led to can be the first to examine: all before it ends at or below
+/// `wanted`.
 pub(crate) fn fits(raw: &RawBatch, wanted: Offset) -> bool {
     raw.header.base_offset <= wanted
 }
 
 impl Shared {
-    /// The partition that this log is, if it belongs to a topic, according to its directory.
     pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
         if !self.managed {
             return None;
@@ -68,7 +67,6 @@ impl Shared {
         Ok((file, BatchCursor::land(landing)))
     }
 
-    /// Decodes a batch of a segment.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -82,9 +80,8 @@ impl Shared {
         }
     }
 
-    /// Walks the batches of one segment from an offset on, up to the high watermark, until a
-    /// closure finds what it is looking for. A truncation may come in between: callers run in
-    /// [`Self::look`].
+    /// Walks up to the high watermark. Callers run in [`Self::look`], for a truncation may come in
+    /// between.
     pub(crate) fn find_in<T>(
         &self,
         segment: &Arc<Segment>,
@@ -94,7 +91,6 @@ impl Shared {
         self.find_below(segment, from..self.high_watermark(), look)
     }
 
-    /// The same, up to an offset that the caller names.
     pub(crate) fn find_below<T>(
         &self,
         segment: &Arc<Segment>,
@@ -134,7 +130,7 @@ impl Shared {
         }
     }
 
-    /// Calls a closure for every batch of a segment from an offset on, until it returns false.
+    /// Stops when the closure returns false.
     pub(crate) fn for_each_batch(
         &self,
         segment: &Arc<Segment>,

@@ -1,18 +1,17 @@
 //! Retention: which of the oldest segments may be deleted. Kafka's rules
 //! (`UnifiedLog.deleteOldSegments`).
 //!
-//! Knows nothing about compaction. The decision is a pure function; to carry it out, the log's
-//! start is raised (`truncate.rs`), so that a crash in between neither brings records back nor
-//! loses others.
+//! Knows nothing about compaction. The decision is a pure function; raising the log's start
+//! (`truncate.rs`) carries it out.
 //!
 //! 1. Segments are deleted from the oldest on; the first one that must stay keeps all after it.
 //! 2. A segment is deleted if it is wholly below the start of the log; or, if the cleanup policy
 //!    deletes, if its newest timestamp is more than `retention.ms` old, or if the log without it
 //!    still holds `retention.bytes`.
 //! 3. Only what is below the high watermark is deleted. If every segment must be deleted, the
-//!    active one is sealed first, and an empty one stays; so does what is appended meanwhile.
-//! 4. The newest timestamp that an index has for a segment is checked against the batches before
-//!    the segment is deleted because of it: a wrong index deletes nothing.
+//!    active one is sealed first; an empty one, and what is appended meanwhile, stays.
+//! 4. The newest timestamp in an index is checked against the batches before a segment is deleted
+//!    because of it: a wrong index deletes nothing.
 
 use std::sync::Arc;
 
@@ -23,17 +22,14 @@ use crate::types::{Offset, Timestamp, to_u64};
 
 use super::shared::{Log, Shared};
 
-/// The limits of a log.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     start: Offset,
     high_watermark: Offset,
-    /// Segments whose newest record is older than this are deleted.
     oldest: Option<Timestamp>,
     bytes: Option<u64>,
 }
 
-/// What the decision needs to know about a segment.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     next_offset: Offset,
@@ -41,13 +37,11 @@ struct Facts {
 }
 
 impl Limits {
-    /// How many of the oldest segments are wholly below the start of the log.
     fn by_place(&self, segments: &[Facts]) -> usize {
         let below = |segment: &&Facts| segment.next_offset <= self.start;
         segments.iter().take_while(below).count()
     }
 
-    /// How many of the oldest segments can be deleted because the log without them is large enough.
     fn by_size(&self, segments: &[Facts]) -> usize {
         let Some(limit) = self.bytes else { return 0 };
         let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -62,24 +56,17 @@ impl Limits {
 }
 
 impl Log {
-    /// Deletes the segments that `retention` and `retention_bytes` no longer require, whole
-    /// segments from the oldest on. If the segment that is appended to has expired too, it is
-    /// sealed first. A broker's upkeep does this by itself.
+    /// Deletes the segments that `retention` and `retention_bytes` no longer require, from the
+    /// oldest on. If the segment that is appended to has expired too, it is sealed first. A
+    /// broker's upkeep does this by itself.
     ///
-    /// The age of a segment is that of its newest timestamp. If that is in the future, or there is
-    /// none, the time of the last write to its file counts, so that one wrong timestamp does not
-    /// prevent retention.
+    /// The age of a segment is that of its newest timestamp, or, if that is missing or in the
+    /// future, of the last write to its file: one wrong timestamp does not prevent retention.
     ///
     /// # Errors
     ///
-    /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`],
-    /// [`Error::Corrupt`]: what was not deleted is still there.
-    ///
-    /// [`Error::ReadOnly`]: crate::Error::ReadOnly
-    /// [`Error::Closed`]: crate::Error::Closed
-    /// [`Error::Poisoned`]: crate::Error::Poisoned
-    /// [`Error::Io`]: crate::Error::Io
-    /// [`Error::Corrupt`]: crate::Error::Corrupt
+    /// As [`Log::flush`], [`Error::Io`](crate::Error::Io) and
+    /// [`Error::Corrupt`](crate::Error::Corrupt): what was not deleted is still there.
     pub fn apply_retention(&self) -> Result<RetentionReport> {
         self.may_change()?;
         self.told(self.here()?.apply_retention())
@@ -87,13 +74,12 @@ impl Log {
 }
 
 impl Shared {
-    /// Deletes what the retention settings no longer require. The decision is made before any lock
-    /// is held that other threads wait for.
+    /// The decision is made before any lock is held that other threads wait for.
     pub(super) fn apply_retention(&self) -> Result<RetentionReport> {
         self.life.can_append()?;
         let (segments, expired, judged_end) = self.look(|view| {
-            // Before the segments are judged: a later append moves the end, and `seal_expired`
-            // notices it.
+            // Before the segments are judged: a later append moves the end, which `seal_expired`
+            // notices.
             let judged_end = self.end_offset();
             let expired = self.expired_count(&view.segments)?;
             Ok((view.segments.clone(), expired, judged_end))
@@ -102,7 +88,7 @@ impl Shared {
         self.forget_segments(&segments, expired, judged_end)
     }
 
-    /// The same by size alone, which reads no batches.
+    /// Goes by size alone, which reads no batches.
     pub(super) fn apply_retention_by_size(&self) -> Result<RetentionReport> {
         let limits = self.limits();
         let segments: Vec<_> = self.segments.read().iter().cloned().collect();
@@ -112,8 +98,7 @@ impl Shared {
         self.forget_segments(&segments, gone, self.end_offset())
     }
 
-    /// Deletes the given number of the oldest segments, if they are still the ones that were
-    /// examined.
+    /// Deletes segments only if they are still those that were examined.
     fn forget_segments(
         &self,
         segments: &[Arc<Segment>],
@@ -128,8 +113,7 @@ impl Shared {
             return Ok(report);
         }
         if expired == segments.len() {
-            // Before a lock is taken: the active segment will be sealed, and the next one opened
-            // for appends.
+            // Before a lock is taken: the next segment will be opened for appends.
             self.host.files.make_room();
         }
         let layout = self.lock_layout()?;
@@ -138,7 +122,7 @@ impl Shared {
             gone = gone.saturating_sub(1);
         }
         let now: Vec<_> = self.segments.read().iter().cloned().collect();
-        // What was truncated or compacted meanwhile is judged again by the next round.
+        // What was truncated or compacted meanwhile is left to the next round.
         let same = segments
             .iter()
             .zip(&now)
@@ -159,7 +143,6 @@ impl Shared {
         Ok(report)
     }
 
-    /// How many of the oldest segments are to be deleted.
     fn expired_count(&self, segments: &[Arc<Segment>]) -> Result<usize> {
         let limits = self.limits();
         let facts = facts(segments);
@@ -189,10 +172,10 @@ impl Shared {
         }
     }
 
-    /// Seals the active segment, because every segment is to be deleted. False, with nothing done,
-    /// if it is empty (I3), or if something was appended since it was examined: that must stay.
+    /// False, with nothing done, if the active segment is empty (I3), or was appended to since it
+    /// was examined: that must stay.
     fn seal_expired(&self, judged_end: Offset) -> Result<bool> {
-        // Created before the append lock is taken, so that appends do not wait for it.
+        // Before the append lock is taken, so that appends do not wait.
         if self.segments.read().active().end().0 > 0 {
             self.make_next();
         }
@@ -201,14 +184,13 @@ impl Shared {
         if state.active.end().0 == 0 || state.end != judged_end {
             return Ok(false);
         }
-        // Without room it stays, until the deletion of the others has made some.
+        // Without room it stays, until deleting the others has made some.
         self.roll_within_budget(&mut state)
     }
 
-    /// Whether the newest record of a segment is older than a given time.
     fn expired(&self, segment: &Arc<Segment>, oldest: Timestamp) -> Result<bool> {
         if segment.end().0 == 0 {
-            // An empty active segment is never deleted for its own sake, so this does not decide.
+            // An empty active segment is never deleted for its own sake.
             return Ok(true);
         }
         let indexed = segment.newest(&self.host.disk, &self.host.files)?;
@@ -217,21 +199,19 @@ impl Shared {
             Some(newest) if newest <= now => {
                 Ok(newest < oldest && self.confirmed_newest(segment)? < oldest)
             }
-            // The segment has no timestamp, or one in the future.
+            // No timestamp, or one in the future.
             _ => Ok(segment.modified(&self.host.disk)? < oldest),
         }
     }
 
-    /// The newest timestamp according to the batches (I4). They are about to be deleted, so reading
-    /// them once is acceptable.
+    /// Reads the batches (I4) once, before they are deleted.
     fn confirmed_newest(&self, segment: &Arc<Segment>) -> Result<Timestamp> {
         let mut newest = Timestamp::NONE;
         self.for_each_batch(segment, segment.base_offset(), |_, raw| {
             newest = newest.max(raw.header.max_timestamp);
             Ok(true)
         })?;
-        // An index with an older timestamp was wrong; for the active segment, what is known is
-        // never older.
+        // An older one in the index was wrong; that of the active segment is never older.
         if segment.newest_known().is_none_or(|known| known < newest) {
             segment.raise_newest(newest);
         }

@@ -1,6 +1,6 @@
 //! Beginning the next segment: when, and how.
 //!
-//! Knows nothing about what is appended to it. All that can fail comes first: on an error the old
+//! Knows nothing about what is appended to it. What can fail comes first: on an error the old
 //! segment stays active.
 
 use std::sync::Arc;
@@ -17,8 +17,7 @@ use super::shared::Shared;
 use super::state::{AppendState, NextFile, Sealing};
 
 impl Shared {
-    /// Rolls the active segment if it holds something. The file of the next one is created before
-    /// appends have to wait.
+    /// Rolls unless the active segment is empty.
     pub(crate) fn seal_active(&self) -> Result<()> {
         // The next segment is opened for appends, which may exceed the bound on open files.
         self.host.files.make_room();
@@ -39,7 +38,7 @@ impl Shared {
         }
     }
 
-    /// Kafka's rules for opening the next segment (`LogSegment.shouldRoll`).
+    /// Kafka's rules (`LogSegment.shouldRoll`).
     #[inline]
     pub(super) fn must_roll(
         &self,
@@ -69,8 +68,8 @@ impl Shared {
         Ok(state.indexes_full || self.too_old(state, summary.max_timestamp)?)
     }
 
-    /// Whether the first batch of the active segment is more than `segment.ms` older than this one,
-    /// by their largest timestamps, or by the clock if no record has one.
+    /// Compares the largest timestamps of the first batch and this one, or the clock if no record
+    /// has one.
     fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
         let limit_ms = self.hot.segment_age_ms.load(Ordering::Relaxed);
         let first = match state.first_timestamp {
@@ -98,8 +97,7 @@ impl Shared {
         Ok(header.max_timestamp)
     }
 
-    /// Whether either index has no room for another entry; the time index keeps room for the entry
-    /// that the segment is sealed with.
+    /// The time index keeps room for the entry that the segment is sealed with.
     pub(super) fn indexes_full(&self, active: &Segment) -> bool {
         let bytes = self.hot.segment_index_bytes.load(Ordering::Relaxed);
         let (offsets, times) = active.index_lens();
@@ -108,8 +106,6 @@ impl Shared {
             || full(times.saturating_add(1), TimeEntry::LEN) > to_usize(bytes)
     }
 
-    /// Seals the active segment and opens the next one at the end of the log. All that can fail
-    /// comes first: on an error the old segment stays active.
     pub(super) fn roll(&self, state: &mut AppendState) -> Result<()> {
         self.open_writer(state)?;
         let next = Arc::new(Segment::sealed(
@@ -149,15 +145,14 @@ impl Shared {
         Ok(())
     }
 
-    /// The file of the next segment: the one that was prepared, or a new one.
     fn next_file(&self, state: &mut AppendState, next: &Segment) -> Result<crate::disk::File> {
         let path = next.log_path();
         let prepared = self.dir.join(file_name::NEXT_SEGMENT);
         if state.next == NextFile::Ready {
             // If it cannot be used it still exists, and a close must remove it.
             state.next = NextFile::Doubtful;
-            // Opened before it is renamed: a file under a segment's name that is not used would
-            // make the next opening fail.
+            // Opened before it is renamed: an unused file under a segment's name would make the
+            // next opening fail.
             if let Ok(file) = self.host.disk.open(&prepared, Access::Write)
                 && self.host.disk.rename(&prepared, &path).is_ok()
             {
@@ -167,7 +162,7 @@ impl Shared {
         }
         match self.host.disk.create(&path) {
             Ok(file) => Ok(file),
-            // No segment has this name (opening made sure of that): an earlier roll failed after it
+            // No segment has this name, as opening made sure: an earlier roll failed after it
             // created the file.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 self.host.disk.remove_file(&path).at(&path, "remove")?;
@@ -180,7 +175,6 @@ impl Shared {
 
 #[cfg(test)]
 impl super::shared::Log {
-    /// Rolls now, for tests that need a segment to end there.
     pub(crate) fn seal_active(&self) -> Result<()> {
         self.shared.seal_active()
     }

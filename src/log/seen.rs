@@ -10,19 +10,16 @@ use crate::format::{MarkKey, checkpoint, file_name};
 use crate::host::Host;
 use crate::types::Offset;
 
-/// What a writer changes when it removes, replaces or cuts files that a follower knows of. Unlike
-/// the signs of `outside.rs` it costs the same however many segments there are.
+/// What a writer changes when it removes, replaces or cuts files. Unlike the signs of `signs.rs` it
+/// costs the same for any number of segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// A directory of the same name may be another log's, or another topic's.
     dir: Option<FileId>,
-    /// So may a directory that was emptied and filled again.
+    /// Differs in a directory that was emptied and filled again.
     lock: Option<FileId>,
-    /// The file of the epochs: a truncation adds to it.
+    /// A truncation adds to them.
     epochs: Option<Vec<u8>>,
-    /// A truncation is under way.
     pub(super) cuts: bool,
-    /// How far compaction has come.
     cleaned: Offset,
 }
 
@@ -35,7 +32,7 @@ impl Seen {
         Ok(Self {
             dir: disk.file_id(dir).ok(),
             lock: disk.file_id(&lock).ok().filter(|_| home == dir),
-            // Whatever keeps it from being read, opening reports.
+            // Opening reports what keeps it from being read.
             epochs: disk
                 .read_small(&epochs, checkpoint::SIZE_MAX)
                 .ok()
@@ -45,12 +42,10 @@ impl Seen {
         })
     }
 
-    /// Whether compaction has come no further.
     pub(super) fn is_cleaned_to(&self, offset: Offset) -> bool {
         self.cleaned == offset
     }
 
-    /// Whether the directory is still the same log's.
     pub(super) fn is_same_log(&self, earlier: &Self) -> bool {
         let same_lock = earlier.lock.is_none() || self.lock.is_none() || self.lock == earlier.lock;
         self.dir.is_some() && self.dir == earlier.dir && same_lock

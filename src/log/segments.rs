@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::segment::Segment;
 use crate::types::Offset;
 
-/// An ordered, never empty set of segments.
 #[derive(Debug)]
 pub(crate) struct Segments {
     sealed: Vec<Arc<Segment>>,
@@ -15,28 +14,23 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// Sealed segments in order, and the active one above them.
     pub(super) fn new(sealed: Vec<Arc<Segment>>, active: Arc<Segment>) -> Self {
         Self { sealed, active }
     }
 
-    /// The segment that appends go to.
     pub(crate) fn active(&self) -> &Arc<Segment> {
         &self.active
     }
 
-    /// All of them, oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
         self.sealed.iter().chain(std::iter::once(&self.active))
     }
 
-    /// The sealed ones, oldest first.
     pub(crate) fn sealed(&self) -> &[Arc<Segment>] {
         &self.sealed
     }
 
-    /// The segment in which to look for an offset: the last one that begins at or below it, or the
-    /// first one if all begin above.
+    /// Gives the first segment if all begin above the offset.
     pub(crate) fn floor(&self, offset: Offset) -> &Arc<Segment> {
         if self.active.base_offset() <= offset {
             return &self.active;
@@ -49,7 +43,6 @@ impl Segments {
             .unwrap_or(&self.active)
     }
 
-    /// The segment after one that begins at `base_offset`.
     pub(crate) fn after(&self, base_offset: Offset) -> Option<&Arc<Segment>> {
         if self.active.base_offset() <= base_offset {
             return None;
@@ -60,12 +53,10 @@ impl Segments {
         Some(self.sealed.get(at).unwrap_or(&self.active))
     }
 
-    /// Seals the active segment and adds a new one above it.
     pub(super) fn roll(&mut self, next: Arc<Segment>) {
         self.sealed.push(std::mem::replace(&mut self.active, next));
     }
 
-    /// Removes and returns the sealed segments that are wholly below an offset.
     pub(super) fn remove_below(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
         let bases = self
             .sealed
@@ -80,8 +71,7 @@ impl Segments {
         self.sealed.drain(..gone.min(self.sealed.len())).collect()
     }
 
-    /// Removes and returns every segment that begins above an offset; the last one left becomes
-    /// active. The first segment always stays.
+    /// The last one left becomes active. The first always stays.
     pub(super) fn remove_above(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
         let mut gone = Vec::new();
         while self.active.base_offset() > offset {
@@ -93,7 +83,6 @@ impl Segments {
         gone
     }
 
-    /// Replaces the neighbours `first..=last` (by base offset) by others.
     pub(super) fn replace(&mut self, first: Offset, last: Offset, with: Vec<Arc<Segment>>) {
         let from = self
             .sealed

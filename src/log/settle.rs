@@ -1,5 +1,5 @@
-//! Appending now and syncing later, so that many logs can be written before the first of their
-//! syncs is waited for.
+//! Appending now and syncing later, so that many logs are written before the first sync is waited
+//! for.
 //!
 //! Knows nothing about who waits.
 
@@ -12,7 +12,6 @@ use crate::types::Offset;
 use super::append::How;
 use super::shared::Log;
 
-/// Written now; the caller syncs later.
 pub(crate) const LATER: How = How {
     expected_end: None,
     sync_later: true,
@@ -37,16 +36,10 @@ impl Syncs for Log {
 }
 
 impl Log {
-    /// Whether what was just appended must be [settled](Log::settle) before it is acknowledged.
     pub(crate) fn must_settle(&self) -> bool {
         self.shared.is_always()
     }
 
-    /// Makes what was appended below an offset survive what the log's durability says.
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::flush`].
     pub(crate) fn settle(&self, end: Offset) -> Result<()> {
         if self.must_settle() {
             self.shared.flush_to(end)?;

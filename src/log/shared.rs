@@ -24,11 +24,11 @@ use super::state::{AppendState, Charge, Digests, HotSettings, Outside, Surveyed,
 /// One partition: an append-only sequence of records in one directory, in Kafka's own files.
 ///
 /// A `Log` is a handle: cloning it is cheap, every method takes `&self`, and any number of threads
-/// may append and read at the same time. It works alone on any directory, without topics. When the
-/// last handle (and [`Reader`](crate::Reader)) is dropped the log is closed as by [`Log::close`].
+/// may append and read at the same time. It works alone on any directory, without topics. Dropping
+/// the last handle (and [`Reader`](crate::Reader)) closes the log as [`Log::close`] does.
 ///
-/// A handle belongs to the process that opened it. In a process that is forked from it every call
-/// returns [`Error::Forked`](crate::Error::Forked), and dropping a handle only closes descriptors.
+/// In a process that is forked from the one that opened it, every call returns
+/// [`Error::Forked`](crate::Error::Forked), and dropping a handle only closes descriptors.
 ///
 /// # Examples
 ///
@@ -49,20 +49,19 @@ use super::state::{AppendState, Charge, Digests, HotSettings, Outside, Surveyed,
 #[derive(Clone, Debug)]
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
-    /// Closes the log when the last handle is dropped; a broker's logs have none.
+    /// `None` for a broker's logs.
     pub(super) _keeper: Option<Arc<Keeper>>,
-    /// Only the broker itself may change this log, and this handle is not the broker's.
+    /// The log is one that only the broker itself may change.
     pub(super) only_reads: bool,
 }
 
-/// Everything behind the handles of one log.
 pub(crate) struct Shared {
     pub(super) me: Weak<Shared>,
     pub(crate) host: Arc<Host>,
     pub(crate) dir: Arc<Path>,
     pub(super) mark_place: MarkPlace,
     pub(crate) life: LifeCell,
-    /// Whether a broker closes this log, and not its handles.
+    /// A broker closes this log, and not its handles.
     pub(crate) managed: bool,
     pub(super) config: RwLock<Arc<LogConfig>>,
     pub(super) hot: HotSettings,
@@ -71,40 +70,33 @@ pub(crate) struct Shared {
     pub(super) start: AtomicU64,
     pub(super) end: AtomicU64,
     pub(super) flushed: AtomicU64,
-    /// What readers saw before the log became `Always`, which they continue to see.
+    /// What readers saw before the log became `Always`.
     pub(super) shown: AtomicU64,
-    /// Raised twice by each truncation, so that no reader returns what it read before one
-    /// (`view.rs`).
+    /// Raised twice by each truncation (`view.rs`).
     pub(super) truncations: AtomicU64,
     pub(crate) epochs: RwLock<Epochs>,
     pub(crate) turn: Mutex<TurnState>,
     pub(super) turn_over: Condvar,
     pub(super) company_came: Condvar,
-    /// What the flusher was asked for and has not begun.
     pub(super) flush_asked: AtomicU32,
     /// When a flush is due for which no thread could be started.
     pub(super) flush_due: Mutex<Option<Instant>>,
     pub(crate) digests: Mutex<Digests>,
     pub(super) digester: Arc<dyn Chore>,
     pub(crate) signal: Signal,
-    /// Looks after the tasks that wait.
     pub(super) usher: Arc<dyn Chore>,
-    /// The state of transactions.
     pub(super) survey: Mutex<Option<Surveyed>>,
-    /// Callers that wait for this log among others.
     pub(super) watchers: Watchers,
     pub(super) charge: Charge,
-    /// Apart from what appends read, because readers write it.
+    /// Kept apart from what appends read, because readers write it.
     pub(crate) tally: Box<Tally>,
-    /// Allows one compaction at a time; held while segments are rewritten, which no append waits
-    /// for.
+    /// Allows one compaction at a time, which no append waits for.
     pub(crate) cleaning: Mutex<()>,
     /// Taken after `cleaning`, before the turn.
     pub(crate) layout: Mutex<()>,
     pub(super) lock: Mutex<Option<Lock>>,
-    /// The opening has left something that must be on the disk before the first append.
+    /// Something must be on the disk before the first append.
     pub(super) unsettled: AtomicBool,
-    /// For a log that is opened for reading: what is known about its directory.
     pub(crate) outside: OnceLock<Outside>,
     pub(super) report: OpenReport,
 }
@@ -115,7 +107,7 @@ pub(super) struct Keeper(Arc<Shared>);
 impl Drop for Keeper {
     fn drop(&mut self) {
         if self.0.host.check_owner().is_err() {
-            // The flusher may have held the log at the fork, and does not exist here to release it.
+            // The flusher may have held the log at the fork, and cannot release it here.
             if let Some(mut lock) = self.0.lock.try_lock() {
                 *lock = None;
             }
@@ -129,7 +121,6 @@ impl Drop for Keeper {
 }
 
 impl Log {
-    /// A handle that does not close the log.
     pub(super) fn unkept(shared: Arc<Shared>) -> Self {
         Self {
             shared,
@@ -138,7 +129,6 @@ impl Log {
         }
     }
 
-    /// A handle that closes the log when its last clone is dropped.
     pub(super) fn kept(shared: Arc<Shared>) -> Self {
         let keeper = Arc::new(Keeper(Arc::clone(&shared)));
         Self {
@@ -148,11 +138,7 @@ impl Log {
         }
     }
 
-    /// The log behind the handle, in the process that opened it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Forked`].
+    /// Fails in a forked process.
     #[inline]
     pub(crate) fn here(&self) -> Result<&Shared> {
         self.shared.host.check_owner()?;

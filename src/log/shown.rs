@@ -45,7 +45,7 @@ impl Shared {
     #[inline]
     pub(crate) fn high_watermark(&self) -> Offset {
         // The end first: read after the durability, it might include what was appended since the
-        // log became `Always`, and the next result would be a smaller one.
+        // log became `Always`, and the high watermark would move back.
         let end = self.end_offset();
         if self.is_always() && !Sabotage::ShownBeforeSync.is_on() {
             self.flushed_offset()
@@ -61,9 +61,8 @@ impl Shared {
         self.hot.durability() == Durability::Always
     }
 
-    /// Makes the mark say whether the log is `Always`, before anything is appended: readers in
-    /// other processes go by it to know where to stop. If the mark cannot be written, a later one
-    /// says it.
+    /// The mark tells readers in other processes where to stop, so this comes before any append. If
+    /// it cannot be written, a later one says it.
     pub(super) fn note_durability(&self) {
         if self.turn.lock().mark.always.unwrap_or(false) == self.is_always() {
             return;
@@ -73,10 +72,10 @@ impl Shared {
         };
         let mut mark = self.turn.lock().mark;
         if mark.sequence == 0 {
-            // There is no mark yet that could be changed.
+            // There is no mark yet.
             return;
         }
-        // Everything else stays true, so a log that was closed still counts as closed.
+        // A log that was closed still counts as closed.
         mark.always = Some(self.is_always());
         mark.sequence = mark.sequence.saturating_add(1);
         if self.host.marks.write(self.mark_place, &mark).is_ok() {
@@ -88,8 +87,7 @@ impl Shared {
         Arc::clone(&self.config.read())
     }
 
-    /// Applies new settings. A log that becomes `Always` is flushed first: from then on its high
-    /// watermark is the flushed end, and must not move back.
+    /// A log that becomes `Always` is flushed first: its high watermark must not move back.
     pub(super) fn reconfigure(&self, config: LogConfig) -> Result<()> {
         if self.life.is_read_only() {
             self.reconfigure_outside(config);
@@ -108,17 +106,17 @@ impl Shared {
         // Before the switch, so that little is left that readers have seen and that is not flushed.
         let flushed = flush(self.end_offset());
         let shown = {
-            // With the lock held, nothing is appended between reading the end and the switch.
+            // Nothing is appended between reading the end and the switch.
             let state = self.append.lock();
             if becomes_always {
-                // Other threads may have appended since the flush, and readers have seen it.
+                // Readers have seen what was appended since the flush.
                 self.shown.store(state.end, Ordering::Release);
             }
             self.hot.set(&config, self.host.budget.is_limited());
             *self.config.write() = Arc::new(config);
             state.end
         };
-        // What was appended between the first flush and the switch: readers have seen it.
+        // Readers have seen what was appended before the switch.
         let flushed = flushed.and_then(|()| flush(shown));
         self.recharge();
         self.note_durability();
@@ -127,8 +125,7 @@ impl Shared {
         flushed
     }
 
-    /// Waits until readers see the record at an offset (true), the time is over (false), or there
-    /// is no point in waiting any more (true).
+    /// Also returns true if `is_over` says that there is no point in waiting any more.
     pub(crate) fn wait_for(
         &self,
         offset: Offset,
@@ -145,7 +142,7 @@ impl Shared {
             if is_there() {
                 return Ok(true);
             }
-            // Asked after the end: a record that came before the close is still reported.
+            // After the end: a record that came before the close is still reported.
             self.life.can_grow()?;
             // Before the look: what that does not see changes the word.
             let bell = rung.take().or_else(|| self.bell());
@@ -170,11 +167,7 @@ impl Shared {
         }
     }
 
-    /// Whether a reader at a position has something to return.
-    ///
-    /// # Errors
-    ///
-    /// The reason why nothing will come.
+    /// An error says why nothing will come.
     pub(crate) fn has_news(&self, at: Offset, epoch: Epoch, filter: &Filter) -> Result<bool> {
         loop {
             let shown = self.high_watermark();
@@ -190,7 +183,6 @@ impl Shared {
         }
     }
 
-    /// Wakes everything that waits for this log.
     #[inline]
     pub(super) fn raise(&self) {
         self.signal.raise();
@@ -199,8 +191,8 @@ impl Shared {
         self.tell_followers();
     }
 
-    /// The same for an append, which has just released the append lock: without a fence, because
-    /// waiters have [synchronized with it](Self::let_appends_see).
+    /// For an append, which has just released its lock: without a fence, because waiters have
+    /// [synchronized with it](Self::let_appends_see).
     #[inline]
     pub(super) fn raise_appended(&self) {
         self.signal.raise_after_lock();
@@ -208,14 +200,14 @@ impl Shared {
         self.tell_followers();
     }
 
-    /// A waiter calls this before reading the end of the log: an append that it does not see there
-    /// sees that it waits.
+    /// To be called before the log's end is read: an append that is not seen there sees that
+    /// somebody waits.
     pub(crate) fn let_appends_see(&self) {
         self.let_appends_see_thread();
         self.want_the_ear();
     }
 
-    /// The same for a thread that goes on to wait for the bell itself, where there is one.
+    /// For a thread that waits for the bell itself.
     fn let_appends_see_thread(&self) {
         drop(self.append.lock());
         self.ask_for_looks();
@@ -236,7 +228,6 @@ impl Shared {
 }
 
 impl Log {
-    /// The same handle for a caller that may only read.
     pub(crate) fn for_reading(&self) -> Self {
         Self {
             only_reads: true,
@@ -252,7 +243,6 @@ impl Log {
         Ok(())
     }
 
-    /// The error for a handle that may only read: one of a partition that the broker itself writes.
     #[cold]
     fn internal(&self) -> Error {
         let topic = self

@@ -1,16 +1,14 @@
 //! What of a look counts at files that another handle, maybe of another process, is writing.
 //!
-//! Knows nothing about batches. A read-only opening takes no lock, so its files are
-//! removed, replaced and cut under it at any moment. An error about them counts only when nothing
-//! shows that the writer had its hands in them meanwhile.
+//! Knows nothing about batches. A read-only opening takes no lock, so files are removed, replaced
+//! and cut under it at any moment.
 //!
-//! 1. [`Signs`] are what a writer changes when it removes, replaces or cuts files: which files of
-//!    segments there are and which file each is, the note of a truncation, and the number of the
-//!    flushed mark, which rises before that note goes.
-//! 2. An error counts at once when nobody holds the lock and the signs are what they were before.
-//!    A writer may be in the middle of anything for a while: beside one, an error counts when it
-//!    comes back so often, for damage stays and what a writer does passes.
-//! 3. Before every further look there is a longer pause, so that a writer can finish what it began.
+//! 1. [`Signs`] are what a writer then changes: which files of segments there are and which file
+//!    each is, the note of a truncation, and the number of the flushed mark, which rises before
+//!    that note goes.
+//! 2. An error counts at once when nobody holds the lock and the signs are unchanged. Beside a
+//!    writer it counts when it comes back so often: damage stays, and what a writer does passes.
+//! 3. Every further look comes after a longer pause, so that a writer can finish what it began.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,33 +22,27 @@ use crate::host::Host;
 use crate::sync::Signal;
 use crate::sync::thread::yield_now;
 
-/// How often the same error comes before it counts (2): with the pauses, within about a second.
+/// With the pauses, this takes about a second (2).
 const TIMES_MAX: u32 = 20;
 
-/// How long to wait before the first further look, and how often that is doubled.
+/// The first pause (3), and how often it is doubled.
 const PAUSE: Duration = Duration::from_millis(1);
 const DOUBLED_MAX: u32 = 6;
 
-/// What a writer changes in a directory when it removes, replaces or cuts files.
 pub(crate) trait Signs: PartialEq {
-    /// Whether what was seen with these signs is still so with later ones: what was only added
-    /// since takes nothing back.
+    /// Whether what was seen still holds: what was only added takes nothing back.
     fn hold_in(&self, later: &Self) -> bool;
 
-    /// Whether somebody is writing, and so may be in the middle of something.
     fn is_live(&self) -> bool;
 }
 
-/// The signs of one log (1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogSigns {
     /// A directory of the same name may be another topic's.
     pub(super) dir: Option<FileId>,
-    /// The `.log` files under whatever name, and the note of a truncation; of one that went
-    /// meanwhile nothing is known.
+    /// The `.log` files, and the note of a truncation; `None` for one that went meanwhile.
     files: BTreeMap<String, Option<FileId>>,
     pub(super) live: bool,
-    /// The number of the newest flushed mark.
     sequence: u64,
 }
 
@@ -90,7 +82,6 @@ impl LogSigns {
     }
 }
 
-/// The signs of the files of a root.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RootSigns {
     files: BTreeMap<PathBuf, Option<(FileId, u64)>>,
@@ -128,12 +119,11 @@ impl RootSigns {
     }
 }
 
-/// Whether somebody holds the lock of a directory. Where the system cannot tell, nobody does.
+/// False where the system cannot tell.
 pub(crate) fn is_live(disk: &Disk, home: &Path) -> bool {
     disk.is_locked(&home.join(file_name::LOCK)).unwrap_or(false)
 }
 
-/// Lets a little time pass, so that a writer can finish what it began (3).
 pub(crate) fn pause(clock: &Clock, times: u32) {
     if cfg!(all(test, ottla_shuttle)) {
         // There is no time in a model, and nobody to wake this thread.
@@ -144,7 +134,6 @@ pub(crate) fn pause(clock: &Clock, times: u32) {
     clock.wait(&mut nobody.ticket(), clock.until(length), None);
 }
 
-/// The last error that did not count.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     said: Option<String>,
@@ -152,7 +141,7 @@ pub(super) struct Doubts {
 }
 
 impl Doubts {
-    /// Whether an error has not come often enough to count (2); waits a little then.
+    /// Whether an error has not come often enough to count (2); pauses if so.
     pub(super) fn dismiss(&mut self, clock: &Clock, error: &Error) -> bool {
         let says = error.to_string();
         if self.said.as_ref() != Some(&says) {
@@ -168,8 +157,7 @@ impl Doubts {
     }
 }
 
-/// Runs a look at files that somebody may be writing, again and again until what it says counts;
-/// gives the signs from before that look, too.
+/// Also gives the signs from before the look that counts.
 pub(crate) fn look_until_it_counts<S: Signs, T>(
     clock: &Clock,
     signs: impl Fn() -> Result<S>,
@@ -196,7 +184,6 @@ pub(crate) fn look_until_it_counts<S: Signs, T>(
     }
 }
 
-/// Whether an error may come of files that were changed meanwhile.
 pub(super) fn is_about_files(error: &Error) -> bool {
     matches!(
         error,

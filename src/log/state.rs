@@ -1,7 +1,6 @@
-//! What a log keeps, a struct for each subject; `shared.rs` puts them together.
+//! What a log keeps, a struct for each subject.
 //!
-//! Knows nothing about what is done with it: the methods are in the file of the subject. Which lock
-//! guards what is told in `mod.rs`.
+//! Knows nothing about what is done with it.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -18,11 +17,11 @@ use crate::types::{Compression, Durability, Epoch, LogConfig, Offset, Timestamp,
 use super::seen::Seen;
 use super::signs::{Doubts, LogSigns};
 
-/// The settings that every append reads, without a lock (`append.rs`).
+/// What every append reads without a lock.
 #[derive(Debug, Default)]
 pub(super) struct HotSettings {
     pub(super) max_message_bytes: AtomicU64,
-    /// 0 is `Os`, the largest number `Always`, everything else an interval in milliseconds.
+    /// 0 is `Os`, [`ALWAYS`] is `Always`, everything else an interval in milliseconds.
     pub(super) durability: AtomicU64,
     pub(super) segment_bytes: AtomicU64,
     pub(super) segment_age_ms: AtomicU64,
@@ -42,7 +41,7 @@ impl HotSettings {
         settings
     }
 
-    /// `limited`: the log belongs to a root with a limit on its total size.
+    /// `limited`: the log belongs to a root with a limit on its size.
     pub(super) fn set(&self, config: &LogConfig, limited: bool) {
         let durability = match config.durability {
             Durability::Os => 0,
@@ -56,8 +55,7 @@ impl HotSettings {
             || has_rules(config);
         self.max_message_bytes
             .store(config.max_message_bytes, Ordering::Relaxed);
-        // After the state that the high watermark depends on under `Always`
-        // (`Shared::reconfigure`).
+        // After what the high watermark depends on under `Always` (`Shared::reconfigure`).
         self.durability.store(durability, Ordering::Release);
         self.special.store(u64::from(special), Ordering::Relaxed);
         let segment_bytes = if limited {
@@ -96,23 +94,21 @@ impl HotSettings {
     }
 }
 
-/// Whether the log's settings restrict its records.
 pub(crate) fn has_rules(config: &LogConfig) -> bool {
     config.cleanup_policy.compacts()
         || config.timestamp_before_max.is_some()
         || config.timestamp_after_max.is_some()
 }
 
-/// The file that is created ahead, under a private name, to become the next segment.
+/// The file that is created ahead, to become the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextFile {
     Absent,
     Ready,
-    /// There may be one: creating or using it was begun, or failed.
+    /// Creating or using it was begun, or failed.
     Doubtful,
 }
 
-/// What the append lock guards: the end of the log.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -120,24 +116,21 @@ pub(super) enum NextFile {
 )]
 pub(crate) struct AppendState {
     pub(super) active: Arc<Segment>,
-    /// The write side of the active segment, opened by the first append.
+    /// Opened by the first append.
     pub(crate) writer: Option<Appender>,
     pub(super) progress: IndexProgress,
     pub(super) index_written: IndexWritten,
-    /// One of the indexes has no room for another entry.
     pub(super) indexes_full: bool,
     pub(super) end: Offset,
-    /// The timestamp of the first batch in the active segment, once it was looked up.
+    /// Known once it was looked up.
     pub(super) first_timestamp: Option<Timestamp>,
-    /// When the active segment was created, for records without timestamps.
     pub(super) made_at: Timestamp,
     pub(super) leader_epoch: Epoch,
-    /// Appends wait: a truncation has moved the end back and is not finished, or something must be
-    /// on the disk before the first append.
+    /// Appends wait: a truncation is not finished, or something must be on the disk before the
+    /// first append.
     pub(super) held_back: bool,
-    /// Rolled, but not yet trimmed, indexed and synced; oldest first.
+    /// Not yet trimmed, indexed and synced; oldest first.
     pub(super) sealing: Vec<Sealing>,
-    /// A name in the directory is not synced yet.
     pub(super) names_unsynced: bool,
     pub(super) unsynced_bytes: u64,
     /// Something was appended since upkeep last checked.
@@ -151,7 +144,6 @@ pub(crate) struct AppendState {
 }
 
 impl AppendState {
-    /// A log that ends in a segment, about which nothing else is known yet.
     pub(super) fn at_end(active: Arc<Segment>, end: Offset) -> Self {
         Self {
             active,
@@ -176,41 +168,36 @@ impl AppendState {
     }
 }
 
-/// A segment that was rolled and must still be sealed.
 #[derive(Debug)]
 pub(super) struct Sealing {
     pub(super) segment: Arc<Segment>,
     pub(super) writer: Appender,
 }
 
-/// What the turn guards (`turn.rs`).
 #[derive(Debug)]
 pub(crate) struct TurnState {
     pub(super) busy: bool,
     pub(crate) company: Company,
-    /// The newest mark that was written.
     pub(crate) mark: Mark,
-    /// The segment that the previous mark refers to; that mark is in the other slot.
+    /// The segment of the previous mark, which is in the other slot.
     pub(super) mark_before: Offset,
-    /// The files are as a close leaves them. Appends do not clear this: they show by the end of the
-    /// log. Everything else that changes files takes the turn, which clears it.
+    /// The files are as a close leaves them. What changes files takes the turn, which clears this;
+    /// appends do not, but show by the end of the log.
     pub(super) rested: bool,
 }
 
-/// The threads that want something synced.
 #[derive(Debug, Default)]
 pub(crate) struct Company {
-    /// How many have come to wait since the turn was last released.
+    /// Threads that came to wait since the turn was last released.
     pub(crate) waiting: usize,
-    /// How many there were at the end of the last sync, including the one that synced.
+    /// Threads at the end of the last sync, with the one that synced.
     pub(crate) expected: usize,
-    /// How long the next sync may wait for that many.
     pub(super) until: Option<Instant>,
 }
 
 impl TurnState {
-    /// For a log that was just opened. After a clean close its files are as the close left them, if
-    /// its index files were read as the mark says.
+    /// After a clean close the files are as the close left them, if the index files were read as
+    /// the mark says.
     pub(super) fn opened(mark: Mark, clean: bool, index: IndexWritten) -> Self {
         Self {
             busy: false,
@@ -232,39 +219,32 @@ impl Company {
     }
 }
 
-/// The budget of one log (`budget.rs`).
 #[derive(Debug, Default)]
 pub(super) struct Charge {
     pub(super) held: Mutex<Held>,
-    /// A segment was rolled, and retention has not examined the log since.
+    /// A segment was rolled since retention examined the log.
     pub(super) rolled: AtomicBool,
 }
 
-/// What a log is charged for.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// For its sealed segments.
     pub(super) sealed: u64,
-    /// For segments that are being removed, and for those that compaction writes.
+    /// For segments that are removed, or written by compaction.
     pub(super) passing: u64,
 }
 
-/// The digests of one log that are still to be made (`digest.rs`).
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
-    /// Each segment stays here until it has its digest.
+    /// Each stays here until it has its digest.
     pub(super) waiting: VecDeque<Waiting>,
-    /// What was done so far for the first of them.
     pub(crate) current: Option<DigestWork>,
     pub(super) scheduled: bool,
-    /// No thread could be started for them: a flush asks again, or makes them.
+    /// No thread could be started: a flush asks again, or makes them.
     pub(super) unserved: bool,
-    /// A close has taken over.
     pub(super) closing: bool,
 }
 
 impl Digests {
-    /// The one to work on.
     pub(super) fn first(&self) -> Option<&Waiting> {
         self.waiting.front().filter(|_| !self.closing)
     }
@@ -274,46 +254,37 @@ impl Digests {
         first.is_some_and(|first| Arc::ptr_eq(&first.segment, segment))
     }
 
-    /// Whether no segment waits for its digest.
     pub(super) fn are_made(&self) -> bool {
         self.waiting.is_empty() && self.current.is_none()
     }
 }
 
-/// A segment that waits for its digest.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) segment: Arc<Segment>,
-    /// The checksums of the index files that were just written; `None` if the files must be checked
-    /// first.
+    /// Those of index files that were just written; `None` if the files must be checked first.
     pub(super) index_crcs: Option<(u32, u32)>,
     pub(super) truncations: u64,
 }
 
-/// A digest in progress.
 #[derive(Debug)]
 pub(crate) struct DigestWork {
     pub(super) of: Waiting,
     pub(super) cursor: BatchCursor,
     pub(super) builder: DigestBuilder,
-    /// The segment is known to have no gaps.
     pub(super) dense: bool,
 }
 
-/// How far, and for which state of the log, a filter of transactions is right (`isolation.rs`).
+/// How far, and for which state of the log, a filter is right.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KnownTo {
     pub(super) to: Offset,
-    /// The count of truncations when it was made.
     pub(super) truncations: u64,
 }
 
-/// What a scan of the log found about transactions.
 #[derive(Debug)]
 pub(super) struct Surveyed {
-    /// The count of truncations when it was found out.
     pub(super) truncations: u64,
-    /// How far the scan went.
     pub(super) to: Offset,
     pub(super) survey: Arc<Survey>,
 }
@@ -327,41 +298,35 @@ impl Surveyed {
     }
 }
 
-/// What a log that was opened read-only knows of its directory (`outside.rs`).
 pub(crate) struct Outside {
     pub(super) home: PathBuf,
     pub(super) known: Mutex<Known>,
     pub(crate) looks: Looks,
-    /// Looks by the clock, and when the bell rings.
     pub(super) by_clock: Arc<dyn Chore>,
     pub(super) by_bell: Arc<dyn Listening>,
 }
 
-/// The same, for the thread that looks.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) signs: LogSigns,
     pub(super) doubts: Doubts,
-    /// What tells a follower whether it must look at the whole directory again.
     pub(super) seen: Seen,
-    /// What the writer had published before that was looked at last.
+    /// What the writer had published before the last look.
     pub(super) standing: Option<Standing>,
 }
 
-/// When a log is looked at next, for those who wait (`looks.rs`).
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     pub(super) asked: AtomicBool,
-    /// How many looks have found nothing new, one after the other.
+    /// How many looks in a row have found nothing new.
     pub(super) idle: AtomicU32,
-    /// A bell rings for the log, as far as is known.
+    /// Whether a bell rings for the log, as far as is known.
     pub(crate) heard: AtomicBool,
     pub(super) heard_by: Mutex<HeardBy>,
-    /// How many threads wait for the bell themselves.
+    /// Threads that wait for the bell themselves.
     pub(super) direct: AtomicUsize,
 }
 
-/// With what a log is listened for, and what was published of it when it was looked at last.
 #[derive(Debug, Default)]
 pub(super) struct HeardBy {
     pub(super) ear: Weak<Ear>,

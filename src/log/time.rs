@@ -14,8 +14,6 @@ use crate::types::{Offset, Timestamp};
 use super::shared::Shared;
 
 impl Shared {
-    /// The first record whose timestamp is at or after a time, at or after the log's start and
-    /// below its high watermark.
     pub(crate) fn offset_for_time(&self, at: Timestamp) -> Result<Option<Offset>> {
         self.look(|view| {
             self.life.can_read()?;
@@ -31,8 +29,7 @@ impl Shared {
         let start = self.start_offset();
         for segment in segments {
             let newest = segment.newest(&self.host.disk, &self.host.files)?;
-            // No record of this segment is late enough. A time before all records needs no
-            // comparison.
+            // A time before all records needs no comparison.
             if newest.is_none_or(|newest| newest < at) && at > Timestamp::NONE {
                 continue;
             }
@@ -55,8 +52,7 @@ impl Shared {
         })
     }
 
-    /// The offset to start reading from, by an entry of the time index that was compared with its
-    /// batch.
+    /// An entry of the time index counts only if it agrees with its batch.
     fn place_for_time(&self, segment: &Arc<Segment>, at: Timestamp) -> Result<Offset> {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let before = |index: &SparseIndex| index.time_entry_before(at);
@@ -75,19 +71,17 @@ impl Shared {
             batch.max_timestamp == entry.timestamp
                 && batch.next_offset() == offset(entry).saturating_add(1)
         });
-        // An entry above the high watermark names a batch that is not readable yet, so it could not
-        // be compared.
+        // Above the high watermark, the batch is not readable yet, and could not be compared.
         if is_true || offset(entry) >= self.high_watermark() {
             return Ok(offset(entry));
         }
-        // The entry is wrong, and a reader that trusts it would skip records: unlike a search by
-        // offset, this one would not notice.
+        // A reader that trusts a wrong entry would skip records: unlike a search by offset, this
+        // one would not notice.
         segment.rebuild_index(disk, files)?;
         let entry = segment.with_index(disk, files, before)?;
         Ok(entry.map_or(segment.base_offset(), offset))
     }
 
-    /// The first record of a batch at or after a time and an offset.
     fn first_at(
         &self,
         raw: RawBatch,

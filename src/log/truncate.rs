@@ -2,14 +2,14 @@
 //!
 //! Knows nothing about retention policies, which also use it.
 //!
-//! 1. A new start is durable before a file is removed, so a crash in between neither brings back
-//!    what was dropped nor loses what was not.
-//! 2. A truncation is recorded before the first byte is removed, and the next opening finishes it
+//! 1. A new start is durable before a file is removed: a crash in between neither brings back what
+//!    was dropped nor loses what was not.
+//! 2. A truncation is recorded before the first byte is removed, and finished by the next opening
 //!    if it is interrupted: the log is as before or as after.
-//! 3. A batch that is cut in two is replaced by one with the records that stay; they keep their
-//!    offsets and timestamps.
-//! 4. The offsets behind a truncation are assigned again only after the new epoch is durable, and
-//!    after every commit above the new end was set back durably.
+//! 3. A batch that is cut in two is replaced by one with the records that stay, at their offsets
+//!    and timestamps.
+//! 4. Offsets behind a truncation are assigned again only after the new epoch is durable, and every
+//!    commit above the new end was set back durably.
 
 use std::sync::Arc;
 
@@ -26,12 +26,10 @@ use super::shared::{Log, Shared};
 use super::state::AppendState;
 use super::turn::Turn;
 
-/// Held while segments are removed or replaced.
 pub(crate) struct Layout<'a> {
     log: &'a Shared,
     _held: MutexGuard<'a, ()>,
-    /// The last field, so that tasks are woken after the lock is released: what they run may take
-    /// it.
+    /// The last field: what woken tasks run may take the lock.
     _later: WakeLater,
 }
 
@@ -60,14 +58,14 @@ impl Log {
     /// leaves the log as before or as after.
     ///
     /// In a broker, committed offsets above the new end are set back to it, durably, before
-    /// anything is appended there, and members continue at the new end. A reader whose position is
-    /// above it gets [`Error::Truncated`].
+    /// anything is appended there, and members continue at it. A reader whose position is above it
+    /// gets [`Error::Truncated`].
     ///
     /// # Errors
     ///
-    /// [`Error::OffsetOutOfRange`] below the start or above the end; [`Error::ReadOnly`],
-    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Io`], [`Error::NoSpace`]; and the errors of
-    /// reading the commits of a broker's groups, with nothing changed.
+    /// [`Error::OffsetOutOfRange`] below the start or above the end; the others of
+    /// [`Log::truncate_prefix`]; and those of reading the commits of a broker's groups, with
+    /// nothing changed.
     pub fn truncate(&self, new_end: Offset) -> Result<()> {
         self.may_change()?;
         self.here()?.truncate(new_end)
@@ -75,7 +73,6 @@ impl Log {
 }
 
 impl Shared {
-    /// Drops everything below an offset.
     pub(super) fn truncate_prefix(&self, new_start: Offset) -> Result<()> {
         let layout = self.lock_layout()?;
         if new_start > self.high_watermark() {
@@ -87,8 +84,7 @@ impl Shared {
         self.raise_start(&layout, new_start)
     }
 
-    /// Moves the start of the log up, durably, and then deletes what is wholly below it (I1). A
-    /// flush waits only for the first part.
+    /// A flush waits only for the durable start (I1), and not for files to be deleted.
     pub(super) fn raise_start(&self, _layout: &Layout<'_>, new_start: Offset) -> Result<()> {
         let turn = self.take_turn_to_change()?;
         let behind = self.marked_base() < self.segments.read().active().base_offset();
@@ -97,22 +93,21 @@ impl Shared {
             self.sync_all(&turn)?;
         }
         self.write_mark(&turn, |mark| mark.log_start_offset = new_start)?;
-        // Both slots, before any file is removed: an older mark would report the removed segments
-        // as lost.
+        // Both slots, before any file is removed: an older mark would report the segments as lost.
         if !Sabotage::DeletedBeforeStart.is_on() {
             self.settle_mark(&turn)?;
         }
         // After the mark is durable: a start that callers have seen does not move back at a power
         // cut.
         self.start.store(new_start, Ordering::Release);
-        // The mark must not refer to a segment that is removed: one that was only just rolled waits
-        // until the next time.
+        // The mark must not refer to a removed segment: one that was only just rolled stays until
+        // the next time.
         let below = new_start.min(self.marked_base());
         let (gone, passing) = {
             let _end_stands_still = self.append.lock();
             self.remove_below(below)
         };
-        // While the turn is held: the next thread that has it could write a digest for one of them.
+        // With the turn: the next thread that has it could write a digest for one of them.
         for segment in &gone {
             segment.mark_gone();
         }
@@ -134,13 +129,11 @@ impl Shared {
         deleted
     }
 
-    /// The base of the segment that contains the flushed mark: everything below it is sealed and
-    /// synced.
+    /// Everything below it is sealed and synced.
     pub(crate) fn marked_base(&self) -> Offset {
         self.turn.lock().mark.segment_base
     }
 
-    /// Waits for the thread that removes or replaces segments, and prevents others from doing so.
     pub(crate) fn lock_layout(&self) -> Result<Layout<'_>> {
         self.life.can_append()?;
         let layout = Layout {
@@ -153,7 +146,6 @@ impl Shared {
         Ok(layout)
     }
 
-    /// Replaces sealed segments, neighbours of each other, by what holds what is kept of them.
     pub(crate) fn replace_segments(&self, sources: &[Arc<Segment>], by: Vec<Arc<Segment>>) {
         let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
             return;
@@ -161,31 +153,27 @@ impl Shared {
         let _end_stands_still = self.append.lock();
         let mut segments = self.segments.write();
         segments.replace(first.base_offset(), last.base_offset(), by);
-        // Together with the exchange: a reader that still holds a source learns that it is gone,
-        // and looks the offset up again.
+        // Together with the exchange: a reader that still holds a source looks the offset up again.
         for source in sources {
             source.mark_gone();
         }
     }
 
-    /// Unlinks the files of a segment. Readers that hold it may finish.
     pub(super) fn delete_segment(&self, segment: &Arc<Segment>) -> Result<()> {
-        // Its file stays open for the readers that use it: it is closed with the last of them, or
-        // when the descriptor is needed.
+        // Its file is closed with the last of its readers, or when the descriptor is needed.
         segment.mark_gone();
         remove_segment_files(&self.host.disk, segment)
     }
 
-    /// Drops everything at or above an offset.
     pub(super) fn truncate(&self, new_end: Offset) -> Result<()> {
         let _layout = self.lock_layout()?;
         let followers = self.host.followers().filter(|_| self.is_followed());
         if let Some(followers) = followers.as_ref().filter(|_| new_end < self.end_offset()) {
-            // Any obstacle that can be known is found while the truncation can still be refused.
+            // Obstacles are found while the truncation can still be refused.
             followers.check()?;
         }
         let turn = self.take_turn_to_change()?;
-        // Opened before the point of no return: later there might be no descriptor left.
+        // Before the point of no return: later there might be no descriptor left.
         let dir = self.host.disk.open_dir(&self.dir).at(&self.dir, "open")?;
         let spare = self.reserve_descriptors()?;
         if !self.cut_off(&turn, new_end)? {
@@ -195,32 +183,30 @@ impl Shared {
         drop(turn);
         drop(spare);
         if let Err(error) = self.conclude(new_end, followers.as_deref(), &dir) {
-            // Half-way: the next opening finishes what is on disk, and would then remove what was
-            // appended meanwhile.
+            // The next opening finishes what is on disk, and would remove what was appended
+            // meanwhile.
             let path = self.dir.join(file_name::TRUNCATE);
             return Err(self.halted(path, &error));
         }
-        // The epochs are saved and commits set back: nothing is left of the opening either.
+        // The epochs are saved and commits set back, so nothing is left of the opening.
         self.end_settling();
         self.raise();
         Ok(())
     }
 
-    /// Descriptors for what a truncation opens after its intent is written: the log of commits and
-    /// its directory, the epochs, and the directory in which these are renamed.
+    /// These are for the log of commits and its directory, the epochs, and the directory in which
+    /// these are renamed: all are opened after the intent is written.
     fn reserve_descriptors(&self) -> Result<[Dir; 4]> {
         let open = || self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
         Ok([open()?, open()?, open()?, open()?])
     }
 
-    /// Whether groups may have a position in it: in every partition that users see.
     pub(super) fn is_followed(&self) -> bool {
         let of = self.topic_partition();
-        of.is_some_and(|of| !of.topic.starts_with("__"))
+        of.is_some_and(|of| !is_internal_topic(&of.topic))
     }
 
-    /// Cuts off everything at or above an offset, and makes appends wait from then on (I4); false
-    /// if there is nothing there.
+    /// Makes appends wait (I4); false if there is nothing to cut off.
     fn cut_off(&self, turn: &Turn<'_>, new_end: Offset) -> Result<bool> {
         let mut state = self.lock_sealed(turn)?;
         if new_end < self.start_offset() || new_end > state.end {
@@ -230,14 +216,14 @@ impl Shared {
             return Ok(false);
         }
         let intent = self.plan(&state, new_end)?;
-        // What cannot be opened after the intent is written would leave the log half-way.
+        // After the intent, a failure to open it would leave the log half-way.
         let file = self.file_to_cut(&state, &intent)?;
         // Before the intent, which makes the removal durable: after the cut, a digest of the longer
         // file would call it damaged.
         self.forget_digest(&intent)?;
         self.write_intent(&intent)?;
-        // From here on a crash means: truncated. The flushed end moves before the end: one above
-        // the end of the log would let a waiter take records for safe that are being cut off.
+        // From here on a crash means: truncated. The flushed end moves before the end, or a waiter
+        // could take records for safe that are being cut off.
         self.flushed.fetch_min(new_end, Ordering::AcqRel);
         self.shown.fetch_min(new_end, Ordering::AcqRel);
         let cut = {
@@ -258,8 +244,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// The append lock, with everything synced that was appended when this was called, and no
-    /// sealed segment left that the next sync would write to.
+    /// Leaves no sealed segment that the next sync would write to.
     fn lock_sealed(&self, turn: &Turn<'_>) -> Result<MutexGuard<'_, AppendState>> {
         loop {
             self.sync_all(turn)?;
@@ -270,7 +255,7 @@ impl Shared {
         }
     }
 
-    /// Removes the digest of the segment that will be cut; writing the intent makes that durable.
+    /// The intent makes the removal durable.
     fn forget_digest(&self, intent: &TruncateIntent) -> Result<()> {
         let segment = Arc::clone(self.segments.read().floor(intent.segment_base));
         // What it says about gaps remains true.
@@ -294,20 +279,20 @@ impl Shared {
         Err(self.poisoned(path, cause))
     }
 
-    /// Makes the truncation and its consequences durable, and removes the intent (I4).
+    /// Makes the truncation and its consequences durable (I4).
     fn conclude(
         &self,
         new_end: Offset,
         followers: Option<&dyn Followers>,
         dir: &Dir,
     ) -> Result<()> {
-        // Commits first, while the next opening would still finish the truncation: afterwards a
-        // commit above the end could point at records that were appended since.
+        // First, while the next opening would still finish the truncation: afterwards a commit
+        // above the end could point at records that were appended since.
         if let Some((followers, of)) = followers.zip(self.topic_partition()) {
             followers.set_back(&of, self.end_offset())?;
         }
         let turn = &self.take_turn()?;
-        // The epoch before the mark and before the intent is gone: only the epoch tells readers and
+        // Before the mark, and before the intent is gone: only the epoch tells readers and
         // followers that these offsets were assigned twice.
         self.save_epochs(turn)?;
         // What is appended from here on was never compacted.
@@ -317,8 +302,8 @@ impl Shared {
         let path = self.dir.join(file_name::TRUNCATE);
         // The cut itself is durable before the mark says where the log ends now.
         self.sync_all_in(turn, dir)?;
-        // Both slots before the intent is removed: without it, an older mark would report the
-        // truncated records as lost.
+        // Both slots, before the intent is removed: an older mark would report the truncated
+        // records as lost.
         self.settle_mark(turn)?;
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());
@@ -328,7 +313,7 @@ impl Shared {
         dir.sync().at(&self.dir, "sync")
     }
 
-    /// The file to cut, if it is not the one that is appended to.
+    /// `None` if the file is the one that is appended to.
     fn file_to_cut(
         &self,
         state: &AppendState,
@@ -342,7 +327,6 @@ impl Shared {
         Ok(Some(Arc::new(file.at(&path, "open")?)))
     }
 
-    /// Where to cut, and what is left of a batch that the cut divides.
     fn plan(&self, state: &AppendState, new_end: Offset) -> Result<TruncateIntent> {
         let segment = Arc::clone(self.segments.read().floor(new_end));
         let range = new_end..state.end;
@@ -362,7 +346,7 @@ impl Shared {
         } else {
             segment.end()
         };
-        // Without a batch there, the new end is in a gap behind the last one, and no byte has to be
+        // Without a batch there the new end is in a gap behind the last one, and no byte has to be
         // cut.
         let (position, head) = found.unwrap_or((end, Vec::new()));
         Ok(TruncateIntent {
@@ -373,7 +357,6 @@ impl Shared {
         })
     }
 
-    /// Moves the end of the log as planned, in memory and on disk.
     fn cut_to(
         &self,
         state: &mut AppendState,
@@ -393,8 +376,7 @@ impl Shared {
         remove_snapshots_above(&self.host.disk, &self.dir, intent.new_end)?;
         let active = Arc::clone(&state.active);
         let next_offset = intent.new_end;
-        // The published end before the file: a reader must not read up to an end that is no longer
-        // there.
+        // Before the file: a reader must not read up to an end that is no longer there.
         active.publish(intent.position, next_offset);
         state.end = intent.new_end;
         self.end.store(intent.new_end, Ordering::Release);
@@ -415,10 +397,8 @@ impl Shared {
         self.reindex(state, &active)
     }
 
-    /// Cuts the indexes of the active segment back to its batches.
     fn reindex(&self, state: &mut AppendState, active: &Arc<Segment>) -> Result<()> {
-        // No thread appends meanwhile, and a reader that is rebuilding the index comes too late to
-        // set it.
+        // Nobody appends, and a reader that is rebuilding the index comes too late to set it.
         let scanned = active.scan_whole(&self.host.disk, &self.host.files)?;
         active.set_index(scanned.index, scanned.newest);
         state.progress = scanned.progress;
@@ -435,7 +415,7 @@ impl Shared {
     }
 }
 
-/// The records of a batch below an offset, as a batch of their own (I3).
+/// The records below an offset, as a batch (I3).
 fn head_of(batch: &RecordBatch, new_end: Offset) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let change = Rewrite {

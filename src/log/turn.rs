@@ -5,8 +5,8 @@
 //! 1. The turn is taken before the append lock, never while holding it.
 //! 2. After a failed sync, and after the end of a close, no thread gets it.
 //! 3. Threads that wait for a sync come back together when it ends, each with its next record. The
-//!    next thread to sync waits for them, for a fraction of the time that a sync takes: one sync
-//!    for all of them replaces two for half of them each.
+//!    next sync waits for them, for a fraction of the last one's time: one sync for all replaces
+//!    two for half of them each.
 
 use std::time::{Duration, Instant};
 
@@ -17,24 +17,19 @@ use crate::sync::{MutexGuard, WakeLater};
 use super::shared::Shared;
 use super::state::TurnState;
 
-/// How long a sync waits for company (I3), as a fraction of the last sync, and at most.
+/// A sync waits for company (I3) for a fraction of the last sync, and at most for this.
 const COMPANY_PART: u32 = 8;
 const COMPANY_MAX: Duration = Duration::from_millis(2);
 
-/// The turn, released when dropped, on every path.
 pub(crate) struct Turn<'a> {
     log: &'a Shared,
-    /// What [`TurnState::rested`] was when the turn was taken.
     pub(super) rested: bool,
-    /// How long the next sync may wait for the threads that waited for this one.
     next_waits_until: Option<Instant>,
-    /// The last field, so that tasks are woken after the turn is released: what they run may take
-    /// it.
+    /// The last field: what woken tasks run may take the turn.
     _later: WakeLater,
 }
 
 impl Turn<'_> {
-    /// Notes that a sync that began at `began` is over, and that other threads were waiting for it.
     pub(crate) fn synced_since(&mut self, began: Instant) {
         let now = self.log.host.clock.instant();
         let took = now.saturating_duration_since(began);
@@ -59,13 +54,11 @@ impl Drop for Turn<'_> {
 }
 
 impl Shared {
-    /// The key of the log's marks.
     pub(crate) fn mark_key(&self) -> MarkKey {
         self.turn.lock().mark.key
     }
 
-    /// Takes the turn, waiting for the thread that has it. After a failed sync, and after the end
-    /// of a close, it returns an error, and the caller must change nothing.
+    /// On an error (I2) the caller must change nothing.
     pub(crate) fn take_turn(&self) -> Result<Turn<'_>> {
         let mut state = self.turn.lock();
         while state.busy {
@@ -74,7 +67,6 @@ impl Shared {
         self.take_free_turn(state)
     }
 
-    /// Takes the turn if no thread has it.
     pub(super) fn try_turn(&self) -> Result<Option<Turn<'_>>> {
         let state = self.turn.lock();
         if state.busy {
@@ -87,8 +79,8 @@ impl Shared {
         &'a self,
         mut state: MutexGuard<'_, TurnState>,
     ) -> Result<Turn<'a>> {
-        // Asked with the turn free and its lock held: a close ends the log's life before it
-        // releases the turn.
+        // With the turn free and its lock held: a close ends the log's life before it releases the
+        // turn.
         self.life.can_confirm()?;
         state.busy = true;
         let rested = std::mem::take(&mut state.rested);
@@ -100,7 +92,6 @@ impl Shared {
         })
     }
 
-    /// Takes the turn for an operation that changes the log.
     pub(crate) fn take_turn_to_change(&self) -> Result<Turn<'_>> {
         // Before the wait, to fail at once; and after it, because the log may have been closed or
         // poisoned meanwhile.
@@ -110,8 +101,7 @@ impl Shared {
         Ok(turn)
     }
 
-    /// Waits until the thread that has the turn releases it, and tells a thread that waits for
-    /// company.
+    /// Tells a thread that waits for company.
     pub(super) fn wait_for_turn(&self, state: &mut MutexGuard<'_, TurnState>) {
         state.company.waiting = state.company.waiting.saturating_add(1);
         if state.company.is_complete() {
@@ -120,7 +110,7 @@ impl Shared {
         self.turn_over.wait(state);
     }
 
-    /// Waits for the threads that waited for the last sync, for a fraction of its time (I3).
+    /// Waits for a fraction of the last sync's time (I3).
     pub(super) fn wait_for_company(&self, _turn: &Turn<'_>) {
         let mut state = self.turn.lock();
         let Some(until) = state.company.until else {

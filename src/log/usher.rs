@@ -1,11 +1,11 @@
-//! Seeing to it that a crowd of tasks that is woken in turns gets on.
+//! Sees to it that a crowd of tasks that is woken in turns gets on.
 //!
-//! Knows nothing about what they wait for. Each of those tasks wakes the next when it comes back
-//! (`Signal::raise_in_turns`); one whose executor is busy, or whose client reads slowly, does not
-//! come back soon, and must not keep the others waiting.
+//! Knows nothing about what they wait for. Each task wakes the next when it comes back
+//! (`Signal::raise_in_turns`); one with a busy executor or a slow client must not keep the others
+//! waiting.
 //!
-//! 1. While tasks are due a thread looks after them: the one that ends lingers, which never waits
-//!    for a disk. Without that thread all of them are woken at once.
+//! 1. While tasks are due the thread that ends lingers looks after them, for it never waits for a
+//!    disk. Without it all of them are woken at once.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,10 +15,9 @@ use crate::host::Chore;
 
 use super::shared::Shared;
 
-/// How long tasks that are due wait for one that does not come back.
+/// How long due tasks wait for one that does not come back.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// Looks after the tasks that wait for a log.
 #[derive(Debug)]
 pub(super) struct Usher {
     log: Weak<Shared>,
@@ -41,12 +40,11 @@ impl Chore for Usher {
 }
 
 impl Shared {
-    /// Wakes everybody who waits for this log after a sync, a crowd in turns.
     pub(super) fn raise_in_turns(&self) {
         if self.signal.raise_in_turns() {
             self.usher_later();
         }
-        // The fence of the first raise is in front of both.
+        // The fence of the first raise covers both.
         self.watchers.raise_after_lock();
         self.tell_followers();
     }

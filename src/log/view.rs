@@ -3,12 +3,11 @@
 //!
 //! Knows nothing about what is looked up.
 //!
-//! Segments are removed and replaced, and the last one is cut, while others read. A reader holds no
-//! lock; what it read counts only if nothing it was based on was changed meanwhile, and so does an
-//! error.
+//! A reader holds no lock: what it read, or an error, counts only if nothing it was based on was
+//! removed, replaced or cut meanwhile.
 //!
 //! 1. `truncations` is odd while a truncation cuts, which it does under the append lock. A look-up
-//!    begins at an even count, so an unchanged count means that no byte was cut until then.
+//!    begins at an even count: if it is unchanged, no byte was cut until then.
 //! 2. A segment is marked as gone before its files are removed or replaced.
 
 use std::sync::Arc;
@@ -19,14 +18,13 @@ use crate::sync::Ordering;
 
 use super::shared::Shared;
 
-/// The segments of a log at one moment, and the number of truncations until then.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) truncations: u64,
 }
 
-/// While this exists, the count of truncations is odd.
+/// Keeps the count of truncations odd (I1).
 pub(super) struct Cutting<'a>(&'a Shared);
 
 impl Drop for Cutting<'_> {
@@ -36,15 +34,14 @@ impl Drop for Cutting<'_> {
 }
 
 impl Shared {
-    /// Announces that bytes are about to be cut (I1). The caller holds the append lock.
+    /// The caller holds the append lock.
     pub(super) fn begin_cutting(&self) -> Cutting<'_> {
         let before = self.truncations.fetch_add(1, Ordering::AcqRel);
         debug_assert!(before.is_multiple_of(2), "two truncations at once");
         Cutting(self)
     }
 
-    /// The number of truncations, once none is cutting. Must not be called with the append lock
-    /// held.
+    /// Not to be called with the append lock held.
     pub(crate) fn truncation_count(&self) -> u64 {
         loop {
             let count = self.truncations.load(Ordering::Acquire);
@@ -56,18 +53,15 @@ impl Shared {
         }
     }
 
-    /// Whether the log was truncated since the count, or is being truncated.
     #[inline]
     pub(crate) fn is_truncated_since(&self, truncations: u64) -> bool {
         self.truncations.load(Ordering::Acquire) != truncations
     }
 
-    /// Learns what another process has written since, for a log that is only read here.
     pub(crate) fn look_outside(&self) -> Result<()> {
         self.follow().map(drop)
     }
 
-    /// All segments, as they are now.
     pub(crate) fn view(&self) -> View {
         // The count before the segments: a truncation in between then makes the view count as
         // changed.
@@ -79,13 +73,11 @@ impl Shared {
         }
     }
 
-    /// Whether something was removed, replaced or cut since a view was taken.
     pub(crate) fn is_changed_since(&self, view: &View) -> bool {
         self.is_truncated_since(view.truncations) || view.segments.iter().any(|it| it.is_gone())
     }
 
-    /// Runs a look-up on views of the log until one holds: an error about a segment that was
-    /// replaced meanwhile is dropped, and the look-up runs again.
+    /// Repeats a look-up until its view holds.
     pub(crate) fn look<T>(&self, mut look_up: impl FnMut(&View) -> Result<T>) -> Result<T> {
         loop {
             let view = self.view();
@@ -98,8 +90,7 @@ impl Shared {
         }
     }
 
-    /// What an error of a look-up means: `Ok` if the look-up must be repeated, because what it was
-    /// based on was `replaced`; otherwise the error.
+    /// `Ok` if the look-up must be repeated, because what it was based on was `replaced`.
     #[cold]
     pub(crate) fn doubt(&self, error: Error, replaced: bool) -> Result<()> {
         match self.outside.get() {

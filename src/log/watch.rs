@@ -8,8 +8,7 @@ use crate::sync::Signal;
 
 use super::shared::Log;
 
-/// Makes the next change of a log raise a signal: its high watermark moves, it is truncated, or it
-/// closes. Does nothing more once dropped.
+/// The next change raises the signal: the high watermark moves, or the log is truncated or closes.
 #[derive(Debug)]
 pub(crate) struct LogWatch {
     log: Log,
@@ -26,8 +25,8 @@ impl LogWatch {
         watch
     }
 
-    /// A change ends a watch. A caller that continues to wait renews it before reading the state of
-    /// the log: a change that it does not see there raises the signal.
+    /// A change ends a watch. It is renewed before the log's state is read: a change that is not
+    /// seen there raises the signal.
     pub(crate) fn renew(&self) {
         // No thread waits in a forked process.
         if let Ok(shared) = self.log.here() {
@@ -47,17 +46,14 @@ impl Drop for LogWatch {
 
 #[cfg(test)]
 impl Log {
-    /// Does what the flusher does when it is due.
     pub(crate) fn run_flusher(&self) {
         crate::host::Chore::run(&*self.shared);
     }
 
-    /// Does what the flusher does last if a segment is half full.
     pub(crate) fn make_next_ahead(&self) {
         self.shared.make_next();
     }
 
-    /// The number of signals that this log raises.
     pub(crate) fn watcher_count(&self) -> usize {
         self.shared.watchers.len()
     }

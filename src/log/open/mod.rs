@@ -1,9 +1,8 @@
 //! Opening: from a directory listing to a running log, whatever the last use left.
 //!
-//! Knows nothing about locks and roots (`alone.rs`, `dir/`), about topics, or about how a directory
-//! is judged and mended: that is `recovery/`, which finds the end of the log without a running one.
-//! The last passes are here: the log is put together, brought to the state that a close leaves, and
-//! only then handed out.
+//! Knows nothing about locks and roots (`alone.rs`, `dir/`), topics, or how a directory is judged
+//! and mended (`recovery/`). A log is brought to the state that a close leaves before it is handed
+//! out.
 
 mod settled;
 
@@ -26,7 +25,6 @@ use super::shared::Shared;
 use super::state::{AppendState, Charge, HotSettings, TurnState};
 use super::usher::Usher;
 
-/// Opens the log in a directory that exists.
 pub(super) fn open(
     host: &Arc<Host>,
     source: LogSource,
@@ -50,7 +48,6 @@ pub(super) fn open(
     finish(opening, host, source, config, segments, tail)
 }
 
-/// Builds the log from its parts.
 fn finish(
     mut opening: Opening<'_>,
     host: &Arc<Host>,
@@ -122,8 +119,8 @@ fn finish(
         outside: OnceLock::new(),
         report: opening.report,
     });
-    // Before the log is handed out: appends may follow at once, and a second crash must find
-    // the end that this opening found.
+    // Before the log is handed out: a second crash must find the end that this opening found, and
+    // appends may follow at once.
     if opening.mode == OpenMode::Write {
         if !clean {
             settle(&log, scanned.digest, untrue)?;
@@ -133,7 +130,6 @@ fn finish(
     Ok(log)
 }
 
-/// Brings a log that was not closed to the state that a close leaves.
 fn settle(log: &Shared, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
     if log.managed && !log.epochs.read().are_saved() {
         // The epoch has risen, for records that groups have committed may be gone. The opening of
@@ -143,8 +139,6 @@ fn settle(log: &Shared, digest: Option<DigestBuilder>, untrue: bool) -> Result<(
     log.settle_opening(digest, untrue)
 }
 
-/// Makes the mark say what followers must know before the first append, and has digests made for
-/// sealed segments without one.
 fn begin_to_write(log: &Shared, undigested: Vec<Arc<Segment>>) {
     log.note_durability();
     for segment in undigested {

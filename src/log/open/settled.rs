@@ -15,7 +15,7 @@ use super::super::shared::{Log, Shared};
 use super::super::turn::Turn;
 
 impl Log {
-    /// Notes whether commits of groups may be past the end. Nobody appends yet.
+    /// Nobody appends yet.
     pub(crate) fn note_commits(&self, may_be_past_the_end: bool) {
         if may_be_past_the_end {
             self.shared.begin_settling();
@@ -24,11 +24,7 @@ impl Log {
         }
     }
 
-    /// Writes what the opening has left, if nothing was appended since.
-    ///
-    /// # Errors
-    ///
-    /// What writing it returns. It is left to the first append then.
+    /// On an error this is left to the first append.
     pub(crate) fn finish_opening(&self) -> Result<()> {
         match self.shared.settle_first() {
             // It is being deleted.
@@ -39,17 +35,14 @@ impl Log {
 }
 
 impl Shared {
-    /// After anything but a clean close: brings the files to the state that a close leaves, so that
-    /// the close that follows only has to write the mark. Until then the mark does not say that the
-    /// log was closed: what is appended from now on may be lost, and the next opening must notice.
-    /// `digest` is that of the last segment, if it had none and all of its batches were read
-    /// anyway.
+    /// After this a close only has to write the mark. Until then the mark does not say that the log
+    /// was closed: the next opening must notice if what is appended from now on is lost. `digest`
+    /// is that of the last segment, if all of its batches were read.
     ///
-    /// The new mark is written into one slot, and the old one stays in the other. The opening of a
-    /// broker syncs the marks of all logs together. Until then a power cut may bring the old mark
-    /// back, which is as true as before: the next opening only repeats the work of this one. Where
-    /// the old mark is not true (`untrue`, or above the cut of a truncation that was finished),
-    /// both slots are written and synced here.
+    /// The new mark is written into one slot, and a broker's opening syncs the marks of all logs
+    /// together. A power cut before that may bring the old mark back, and the next opening repeats
+    /// this work. Where the old mark is not true (`untrue`, or above the cut of a finished
+    /// truncation), both slots are written and synced here.
     pub(super) fn settle_opening(&self, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
         let turn = self.take_turn()?;
         let last = {
@@ -70,15 +63,15 @@ impl Shared {
         let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
         match self.settle_opened_mark(&turn, truncated || untrue) {
             // On a full disk the log must still open: freeing space needs it open. The old mark is
-            // still true, so the next opening only repeats the work of this one.
+            // still true, so the next opening only repeats this work.
             Err(Error::NoSpace { .. }) if !truncated => {
                 self.begin_settling();
                 return Ok(());
             }
             settled => settled?,
         }
-        // After the mark: the note is what explains the missing records until the mark does. And
-        // durably: a truncation that came back would remove what is appended from now on.
+        // After the mark: until then the note explains the missing records. And durably: a
+        // truncation that came back would remove what is appended from now on.
         if remove_if_present(&self.host.disk, &intent)? && !Sabotage::IntentComesBack.is_on() {
             self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")?;
         }
@@ -89,25 +82,20 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that something may have to be on the disk before the first append: the new epoch, and
-    /// commits of groups that are set back to the end. Until it is, appends are held back. Whatever
-    /// frees space is not.
+    /// Appends, but not what frees space, wait until the new epoch, and commits that are set back
+    /// to the end, are on the disk.
     pub(super) fn begin_settling(&self) {
         self.append.lock().held_back = true;
         self.unsettled.store(true, Ordering::Release);
     }
 
-    /// All of it is on the disk. The caller holds the layout, or nobody else has the log yet.
+    /// The caller holds the layout, or nobody else has the log yet.
     pub(in crate::log) fn end_settling(&self) {
         self.unsettled.store(false, Ordering::Release);
         self.append.lock().held_back = false;
     }
 
-    /// Writes what an opening has left, if it has left something.
-    ///
-    /// # Errors
-    ///
-    /// What writing it returns. It is left to the next append then.
+    /// On an error this is left to the next append.
     pub(in crate::log) fn settle_first(&self) -> Result<()> {
         if !self.unsettled.load(Ordering::Acquire) {
             return Ok(());
@@ -131,10 +119,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the epochs durable, and the mark if it cannot wait.
+    /// Makes the mark durable only if that cannot wait.
     fn settle_opened_mark(&self, turn: &Turn<'_>, both_slots: bool) -> Result<()> {
-        // Durable before the first append: after a power cut the next opening could otherwise
-        // assign the same epoch and the same offsets to other records.
+        // Before the first append: after a power cut the next opening could otherwise assign the
+        // same epoch and offsets to other records.
         self.save_epochs(turn)?;
         if both_slots {
             self.settle_mark(turn)
