@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::host::{cost, overhang};
 use crate::segment::Segment;
 use crate::sync::Ordering;
-use crate::types::{Offset, ReadIsolation, Timestamp};
+use crate::types::{Offset, ReadIsolation, Timestamp, is_internal_topic};
 
 use super::shared::{Log, Shared};
 use super::state::{AppendState, Held};

@@ -20,7 +20,7 @@ use crate::host::Followers;
 use crate::recovery::{remove_segment_files, remove_snapshots_above};
 use crate::segment::{Guard, IndexProgress, Segment};
 use crate::sync::{MutexGuard, Ordering, WakeLater};
-use crate::types::{Offset, Position, Sabotage};
+use crate::types::{Offset, Position, Sabotage, is_internal_topic};
 
 use super::shared::{Log, Shared};
 use super::state::AppendState;
