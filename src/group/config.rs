@@ -93,7 +93,7 @@ config! {
     }
 }
 
-/// `offset:` and `time:` exist only here.
+/// Kafka has neither `offset:` nor `time:`.
 impl SettingValue for Option<Start> {
     fn print(&self) -> String {
         match self {

@@ -1,7 +1,7 @@
 //! All groups of one root.
 //!
-//! Knows nothing about what happens inside a group. A group is in memory while somebody has a
-//! handle on it; its commits are in the store.
+//! Knows nothing about what happens inside a group. A group is in memory while there is a handle on
+//! it; its commits are in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Coordinator {
         Self { shared, roster }
     }
 
-    /// The handle keeps the broker open. A group exists as soon as somebody asks for it.
+    /// The handle keeps the broker open. A group exists as soon as it is asked for.
     pub(crate) fn group(&self, id: &str) -> Result<ConsumerGroup> {
         self.shared.check_open()?;
         let keeper = self.shared.topics.keeper();
@@ -85,11 +85,11 @@ impl Coordinator {
                 .map(|id| id.as_ref().to_owned()),
         );
         let mut infos = Vec::with_capacity(ids.len());
-        // A record may name a group that cannot be: nobody can have a handle on it.
+        // A record may name a group with an invalid id, on which there can be no handle.
         for id in ids.into_iter().filter(|id| GroupId::new(id).is_ok()) {
             match describe_now(&*self.roster.find(&id)?) {
                 Err(error) if cannot_be_read(&error) => {}
-                // All that it began is gone.
+                // The topics that it has read are gone.
                 Ok(info) if info.members.is_empty() && info.partitions.is_empty() => {}
                 info => infos.push(info?),
             }
@@ -125,8 +125,8 @@ impl Coordinator {
         name: &str,
         only: Option<&BTreeSet<PartitionId>>,
     ) -> Result<BTreeSet<PartitionId>> {
-        // Who commits now has looked whether the topic lives; who commits later will find that it
-        // does not.
+        // A commit under way has checked that the topic exists; a later one will find that it does
+        // not.
         self.roster.await_commits();
         self.shared.store.forget_topic(name, only)
     }
@@ -196,9 +196,9 @@ impl Coordinator {
         Arc::clone(&self.shared.tally)
     }
 
-    /// Waiting polls and later calls get [`Error::Closed`]. Leaves behind what a broker of Kafka's
-    /// needs to keep the commits. To be called before the logs are closed. After an error it is
-    /// closed all the same.
+    /// Waiting polls and later calls get [`Error::Closed`]. Writes what a broker of Kafka's needs
+    /// to keep the commits. Must be called before the logs are closed. After an error it is closed
+    /// all the same.
     pub(crate) fn close(&self) -> Result<()> {
         if !self.shared.close() {
             return Ok(());
@@ -246,7 +246,7 @@ fn describe_now(group: &Group) -> Result<GroupInfo> {
         let isolation = owner.map_or_else(ReadIsolation::default, |(_, isolation)| *isolation);
         let log = group.shared.topics.log(&partition);
         if matches!(log, Err(Error::UnknownTopic { .. })) {
-            // It was deleted just now, with its commits.
+            // The topic was deleted just now, with its commits.
             return None;
         }
         let mut info = partition_info(&partition, place.as_ref(), log, isolation);
@@ -262,6 +262,7 @@ fn describe_now(group: &Group) -> Result<GroupInfo> {
     })
 }
 
+/// The members at one moment.
 struct Seen {
     state: GroupState,
     generation: u64,

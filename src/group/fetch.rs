@@ -22,8 +22,9 @@ use super::records::{ConsumerRecords, Skipped};
 #[derive(Debug, Default)]
 pub(super) struct Fetcher {
     partitions: Vec<Assigned>,
+    /// The partition with which the next poll begins.
     next: usize,
-    /// The last poll returned so many: room for as many is made at once.
+    /// How many records the last poll returned: room for as many is reserved.
     last_len: usize,
 }
 
@@ -34,8 +35,10 @@ pub(super) struct Assigned {
     /// What this consumer knows to be committed, and the log's epoch at that time: a truncation may
     /// have set it back since.
     committed: Option<(Offset, Epoch)>,
-    /// The last commit, or where it began. At any other position the member holds the partition.
+    /// The offset of the last commit, or where reading began. At any other position the member
+    /// holds the partition.
     clean: Option<Offset>,
+    /// Whether the group knows that the member holds the partition.
     held: bool,
     /// The topic's name, with a counter that members do not share.
     name: Arc<str>,
@@ -52,7 +55,7 @@ struct Source {
     failed: bool,
 }
 
-/// Everything of a partition below an offset is done.
+/// What a member may commit: everything of a partition below an offset is done.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) partition: PartitionKey,
@@ -67,6 +70,7 @@ pub(super) struct Claim {
 struct Beginning {
     log: Log,
     at: Start,
+    /// Where reading should begin; if it begins later, records are gone.
     wanted: Option<Offset>,
     committed: Option<(Offset, Epoch)>,
 }
@@ -88,12 +92,14 @@ pub(super) struct Context<'a> {
     pub(super) isolation: ReadIsolation,
 }
 
+/// What one poll returns, and how much room is left.
 struct Basket<'a> {
     limits: Limits,
     room: usize,
     bytes: u64,
-    /// Those of the partition that is being read.
+    /// Of the partition that is being read.
     partition_bytes: u64,
+    /// A record was left because `bytes` is at its limit.
     overflowed: bool,
     records: &'a mut Vec<ConsumerRecord>,
     skipped: &'a mut Vec<Skipped>,
@@ -180,6 +186,7 @@ impl Fetcher {
         }
     }
 
+    /// The partitions that have no position yet.
     pub(super) fn unbegun(&self) -> Vec<PartitionKey> {
         let unbegun = self.partitions.iter().filter(|a| a.source.is_none());
         unbegun.map(|assigned| assigned.partition.clone()).collect()
@@ -195,7 +202,8 @@ impl Fetcher {
         changed.collect()
     }
 
-    /// Returns the first error of a partition; the others are read all the same (I2).
+    /// Reads into `polled`. Returns the first error of a partition; the others are read all the
+    /// same (I2).
     pub(super) fn fetch(
         &mut self,
         context: &Context<'_>,
@@ -231,7 +239,8 @@ impl Fetcher {
                 result = Err((assigned.partition.clone(), error));
             }
             if filled.is_none() && basket.is_full() {
-                // One that left a record for want of room comes first, the others had their turn.
+                // A partition that left a record for lack of room is next; the others had their
+                // turn.
                 filled = Some(if basket.overflowed {
                     at
                 } else {
@@ -260,7 +269,7 @@ impl Assigned {
         }
     }
 
-    /// Nothing before reading has begun, and nothing where it is committed already.
+    /// What can be committed. `None` before reading has begun, and if it is committed already.
     pub(super) fn claim(&self) -> Option<Claim> {
         let source = self.source.as_ref()?;
         let (offset, epoch) = (source.reader.position(), source.reader.epoch());
@@ -300,7 +309,7 @@ impl Assigned {
 
     pub(super) fn position(&self, context: &Context<'_>) -> Result<Offset> {
         if let Some(Source { reader, log, .. }) = &self.source {
-            // What was cut off is read no more: the next poll goes on at the new end.
+            // What was cut off is not read any more: the next poll continues at the new end.
             return Ok(reader.position().min(log.shared_end(reader.epoch())));
         }
         let Beginning { log, at, .. } = self.beginning(context)?;
@@ -321,7 +330,7 @@ impl Assigned {
         Ok(end.saturating_sub(next))
     }
 
-    /// Goes back to where the group has got to.
+    /// Goes back to the last commit, or to where the group began.
     pub(super) fn rewind(&mut self, context: &Context<'_>) -> Result<()> {
         let Beginning {
             log, at, committed, ..
@@ -356,8 +365,8 @@ impl Assigned {
             && !context.group.shared.topics.lives(&self.partition.topic)
     }
 
-    /// If retention has overtaken the reader, the policy says where to go on, and the gap is
-    /// reported.
+    /// Reads into the basket. If retention has overtaken the reader, `context.start` says where to
+    /// continue, and the gap is reported.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
         self.settle(context, basket.skipped)?;
         self.watch(context);
@@ -372,13 +381,13 @@ impl Assigned {
         let clean = self.clean.filter(|clean| *clean != requested);
         self.begin(context, log, at)?;
         self.watch(context);
-        // Records that were polled before the jump are held still.
+        // Records that were polled before the jump are still held.
         self.clean = clean.or(self.clean);
         self.note_skipped(requested, basket.skipped);
         self.read_on(basket)
     }
 
-    /// Goes on where the log was cut off: the group's later commits were set back to there.
+    /// Continues where the log was cut off: the group's later commits were set back to there.
     fn go_back(
         &mut self,
         context: &Context<'_>,
@@ -390,7 +399,7 @@ impl Assigned {
         let clean = self.clean.filter(|clean| *clean < end);
         self.committed = self.read_commit(context, &log)?;
         self.begin(context, log, at)?;
-        // Records from below the cut that were polled and not committed are held still.
+        // Records from below the cut that were polled and not committed are still held.
         self.clean = clean.or(self.clean);
         self.read_on(basket)
     }
@@ -410,7 +419,7 @@ impl Assigned {
                 None => break,
                 Some(Ok(record)) => {
                     // Back to the record that is left for the next poll. Where that fails the
-                    // record is returned now: it must not be passed over.
+                    // record is returned now: it must not be skipped.
                     if basket.leaves(record.size_bytes())
                         && source.reader.seek(record.offset).is_ok()
                     {
@@ -477,8 +486,9 @@ impl Assigned {
         })
     }
 
-    /// If the records there are gone, the policy says where to go on; what lies past the end was
-    /// read before it was cut off, so reading goes on at the end.
+    /// Where to begin for a wanted offset. If the records there are gone, `context.start` says
+    /// where; an offset past the end was read before the log was cut off, so reading continues at
+    /// the end.
     fn near(&self, context: &Context<'_>, log: &Log, wanted: Offset) -> Result<Start> {
         let (first, end) = (log.start_offset(), log.end_offset());
         match context.start {
@@ -502,7 +512,7 @@ impl Assigned {
         Ok(())
     }
 
-    /// Before each look at the log: a change that the look does not see raises the signal.
+    /// Called before each read of the log: a change that the read does not see raises the signal.
     fn watch(&mut self, context: &Context<'_>) {
         let (Some(source), Some(signal)) = (&mut self.source, context.waiting) else {
             return;

@@ -2,10 +2,10 @@
 //!
 //! Knows nothing about reading.
 //!
-//! 1. `commits` is taken before `state` and held from the look at the membership until the commit
+//! 1. `commits` is taken before `state` and held from the check of the membership until the commit
 //!    is in the log: a member that is removed has committed before, or is fenced. The sync comes
-//!    after it, so that members share one.
-//! 2. `state` is held for one look or change; a log is written under it only to change an empty
+//!    after the lock, so that members share one.
+//! 2. `state` is held for one read or change; a log is written under it only to change an empty
 //!    group as a whole. No user code runs under either lock.
 //! 3. Members that may have something to do after a change are woken.
 
@@ -74,12 +74,13 @@ impl Shared {
     /// True the first time.
     pub(super) fn close(&self) -> bool {
         let first = !self.closed.swap(true, Ordering::AcqRel);
-        // Dropped with the lock given back.
+        // Dropped without the lock.
         let resting = std::mem::take(&mut *self.resting.lock());
         drop(resting);
         first
     }
 
+    /// Keeps a group in memory until a time, or until the close.
     fn keep_until(&self, until: Option<Instant>, group: &Arc<Group>) {
         let gone = {
             let mut resting = self.resting.lock();
@@ -105,7 +106,7 @@ impl Shared {
         }
     }
 
-    /// Every look at positions begins with it: another process may write the root and its topics.
+    /// Called before positions are read: another process may write the root and its topics.
     pub(super) fn begin_to_look(&self) -> Result<()> {
         self.check_open()?;
         self.host.look_at_topics();
@@ -139,15 +140,17 @@ struct State {
     membership: Membership,
     topics_version: u64,
     signals: BTreeMap<MemberId, Arc<Signal>>,
-    /// Topics that came while the group had members: their partitions are read from the start.
+    /// Topics that were created while the group had members: their partitions are read from the
+    /// start.
     born: BTreeSet<TopicKey>,
 }
 
+/// A member's place in the group.
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) id: MemberId,
     pub(super) name: Box<str>,
-    /// The last one in which it was a member for sure.
+    /// The last generation in which it was certainly a member.
     pub(super) generation: u64,
     static_id: Option<Arc<str>>,
     max_poll_interval: Duration,
@@ -163,7 +166,7 @@ impl Group {
         })
     }
 
-    /// Never waits for others.
+    /// Adds a member. Never waits for others.
     pub(super) fn join(&self, joining: &Joining, signal: &Arc<Signal>) -> Result<Seat> {
         self.shared.check_writable()?;
         self.shared.store.check(self.id.as_str())?;
@@ -221,7 +224,7 @@ impl Group {
         })
     }
 
-    /// Notes partitions that are held from now on, or no longer.
+    /// Ends a poll, and notes partitions that are held from now on, or no longer.
     pub(super) fn polled(&self, id: MemberId, held: &[(PartitionKey, bool)]) {
         let now = self.shared.now();
         self.change(Some(id), |state| {
@@ -232,7 +235,7 @@ impl Group {
         });
     }
 
-    /// For changes outside the member's polls.
+    /// Notes what is held, or no longer, outside the member's polls.
     pub(super) fn hold(&self, id: MemberId, held: &[(PartitionKey, bool)]) {
         if held.is_empty() {
             return;
@@ -275,8 +278,8 @@ impl Group {
         }
     }
 
-    /// `choose` says what to commit, when nobody else commits any more. [`Error::Fenced`] if the
-    /// member was removed (I1): nothing was committed.
+    /// Commits what `choose` returns, which is called when no other member commits.
+    /// [`Error::Fenced`] if the member was removed (I1): nothing was committed.
     pub(super) fn commit(
         &self,
         seat: &Seat,
@@ -285,14 +288,14 @@ impl Group {
         self.write_commit(seat, choose)?.settle()
     }
 
-    /// The caller settles the commits.
+    /// As [`commit`](Self::commit), but the caller settles the commits.
     pub(super) fn write_commit(
         &self,
         seat: &Seat,
         choose: impl FnOnce(&OffsetStore) -> Result<Vec<Commit>>,
     ) -> Result<Pending> {
         let _later = WakeLater::begin();
-        // Made before the lock is taken: making it may wait for commits to end.
+        // The log is made before the lock is taken: making it may wait for commits to end.
         self.shared.store.prepare(self.id.as_str())?;
         let turn = self.commits.lock();
         self.check_member(seat)?;
@@ -324,31 +327,33 @@ impl Group {
         }
     }
 
-    /// Nobody joins or commits meanwhile. [`Error::GroupNotEmpty`] if the group has members.
+    /// Runs `run` while no member joins or commits. [`Error::GroupNotEmpty`] if the group has
+    /// members.
     pub(super) fn while_empty<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
         self.shared.check_writable()?;
         let _turn = self.commits.lock();
         let now = self.shared.now();
         let mut state = self.lock_current(now);
-        // A share that is kept for a restart does not stand against a decision about the group.
+        // Static members that are away do not prevent a decision about the group.
         state.membership.forget_away();
         if !state.membership.is_empty() {
             return Err(Error::GroupNotEmpty {
                 group: self.id.to_string(),
             });
         }
-        // Held on: nobody polls in an empty group, and who joins waits.
+        // Still locked: no member polls in an empty group, and a member that joins waits.
         let done = run();
         state.signals.clear();
         done
     }
 
-    /// Waits for the commits that are under way.
+    /// Runs `run` when the commits that are under way are written.
     pub(super) fn between_commits<T>(&self, run: impl FnOnce() -> T) -> T {
         let _turn = self.commits.lock();
         run()
     }
 
+    /// Reads the membership, without members that are late.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Membership) -> T) -> T {
         let now = self.shared.now();
         self.change(None, |state| {
@@ -363,6 +368,7 @@ impl Group {
         self.state.lock().wake(None);
     }
 
+    /// The error for a member that was removed, or lost a partition. Counts it.
     pub(super) fn fenced(&self, seat: &Seat) -> Error {
         self.shared.tally.fenced();
         let id = seat.static_id.as_deref();
@@ -408,7 +414,7 @@ impl Group {
         }
     }
 
-    /// Wakes all but `by` if the change may concern others (I3).
+    /// Changes the state, and wakes all but `by` if the change may concern others (I3).
     fn change<T>(&self, by: Option<MemberId>, change: impl FnOnce(&mut State) -> T) -> T {
         let _later = WakeLater::begin();
         let mut state = self.state.lock();
@@ -429,6 +435,7 @@ impl Group {
 }
 
 impl State {
+    /// Takes over which topics there are, if that has changed.
     fn refresh(&mut self, topics: &Topics) {
         let version = topics.version();
         if self.topics_version != version {
@@ -447,7 +454,7 @@ impl State {
 
     /// Looks up the topics of the members, and of one that is about to subscribe.
     fn expect(&mut self, topics: &Topics, more: &BTreeSet<Arc<str>>) {
-        // What came meanwhile to those who are members was born here.
+        // A topic that was created meanwhile for present members was born here.
         self.refresh(topics);
         let mut names = self.membership.subscriptions();
         names.extend(more.iter().cloned());

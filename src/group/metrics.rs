@@ -49,6 +49,7 @@ impl Tally {
         }
     }
 
+    /// Adds what changed between two turnovers: generations, and evicted members.
     pub(super) fn moved(&self, before: (u64, u64), now: (u64, u64)) {
         let rebalances = now.0.saturating_sub(before.0);
         let evictions = now.1.saturating_sub(before.1);

@@ -247,7 +247,7 @@ impl ConsumerGroup {
 
     /// The group, its members and their partitions, and how far it is in every partition.
     ///
-    /// The members are seen at one moment, the logs one after the other after it.
+    /// The members are those of one moment; the logs are read after it, one after the other.
     ///
     /// # Errors
     ///
@@ -304,8 +304,8 @@ impl ConsumerGroup {
         self.group.committed(topic, partition)
     }
 
-    /// Makes the group go on at a place in every partition of a topic, by commits in one batch. It
-    /// survives what the broker's `durability` says.
+    /// Makes the group continue at a position in every partition of a topic, by commits in one
+    /// batch. It survives what the broker's `durability` says.
     ///
     /// # Errors
     ///
@@ -450,6 +450,7 @@ impl ConsumerGroup {
         })
     }
 
+    /// Commits what `choose` returns, if the group has no members.
     fn commit_while_empty(&self, choose: impl FnOnce() -> Result<Vec<Commit>>) -> Result<()> {
         let shared = &self.group.shared;
         shared.check_writable()?;
@@ -458,6 +459,7 @@ impl ConsumerGroup {
         self.group.while_empty(commit)?.settle()
     }
 
+    /// The commit that moves a partition to a position.
     fn place(&self, key: &PartitionKey, to: Start) -> Result<Commit> {
         let log = self.group.shared.topics.log(key)?;
         let offset = log.reader(to)?.position();

@@ -1,7 +1,7 @@
 //! Which partitions there are, as a group sees them.
 //!
-//! Knows nothing about members. A topic that was made again is another topic: its id is part of
-//! every key, so that nothing learnt about the first life is used in the second.
+//! Knows nothing about members. A topic that was deleted and created again is another topic: its id
+//! is part of every key, so that nothing learnt about the first life is used in the second.
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 //!
 //! Knows nothing about what happens inside a group.
 //!
-//! 1. A commit is checked against the epochs of its log, and set back, under the lock of its group,
-//!    with the new epoch in place. So it either is there to be set back, or finds the new epoch.
+//! 1. A commit is checked against the epochs of its log under the lock of its group. After a
+//!    truncation commits are set back under the same lock, with the new epoch in place: a commit is
+//!    either there to be set back, or finds the new epoch.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -60,7 +61,7 @@ impl Roster {
     fn expire(&self, id: &str, since: Timestamp) -> Result<bool> {
         let (group, store) = (self.find(id)?, &self.shared.store);
         let left = self.shared.emptied_at(&group.id);
-        // One whose static members may come back has members.
+        // A group whose static members may come back has members.
         if left.is_some_and(|left| left > since) || !group.look(Membership::is_empty) {
             return Ok(false);
         }
@@ -86,6 +87,7 @@ impl Roster {
         }
     }
 
+    /// Returns when all commits that are under way are written.
     pub(super) fn await_commits(&self) {
         for group in self.live() {
             group.between_commits(|| ());
@@ -118,11 +120,11 @@ impl Followers for Roster {
 
     fn set_back(&self, of: &TopicPartition, end: Offset) -> Result<()> {
         let store = &self.shared.store;
-        // A group that commits for the first time is among those of the store then (I1).
+        // After that, the store knows groups that have committed for the first time, too (I1).
         self.await_commits();
         for id in store.groups()? {
             let set_back = || {
-                // Of a group whose commits cannot be read nothing can be set back.
+                // If the commits of a group cannot be read, none can be set back.
                 let mut commits = store.all_committed(&id).unwrap_or_default();
                 commits
                     .retain(|commit| commit.topic == of.topic && commit.partition == of.partition);
@@ -134,10 +136,10 @@ impl Followers for Roster {
                     commit.offset = end;
                 }
                 store.set_back(&id, &commits)?;
-                // Also what an earlier call has written and could not sync.
+                // Syncs also what an earlier call has written and could not sync.
                 store.flush(&id)
             };
-            // A group of Kafka's without a name has no handle here, and nobody who commits.
+            // A group of Kafka's without a name has no handle here, and no member that commits.
             match self.find(&id) {
                 Ok(group) => group.between_commits(set_back)?,
                 Err(_) => set_back()?,

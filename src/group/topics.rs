@@ -1,7 +1,7 @@
 //! What a group needs to know of the topics of its root.
 //!
-//! Knows nothing about groups. A partition is asked for with the life of its topic: the answer
-//! never comes from another topic of the same name.
+//! Knows nothing about groups. A partition is looked up with the id of its topic: it is never found
+//! in another topic of the same name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Topics {
         Self { directory }
     }
 
-    /// Finds the topic in whichever life it is.
+    /// The topic that has this name now.
     pub(super) fn shape(&self, name: &str) -> Option<TopicShape> {
         let topic = self.directory.find(name)?;
         let key = TopicKey {
@@ -42,7 +42,7 @@ impl Topics {
         names.iter().filter_map(|name| self.shape(name)).collect()
     }
 
-    /// Internal topics are left out.
+    /// The names of all topics but the internal ones.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let all = self.directory.all();
         let names = all.iter().map(|topic| topic.name().as_str());
@@ -50,7 +50,7 @@ impl Topics {
         names.map(Arc::from).collect()
     }
 
-    /// None when this life of the topic is over.
+    /// Empty when this life of the topic is over.
     pub(super) fn partitions_of(&self, key: &TopicKey) -> Vec<PartitionKey> {
         let count = self.find(key).map_or(0, |topic| topic.partition_count());
         (0..count).map(|number| key.partition(number)).collect()

@@ -2,9 +2,9 @@
 //!
 //! Knows nothing about generations, nor about how partitions move.
 //!
-//! The members are in the order of `(static id, then dynamic id)`:
+//! The members are ordered by static id, then by number:
 //!
-//! 1. Every partition of a topic that somebody subscribed to goes to exactly one member that
+//! 1. Every partition of a topic that a member subscribed to goes to exactly one member that
 //!    subscribed to it.
 //! 2. The same input gives the same result.
 
@@ -61,7 +61,7 @@ pub(super) struct Candidate<'a> {
     pub(super) topics: &'a BTreeSet<Arc<str>>,
     /// The partitions that it has. Where two claim one, neither keeps it.
     pub(super) previous: &'a BTreeSet<PartitionKey>,
-    /// Partitions that it was to have and nobody has yet: they count as its own.
+    /// Partitions that it was to have and no member has yet: they count as its own.
     pub(super) promised: &'a [&'a PartitionKey],
 }
 
@@ -72,6 +72,7 @@ struct Slot {
     partition: PartitionId,
 }
 
+/// What each member gets.
 type Deal = Vec<BTreeSet<Slot>>;
 
 /// The result and `members` have the same order. `topics` is sorted by name.
@@ -96,6 +97,7 @@ pub(super) fn assign(
 }
 
 struct Table {
+    /// The number of partitions of each topic.
     partitions: Vec<u32>,
     /// The members that subscribed to each topic, in order.
     eligible: Vec<Vec<usize>>,
@@ -120,6 +122,7 @@ impl Table {
         self.eligible.get(topic).map_or(&[], Vec::as_slice)
     }
 
+    /// All partitions that a member subscribed to.
     fn slots(&self) -> impl Iterator<Item = Slot> {
         let wanted = self.partitions.iter().zip(&self.eligible).enumerate();
         wanted
@@ -136,7 +139,8 @@ fn give(deal: &mut Deal, member: usize, slot: Slot) {
     }
 }
 
-/// `n / m` neighbours of each topic, the first `n % m` members one more.
+/// Each member gets `n / m` neighbouring partitions of each topic, the first `n % m` members one
+/// more.
 fn range(table: &Table, deal: &mut Deal) {
     for (topic, (partitions, eligible)) in table.partitions.iter().zip(&table.eligible).enumerate()
     {

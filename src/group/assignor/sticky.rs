@@ -6,7 +6,7 @@
 //!    and no assignment of that balance moves fewer partitions.
 //! 2. Elsewhere no single move to an emptier member improves the balance, and every move that was
 //!    made did.
-//! 3. What it gave, given back as what members had, is given again.
+//! 3. If what members have is a result of this rule, they keep it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Candidate, Deal, Slot, Table, TopicShape, give};
 use crate::types::PartitionId;
 
-/// A member may keep the partitions that still exist, that it still wants, and that nobody else
+/// A member may keep the partitions that still exist, that it still wants, and that no other member
 /// claims.
 pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
     let place_of: BTreeMap<_, _> = topics
@@ -62,7 +62,7 @@ pub(super) fn kept(members: &[Candidate<'_>], topics: &[TopicShape]) -> Deal {
     kept
 }
 
-/// Returns how many loads the search for moves has looked at.
+/// Returns how many loads the search for moves has inspected.
 pub(super) fn sticky(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     let wanted = || table.eligible.iter().filter(|members| !members.is_empty());
     if wanted().all(|members| members.len() == kept.len()) {
@@ -78,8 +78,8 @@ fn by_number(slot: &Slot) -> (u32, usize) {
     (slot.partition, slot.topic)
 }
 
-/// Everybody may have everything (I1): all have `n / m` partitions, and the `n % m` who had the
-/// most, so that they keep one more, have one more.
+/// All members may have every partition (I1): each gets `n / m`, and the `n % m` that had the most
+/// get one more, so that they keep one more.
 fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
     let count = table.slots().count();
     let members = kept.len().max(1);
@@ -88,7 +88,7 @@ fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
     fullest.sort_by_key(|member| Reverse(kept.get(*member).map_or(0, BTreeSet::len)));
     let mut room = vec![each; kept.len()];
     for member in fullest.iter().take(extra) {
-        // Only those that keep one more this way; the rest is dealt below to those who come first.
+        // Only those that keep one more this way; the rest is dealt below to the first members.
         if let (Some(room), Some(had)) = (room.get_mut(*member), kept.get(*member)) {
             *room += usize::from(had.len() > each);
         }
@@ -128,9 +128,9 @@ fn among_equals(table: &Table, kept: &Deal, deal: &mut Deal) {
     }
 }
 
-/// Members want different topics (I2): all keep what they had, the rest goes to the emptiest who
-/// may have it, the partitions that few may have first; then the fullest give to the emptiest while
-/// that helps. Each such move makes the sum of squared loads smaller, so it ends.
+/// Members want different topics (I2): all keep what they had; each other partition, first those
+/// that few may have, goes to the emptiest member that may have it; then the fullest give to the
+/// emptiest while that helps. Each such move makes the sum of squared loads smaller, so it ends.
 fn among_different(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     deal.clone_from(kept);
     let taken: BTreeSet<_> = kept.iter().flatten().copied().collect();
@@ -152,7 +152,7 @@ fn among_different(table: &Table, kept: &Deal, deal: &mut Deal) -> usize {
     balance.looks
 }
 
-/// Returns the first of equals, with its load.
+/// The load and number of the emptiest member that may have the topic: the first of equals.
 fn emptiest(table: &Table, deal: &Deal, topic: usize) -> Option<(usize, usize)> {
     let loads = table.eligible(topic).iter();
     loads
@@ -164,13 +164,16 @@ fn emptiest(table: &Table, deal: &Deal, topic: usize) -> Option<(usize, usize)> 
 /// partitions.
 struct Balance<'a> {
     table: &'a Table,
+    /// Members by load, the fullest first.
     order: BTreeSet<(Reverse<usize>, usize)>,
     /// By member and topic, the last partition that it has.
     last: Vec<BTreeMap<usize, PartitionId>>,
+    /// By topic, its [`emptiest`] member.
     least: Vec<Option<(usize, usize)>>,
+    /// By member, the topics that it may have.
     may: Vec<Vec<usize>>,
-    /// Members without a move: until one that may have what they have gets emptier, or they get
-    /// more.
+    /// Members without a helpful move, until one that may have what they have gets emptier, or they
+    /// get more.
     stuck: Vec<bool>,
     looks: usize,
 }
@@ -213,7 +216,7 @@ impl<'a> Balance<'a> {
         }
     }
 
-    /// From the fullest member with a move that improves the balance.
+    /// A move that improves the balance, from the fullest member that has one.
     fn helpful_move(&mut self) -> Option<(usize, usize, Slot)> {
         for (Reverse(load), from) in &self.order {
             let (Some(held), Some(stuck)) = (self.last.get(*from), self.stuck.get_mut(*from))
@@ -240,7 +243,7 @@ impl<'a> Balance<'a> {
         None
     }
 
-    /// `deal` has the move already.
+    /// Follows a move that `deal` has already.
     fn moved(&mut self, deal: &Deal, from: usize, to: usize, slot: Slot) {
         let load = |member: usize| deal.get(member).map_or(0, BTreeSet::len);
         let (now, more) = (load(from), load(to));

@@ -27,9 +27,11 @@ use crate::error::Result;
 use crate::host::Chore;
 use crate::sync::{Mutex, Signal, WakerKey};
 
+/// Wakes a waiting member at a certain time (I4).
 #[derive(Debug)]
 pub(super) struct Alarm {
     signal: Arc<Signal>,
+    /// The time that was scheduled.
     asked: Mutex<Option<Instant>>,
 }
 
@@ -63,7 +65,7 @@ impl Consumer {
     /// [`max_poll_interval`](crate::ConsumerConfig::max_poll_interval). A
     /// [`WakeupHandle`](crate::WakeupHandle) ends it as it ends a poll.
     ///
-    /// It reads inline, and does what else a poll does inline: commits of
+    /// It reads inline, and all else that a poll does is inline, too: commits of
     /// [`auto_commit`](crate::ConsumerConfig::auto_commit), the durable note of where the group
     /// begins a partition, a listener.
     ///
@@ -166,8 +168,8 @@ impl Consumer {
     }
 }
 
-/// All syncs are requested before the first one is waited for. Borrows no consumer, which only one
-/// thread at a time may use.
+/// Flushes the records below the claims. All syncs are requested before the first one is waited
+/// for. Borrows no consumer, which only one thread at a time may use.
 async fn flush_claims(group: &Group, claims: &[Claim]) -> Result<()> {
     let shared = &group.shared;
     if !shared.store.outlives_power(group.id.as_str())? {
@@ -189,6 +191,7 @@ async fn flush_claims(group: &Group, claims: &[Claim]) -> Result<()> {
 }
 
 impl Polling<'_> {
+    /// Begins the poll; true if it has found records.
     fn begin(&mut self) -> Result<bool> {
         let consumer = &mut *self.consumer;
         let began = *self.began.insert(consumer.group.shared.now());
@@ -205,7 +208,7 @@ impl Polling<'_> {
         Poll::Ready(Ok(self.consumer.tell(records)))
     }
 
-    /// Everything is watched before the check.
+    /// Checks once. Everything is watched before the check (I1).
     fn look(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
         let consumer = &mut *self.consumer;
         let signal = Arc::clone(&consumer.signal);

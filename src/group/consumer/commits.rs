@@ -68,7 +68,8 @@ impl Consumer {
         self.end_commit(committed)
     }
 
-    /// The claims on owned partitions come first; returns how many these are.
+    /// What can be committed. The claims on owned partitions come first; returns how many these
+    /// are.
     pub(super) fn all_claims(&self) -> (Vec<Claim>, usize) {
         let mut claims: Vec<_> = self.fetcher.iter().filter_map(Assigned::claim).collect();
         let owned = claims.len();
@@ -181,7 +182,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// The caller settles and notes the commits.
+    /// Writes the commits; the caller settles and notes them.
     pub(super) fn write_claims<'c>(
         &self,
         claims: &'c [Claim],
@@ -198,7 +199,8 @@ impl Consumer {
                 let epoch = claim.log.epoch();
                 done.insert(&claim.partition, (commit.offset, epoch));
                 let may = if at < owned {
-                    // What another member has taken has nothing to commit: see `membership` (I3).
+                    // A partition that another member has taken has nothing to commit: see
+                    // `membership` (I3).
                     group.owns(self.seat.id, &claim.partition)
                 } else {
                     store.place(group.id.as_str(), &topic.name, *partition)? < Some(commit.offset)
@@ -297,8 +299,8 @@ impl Consumer {
         }
     }
 
-    /// The group decides the positions of all partitions of a topic at once: another member may get
-    /// to the others later.
+    /// Where the group begins. It decides this for all partitions of a topic at once: another
+    /// member may read the others later.
     fn beginnings(&self, start: Start, missing: &[PartitionKey]) -> Result<Vec<Claim>> {
         let (group, topics) = (&self.group, &self.group.shared.topics);
         let mut claims = Vec::new();
@@ -382,8 +384,8 @@ impl Claim {
         }
     }
 
-    /// The cut, if the log was cut off below the offset. Must be called while no other commit is
-    /// written, so that a later truncation finds this one.
+    /// The commit; if the log was cut off below the offset, it is at the cut. Must be called while
+    /// no other commit is written, so that a later truncation finds this one.
     fn commit(&self) -> Result<Commit> {
         if self.named {
             self.log.check_epoch(self.offset, self.epoch)?;

@@ -84,17 +84,18 @@ pub struct Consumer {
     pattern: Option<Pattern>,
     listener: Option<Listener>,
     fetcher: Fetcher,
-    /// Given up and not yet committed (I1).
+    /// What was polled from partitions that were given up, and is not committed yet (I1).
     let_go: Vec<Claim>,
-    /// Those of partitions that are not assigned yet.
+    /// Those from before the first poll.
     seeks: BTreeMap<TopicPartition, Start>,
     /// What no poll has reported yet.
     news: News,
-    /// The error of a poll that had records to return.
+    /// The error of a poll that had records to return; the next poll returns it.
     failed: Option<Failed>,
     /// When everything was last committed.
     committed_at: Instant,
     has_polled: bool,
+    /// When the last poll ended.
     polled_at: Option<Instant>,
     left: bool,
     _keeper: Option<Arc<dyn Keep>>,
@@ -104,7 +105,7 @@ pub struct Consumer {
 struct News {
     gained: Vec<PartitionKey>,
     lost: Vec<PartitionKey>,
-    /// By polls that were dropped.
+    /// Gaps that dropped polls have found.
     skipped: Vec<Skipped>,
 }
 
@@ -331,7 +332,7 @@ impl Consumer {
         }
     }
 
-    /// The partition may be gone by now.
+    /// Returns the error that the last poll left, unless its partition is gone.
     fn take_failure(&mut self) -> Result<()> {
         match self.failed.take() {
             Some(Failed { partition, error }) if self.fetcher.has(&partition) => Err(error),
@@ -339,6 +340,7 @@ impl Consumer {
         }
     }
 
+    /// Takes the member's turn in the group, and reads once.
     fn look(&mut self, now: Instant, records: &mut ConsumerRecords) -> Result<()> {
         self.group.shared.check_open()?;
         self.match_pattern();
@@ -360,6 +362,7 @@ impl Consumer {
         Ok(())
     }
 
+    /// Gives up and takes over partitions. A member that was removed joins again.
     fn take_turn(&mut self, now: Instant) -> Result<()> {
         let asked = self.before_giving_up(now)?;
         let willing = asked.as_deref().map_or(Willing::Everything, Willing::Only);
@@ -393,7 +396,7 @@ impl Consumer {
     }
 
     /// Commits and calls the listener while the partitions are still this member's. Returns what
-    /// the listener was called for; `None` if nobody must be asked.
+    /// the listener was called for; `None` if it need not be called.
     fn before_giving_up(&mut self, now: Instant) -> Result<Option<Vec<PartitionKey>>> {
         if self.listener.is_none() && !self.config.auto_commit {
             return Ok(None);
@@ -416,7 +419,8 @@ impl Consumer {
         }
     }
 
-    /// Everything is lost, and none of it can be committed any more (I2).
+    /// After the member was removed: everything is lost, and none of it can be committed any more
+    /// (I2).
     fn join_again(&mut self) -> Result<()> {
         let lost: Vec<_> = self.fetcher.clear();
         let lost: Vec<_> = lost.into_iter().map(|gone| gone.partition).collect();
@@ -436,6 +440,7 @@ impl Consumer {
         Ok(())
     }
 
+    /// Adds what no poll has reported yet.
     fn tell(&mut self, mut records: ConsumerRecords) -> ConsumerRecords {
         let News {
             gained,
@@ -515,7 +520,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // Only in its own process may this member leave.
+        // A process that was forked must not make this member leave.
         if !self.left && self.group.shared.check_owner().is_ok() {
             self.group.drop_out(&self.seat, &self.joining);
             self.group.shared.host.events.pass_on();

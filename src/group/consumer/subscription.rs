@@ -14,6 +14,7 @@ use super::Consumer;
 
 pub(super) struct Pattern {
     matches: Box<dyn Fn(&str) -> bool + Send>,
+    /// The version of the topics that were matched last.
     seen: Option<u64>,
 }
 

@@ -31,7 +31,7 @@ use crate::types::{ReadIsolation, to_u64};
 use super::assignor::{Assignor, Candidate, assign};
 use super::partition::{PartitionKey, TopicKey, TopicShape};
 
-/// One stay in the group.
+/// The number of one stay in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MemberId(u64);
 
@@ -98,7 +98,7 @@ impl Member {
     }
 }
 
-/// Both lists are sorted.
+/// What changed for a member in its poll. Both lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
     /// Given up now, or taken by others since its last poll.
@@ -107,11 +107,12 @@ pub(crate) struct Turn {
     pub(crate) generation: u64,
 }
 
+/// Which partitions a member gives up in its poll.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Willing<'a> {
-    /// What it should not own.
+    /// All that it should not own.
     Everything,
-    /// Of that, these: it has not been asked about others yet.
+    /// Only these of them: it has not been asked about the others yet.
     Only(&'a [PartitionKey]),
 }
 
@@ -142,6 +143,7 @@ pub enum GroupState {
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
     generation: u64,
+    /// The number of the newest member.
     joins: u64,
     moves: u64,
     evicted: u64,
@@ -162,7 +164,7 @@ impl Membership {
         self.generation
     }
 
-    /// The generation, and how many members were late.
+    /// The generation, and how many members were removed because they were late.
     pub(crate) fn turnover(&self) -> (u64, u64) {
         (self.generation, self.evicted)
     }
@@ -198,6 +200,7 @@ impl Membership {
         topics.cloned().collect()
     }
 
+    /// All partitions of the topics that members subscribed to.
     pub(crate) fn wanted(&self) -> Vec<PartitionKey> {
         let names = self.subscriptions();
         let shapes = self
@@ -217,8 +220,8 @@ impl Membership {
             .is_some_and(|newest| *newest != id)
     }
 
-    /// The member that has its static id is removed at once, and the new one inherits its share;
-    /// otherwise a member has no share before its first poll.
+    /// Adds a member. One with the same static id is removed at once, and the new one inherits its
+    /// share; otherwise a member has no share before its first poll.
     pub(crate) fn join(&mut self, joined: Joining, now: Instant) -> MemberId {
         self.remove_late(now);
         self.joins = self.joins.saturating_add(1);
@@ -249,7 +252,7 @@ impl Membership {
         id
     }
 
-    /// [`expect_topics`](Self::expect_topics) comes first.
+    /// [`expect_topics`](Self::expect_topics) must be called before.
     pub(crate) fn resubscribe(&mut self, id: MemberId, topics: &BTreeSet<Arc<str>>) {
         if let Some(member) = self.members.get_mut(&id) {
             member.joined.topics.clone_from(topics);
@@ -266,8 +269,8 @@ impl Membership {
         known
     }
 
-    /// A static member that owns something keeps it for its session timeout (I7), and true is
-    /// returned; any other one leaves.
+    /// A dropped static member that has a share keeps it for its session timeout (I7), and true is
+    /// returned; any other member leaves.
     pub(crate) fn drop_out(&mut self, id: MemberId, now: Instant) -> bool {
         let Some(member) = self.members.get_mut(&id) else {
             return false;
@@ -284,7 +287,7 @@ impl Membership {
         true
     }
 
-    /// Only if there are no other members.
+    /// Removes the static members that were dropped, if there are no other members.
     pub(crate) fn forget_away(&mut self) {
         if self
             .members
@@ -343,12 +346,13 @@ impl Membership {
         self.topics.iter().map(|shape| &shape.key)
     }
 
-    /// A [`join`](Self::join) follows, which shares them out. Sorted by name.
+    /// Sets the topics, sorted by name. A [`join`](Self::join) or
+    /// [`resubscribe`](Self::resubscribe) follows, which assigns them.
     pub(crate) fn expect_topics(&mut self, topics: Vec<TopicShape>) {
         self.topics = topics;
     }
 
-    /// Sorted by name.
+    /// Sets the topics, sorted by name, and assigns them if they changed.
     pub(crate) fn set_topics(&mut self, topics: Vec<TopicShape>) {
         if self.topics != topics {
             self.topics = topics;
@@ -356,6 +360,7 @@ impl Membership {
         }
     }
 
+    /// What the member should give up in its next poll.
     pub(crate) fn leaving(&self, id: MemberId) -> Vec<PartitionKey> {
         let Some(member) = self.members.get(&id).filter(|member| !member.settled) else {
             return Vec::new();
@@ -363,7 +368,8 @@ impl Membership {
         member.owned.difference(&member.target).cloned().collect()
     }
 
-    /// Nothing is taken from the member until [`polled`](Self::polled). False when it is no member.
+    /// Nothing is taken from the member until [`polled`](Self::polled). False when it is not a
+    /// member.
     pub(crate) fn begin_poll(&mut self, id: MemberId, now: Instant) -> bool {
         self.remove_late(now);
         let Some(member) = self.members.get_mut(&id) else {
@@ -415,7 +421,7 @@ impl Membership {
         Some(turn)
     }
 
-    /// Takes what nobody keeps from the member.
+    /// Takes what the member should own and no other member keeps (I3).
     fn take(&mut self, id: MemberId) -> Vec<PartitionKey> {
         let Some(member) = self.members.get(&id) else {
             return Vec::new();
@@ -441,6 +447,7 @@ impl Membership {
         gained
     }
 
+    /// Ends the member's poll.
     pub(crate) fn polled(&mut self, id: MemberId, now: Instant) {
         if let Some(member) = self.members.get_mut(&id) {
             // A poll may end before it has taken its turn: then there is no share yet.
@@ -495,7 +502,7 @@ impl Membership {
         Some(member)
     }
 
-    /// The oldest member's choice of assignor counts.
+    /// Assigns all partitions again. The oldest member's choice of assignor counts.
     fn rebalance(&mut self) {
         self.generation = self.generation.saturating_add(1);
         self.moves = self.moves.wrapping_add(1);
@@ -503,7 +510,7 @@ impl Membership {
             return;
         };
         let assignor = oldest.joined.assignor;
-        // What a member should own and nobody owns counts as its own: it costs no move.
+        // What a member should own and no member owns counts as its own: it costs no move.
         let promised = |partition: &&PartitionKey| !self.owners.contains_key(*partition);
         let mut ordered: Vec<_> = self
             .members

@@ -16,8 +16,8 @@ use super::shard::{Shard, tidy_soon};
 /// broker's consumers begin there too.
 const BEGAN: &str = "ottla:began";
 
-/// Marks a note that a group had begun a deleted topic: of a later topic of this name the group is
-/// to miss nothing. The note is at offset 0 of partition 0, is the place of no partition, and goes
+/// Marks a note that a group had begun a deleted topic, so that it misses nothing of a later topic
+/// of this name. The note is stored for offset 0 of partition 0, is not a position, and is deleted
 /// with the group.
 pub(super) const BEGAN_BEFORE: &str = "ottla:began-before";
 
@@ -46,7 +46,8 @@ pub(super) fn is_note(metadata: Option<&str>) -> bool {
     matches!(metadata, Some(BEGAN | BEGAN_BEFORE))
 }
 
-/// To be [settled](Pending::settle) once no lock is held, so that many share a sync.
+/// Commits that were appended, to be [settled](Pending::settle) once no lock is held, so that many
+/// share a sync.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Pending(pub(super) Option<Written>);
@@ -60,8 +61,8 @@ pub(super) struct Written {
 }
 
 impl Pending {
-    /// Waits until it survives what the broker's durability says. After an error it is not known
-    /// whether it is there after a power cut.
+    /// Waits until the commits survive what the broker's durability says. After an error it is not
+    /// known whether they survive a power cut.
     pub(crate) fn settle(self) -> Result<()> {
         let Some(written) = self.0 else {
             return Ok(());

@@ -3,12 +3,11 @@
 //! Knows nothing about logs: records come in with their offsets.
 //!
 //! 1. Of two records with one key the one with the larger offset counts, whatever their order.
-//! 2. A record that is not understood is left alone, but that its group has one is known. If it is
-//!    a commit, of a later version or an unknown shape, its group returns an error, because an
-//!    older commit would take it back; all others go on.
+//! 2. A record that is not understood is left alone, but it is known that its group has one. If it
+//!    is a commit, of a later version or an unknown shape, its group returns an error, because an
+//!    older commit would replace it; all others continue.
 //! 3. A record with an unknown kind of key belongs to no group.
-//! 4. What was forgotten is remembered as gone only until no older record can come in (1), as the
-//!    shard says.
+//! 4. A tombstone is remembered only until no older record can come in (I1), as the shard says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,21 +29,21 @@ pub(super) struct Found<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: BTreeMap<Arc<str>, Group>,
-    /// Groups of which something is still remembered as gone (4).
+    /// Groups with tombstones that are remembered (I4).
     thinned: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
     topics: BTreeMap<Arc<str>, BTreeMap<PartitionId, Entry>>,
-    /// It has a record of its own.
+    /// The group has a record of its own.
     described: bool,
     /// That record says that it is empty, and for good: no broker forgets the commits.
     rests: bool,
     /// Whole keys of other kinds, or of an unknown shape: a broker's newer protocols keep such
     /// records.
     foreign: BTreeSet<Vec<u8>>,
-    /// The keys of commits that are not understood, and why (2).
+    /// The keys of commits that are not understood, and why (I2).
     later: BTreeMap<Vec<u8>, &'static str>,
 }
 
@@ -57,12 +56,14 @@ struct Entry {
     committed_at: Timestamp,
 }
 
+/// A group whose commits a broker would not keep for good.
 #[derive(Debug)]
 pub(super) struct Resting {
     pub(super) id: Arc<str>,
     pub(super) kept_by: KeptBy,
 }
 
+/// What a group has on a topic that is deleted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Leaving {
     pub(super) group: Arc<str>,
@@ -71,15 +72,17 @@ pub(super) struct Leaving {
     pub(super) has_begun: bool,
 }
 
+/// What makes a broker keep the commits of a group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeptBy {
     /// A record that the group is empty, after these tombstones.
     EmptyGroup(Vec<Vec<u8>>),
-    /// Their own times: these commits must be written again.
+    /// The times of the commits: these commits must be written again.
     CommitTimes(Vec<Offset>),
 }
 
 impl Groups {
+    /// Takes in a record, unless a newer one has come (I1).
     pub(super) fn take(&mut self, found: &Found<'_>) {
         if found.value.is_none()
             && let Some(id) = found.key.get(2..).and_then(owner_of)
@@ -138,12 +141,12 @@ impl Groups {
                 }
             }
             GroupKey::Unknown { kind, .. } if protocol::knows(kind) => self.leave_alone(found),
-            // (3)
+            // It belongs to no group (I3).
             GroupKey::Unknown { .. } => {}
         }
     }
 
-    /// For when no older record can come in (4).
+    /// Forgets the tombstones; called when no older record can come in (I4).
     pub(super) fn drop_gone(&mut self) {
         for id in std::mem::take(&mut self.thinned) {
             // What is not understood needs the entries of its keys.
@@ -170,7 +173,7 @@ impl Groups {
         self.groups.len() + topics().count() + topics().map(BTreeMap::len).sum::<usize>()
     }
 
-    /// The group has a record of another kind, or one whose key is not understood (2).
+    /// Notes a record of another kind, or one whose key is not understood (I2).
     fn leave_alone(&mut self, found: &Found<'_>) {
         let owner = found.key.get(2..).and_then(owner_of);
         let Some(group) = owner else {
@@ -188,7 +191,7 @@ impl Groups {
         slot(&mut self.groups, id)
     }
 
-    /// Without notes.
+    /// The committed offset; notes do not count.
     pub(super) fn committed(
         &self,
         group: &str,
@@ -220,7 +223,7 @@ impl Groups {
         entries.any(|(_, entry)| entry.place.is_some())
     }
 
-    /// What is not understood (2).
+    /// Why a commit of the group is not understood (I2).
     pub(super) fn later(&self, group: &str) -> Option<&'static str> {
         self.groups.get(group)?.later.values().next().copied()
     }
@@ -255,8 +258,8 @@ impl Groups {
     /// What is still to be written so that commits are kept.
     ///
     /// A group of the consumer protocol expires by the age of its commits, so it becomes an empty
-    /// one of the old protocol, which the next client of either takes on. What other protocols keep
-    /// of a group cannot be had again, so it stays.
+    /// one of the old protocol, which the next client of either protocol takes over. What other
+    /// protocols keep of a group cannot be restored, so it stays.
     pub(super) fn resting(&self) -> Vec<Resting> {
         let resting = self.with_commits().filter_map(|(id, group)| {
             // What is of a later version stays as it is, with the record of the group.
@@ -305,7 +308,8 @@ impl Groups {
         keys
     }
 
-    /// Groups of which only the note is left that they had begun the topic are left out.
+    /// What the groups have on a topic, without groups of which only the note is left that they had
+    /// begun it.
     pub(super) fn places_on_topic(&self, topic: &str) -> Vec<Leaving> {
         let ids = self.groups.iter();
         let leaving = ids.filter_map(|(id, group)| {
@@ -357,7 +361,7 @@ impl Group {
         commits.saturating_add(self.foreign.len()).saturating_add(1)
     }
 
-    /// The commits that a broker may think too old.
+    /// The commits that a broker may consider too old.
     fn passing(&self) -> Vec<Offset> {
         let entries = self.topics.values().flat_map(BTreeMap::values);
         let passing =
@@ -398,7 +402,7 @@ fn offset_key(group: &str, topic: &str, partition: PartitionId) -> Option<Vec<u8
     .ok()
 }
 
-/// Every key of Kafka's begins with its group, behind its kind.
+/// The group of a key without its kind: every key of Kafka's begins with it.
 fn owner_of(raw: &[u8]) -> Option<&str> {
     let (length, rest) = raw.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));

@@ -8,10 +8,10 @@
 //!    all of them or none, also after a crash.
 //! 3. A partition is read when the first of its groups is used.
 //! 4. A partition that is damaged, or packed in a way that this build cannot read, concerns its
-//!    groups alone: what is done for all groups passes over it, and says so. It stays damaged until
-//!    the next opening of the root, which first does what was left undone.
-//! 5. The cost of opening and closing does not grow with every commit: see `shard.rs`. Closing goes
-//!    over the partitions that were read, unless the last use of the root may have left others
+//!    groups alone: what is done for all groups skips it, and says so. It stays damaged until the
+//!    next opening of the root, which first does what was left undone.
+//! 5. The cost of opening and closing does not grow with every commit: see `shard.rs`. Closing
+//!    processes the partitions that were read, unless the last use of the root may have left others
 //!    without the records that a broker needs.
 //!
 //! Source of the schema and the hash: `OffsetCommitKey`, `OffsetCommitValue` and
@@ -47,8 +47,9 @@ const NO_EPOCH: i32 = -1;
 /// No clock of a broker reaches it: the end of the year 9999.
 const NEVER_EXPIRES: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 
+/// The partitions of `__consumer_offsets`.
 pub(crate) trait OffsetLogs: Send + Sync {
-    /// Counts partitions that will be made, too.
+    /// The number of partitions, including those that are not made yet.
     fn count(&self) -> u32;
     /// The error for a partition that was lost with its groups' commits.
     fn lost(&self, partition: PartitionId) -> Option<Error>;
@@ -62,15 +63,15 @@ pub(crate) struct OffsetStore {
     logs: Box<dyn OffsetLogs>,
     host: Arc<Host>,
     shards: Mutex<BTreeMap<PartitionId, Arc<Mutex<Shard>>>>,
-    /// What was found by now (4).
+    /// Partitions that were found damaged (I4).
     damage: Mutex<BTreeMap<PartitionId, Error>>,
-    /// Somebody else writes the root: what is damaged now may be whole when it is read again.
+    /// Another process writes the root: what is damaged now may be whole when it is read again.
     read_only: bool,
-    /// If so, partitions that were not read are as a broker needs them (5).
+    /// Partitions that were not read are as a broker needs them (I5).
     settled: bool,
 }
 
-/// Without a value it is a tombstone.
+/// A key and its value; without one, a tombstone.
 type Write = (Vec<u8>, Option<Vec<u8>>);
 
 impl std::fmt::Debug for OffsetStore {
@@ -82,8 +83,8 @@ impl std::fmt::Debug for OffsetStore {
 }
 
 impl OffsetStore {
-    /// `settled`: the last use of the root ended with [`settle_all`](Self::settle_all), and nobody
-    /// has written since.
+    /// `settled`: the last use of the root ended with [`settle_all`](Self::settle_all), and no
+    /// other program has written since.
     pub(crate) fn new(
         logs: Box<dyn OffsetLogs>,
         host: Arc<Host>,
@@ -116,7 +117,7 @@ impl OffsetStore {
         Ok(self.damage())
     }
 
-    /// Returns the partitions that are damaged (4).
+    /// Acts on each partition. Returns those that are damaged (I4).
     fn in_each(
         &self,
         partitions: impl IntoIterator<Item = PartitionId>,
@@ -136,8 +137,8 @@ impl OffsetStore {
         Ok(damaged)
     }
 
-    /// Fails when it is not known what a group has committed: it was lost, and nobody has set the
-    /// group's place since, or it is in records of a later version, which stay as they are.
+    /// Fails when it is not known what a group has committed: it was lost, and the group's place
+    /// was not set since, or it is in records of a later version, which stay as they are.
     pub(crate) fn check(&self, group: &str) -> Result<()> {
         self.check_not_lost(group)?;
         let later = self.with_groups(self.partition_of(group), |groups| groups.later(group))?;
@@ -160,7 +161,7 @@ impl OffsetStore {
         }
     }
 
-    /// Without notes of where the group began.
+    /// The committed offset; notes of where the group began do not count.
     pub(crate) fn committed(
         &self,
         group: &str,
@@ -208,7 +209,7 @@ impl OffsetStore {
         self.with_groups(self.partition_of(group), |groups| groups.commits_of(group))
     }
 
-    /// Groups with commits, as far as the partitions can be read (4).
+    /// Groups with commits, as far as the partitions can be read (I4).
     pub(crate) fn groups(&self) -> Result<Vec<Arc<str>>> {
         let mut ids = Vec::new();
         self.in_each(0..self.logs.count(), |partition| {
@@ -228,6 +229,7 @@ impl OffsetStore {
         Ok(ids)
     }
 
+    /// Makes the partition of a group, if it is missing.
     pub(crate) fn prepare(&self, group: &str) -> Result<()> {
         self.make(self.partition_of(group)).map(drop)
     }
@@ -239,7 +241,8 @@ impl OffsetStore {
         Ok(log.config().durability == Durability::Always)
     }
 
-    /// As one batch (I2). Once settled, it survives what the broker's `durability` says.
+    /// Appends commits as one batch (I2). Once settled, it survives what the broker's `durability`
+    /// says.
     pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<Pending> {
         let writes: Result<Vec<_>> = commits
             .iter()
@@ -266,9 +269,8 @@ impl OffsetStore {
         Ok((encoded(key)?, Some(bytes)))
     }
 
-    /// Makes the commits durable whatever the broker's durability: records appended from now on may
-    /// reach as far as the commit that was set back; should that one return after the next power
-    /// cut, it would pass over them.
+    /// Commits, and makes that durable whatever the broker's durability: if the larger offset
+    /// returned after a power cut, it would skip records that are appended from now on.
     pub(crate) fn set_back(&self, group: &str, commits: &[Commit]) -> Result<()> {
         if commits.is_empty() {
             return Ok(());
@@ -281,7 +283,7 @@ impl OffsetStore {
         self.make(self.partition_of(group))?.flush().map(drop)
     }
 
-    /// False when nothing was known of the group.
+    /// Deletes all records of a group; false when there were none.
     pub(crate) fn forget_group(&self, group: &str) -> Result<bool> {
         self.check_not_lost(group)?;
         let partition = self.partition_of(group);
@@ -290,7 +292,7 @@ impl OffsetStore {
         Ok(!keys.is_empty())
     }
 
-    /// In all partitions of the topic, or in `one`.
+    /// Deletes commits in all partitions of the topic, or in `one`.
     pub(crate) fn forget_commits(
         &self,
         group: &str,
@@ -306,7 +308,7 @@ impl OffsetStore {
     /// and a power cut must not give it the commits of this one. The same batch notes that a group
     /// had begun the topic, so that it begins the next one at its start, also if that is made while
     /// the group has no members. Tries all partitions or `only` these; returns those in which it
-    /// could not be done (4).
+    /// could not be done (I4).
     pub(crate) fn forget_topic(
         &self,
         topic: &str,
@@ -340,6 +342,7 @@ impl OffsetStore {
         })
     }
 
+    /// The note that a group had begun a deleted topic.
     fn began_before(&self, group: &str, topic: &str) -> Result<Write> {
         self.record_of(
             group,
@@ -352,7 +355,7 @@ impl OffsetStore {
         )
     }
 
-    /// Leaves every partition as a broker needs it, and small enough for the next opening (5).
+    /// Leaves every partition as a broker needs it, and small enough for the next opening (I5).
     pub(crate) fn settle_all(&self) -> Result<()> {
         let noted = self.note_empty_groups();
         let shards: Vec<_> = self.shards.lock().values().cloned().collect();
@@ -362,8 +365,8 @@ impl OffsetStore {
         noted
     }
 
-    /// Writes in Kafka's format that every group with commits is empty, unless a record says so;
-    /// groups of a broker's newer protocols keep their commits by the times of these.
+    /// Writes in Kafka's format that every group with commits is empty, unless a record says so; in
+    /// groups of a broker's newer protocols, commits get a time that never expires instead.
     ///
     /// A broker deletes the commits of a group that has been empty for a week, and those without
     /// such a record when they are a week old. A directory at rest may be older, so the week is not
@@ -406,7 +409,7 @@ impl OffsetStore {
         .map(drop)
     }
 
-    /// Nothing was written to any other.
+    /// The partitions that were read: nothing was written to any other.
     fn partitions_read(&self) -> Vec<PartitionId> {
         let shards: Vec<_> = {
             let shards = self.shards.lock();
@@ -421,7 +424,7 @@ impl OffsetStore {
         read.map(|(partition, _)| partition).collect()
     }
 
-    /// The same commit with a time that no broker thinks too old.
+    /// The same commit with a time that no broker considers too old.
     fn postponed(&self, partition: PartitionId, at: Offset) -> Result<Option<Write>> {
         let record = self.make(partition)?.read(at)?;
         Ok(record.and_then(|record| {
@@ -438,7 +441,7 @@ impl OffsetStore {
         Arc::clone(self.shards.lock().entry(partition).or_default())
     }
 
-    /// Reads the partition first, if needed (I3).
+    /// Calls `look` with the groups of a partition, which is read first if needed (I3).
     fn with_groups<T>(&self, partition: PartitionId, look: impl FnOnce(&Groups) -> T) -> Result<T> {
         let shard = self.shard(partition);
         let mut shard = shard.lock();
@@ -467,7 +470,7 @@ impl OffsetStore {
         }
     }
 
-    /// Notes damage (4).
+    /// Notes whether reading a partition has found damage (I4).
     fn noting<T>(&self, partition: PartitionId, read: Result<T>) -> Result<T> {
         let mut damage = self.damage.lock();
         match &read {
@@ -479,6 +482,7 @@ impl OffsetStore {
         read
     }
 
+    /// The log of a partition, made if it is missing, and read.
     fn make(&self, partition: PartitionId) -> Result<Log> {
         let shard = self.shard(partition);
         let mut shard = shard.lock();
@@ -501,8 +505,8 @@ impl OffsetStore {
         self.append(partition, writes)?.settle()
     }
 
-    /// Takes the records into memory in the order of the log (I1). They are one batch, unless the
-    /// log takes no batch of this size.
+    /// Appends records, and takes them into memory in the order of the log (I1). They are one
+    /// batch, unless the log takes no batch of this size.
     fn append(&self, partition: PartitionId, writes: &[Write]) -> Result<Pending> {
         if writes.is_empty() {
             return Ok(Pending::default());
@@ -532,7 +536,7 @@ impl OffsetStore {
     }
 }
 
-/// Whether the error is about what the log of a partition holds, and would come again (4).
+/// Whether the error is about what the log of a partition holds, and would come again (I4).
 pub(super) fn cannot_be_read(error: &Error) -> bool {
     matches!(error, Error::Corrupt { .. } | Error::Unsupported { .. })
 }

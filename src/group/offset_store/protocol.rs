@@ -21,9 +21,9 @@ struct Protocol {
 
 /// The tombstones of one kind.
 enum Step {
-    /// One for every member that any record names (2).
+    /// One for every member that any record names (I2).
     EachMember(i16),
-    /// One for the group (2).
+    /// One for the group (I2).
     Group(i16),
     /// One for every record of the kind.
     Listed(i16),
@@ -88,6 +88,7 @@ impl Protocol {
         self.order.iter().any(|step| step.kind() == kind)
     }
 
+    /// Adds the keys of the tombstones for a group's records of this protocol, in order.
     fn bury(&self, keys: &BTreeSet<Vec<u8>>, out: &mut Vec<Vec<u8>>) {
         let own = || keys.iter().filter(|key| self.has(kind_of(key)));
         let Some(group) = own().next().and_then(|key| group_of(key)) else {
@@ -108,7 +109,7 @@ impl Protocol {
 
 /// The keys of the tombstones that delete a group with records of these keys, in order.
 pub(super) fn burial(keys: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
-    // Commits and the group itself, in a shape that nobody here knows.
+    // Commits and the group itself, in a shape that this build does not know.
     let known = |key: &[u8]| knows(kind_of(key));
     let (unknown, last): (Vec<_>, Vec<_>) = keys
         .iter()
@@ -123,11 +124,13 @@ pub(super) fn burial(keys: &BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
     out
 }
 
+/// Whether a newer protocol has this kind of key.
 pub(super) fn knows(kind: i16) -> bool {
     ALL.iter().any(|protocol| protocol.has(kind))
 }
 
-/// An empty consumer group is as good in the old protocol.
+/// Whether all keys are of the consumer protocol, whose empty groups can become groups of the old
+/// protocol.
 pub(super) fn is_consumer(keys: &BTreeSet<Vec<u8>>) -> bool {
     keys.iter().all(|key| CONSUMER.has(kind_of(key)))
 }

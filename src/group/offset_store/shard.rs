@@ -21,7 +21,7 @@ use crate::types::{Epoch, Offset, Start, to_u64};
 
 use super::memory::{Found, Groups};
 
-/// So many superseded records are never worth a compaction.
+/// This many superseded records are never worth a compaction.
 pub(super) const SLACK: u64 = 8192;
 
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ pub(super) struct Shard {
     pub(super) log: Option<Log>,
     /// `None` until the log was read.
     pub(super) groups: Option<Groups>,
+    /// The log's high watermark and epoch when it was read.
     read_to: (Offset, Epoch),
     /// Appends that were not taken into memory yet: while there are any, an older record may come
     /// in after a newer one.
@@ -60,7 +61,7 @@ impl Shard {
             }
         }
         groups.drop_gone();
-        // Only now: what could not be read is no part of the groups that there are.
+        // Only now: after an error nothing changes.
         self.read_to = read_to;
         self.records = records;
         self.kept = to_u64(groups.key_count());
@@ -68,7 +69,7 @@ impl Shard {
         Ok(self.groups.insert(groups))
     }
 
-    /// `None` if somebody else, who writes the log, has added to it.
+    /// The groups; `None` if another process has appended to the log since.
     pub(super) fn current(&self, log: &Log) -> Option<&Groups> {
         let groups = self.groups.as_ref()?;
         (reach_of(log) == self.read_to).then_some(groups)
@@ -79,7 +80,7 @@ impl Shard {
         self.under_way = self.under_way.saturating_add(1);
     }
 
-    /// What was appended before the log was read, is read.
+    /// Takes in what was appended, unless the log is still to be read.
     pub(super) fn end_append<'a>(&mut self, appended: impl Iterator<Item = Found<'a>>) {
         self.under_way = self.under_way.saturating_sub(1);
         let is_last = self.under_way == 0;
@@ -95,12 +96,12 @@ impl Shard {
         }
     }
 
-    /// Too many records are superseded (1).
+    /// Whether too many records are superseded (I1).
     fn is_untidy(&self) -> bool {
         self.records > self.kept.saturating_mul(2).saturating_add(SLACK)
     }
 
-    /// True once, until it was tidied.
+    /// Whether to request a compaction: true once, until that is done.
     pub(super) fn asks_to_be_tidied(&mut self) -> bool {
         let asks = !self.asked && self.is_untidy();
         self.asked |= asks;
@@ -120,8 +121,8 @@ pub(super) fn tidy_soon(host: &Host, shard: &Arc<Mutex<Shard>>) {
     }
 }
 
-/// A failure is tried again when there are twice as many records: nothing depends on it, and the
-/// log reports its own state.
+/// Compacts the log if it is due. A failure is tried again when there are twice as many records:
+/// nothing depends on it, and the log reports its own state.
 pub(super) fn tidy(shard: &Mutex<Shard>) {
     let (log, records) = {
         let shard = shard.lock();
