@@ -4,9 +4,9 @@
 //! deadlines and never does. Tests, ours and those of users, own both.
 //!
 //! 1. What happens by itself after a time (a sync, a linger, a round of upkeep, the removal of a
-//!    member) goes by the clock alone: never, under a clock that stands still.
-//! 2. A call with a timeout also ends when the timeout has really passed: a test with one thread
-//!    would otherwise wait for itself.
+//!    member) goes by the clock alone: while a test's clock stands still, it does not happen.
+//! 2. A call with a timeout also ends when the timeout has passed by the system's clock: a test
+//!    with one thread, which moves the clock, would otherwise hang.
 
 #![expect(
     clippy::disallowed_methods,
@@ -28,10 +28,10 @@ pub(crate) enum Clock {
     Manual(Arc<ManualClock>),
 }
 
-/// The end of a call's wait.
+/// When the timeout of a call ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Until {
-    /// By the clock; `None` past all time.
+    /// By the clock; `None` if that time cannot be represented.
     shown: Option<Instant>,
     /// By the system's clock, if the clock is another one.
     real: Option<Instant>,
@@ -40,22 +40,23 @@ pub(crate) struct Until {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
     Raised,
-    /// Something is due, at this time.
+    /// The time `due` of [`Clock::wait`] has come.
     Due(Instant),
+    /// The timeout has passed.
     Over,
 }
 
-/// Waits for the clock alone (1), and is called when a test has moved it.
+/// What waits for the clock alone (1).
 pub(crate) trait Moved: fmt::Debug + Send + Sync {
-    /// No lock of the clock is held.
+    /// Called when a test has moved the clock; no lock of the clock is held.
     fn moved(&self);
 }
 
-/// [`repeat_until`] pauses after so many yields.
+/// [`repeat_until`] sleeps after this many yields.
 const YIELDS: u32 = 16;
 const NAP: Duration = Duration::from_micros(100);
 
-/// A call that waits looks this often at a clock that a test moves.
+/// How often a waiting call checks a test's clock.
 const SLICE: Duration = Duration::from_millis(1);
 
 impl Clock {
@@ -87,7 +88,7 @@ impl Clock {
         }
     }
 
-    /// See (2).
+    /// Waits for a raise, `due` by the clock, or the end of the timeout (2).
     pub(crate) fn wait(
         &self,
         ticket: &mut Ticket<'_>,
@@ -124,7 +125,7 @@ impl Clock {
         }
     }
 
-    /// False when the call's time is over.
+    /// Waits on a condition, maybe only for a moment; false when the timeout has passed (2).
     pub(crate) fn wait_on<T>(
         &self,
         condition: &Condvar,
@@ -153,8 +154,8 @@ impl Clock {
         until.is_over(self.instant(), Instant::now())
     }
 
-    /// For a thread that waits for the clock alone (1). A clock that a test moves has none, but
-    /// [calls](Self::follow).
+    /// The deadline for a thread that waits for the clock alone (1). A test's clock has none, but
+    /// [calls](Self::follow) back.
     pub(crate) fn deadline(&self, at: Instant) -> Option<Instant> {
         match self {
             Self::System => Some(at),
@@ -162,7 +163,7 @@ impl Clock {
         }
     }
 
-    /// In a model, time passes whenever a thread waits for that alone.
+    /// In a model, time passes when a thread waits only for that.
     #[cfg(all(test, ottla_shuttle))]
     pub(crate) fn pass_to(&self, at: Instant) {
         if let Self::Manual(clock) = self {
@@ -170,12 +171,12 @@ impl Clock {
         }
     }
 
-    /// In a model a wait ends when somebody is woken, whatever the clock.
+    /// Whether this is the system's clock; true also in a model, where every wait ends by a wake.
     pub(crate) fn is_of_system(&self) -> bool {
         matches!(self, Self::System) || cfg!(all(test, ottla_shuttle))
     }
 
-    /// Calls it whenever a test moves this clock.
+    /// Calls the follower whenever a test moves this clock.
     pub(crate) fn follow(&self, follower: Weak<dyn Moved>) {
         if let Self::Manual(clock) = self {
             clock.followers.lock().push(follower);
@@ -184,7 +185,7 @@ impl Clock {
 }
 
 impl Until {
-    /// The time by the clock, for a wait that goes on with it.
+    /// The end by the clock.
     pub(crate) fn shown(self) -> Option<Instant> {
         self.shown
     }
@@ -203,8 +204,7 @@ impl Until {
     }
 }
 
-/// Does something until its effect in another thread is there, with short pauses if that takes
-/// long.
+/// Calls `again` until its effect in another thread is there, with short pauses if that takes long.
 pub(crate) fn repeat_until(is_there: impl Fn() -> bool, again: impl Fn()) {
     let mut times = 0_u32;
     while !is_there() {

@@ -35,6 +35,7 @@ use crate::types::{Appended, Offset, PartitionId};
 #[must_use = "only the delivery tells whether the record was appended"]
 pub struct Delivery<T = Appended> {
     source: Source,
+    /// Makes what the caller gets of where the record is.
     make: fn(PartitionId, Offset) -> T,
     #[cfg(feature = "async")]
     key: WakerKey,
@@ -49,30 +50,33 @@ enum Source {
 }
 
 pub(crate) trait Lingering: Send + Sync {
-    /// No thread appends by itself.
+    /// Whether no thread of the producer appends batches that are due.
     #[cfg(feature = "async")]
     fn in_line(&self) -> bool;
 
-    /// Does nothing the second time.
+    /// Appends a batch; does nothing the second time.
     fn append_now(&self, batch: &Arc<Batch>);
 }
 
+/// Records of one partition that are appended together.
 pub(crate) struct Batch {
     producer: Weak<dyn Lingering>,
     owner: Owner,
     partition: PartitionId,
+    /// When the batch is due, by the clock.
     until: Instant,
     clock: Clock,
-    /// A waiting caller then appends the batch.
+    /// When the batch is due; a waiting caller then appends it.
     over: Until,
+    /// The first offset.
     outcome: OnceLock<Result<Offset>>,
     /// Threads that found no outcome under this lock wait on it; tasks leave their wakers.
     waiting: Mutex<Wakers>,
     settled: Condvar,
 }
 
-/// A batch that left its lane. The drop settles it, if need be as never appended: no caller waits
-/// in vain.
+/// A batch that its producer no longer fills. Dropping the promise settles it, with
+/// [`Error::Closed`] if it was not appended, so that no caller waits forever.
 #[derive(Debug)]
 pub(crate) struct Promise {
     batch: Arc<Batch>,
@@ -107,8 +111,8 @@ impl<T> Delivery<T> {
     ///
     /// # Errors
     ///
-    /// That of the batch's append (see [`Topic::append`](crate::Topic::append)): all records get
-    /// it, and none was appended, except perhaps after [`Error::Poisoned`].
+    /// The error of the batch's append (see [`Topic::append`](crate::Topic::append)): all its
+    /// records get it, and none was appended, except perhaps after [`Error::Poisoned`].
     pub fn wait(&self) -> Result<T> {
         let (batch, place) = match &self.source {
             #[cfg(feature = "async")]
@@ -116,11 +120,11 @@ impl<T> Delivery<T> {
             Source::Batch(batch, place) => (batch, *place),
         };
         batch.check_owner()?;
-        // Needs no thread: once the batch's time is over, the waiter appends it.
+        // This needs no other thread: once the batch is due, the waiter appends it.
         if !batch.wait_until(batch.over) {
             batch.append_now();
         }
-        // A producer that is gone appended everything before.
+        // A producer that was dropped has appended everything before.
         batch.answer(batch.wait(), place, self.make)
     }
 
@@ -299,7 +303,7 @@ impl Batch {
         self.clock.is_over(self.over)
     }
 
-    /// Does nothing without a producer.
+    /// Has the producer append the batch, if there still is one.
     fn append_now(self: &Arc<Self>) {
         if let Some(producer) = self.producer.upgrade() {
             producer.append_now(self);
@@ -326,7 +330,7 @@ impl Batch {
         }
     }
 
-    /// True if the batch is settled: no wake will come.
+    /// Enters a task; true if the batch is settled, so that no wake will come.
     #[cfg(feature = "async")]
     fn enter(&self, key: &mut WakerKey, waker: &Waker) -> bool {
         let waker = waker.clone();
@@ -351,7 +355,7 @@ impl Batch {
         }
     }
 
-    /// False when the time is over.
+    /// Waits until the batch is settled; false when the time is over.
     fn wait_until(&self, until: Until) -> bool {
         if self.is_settled() {
             return true;
@@ -366,7 +370,7 @@ impl Batch {
         true
     }
 
-    /// Gives the first offset of a batch that left its lane.
+    /// Waits for the first offset of a batch that has a [`Promise`].
     pub(crate) fn wait(&self) -> Result<Offset> {
         if let Some(outcome) = self.outcome.get() {
             return outcome.clone();
@@ -390,7 +394,7 @@ impl Promise {
         &self.batch
     }
 
-    /// The drop that follows wakes every waiter.
+    /// Settles the batch; the drop that follows wakes every waiter.
     pub(crate) fn keep(self, appended: Result<Range<Offset>>) {
         let outcome = &self.batch.outcome;
         outcome.get_or_init(|| appended.map(|offsets| offsets.start));

@@ -531,6 +531,7 @@ impl From<BadSetting> for Error {
     }
 }
 
+/// Adds path and operation to an [`io::Error`].
 pub(crate) trait IoContext<T> {
     fn at(self, path: &Path, operation: &'static str) -> Result<T>;
 }

@@ -1,8 +1,8 @@
 //! Beside floor 2: the only locks, condition variables and atomics, so that a model checker
 //! replaces them in one file.
 //!
-//! Knows nothing about what is guarded. [`Signal`] is the one wake-up of the crate: a raise costs
-//! one load when nobody waits.
+//! Knows nothing about what is guarded. [`Signal`] is the one wake-up of the crate: a raise without
+//! waiters costs one load.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub(crate) use real::{
     fence, thread,
 };
 pub(crate) use std::sync::OnceLock;
-/// For a `static` of the whole process, which no thread of a model changes.
+/// For a `static` of the whole process, which the threads of a model do not change.
 pub(crate) use std::sync::atomic::AtomicU64 as ProcessAtomicU64;
 pub(crate) use std::sync::atomic::Ordering;
 
@@ -51,9 +51,11 @@ pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::Barrier;
 
 /// A wake-up that cannot be missed: take a ticket (a task enters its waker instead), look for
-/// something to do, and wait on the ticket; a raise between the two ends the wait at once.
+/// something to do, and wait on the ticket. A raise after the ticket was taken ends the wait at
+/// once.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
+    /// The number of tickets and entered tasks.
     waiting: AtomicUsize,
     raised: Mutex<Raised>,
     wake: Condvar,
@@ -72,19 +74,19 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Signal {
-    /// Wakes everybody who holds a ticket or has entered. What they look at must have been stored
-    /// before, by this thread.
+    /// Wakes every holder of a ticket and every entered task. This thread must have stored before
+    /// what they look for.
     #[inline]
     pub(crate) fn raise(&self) {
         fence(Ordering::SeqCst);
         self.raise_after_lock();
     }
 
-    /// The same without a fence, for a thread that published under a lock that everybody who waits
-    /// has held between taking the ticket and looking.
+    /// [`raise`](Self::raise) without a fence, for a thread that published under a lock which every
+    /// waiter holds between taking its ticket and looking.
     ///
-    /// One that held it before this thread was counted before, and one that holds it after sees
-    /// what was published.
+    /// A waiter that held the lock before this thread was counted before; one that holds it after
+    /// sees what was published.
     #[inline]
     pub(crate) fn raise_after_lock(&self) {
         if self.waiting.load(Ordering::Relaxed) > 0 {
@@ -93,7 +95,7 @@ impl Signal {
     }
 
     /// As [`Signal::raise`]; of very many tasks it wakes some, and each wakes the next. True when
-    /// somebody is to [`hasten`](Signal::hasten) the others.
+    /// the caller must have [`hasten`](Signal::hasten) called for the others.
     #[must_use]
     pub(crate) fn raise_in_turns(&self) -> bool {
         fence(Ordering::SeqCst);
@@ -111,14 +113,14 @@ impl Signal {
             }
             (woken, rest)
         };
-        // With the lock given back, or those that wake would have to wait for it.
+        // After unlocking, or the woken threads would have to wait for the lock.
         self.wake.notify_all();
         woken.wake();
         rest
     }
 
-    /// Ordered like [`Self::ticket`]: what a thread stored before it asked is seen by a ticket that
-    /// this does not see.
+    /// Whether there are waiters. A ticket that this does not see sees what the caller stored
+    /// before.
     pub(crate) fn is_waited_for(&self) -> bool {
         fence(Ordering::SeqCst);
         self.waiting.load(Ordering::SeqCst) > 0
@@ -139,7 +141,7 @@ impl Signal {
 }
 
 impl Ticket<'_> {
-    /// False when the time is over.
+    /// Waits for a raise; false when the time is over.
     pub(crate) fn wait_until(&mut self, deadline: Option<Instant>) -> bool {
         let mut raised = self.signal.raised.lock();
         while raised.count == self.seen {
@@ -168,7 +170,7 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// `None` when that is past all time.
+/// When a timeout ends; `None` if an [`Instant`] cannot represent that.
 pub(crate) fn deadline(now: Instant, timeout: Duration) -> Option<Instant> {
     now.checked_add(timeout)
 }

@@ -8,7 +8,7 @@
 //! 2. Every copied batch was checked in the source. So the copy's mark is at its end: a crash
 //!    before it is opened cuts nothing.
 //! 3. A segment with a batch of a transaction is read each time, to know which transactions are
-//!    open in the copy, where nobody else could ever end them.
+//!    open in the copy, where no producer could end them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,13 +25,14 @@ use crate::types::{Offset, Position};
 
 use super::Backup;
 
-/// After these the copy makes others wait.
+/// After this many tries the copy makes others wait.
 const TRIES: u32 = 3;
 
-/// Where it cannot make another process wait it begins again this often, each time after a pause;
+/// How often it begins again where it cannot make another process wait, each time after a pause;
 /// copied segments stay copied.
 const TRIES_OUTSIDE: u32 = 200;
 
+/// How far a log was copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CopiedLog {
     start: Offset,
@@ -120,7 +121,7 @@ impl Shared {
         Err(Error::io(&self.dir, "copy", busy))
     }
 
-    /// `None` for a log that is written here.
+    /// What they are now; `None` for a log that is written here.
     fn signs(&self, view: &View) -> Option<Signs> {
         let disk = &self.host.disk;
         self.life.is_read_only().then(|| {
@@ -181,8 +182,8 @@ impl Shared {
         Ok(copied)
     }
 
-    /// `done`: sealed, and visible to readers; then the indexes are copied, too. Notes the batches
-    /// of transactions. Returns where the batches end.
+    /// Copies the batches below `limit`. `done`: sealed, and visible to readers; then the indexes
+    /// are copied, too. Notes the batches of transactions. Returns where the batches end.
     fn copy_segment(
         &self,
         segment: &Arc<Segment>,
@@ -211,7 +212,7 @@ impl Shared {
             Ok(None::<()>)
         })?;
         if done {
-            // Compaction may have dropped records behind the last batch.
+            // Compaction may have dropped records after the last batch.
             end.1 = whole.1;
         }
         // No lock is held here, and the file may be one too many.

@@ -32,8 +32,8 @@ const SMALL_BYTES_MAX: usize = 1 << 30;
 /// time.
 const RACY: Duration = Duration::from_secs(2);
 
-/// The root of a file system has `lost+found`, and a run interrupted at its start leaves the
-/// others.
+/// What an empty directory may hold: the root of a file system has `lost+found`, and a run
+/// interrupted at its start leaves the others.
 const NOTHING: [&str; 3] = ["lost+found", file_name::LOCK, "ottla.backup.tmp"];
 
 /// The options of a backup.
@@ -96,7 +96,7 @@ pub(crate) struct Source<'a> {
     pub(crate) disk: &'a Disk,
     pub(crate) clock: &'a Clock,
     pub(crate) dir: &'a Path,
-    /// No other source has it.
+    /// Names the source; no other has this name.
     pub(crate) name: String,
     /// No other run has it.
     pub(crate) run: uuid::Uuid,
@@ -132,7 +132,7 @@ impl Backup {
             note,
             lock,
         };
-        // Before the first change: nobody opens what a crash in the middle leaves (I1).
+        // Before the first change: no process opens what a crash in the middle leaves (I1).
         backup.write_note()?;
         // A file is listed again once its copy of this run is complete.
         backup.note.files.clear();
@@ -145,7 +145,7 @@ impl Backup {
         self.disk.replace(&path, text.as_bytes()).at(&path, "write")
     }
 
-    /// Of what was copied since `before`, only the amounts written still count.
+    /// Before another try: of what was copied since `before`, only the amounts written still count.
     pub(crate) fn start_over(&mut self, before: &BackupReport) {
         self.report = BackupReport {
             segments_copied: self.report.segments_copied,
@@ -155,7 +155,7 @@ impl Backup {
         };
     }
 
-    /// Durable; removes the copy if the source has no such file.
+    /// Copies a small file durably; removes the copy if the source has none.
     pub(crate) fn copy_small(&self, from: &Path, to: &Path) -> Result<()> {
         let bytes = self
             .disk
@@ -173,7 +173,7 @@ impl Backup {
         Marks::open(&self.disk, &path)
     }
 
-    /// Gives the lock once, for opening the copy.
+    /// Returns the lock once, for opening the copy.
     pub(crate) fn take_lock(&mut self) -> Result<Lock> {
         debug_assert!(self.lock.is_some(), "the copy is opened twice");
         match self.lock.take() {
@@ -212,7 +212,8 @@ impl Backup {
         parts.join("/")
     }
 
-    /// By the note, the file's identity, its time and the lengths.
+    /// Whether a segment was copied before: by the note, the file's identity, its time and the
+    /// lengths.
     fn is_there(&self, from: &Path, len: u64, to: &Path) -> Result<Option<CopiedFile>> {
         let name = self.name_of(to);
         // Also what an earlier try of this copy has settled.
@@ -229,8 +230,8 @@ impl Backup {
         Ok(Some(*known).filter(|_| same_source && copy().unwrap_or(false)))
     }
 
-    /// Unless it is `done`, the segment may have no file name: nobody has appended to it, and its
-    /// file is a stand-in.
+    /// Copies or links a segment. Unless it is `done` it may have no file name: before the first
+    /// append its file is a stand-in.
     fn copy_segment(
         &mut self,
         from: (&Path, &File),
@@ -245,14 +246,14 @@ impl Backup {
         // Before the bytes are read: a later write changes it.
         let modified = self.disk.modified(path).at(path, "access")?;
         let id = file.id().at(path, "access")?;
-        // Reserved space behind a sealed segment will be cut, or, after a crash, the file
-        // replaced by a cut copy: the other name would keep the zeros.
+        // Reserved space after a sealed segment will be cut, or, after a crash, the file replaced
+        // by a cut copy: the other name would keep the zeros.
         let as_sealed = || file.len().is_ok_and(|there| there == len);
         if self.options.hard_links && as_sealed() && self.link(from, id.parts(), to)? {
             self.report.segments_linked += 1;
         } else {
             self.copy_front(file, len, to)?;
-            // Retention falls back on it, and the next run compares it.
+            // Retention falls back on this time, and the next run compares it.
             self.disk
                 .set_modified(to, modified)
                 .at(to, "set the time of")?;
@@ -281,7 +282,7 @@ impl Backup {
         Ok(())
     }
 
-    /// Also makes the source durable; false if no link is possible.
+    /// Links the copy, and makes the source durable; false if no link is possible.
     fn link(&self, from: (&Path, &File), source: (u64, u64, i64), to: &Path) -> Result<bool> {
         let (path, file) = from;
         match self.disk.file_id(to) {
@@ -301,7 +302,7 @@ impl Backup {
     }
 }
 
-/// A broker and retention would treat a copy inside a root as part of it.
+/// Refuses a copy inside a root: a broker and retention would treat it as part of the root.
 fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
     let real = |path: &Path| disk.real_path(path).at(path, "resolve the path of");
     // Real paths, because a link may lead inside.
@@ -324,7 +325,8 @@ fn check_outside(disk: &Disk, source: &Path, dest: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `None` if there is nothing yet; [`Error::Unsupported`] if something else is there.
+/// The note of an earlier backup; `None` if there is nothing yet; [`Error::Unsupported`] if
+/// something else is there.
 fn read_dest(disk: &Disk, dest: &Path, source: &str) -> Result<Option<BackupNote>> {
     if !disk.exists(dest).at(dest, "access")? {
         return Ok(None);
@@ -368,8 +370,8 @@ impl Log {
     /// Damaged bytes are an error. [`Broker::backup`](crate::Broker::backup) copies all topics and
     /// groups.
     ///
-    /// An open transaction of a Kafka producer is aborted in the copy, by a marker behind what was
-    /// copied: nobody could end it there.
+    /// An open transaction of a Kafka producer is aborted in the copy, by a marker after what was
+    /// copied: no producer could end it there.
     ///
     /// # Errors
     ///

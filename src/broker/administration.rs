@@ -12,8 +12,8 @@ use super::core::Core;
 use super::{AlterOptions, Broker, Ensured};
 
 impl Broker {
-    /// Makes a topic that is there after any crash once this returns; an error leaves nothing of
-    /// it. Costs two syncs, whatever the number of partitions and topics.
+    /// Creates a topic. Once this returns it exists after any crash; an error leaves nothing of it.
+    /// Costs two syncs, whatever the number of partitions and topics.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Broker {
             .map(|topic| self.topic_of(topic))
     }
 
-    /// Gives an existing topic as it is, whatever its settings, or makes it.
+    /// Returns an existing topic, whatever its settings, or creates it.
     ///
     /// # Errors
     ///
@@ -67,13 +67,13 @@ impl Broker {
             found => return found,
         }
         match self.create_topic(name, config) {
-            // Somebody was faster.
+            // Another call was faster.
             Err(Error::TopicExists { .. }) => self.topic(name),
             made => made,
         }
     }
 
-    /// Makes a topic with these settings, or alters it, and says which: a call for the start of a
+    /// Creates a topic with these settings, or alters it, and says which: a call for the start of a
     /// program. Settings that `config` leaves at their defaults are set back to them; partitions
     /// can only be added.
     ///
@@ -107,7 +107,8 @@ impl Broker {
     }
 
     /// An existing topic. Kafka's own topics (`__consumer_offsets`, `__transaction_state`,
-    /// `__share_group_state`) can be read; whatever would change them is [`Error::InternalTopic`].
+    /// `__share_group_state`) can be read; everything that would change them returns
+    /// [`Error::InternalTopic`].
     ///
     /// # Errors
     ///
@@ -144,9 +145,9 @@ impl Broker {
 
     /// All topics with their partitions and settings, by name; none after [`Broker::close`].
     ///
-    /// Asks open logs, and takes of the others what was noted when they were closed, and the
-    /// lengths of their files. It opens a log only where that is not known (after damage, or when
-    /// the broker only reads). So damage that nobody has come across is not in
+    /// Reads the state of open logs, and for the others what was noted when they were closed, and
+    /// the lengths of their files. It opens a log only where that is not known (after damage, or
+    /// when the broker only reads). So damage that was not found yet is not in
     /// [`PartitionInfo::problem`](crate::PartitionInfo);
     /// [`Topic::describe`](crate::Topic::describe) opens all logs, and finds it.
     /// [`Broker::topic_names`] costs less.
@@ -167,7 +168,7 @@ impl Broker {
         if self.core.root.check_open().is_err() {
             return Vec::new();
         }
-        // A look that fails leaves what was seen before.
+        // After a failure, what was seen before is returned.
         self.core.root.follow().ok();
         self.core
             .topics()
@@ -186,7 +187,7 @@ impl Broker {
         if self.core.root.check_open().is_err() {
             return Vec::new();
         }
-        // A look that fails leaves what was seen before.
+        // After a failure, what was seen before is returned.
         self.core.root.follow().ok();
         self.core
             .topics()
@@ -196,7 +197,7 @@ impl Broker {
     }
 
     /// Deletes a topic with all its records and commits; once this returns it is gone after any
-    /// crash. Its handles answer [`Error::UnknownTopic`] from now on, and readers of its logs
+    /// crash. Its handles return [`Error::UnknownTopic`] from now on, and readers of its logs
     /// [`Error::Closed`].
     ///
     /// # Errors

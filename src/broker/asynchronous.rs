@@ -16,7 +16,7 @@ impl Broker {
     /// [`flush`](Self::flush) as a task, on a thread of its own; with
     /// [`manual_upkeep`](crate::BrokerConfig::manual_upkeep) in line.
     ///
-    /// It begins at the first poll. Dropped after that, it goes on to its end.
+    /// It begins at the first poll. Dropped after that, it continues to its end.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Core {
             let taken = call.lock().take();
             if let Some((core, promise)) = taken {
                 let done: Result<(), Error> = run(&core);
-                // Dropped first: the task that has the answer may want to hold the last handle.
+                // Dropped first: the task that has the result may want to hold the last handle.
                 drop(core);
                 crate::delivery::Promise::keep(promise, done.map(|()| 0..0));
             }

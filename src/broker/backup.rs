@@ -1,4 +1,4 @@
-//! A copy of a whole root beside everything that goes on in it.
+//! A copy of a whole root while it is in use.
 //!
 //! Knows nothing about how a log is copied. The order:
 //!
@@ -31,7 +31,7 @@ use super::open::open_copy;
 use super::state::{CatalogState, TopicEntry};
 use super::undecided;
 
-/// What Kafka and we keep in a root, beside the topics, about its last rest.
+/// What Kafka and we keep in a root, beside the topics, about its last close.
 const ROOT_FILES: [&str; 7] = [
     file_name::ROOT,
     file_name::BOOTSTRAP,
@@ -47,13 +47,13 @@ type Copied = Vec<(MarkKey, String, CopiedLog)>;
 impl Broker {
     /// Copies all topics and groups into a directory that is then a closed root of its own:
     /// [`Broker::open`] opens it, and a Kafka broker starts on it. Appends, commits, retention and
-    /// compaction go on meanwhile.
+    /// compaction continue meanwhile.
     ///
     /// The copy holds, from its start to an end, the whole batches of every partition that readers
     /// saw at some moment during the call; and of every group the positions committed at some
     /// moment before, so that none is past the records. It is synced before this returns.
     ///
-    /// A marker behind what was copied ends a transaction that a Kafka broker had left open: as the
+    /// A marker after what was copied ends a transaction that a Kafka broker had left open: as the
     /// broker had decided, else it is aborted, also for its producer.
     ///
     /// The directory must be missing, empty, or an earlier backup of this root. Then only what is
@@ -61,7 +61,7 @@ impl Broker {
     /// if records were lost by mistake, keep the backup under another name first. What was appended
     /// to an opened backup is overwritten.
     ///
-    /// An interrupted backup is never taken for a whole one: opening it answers
+    /// An interrupted backup is never taken for a whole one: opening it returns
     /// [`Error::Unsupported`], a Kafka broker refuses to start on it, and the next backup into the
     /// same place finishes it. Copying the files of an open root by other means, above all with
     /// hard links (`cp -al`), makes no backup: see `docs/recipes.md`.
@@ -149,6 +149,7 @@ impl Core {
         })
     }
 
+    /// Names this root in its backups.
     fn identity(&self) -> Result<String> {
         let path = self.root.path.join(file_name::ROOT);
         let disk = &self.root.host.disk;
@@ -167,7 +168,7 @@ impl Core {
         ))
     }
 
-    /// See (1) and (2).
+    /// Copies commits, topics and the catalog (I1, I2).
     fn copy_topics(&self, backup: &mut Backup) -> Result<Copied> {
         let root = &self.root;
         let mut copied = Copied::new();
@@ -223,7 +224,7 @@ impl Core {
         copied.map(Some)
     }
 
-    /// See (3).
+    /// Copies Kafka's metadata (I3).
     fn copy_metadata(&self, backup: &Backup) -> Result<()> {
         let disk = &backup.disk;
         let from = self.root.path.join(file_name::CLUSTER_METADATA);
@@ -250,7 +251,7 @@ impl Core {
         disk.sync_dir(&backup.dest).at(&backup.dest, "sync")
     }
 
-    /// See (4). It also sees that the copy is what was copied.
+    /// Opens and closes the copy (I4), after a check that it is what was copied.
     fn settle_copy(&self, backup: &mut Backup, copied: &Copied) -> Result<()> {
         let config = self
             .root

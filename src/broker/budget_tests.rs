@@ -1,4 +1,4 @@
-//! The bound on what a directory takes up, looked at before every change of the simulated disk: at
+//! The bound on what a directory takes up, checked before every change of the simulated disk: at
 //! full speed, through faults, and after power cuts.
 
 use std::path::Path;

@@ -6,12 +6,13 @@
 //! 1. One batch is one change: after a crash it is there or not.
 //! 2. A change is acknowledged after the file was synced; then the catalog's mark (in
 //!    `ottla.marks`) moves to its end. So a mismatch below the mark is damage, which is refused;
-//!    above it is what a power cut left of an unacknowledged change, which is set aside.
+//!    above it is what a power cut left of an unacknowledged change, which is quarantined.
 //! 3. A change is appended and the file never read again: the ten-thousandth topic costs what the
 //!    first did. When more than half of the file no longer counts, the next change, once made,
 //!    rewrites it: so its size is bounded, and each record is rewritten at most once for every
 //!    record that went.
-//! 4. After a failed sync nobody knows what is on the disk: no more changes until the next opening.
+//! 4. After a failed sync it is not known what is on the disk: no more changes until the next
+//!    opening.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,7 @@ struct Scan {
     state: CatalogState,
     end: Position,
     next_offset: Offset,
-    /// What is wrong behind `end`.
+    /// What is wrong after `end`.
     stopped: Option<Corruption>,
 }
 
@@ -82,7 +83,7 @@ impl Catalog {
         host.marks.find(MARK_KEY).is_some()
     }
 
-    /// [`Error::Corrupt`] when something acknowledged is damaged.
+    /// Reads the catalog. [`Error::Corrupt`] when something acknowledged is damaged.
     pub(super) fn look(host: &Host, root: &Path) -> Result<CatalogState> {
         let salvage = Self::salvage(host, root)?;
         match salvage.damaged {
@@ -94,14 +95,14 @@ impl Catalog {
         }
     }
 
-    /// For a root with a writer; `None` when the catalog cannot be read.
+    /// As [`Self::look`], in a root with a writer; `None` when the catalog cannot be read.
     pub(super) fn look_again(host: &Host, root: &Path) -> Option<CatalogState> {
         let signs = || RootSigns::of(&host.disk, root);
         let looked = look_until_it_counts(&host.clock, signs, || Self::look_now(host, root));
         looked.ok().map(|(state, _)| state)
     }
 
-    /// One such look: what the writer changes meanwhile is an error too.
+    /// One attempt of [`Self::look_again`]: what the writer changes meanwhile is an error, too.
     pub(super) fn look_now(host: &Host, root: &Path) -> Result<CatalogState> {
         host.marks.look_again(&host.disk, MARK_KEY)?;
         Self::look(host, root)
@@ -213,7 +214,7 @@ impl Catalog {
         &self.state
     }
 
-    /// See (4).
+    /// Whether it is unknown what is on the disk (I4).
     pub(super) fn in_doubt(&self) -> bool {
         self.poison.is_some()
     }
@@ -255,7 +256,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// See (3). The change that was just made stays durable whatever becomes of this.
+    /// Rewrites the file if that is due (I3). The change that was just made stays durable whatever
+    /// becomes of this.
     fn shrink_by_the_way(&mut self) {
         if !self.is_mostly_dead() {
             return;
@@ -269,7 +271,7 @@ impl Catalog {
             self.dead_allowed = self.dead_allowed.saturating_mul(2);
             self.mark(self.end);
         } else {
-            // The next opening finds out which of the two files a crash left (4).
+            // The next opening finds out which of the two files a crash left (I4).
             let unknown = io::Error::other("a smaller catalog could not be made durable");
             drop(self.latch(unknown));
         }
@@ -288,7 +290,7 @@ impl Catalog {
         Error::corrupt(&self.path, self.end.0, Corruption::malformed(what))
     }
 
-    /// Gives the offset after the batch.
+    /// Appends a batch to `out`; returns the offset after it.
     fn encode(
         &self,
         records: &[MetadataRecord],
@@ -324,7 +326,7 @@ impl Catalog {
         Ok(base_offset.saturating_add(u64::from(summary.count)))
     }
 
-    /// See (2). The mark is a lower bound, so a failed write does no harm.
+    /// Moves the mark (I2). It is a lower bound, so a failed write does no harm.
     fn mark(&mut self, end: Position) {
         self.mark.sequence = self.mark.sequence.saturating_add(1);
         self.mark.flushed_offset = self.next_offset;
@@ -350,7 +352,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// See (3).
+    /// Whether the file must be rewritten (I3).
     fn is_mostly_dead(&self) -> bool {
         let live = to_u64(self.state.live_records());
         let dead = self.next_offset.saturating_sub(live);
@@ -403,7 +405,7 @@ fn last_mark(host: &Host) -> Mark {
     })
 }
 
-/// Copies what is behind the last whole change to a file of its own, unless it is all zeros.
+/// Copies what is after the last whole change to a file of its own, unless it is all zeros.
 fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<OpenEvent>> {
     let rest = bytes.get(to_usize(scan.end.0)..).unwrap_or_default();
     let Some(reason) = scan
@@ -426,7 +428,7 @@ fn set_aside(disk: &Disk, path: &Path, bytes: &[u8], scan: &Scan) -> Result<Vec<
 
 impl Scan {
     /// Takes in batches until the bytes end or make no sense. [`Error::Corrupt`] when a whole batch
-    /// says something that cannot be: that is no crash.
+    /// says something impossible: that is no crash.
     fn of(bytes: &[u8], path: &Path) -> Result<Self> {
         let mut scan = Self::default();
         let mut rest = Bytes::copy_from_slice(bytes);

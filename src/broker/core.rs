@@ -3,7 +3,7 @@
 //! Knows nothing about how topics come and go (`topics.rs`) or how a root is opened (`open.rs`).
 //!
 //! Locks may be taken together in this order: `deletions`, the groups', the root's `catalog`, those
-//! of topics and logs. So nobody who holds the catalog calls into the groups.
+//! of topics and logs. So no caller that holds the catalog calls into the groups.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -26,6 +26,7 @@ use super::upkeeper::Upkeeper;
 pub(super) struct Core {
     pub(super) root: Arc<Root>,
     pub(super) groups: Coordinator,
+    /// Held while a topic is deleted.
     pub(super) deletions: Mutex<()>,
     pub(super) report: OpenReport,
     pub(super) upkeeper: Upkeeper,
@@ -143,7 +144,7 @@ impl Core {
         flushed.into_iter().fold(handed_over, Result::and)
     }
 
-    /// A second call waits for the first, unless it comes out of the first.
+    /// A second call waits for the first, unless the first makes it (user code that it calls).
     pub(super) fn close(&self) -> Result<()> {
         self.root.host.check_owner()?;
         let me = std::thread::current().id();
@@ -169,8 +170,8 @@ impl Core {
         host.events.pass_on();
     }
 
-    /// Nobody has a handle, so only what others can see is left to do: deliveries are settled, and
-    /// threads end.
+    /// For a temporary directory, without a handle left: only what others can see is done.
+    /// Deliveries are settled, and threads end.
     fn abandon(&self) {
         drop(self.groups.close());
         if !self.root.end() {
@@ -195,8 +196,7 @@ impl Core {
 
     /// The groups come first, as they append to their logs.
     fn close_now(&self) -> Result<()> {
-        // While all that it needs is there. The next opening, of a root at rest, would not do
-        // it.
+        // While all that this needs is open. The next opening, of a root at rest, would not do it.
         let settled = self.settle_logs();
         let mut closed = settled.and(self.groups.close());
         if !self.root.end() {
@@ -209,8 +209,8 @@ impl Core {
             handed_over = handed_over.and(topic.producers().flush());
         }
         self.upkeeper.stop();
-        // Waits for a change that is under way; the next one sees that it is over. In a root
-        // that somebody else writes, the threads awaited below may be about to change it.
+        // Waits for a change that is under way; the next one finds the root closed. In a root that
+        // another process writes, the threads awaited below may be about to change it.
         let writes = self.root.mode == OpenMode::Write;
         let catalog = writes.then(|| self.root.catalog.lock());
         let host = &self.root.host;

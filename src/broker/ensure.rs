@@ -52,7 +52,7 @@ impl Core {
             }
             match self.create(name, wanted.clone()) {
                 Ok(_) => return Ok(Ensured::Made),
-                // Somebody was faster.
+                // Another call was faster.
                 Err(Error::TopicExists { .. }) => {}
                 Err(error) => return Err(error),
             }

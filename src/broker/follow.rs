@@ -1,13 +1,13 @@
-//! A root that somebody else writes: its topics, as they are now.
+//! A root that another process writes: its topics, as they are now.
 //!
 //! Knows nothing about logs, which follow by themselves.
 //!
-//! 1. The files that list the topics are read again only when one of them has changed. They are
-//!    looked at first, so the next look finds a change meanwhile.
+//! 1. The files that list the topics are read again only when one of them has changed. Their signs
+//!    are read first, so a change meanwhile is found the next time.
 //! 2. A topic is known by its id: one of the same name with another id is another topic, and the
 //!    handles of the first say that it is gone.
-//! 3. A root may pass from us to a Kafka broker and back while it is followed. What was noted of
-//!    logs is believed only while the root is ours.
+//! 3. A root may pass from us to a Kafka broker and back while it is followed. The marks of logs
+//!    are used only while the root is ours.
 
 use std::sync::Arc;
 
@@ -36,6 +36,7 @@ impl Root {
         });
     }
 
+    /// Takes over what another process has changed; does nothing in a root that is written here.
     pub(super) fn follow(&self) -> Result<()> {
         if self.mode == OpenMode::Write {
             return Ok(());
@@ -67,6 +68,7 @@ impl Root {
         look_until_it_counts(&host.clock, signs, look).map(|(state, _)| state)
     }
 
+    /// Ends, adds and changes topics to match the catalog.
     fn go_on_with(&self, state: &CatalogState) {
         for topic in self.directory.all() {
             let entry = state.find(topic.name());

@@ -84,7 +84,7 @@ impl Root {
         metrics
     }
 
-    /// So that the sums of all logs never go back.
+    /// Keeps the figures of a topic that ends, so that the sums of all logs never go back.
     pub(super) fn keep_figures_of(&self, topic: &TopicShared) {
         let mut deleted = self.deleted.lock();
         for log in topic.open_logs() {

@@ -10,8 +10,10 @@
 //! | `administration.rs`, `topics.rs` | topics come, change and go: the calls, and their order |
 //! | `catalog.rs`, `state.rs` | `ottla.catalog` on disk, and what it adds up to |
 //! | `upkeep.rs` `upkeeper.rs` | one round of upkeep, and its thread |
-//! | `rest/` | what tells a root at rest from one in use |
-//! | `verify.rs`, `repair/` | a directory examined, and put right |
+//! | `follow.rs`, `signs.rs` | a root that another process writes |
+//! | `backup.rs`, `undecided.rs` | a copy of a root |
+//! | `rest/` | from a root in use to one at rest, and back |
+//! | `verify.rs`, `repair/` | a directory examined, and repaired |
 
 mod administration;
 #[cfg(feature = "async")]
@@ -95,8 +97,8 @@ use self::core::Core;
 /// which the next opening recovers.
 ///
 /// In a fork of the process that opened it, every call on the broker, its topics, groups, consumers
-/// and producers answers [`Error::Forked`], and dropping them only closes descriptors: no lock is
-/// given back, no group is left.
+/// and producers returns [`Error::Forked`], and dropping them only closes descriptors: no lock is
+/// released, no group is left.
 ///
 /// # Examples
 ///
@@ -141,11 +143,11 @@ impl Broker {
         Self::open_with(dir, BrokerConfig::default())
     }
 
-    /// Opens the broker of a directory and recovers after a crash. Missing directories are made.
+    /// Opens the broker of a directory and recovers after a crash. Missing directories are created.
     ///
-    /// After a clean close this takes time by the number of topics, and each log is opened at its
-    /// first use. After a crash all logs are opened now, and [`Broker::open_report`] tells what was
-    /// found. A damaged log does not affect the others: it is reported, and its own calls answer
+    /// After a clean close the time depends on the number of topics, and each log is opened at its
+    /// first use. After a crash all logs are opened now, and [`Broker::open_report`] says what was
+    /// found. A damaged log does not affect the others: it is reported, and its own calls return
     /// the error.
     ///
     /// # Errors
@@ -178,13 +180,13 @@ impl Broker {
     /// too: it sees the topics, commits and lag of the moment, and follows logs as
     /// [`Log::open_read_only`](crate::Log::open_read_only) does.
     ///
-    /// A topic that the writer deletes answers [`Error::UnknownTopic`], and its logs
+    /// A topic that the writer deletes returns [`Error::UnknownTopic`], and its logs
     /// [`Error::Closed`], even when its name is used again. The members of groups are in the
     /// writer's memory, and are not seen. [`Broker::is_live`] says whether there is a writer.
     ///
     /// # Errors
     ///
-    /// As [`Broker::open_with`], without [`Error::Locked`]. Every method that writes answers
+    /// As [`Broker::open_with`], without [`Error::Locked`]. Every method that writes returns
     /// [`Error::ReadOnly`].
     ///
     /// # Examples
@@ -247,7 +249,7 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], and what reading the log of the commits answers.
+    /// [`Error::Closed`], and the errors of reading the log of the commits.
     ///
     /// # Examples
     ///
@@ -267,9 +269,9 @@ impl Broker {
 
     /// The unreadable partitions of `__consumer_offsets`; reads those that were not read yet. The
     /// hash of a group's id says which of the 50 has its commits. Groups of a damaged partition
-    /// answer its error, and all others go on. [`repair`](crate::repair) sets aside what is damaged
-    /// and keeps the rest; until then no Kafka broker starts on the directory, for it would lose
-    /// the commits.
+    /// return its error, and all others continue. [`repair`](crate::repair) quarantines what is
+    /// damaged and keeps the rest; until then no Kafka broker starts on the directory, for it would
+    /// lose the commits.
     ///
     /// # Errors
     ///
@@ -292,7 +294,7 @@ impl Broker {
     /// # Errors
     ///
     /// - [`Error::GroupNotEmpty`] while it has members, [`Error::UnknownGroup`].
-    /// - [`Error::ReadOnly`], [`Error::Closed`], and what writing the log of the commits answers.
+    /// - [`Error::ReadOnly`], [`Error::Closed`], and the errors of writing the log of the commits.
     ///
     /// # Examples
     ///
@@ -341,8 +343,8 @@ impl Broker {
         report
     }
 
-    /// What the files of the directory take up, by topic and kind, also in quarantine. Costs a look
-    /// at every file's length.
+    /// What the files of the directory take up, by topic and kind, also in quarantine. Reads the
+    /// length of every file.
     ///
     /// # Errors
     ///
@@ -414,15 +416,15 @@ impl Broker {
     }
 
     /// Appends what a [`Producer`](crate::Producer) holds, refuses later sends, syncs everything,
-    /// leaves every file exactly at its last entry, and gives up the lock. All handles on the
-    /// broker, its topics and its groups answer [`Error::Closed`] from now on. Closing a closed
+    /// leaves every file exactly at its last entry, and releases the lock. All handles on the
+    /// broker, its topics and its groups return [`Error::Closed`] from now on. Closing a closed
     /// broker is `Ok`, and waits while another thread closes it.
     ///
     /// # Errors
     ///
     /// The first error, after all producers and logs were tried; also one that a producer met
-    /// earlier and whose [`flush`](crate::Producer::flush) has not returned it. The lock is given
-    /// up all the same, and the next opening recovers.
+    /// earlier and whose [`flush`](crate::Producer::flush) has not returned it. The lock is
+    /// released all the same, and the next opening recovers.
     ///
     /// # Examples
     ///

@@ -38,7 +38,7 @@ pub(super) fn offsets_config() -> TopicConfig {
         .cleanup_policy(CleanupPolicy::Compact)
 }
 
-/// A partition that [`Broker::damaged_commits`](crate::Broker::damaged_commits) tells of.
+/// A partition that [`Broker::damaged_commits`](crate::Broker::damaged_commits) reports.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -52,7 +52,7 @@ pub struct DamagedCommits {
 
 pub(super) struct Offsets {
     root: Arc<Root>,
-    /// As found at the opening.
+    /// The partitions that opening found lost.
     lost: BTreeSet<PartitionId>,
 }
 
@@ -72,14 +72,15 @@ impl Offsets {
         let name =
             TopicName::new(OFFSETS_TOPIC).map_err(|reason| invalid_name(OFFSETS_TOPIC, reason))?;
         match (self.root.create(name, offsets_config()), self.there()) {
-            // Somebody was faster.
+            // Another call was faster.
             (Err(Error::TopicExists { .. }), Some(topic)) => Ok(Arc::clone(topic.shared())),
             (made, _) => made,
         }
     }
 }
 
-/// `committed` says how far each went, by what was noted apart from its own files.
+/// The partitions that are lost. `committed` says how far each went, from what was noted outside of
+/// its own files.
 pub(super) fn lost_partitions(
     host: &Host,
     root: &Path,
@@ -112,7 +113,7 @@ impl OffsetLogs for Offsets {
     fn lost(&self, partition: PartitionId) -> Option<Error> {
         let name = file_name::partition_dir(OFFSETS_TOPIC, partition);
         let path = self.root.path.join(name);
-        // Somebody who writes the root may have repaired it.
+        // The process that writes the root may have repaired it.
         let is_back = || {
             self.root.mode == OpenMode::Read && self.root.host.disk.exists(&path).unwrap_or(false)
         };
@@ -147,7 +148,7 @@ impl OffsetLogs for Offsets {
         let topic = self.make_topic()?;
         let dir = topic.dir(partition);
         if self.lost.contains(&partition) && !dir.exists(&self.root.host.disk)? {
-            // The user has said to go on without it, and what the mark describes is gone.
+            // The user has said to continue without it, and what the mark describes is gone.
             self.root.host.marks.forget(MarkKey {
                 topic: topic.id(),
                 partition,

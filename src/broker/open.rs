@@ -3,8 +3,8 @@
 //! Knows nothing about what happens to topics later.
 //!
 //! 1. Everything that can refuse comes before any change.
-//! 2. After a clean close only names are looked at; logs are opened when they are used. Otherwise
-//!    all logs are opened here, so that the report says what was recovered.
+//! 2. After a clean close only names are read; logs are opened when they are used. Otherwise all
+//!    logs are opened here, so that the report says what was recovered.
 //! 3. A damaged log or directory does not affect the others.
 
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ pub(super) fn open(
     open_with(disk, clock, path, config, None)
 }
 
-/// The copy of a backup, with the lock of its directory: nobody else may open it yet.
+/// The copy of a backup, with the lock of its directory: no other process may open it yet.
 pub(super) fn open_copy(
     disk: Disk,
     clock: Clock,
@@ -137,7 +137,7 @@ fn enter(disk: &Disk, path: &Path, config: &BrokerConfig) -> Result<Lock> {
     Ok(lock)
 }
 
-/// Takes no lock and changes no byte, beside a possible writer.
+/// Takes no lock and changes no byte; there may be a writer.
 pub(super) fn open_read_only(disk: &Disk, clock: &Clock, path: &Path) -> Result<Arc<Core>> {
     let signs = || RootSigns::of(disk, path);
     let looked = look_until_it_counts(clock, signs, || {
@@ -196,6 +196,7 @@ fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     ))
 }
 
+/// Why a directory belongs to no topic.
 enum Odd {
     Foreign,
     Orphan,
@@ -217,7 +218,8 @@ impl Odd {
 }
 
 impl Opening {
-    /// Also reports lost commits. `settled`: the last close left commits as a broker needs them.
+    /// Prepares the groups, and reports lost commits. `settled`: the last close left commits as a
+    /// broker needs them.
     fn groups(&mut self, settled: bool) -> Result<Coordinator> {
         let root = &self.root;
         let lost = {
@@ -288,7 +290,7 @@ impl Opening {
         self.report.events.extend(events);
     }
 
-    /// See (2).
+    /// Opens all logs (I2).
     fn open_logs(&mut self) {
         let topics = self.root.directory.all();
         let all = topics.iter().flat_map(|topic| {
@@ -320,9 +322,9 @@ impl Opening {
     fn recover_commits(&mut self, groups: &Coordinator) {
         let mut left = Vec::new();
         let recovered = groups.recover(&mut self.report.events, &mut left);
-        // On a full disk the root must still open. What is appended must not come under a commit
-        // that was not set back: such a log, like one that could not be opened here, sees to its
-        // own before the first append. Commits that cannot be read keep nobody from appending.
+        // On a full disk the root must still open. A commit that was not set back must not skip
+        // what is appended: such a log, like one that could not be opened here, sets its commits
+        // back before the first append. Commits that cannot be read prevent no append.
         let all = left.is_empty() && matches!(recovered, Err(Error::NoSpace { .. }));
         for log in self.root.directory.all().iter().flat_map(|t| t.open_logs()) {
             log.note_commits(all);
@@ -343,7 +345,7 @@ impl Opening {
 
     /// Skips those that opening already reported.
     fn report_damaged_commits(&mut self, groups: &Coordinator) {
-        // The groups themselves answer what keeps this from looking.
+        // The groups themselves return an error that prevents this.
         for (partition, error) in groups.look_for_damage().unwrap_or_default() {
             let dir = file_name::partition_dir(OFFSETS_TOPIC, partition);
             let path = self.root.path.join(dir);
@@ -361,7 +363,7 @@ impl Opening {
         }
     }
 
-    /// Removes what an unfinished creation left, and reports what belongs to nobody.
+    /// Removes what an unfinished creation left, and reports what belongs to no topic.
     fn settle(&mut self) -> Result<()> {
         let (root, disk) = (&self.root.path, &self.root.host.disk);
         let catalog = self.root.catalog.lock();
@@ -392,7 +394,7 @@ impl Opening {
         if removed {
             PartitionDir::sync_root(disk, root)?;
         }
-        // After an unclean end every log is opened, and tells of itself.
+        // After an unclean end every log is opened, and reports this itself.
         let missing = self
             .report
             .clean
@@ -406,7 +408,7 @@ impl Opening {
         if orphans {
             return Ok(());
         }
-        // Marks of topics that are gone: a crash came between the two ends.
+        // Marks of topics that are gone: a crash came before their marks were removed.
         for key @ MarkKey { topic, .. } in self.root.host.marks.keys() {
             if topic.0 != [0; 16] && !state.has(topic) {
                 self.root.host.marks.forget(key)?;
@@ -416,7 +418,8 @@ impl Opening {
     }
 }
 
-/// Not those of `__consumer_offsets`, which are made at their first use: `lost_commits` finds them.
+/// The directories that are missing. Not those of `__consumer_offsets`, which are made at their
+/// first use: `lost_commits` finds them.
 fn missing_dirs(
     state: &CatalogState,
     there: &BTreeSet<String>,
@@ -475,7 +478,7 @@ fn settle_entry(
     if contents.data {
         return Ok(Settled::LeftAlone(Odd::Orphan));
     }
-    // Without records it is left by an unfinished creation, or is nothing of ours.
+    // Without records it was left by an unfinished creation, or is not ours.
     if PartitionDir::remove(disk, path)? {
         Ok(Settled::Removed)
     } else {

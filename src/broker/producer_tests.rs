@@ -1,5 +1,5 @@
 //! Producers and their broker on the simulated disk, on a clock that the test moves: lingers, who
-//! waits for whose sync, and errors that nobody waited for.
+//! waits for whose sync, and errors that no caller waited for.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The directory of a broker while it is open: its catalog, and its topics by name.
 //!
-//! Knows nothing about groups but where they count, so those can ask it for the topic of their
+//! Knows nothing about groups except their metrics, so they can ask it for the topic of their
 //! commits.
 //!
 //! 1. A new topic's directories come first, with their names synced; then the catalog has the
@@ -30,7 +30,7 @@ use super::config::BrokerConfig;
 use super::signs::CatalogSigns;
 use super::state::TopicEntry;
 
-/// Names of devices on Windows, where a root can be carried, whatever follows after a dot.
+/// Names of devices on Windows, where a root can be copied to; also with anything after a dot.
 const DEVICES: [&str; 22] = [
     "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8",
     "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
@@ -44,14 +44,15 @@ pub(super) struct Root {
     pub(super) mode: OpenMode,
     pub(super) directory: Arc<TopicDirectory>,
     pub(super) catalog: Mutex<Catalog>,
-    /// Found by upkeep after the groups were read: they go on with what is in memory, but nobody
-    /// who reads the log again can.
+    /// Damage that upkeep found after the groups were read: they continue with what is in memory,
+    /// but the log cannot be read again.
     pub(super) damaged_commits: Mutex<BTreeMap<PartitionId, Error>>,
+    /// The metrics of deleted topics.
     pub(super) deleted: Mutex<LogMetrics>,
     pub(super) groups: OnceLock<Arc<Tally>>,
     #[cfg(feature = "metrics")]
     pub(super) handed_over: Mutex<super::BrokerMetrics>,
-    /// The signs at the last look, in a root that is only looked at.
+    /// What `follow` has seen last, in a root that is only read.
     pub(super) signs: Mutex<CatalogSigns>,
     closed: AtomicBool,
 }
@@ -97,7 +98,7 @@ impl Root {
         root
     }
 
-    /// In a root that is only looked at, the logs ask the catalog of the moment for their topics.
+    /// In a root that is only read, logs ask the current catalog whether their topics exist.
     fn ask_the_catalog(&self) {
         if self.mode == OpenMode::Write {
             return;
@@ -112,6 +113,7 @@ impl Root {
         });
     }
 
+    /// Closes the logs of a topic that is gone; removes no file.
     pub(super) fn end_topic(&self, name: &str) -> Option<Arc<TopicShared>> {
         let topic = self.directory.remove(name)?;
         topic.delete();
@@ -138,7 +140,7 @@ impl Root {
         }
     }
 
-    /// Gives true the first time.
+    /// Closes the root; true the first time.
     pub(super) fn end(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)
     }
@@ -161,7 +163,7 @@ impl Root {
         })
     }
 
-    /// See (1). The settings were checked.
+    /// Creates a topic (I1). The settings were checked.
     pub(super) fn create(&self, name: TopicName, config: TopicConfig) -> Result<Arc<TopicShared>> {
         let mut catalog = self.catalog.lock();
         self.check_writable()?;
@@ -184,7 +186,7 @@ impl Root {
         Ok(topic)
     }
 
-    /// An existing one may hold what an earlier attempt left, but no records.
+    /// Creates directories. An existing one may hold what an earlier attempt left, but no records.
     pub(super) fn make_dirs(&self, topic: &TopicShared, new: Range<PartitionId>) -> Result<()> {
         let disk = &self.host.disk;
         for partition in new.clone() {
@@ -201,7 +203,7 @@ impl Root {
         topic.make_dirs(new)
     }
 
-    /// What this leaves, the next opening removes.
+    /// Removes these directories again; the next opening removes what this leaves.
     pub(super) fn unmake_dirs(&self, topic: &TopicShared, new: Range<PartitionId>) {
         for partition in new {
             drop(PartitionDir::remove(

@@ -1,4 +1,4 @@
-//! By what a root that somebody else writes shows that its topics have changed.
+//! How a root that another process writes shows that its topics have changed.
 //!
 //! Knows nothing about what is in its files.
 

@@ -1,6 +1,6 @@
 //! What the records of the catalog add up to: the topics of a root.
 //!
-//! Knows nothing about files. The records are Kafka's metadata records, with one custom of our own:
+//! Knows nothing about files. The records are Kafka's metadata records, with one extension of ours:
 //!
 //! 1. The first REMOVE TOPIC of a topic says that it is gone; the second, that nothing is left of
 //!    it. In between it is *leaving*, and the next opening finishes the deletion. While only
@@ -18,12 +18,12 @@ use crate::types::{BadSetting, PartitionId, Settings as _, TopicId, TopicName};
 
 const NODE_ID: i32 = 1;
 
-/// None of Kafka's.
+/// A type of resource that Kafka does not have.
 const OWING: i8 = -1;
 
 const COMMITS: &str = "commits";
 
-/// See (1).
+/// A deleted topic that may have commits left (I1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owing {
     pub(super) name: TopicName,
@@ -45,10 +45,11 @@ pub(super) struct TopicEntry {
 pub(super) struct CatalogState {
     topics: BTreeMap<TopicId, TopicEntry>,
     ids: BTreeMap<TopicName, TopicId>,
-    /// Folded names, with the existing one.
+    /// Existing names by their folded form.
     confusable: BTreeMap<String, TopicName>,
     leaving: BTreeMap<TopicId, TopicEntry>,
     owing: BTreeMap<TopicId, Owing>,
+    /// Producer ids, and what is not understood (I3).
     other: Vec<MetadataRecord>,
 }
 
@@ -63,7 +64,7 @@ impl Owing {
         }
     }
 
-    /// Nothing is owed any more.
+    /// Says that nothing is owed any more.
     pub(super) fn removal(&self) -> MetadataRecord {
         MetadataRecord::RemoveTopic { id: self.id }
     }
@@ -92,7 +93,7 @@ impl TopicEntry {
         }
     }
 
-    /// The second part has no effect, nor have settings that are not ours.
+    /// The settings, and those of ours that are refused and have no effect.
     pub(super) fn config(&self) -> (TopicConfig, Vec<BadSetting>) {
         let mut config = TopicConfig::default().partitions(self.partitions);
         let mut bad = Vec::new();
@@ -122,12 +123,12 @@ impl TopicEntry {
         added.map(|added| self.partition(added)).collect()
     }
 
-    /// The topic is gone, or, the second time, nothing is left of it.
+    /// Says that the topic is gone or, the second time, that nothing is left of it.
     pub(super) fn removal(&self) -> MetadataRecord {
         MetadataRecord::RemoveTopic { id: self.id }
     }
 
-    /// A setting whose value stays keeps its words: they may be Kafka's.
+    /// The records of a change. A setting whose value stays keeps its words: they may be Kafka's.
     pub(super) fn alteration(&self, config: &TopicConfig) -> Vec<MetadataRecord> {
         let wanted = config.deviations();
         let before = self.config().0.partitions(config.partitions).entries();
@@ -192,20 +193,22 @@ impl CatalogState {
         self.owing.values()
     }
 
+    /// Takes over what is owed `from` another state, without some ids.
     pub(super) fn take_owing(&mut self, from: &Self, but: impl Fn(TopicId) -> bool) {
         let owing = from.owing().filter(|owing| !but(owing.id));
         self.owing
             .extend(owing.map(|owing| (owing.id, owing.clone())));
     }
 
-    /// A file system may take capitals for small letters, and Kafka's metrics take `.` for `_`.
+    /// The existing topic that a file system without capitals, or Kafka's metrics, which take `.`
+    /// for `_`, would confuse with this name.
     pub(super) fn confused_with(&self, name: &TopicName) -> Option<&TopicName> {
         self.confusable
             .get(&confusable(name))
             .filter(|there| *there != name)
     }
 
-    /// A broker handed out every producer id below; 0 without any.
+    /// Brokers have handed out producer ids below this one; 0 without any.
     pub(super) fn next_producer_id(&self) -> i64 {
         let ids = self.other.iter().map(|record| match record {
             MetadataRecord::ProducerIds {
@@ -341,6 +344,7 @@ impl CatalogState {
         Ok(())
     }
 
+    /// The number of records of a snapshot.
     pub(super) fn live_records(&self) -> usize {
         let topic = |topic: &TopicEntry| {
             let partitions = usize::try_from(topic.partitions).unwrap_or(usize::MAX);
@@ -367,8 +371,8 @@ impl CatalogState {
             .saturating_add(self.other.len())
     }
 
-    /// Records that add up to the same, in groups that belong together. Leaving topics come first:
-    /// one of the same name may follow.
+    /// Records that add up to this state, in groups that belong together. Leaving topics come
+    /// first: one of the same name may follow.
     pub(super) fn snapshot(&self) -> impl Iterator<Item = Vec<MetadataRecord>> {
         let leaving = self.leaving.values().map(|topic| {
             let mut records = topic.creation();

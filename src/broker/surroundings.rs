@@ -1,6 +1,6 @@
-//! Where a root is to be opened: what else the directory holds, and what it lies on.
+//! Where a root is to be opened: what else the directory holds, and on what file system it is.
 //!
-//! Knows nothing about topics. Hidden files and `lost+found` belong to nobody.
+//! Knows nothing about topics. Hidden files and `lost+found` are ignored.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(super) fn look_around(
     }
     let mut names = Vec::new();
     let entries = disk.list(dir).at(dir, "list")?;
-    // In a root of ours no partition is looked into, as there may be tens of thousands.
+    // In a root of ours no partition is inspected, as there may be tens of thousands.
     let mut ours = entries.iter().any(|entry| entry.name == file_name::ROOT);
     for entry in entries {
         if entry.name.starts_with('.') || entry.name == "lost+found" {
@@ -99,7 +99,7 @@ fn is_ours(disk: &Disk, dir: &Path, entry: &Entry) -> Result<bool> {
 }
 
 pub(super) fn lies_on_network(disk: &Disk, dir: &Path) -> Option<OpenEvent> {
-    // It is there: the lock was taken. Without it nothing is known, which is no failure.
+    // The file exists: the lock was taken. Without it nothing is known, which is no failure.
     let file = disk.open(&dir.join(file_name::LOCK), Access::Read).ok()?;
     match file.lies_on() {
         LiesOn::Network(kind) => Some(OpenEvent::NetworkFileSystem {

@@ -305,7 +305,7 @@ fn cut_everywhere(life: impl IntoIterator<Item = Step>) -> (Sim, u64) {
     (sim, states.load(Ordering::Relaxed))
 }
 
-/// Runs the life until something fails; gives what was promised when it did, and the failure.
+/// Runs the life until something fails; returns what was promised when it did, and the failure.
 fn live(sim: &Sim) -> (Allowed, Option<(Step, Error)>) {
     let mut broker = None;
     let mut allowed = Allowed {
@@ -328,7 +328,7 @@ fn live(sim: &Sim) -> (Allowed, Option<(Step, Error)>) {
     (allowed, None)
 }
 
-/// A broker whose call failed goes on: the topics are as before or as after.
+/// A broker whose call failed continues: the topics are as before or as after.
 fn check_after_failure(broker: &Broker, allowed: &Allowed, step: Step, error: &Error) {
     if matches!(step, Step::Reopen) || matches!(error, Error::Closed) {
         return;

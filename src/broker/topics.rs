@@ -5,7 +5,7 @@
 //!
 //! 1. Made and extended: see `root.rs`.
 //! 2. Deleted: the catalog first, and the topic is gone; then its files, its marks and the groups'
-//!    commits; then the catalog hears that nothing is left. The next opening, or the next topic of
+//!    commits; then the catalog notes that nothing is left. The next opening, or the next topic of
 //!    the same name, finishes a deletion. Where a partition of `__consumer_offsets` cannot be read,
 //!    the catalog keeps what is owed there, and the name is free: the first opening that can read
 //!    it forgets these commits before a group can use them.
@@ -115,7 +115,7 @@ impl Core {
             log.uncharge();
         }
         if finished.is_err() {
-            // What was not removed is counted as files of nobody.
+            // What was not removed counts as files of no log.
             self.root.keep_budget();
         }
         finished
@@ -141,8 +141,7 @@ impl Core {
             .cloned()
     }
 
-    /// What cannot be finished now is tried again when it stands in the way, and by the next
-    /// opening.
+    /// What cannot be finished now is tried again before the name is used, and by the next opening.
     pub(super) fn finish_deletions(&self) {
         let _deletions = self.deletions.lock();
         let leaving: Vec<_> = self
@@ -162,7 +161,7 @@ impl Core {
         }
     }
 
-    /// See (2).
+    /// Forgets commits that are owed, where they can be read now (I2).
     fn pay(&self, mut owing: Owing) -> Result<()> {
         let partitions = Some(&owing.partitions);
         let left = self.groups.forget_topic(owing.name.as_str(), partitions)?;
@@ -178,7 +177,7 @@ impl Core {
         self.root.catalog.lock().append(vec![record])
     }
 
-    /// See (2). Called with `deletions` held.
+    /// Removes what is left of a deleted topic (I2). Called with `deletions` held.
     fn finish_deletion(&self, entry: &TopicEntry) -> Result<()> {
         let disk = &self.root.host.disk;
         for partition in 0..entry.partitions {
@@ -203,8 +202,8 @@ impl Core {
     }
 }
 
-/// Ends a deletion, but for the commits in partitions that cannot be read. Earlier topics of the
-/// name owe nothing that this one does not.
+/// The records that end a deletion, except for the commits in partitions that cannot be read.
+/// Earlier topics of the name owe nothing that this one does not.
 fn ending(
     entry: &TopicEntry,
     partitions: BTreeSet<PartitionId>,
@@ -267,8 +266,8 @@ fn becomes_compacted(before: &TopicConfig, wanted: &TopicConfig) -> bool {
     wanted.cleanup_policy.compacts() && !before.cleanup_policy.compacts()
 }
 
-/// The logs refuse records without keys from now on. What was appended since the first look, and
-/// would be lost by the change, is looked at, too.
+/// The logs refuse records without keys from now on. What was appended since the first check, and
+/// would be lost by the change, is checked, too.
 fn refuse_keyless(
     topic: &TopicShared,
     now: &TopicConfig,
@@ -279,7 +278,7 @@ fn refuse_keyless(
     check_keys(topic, checked)
 }
 
-/// Begins in each partition where the last look ended.
+/// Refuses records without keys. Begins in each partition where the last check ended.
 fn check_keys(topic: &TopicShared, checked: &mut Vec<Offset>) -> Result<()> {
     for partition in 0..topic.partition_count() {
         let log = topic.log(partition)?;

@@ -1,13 +1,13 @@
-//! Ends, in a copy of a root, the transactions that a Kafka broker had left open: nobody could end
-//! them there, and readers of what is committed would wait for ever.
+//! Ends, in a copy of a root, the transactions that a Kafka broker had left open: no producer could
+//! end them there, and readers of what is committed would wait forever.
 //!
 //! Knows nothing about which batches belong to a transaction: that was seen when they were copied.
 //!
 //! 1. The decision of the broker's coordinator counts: a commit that it had not marked everywhere
 //!    yet is marked in the other partitions. Everything else is aborted.
-//! 2. A producer that could go on is refused, as after a broker aborts a transaction that took too
-//!    long: its state gets the next epoch. Otherwise it could commit, in a broker started on the
-//!    copy, what it writes there of a transaction, without the part that is aborted here.
+//! 2. A producer that could continue is refused, as after a broker aborts a transaction that took
+//!    too long: its state gets the next epoch. Otherwise it could commit, in a broker started on
+//!    the copy, what it writes there of a transaction, without the part that is aborted here.
 //! 3. Before the first marker it is noted, durably, that the producers of these logs are not known:
 //!    closing the copy then looks for them, and writes what a broker needs (`rest/producers.rs`).
 
@@ -80,7 +80,7 @@ impl States {
                     continue;
                 };
                 let state = record.value().map(TransactionState::decode);
-                // A newer Kafka's state says nothing here, nor does a deletion.
+                // The state of a newer Kafka says nothing here, nor does a deletion.
                 let state = state.and_then(std::result::Result::ok);
                 newest.insert(key.to_vec(), (partition, state));
             }
@@ -97,7 +97,7 @@ impl States {
         Ok(Self(known.collect()))
     }
 
-    /// See (1).
+    /// How a transaction ends (I1).
     fn ending(&self, (topic, partition): (&str, PartitionId), open: &ProducerState) -> Ending {
         let abort = Ending::abort(open);
         let Some(Known { state, .. }) = self.0.get(&open.producer_id) else {
@@ -116,7 +116,7 @@ impl States {
         }
     }
 
-    /// See (2).
+    /// Refuses what the producers could still write (I2).
     fn refuse_further(
         &self,
         topic: &TopicShared,

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::topic::TopicShared;
-use crate::types::{Durability, PartitionId};
 #[cfg(feature = "serde")]
-use crate::types::{OFFSETS_TOPIC, serialized};
+use crate::types::serialized;
+use crate::types::{Durability, OFFSETS_TOPIC, PartitionId};
 
 use super::root::Root;
 
@@ -49,7 +49,7 @@ pub struct UpkeepProblem {
     pub topic: String,
     /// The partition.
     pub partition: PartitionId,
-    /// What the log answered; `None` for a panic, which is a bug worth a report.
+    /// What the log returned; `None` for a panic, which is a bug worth a report.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::text_if_any"))]
     pub error: Option<Arc<Error>>,
 }
@@ -74,7 +74,7 @@ impl Root {
         Ok(report)
     }
 
-    /// The close must keep away brokers that read them.
+    /// Remembers damaged commits: the close must keep away brokers that read them.
     fn note_damaged_commits(&self, report: &UpkeepReport) {
         for problem in &report.problems {
             if problem.topic == OFFSETS_TOPIC

@@ -44,12 +44,12 @@ impl Upkeeper {
         // Keeps nothing between rounds: a forked process has no such thread, and would never
         // drop the root.
         let root = Arc::downgrade(root);
-        // Without a thread (the process is at its limit) the next use tries again.
         // Before the thread runs: a test may move the clock meanwhile.
         let first = clock.instant().checked_add(interval);
         let run = move || shared.run(&root, &clock, (first, interval));
         match Worker::start("ottla-upkeep", run) {
             Some(thread) => *self.thread.lock() = Some(thread),
+            // The process is at its limit of threads: the next use tries again.
             None => self.started.store(false, Ordering::Release),
         }
     }

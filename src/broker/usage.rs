@@ -32,7 +32,7 @@ pub struct DiskUsage {
     pub indexes: u64,
     /// The broker's own: commits of groups, the catalog, marks, checkpoints.
     pub internal: u64,
-    /// What opening or [`repair`](crate::repair) set aside.
+    /// What opening or [`repair`](crate::repair) quarantined.
     pub quarantine: u64,
     /// Everything else.
     pub other: u64,
@@ -49,7 +49,7 @@ pub struct TopicUsage {
     pub records: u64,
     /// Indexes, digests and snapshots of producers.
     pub indexes: u64,
-    /// What was set aside.
+    /// What was quarantined.
     pub quarantine: u64,
     /// Everything else in its partitions.
     pub other: u64,
@@ -88,6 +88,7 @@ enum Kind {
     Other,
 }
 
+/// The lengths of all files of a root.
 #[derive(Debug, Default)]
 struct Look {
     usage: DiskUsage,
@@ -185,7 +186,8 @@ fn kind_in_partition(name: &str) -> Kind {
     }
 }
 
-/// True for all that appending and compaction write, not for what brokers keep of producers.
+/// Whether a log is charged for a file. True for all that appending and compaction write, not for
+/// what brokers keep of producers.
 fn is_charged(name: &str) -> bool {
     let file = match FileName::parse(name) {
         FileName::Segment { kind, .. } => Some(kind),
@@ -285,10 +287,10 @@ impl Evict for Root {
                 oldest.extend(logs.map(|log| (log.oldest_sealed(), log)));
             }
         }
-        // Those without a sealed segment last: there it only waits for a thread that forgets the
-        // segments that it had, whose bytes are in use until then.
+        // Logs without a sealed segment come last: there this only waits for a thread that removes
+        // segments, whose bytes are in use until then.
         oldest.sort_by_key(|(newest, _)| (newest.is_none(), *newest));
-        // A log whose oldest segment must stay, or that cannot be written, does not keep the
+        // A log whose oldest segment must stay, or that cannot be written, does not stop the
         // others.
         oldest
             .iter()
@@ -296,7 +298,7 @@ impl Evict for Root {
     }
 }
 
-/// Whether records may go before their time is over.
+/// Whether records may be deleted before their time is over.
 fn may_forget(topic: &TopicShared) -> bool {
     let config = topic.config();
     let limited = config.retention.is_some() || config.retention_bytes.is_some();

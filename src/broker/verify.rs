@@ -1,4 +1,4 @@
-//! Looking at a broker's directory as a whole: whether topics have their directories, and
+//! Examining a broker's directory as a whole: whether topics have their directories, and
 //! directories their topics.
 //!
 //! Knows nothing about what is in a log (`doctor/verify`). Takes no lock and writes nothing.
@@ -30,14 +30,14 @@ use super::state::CatalogState;
 /// Changes nothing, makes no file, and takes no lock. Takes as long as reading every byte.
 ///
 /// In a directory that a Kafka broker wrote, gaps between offsets, other leader epochs and zeros
-/// behind the entries of an index are no problem. In one that is being written
-/// ([`VerifyReport::live`]), what seems damaged is looked at again before it is reported; the end
-/// of a log may still seem torn.
+/// after the entries of an index are no problem. In one that is being written
+/// ([`VerifyReport::live`]), what seems damaged is read again before it is reported; the end of a
+/// log may still seem torn.
 ///
 /// # Errors
 ///
 /// [`Error::Io`]: the directory cannot be listed. A file that cannot be read is a [`Problem`], and
-/// the rest is looked at.
+/// the rest is examined.
 ///
 /// # Examples
 ///
@@ -90,7 +90,8 @@ pub(crate) fn verify_on(
     Ok(report)
 }
 
-/// The catalog names a deleted topic before the first of its files goes.
+/// Drops the problems of topics that were deleted meanwhile: the catalog names a deleted topic
+/// before the first of its files goes.
 fn drop_what_is_deleted(
     disk: &Disk,
     clock: &Clock,
@@ -138,7 +139,7 @@ impl Look {
         let marks = if newer {
             Marks::none(root)
         } else {
-            // Told with the files of the root.
+            // Reported with the files of the root.
             let marks = Marks::read_only(disk, &root.join(file_name::MARKS));
             marks.unwrap_or_else(|_| Marks::none(root))
         };
@@ -152,7 +153,7 @@ impl Look {
             (Ok(found), Ok(state)) => found.marks(disk, root, state),
             _ => Ok(Vec::new()),
         };
-        // Told with the files of the root, too.
+        // Reported with the files of the root, too.
         let marks = marks.unwrap_or_default();
         for mark in &marks {
             host.marks.assume(mark);
@@ -166,8 +167,8 @@ impl Look {
         }
     }
 
-    /// A broker's directory that cannot be taken over, or partitions that somebody put together: no
-    /// catalog could lack something.
+    /// Whether this is a broker's directory that cannot be taken over, or partitions without any
+    /// catalog: then nothing can be missing.
     pub(super) fn is_foreign(&self) -> bool {
         match &self.rest {
             // Two files that name different owners are damage if one of them is ours.
@@ -206,6 +207,7 @@ impl Look {
             .collect()
     }
 
+    /// Reports what is wrong with the root as a whole.
     fn tell(&self, report: &mut VerifyReport) -> Result<()> {
         let errors = [self.rest.as_ref().err(), self.state.as_ref().err()];
         for error in errors.into_iter().flatten() {
@@ -292,7 +294,7 @@ impl Look {
         other.then_some(ProblemKind::OtherTopic)
     }
 
-    /// Adds nothing if a problem of the same file tells that already.
+    /// Adds nothing if a problem of the same file says that already.
     fn tell_error(&self, error: &Error, report: &mut VerifyReport) {
         let path = match error {
             Error::Corrupt { path, .. } | Error::Io { path, .. } => path,

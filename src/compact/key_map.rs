@@ -19,6 +19,7 @@ pub(super) struct KeyMap {
     /// [`FREE`] marks a free slot.
     slots: Vec<Slot>,
     used: usize,
+    /// The most slots that may be used.
     most: usize,
 }
 
@@ -39,6 +40,7 @@ const FREE_SLOT: Slot = Slot {
 /// Enough keys to hide the waits, few enough for a cache.
 const AHEAD: usize = 256;
 
+/// Looks keys up ahead of their use.
 #[derive(Debug)]
 pub(super) struct Seeker<K> {
     keys: K,
@@ -66,6 +68,7 @@ impl<'a, K: Iterator<Item = &'a [u8]>> Seeker<K> {
     }
 }
 
+/// A key, with the slot where the search for it begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sought {
     hash: [u64; 2],
@@ -73,6 +76,7 @@ pub(super) struct Sought {
 }
 
 impl KeyMap {
+    /// A map for so many keys, in at most so many bytes.
     pub(super) fn new(bytes: u64, keys: u64) -> Self {
         let room = (bytes / ENTRY_BYTES).max(2);
         // Nine of ten slots may be used: that keeps the search for a key short.
@@ -136,7 +140,7 @@ impl KeyMap {
         usize::try_from(share).unwrap_or_default()
     }
 
-    /// There always is a free slot.
+    /// The key's slot, or the free one where it belongs. There always is a free slot.
     fn find(&self, hash: [u64; 2]) -> usize {
         let mut at = self.home(hash);
         while let Some(slot) = self.slots.get(at) {

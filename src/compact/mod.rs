@@ -35,10 +35,12 @@ use crate::types::{Offset, Timestamp};
 
 use key_map::{KeyMap, Seeker};
 
+/// The result of the first pass.
 struct Round {
     keys: KeyMap,
     /// The map has every record below it that counts.
     end: Offset,
+    /// Where the round ends if all keys fit.
     limit: Offset,
 }
 
@@ -122,7 +124,7 @@ impl Shared {
         }
     }
 
-    /// False if another round must follow.
+    /// Runs one round; false if another must follow.
     fn go_over(
         &self,
         view: &View,
@@ -156,6 +158,7 @@ impl Shared {
         Ok(())
     }
 
+    /// The first offset that was not compacted yet.
     fn first_dirty(&self) -> Offset {
         let cleaned = self.turn.lock().mark.cleaned_offset;
         if cleaned > self.end_offset() {
@@ -166,7 +169,7 @@ impl Shared {
         .max(self.start_offset())
     }
 
-    /// False if the log was truncated meanwhile.
+    /// Notes up to where the log is compacted; false if it was truncated meanwhile.
     fn note_cleaned(&self, view: &View, offset: Offset) -> Result<bool> {
         let turn = self.take_turn_to_change()?;
         // With the turn held: this must not raise `cleaned_offset` again after a truncation lowered
@@ -216,6 +219,7 @@ impl Shared {
         }
     }
 
+    /// The first pass, over the offsets of `dirty`.
     fn map_keys(
         &self,
         segments: &[Arc<Segment>],
@@ -254,7 +258,7 @@ impl Shared {
         Ok(round)
     }
 
-    /// False if the map is full.
+    /// Adds the keys of a batch; false if the map is full.
     fn map_batch(&self, raw: RawBatch, segment: &Segment, round: &mut Round) -> Result<bool> {
         let next_offset = raw.header.next_offset();
         if next_offset <= round.end {
@@ -315,8 +319,8 @@ impl Shared {
         Ok(first.is_some_and(|first| first > Timestamp::NONE && first < oldest))
     }
 
-    /// Seals the active segment if its first record is older than `max.compaction.lag.ms`: without
-    /// appends nothing else would.
+    /// Compacts if enough was not compacted yet, or for too long. Seals the active segment if its
+    /// first record is older than `max.compaction.lag.ms`: without appends nothing else would.
     fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
         let config = self.config();
         if self.life.is_read_only() || !config.cleanup_policy.compacts() {

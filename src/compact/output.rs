@@ -92,7 +92,7 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Keeps to the limit (I1).
+    /// Begins another output if a batch would exceed the limit (I1).
     fn room_for(&mut self, bytes: usize, base_offset: Offset) -> Result<()> {
         if let Some(writing) = &mut self.writing {
             let end = writing.written.plus(self.buffer.len());
@@ -155,7 +155,7 @@ impl<'a> Outputs<'a> {
         Ok(std::mem::take(&mut self.done))
     }
 
-    /// Each goes beside the output with its marker, as in Kafka.
+    /// Writes aborted transactions, each beside the output with its marker, as Kafka does.
     fn write_aborted(&self) -> Result<()> {
         let mut nexts = self.done.iter().skip(1).map(|output| output.base_offset);
         for output in &self.done {

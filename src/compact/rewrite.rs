@@ -24,6 +24,7 @@ use super::Round;
 use super::key_map::{Seeker, Sought};
 use super::output::Outputs;
 
+/// Neighbouring segments that are rewritten together.
 struct Group<'a, 'j> {
     log: &'a Shared,
     round: &'a Round,
@@ -35,7 +36,7 @@ struct Group<'a, 'j> {
     changed: bool,
     /// Until something changes, batches below can be copied as they are.
     passed: Position,
-    /// Nothing was kept after this batch yet (I3).
+    /// A dropped batch, after which nothing was kept yet (I3).
     left_out: Option<(RawBatch, Arc<Segment>)>,
     dropped: u64,
     keep: Vec<bool>,
@@ -88,7 +89,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// The segments in front that fit into one: in bytes, index and offsets.
+    /// How many of the first segments fit into one: in bytes, index and offsets.
     fn group_len(&self, segments: &[Arc<Segment>]) -> usize {
         let config = self.config();
         let Some(first) = segments.first() else {
@@ -133,7 +134,7 @@ impl Group<'_, '_> {
         self.rewrite(&batch, None)
     }
 
-    /// False if the sources changed meanwhile.
+    /// Swaps the outputs in; false if the sources changed meanwhile.
     fn take_place(mut self, view: &View, report: &mut CompactionReport) -> Result<bool> {
         let read: u64 = self.sources.iter().map(|source| source.end().0).sum();
         report.read_bytes = report.read_bytes.saturating_add(read);
@@ -239,7 +240,7 @@ impl Group<'_, '_> {
         self.rewrite(&batch, None)
     }
 
-    /// The rule (I1).
+    /// Whether a record is kept (I1).
     fn stays(&self, record: &RecordView<'_>, key: Option<&Sought>, header: &BatchHeader) -> bool {
         if record.offset >= self.round.end {
             return true;
@@ -256,17 +257,18 @@ impl Group<'_, '_> {
         newest && (record.value().is_some() || horizon.is_none_or(|horizon| self.now < horizon))
     }
 
+    /// When a tombstone or marker kept now may be dropped.
     fn horizon(&self) -> Timestamp {
         self.now.plus(self.log.config().delete_retention)
     }
 
-    /// For its producer, or for the end of the round: the end of what was compacted must not be
-    /// lost.
+    /// Whether a batch is kept without records: for its producer, or because the end of the round
+    /// must not be lost.
     fn must_stay(&self, header: &BatchHeader) -> bool {
         self.judge.is_last_of_active(header) || header.next_offset() == self.round.limit
     }
 
-    /// The batch may prove to be the last one (I3).
+    /// Drops a batch, unless it proves to be the last one (I3).
     fn leave_out(&mut self, raw: RawBatch, source: &Arc<Segment>) -> Result<()> {
         // An empty batch may be the one that ends the group (I3): not a change yet.
         if raw.header.record_count > 0 || self.left_out.is_some() {

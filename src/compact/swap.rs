@@ -38,7 +38,7 @@ pub(super) const KINDS: [FileKind; 4] = [
 ];
 
 impl Shared {
-    /// False if the log was changed and everything stays as it is.
+    /// Replaces the sources. False if the log was changed: then everything stays as it is.
     pub(super) fn swap(
         &self,
         sources: &[Arc<Segment>],
@@ -142,7 +142,7 @@ impl Shared {
             return Vec::new();
         };
         let nexts = outputs.iter().skip(1).map(|output| output.base_offset);
-        // The last one ends where its sources did, which may be behind a gap.
+        // The last one ends where its sources did, which may be after a gap.
         let nexts: Vec<_> = nexts.chain(std::iter::once(self.end_of(last))).collect();
         let made = outputs.into_iter().zip(nexts).map(|(output, next)| {
             let base = output.base_offset;

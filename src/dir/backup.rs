@@ -17,6 +17,7 @@ pub(crate) fn read_note(disk: &Disk, dest: &Path) -> Result<Option<BackupNote>> 
     note.map_err(|reason| Error::corrupt(&path, 0, reason))
 }
 
+/// An error if the directory is a backup that was not finished.
 pub(crate) fn refuse_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
     let path = dir.join(file_name::BACKUP);
     if !disk.exists(&path).at(&path, "access")? {

@@ -83,7 +83,7 @@ impl Checkpoints {
         })
     }
 
-    /// `None` if the checkpoints say nothing.
+    /// The mark of a log by these checkpoints; `None` if they say nothing.
     pub(crate) fn mark(
         &self,
         disk: &Disk,
@@ -118,7 +118,7 @@ impl Checkpoints {
     }
 }
 
-/// By (I1).
+/// The mark after a clean shutdown (I1).
 fn at_the_end(
     disk: &Disk,
     mark: Mark,
@@ -158,8 +158,8 @@ fn at_the_end(
     }))
 }
 
-/// For a partition that is inspected alone; `None` unless a broker has used its root since and shut
-/// down cleanly.
+/// The mark of a partition that is inspected alone; `None` unless a broker has used its root since
+/// Ottla did and shut down cleanly.
 pub(crate) fn mark_alone(
     disk: &Disk,
     root: &Path,
@@ -181,8 +181,8 @@ pub(crate) fn mark_alone(
     checkpoints.mark(disk, (key, topic), &LogFiles::list(disk, dir)?, false)
 }
 
-/// A missing file says nothing, nor does one that cannot be decoded: a broker would not have
-/// started with it.
+/// Reads an offset checkpoint. A missing file is empty, and so is one that cannot be decoded: a
+/// broker would not have started with it.
 pub(crate) fn read_offsets(disk: &Disk, root: &Path, name: &str) -> Result<BTreeMap<Name, Offset>> {
     let path = root.join(name);
     let bytes = match disk.read_small(&path, checkpoint::SIZE_MAX) {

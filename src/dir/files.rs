@@ -30,7 +30,7 @@ pub(crate) fn rename_if_present(disk: &Disk, from: &Path, to: &Path) -> Result<b
     }
 }
 
-/// For a bare name the current directory.
+/// The parent of a path; for a bare name the current directory.
 pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
@@ -38,7 +38,7 @@ pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     }
 }
 
-/// Durable; writes nothing if the file holds these bytes already.
+/// [`Disk::replace`], but writes nothing if the file holds these bytes already.
 pub(crate) fn replace_if_other(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let there = disk.read_small(path, bytes.len()).ok().flatten();
     if there.as_deref() == Some(bytes) {
@@ -93,7 +93,7 @@ pub(crate) fn is_zero(file: &File, path: &Path, range: Range<Position>) -> Resul
     Ok(true)
 }
 
-/// Chunks without an early exit compile to wide instructions.
+/// Tests chunks without an early exit, which compile to wide instructions.
 fn are_zeros(bytes: &[u8]) -> bool {
     let stride = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
     bytes.chunks(1024).all(stride)

@@ -35,13 +35,14 @@ pub(crate) fn make_dir(disk: &Disk, dir: &Path) -> Result<()> {
         return Ok(());
     }
     match disk.sync_dir(parent) {
-        // Someone else made it for us, inside a directory that we may not even list.
+        // Another user made it, inside a directory that this process may not even list.
         Err(error) if !missing && error.kind() == ErrorKind::PermissionDenied => Ok(()),
         synced => synced.at(parent, "sync"),
     }
 }
 
-/// From the top, each durably: no name is durable before the name above it.
+/// Creates the missing parents from the top, each durably: no name is durable before the name above
+/// it.
 fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
     let mut missing = Vec::new();
     let mut above = parent_of(dir);
@@ -61,6 +62,7 @@ fn make_parents(disk: &Disk, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether the directory has a file that only roots have.
 pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
     let own = [
         file_name::CATALOG,
@@ -77,7 +79,7 @@ pub(crate) fn is_root(disk: &Disk, dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// A root that lost its own files still contains partitions that say their topic.
+/// [`is_root`], or a root that lost its own files: it still contains partitions with a topic id.
 pub(crate) fn seems_root(disk: &Disk, dir: &Path) -> Result<bool> {
     if is_root(disk, dir)? {
         return Ok(true);
@@ -124,7 +126,8 @@ fn topic_id_of(text: &[u8]) -> Option<TopicId> {
     crate::format::properties::decode_partition(text).ok()
 }
 
-/// The key of each partition's marks has the topic's id from `ids`, otherwise from the directory.
+/// The partitions of a root, sorted, and the keys of their marks. The topic's id is from `ids`,
+/// otherwise from the directory.
 pub(crate) fn partitions(
     disk: &Disk,
     root: &Path,

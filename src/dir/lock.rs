@@ -13,8 +13,8 @@ use crate::sync::{Signal, deadline};
 
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits for another process, because a supervisor restarts one faster than the system ends the one
-/// that was killed.
+/// Takes the lock, and waits up to `patience` for another process: a supervisor may restart one
+/// before the system has ended the killed one.
 pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<Lock> {
     let path = home.join(file_name::LOCK);
     let pauses = patience.as_millis().div_ceil(LOCK_PAUSE.as_millis());
@@ -24,7 +24,7 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<
             return Ok(lock);
         }
         if pause < pauses {
-            // Pauses are counted: by a clock that a test holds still, this would be endless.
+            // Pauses are counted: under a test's clock, which stands still, this would never end.
             let until = deadline(Clock::System.instant(), LOCK_PAUSE);
             nobody.ticket().wait_until(until);
         }
@@ -33,7 +33,7 @@ pub(crate) fn take_lock(disk: &Disk, home: &Path, patience: Duration) -> Result<
     Err(Error::Locked { path, pid })
 }
 
-/// The process may have died, and another may hold the lock.
+/// The process that took the lock last; it may have died, and another one may hold the lock.
 fn holder_of(disk: &Disk, lock: &Path) -> Option<u32> {
     let mut front = [0; 16];
     let length = disk.read_front(lock, &mut front).ok()?;

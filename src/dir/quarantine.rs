@@ -13,9 +13,9 @@ use crate::types::{Offset, Position, Sabotage};
 
 use super::files::{for_each_chunk, parent_of, remove_if_present};
 
-/// Copies a range of `file`, the `.log` of a segment, into a quarantine file, synced. If the source
-/// ends early ([`Error::Io`] of the kind `UnexpectedEof`), that is removed again: a short copy must
-/// not pass for a complete one.
+/// Copies a range of `file`, the `.log` of a segment, into a quarantine file, durably. If the
+/// source ends early ([`Error::Io`] of the kind `UnexpectedEof`), the copy is removed again: it
+/// must not pass for a complete one.
 pub(crate) fn copy_aside(
     disk: &Disk,
     dir: &Path,
@@ -56,7 +56,7 @@ pub(crate) fn move_aside(disk: &Disk, dir: &Path, base: Offset) -> Result<PathBu
     Ok(path)
 }
 
-/// The caller syncs the directory.
+/// Renames a file to the next quarantine name of its segment. The caller syncs the directory.
 pub(crate) fn rename_aside(disk: &Disk, dir: &Path, from: &str, base: Offset) -> Result<PathBuf> {
     let path = first_free(disk, |number| name(dir, base, Position::ZERO, number))?;
     let from = dir.join(from);
@@ -64,7 +64,7 @@ pub(crate) fn rename_aside(disk: &Disk, dir: &Path, from: &str, base: Offset) ->
     Ok(path)
 }
 
-/// The file belongs to no segment, as in the functions below. Durable.
+/// Renames a file of no segment to `<name>-<number>.quarantine`, durably.
 pub(crate) fn rename_whole_aside(disk: &Disk, path: &Path) -> Result<PathBuf> {
     let quarantine = name_beside(disk, path)?;
     disk.rename(path, &quarantine).at(path, "rename")?;
@@ -73,6 +73,7 @@ pub(crate) fn rename_whole_aside(disk: &Disk, path: &Path) -> Result<PathBuf> {
     Ok(quarantine)
 }
 
+/// Writes bytes to such a name, durably.
 pub(crate) fn copy_bytes_aside(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     let quarantine = name_beside(disk, path)?;
     disk.replace(&quarantine, bytes).at(&quarantine, "write")?;

@@ -24,28 +24,28 @@ use super::files::replace_if_other;
 /// What a broker prints on a root that is in use, behind `version=`.
 pub(crate) const SENTENCE: &str = "Ottla has this directory open, or was not closed. Close the program that uses it, or open it with Ottla and close it again; then start the broker. Do not format it.";
 
-/// The same on a root at rest in which it would lose committed offsets.
+/// What a broker prints on a root at rest in which it would lose committed offsets.
 const SENTENCE_DAMAGED: &str = "\
 Ottla cannot read all of __consumer_offsets: a broker would lose what consumer groups have \
 committed there. Close the program that uses the directory and run repair first (ottla::repair); \
 then start the broker. Do not format it.";
 
-/// The same in every version of the crate.
+/// How the sentence begins in every version of the crate.
 const SENTENCE_BEGINS: &str = "Ottla ";
 
 #[derive(Clone, Debug)]
 pub(crate) struct RootFacts {
     pub(crate) own: Option<RootFile>,
     pub(crate) meta: Option<MetaProperties>,
-    /// Sorted by name; empty if no broker has ever run.
+    /// The files of Kafka's metadata log, sorted by name; empty if no broker has ever run.
     pub(crate) metadata: Vec<MetadataFile>,
-    /// The last use ended with a close, by Ottla or by a broker.
+    /// Whether the last use, by Ottla or by a broker, ended with a close.
     pub(crate) clean: bool,
 }
 
 impl RootFacts {
-    /// Changes nothing. A damaged file is [`Error::Corrupt`], a `meta.properties` of another
-    /// version or root [`Error::Unsupported`].
+    /// Reads the files, and changes nothing. A damaged file is [`Error::Corrupt`], a
+    /// `meta.properties` of another version or root [`Error::Unsupported`].
     pub(crate) fn of(disk: &Disk, root: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = root.join(name);
@@ -142,7 +142,7 @@ pub(crate) fn metadata_files(disk: &Disk, root: &Path) -> Result<Vec<MetadataFil
     Ok(files)
 }
 
-/// Durable; must come before any other change (I1), (I3).
+/// Makes brokers refuse the root, durably; must come before any other change (I1), (I3).
 pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
     let refusing = MetaProperties::Other {
         version: SENTENCE.to_owned(),
@@ -162,7 +162,8 @@ pub(crate) fn keep_brokers_away(disk: &Disk, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Durable; for a broker, or for Ottla alone if a broker would lose commits (I1).
+/// Writes `meta.properties` of a root at rest, durably: for a broker, or, if `damaged`, to make it
+/// refuse the root (I1).
 pub(crate) fn write_rest(
     disk: &Disk,
     root: &Path,

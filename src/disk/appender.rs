@@ -14,6 +14,7 @@
 //! - (I2) Whatever the file holds past `end` is zero, but after an append that failed, until `cut`.
 //! - (I3) A window lies wholly over reserved space, so no store meets a full disk. Stores go no
 //!   further than its room.
+//! - (I4) The file is never cut while a window is over it.
 //!
 //! Reserving costs about 2 ns a byte in small steps and next to nothing in large ones, so steps
 //! double with the file, from 64 KiB to 64 MiB: it never reserves more than about as much again as
@@ -21,9 +22,9 @@
 //!
 //! A store into a page that the system does not hold yet costs a fault of 1 us and more for every 4
 //! KiB. Where appends come fast, zeros are therefore written half a MiB ahead: many pages at once
-//! cost half (measured on ext4: 500 to 600 ns a page with the store, against 1,000 to 1,100).
-//! Elsewhere that only gives the disk more to write; and on tmpfs, which makes its pages singly
-//! anyhow, it takes twice as long.
+//! cost half (measured on ext4: 500 to 600 ns a page with the store, against 1,000 to 1,100). Where
+//! they come slowly that only gives the disk more to write; and on tmpfs, which makes each page
+//! alone anyhow, it takes twice as long.
 
 use std::io;
 use std::sync::Arc;
@@ -53,26 +54,31 @@ const AHEAD_BYTES: u64 = if cfg!(test) { 1 } else { 512 } * 1024;
 
 static ZEROS: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// Dropping it leaves the file as it is, reserved space included.
+/// Appends to one file. Dropping it leaves the file as it is, reserved space included.
 #[derive(Debug)]
 pub(crate) struct Appender {
     file: Arc<File>,
     way: Way,
     window: Option<Window>,
+    /// Where the next byte goes.
     end: u64,
+    /// No space is reserved from here on.
     limit: u64,
+    /// Where reserved space ends.
     reserved: u64,
+    /// The end at the last sync.
     synced: u64,
-    /// There was no window at the last attempt: plain writes up to here.
+    /// The last attempt to make a window failed: plain writes up to here.
     plain_until: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// The first append asks what the file lies on. `wanted` asks for windows wherever that is.
+    /// The first append decides by the file system; with `wanted` for windows wherever possible.
     Unasked { wanted: bool },
-    /// `grow`: where space cannot be reserved, the file grows without it, and a full disk is a
-    /// SIGBUS, which the caller asked for. `ahead`: zeros are written ahead of fast appends.
+    /// By windows. `grow`: where space cannot be reserved, the file grows without it, and a full
+    /// disk is a SIGBUS, which the caller accepted. `ahead`: zeros are written ahead of fast
+    /// appends.
     Window { grow: bool, ahead: bool },
     /// By plain writes.
     Plain,
@@ -108,7 +114,7 @@ impl Appender {
         }
     }
 
-    /// When it returns, every reader of the file sees the bytes and they survive this process; a
+    /// Appends bytes. Every reader of the file then sees them and they survive this process; a
     /// power cut, once the file is synced.
     ///
     /// # Errors
@@ -123,7 +129,7 @@ impl Appender {
         self.append_slowly(bytes)
     }
 
-    /// False if the bytes do not fit the window's room.
+    /// Stores bytes into the window; false if they do not fit its room.
     #[inline]
     fn store(&mut self, bytes: &[u8]) -> bool {
         let Some(window) = &mut self.window else {
@@ -138,7 +144,8 @@ impl Appender {
         true
     }
 
-    /// Writing ahead is not worth it for appends that come slowly between syncs.
+    /// Says that the file was synced: zeros are written ahead only after much is appended between
+    /// syncs.
     pub(crate) fn synced(&mut self) {
         self.synced = self.end;
     }
@@ -155,8 +162,8 @@ impl Appender {
     ///
     /// # Errors
     ///
-    /// The end has not moved, and what lies past it is unknown. A log that was cutting back a
-    /// failed append takes no more of them then.
+    /// The end has not moved, and what lies past it is unknown. A log that was removing a failed
+    /// append then accepts no more appends.
     pub(crate) fn cut(&mut self, end: u64) -> io::Result<()> {
         self.window = None; // (I4)
         self.file.set_len(end)?;
@@ -167,7 +174,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Gives back what was reserved, for a file that is sealed or closed; an append reserves again.
+    /// Frees reserved space, for a file that is sealed or closed; an append reserves again.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         self.window = None; // (I4)
         self.reserved = self.end;
@@ -209,6 +216,7 @@ impl Appender {
             .is_some_and(|window| window.next.saturating_add(needed) <= window.map.len())
     }
 
+    /// Extends the window's room for `needed` bytes; writes zeros there first if appends are fast.
     fn make_room(&mut self, needed: usize, ahead: bool) {
         let end = self.end;
         let fast = ahead && end.saturating_sub(self.synced) >= AHEAD_BYTES;
@@ -229,7 +237,8 @@ impl Appender {
         window.room = to_usize(to.saturating_sub(begin));
     }
 
-    /// Makes none where plain writes are better: for these bytes, for a while, or for good.
+    /// Makes a window for `needed` bytes, except where plain writes are better: for these bytes,
+    /// for a while, or always.
     fn make_window(&mut self, needed: usize, grow: bool, ahead: bool) {
         self.window = None;
         let needed = advance(self.end, needed);
@@ -253,8 +262,8 @@ impl Appender {
         }
     }
 
-    /// Reserves up to `needed` at least and gives where that ends; `None` where a plain write tells
-    /// why.
+    /// Reserves space at least up to `needed`; returns where it ends, or `None` on failure, which
+    /// the plain write that follows reports.
     fn reserve(&mut self, needed: u64, grow: bool) -> Option<u64> {
         if needed <= self.reserved {
             return Some(self.reserved);

@@ -2,8 +2,9 @@
 //!
 //! Knows nothing about what the bytes mean.
 //!
-//! 1. A copy that ends short is an error.
-//! 2. What of a copy is there already is only synced: its writer may not have come so far.
+//! 1. A copy that ends early is an error.
+//! 2. Bytes of a copy that are already there are not written again, but synced: their writer may
+//!    not have synced them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,13 +16,14 @@ use super::{Access, Disk, File, FileId, advance, parent, with_suffix};
 const CHUNK: u64 = 256 << 10;
 
 impl FileId {
+    /// Device, number, and when it was made in milliseconds.
     pub(crate) fn parts(self) -> (u64, u64, i64) {
         (self.device, self.number, self.made.as_millis())
     }
 }
 
 impl Disk {
-    /// Without links; what does not exist stays as it is.
+    /// The path with its links resolved; the part that does not exist is kept as it is.
     pub(crate) fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Os(disk) => disk.real_path(path),
@@ -30,8 +32,8 @@ impl Disk {
         }
     }
 
-    /// [Opening](Self::open) either name for writing puts a copy in its place first. Fails across
-    /// file systems, and where there are no such names.
+    /// Gives a file a second name. [Opening](Self::open) either for writing first replaces it by a
+    /// copy. Fails across file systems, and where there are no hard links.
     pub(crate) fn hard_link(&self, there: &Path, new: &Path) -> io::Result<()> {
         match self {
             Self::Os(disk) => disk.hard_link(there, new),
@@ -40,8 +42,8 @@ impl Disk {
         }
     }
 
-    /// Makes a file hold the first `len` bytes of another and nothing else, durably but for its
-    /// name; gives how many were written. Fails with `UnexpectedEof` when there are fewer; a part
+    /// Makes a file hold the first `len` bytes of another and nothing else, durably except for its
+    /// name; returns how many were written. Fails with `UnexpectedEof` when there are fewer; some
     /// may then be written.
     pub(crate) fn copy_front(&self, from: &File, len: u64, to: &Path) -> io::Result<u64> {
         let (file, there) = match self.open(to, Access::Write) {
@@ -86,6 +88,7 @@ impl Disk {
         Ok(written)
     }
 
+    /// Replaces a file that has several names by a copy of its own, and opens that.
     pub(super) fn unshare(&self, path: &Path, shared: &File) -> io::Result<File> {
         let temporary = with_suffix(path, ".tmp");
         match self.remove_file(&temporary) {
@@ -107,6 +110,7 @@ impl Disk {
 }
 
 impl File {
+    /// Has the system copy into this empty file; returns how many bytes it copied.
     fn take_front(&self, from: &Self, len: u64) -> io::Result<u64> {
         match (self, from) {
             (Self::Os(to), Self::Os(from)) => to.copy_from(from, len),

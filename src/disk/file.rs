@@ -8,8 +8,8 @@ use std::path::Path;
 use super::{File, FileId, LiesOn, Map, either, pause};
 
 impl File {
-    /// On a full disk, writes take the [ballast](super::Disk::make_ballast) of a directory or of
-    /// its parent. So does a sync, but it fails (D3): what it was to make durable must be written
+    /// Lets writes on a full disk use the [ballast](super::Disk::make_ballast) of a directory or of
+    /// its parent. A sync frees it too, but fails (D3): what it was to make durable must be written
     /// again.
     pub(crate) fn with_ballast(mut self, dir: &Path) -> Self {
         let ballast = Some(dir.into());
@@ -22,8 +22,8 @@ impl File {
         either!(self, file => file.read_at(position, buf))
     }
 
-    /// Every reader then sees the bytes, and they survive this process, but not yet a power cut.
-    /// After an error any part of them may be written.
+    /// Writes all bytes. Every reader then sees them, and they survive this process, but not yet a
+    /// power cut. After an error any part of them may be written.
     #[inline]
     pub(crate) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         either!(self, file => file.write_at(position, bytes))
@@ -37,20 +37,20 @@ impl File {
         either!(self, file => file.len())
     }
 
-    /// No space is set aside for the zeros of a longer file.
+    /// Cuts the file, or lengthens it with zeros, for which no space is reserved.
     pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
         either!(self, file => file.set_len(len))
     }
 
-    /// What was written, and the length, then survive a power cut: `fdatasync`, `F_FULLFSYNC` on
+    /// Makes what was written, and the length, survive a power cut: `fdatasync`, `F_FULLFSYNC` on
     /// Apple's systems. That covers stores through a mapped window (Linux keeps one cache for
     /// both), but not the file's name (D1). See (D3) for failures.
     pub(crate) fn sync_data(&self) -> io::Result<()> {
         either!(self, file => file.sync_data())
     }
 
-    /// The next sync is for what is written by now: what others write until it ends counts on a
-    /// later one. Only the simulated disk is told, which checks the order of calls by it.
+    /// Says that the next sync is for what is written by now; later writes need another sync. Only
+    /// the simulated disk uses this, to check the order of calls.
     pub(crate) fn sync_begins(&self) {
         match self {
             Self::Os(_) => {}
@@ -59,7 +59,7 @@ impl File {
         }
     }
 
-    /// The sync has succeeded, and from now on somebody counts on it.
+    /// Says that the sync has succeeded, and that callers rely on it from now on.
     pub(crate) fn sync_ended(&self) {
         match self {
             Self::Os(_) => {}
@@ -68,17 +68,17 @@ impl File {
         }
     }
 
-    /// Sets space aside for `len` bytes from `from` on, and lengthens the file with zeros to hold
-    /// them. Bytes that are there stay. After an error, `Unsupported` or `StorageFull`, the file is
-    /// as long as it was.
+    /// Reserves space for `len` bytes from `from` on, and lengthens the file with zeros to hold
+    /// them. Existing bytes stay. After an error, `Unsupported` or `StorageFull`, the file is as
+    /// long as it was.
     pub(crate) fn reserve(&self, from: u64, len: u64) -> io::Result<()> {
         either!(self, file => file.reserve(from, len))
     }
 
-    /// Behind this only zeros follow: the file's end where the file system does not know, `from`
-    /// when there is nothing else.
+    /// A position from which on the file holds only zeros: `from` if nothing else is behind it, the
+    /// file's end if the file system does not know.
     ///
-    /// Space that was reserved counts as zeros until it is read: then its pages are data.
+    /// Reserved space counts as zeros only until it is read: then its pages are data.
     pub(crate) fn data_end(&self, from: u64) -> io::Result<u64> {
         either!(self, file => file.data_end(from))
     }
@@ -87,7 +87,7 @@ impl File {
         either!(self, file => file.lies_on())
     }
 
-    /// All the bytes must be there.
+    /// Maps `len` bytes, all of which must be in the file.
     pub(super) fn map(&self, from: u64, len: usize) -> io::Result<Map> {
         match self {
             Self::Os(file) => {

@@ -2,9 +2,9 @@
 //!
 //! Knows nothing about how to ask: `os/calls.rs` does that.
 
-/// Stores into a mapped window over reserved space are safe on ext4 and tmpfs, on a full disk too,
-/// measured on both. A copy-on-write file system needs new blocks for every store and answers a
-/// full disk by SIGBUS.
+/// A file system, as far as writes differ. Stores into a mapped window over reserved space are safe
+/// on ext4 and tmpfs, also on a full disk (tested on both). A copy-on-write file system needs new
+/// blocks for every store, which on a full disk raises SIGBUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(any(target_os = "linux", all(test, ottla_repository), ottla_sim)),

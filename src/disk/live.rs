@@ -1,13 +1,13 @@
 //! A file through which one process publishes and wakes others that can only read it.
 //!
-//! Knows nothing about what is published. It is on ext4 and tmpfs alone, over reserved space, as
-//! windows are (`appender.rs`).
+//! Knows nothing about what is published. Such a file exists only on ext4 and tmpfs, over reserved
+//! space, as windows do (`appender.rs`).
 //!
 //! 1. Its bytes, the word too (`os/word.rs`), are read and written by calls: if another program
 //!    cuts it, a call fails and no signal is raised. Nothing in this crate ever cuts or replaces
 //!    it.
-//! 2. Those who wait hold a shared lock on one byte, which needs only permission to read and ends
-//!    with their process.
+//! 2. Followers that wait hold a shared lock on one byte, which needs only permission to read and
+//!    ends with their process.
 
 use std::io;
 use std::path::Path;
@@ -33,7 +33,7 @@ enum Waits {
 }
 
 impl LiveFile {
-    /// Makes the file when it is missing, with at least `len` bytes; what was there stays.
+    /// Opens the file for a writer, with at least `len` bytes; creates it if it is missing.
     /// `Unsupported` where windows are not used.
     pub(crate) fn publish(disk: &Disk, path: &Path, len: u64) -> io::Result<Self> {
         if matches!(disk, Disk::Os(disk) if !disk.is_synced()) {
@@ -55,7 +55,7 @@ impl LiveFile {
         live
     }
 
-    /// Fails when nobody publishes here, or this process may not read the file.
+    /// Opens the file for a follower. Fails when it is missing, or this process may not read it.
     pub(crate) fn follow(disk: &Disk, path: &Path) -> io::Result<Self> {
         let file = disk.open(path, Access::Read)?;
         if !can_live_on(&file) {
@@ -81,7 +81,7 @@ impl LiveFile {
         self.file.read_at(position, buf)
     }
 
-    /// Everybody sees the bytes at once.
+    /// Every process sees the bytes at once.
     pub(crate) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_at(position, bytes)
     }
@@ -90,20 +90,20 @@ impl LiveFile {
         self.file.id()
     }
 
-    /// Raises the word by one, to `word`, and wakes everybody who waits for that.
+    /// Raises the word by one, to `word`, and wakes every waiting follower.
     pub(crate) fn ring(&self, word: u32) {
         let rung = match &self.word {
             Waits::Os(waits) => waits.add_and_wake().is_ok(),
             #[cfg(any(all(test, ottla_repository), ottla_sim))]
             Waits::Sim(_) => false,
         };
-        // Where it cannot be written nobody is woken, and they look by the clock.
+        // If it cannot be written no follower is woken: they also look from time to time.
         if !rung && self.write_at(LIVE_WORD_AT, &word.to_le_bytes()).is_ok() {
             self.stir();
         }
     }
 
-    /// Wakes everybody without changing the word: they look, and wait again.
+    /// Wakes every waiting follower without changing the word: each looks, and waits again.
     pub(crate) fn stir(&self) {
         match &self.word {
             Waits::Os(word) => word.wake(),
@@ -112,8 +112,8 @@ impl LiveFile {
         }
     }
 
-    /// Waits until the word is another one, or the time is over. It may return earlier. Fails where
-    /// the system forbids that, or the file was cut: a caller that waited again would not rest.
+    /// Waits until the word is not `word`, or the time is over. It may return earlier. Fails where
+    /// the system forbids it, or the file was cut: a caller that waited again would spin.
     pub(crate) fn wait(&self, word: u32, timeout: Duration) -> io::Result<()> {
         let seen = word.to_le_bytes();
         match &self.word {
@@ -126,7 +126,7 @@ impl LiveFile {
         }
     }
 
-    /// Says that this process waits, until the file is dropped.
+    /// Marks this process as waiting (2), until the file is dropped.
     pub(crate) fn listen(&self) -> io::Result<()> {
         match &self.file {
             File::Os(file) => file.share_byte(LIVE_LOCK_AT),
@@ -150,6 +150,7 @@ impl LiveFile {
     }
 }
 
+/// The id of the machine's boot; `None` where the system has none.
 pub(crate) fn boot(disk: &Disk) -> Option<[u8; 16]> {
     let mut text = [0; 64];
     let path = Path::new("/proc/sys/kernel/random/boot_id");
@@ -157,7 +158,7 @@ pub(crate) fn boot(disk: &Disk) -> Option<[u8; 16]> {
     boot_of(text.get(..len)?)
 }
 
-/// Not where a store could meet a full or a distant disk.
+/// Only where no store can meet a full disk or go over a network.
 fn can_live_on(file: &File) -> bool {
     matches!(file.lies_on(), LiesOn::Ext4 | LiesOn::Tmpfs)
 }

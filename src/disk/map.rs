@@ -29,7 +29,7 @@ impl Map {
         }
     }
 
-    /// False, and nothing done, for bytes that reach past the end.
+    /// Copies bytes into the map; false, with nothing done, if they reach past its end.
     #[inline]
     pub(super) fn store(&mut self, at: usize, bytes: &[u8]) -> bool {
         match self {

@@ -13,11 +13,12 @@
 //! - (D2) A rename is atomic: after a power cut the name is there with its old or its new file.
 //!   Names within one directory become durable in the order in which they changed.
 //! - (D3) A failed sync says nothing about what is on the disk, nor does a later successful one of
-//!   the same file. Latch; do not retry.
+//!   the same file. So callers latch the error and do not retry.
 //! - (D4) Interrupted calls (`EINTR`) are repeated here and never seen above.
 //! - (D5) Only a regular file is opened, and a link in its place is not followed.
-//! - (D6) A file that is open can be removed and renamed over; what has it open reads on.
-//! - (D7) [`File::data_end`] is anything between the end of what was written and the file's end.
+//! - (D6) A file that is open can be removed and renamed over; handles that have it open still read
+//!   it.
+//! - (D7) [`File::data_end`] is anywhere between the end of what was written and the file's end.
 
 mod appender;
 mod copy;
@@ -79,7 +80,7 @@ pub(crate) enum Disk {
     Sim(Sim),
 }
 
-/// Every call takes `&self` and says where it reads or writes: there is no cursor.
+/// An open file. Every call takes `&self` and a position: there is no cursor.
 #[derive(Debug)]
 pub(crate) enum File {
     Os(OsFile),
@@ -91,17 +92,18 @@ pub(crate) enum File {
 #[cfg(not(any(all(test, ottla_repository), ottla_sim)))]
 const _: () = assert!(size_of::<File>() == size_of::<OsFile>());
 
-/// Dropping it leaves the lock's file in place.
+/// A lock that is held. Dropping it releases the lock and leaves its file in place.
 #[derive(Debug)]
 #[must_use = "the lock is given back when this is dropped"]
 #[expect(dead_code, reason = "held for what its drop does")]
 pub(crate) enum Lock {
-    /// The process's end gives it back too.
+    /// The end of the process releases it too.
     Os(OsLock),
     #[cfg(any(all(test, ottla_repository), ottla_sim))]
     Sim(SimLock),
 }
 
+/// A directory that is open to be synced.
 #[derive(Debug)]
 pub(crate) enum Dir {
     Os(OsDir),
@@ -109,18 +111,18 @@ pub(crate) enum Dir {
     Sim(SimDir),
 }
 
-/// Two files that exist at the same time never have the same.
+/// The identity of a file: two files that exist at the same time never have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
     number: u64,
-    /// Numbers are given again.
+    /// When the file was made, because numbers are reused.
     made: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Works on a read-only file system.
+    /// For reading, also on a read-only file system.
     Read,
     Write,
 }
@@ -144,13 +146,13 @@ impl Disk {
         Self::Os(OsDisk::new())
     }
 
-    /// For what is removed with its last handle.
+    /// A disk whose syncs do nothing, for files that are removed with their last handle.
     pub(crate) fn unsynced() -> Self {
         Self::Os(OsDisk::unsynced())
     }
 
-    /// For a path that a caller hands in: a relative one would mean something else after the
-    /// process has changed its working directory. `InvalidInput` for an empty one.
+    /// Makes a caller's path absolute: a relative one would mean something else after the process
+    /// has changed its working directory. `InvalidInput` for an empty one.
     pub(crate) fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Os(_) => std::path::absolute(path),
@@ -159,13 +161,13 @@ impl Disk {
         }
     }
 
-    /// A directory that is there is left as it is. The name is durable once the caller has synced
-    /// the parent. `AlreadyExists` for a name of something else, `NotFound` without a parent.
+    /// Creates a directory unless it exists. The name is durable once the caller has synced the
+    /// parent. `AlreadyExists` if the name is not a directory's, `NotFound` without a parent.
     pub(crate) fn create_dir(&self, dir: &Path) -> io::Result<()> {
         either!(self, disk => disk.create_dir(dir))
     }
 
-    /// In no particular order.
+    /// The entries of a directory, in no particular order.
     pub(crate) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         either!(self, disk => disk.list(dir))
     }
@@ -178,7 +180,7 @@ impl Disk {
                 pause();
                 let file = disk.open(path, access)?;
                 if access == Access::Write && file.is_shared()? {
-                    // Of a backup by hard links: the other name keeps what it has.
+                    // It is part of a backup by hard links: the other name keeps its bytes.
                     return self.unshare(path, &File::Os(file));
                 }
                 Ok(File::Os(file))
@@ -188,8 +190,8 @@ impl Disk {
         }
     }
 
-    /// For reading and writing. Its name is durable once the caller has synced the directory.
-    /// `AlreadyExists` when anything has the name.
+    /// Creates a file for reading and writing. Its name is durable once the caller has synced the
+    /// directory. `AlreadyExists` when anything has the name.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
         match self {
             Self::Os(disk) => {
@@ -211,7 +213,7 @@ impl Disk {
         either!(self, disk => disk.rename(from, to))
     }
 
-    /// What has it open reads on.
+    /// Handles that have it open still read it (D6).
     pub(crate) fn remove_file(&self, path: &Path) -> io::Result<()> {
         either!(self, disk => disk.remove_file(path))
     }
@@ -220,13 +222,14 @@ impl Disk {
         either!(self, disk => disk.remove_dir(dir))
     }
 
-    /// Makes the names durable, not what they name; on Windows where the system lets us.
+    /// Makes the names in a directory durable, not what they name; on Windows only where the system
+    /// permits it.
     pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.open_dir(dir)?.sync()
     }
 
-    /// For a later [`Dir::sync`]: its caller must not fail for want of a descriptor once it has
-    /// begun, or must tell a failed sync from a directory that cannot be opened.
+    /// Opens a directory for a later [`Dir::sync`], so that a lack of descriptors shows before the
+    /// caller begins, and is not taken for a failed sync.
     pub(crate) fn open_dir(&self, dir: &Path) -> io::Result<Dir> {
         match self {
             Self::Os(disk) => {
@@ -238,17 +241,17 @@ impl Disk {
         }
     }
 
-    /// Through this disk and its clones.
+    /// The number of files open through this disk and its clones.
     pub(crate) fn open_files(&self) -> usize {
         self.open_count().own()
     }
 
-    /// `None` where they take no descriptors of the process.
+    /// The number of files open in the process; `None` if this disk's take no descriptors.
     pub(crate) fn open_files_of_process(&self) -> Option<usize> {
         self.open_count().of_all()
     }
 
-    /// How many threads make calls that wait for the disk.
+    /// How many threads to use for calls that wait for the disk.
     pub(crate) fn calls_at_once(&self) -> usize {
         match self {
             Self::Os(disk) if disk.is_synced() => CALLS_AT_ONCE,
@@ -268,7 +271,7 @@ impl Disk {
         }
     }
 
-    /// Also true for a link to nothing.
+    /// Whether the name exists, also as a link to nothing.
     pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
         either!(self, disk => disk.exists(path))
     }
@@ -285,16 +288,16 @@ impl Disk {
         either!(self, disk => disk.modified(path))
     }
 
-    /// Kafka keeps that time through compaction: retention falls back on it.
+    /// Sets the time of the last write. Compaction keeps it, as in Kafka: retention may use it.
     pub(crate) fn set_modified(&self, path: &Path, time: Timestamp) -> io::Result<()> {
         either!(self, disk => disk.set_modified(path, time))
     }
 
-    /// Makes a missing lock file. `None` when another handle of this process, another process or a
-    /// JVM holds the lock.
+    /// Takes a lock; creates the lock file if it is missing. `None` when another handle of this
+    /// process, another process or a JVM holds the lock.
     ///
-    /// At most one lock is held in a directory, which is locked with it: a lock file that was
-    /// unlinked or replaced behind its holder does not let a second one in.
+    /// The directory is locked too, so at most one lock is held in it, even when the lock file was
+    /// unlinked or replaced.
     pub(crate) fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         match self {
             Self::Os(disk) => {
@@ -306,13 +309,13 @@ impl Disk {
         }
     }
 
-    /// Without taking it: elsewhere than on Linux the answer is no.
+    /// Whether another handle holds a lock; always false except on Linux.
     pub(crate) fn is_locked(&self, path: &Path) -> io::Result<bool> {
         either!(self, disk => disk.is_locked(path))
     }
 
-    /// As many bytes as there are and `buf` takes. The caller checks them: the kind of file is not
-    /// looked at.
+    /// Reads the front of a file of any kind until `buf` is full or the file ends. The caller
+    /// checks the bytes.
     pub(crate) fn read_front(&self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Os(disk) => {
@@ -324,7 +327,8 @@ impl Disk {
         }
     }
 
-    /// `None` when it is missing, `InvalidData` when it is longer than `limit` bytes.
+    /// Reads a whole file: `None` when it is missing, `InvalidData` when it is longer than `limit`
+    /// bytes.
     pub(crate) fn read_small(&self, path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
         let file = match self.open(path, Access::Read) {
             Ok(file) => file,
@@ -350,8 +354,8 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// The old content is there or, when the last sync failed, the new one, which may or may not
-    /// survive. What cannot be opened fails first, with the old content in place.
+    /// The file has its old content or, when the last sync failed, the new one, which may or may
+    /// not survive a power cut.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = with_suffix(path, ".tmp");
         // Before the rename: behind it, a lack of descriptors could not be told from a failed sync.
@@ -365,7 +369,7 @@ impl Disk {
             outcome => outcome,
         };
         if outcome.is_err() {
-            // The first error is the one to tell; the next replacement removes what is left.
+            // The first error is the one to report; the next replacement removes what is left.
             self.remove_file(&temporary).ok();
             return outcome;
         }
@@ -375,9 +379,9 @@ impl Disk {
         dir.sync()
     }
 
-    /// Sets space aside in a directory, for the small writes without which a full disk could not be
-    /// freed. Does nothing where all of it is there, and keeps nothing when there is too little
-    /// left.
+    /// Reserves space in a directory, for the small writes without which a full disk could not be
+    /// freed. Does nothing if all of it is reserved. Reserves less if the disk has too little, and
+    /// fails if it has none.
     pub(crate) fn make_ballast(&self, dir: &Path) -> io::Result<()> {
         let path = dir.join(file_name::BALLAST);
         let (file, there) = match self.file_len(&path) {
@@ -408,7 +412,7 @@ impl Disk {
         reserved
     }
 
-    /// False when nothing was set aside.
+    /// Frees the ballast of a directory or its parent. False when there is no ballast.
     fn spend_ballast(&self, dir: &Path) -> bool {
         ballasts_of(dir).any(|path| self.remove_file(&path).is_ok())
     }
@@ -429,13 +433,14 @@ impl Disk {
     }
 }
 
-/// For the files of a root, and for what a file system that copies on every write needs besides.
+/// The size of a ballast: enough for the files of a root, and for what a copy-on-write file system
+/// needs besides.
 const BALLAST_BYTES: u64 = 1 << 20;
 
-/// Where there is less, less is tried in these steps.
+/// Where there is less space, smaller sizes are tried in these steps.
 const BALLAST_STEP: u64 = 64 << 10;
 
-/// No file system stores them in less space.
+/// Bytes that no file system can compress.
 fn incompressible(count: u64) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let bytes = (0..count).map(|_| {
@@ -447,7 +452,7 @@ fn incompressible(count: u64) -> Vec<u8> {
     bytes.collect()
 }
 
-/// A partition has no ballast of its own.
+/// Where ballast may be: a partition uses its root's.
 fn ballasts_of(dir: &Path) -> impl Iterator<Item = PathBuf> {
     let dirs = [Some(dir), dir.parent()].into_iter().flatten();
     dirs.map(|dir| dir.join(file_name::BALLAST))
@@ -459,15 +464,15 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Something longer than it can be, or no file, is in place of a small one: what it held can then
-/// be taken for lost.
+/// Whether [`Disk::read_small`] failed because the file is too long, missing, or not a file: its
+/// content then counts as lost.
 pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, NotFound};
     matches!(error.kind(), InvalidData | InvalidInput | NotFound)
 }
 
-/// Half of `RLIMIT_NOFILE` when this was asked first, for the other half is the program's own. At
-/// most [`OPEN_FILES_MAX`]: a file that is appended to also takes one of the 65,530 memory maps
+/// Half of `RLIMIT_NOFILE` as of the first call, for the other half is the program's own. At most
+/// [`OPEN_FILES_MAX`]: a file that is appended to also takes one of the 65,530 memory maps
 /// that Linux allows a process.
 pub(crate) fn open_files_max() -> usize {
     static HALF: OnceLock<usize> = OnceLock::new();
@@ -477,7 +482,7 @@ pub(crate) fn open_files_max() -> usize {
     })
 }
 
-/// More than processors, for these threads wait, and not so many that a small machine notices.
+/// More threads than processors, because they wait, but few enough for a small machine.
 const CALLS_AT_ONCE: usize = 8;
 
 /// About half of the memory maps.

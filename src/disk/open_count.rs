@@ -19,11 +19,12 @@ pub(super) struct OpenCount {
     all: Option<&'static AtomicUsize>,
 }
 
+/// Counts one file until it is dropped.
 #[derive(Debug)]
 pub(super) struct Opened(OpenCount);
 
 impl OpenCount {
-    /// They count for the process too (2).
+    /// A count of files that count for the process too (2).
     pub(super) fn of_process() -> Self {
         Self {
             own: Arc::new(AtomicUsize::new(0)),
@@ -50,7 +51,7 @@ impl OpenCount {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// `None` for a disk without descriptors.
+    /// The files open in the process; `None` for a disk without descriptors.
     pub(super) fn of_all(&self) -> Option<usize> {
         self.all.map(|all| all.load(Ordering::Relaxed))
     }

@@ -2,10 +2,11 @@
 //!
 //! Knows nothing about what was opened.
 //!
-//! 1. The C library runs a handler in the new process before `fork` returns there, which counts, so
-//!    asking costs one load. A raw `clone` system call runs none and is not noticed; neither is
-//!    `vfork`, behind which only `exec` is allowed.
-//! 2. What takes a lock asks first: a thread that held it at the fork is not there to give it back.
+//! 1. The C library runs a handler in the new process before `fork` returns there. It counts forks,
+//!    so a check costs one load. A raw `clone` system call runs no handler and is not noticed;
+//!    neither is `vfork`, after which only `exec` is allowed.
+//! 2. Code that takes a lock checks first: the thread that held it at the fork does not exist in
+//!    the new process and cannot release it.
 
 use crate::sync::{OnceLock, Ordering, ProcessAtomicU64};
 
@@ -35,7 +36,7 @@ impl Owner {
     }
 }
 
-/// Only what a signal handler may do is allowed: one addition is.
+/// Runs in the new process, where only what a signal handler may do is allowed: one addition is.
 extern "C" fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }

@@ -11,8 +11,8 @@
 //! crc=1234abcd                         CRC-32 of the lines above
 //! ```
 //!
-//! A file need not be copied again while its source is what it was: length, device, number, birth
-//! and last write of the source, and the path of the copy.
+//! A `file` line has length, device, inode number, time of birth and last write of the source, and
+//! the path of the copy. While the source is still the same, it is not copied again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,14 +31,14 @@ pub(crate) struct BackupNote {
     pub(crate) whole: bool,
     pub(crate) id: uuid::Uuid,
     pub(crate) source: String,
-    /// The whole copies, by path.
+    /// The finished copies, by path.
     pub(crate) files: BTreeMap<String, CopiedFile>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CopiedFile {
     pub(crate) len: u64,
-    /// Device, number and birth of the source.
+    /// Device, inode number and time of birth of the source.
     pub(crate) source: (u64, u64, i64),
     /// Last write of the source; the copy has the same time.
     pub(crate) modified: i64,

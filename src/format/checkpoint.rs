@@ -121,6 +121,7 @@ fn encode<T>(
     text
 }
 
+/// The bytes as text; refuses more than `limit` bytes, and anything but UTF-8.
 pub(super) fn text(bytes: &[u8], limit: usize) -> Result<&str, Corruption> {
     if bytes.len() > limit {
         return Err(Corruption::TooLarge {
@@ -130,7 +131,7 @@ pub(super) fn text(bytes: &[u8], limit: usize) -> Result<&str, Corruption> {
     std::str::from_utf8(bytes).map_err(|_| Corruption::malformed("the text is not UTF-8"))
 }
 
-/// Numbers are not negative and fit in 63 bits.
+/// Parses a number that is not negative and fits in 63 bits.
 fn non_negative(digits: &str) -> Option<u64> {
     let number: i64 = digits.parse().ok()?;
     u64::try_from(number).ok()

@@ -1,6 +1,6 @@
 //! Control records: markers for readers, written by brokers and never shown to users.
 //!
-//! Knows nothing about transactions that go on. Key, big-endian:
+//! Knows nothing about open transactions. Key, big-endian:
 //!
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
@@ -17,15 +17,15 @@ use super::cursor::{Cursor, PutBytes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ControlKind {
-    /// The transaction is void.
+    /// The transaction is aborted.
     Abort,
-    /// The transaction holds.
+    /// The transaction is committed.
     Commit,
     /// In the log of Kafka's metadata.
     LeaderChange,
-    /// First in a snapshot of that.
+    /// First in a snapshot of Kafka's metadata.
     SnapshotHeader,
-    /// Last in it.
+    /// Last in such a snapshot.
     SnapshotFooter,
     KRaftVersion,
     KRaftVoters,

@@ -136,7 +136,7 @@ impl Corruption {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DecodeError {
     Corrupt(Corruption),
-    /// This build lacks something; the bytes may be right.
+    /// What this build lacks; the bytes may be right.
     Unsupported(&'static str),
 }
 
@@ -146,7 +146,7 @@ impl From<Corruption> for DecodeError {
     }
 }
 
-/// Why records could not be encoded; nothing was written that counts.
+/// Why records could not be encoded; what was written of them is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EncodeError {
     /// What is wrong with the record.

@@ -1,6 +1,6 @@
 //! Kafka's checksum: CRC-32C (Castagnoli, reflected, all ones in and out).
 //!
-//! Knows nothing about what is checked. Our own files use the other polynomial, by `crc32fast`.
+//! Knows nothing about what is checked. Our own files use CRC-32 (IEEE), by `crc32fast`.
 
 #[inline]
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {

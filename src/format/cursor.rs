@@ -53,7 +53,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    /// At most 32 bits and 5 bytes, as in Kafka's flexible records.
+    /// An unsigned varint of at most 32 bits and 5 bytes, as in Kafka's flexible records.
     pub(crate) fn uvarint(&mut self) -> Result<u32, Corruption> {
         let mut value = 0_u32;
         let mut next = *self;
@@ -68,7 +68,7 @@ impl<'a> Cursor<'a> {
         Err(Corruption::malformed("a varint is longer than 5 bytes"))
     }
 
-    /// Refuses bytes that are left over.
+    /// Returns an error if bytes are left.
     pub(crate) fn finish(self) -> Result<(), Corruption> {
         if self.rest.is_empty() {
             Ok(())

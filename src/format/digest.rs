@@ -13,15 +13,13 @@
 //! | 32 | 8 | newest timestamp, -1 for none |
 //! | 40 | 4 | lowest leader epoch of its batches |
 //! | 44 | 4 | highest one |
-//! | 48 | 4 | bits: 1 no gap from the base on; 2 all records have keys; 4 not all; else unknown |
+//! | 48 | 4 | bits: 1 no gap from the base on; 2 all records have keys; 4 not all have |
 //! | 52 | 4 | CRC-32 of the `.index` |
 //! | 56 | 4 | CRC-32 of the `.timeindex` |
 //! | 60 | 4 | how many intervals there are |
 //! | 64 | 4 | CRC-32 of everything from 72 on |
-//! | 68 | 4 | CRC-32 of the topic id and the partition that the log is of; 0 when that is not said
-//! |
-//! | 72 | 8 each | intervals: position of the first batch, CRC-32 of the first 17 bytes of each
-//! batch |
+//! | 68 | 4 | CRC-32 of topic id and partition of the log; 0 when unknown |
+//! | 72 | 8 each | intervals: position of the first batch, CRC-32 of its batches' first 17 bytes |
 //! | | 4 each | CRC-32 of each 65536 bytes of the `.log`, the last ones fewer |
 //!
 //! An interval begins with the first batch, and with every batch 4096 bytes or more behind the
@@ -53,14 +51,14 @@ const BLOCK_LEN: usize = 4;
 
 const DENSE: u32 = 1;
 
-/// What is known of the keys of a segment. Compaction keeps no record without one.
+/// What is known about the keys of a segment. Compaction keeps no record without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keys {
-    /// An older digest, or packed batches.
+    /// Not known: the digest is older, or some batches are packed.
     Unknown,
-    /// Every record has one.
+    /// Every record has a key.
     Everywhere,
-    /// A record has none.
+    /// At least one record has no key.
     Missing,
 }
 
@@ -81,6 +79,7 @@ impl Keys {
         }
     }
 
+    /// What is known once `batch` is added.
     fn and(self, header: &BatchHeader, batch: &[u8]) -> Self {
         if self == Self::Missing || header.is_control() {
             return self;
@@ -97,7 +96,7 @@ impl Keys {
     }
 }
 
-/// Whether a record has no key, as far as the records can be read.
+/// Whether one of the records has no key; `None` if they cannot be read.
 fn lacks_key(mut records: &[u8], count: u32) -> Option<bool> {
     for _ in 0..count {
         let (length, rest) = read_varint(records)?;
@@ -113,7 +112,7 @@ fn lacks_key(mut records: &[u8], count: u32) -> Option<bool> {
     Some(false)
 }
 
-/// About the segment as a whole.
+/// The front of a digest, about the segment as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DigestSummary {
     pub(crate) base_offset: Offset,
@@ -130,11 +129,11 @@ pub(crate) struct DigestSummary {
     pub(crate) index_crcs: (u32, u32),
     intervals: u32,
     body_crc: u32,
-    /// [`log_hash`] of its log; 0 when not said.
+    /// [`log_hash`] of the segment's log; 0 when unknown.
     pub(crate) home: u32,
 }
 
-/// Tells a log from others: directories may change places.
+/// A hash, never 0, that tells a log from others: directories may be swapped.
 pub(crate) fn log_hash(key: MarkKey) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&key.topic.0);
@@ -155,6 +154,7 @@ pub(crate) struct Interval {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Digest {
     pub(crate) summary: DigestSummary,
+    /// Position of the first batch, and CRC-32 of the prefixes.
     intervals: Vec<(u32, u32)>,
     blocks: Vec<u32>,
 }
@@ -164,13 +164,14 @@ impl DigestSummary {
         self.home != 0 && self.home != log_hash(key)
     }
 
+    /// The length of the whole digest in bytes.
     pub(crate) fn file_len(&self) -> usize {
         let intervals = to_usize(u64::from(self.intervals)).saturating_mul(INTERVAL_LEN);
         let blocks = to_usize(self.length.0.div_ceil(BLOCK_BYTES)).saturating_mul(BLOCK_LEN);
         SUMMARY_LEN.saturating_add(intervals).saturating_add(blocks)
     }
 
-    /// Reads the front of a file; `None` when it is torn or damaged.
+    /// Decodes the front of a digest; `None` when it is torn or damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Cursor::new(bytes.get(..SUMMARY_LEN)?);
         let crc = fields.u32().ok()?;
@@ -222,7 +223,7 @@ impl DigestSummary {
 }
 
 impl Digest {
-    /// The longest digest of a segment of so many bytes.
+    /// The maximum length of the digest of a segment of `bytes` bytes.
     pub(crate) fn len_at_most(bytes: u64) -> u64 {
         let whole = |step: u64| bytes.div_ceil(step).saturating_add(1);
         let intervals = whole(INTERVAL_BYTES).saturating_mul(to_u64(INTERVAL_LEN));
@@ -251,7 +252,7 @@ impl Digest {
         file
     }
 
-    /// Reads a file; `None` when it is torn or damaged.
+    /// `None` when the digest is torn or damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let summary = DigestSummary::decode(bytes)?;
         let body = bytes.get(SUMMARY_LEN..)?;
@@ -285,6 +286,7 @@ impl Digest {
         })
     }
 
+    /// The interval that contains `position`.
     pub(crate) fn interval_at(&self, position: Position) -> Option<Interval> {
         let starts_at_or_below = |start: &(u32, u32)| u64::from(start.0) <= position.0;
         let after = self.intervals.partition_point(starts_at_or_below);
@@ -321,12 +323,13 @@ pub(crate) struct DigestBuilder {
     prefixes: Vec<u8>,
     blocks: Vec<u32>,
     block: crc32fast::Hasher,
-    /// Blocks are hashed up to here: ahead of the batches while what was known is read again.
+    /// Blocks are hashed up to here. After [`after`](Self::after) this is ahead of the first
+    /// batches, which the known digest has covered.
     hashed: Position,
 }
 
 impl DigestBuilder {
-    /// The batches come from the segment's beginning on.
+    /// Begins a digest: the first batch to push is the first one of the segment.
     pub(crate) fn new(base_offset: Offset) -> Self {
         Self {
             summary: DigestSummary {
@@ -350,8 +353,8 @@ impl DigestBuilder {
         }
     }
 
-    /// Goes on after a digest of the front of the segment. The batches come from
-    /// [`position`](Self::position) on, a little before the end of what was known.
+    /// Continues a digest of the front of the segment. The first batch to push is the one at
+    /// [`position`](Self::position), a little before the end of what was known.
     pub(crate) fn after(known: &Digest) -> Self {
         if known.intervals.is_empty() {
             let mut builder = Self::new(known.summary.base_offset);

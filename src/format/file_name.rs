@@ -10,14 +10,14 @@
 //! | these `.deleted` `.cleaned` `.swap` | partition | deleted soon, in the making, to be renamed |
 //! | `leader-epoch-checkpoint` `partition.metadata` | partition | epochs, topic id |
 //! | `N.digest` | partition | ours: checksums of a sealed segment |
-//! | `N-P-K.quarantine` | partition | ours: bytes set aside from position P of segment N, the Kth |
+//! | `N-P-K.quarantine` | partition | ours: bytes cut from segment N at position P, the Kth time |
 //! | `ottla.next` | partition | ours: the segment prepared ahead |
 //! | `ottla.truncate` | partition | ours: a truncation that is under way |
 //! | `*.tmp` | any | a file being replaced |
 //! | `ottla.live` | root, log alone | ours: what a running writer publishes |
 //! | `ottla.backup` | root, log alone | ours: the directory is a backup |
-//! | `.lock` `ottla.catalog` `ottla.marks` `ottla.root` | root | ours, but for the lock, which
-//! Kafka has too |
+//! | `ottla.marks` `ottla.ballast` `.lock` | root, log alone | ours, but for Kafka's lock |
+//! | `ottla.catalog` `ottla.root` `ottla.producers` | root | ours |
 //! | `topic-P` | root | a partition |
 //! | `topic-P.U-delete` `-future` `-stray` | root | U is a uuid of 32 hexadecimal digits |
 
@@ -37,7 +37,7 @@ pub(crate) const MARKS: &str = "ottla.marks";
 pub(crate) const LIVE: &str = "ottla.live";
 /// Whether the directory is a backup, and a whole one.
 pub(crate) const BACKUP: &str = "ottla.backup";
-/// Space that is given up when a full disk would not take a mark.
+/// Space that is freed when a mark does not fit on a full disk.
 pub(crate) const BALLAST: &str = "ottla.ballast";
 pub(crate) const TRUNCATE: &str = "ottla.truncate";
 pub(crate) const NEXT_SEGMENT: &str = "ottla.next";
@@ -50,7 +50,7 @@ pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata-0";
 pub(crate) const QUORUM_CHECKPOINT: &str = "00000000000000000000-0000000000.checkpoint";
 /// Kafka's note of the last election.
 pub(crate) const QUORUM_STATE: &str = "quorum-state";
-/// There while a root is cleanly closed.
+/// Present while a root is cleanly closed.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// How far each partition is flushed.
 pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
@@ -63,7 +63,7 @@ pub(crate) const CLEANED: &str = "cleaner-offset-checkpoint";
 pub(crate) const PRODUCERS: &str = "ottla.producers";
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
-/// What a file is called until it takes the place of another.
+/// The suffix of a file until it replaces another.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 const OFFSET_DIGITS: usize = 20;
@@ -106,14 +106,15 @@ impl FileKind {
     }
 }
 
-/// Where a file stands in its life.
+/// The suffix that says how far a segment file is from being in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
     #[default]
     Live,
     Deleted,
+    /// Being written by compaction.
     Cleaned,
-    /// Written by compaction, waiting for its place.
+    /// Written by compaction, to be renamed into place.
     Swap,
 }
 
@@ -140,16 +141,16 @@ impl Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
     Segment {
-        /// The end offset for a snapshot.
+        /// The base offset; for a snapshot the offset that it is of.
         base: Offset,
         kind: FileKind,
         stage: Stage,
     },
     Quarantine {
         base: Offset,
-        /// Where they began in its `.log`.
+        /// Where the quarantined bytes began in the `.log`.
         position: Position,
-        /// Tells several from the same place apart.
+        /// Counts files from the same place.
         number: u32,
     },
     LeaderEpochs,
@@ -215,7 +216,7 @@ impl FileName {
 const QUARANTINE_SUFFIX: &str = ".quarantine";
 
 impl fmt::Display for FileName {
-    /// Kinds without a name of their own give nothing.
+    /// Writes nothing for the kinds without a name of their own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Segment { base, kind, stage } => {
@@ -249,7 +250,8 @@ fn parse_quarantine(stem: &str) -> Option<FileName> {
     parts.next().is_none().then_some(name)
 }
 
-/// Exactly 20 digits that fit in 63 bits: what Kafka writes, and the only form it reads right.
+/// Parses exactly 20 digits that fit in 63 bits: what Kafka writes, and the only form that it reads
+/// correctly.
 fn parse_offset(digits: &str) -> Option<Offset> {
     if digits.len() != OFFSET_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -258,7 +260,7 @@ fn parse_offset(digits: &str) -> Option<Offset> {
     i64::try_from(offset).is_ok().then_some(offset)
 }
 
-/// Whether it is a `.log` with a base offset beyond 63 bits.
+/// Whether `name` is a `.log` with a base offset of more than 63 bits.
 pub(crate) fn is_beyond_every_offset(name: &str) -> bool {
     let Some(digits) = name.strip_suffix(FileKind::Log.suffix()) else {
         return false;
@@ -291,7 +293,7 @@ pub(crate) fn of_segment(base: Offset) -> [String; 5] {
     .map(|kind| FileName::segment(base, kind).to_string())
 }
 
-/// No sign and no leading zero, so that a name has one spelling.
+/// Parses a number without sign or leading zero, so that a name has one spelling.
 fn parse_number<N: std::str::FromStr>(digits: &str) -> Option<N> {
     let canonical = digits == "0" || !digits.starts_with(['0', '+', '-']);
     canonical.then(|| digits.parse().ok())?
@@ -311,12 +313,12 @@ pub(crate) enum DirName<'a> {
     Future,
     /// A partition that Kafka found without an owner.
     Stray,
-    /// A broker does not start beside such a directory.
+    /// Anything else: a broker does not start beside such a directory.
     Foreign,
 }
 
 impl<'a> DirName<'a> {
-    /// Kafka splits at the last `-`.
+    /// Splits at the last `-`, as Kafka does.
     pub(crate) fn parse(name: &'a str) -> Self {
         for (suffix, meaning) in [
             (DELETED_SUFFIX, Self::Deleted),

@@ -1,6 +1,6 @@
 //! The records of the `__consumer_offsets` topic.
 //!
-//! Knows nothing about groups as they live. A key is an i16 type and plain fields, a value an i16
+//! Knows nothing about running groups. A key is an i16 type and plain fields, a value an i16
 //! version and fields (see `wire.rs`), null for a tombstone. Big-endian:
 //!
 //! | key | fields |
@@ -51,7 +51,7 @@ pub(crate) enum GroupKey<'a> {
     Group {
         group: &'a str,
     },
-    /// A kind that nobody here knows.
+    /// A kind that only newer brokers know.
     Unknown {
         kind: i16,
         raw: &'a [u8],
@@ -112,7 +112,7 @@ impl<'a> GroupKey<'a> {
 pub(crate) struct OffsetCommit<'a> {
     /// The next offset to read.
     pub(crate) offset: Offset,
-    /// The epoch of the record before, -1 when unknown.
+    /// The epoch of the record before `offset`, -1 when unknown.
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: &'a str,
     pub(crate) committed_at: Timestamp,
@@ -179,7 +179,7 @@ pub(crate) struct GroupMetadata<'a> {
     pub(crate) leader: Option<&'a str>,
     /// -1 when unknown.
     pub(crate) state_since: Timestamp,
-    /// None when the group is empty.
+    /// Empty when the group is.
     pub(crate) members: Vec<GroupMember<'a>>,
 }
 
@@ -191,8 +191,9 @@ pub(crate) struct GroupMember<'a> {
     pub(crate) client_host: &'a str,
     pub(crate) rebalance_timeout_ms: i32,
     pub(crate) session_timeout_ms: i32,
-    /// In the protocol's own encoding, as the next field.
+    /// In the protocol's own encoding.
     pub(crate) subscription: &'a [u8],
+    /// In the protocol's own encoding.
     pub(crate) assignment: &'a [u8],
 }
 
@@ -271,6 +272,7 @@ impl<'a> GroupMember<'a> {
     }
 }
 
+/// Reads the version of a value; returns the fields behind it, the version and its family.
 fn versioned(value: &[u8]) -> Result<(Cursor<'_>, i16, Family), DecodeError> {
     let mut fields = Cursor::new(value);
     let version = fields.i16()?;

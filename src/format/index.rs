@@ -16,7 +16,7 @@
 //! and in a `.timeindex` timestamps rise strictly and offsets never fall. An entry (O, P) promises
 //! that every batch whose last offset is O or more lies at P or behind it; (T, O) that every record
 //! later than T has an offset above O. Kafka preallocates both files, so a crash leaves zeros
-//! behind the last entry: a walk stops at the first entry that does not continue.
+//! behind the last entry: reading stops at the first entry that does not continue the one before.
 
 use crate::types::{Timestamp, to_u64, to_usize};
 
@@ -39,18 +39,19 @@ pub(crate) struct TimeEntry {
 pub(crate) trait Entry: Copy + Sized {
     const LEN: usize;
 
-    /// `None` when it is cut or has a negative field.
+    /// Reads the entry at the front of `bytes`; `None` when it is cut or has a negative field.
     fn decode(bytes: &[u8]) -> Option<Self>;
 
     /// Whether this entry may follow `before`.
     fn continues(&self, before: &Self) -> bool;
 
-    /// As in the unused end of a preallocated index.
+    /// Whether all bytes are 0, as in the unused end of a preallocated index.
     fn is_zero(&self) -> bool;
 }
 
-/// Guesses before halving what is left, and how far to either side of each is looked.
+/// How often a search guesses before it halves what is left.
 const GUESSES: u32 = 4;
+/// How many entries to either side of a guess the search compares next.
 const GUESS_MARGIN: usize = 8;
 
 impl OffsetEntry {
@@ -180,11 +181,11 @@ impl Entry for TimeEntry {
     }
 }
 
-/// The entries at the front of `bytes` that follow each other, up to a tail of zeros, garbage, or
+/// The entries at the front of `bytes` that continue each other, up to a tail of zeros, garbage, or
 /// half an entry.
 ///
-/// Zeros are a legal first entry of a `.timeindex` (a segment whose largest timestamp is 0); they
-/// count when they are the whole index or a real entry follows.
+/// Zeros are a legal first entry of a `.timeindex` (a segment whose largest timestamp is 0). They
+/// are taken as one when they are the whole index, or when the next entry continues them.
 pub(crate) fn entries<E: Entry>(bytes: &[u8]) -> Entries<'_, E> {
     let first_is_tail = E::decode(bytes).is_some_and(|first| {
         let next = bytes.get(E::LEN..).unwrap_or_default();
@@ -230,6 +231,7 @@ fn join<const A: usize, const B: usize, const N: usize>(
     entry
 }
 
+/// The last entry of those at the front for which `is_before` is true.
 fn last_before<E: Entry>(entries: &[E], is_before: impl Fn(&E) -> bool) -> Option<E> {
     let after = entries.partition_point(is_before);
     entries.get(after.checked_sub(1)?).copied()

@@ -1,5 +1,5 @@
-//! A truncation that is under way: synced before the first byte goes and removed at the end, so the
-//! next opening finishes it after a crash.
+//! A truncation that is under way: the file is synced before the first byte is cut and removed at
+//! the end, so that after a crash the next opening finishes the truncation.
 //!
 //! Knows nothing about files. Our own, big-endian:
 //!
@@ -12,7 +12,7 @@
 //! | 24 | 8 | position in it where the log is cut |
 //! | 32 | | a batch to put there: what is left of one that was cut in two; may be empty |
 //!
-//! Valid if and only if the CRC fits, the four letters stand there, and nothing is missing.
+//! Valid if and only if the CRC and the four letters fit, and nothing is missing.
 
 use crate::types::{Offset, Position};
 
@@ -25,6 +25,7 @@ pub(crate) struct TruncateIntent {
     pub(crate) new_end: Offset,
     pub(crate) segment_base: Offset,
     pub(crate) position: Position,
+    /// A batch to write at `position`; may be empty.
     pub(crate) head: Vec<u8>,
 }
 
@@ -40,7 +41,7 @@ impl TruncateIntent {
         bytes
     }
 
-    /// `None` when the bytes were torn: then nothing had begun.
+    /// `None` when the bytes were torn: then the truncation had not begun.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let crc = cursor.u32().ok()?;

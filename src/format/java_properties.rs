@@ -3,8 +3,8 @@
 //! Knows nothing about which properties there are. Bytes are ISO 8859-1, as for a broker, and:
 //!
 //! - A line ends with `\n`, `\r` or `\r\n`. White space is a blank, a tab or a form feed.
-//! - A line whose first character behind white space is `#` or `!` is a comment; an empty one is
-//!   nothing.
+//! - A line whose first character behind white space is `#` or `!` is a comment; empty lines are
+//!   ignored.
 //! - A line with an odd number of backslashes at its end goes on in the next one, without the last
 //!   backslash and the next one's white space in front.
 //! - A key ends before the first `=`, `:` or white space without a backslash before it. The value
@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 
 use super::Corruption;
 
-/// In the order of the file. A key or value may hold half of a UTF-16 pair in Java.
+/// Keys and values in the order of the file, in UTF-16: in Java they may hold half of a pair.
 #[derive(Debug)]
 pub(super) struct JavaProperties(Vec<(Vec<u16>, Vec<u16>)>);
 
@@ -35,7 +35,7 @@ impl JavaProperties {
         pairs.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Refuses a value with half of a UTF-16 pair, which no string here can hold.
+    /// The value of a key. Refuses one with half of a UTF-16 pair, which no string here can hold.
     pub(super) fn get(&self, wanted: &str) -> Result<Option<String>, Corruption> {
         let found = self
             .0
@@ -48,7 +48,7 @@ impl JavaProperties {
     }
 }
 
-/// The lines that say something, each with those it goes on in.
+/// The lines with a property, each joined with the lines that continue it.
 fn logical_lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     let mut line = Vec::new();

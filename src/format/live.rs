@@ -1,7 +1,7 @@
 //! The live file: what a running writer publishes for followers in other processes.
 //!
-//! Knows nothing about files and who waits. Our own, big-endian but for the word, which the system
-//! compares in memory and which is little-endian. First the header:
+//! Knows nothing about files and who waits. Our own, big-endian but for the word, which is
+//! little-endian because the system compares it in memory. First the header:
 //!
 //! | at | bytes | field |
 //! | ---: | ---: | --- |
@@ -11,7 +11,7 @@
 //! | 12 | 4 | number of slots |
 //! | 16 | 16 | id of the machine's boot: another one means that the writer is gone |
 //! | 32 | 16 | incarnation, a random number of the opening that publishes |
-//! | 48 | 4 | the word: rises whenever followers are woken, which wait for it to change |
+//! | 48 | 4 | the word: followers wait for it to change; it rises whenever they are woken |
 //! | 52 | 1 | the byte on which waiting followers hold a shared lock |
 //! | 53 | 11 | zeros |
 //!
@@ -46,6 +46,7 @@ pub(crate) const LIVE_LOCK_AT: u64 = 52;
 const LETTERS: [u8; 4] = *b"OTlv";
 const VERSION: u32 = 1;
 const CRC_LEN: usize = 4;
+/// Where the bytes under the CRC end.
 const CHECKED_TO: usize = 48;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl LiveHeader {
         header
     }
 
-    /// Gives the word too; `None` for anything that is not a header of this version.
+    /// Returns the header and the word; `None` for anything that is not a header of this version.
     pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, u32)> {
         let checked = bytes.get(CRC_LEN..CHECKED_TO)?;
         let mut cursor = Cursor::new(bytes.get(..LIVE_HEADER_LEN)?);
@@ -110,9 +111,10 @@ pub(crate) fn live_slot_at(slot: u32) -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LiveFigures {
     pub(crate) end: Offset,
-    /// What readers see lies below.
+    /// Readers see only records below it.
     pub(crate) high_watermark: Offset,
-    /// What readers of committed records see lies below; `UNKNOWN` where nobody knows.
+    /// Readers of committed records see only records below it; `UNKNOWN` if the writer does not
+    /// know it.
     pub(crate) last_stable: Offset,
     pub(crate) start: Offset,
     /// Odd while segments are removed or exchanged.
@@ -122,7 +124,7 @@ pub(crate) struct LiveFigures {
 }
 
 impl LiveFigures {
-    /// Nobody has looked for transactions in the log.
+    /// The writer has not scanned the log for transactions.
     pub(crate) const UNKNOWN: Offset = Offset::MAX;
 
     pub(crate) fn encode(&self, key: MarkKey) -> [u8; LIVE_SLOT_LEN] {

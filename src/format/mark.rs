@@ -6,7 +6,7 @@
 //! | ---: | ---: | --- |
 //! | 0 | 4 | CRC-32 of the rest of the slot |
 //! | 4 | 4 | partition |
-//! | 8 | 8 | sequence: the larger of a log's two slots is the newer, never 0 |
+//! | 8 | 8 | sequence, never 0: of a log's two slots the one with the larger is newer |
 //! | 16 | 16 | topic id, zeros for a log alone |
 //! | 32 | 8 | flushed offset |
 //! | 40 | 8 | position of its first byte in the segment |
@@ -21,7 +21,7 @@
 //! | 92 | 4 | CRC-32 of those bytes of the `.timeindex` |
 //! | 96 | 4 | 1 when the batches of the segment are known to follow each other without a gap |
 //! | 100 | 4 | 1 when a Kafka broker's checkpoint is all that is known: see [`Mark::by_broker`] |
-//! | 104 | 4 | 1 when the log was `Always`: readers see nothing above the flushed offset |
+//! | 104 | 4 | 1 when the log was `Always`, 2 when it was not, 0 when unknown |
 //! | 108 | 20 | zeros |
 //!
 //! Valid if and only if the CRC and the four letters fit and the sequence is not 0; a slot of zeros
@@ -57,20 +57,20 @@ pub(crate) struct Mark {
     pub(crate) segment_base: Offset,
     pub(crate) log_start_offset: Offset,
     pub(crate) cleaned_offset: Offset,
-    /// The written indexes of that segment. They need not be synced: this tells whether they are
-    /// there.
+    /// The written indexes of that segment. They need not be synced: this says whether they reached
+    /// the disk.
     pub(crate) index: IndexWritten,
     /// The log was closed: its indexes too are synced and exact.
     pub(crate) closed: bool,
-    /// That segment has no gaps, the first batch at its base.
+    /// The batches of that segment follow each other without a gap, from its base on.
     pub(crate) dense: bool,
-    /// Taken from the checkpoints of a Kafka broker that ended cleanly. The position is then the
-    /// length that the file was found with. That batches end there proves nothing: they must reach
-    /// the flushed offset.
+    /// The mark was made from the checkpoints of a Kafka broker that ended cleanly. The position is
+    /// then the length that the file was found with. That batches end there proves nothing: they
+    /// must reach the flushed offset.
     pub(crate) by_broker: bool,
     /// Whether the log was [`Always`](crate::types::Durability::Always): then its own readers see
-    /// nothing above the flushed offset, so those in other processes must not either. Marks of
-    /// older versions do not say it.
+    /// nothing above the flushed offset, so those in other processes must not either. `None` in
+    /// marks of older versions.
     pub(crate) always: Option<bool>,
 }
 
@@ -101,6 +101,7 @@ impl IndexWritten {
         (self.offset_bytes, self.time_bytes)
     }
 
+    /// The number of entries of the `.index`.
     pub(crate) fn entries(self) -> usize {
         let bytes = to_usize(u64::from(self.offset_bytes));
         bytes.checked_div(OffsetEntry::LEN).unwrap_or(0)
@@ -120,7 +121,7 @@ impl IndexWritten {
     }
 }
 
-/// Length and CRC-32 with more bytes behind.
+/// Length and CRC-32 of a file once `more` bytes are appended.
 fn longer(len: u32, crc: u32, more: &[u8]) -> (u32, u32) {
     let mut hasher = crc32fast::Hasher::new_with_initial_len(crc, len.into());
     hasher.update(more);
@@ -129,7 +130,7 @@ fn longer(len: u32, crc: u32, more: &[u8]) -> (u32, u32) {
 }
 
 impl Mark {
-    /// A broker had flushed something, and no segment was found.
+    /// The position if a broker had flushed records, but no segment was found.
     pub(crate) const NOTHING_FOUND: Position = Position(u64::MAX);
 
     pub(crate) fn encode(&self) -> [u8; SLOT_LEN] {

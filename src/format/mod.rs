@@ -1,8 +1,8 @@
 //! Floor 1: bytes to values and back, without any I/O.
 //!
-//! Knows nothing about files, paths, locks or time. Every decoder takes bytes that may be anything:
-//! it answers with a typed error, never panics, and never allocates by a length that it has not
-//! compared with the bytes at hand.
+//! Knows nothing about files, paths, locks or time. Every decoder takes arbitrary bytes: it returns
+//! a typed error, never panics, and never allocates by a length that it has not compared with the
+//! bytes at hand.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -64,7 +64,7 @@ pub(crate) use old_message::{OLD_HEADER_LEN, is_old_message, old_message_len};
 pub(crate) use root_file::{MetadataFile, RootFile};
 pub(crate) use transaction_state::{TransactionState, TransactionStatus};
 
-/// The bytes that some hexadecimal digits say; spaces between them are for the reader.
+/// The bytes of a text of hexadecimal digits; other characters are ignored.
 #[cfg(test)]
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text

@@ -10,16 +10,16 @@
 //! | 17 | | attributes, for magic 1 a timestamp, key and value, each behind its length |
 //!
 //! Knows nothing about what the messages say: they are not read, and must not be taken for damage.
-//! Bytes are such a message if and only if the magic is 0 or 1, the size reaches behind it, and the
-//! CRC is right.
+//! Bytes are such a message if and only if the magic is 0 or 1, all bytes that the size claims are
+//! there, and the CRC is right.
 
 use super::cursor::Cursor;
 
-/// Offset and size.
+/// Bytes of offset and size.
 const PREFIX_LEN: usize = 12;
 const CRC_LEN: usize = 4;
 
-/// What must be read to know the length of a message, in bytes.
+/// The bytes that [`old_message_len`] needs.
 pub(crate) const OLD_HEADER_LEN: usize = PREFIX_LEN;
 
 /// The length of a whole message in bytes; `None` when none begins there.

@@ -1,4 +1,4 @@
-//! The small text files that say whose a directory is.
+//! The small text files that identify a directory.
 //!
 //! Knows nothing about topics and brokers. `partition.metadata`, in every partition directory:
 //!
@@ -16,12 +16,12 @@
 //! directory.id=7wqpzh5O68ZTFDtp_py0OQ
 //! ```
 //!
-//! or, to keep brokers away, one line `version=` and a sentence, which a broker prints and refuses
-//! to start. `.kafka_cleanshutdown` is `{"version":0,"brokerEpoch":17}`; only its presence counts.
+//! or, to keep brokers away, one line `version=` and a sentence: a broker prints it and does not
+//! start. `.kafka_cleanshutdown` is `{"version":0,"brokerEpoch":17}`; only its presence counts.
 //!
-//! Valid if and only if of at most [`SIZE_MAX`] bytes, with every field above (but for
+//! Valid if and only if a file has at most [`SIZE_MAX`] bytes and every field above (but for
 //! `directory.id`, which older directories lack), the topic id is not zero, and
-//! `partition.metadata` is UTF-8. Other properties are ignored, as a broker does.
+//! `partition.metadata` is UTF-8. Other properties are ignored, as brokers do.
 
 use crate::types::{TopicId, to_u64};
 
@@ -74,10 +74,10 @@ pub(crate) enum MetaProperties {
 #[expect(clippy::struct_field_names, reason = "the names of the properties")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RootIdentity {
-    /// As it was given: most often an id of 22 characters.
+    /// Any text: most often an id of 22 characters.
     pub(crate) cluster_id: String,
     pub(crate) node_id: i32,
-    /// Brokers before 3.7 wrote none.
+    /// `None` if a broker before 3.7 wrote the file.
     pub(crate) directory_id: Option<Uuid>,
 }
 

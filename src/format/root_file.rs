@@ -1,4 +1,5 @@
-//! `ottla.root`: whose a root is while it is in use and `meta.properties` says something else.
+//! `ottla.root`: the identity of a root, also while `meta.properties` holds a sentence instead, to
+//! keep brokers away.
 //!
 //! Knows nothing about what the ids are for. Our own: the fields and rules of `meta.properties`
 //! (`properties.rs`), and then:
@@ -14,11 +15,12 @@
 //! ```
 //!
 //! `metadata`, any number of times, is a file of Kafka's metadata log and its length when the root
-//! was left: other ones mean that a broker has run since. `importing` is true while what that
-//! broker left is being taken over. The last line is the CRC-32 of all bytes before it, in eight
-//! hexadecimal digits.
+//! was last closed: a difference means that a broker has run since. `importing` is true while what
+//! that broker left is being taken over. The last line is the CRC-32 of all bytes before it, in
+//! eight hexadecimal digits.
 //!
-//! Valid if and only if UTF-8 of at most [`SIZE_MAX`] bytes, with every field, and the CRC fits.
+//! Valid if and only if it is UTF-8 of at most [`SIZE_MAX`] bytes, has every field, and the CRC
+//! fits.
 
 use std::fmt::Write as _;
 
@@ -39,9 +41,9 @@ pub(crate) struct MetadataFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RootFile {
     pub(crate) identity: RootIdentity,
-    /// What a broker left is being taken over.
+    /// Whether what a broker left is being taken over.
     pub(crate) importing: bool,
-    /// Kafka's metadata log, sorted by name.
+    /// The files of Kafka's metadata log, sorted by name.
     pub(crate) metadata: Vec<MetadataFile>,
 }
 

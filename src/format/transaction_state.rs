@@ -8,11 +8,11 @@
 //! | producer id, its epoch | i64, i16 | the same |
 //! | timeout in ms | i32 | the same |
 //! | status | i8 | the same |
-//! | partitions, null for none | array of topic, array of i32 | the same, flexible, each with tags |
+//! | partitions, null for none | array of topic, array of i32 | flexible, each with tags |
 //! | last update, start in ms | i64, i64 | the same |
 //! | tags | | the flexible versions' |
 //!
-//! The key, an i16 version and the id, is taken as it is. The list of partitions is complete from
+//! The key, an i16 version and the id, is not decoded. The list of partitions is complete from
 //! the first `Ongoing` state until the transaction has ended.
 
 use super::Corruption;
@@ -23,15 +23,15 @@ use crate::types::{PartitionId, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransactionStatus {
     Ongoing,
-    /// Committed, whatever has been marked.
+    /// Committed, whichever partitions have their marker yet.
     PrepareCommit,
-    /// Aborted, whatever has been marked.
+    /// Aborted, whichever partitions have their marker yet.
     PrepareAbort,
-    /// None is open.
+    /// No transaction is open.
     Other(i8),
 }
 
-/// Aborted, and marked everywhere.
+/// The status once an aborted transaction has all its markers.
 const COMPLETE_ABORT: i8 = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(crate) struct TransactionState {
     timeout_ms: i32,
     pub(crate) status: TransactionStatus,
     partitions: Vec<(String, Vec<PartitionId>)>,
+    /// Start time in ms.
     start: i64,
 }
 
@@ -92,14 +93,14 @@ impl TransactionState {
         partitions.any(|(name, numbers)| name == topic && numbers.contains(&partition))
     }
 
-    /// `None` if the epochs are used up.
+    /// The producer's epoch after this one; `None` after the last epoch.
     pub(crate) fn next_epoch(&self) -> Option<i16> {
         // Kafka keeps the largest one for itself.
         let next = self.producer_epoch.checked_add(1);
         next.filter(|epoch| *epoch < i16::MAX)
     }
 
-    /// The value after an ongoing transaction was aborted by somebody else than its producer. The
+    /// Encodes the state after an ongoing transaction was aborted, but not by its producer. The
     /// next epoch makes the producer's next request fail. `None` after the last epoch.
     pub(crate) fn aborted(&self, now: Timestamp) -> Option<Vec<u8>> {
         let epoch = self.next_epoch()?;

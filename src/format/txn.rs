@@ -88,19 +88,21 @@ impl AbortedTxn {
     }
 }
 
-/// As Kafka's snapshots keep it: only the last batch counts.
+/// The state of a producer, as Kafka's snapshots have it: only its last batch is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerState {
     pub(crate) producer_id: i64,
     pub(crate) epoch: i16,
-    /// -1 when it has written no record, as in the next field.
+    /// -1 when it has written no record.
     pub(crate) last_sequence: i32,
+    /// -1 when it has written no record.
     pub(crate) last_offset: i64,
-    /// How far the last batch reaches back.
+    /// Last offset less first offset of the last batch.
     pub(crate) offset_delta: i32,
     pub(crate) timestamp: Timestamp,
-    /// Of its last transaction, -1 for none.
+    /// The coordinator's epoch in its last transaction marker, -1 for none.
     pub(crate) coordinator_epoch: i32,
+    /// The first offset of its open transaction.
     pub(crate) transaction_start: Option<Offset>,
 }
 
@@ -118,7 +120,8 @@ impl ProducerState {
         }
     }
 
-    /// As Kafka does when it loads a log: neither epochs nor sequence numbers are checked.
+    /// Applies a batch of data as Kafka does when it loads a log: neither epochs nor sequence
+    /// numbers are checked.
     pub(crate) fn take_data(&mut self, header: &BatchHeader) {
         let last = header.next_offset().saturating_sub(1);
         self.epoch = header.producer_epoch;
@@ -131,7 +134,7 @@ impl ProducerState {
         }
     }
 
-    /// A marker that raises the epoch makes the sequence numbers begin again.
+    /// Applies a transaction marker. One with another epoch resets the sequence numbers.
     pub(crate) fn take_marker(&mut self, header: &BatchHeader, coordinator_epoch: i32) {
         if self.epoch != header.producer_epoch {
             self.epoch = header.producer_epoch;
@@ -145,7 +148,7 @@ impl ProducerState {
     }
 }
 
-/// Sequence numbers begin again at 0 after the largest.
+/// The sequence number of the last record of a batch; 0 follows the largest one.
 fn last_sequence(first: i32, delta: u32) -> i32 {
     if first < 0 {
         return first;

@@ -1,8 +1,8 @@
 //! Kafka's way to write 16 bytes: URL-safe base64 without padding, 22 characters.
 //!
-//! Knows nothing about what the ids name. Valid if and only if 22 characters of `A-Z a-z 0-9 - _`
-//! and at most two `=` behind them; bits of the last one that no byte takes are dropped, as Kafka
-//! drops them.
+//! Knows nothing about what the ids name. A text is valid if and only if it is 22 characters of
+//! `A-Z a-z 0-9 - _`, with or without `==` behind them. The lowest 4 bits of the last character
+//! belong to no byte and are dropped, as Kafka drops them.
 
 pub(crate) type Uuid = [u8; 16];
 

@@ -10,13 +10,14 @@
 //! | end of a struct | nothing | unsigned varint count of tags, each tag, size, bytes |
 //!
 //! The count of an array is compared with the bytes that are left before room is made for it: an
-//! element takes a byte at least.
+//! element takes at least one byte.
 
 use crate::types::to_usize;
 
 use super::cursor::{Cursor, PutBytes};
 use super::{Corruption, EncodeError};
 
+/// A column of the table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Plain,
@@ -47,7 +48,7 @@ impl<'a> Cursor<'a> {
         self.nullable_string(family)?.ok_or(NULL)
     }
 
-    /// Null counts as none.
+    /// A field of bytes; null is read as empty.
     pub(super) fn blob(&mut self, family: Family) -> Result<&'a [u8], Corruption> {
         let length = match family {
             Family::Plain => usize::try_from(self.i32()?).ok(),
@@ -56,7 +57,7 @@ impl<'a> Cursor<'a> {
         self.bytes(length.unwrap_or(0))
     }
 
-    /// Null counts as none.
+    /// The count of an array; null is read as 0.
     pub(super) fn count(&mut self, family: Family) -> Result<usize, Corruption> {
         let count = match family {
             Family::Plain => usize::try_from(self.i32()?).ok(),
@@ -79,6 +80,7 @@ impl<'a> Cursor<'a> {
         (0..count).map(|_| element(self)).collect()
     }
 
+    /// An array of a flexible version; `None` is null.
     pub(super) fn nullable_list<T>(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<T, Corruption>,
@@ -95,7 +97,7 @@ impl<'a> Cursor<'a> {
             .map(Some)
     }
 
-    /// For the tagged fields at the end of a struct of a flexible version.
+    /// Calls `look` with each tagged field at the end of a struct of a flexible version.
     pub(super) fn each_tag(
         &mut self,
         mut look: impl FnMut(u32, &mut Cursor<'a>) -> Result<(), Corruption>,
@@ -108,6 +110,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Skips the tagged fields, if the family has any.
     pub(super) fn tags(&mut self, family: Family) -> Result<(), Corruption> {
         match family {
             Family::Plain => Ok(()),
@@ -115,6 +118,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Reads a length or count of a flexible version; `None` is null.
     fn length_plus_one(&mut self) -> Result<Option<usize>, Corruption> {
         let length = self.uvarint()?.checked_sub(1);
         Ok(length.map(|length| to_usize(u64::from(length))))
@@ -124,7 +128,8 @@ impl<'a> Cursor<'a> {
 const TOO_LONG: EncodeError =
     EncodeError::Invalid("a name or text is too long for Kafka's records");
 
-/// `16` and `32` are for plain versions, `compact` is for flexible ones.
+/// Writes these fields. Names with `16` and `32` are for plain versions, with `compact` and `tags`
+/// for flexible ones.
 pub(super) trait PutWire: PutBytes {
     fn put_string16(&mut self, text: &str) -> Result<(), EncodeError> {
         self.put_i16(i16::try_from(text.len()).map_err(|_| TOO_LONG)?);
@@ -167,7 +172,7 @@ pub(super) trait PutWire: PutBytes {
         self.put_uvarint(0);
     }
 
-    /// In the order of their tags.
+    /// Writes tagged fields, which must be in the order of their tags.
     fn put_tags(&mut self, tags: &[(u32, Vec<u8>)]) {
         let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         self.put_uvarint(size(tags.len()));

@@ -1,6 +1,6 @@
 //! Floor 7: reading. From an offset upward, across segments, up to the high watermark.
 //!
-//! Knows nothing about appending. A reader keeps its position, so reading on needs no look-up. Its
+//! Knows nothing about appending. A reader keeps its position, so continuing needs no look-up. Its
 //! segment keeps the file open, even after retention has unlinked it, until the descriptor is
 //! needed elsewhere. Then the reader opens it again, or, if it is gone, looks its offset up.
 //!
@@ -33,7 +33,7 @@ use place::Place;
 #[cfg(feature = "async")]
 pub use stream::RecordStream;
 
-/// Each thread keeps at most this.
+/// The most memory that each thread keeps.
 const PAGE_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
@@ -71,6 +71,7 @@ thread_local! {
 pub struct Reader {
     log: Log,
     place: Place,
+    /// The batch whose records the iterator returns.
     current: Option<OwnedRecords>,
     position: Offset,
     filter: Filter,
@@ -174,7 +175,7 @@ impl Reader {
         &self.log
     }
 
-    /// Whether a read would return something. The error was reported before, or says why nothing
+    /// Whether a read would return something. An error was reported before, or says why nothing
     /// will come.
     pub(crate) fn has_news(&self) -> Result<bool> {
         if let Some(error) = &self.failed {
@@ -250,7 +251,7 @@ impl Reader {
         }
     }
 
-    /// Finds out which recent appends of another process are decided.
+    /// Finds out which recent appends of another process are decided; false without any.
     #[cold]
     fn renew_filter(&mut self) -> Result<bool> {
         let shared = self.log.here_now()?;
@@ -321,7 +322,7 @@ impl Log {
         Reader::new(self.clone(), from.into(), filter)
     }
 
-    /// Leaves out aborted and open transactions.
+    /// A reader that leaves out aborted and open transactions.
     pub(crate) fn reader_of_decided(&self, from: impl Into<Start>) -> Result<Reader> {
         let filter = self.here_now()?.decided()?;
         Reader::new(self.clone(), from.into(), filter)
@@ -460,6 +461,7 @@ impl Shared {
         }
     }
 
+    /// As [`Self::locate`], if what was read in this epoch is still the same.
     #[cold]
     fn locate_again(&self, offset: Offset, epoch: Epoch) -> Result<Place> {
         loop {

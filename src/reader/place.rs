@@ -15,8 +15,9 @@ use crate::log::{Shared, fits};
 pub(super) struct Place {
     pub(super) segment: Arc<Segment>,
     pub(super) cursor: BatchCursor,
+    /// How many there were when the place was found.
     pub(super) truncations: u64,
-    /// The newest then: records read before are the ones below the place.
+    /// The newest epoch then: the records that were read before are those below the place.
     pub(super) epoch: Epoch,
     /// An index led here for this offset, and no batch was read yet.
     pub(super) guessed: Option<Offset>,
@@ -94,7 +95,7 @@ impl Place {
         Ok(())
     }
 
-    /// False if there is no next segment yet.
+    /// Moves to the next segment; false if it does not exist yet.
     fn go_on(&mut self, shared: &Shared, position: Offset) -> Result<bool> {
         let next = {
             let segments = shared.segments.read();
@@ -125,7 +126,7 @@ impl Place {
         Ok(true)
     }
 
-    /// The index was wrong (I3).
+    /// Reads the segment from its start: the index was wrong (I3).
     #[cold]
     fn start_over(&mut self, shared: &Shared, position: Offset) -> Result<()> {
         let (disk, files) = (&shared.host.disk, &shared.host.files);
@@ -139,7 +140,7 @@ impl Place {
         Ok(())
     }
 
-    /// Meets a wrong index (I3), a replaced file, or damage.
+    /// After a failed read: a wrong index (I3), a replaced file, or damage.
     #[cold]
     fn stopped(
         &mut self,

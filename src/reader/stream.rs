@@ -78,7 +78,7 @@ enum State {
     Over,
 }
 
-/// See (I2).
+/// What a waiting stream keeps of its reader (I2).
 #[derive(Debug)]
 struct Parked {
     log: Log,

@@ -1,11 +1,11 @@
 //! Reads the batches of a file one after the other, in chunks: for readers and for recovery.
 //!
-//! Knows nothing about segments, logs or indexes: from a file, a position and an end it makes whole
-//! batches whose checksums are right.
+//! Knows nothing about segments, logs or indexes: from a file, a position and an end it returns
+//! whole batches whose checksums are right.
 //!
 //! 1. A slice is returned only after its CRC was checked on its very bytes.
-//! 2. A chunk is read into the memory of the one before unless a caller holds a slice of that. What
-//!    is in memory of the next batch is kept: a walk reads no byte twice.
+//! 2. A chunk is read into the memory of the one before unless a caller holds a slice of that. The
+//!    beginning of the next batch is kept in memory, so that no byte is read twice.
 //! 3. No allocation is larger than what is left of the file.
 //! 4. Offsets only rise: a batch that begins below the end of the one before is damaged, and so is
 //!    one that contradicts what else is known ([`Guard`]), for its checksum does not cover its
@@ -19,10 +19,11 @@ use crate::types::{Offset, Position, to_usize};
 use super::ReadAt;
 use super::guard::{Guard, Landing};
 
-/// One page, after a seek, for a reader that wants one record.
+/// The first read: one page, for a reader that wants one record.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
 pub(super) const CHUNK_BYTES_MAX: usize = 256 << 10;
 
+/// A whole batch whose checksum is right. Its records are not checked.
 #[derive(Clone, Debug)]
 pub(crate) struct RawBatch {
     pub(crate) header: BatchHeader,
@@ -36,6 +37,7 @@ impl RawBatch {
     }
 }
 
+/// Why there is no next batch.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Corrupt(Corruption),
@@ -46,14 +48,18 @@ pub(crate) enum Stop {
 pub(crate) struct BatchCursor {
     chunk: Bytes,
     spare: Bytes,
+    /// Where `chunk` begins.
     chunk_at: Position,
+    /// Where the next batch begins.
     position: Position,
+    /// The lowest possible offset of the next batch.
     floor: Offset,
     guard: Guard,
-    /// Batches below it need only begin at the floor.
+    /// Batches below this position need only begin at the floor.
     checked_to: Position,
-    /// By an index, the first batch ends here (exclusive).
+    /// The next offset of the first batch, by an index.
     first_next: Option<Offset>,
+    /// Bytes of the next read.
     next_read: usize,
     /// Nothing is read ahead from here on.
     read_to: Position,
@@ -83,7 +89,7 @@ impl BatchCursor {
         }
     }
 
-    /// Reads large chunks at once, for a walk over the whole rest.
+    /// Reads large chunks from the first on, for a caller that reads everything.
     pub(crate) fn sequential(mut self) -> Self {
         self.next_read = CHUNK_BYTES_MAX;
         self
@@ -95,13 +101,13 @@ impl BatchCursor {
         self
     }
 
-    /// The size of the first read.
+    /// Sets the size of the first read.
     pub(crate) fn reading(mut self, bytes: usize) -> Self {
         self.next_read = bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
         self
     }
 
-    /// No one else holds the memory.
+    /// Reuses memory that no caller holds any more.
     pub(crate) fn with_memory(mut self, memory: Bytes) -> Self {
         self.spare = memory;
         self
@@ -129,7 +135,7 @@ impl BatchCursor {
         self.floor
     }
 
-    /// In a segment without gaps the batch there begins at `floor`.
+    /// Moves to a batch. In a segment without gaps it must begin at `floor`.
     pub(crate) fn seek(&mut self, position: Position, floor: Offset) {
         self.position = position;
         self.floor = floor;
@@ -156,7 +162,7 @@ impl BatchCursor {
         self.floor = header.next_offset();
     }
 
-    /// `None` at `end`.
+    /// The next batch; `None` at `end`.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -174,9 +180,8 @@ impl BatchCursor {
         self.take(file, end, header).map(Some)
     }
 
-    /// The batch that holds an offset or begins above it, in a segment without gaps. Only the
-    /// headers before it are read, each compared with the one before so that none misleads the
-    /// walk.
+    /// The batch that holds an offset or begins above it, in a segment without gaps. Of the batches
+    /// before it only the headers are read, each compared with the one before.
     pub(crate) fn find(
         &mut self,
         file: &dyn ReadAt,
@@ -220,7 +225,7 @@ impl BatchCursor {
         Ok(raw)
     }
 
-    /// The batch must fit below `end`.
+    /// The header at the cursor; its batch must fit below `end`.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -231,7 +236,7 @@ impl BatchCursor {
         let start = to_usize(self.position.since(self.chunk_at));
         let bytes = self.chunk.get(start..).unwrap_or_default();
         let header = BatchHeader::parse(bytes).map_err(Stop::Corrupt)?;
-        // A batch that begins exactly at the floor of a checked stretch needs no other check.
+        // A batch that begins exactly at the floor, below `checked_to`, needs no other check.
         if header.base_offset != self.floor || self.position >= self.checked_to {
             self.check_place(file, end, &header)?;
         }
@@ -243,8 +248,8 @@ impl BatchCursor {
         Ok(header)
     }
 
-    /// Compares a batch with what is known about its segment: if it does not begin at the floor,
-    /// and at the first batch of a stretch.
+    /// Compares a batch with what is known about its segment. Needed if it does not begin at the
+    /// floor, and at [`Self::checked_to`].
     #[inline]
     fn check_place(
         &mut self,
@@ -264,7 +269,7 @@ impl BatchCursor {
             let (expected, found) = (self.floor, header.base_offset);
             return Err(Stop::Corrupt(Corruption::offset(expected, found)));
         }
-        // The stretch that holds this batch was checked as a whole already.
+        // The interval that holds this batch was checked as a whole already.
         if self.position < self.checked_to {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The digest beside a segment: when it can be trusted, and what it tells readers.
+//! The digest beside a segment: when it can be trusted, and what readers learn from it.
 //!
 //! Knows nothing about when digests are made. One that is missing, torn or of an older state of the
 //! segment is ignored.
@@ -33,7 +33,7 @@ impl Segment {
         self.own(DigestSummary::decode(&front)?)
     }
 
-    /// It may be of an earlier, shorter state.
+    /// The digest, which may be of an earlier, shorter state of the segment.
     pub(crate) fn digest(&self, disk: &Disk) -> Option<Digest> {
         let limit = self.digest_summary(disk)?.file_len();
         let bytes = disk.read_small(&self.digest_path(), limit).ok()??;
@@ -53,9 +53,8 @@ impl Segment {
         write_whole(disk, &self.digest_path(), &digest.encode())
     }
 
-    /// For a log's last segment, whose batches were read at opening and are synced by now. A
-    /// failure is ignored, for a digest is a hint. What is known about gaps is kept: appends
-    /// continue from it.
+    /// Writes a digest of a log's last segment, whose batches were read at opening and are synced
+    /// by now. A failure is ignored, for a digest is a hint. The [guard](Self::guard) stays.
     pub(crate) fn write_scanned_digest(&self, disk: &Disk, builder: DigestBuilder, log: MarkKey) {
         let Some(index_crcs) = self.index_crcs_known() else {
             return;
@@ -65,7 +64,7 @@ impl Segment {
         drop(self.write_digest(disk, &digest));
     }
 
-    /// What was set, otherwise what the digest says.
+    /// What batches are compared with: as was set, otherwise as the digest says.
     pub(crate) fn guard(&self, disk: &Disk) -> Guard {
         let mut slot = self.guard.lock();
         if let Some(guard) = &*slot {
@@ -114,12 +113,12 @@ impl Segment {
         self.set_guard(Guard::Rising);
     }
 
-    /// If so, the next batch must not make a gap.
+    /// Whether the segment is known to have no gaps: then the next batch must not make one.
     pub(crate) fn is_dense(&self) -> bool {
         matches!(&*self.guard.lock(), Some(Guard::Dense))
     }
 
-    /// Drops what takes memory and can be read again.
+    /// Drops a digest in memory, which can be read again.
     pub(super) fn forget_digest(&self) {
         let mut slot = self.guard.lock();
         if matches!(&*slot, Some(Guard::Sealed(_))) {
@@ -136,7 +135,7 @@ impl Segment {
         }
     }
 
-    /// Every batch that ends above the offset is there or behind it.
+    /// Where to begin for an offset: every batch that ends above it is there or behind.
     pub(crate) fn landing(
         self: &Arc<Self>,
         offset: Offset,
@@ -165,8 +164,8 @@ impl Segment {
         })
     }
 
-    /// Where to look first in a segment without gaps, and how many bytes to read; `None` where
-    /// [`Self::landing`] is as good.
+    /// [`Self::landing`] for a single record: most likely at its batch, and how many bytes to read.
+    /// `None` in a segment with gaps.
     pub(crate) fn spot(
         self: &Arc<Self>,
         offset: Offset,
@@ -218,7 +217,7 @@ impl Segment {
         self.index.read().as_ref().map(Self::index_crcs)
     }
 
-    /// Durable once the directory is synced.
+    /// Removes the digest, durably once the directory is synced.
     pub(crate) fn remove_digest(&self, disk: &Disk) -> Result<()> {
         let path = self.digest_path();
         match disk.remove_file(&path) {
@@ -235,8 +234,8 @@ impl Segment {
         Ok(())
     }
 
-    /// For good: another segment is about to take its name. The caller must exclude the thread that
-    /// makes digests.
+    /// Removes the digest, and lets no other be written: another segment is about to take its name.
+    /// The caller must exclude the thread that makes digests.
     pub(crate) fn retire_digest(&self, disk: &Disk) -> Result<()> {
         // First, so that a digest that is being made is not written after the removal.
         self.retired.store(true, Ordering::Release);
@@ -270,7 +269,7 @@ impl Segment {
         Ok(above)
     }
 
-    /// `None` if the digest is of another state.
+    /// Whether the digest has the checksums of these indexes; `None` if it is of another state.
     pub(crate) fn vouches_for(&self, index: &SparseIndex, disk: &Disk) -> Option<bool> {
         let summary = self.digest_summary(disk)?;
         (summary.length == self.end()).then(|| summary.index_crcs == Self::index_crcs(index))

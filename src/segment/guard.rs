@@ -10,14 +10,15 @@ use crate::types::{Offset, Position, to_usize};
 
 use super::{ReadAt, Stop};
 
+/// What batches are compared with.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Guard {
-    /// The caller examines what is there and judges by itself.
+    /// Nothing: the caller compares them itself.
     Nothing,
-    /// They rise: no more is known about a segment of another program.
+    /// Offsets rise: no more is known about a segment of another program.
     #[default]
     Rising,
-    /// No gaps, the first batch at the base: each is checked against the one before.
+    /// No gaps, the first batch at the base: each is compared with the one before.
     Dense,
     /// There are gaps, and the digest has checksums of the bytes that contain them.
     Sealed(Arc<SealedDigest>),
@@ -29,12 +30,13 @@ impl Guard {
     }
 }
 
+/// Where reading begins, and what is known about the first batch there.
 #[derive(Clone, Debug)]
 pub(crate) struct Landing {
     pub(crate) position: Position,
-    /// No batch begins below.
+    /// No batch begins below this offset.
     pub(crate) floor: Offset,
-    /// By an index, the first batch ends here (exclusive).
+    /// The next offset of the first batch, by an index.
     pub(crate) first_next: Option<Offset>,
     pub(crate) guard: Guard,
 }
@@ -43,8 +45,8 @@ pub(crate) struct Landing {
 pub(crate) struct SealedDigest(Digest);
 
 impl SealedDigest {
-    /// Checks the prefixes in the interval of a position; returns where that ends. `held` is what
-    /// the caller has read of the file, and where that begins.
+    /// Checks the prefixes in the interval of a position; returns where the interval ends. `held`
+    /// is a part of the file that is in memory, and its position.
     pub(super) fn check_at(
         &self,
         position: Position,
@@ -70,7 +72,7 @@ impl SealedDigest {
     }
 }
 
-/// `None` if the batches do not fill the interval exactly.
+/// The CRC-32 of the prefixes; `None` if the batches do not fill the interval exactly.
 fn hash_prefixes(
     interval: &Interval,
     file: &dyn ReadAt,
@@ -109,6 +111,7 @@ fn prefix_at(
     Ok((read == PREFIX_LEN).then_some(prefix))
 }
 
+/// The size of a batch by its length field; `None` if that is not possible.
 pub(crate) fn size_in(prefix: &[u8]) -> Option<usize> {
     let length = prefix.get(LOG_OVERHEAD - 4..)?.first_chunk::<4>()?;
     let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;

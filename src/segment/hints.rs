@@ -1,4 +1,4 @@
-//! Compares the indexes of a segment that no longer grows with its batches.
+//! Compares indexes with the batches of a segment that no longer grows.
 //!
 //! Knows nothing about index files. A search by offset notices an entry that led to the wrong
 //! place; one by time does not, for it never reads what it skipped. So the last entries are
@@ -25,7 +25,7 @@ pub(crate) struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    /// False for a damaged batch: rebuilding the index then finds out more.
+    /// Whether the indexes may be right. False also for a damaged batch, which a rebuild reports.
     pub(crate) fn agree_with(&self, index: &SparseIndex) -> std::io::Result<bool> {
         answer(self.compare(index))
     }
@@ -62,7 +62,7 @@ impl Batches<'_> {
     fn tail_is_older(&self, index: &SparseIndex, newest: Timestamp) -> Result<bool, Stop> {
         let last = index.last_offset_entry();
         let place = last.map_or(0, |entry| u64::from(entry.position));
-        // Without an offset entry the walk starts at the beginning.
+        // Without an offset entry the scan starts at the beginning.
         let mut cursor = BatchCursor::new(Position(place), self.base_offset);
         let mut expected = last.map(|entry| {
             let after = u64::from(entry.relative_offset).saturating_add(1);

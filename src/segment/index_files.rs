@@ -1,6 +1,6 @@
 //! The index files of a segment: read, rebuilt from the batches, and written.
 //!
-//! Knows nothing about who asks. The files are hints, compared with the batches.
+//! Knows nothing about its callers. The files are hints, compared with the batches.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{OpenFiles, Segment, SparseIndex, TailScan, Walk, scan};
 type FileBytes = Option<Vec<u8>>;
 
 impl Segment {
-    /// `None` if one is missing or cannot be right.
+    /// Reads both indexes; `None` if one is missing or cannot be right.
     pub(crate) fn read_index_files(&self, disk: &Disk) -> Result<Option<SparseIndex>> {
         let (Some(offsets), Some(times)) = self.read_bytes_of_indexes(disk)? else {
             return Ok(None);
@@ -37,7 +37,8 @@ impl Segment {
         Ok((read(&self.index_path())?, read(&self.time_index_path())?))
     }
 
-    /// Keeps both in memory; appends and truncations may run at the same time.
+    /// Builds both indexes from the batches, and keeps them in memory; appends and truncations may
+    /// run at the same time.
     pub(crate) fn rebuild_index(
         self: &Arc<Self>,
         disk: &Disk,
@@ -74,8 +75,8 @@ impl Segment {
         Ok(written.and(&offsets, &times))
     }
 
-    /// Removes both files if writing fails: a missing index is rebuilt, but a stale one misleads a
-    /// reader. Returns what the files hold.
+    /// Writes both files, or removes them if that fails: a missing index is rebuilt, but a stale
+    /// one misleads a reader. Returns what the files hold.
     pub(crate) fn save_index_files(&self, disk: &Disk) -> IndexWritten {
         self.write_index_files(disk).unwrap_or_else(|_| {
             self.remove_index_files(disk);
@@ -83,8 +84,8 @@ impl Segment {
         })
     }
 
-    /// The same, and synced: once the mark is past the segment, opening no longer checks for torn
-    /// indexes, and a Kafka broker uses them as they are.
+    /// [`save_index_files`](Self::save_index_files), and synced: once the mark is past the segment,
+    /// opening no longer checks for torn indexes, and a Kafka broker uses them as they are.
     pub(crate) fn seal_index_files(&self, disk: &Disk) {
         let written = self.write_index_files(disk);
         if written.and_then(|_| self.sync_index_files(disk)).is_err() {
@@ -107,7 +108,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Not synced. Without indexes in memory the files stay as they are.
+    /// Writes both files, not synced. Without indexes in memory the files stay as they are.
     pub(crate) fn write_index_files(&self, disk: &Disk) -> Result<IndexWritten> {
         let (offsets, times) = match &*self.index.read() {
             Some(index) => index.encode(),
@@ -118,7 +119,7 @@ impl Segment {
         Ok(IndexWritten::default().and(&offsets, &times))
     }
 
-    /// What was written, if the files still begin with it.
+    /// The indexes that were written, if the files still begin with them.
     pub(crate) fn find_written(
         &self,
         disk: &Disk,
@@ -157,7 +158,7 @@ fn open_or_create(disk: &Disk, path: &Path) -> Result<File> {
     Ok(opened?.with_ballast(path.parent().unwrap_or(path)))
 }
 
-/// Without bytes the file is not even opened.
+/// Writes bytes at a position; without bytes the file is not even opened.
 fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
@@ -167,8 +168,8 @@ fn write_from(disk: &Disk, path: &Path, position: u32, bytes: &[u8]) -> Result<(
         .at(path, "write")
 }
 
-/// In place: an index that a crash leaves half written is rebuilt, so it needs neither a sync nor
-/// an atomic replacement.
+/// Replaces the content of a file in place: an index that a crash leaves half written is rebuilt,
+/// so it needs neither a sync nor an atomic replacement.
 pub(super) fn write_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = open_or_create(disk, path)?;
     file.write_at(0, bytes).at(path, "write")?;

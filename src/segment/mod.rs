@@ -1,4 +1,4 @@
-//! Floor 3: one segment, a run of batches in a file, with two sparse indexes.
+//! Floor 3: one segment, a file of consecutive batches, with two sparse indexes.
 //!
 //! Knows nothing about logs, retention or who appends. A segment is *active* while its log writes
 //! it through an [`Appender`](crate::disk::Appender). Then it is *sealed*: its bytes never change,
@@ -44,7 +44,7 @@ use crate::format::file_name;
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, RwLock};
 use crate::types::{Offset, Position, Timestamp};
 
-/// No log has this timestamp: it was not looked up yet.
+/// Not looked up yet: no record has this timestamp.
 const NEWEST_UNKNOWN: i64 = i64::MIN;
 
 #[derive(Debug, Default)]
@@ -58,29 +58,30 @@ struct FileSlot {
 pub(crate) struct Segment {
     dir: Arc<Path>,
     base_offset: Offset,
-    /// Another file under the same name is another segment; for handles that only read.
+    /// The file, in a handle that only reads: another file under the same name is another segment.
     id: Option<FileId>,
-    /// Read in place of a missing file, in a handle that only reads.
+    /// A file to read in place of a missing one, in a handle that only reads.
     stand_in: Option<Box<Path>>,
     /// Whole batches, which readers may read, end here.
     end: AtomicU64,
     next_offset: AtomicU64,
-    /// Always there in an active segment; loaded on first use in a sealed one.
+    /// Always in memory for an active segment; loaded on first use for a sealed one.
     index: RwLock<Option<SparseIndex>>,
-    /// Raised, with `index` locked, whenever the whole index is replaced: one of older bytes must
-    /// not replace one of newer bytes.
+    /// Raised, with `index` locked, whenever the whole index is replaced, so that an index of older
+    /// bytes does not replace one of newer bytes.
     index_version: AtomicU64,
     /// [`NEWEST_UNKNOWN`] until it is first asked for.
     newest_ms: AtomicI64,
     file: Mutex<FileSlot>,
     /// Looked up on first use.
     guard: Mutex<Option<Guard>>,
+    /// Read since [`OpenFiles`] last considered to close the file.
     used: AtomicBool,
     /// No digest may be written any more.
     retired: AtomicBool,
     /// The file was removed or replaced: readers that hold it may finish.
     gone: AtomicBool,
-    /// It is active: its indexes are ahead of their files and stay in memory.
+    /// The segment is active: its indexes are ahead of their files and stay in memory.
     grows: AtomicBool,
 }
 
@@ -115,19 +116,21 @@ impl Segment {
         self
     }
 
-    /// It has no batches: it reads zero bytes of the stand-in.
+    /// For a segment without batches whose file is missing: it reads no bytes, of the stand-in.
     pub(crate) fn without_file(mut self, stand_in: &Path) -> Self {
         self.stand_in = Some(stand_in.into());
         self
     }
 
-    /// Whether another process writes the log: the name is another file's, or none's.
+    /// Whether the name is another file's by now, or no file's, because another process writes the
+    /// log.
     fn is_replaced(&self, disk: &Disk) -> bool {
         self.id
             .is_some_and(|id| disk.file_id(&self.log_path()).ok() != Some(id))
     }
 
-    /// For handles that only read. A segment without a file is as found while no file has its name.
+    /// Whether the name is still this file's, in a handle that only reads; without a file, whether
+    /// no file has the name.
     pub(crate) fn is_as_found(&self, disk: &Disk) -> bool {
         match self.stand_in {
             Some(_) => disk.file_id(&self.log_path()).is_err(),
@@ -178,7 +181,8 @@ impl Segment {
             .map(|name| self.dir.join(name))
     }
 
-    /// Hold it for one call only: a file that is held cannot be closed (`open_files.rs`).
+    /// Opens the file if need be. Callers hold it for one call only: meanwhile it cannot be closed
+    /// (`open_files.rs`).
     pub(crate) fn file(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<Arc<File>> {
         let opened = self.open_file(disk, pool);
         opened.map_err(|error| Error::io(&self.log_path(), "open", error))
@@ -204,8 +208,7 @@ impl Segment {
             file: Some(Arc::clone(&file)),
             kept: false,
         };
-        // Unlocked before the pool is told: it may close another segment's file, under that one's
-        // lock.
+        // Unlocked before the pool is called, which may lock another segment to close its file.
         drop(slot);
         pool.opened(self);
         Ok(file)
@@ -230,7 +233,7 @@ impl Segment {
         self.grows.store(grows, Ordering::Release);
     }
 
-    /// A sealed segment drops its indexes.
+    /// Closes the file; a sealed segment also drops its indexes.
     pub(crate) fn close_file(&self) {
         *self.file.lock() = FileSlot::default();
         self.forget_what_was_read();
@@ -282,7 +285,7 @@ impl Segment {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// The caller makes sure that nothing else changes the segment.
+    /// Replaces the indexes. The caller makes sure that nothing else changes the segment.
     pub(crate) fn set_index(&self, index: SparseIndex, newest: Option<Timestamp>) {
         let mut slot = self.index.write();
         self.index_version.fetch_add(1, Ordering::AcqRel);
@@ -295,8 +298,8 @@ impl Segment {
         self.index_version.load(Ordering::Acquire)
     }
 
-    /// Sets indexes built from the batches, unless others, of newer bytes, were set since
-    /// `version`. Entries appended since the scan are kept.
+    /// Sets indexes that a scan built, unless others, of newer bytes, were set since `version`.
+    /// Entries appended since the scan are kept.
     fn adopt_index(&self, scanned: &TailScan, version: u64) {
         let mut slot = self.index.write();
         if self.index_version() != version {
@@ -336,7 +339,7 @@ impl Segment {
         index.as_ref().map_or((0, 0), lens)
     }
 
-    /// `None` if it was not asked for before and the segment is not active.
+    /// The newest timestamp, if it is in memory: it was looked up before, or the segment is active.
     pub(crate) fn newest_known(&self) -> Option<Timestamp> {
         let newest = Timestamp::from_millis(self.newest_ms.load(Ordering::Acquire));
         Some(newest).filter(|newest| *newest > Timestamp::NONE)
@@ -346,7 +349,7 @@ impl Segment {
         progress.entries(self.index.write().get_or_insert_default(), batch);
     }
 
-    /// Loads or rebuilds the indexes if need be.
+    /// Passes the indexes to `look`; loads or rebuilds them if need be.
     pub(crate) fn with_index<T>(
         self: &Arc<Self>,
         disk: &Disk,
@@ -394,7 +397,7 @@ impl Segment {
             .fetch_max(newest.as_millis(), Ordering::AcqRel);
     }
 
-    /// Rebuilds missing or wrong indexes (I2), but not their files.
+    /// Reads the index files; rebuilds missing or wrong indexes (I2), but not their files.
     fn load_index(self: &Arc<Self>, disk: &Disk, pool: &OpenFiles) -> Result<SparseIndex> {
         if let Some(index) = self.read_index_files(disk)? {
             // The checksums in the digest are enough; without them a few batches are read.

@@ -1,5 +1,5 @@
-//! Decides which files of a root's logs stay open: a bounded number, those unused for longest being
-//! closed first. Segments that are appended to or read share the bound.
+//! Decides which files of a root's logs stay open: a bounded number, of which the least recently
+//! used are closed first. Segments that are appended to or read share the bound.
 //!
 //! Knows nothing about what is read or written. A caller holds a file for one call only, so closing
 //! it here really closes it.
@@ -18,14 +18,14 @@ use crate::sync::{Mutex, OnceLock, for_each_on};
 
 use super::Segment;
 
-/// Open for reading alone, per root: a steady reader opens a file at most once per 256 KiB, so more
-/// files would not make it faster.
+/// How many files of a root stay open only for reading. A steady reader opens a file at most once
+/// per 256 KiB, so more would not make it faster.
 const READING_MAX: usize = 32;
 
 /// Files closed at once, at most: their syncs run in parallel.
 const BATCH_MAX: usize = 32;
 
-/// Logs that no longer exist leave a queue when it has grown by this much, or doubled.
+/// Logs that no longer exist are removed from a queue when it has grown to this, or doubled.
 const PRUNE_MIN: usize = 64;
 
 pub(crate) trait Writes: Send + Sync {
@@ -106,7 +106,8 @@ impl OpenFiles {
         all.is_some_and(|all| all >= open_files_max())
     }
 
-    /// By (I1), if possible. The caller holds no log's lock (I2).
+    /// Closes files until one more may be opened (I1), if possible. The caller holds no log's lock
+    /// (I2).
     pub(crate) fn make_room(&self) {
         // Files that were not used since their last turn first, and any file if there is no such
         // one.
@@ -116,7 +117,7 @@ impl OpenFiles {
         }
     }
 
-    /// Roots close files in turn, unused ones first.
+    /// Has the roots of the process close files in turn, unused ones first.
     #[cold]
     fn take_from_others(&self) {
         for forced in [false, true] {
@@ -131,8 +132,8 @@ impl OpenFiles {
     }
 
     /// Closes an eighth of the bound, so that syncs run in parallel and not one for every file that
-    /// is opened. A file used since its last turn gets another, unless `forced`. False if there is
-    /// nothing to close.
+    /// is opened. A file used since it was last considered is skipped, unless `forced`. False if
+    /// nothing was closed.
     fn close_some(&self, forced: bool) -> bool {
         let batch = self.next_to_close(forced);
         let waiting = batch.iter().filter(|log| log.needs_sync()).count();
@@ -196,7 +197,7 @@ impl OpenFiles {
         false
     }
 
-    /// Adds a log that is in no queue. It leaves when [`Writes::close_synced`] returned true.
+    /// Adds a log that is in no queue. It is removed once [`Writes::close_synced`] returns true.
     pub(crate) fn opened_to_write(&self, log: Weak<dyn Writes>) {
         let mut writing = self.writing.lock();
         if writing.logs.len() >= writing.prune_at.max(PRUNE_MIN) {
@@ -206,7 +207,7 @@ impl OpenFiles {
         writing.logs.push_back(log);
     }
 
-    /// Notes an opened segment; closes others above the bound, but none read since its last turn.
+    /// Adds a segment that was opened for reading; closes others above the bound, unused first.
     pub(crate) fn opened(&self, segment: &Arc<Segment>) {
         let most = READING_MAX.min(self.max / 4).max(1);
         let mut closing = Vec::new();

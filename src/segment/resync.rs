@@ -16,11 +16,11 @@
 //!          candidate ^----> no header here                      neither
 //! ```
 //!
-//! The condition is for values that contain batches: there a batch is followed by the rest of its
-//! record, which is no header. If no candidate meets it, the first one with a right checksum
-//! counts. So if two batches near each other both lost their lengths, those between them cannot be
-//! told from batches inside a value, and are not found. If the damaged batch says that it is the
-//! last, a candidate without a valid chain is part of it.
+//! This condition excludes batches inside a value, which are followed by the rest of their record
+//! and not by a header. If no candidate meets it, the first one with a right checksum counts. So if
+//! two batches near each other both lost their lengths, those between them cannot be told from
+//! batches inside a value, and are not found. If the damaged batch says that it is the last, a
+//! candidate without a valid chain is part of it.
 
 use std::io;
 use std::ops::Range;
@@ -32,7 +32,7 @@ use crate::types::{Offset, Position, to_u64, to_usize};
 use super::{BatchCursor, Stop};
 
 const WINDOW_BYTES: usize = 256 << 10;
-/// So many headers make an unbroken chain.
+/// A chain of this many headers need not reach the end.
 const CHAIN_MAX: usize = 64;
 /// Checksums are tried over at most this many times the searched bytes: a file crafted to look like
 /// batches everywhere must not take forever.
@@ -52,6 +52,7 @@ pub(crate) struct Search {
     pub(crate) offsets: Range<Offset>,
 }
 
+/// The position of the next real batch behind a damaged one.
 pub(crate) fn batch_behind(
     file: &File,
     damaged: Position,
@@ -78,7 +79,7 @@ struct Finder<'a> {
     search: &'a Search,
     /// Bytes whose checksums may still be tried.
     budget: u64,
-    /// The damaged batch ends here, by its length field.
+    /// Where the damaged batch ends, by its length field.
     told: Option<Position>,
     /// The first candidate without a valid chain.
     weak: Option<Position>,
@@ -138,6 +139,7 @@ impl<'a> Finder<'a> {
         Ok(None)
     }
 
+    /// The header, if it and its offsets are possible at `place`.
     fn fitting(&self, place: Position, bytes: &[u8]) -> Option<BatchHeader> {
         let header = BatchHeader::parse(bytes).ok()?;
         let offsets = &self.search.offsets;
@@ -147,6 +149,7 @@ impl<'a> Finder<'a> {
         fits.then_some(header)
     }
 
+    /// Whether the checksum is right.
     fn is_batch(&mut self, place: Position, header: &BatchHeader) -> io::Result<bool> {
         let size = to_u64(header.size);
         // When the budget is used up nothing is a batch any more: the search then finds fewer
@@ -163,7 +166,6 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Fewer bytes at the end of the file.
     fn header_bytes(&self, at: Position) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; HEADER_LEN];
         let read = self.file.read_at(at.0, &mut bytes)?;
@@ -188,7 +190,7 @@ impl<'a> Finder<'a> {
         (is_one && place <= self.search.bytes.end).then_some(place)
     }
 
-    /// Zeros, which are reserved space, count as the end.
+    /// Whether the batches end here. Zeros, which are reserved space, count as the end.
     fn is_end(&self, at: Position) -> io::Result<bool> {
         if at == self.search.bytes.end {
             return Ok(true);
@@ -197,8 +199,8 @@ impl<'a> Finder<'a> {
         Ok(bytes.iter().all(|byte| *byte == 0))
     }
 
-    /// Whether the damaged batch ends, by its length field, at most a header behind the beginning
-    /// of zeros: its last bytes may be zeros too.
+    /// Whether zeros begin here at most a header before the end of the damaged batch: then they may
+    /// be its last bytes.
     fn is_short_of_told(&self, at: Position) -> bool {
         let short = |told: Position| at < told && told.since(at) <= to_u64(HEADER_LEN);
         at != self.search.bytes.end && self.told.is_some_and(short)
@@ -235,7 +237,7 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// For a report: stops at about `most`, whatever is between the batches.
+/// Counts batches for a report, whatever is between them; stops at about `most`.
 pub(crate) fn count_batches(file: &File, search: &Search, most: u64) -> io::Result<u64> {
     let mut search = search.clone();
     let mut count = 0;

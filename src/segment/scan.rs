@@ -1,7 +1,7 @@
-//! Walks over a segment and trusts nothing: it ends at the first byte outside a valid batch, and
-//! builds the indexes on the way.
+//! Scans a segment and trusts nothing: the scan ends at the first byte outside a valid batch, and
+//! builds the indexes.
 //!
-//! Knows nothing about what follows from where it ended; opening a log decides that.
+//! Knows nothing about what follows from its end; opening a log decides that.
 
 use std::sync::Arc;
 
@@ -14,24 +14,23 @@ use super::batch_cursor::CHUNK_BYTES_MAX;
 use super::batch_cursor::RawBatch;
 use super::{BatchCursor, IndexProgress, Indexed, Segment, SparseIndex, Stop, relative};
 
-/// Read, but not trusted yet.
 #[derive(Debug)]
 pub(crate) struct TailScan {
     /// One past the last valid batch.
     pub(crate) end: Position,
     pub(crate) next_offset: Offset,
-    /// Why it ended early.
+    /// Why the scan ended early.
     pub(crate) stopped: Option<Corruption>,
     pub(crate) index: SparseIndex,
     pub(crate) progress: IndexProgress,
     /// The largest timestamp seen or indexed.
     pub(crate) newest: Option<Timestamp>,
-    /// -1 where there was none.
+    /// The largest one; -1 without a batch.
     pub(crate) leader_epoch: i32,
     /// One past the last offset below [`Walk::mark`]; `None` if no batch ends there.
     pub(crate) at_mark: Option<Offset>,
     pub(crate) dense: bool,
-    /// The walk began at the start of the segment and found no batch of a producer with an id.
+    /// The scan began at the start of the segment and found no batch of a producer with an id.
     pub(crate) plain: bool,
     pub(crate) digest: Option<DigestBuilder>,
 }
@@ -56,7 +55,7 @@ impl TailScan {
         }
     }
 
-    /// For what does not depend on the order of the batches.
+    /// Notes what does not depend on the order of the batches.
     fn learn(&mut self, raw: &RawBatch) {
         self.plain &= raw.header.producer_id < 0;
         if let Some(digest) = &mut self.digest {
@@ -66,6 +65,7 @@ impl TailScan {
     }
 }
 
+/// What to scan, and what is known about it.
 #[derive(Debug)]
 pub(crate) struct Walk {
     pub(crate) from: Position,
@@ -75,12 +75,13 @@ pub(crate) struct Walk {
     pub(crate) dense_from: Option<Position>,
     /// A batch should end here.
     pub(crate) mark: Option<Position>,
-    /// Batches behind `mark` begin at or above: a log truncated inside a gap continues there.
+    /// Batches behind `mark` begin at this offset or above: a log truncated inside a gap continues
+    /// there.
     pub(crate) flushed_offset: Offset,
     /// Nothing but the batches is known: if the next batch or segment contradicts the offset of one
-    /// behind a gap, that one is wrong.
+    /// behind a gap, that offset is wrong.
     pub(crate) blames_gaps: bool,
-    /// Makes a digest, so that a whole segment need not be read again for one.
+    /// Make a digest, so that a whole segment need not be read again for one.
     pub(crate) digests: bool,
 }
 
@@ -103,10 +104,10 @@ impl Walk {
     }
 }
 
-/// Kafka's default, whatever the log's setting.
+/// `index.interval.bytes`: Kafka's default, whatever the log's setting.
 const INTERVAL_BYTES: u64 = 4096;
 
-/// Adds to `walk.index`. Damage ends the walk and is no error.
+/// Scans from `walk.from` on, and extends `walk.index`. Damage ends the scan and is no error.
 pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<TailScan> {
     if !walk.blames_gaps {
         return scan_to_end(segment, file, walk).map(|(found, _)| found);
@@ -124,7 +125,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
         return Ok(found);
     };
     // A damaged offset makes one false gap: the batch before it ends too low for it, and the batch
-    // after it begins below its end. So the walk is repeated, and ends before the batch that made
+    // after it begins below its end. So the scan is repeated, and ends before the batch that made
     // the gap.
     let shorter = Walk {
         from,
@@ -141,7 +142,7 @@ pub(crate) fn scan(segment: &Arc<Segment>, file: &File, walk: Walk) -> Result<Ta
     Ok(found)
 }
 
-/// Believes the offsets; also returns where the last batch begins if a gap comes before it.
+/// Scans, and trusts the offsets; also returns where the last batch begins if a gap precedes it.
 fn scan_to_end(
     segment: &Arc<Segment>,
     file: &File,
@@ -183,7 +184,7 @@ fn scan_to_end(
                 if found.progress.note(batch, INTERVAL_BYTES) {
                     found.progress.entries(&mut found.index, batch);
                 }
-                // A walk that begins in the middle knows nothing about the offset of its first
+                // A scan that begins in the middle knows nothing about the offset of its first
                 // batch.
                 let began = raw.position == walk.from && walk.from > Position::ZERO;
                 let jumps = base != expected && !began;
@@ -207,8 +208,8 @@ fn scan_to_end(
     Ok((found, gap))
 }
 
-/// A crash leaves up to 64 MiB of reserved space behind the last batch. Reading it makes the system
-/// allocate a page for every page read, and megabytes ahead.
+/// Where reading ahead should end. A crash leaves up to 64 MiB of reserved space behind the last
+/// batch: reading it would make the system allocate every page read, and megabytes ahead.
 fn data_end(file: &File, walk: &Walk) -> Position {
     if to_usize(walk.end.since(walk.from)) <= CHUNK_BYTES_MAX {
         // One read covers it, wherever the data ends.
@@ -217,6 +218,7 @@ fn data_end(file: &File, walk: &Walk) -> Position {
     file.data_end(walk.from.0).map_or(walk.end, Position)
 }
 
+/// What an index needs of a batch; `None` if an entry cannot hold it.
 pub(crate) fn indexed(
     segment: &Segment,
     header: &crate::format::BatchHeader,

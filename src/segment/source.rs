@@ -26,8 +26,8 @@ impl<R: ReadAt> ReadAt for Arc<R> {
     }
 }
 
-/// For reading piece by piece over any length of time: the file is held for one read only, and
-/// opened again if need be.
+/// A segment that is read piece by piece over any length of time: its file is held for one read
+/// only, and opened again if need be.
 ///
 /// The caller must hold no log's lock: making room may sync and close another log's file.
 #[derive(Debug)]

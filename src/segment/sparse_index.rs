@@ -8,7 +8,7 @@
 //!    does.
 //! 2. A time entry comes with it, if the largest timestamp so far (this batch included) is above
 //!    the last time entry's: it names the last offset of the batch in which that timestamp first
-//!    occurred. One more is tried when the segment is sealed or closed.
+//!    occurred. The same is done once more when the segment is sealed or closed.
 //! 3. Offsets and positions rise strictly, timestamps too; offsets of time entries do not fall.
 
 use crate::format::index::{Entry, OffsetEntry, TimeEntry, entries};
@@ -21,8 +21,8 @@ pub(crate) struct SparseIndex {
 }
 
 impl SparseIndex {
-    /// A crash leaves a tail of zeros in a broker's preallocated files, which is ignored. `None` if
-    /// the entries violate (I3) or point past `log_end`: then they must be rebuilt.
+    /// Decodes index files. A tail of zeros, as a crash leaves in a broker's preallocated files, is
+    /// ignored. `None` if the entries violate (I3) or point past `log_end`.
     pub(crate) fn decode(offsets: &[u8], times: &[u8], log_end: Position) -> Option<Self> {
         let offsets: Vec<OffsetEntry> = decode_entries(offsets)?;
         let times: Vec<TimeEntry> = decode_entries(times)?;
@@ -34,18 +34,19 @@ impl SparseIndex {
         inside.then_some(Self { offsets, times })
     }
 
-    /// Every batch that ends above the offset is there or behind.
+    /// Every batch that ends above the offset is at this position or behind it.
     pub(crate) fn position_for(&self, relative_offset: u32) -> Position {
         let entry = self.entry_for(relative_offset);
         Position(entry.map_or(0, |entry| u64::from(entry.position)))
     }
 
-    /// `None` for the beginning.
+    /// The last entry at or below the offset; `None` for the beginning of the segment.
     pub(crate) fn entry_for(&self, relative_offset: u32) -> Option<OffsetEntry> {
         OffsetEntry::floor(&self.offsets, relative_offset)
     }
 
-    /// The first of the two after that entry names a batch that ends at or after the offset.
+    /// [`entry_for`](Self::entry_for) and the two entries after it. The first of these names a
+    /// batch that ends above the offset.
     pub(crate) fn entries_around(&self, relative_offset: u32) -> [Option<OffsetEntry>; 3] {
         let after = OffsetEntry::count_to(&self.offsets, relative_offset);
         let floor = after.checked_sub(1);
@@ -53,7 +54,7 @@ impl SparseIndex {
         [floor.and_then(at), at(after), at(after.saturating_add(1))]
     }
 
-    /// The first record at or after that time comes after it.
+    /// The first record at or after the time has an offset above this entry's.
     pub(crate) fn time_entry_before(&self, at: Timestamp) -> Option<TimeEntry> {
         TimeEntry::before(&self.times, at)
     }
@@ -62,7 +63,7 @@ impl SparseIndex {
         self.encode_after(0, 0)
     }
 
-    /// Leaves out so many bytes at the front of each.
+    /// [`encode`](Self::encode) without this many bytes at the front of each.
     pub(crate) fn encode_after(&self, offset_bytes: u32, time_bytes: u32) -> (Vec<u8>, Vec<u8>) {
         let offsets = to_usize(offset_bytes.into()) / OffsetEntry::LEN;
         let times = to_usize(time_bytes.into()) / TimeEntry::LEN;
@@ -134,6 +135,7 @@ fn decode_entries<E: Entry>(bytes: &[u8]) -> Option<Vec<E>> {
     rest.iter().all(|byte| *byte == 0).then_some(decoded)
 }
 
+/// What the indexes need of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Indexed {
     pub(crate) relative_last_offset: u32,
@@ -142,6 +144,7 @@ pub(crate) struct Indexed {
     pub(crate) max_timestamp: Timestamp,
 }
 
+/// Decides when the next entry is due.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IndexProgress {
     bytes_since_entry: u64,
@@ -156,7 +159,7 @@ impl IndexProgress {
         }
     }
 
-    /// True if [`Self::entries`] must follow (I1).
+    /// Notes a batch; true if a call of [`Self::entries`] must follow (I1).
     #[inline]
     pub(crate) fn note(&mut self, batch: Indexed, interval_bytes: u64) -> bool {
         let newest = self
@@ -190,7 +193,7 @@ impl IndexProgress {
         self.final_entry(index);
     }
 
-    /// For a sealed or closed segment (I2).
+    /// Adds the time entry of a segment that is sealed or closed (I2).
     pub(crate) fn final_entry(&self, index: &mut SparseIndex) {
         if let Some(newest) = self.newest {
             index.push_time(newest);
@@ -198,7 +201,7 @@ impl IndexProgress {
     }
 }
 
-/// `None` if the offset needs more than 31 bits.
+/// An offset less its segment's base; `None` if that needs more than 31 bits.
 pub(crate) fn relative(base_offset: Offset, offset: Offset) -> Option<u32> {
     let relative = u32::try_from(offset.checked_sub(base_offset)?).ok()?;
     i32::try_from(relative).is_ok().then_some(relative)

@@ -20,12 +20,15 @@ use crate::types::{Offset, Timestamp};
 /// Kafka's `producer.id.expiration.ms`.
 const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The transactions and producers of a log, from a scan of its batches. Maps are by producer id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Survey {
+    /// Where the open transaction begins.
     open: BTreeMap<i64, Offset>,
+    /// In the order of their markers.
     aborted: BTreeMap<i64, Vec<AbortedTxn>>,
     producers: BTreeMap<i64, Producer>,
-    /// By Kafka's snapshot at the end of the scan.
+    /// As in a snapshot at the end of the scan.
     states: BTreeMap<i64, ProducerState>,
     aborts: Vec<AbortMarker>,
     /// The end of the newest marker.
@@ -93,7 +96,7 @@ impl Survey {
         }
     }
 
-    /// Only markers that end a transaction count, also emptied ones.
+    /// Notes a control batch. Only markers that end a transaction count, also emptied ones.
     pub(crate) fn control(&mut self, header: &BatchHeader, record: Option<Marker>) {
         let ending = record.filter(|record| ends_transaction(record.kind));
         // A marker that was emptied has no record, and has ended its transaction all the same.
@@ -166,8 +169,8 @@ impl Survey {
         states.into_values().collect()
     }
 
-    /// What the `.txnindex` of a segment must hold, by its markers. Only the present contents,
-    /// `known`, say where a transaction began whose first batches are gone.
+    /// What the `.txnindex` of a segment must hold, by its markers. If the first batches of a
+    /// transaction are gone, only the present content, `known`, says where it began.
     pub(crate) fn index_of(
         &self,
         segment: &Range<Offset>,
@@ -222,7 +225,7 @@ impl Survey {
                 .is_some_and(|first| *first <= header.base_offset)
     }
 
-    /// By their markers, as a `.txnindex` lists them.
+    /// The aborted transactions whose markers are in a range, as a `.txnindex` lists them.
     pub(crate) fn aborted_in(&self, range: &Range<Offset>) -> Vec<AbortedTxn> {
         let all = self.aborted.values().flatten();
         let mut found: Vec<_> = all
@@ -246,7 +249,7 @@ pub(crate) fn ends_transaction(kind: ControlKind) -> bool {
     matches!(kind, ControlKind::Abort | ControlKind::Commit)
 }
 
-/// Judges batches in the order of the log.
+/// Decides for compaction about batches, in the order of the log.
 #[derive(Debug)]
 pub(crate) struct Judge<'a> {
     survey: &'a Survey,

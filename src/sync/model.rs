@@ -1,5 +1,5 @@
-//! The locks and atomics of a model checker, in place of the real ones: it stops any thread at any
-//! of them, and lets another go on.
+//! The locks and atomics of a model checker, in place of the real ones: at each of them it may stop
+//! a thread and let another one run.
 //!
 //! Knows nothing about time: a wait with a deadline waits until it is woken, and never longer than
 //! the model's other threads live.
@@ -22,7 +22,7 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// `None` while a condition is waited for.
+/// `None` while the thread waits for a condition.
 pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
 
 impl<T> Mutex<T> {
@@ -134,7 +134,7 @@ impl Condvar {
         Woken { timed_out: false }
     }
 
-    /// Over at once: in a model no time passes.
+    /// Times out at once: in a model no time passes.
     pub(crate) fn wait_for<T>(&self, _: &mut MutexGuard<'_, T>, _: Duration) -> Woken {
         Woken { timed_out: true }
     }

@@ -1,4 +1,4 @@
-//! The same work for many things at once.
+//! The same work for many items in parallel.
 //!
 //! Knows nothing about what is done. Calls that wait for a disk are worth more threads than
 //! processors: parallel syncs share the commits of the file system's journal (measured on ext4: 4
@@ -8,7 +8,7 @@ use std::thread::{Builder, ScopedJoinHandle};
 
 use super::{AtomicUsize, Ordering};
 
-/// What `work` returns for each thing, in their order. At most so many threads are used, the
+/// What `work` returns for each item, in their order. At most `threads` threads are used, the
 /// calling one included, and fewer if some cannot be started.
 pub(crate) fn for_each_on<T: Sync, A: Send>(
     threads: usize,

@@ -8,13 +8,12 @@
 //!    which may even close a log. [`WakeLater`] puts that off where locks are held.
 //! 3. A task that is dropped takes its waker out.
 //! 4. Of the sets that were put off, the smaller ones are woken first: an executor runs tasks in
-//!    the order in which they were woken, and the one that waits for its own append should not run
+//!    the order in which they were woken, and a task that waits for its own append should not run
 //!    behind thousands that follow the log.
-//!
-//! 5. Of a crowd that is woken in turns a few are under way at a time, and each that comes back to
-//!    wait again or to leave passes the wake on: thousands at once would fill an executor's queue.
-//!    A task may be slow to come back, or stuck: where tasks are left, somebody
-//!    [hastens](Signal::hasten) them now and then.
+//! 5. Of a crowd that is woken in turns only a few tasks are under way at a time. Each that comes
+//!    back, to wait again or to leave, wakes the next: thousands at once would fill an executor's
+//!    queue. A task may be slow to come back, or stuck, so while tasks are left,
+//!    [`Signal::hasten`] is called from time to time.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -28,9 +27,11 @@ use super::{Ordering, Signal, fence};
 thread_local! {
     /// How many [`WakeLater`] there are on this thread (all threads of a model checker share it).
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// What they have put off.
     static LATER: Cell<Vec<Woken>> = const { Cell::new(Vec::new()) };
 }
 
+/// The wakers of tasks that wait for one thing; the caller's lock guards them.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     last: u64,
@@ -38,41 +39,46 @@ pub(crate) struct Wakers {
 }
 
 /// How many tasks of a crowd are under way at a time: enough for the threads of an executor, and
-/// few in the queue in front of what else becomes ready, such as the answer to an append.
+/// few enough that other tasks in its queue soon run.
 const UNDER_WAY_MAX: usize = if cfg!(ottla_shuttle) { 1 } else { 16 };
 
+/// The tasks that wait on a signal.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     wakers: Wakers,
-    /// A task whose key is not above this one was raised for, and waits for its turn.
+    /// Waiting tasks with keys up to this one are due: a raise was for them, and they wait for
+    /// their turn.
     due_to: u64,
+    /// The number of due tasks.
     due: usize,
-    /// Woken and not come back, as far as is known.
+    /// How many were woken and have not come back, as far as is known.
     under_way: usize,
-    /// How many came back, ever; and at the last look.
+    /// How many have come back so far.
     came_back: u64,
+    /// `came_back` at the last call of `hasten`.
     came_back_before: u64,
-    /// How many looks in a row found that none did.
+    /// How many calls of `hasten` in a row found that none came back.
     stuck: u32,
+    /// `hasten` is called from time to time.
     hastened: bool,
 }
 
-/// The place of a waiting task; none before it has waited.
+/// The key of a waiting task; `None` before it has waited.
 #[derive(Debug, Default)]
 pub(crate) struct WakerKey(Option<NonZeroU64>);
 
-/// To be woken once the lock is given back.
+/// Wakers that were taken out, to be woken after unlocking.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Woken(BTreeMap<u64, Waker>);
 
-/// While it lives, this thread wakes no task; when the last one goes, it wakes those that were due.
-/// It begins before the locks are taken, and goes after they are given back.
+/// While one exists, this thread wakes no task; when the last one is dropped, it wakes those that
+/// were put off. It must begin before locks are taken, and be dropped after they are released.
 #[derive(Debug)]
 pub(crate) struct WakeLater(PhantomData<*const ()>);
 
 impl Wakers {
-    /// Returns what was entered under the key before, to be dropped once the lock is given back.
+    /// Enters a task; returns its former waker, to be dropped after unlocking.
     pub(crate) fn enter(&mut self, key: &mut WakerKey, waker: Waker) -> Option<Waker> {
         if let Some(entered) = key.0.and_then(|key| self.waiting.get_mut(&key.get())) {
             return Some(std::mem::replace(entered, waker));
@@ -101,15 +107,15 @@ impl Crowd {
         self.wakers.len()
     }
 
-    /// Returns the waker that the task had before, and those that it passes its own wake on to.
+    /// Enters a task; returns its former waker, and the wakers that its coming back wakes.
     fn enter(&mut self, key: &mut WakerKey, waker: Waker) -> (Option<Waker>, Woken) {
-        // One that is due stays so, and looks again after every raise before its turn.
+        // A task that is due stays so, even if it has looked again since the raise.
         let woken = self.was_woken(key);
         let replaced = self.wakers.enter(key, waker);
         (replaced, self.come_back(woken))
     }
 
-    /// With the same answer.
+    /// Takes a task out; returns the same as [`enter`](Self::enter).
     fn leave(&mut self, key: &mut WakerKey) -> (Option<Waker>, Woken) {
         let woken = self.was_woken(key);
         let was_due = key.0.is_some_and(|key| key.get() <= self.due_to);
@@ -150,8 +156,8 @@ impl Crowd {
         woken
     }
 
-    /// Takes out as many as may be under way, and makes the others due; a few are all taken out.
-    /// True when somebody who does not yet is to hasten them.
+    /// Takes out as many tasks as may be under way, all if they are few, and makes the others due.
+    /// True when calls of [`hasten`](Self::hasten) must begin.
     pub(super) fn take_in_turns(&mut self) -> (Woken, bool) {
         self.due_to = self.wakers.last;
         self.due = self.wakers.len();
@@ -199,13 +205,13 @@ impl Woken {
         self.0.len()
     }
 
-    /// Wakes them, now or when the thread's last [`WakeLater`] goes.
+    /// Wakes the tasks, now or when the thread's last [`WakeLater`] is dropped.
     pub(crate) fn wake(self) {
         if self.0.is_empty() {
             return;
         }
         let put_off = DEPTH.try_with(Cell::get).unwrap_or(0) > 0;
-        // At the end of a thread there is no memory of its own any more.
+        // At the end of a thread its local variables are gone.
         if put_off && LATER.try_with(|_| ()).is_ok() {
             LATER.with(|later| {
                 let mut sets = later.take();
@@ -252,13 +258,13 @@ impl Drop for WakeLater {
 }
 
 impl Signal {
-    /// Enter a task first, look for something to do, then return `Pending`.
+    /// Enters a task, which then looks for something to do before it returns `Pending`.
     pub(crate) fn enter(&self, key: &mut WakerKey, waker: &Waker) {
         let waker = waker.clone();
         let (replaced, next) = self.among_crowd(|crowd| crowd.enter(key, waker));
         drop(replaced);
         next.wake();
-        // The look must not be done before the entry is seen.
+        // The task must not look before its entry is visible.
         fence(Ordering::SeqCst);
     }
 
@@ -275,15 +281,16 @@ impl Signal {
         }
     }
 
-    /// Looks whether the tasks that a raise in turns has woken come back. If none did since the
-    /// last look, more of those that are due are woken. True when some are left: it is to be called
-    /// again after a while.
+    /// Checks whether the tasks that a raise in turns has woken come back. If none did since the
+    /// last call, wakes more of those that are due. True when some are left: call it again after a
+    /// while.
     pub(crate) fn hasten(&self) -> bool {
         let (woken, again) = self.among_crowd(Crowd::hasten);
         woken.wake();
         again
     }
 
+    /// Wakes all tasks that are due.
     pub(crate) fn wake_due(&self) {
         self.among_crowd(Crowd::take_due).wake();
     }

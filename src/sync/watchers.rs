@@ -16,20 +16,20 @@ use super::{AtomicBool, Mutex, Ordering, Signal, fence};
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
     watched: AtomicBool,
-    /// By the address of the signal, which an entry keeps from being used again.
+    /// By the address of the signal, which is not reused while there is an entry.
     waiting: Mutex<BTreeMap<usize, Weak<Signal>>>,
 }
 
 impl Watchers {
-    /// What the waiters look at must have been stored before, by this thread.
+    /// Raises every entered signal. This thread must have stored before what the waiters look for.
     #[inline]
     pub(crate) fn raise(&self) {
         fence(Ordering::SeqCst);
         self.raise_after_lock();
     }
 
-    /// The same without a fence, for what was published under a lock that everybody who waits has
-    /// held between [`Watchers::add`] and the look.
+    /// [`raise`](Self::raise) without a fence, for what was published under a lock which every
+    /// waiter holds between [`Watchers::add`] and looking.
     #[inline]
     pub(crate) fn raise_after_lock(&self) {
         if self.watched.load(Ordering::Relaxed) {
@@ -44,26 +44,26 @@ impl Watchers {
             self.watched.store(false, Ordering::SeqCst);
             std::mem::take(&mut *waiting)
         };
-        // With the lock given back, or those who wake would have to wait for it.
+        // After unlocking, or the woken threads would have to wait for the lock.
         for signal in woken.values().filter_map(Weak::upgrade) {
             signal.raise();
         }
     }
 
-    /// Ordered as [`Signal::is_waited_for`].
+    /// Whether there are entries, ordered as [`Signal::is_waited_for`].
     pub(crate) fn is_watched(&self) -> bool {
         fence(Ordering::SeqCst);
         self.watched.load(Ordering::SeqCst)
     }
 
-    /// Has the next change raise a signal, once.
+    /// Enters a signal, which the next change raises once.
     pub(crate) fn add(&self, signal: &Arc<Signal>) {
         {
             let mut waiting = self.waiting.lock();
             waiting.insert(key(signal), Arc::downgrade(signal));
             self.watched.store(true, Ordering::SeqCst);
         }
-        // The look at what may have changed must not be done before the entry is seen.
+        // The caller must not look for changes before the entry is visible.
         fence(Ordering::SeqCst);
     }
 

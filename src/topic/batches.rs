@@ -1,5 +1,5 @@
-//! Batches that are built before the log is asked: those of a call, and one that a producer fills
-//! record by record.
+//! Batches that are encoded before they are appended: those of a call, and one that a producer
+//! fills record by record.
 //!
 //! Knows nothing about who builds them, nor about syncing: the caller syncs later
 //! ([`Log::settle`]), so that many logs are written before the first sync is waited for.
@@ -17,25 +17,28 @@ use crate::types::{Compression, Offset, Record, TimestampType, to_u64, to_usize}
 use crate::log::{LATER, Log, Shared, check_record, has_rules, with_scratch};
 use crate::types::LogConfig;
 
-/// The most that an empty batch keeps.
+/// The capacity that an empty batch keeps at most.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
+/// A batch that a producer fills.
 #[derive(Debug, Default)]
 pub(crate) struct Filling {
     bytes: Vec<u8>,
     batch: Option<Begun>,
 }
 
-/// Settings that change later apply to the next batch.
+/// A batch and its settings; settings that change later apply to the next batch.
 #[derive(Debug)]
 struct Begun {
     batch: GrowingBatch,
     config: Arc<LogConfig>,
+    /// Whether the settings have rules for records.
     ruled: bool,
     /// In bytes; a batch of one record may be larger.
     limit: usize,
 }
 
+/// What a producer asks of its batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     /// In bytes before compression; a larger record gets a batch of its own.
@@ -68,7 +71,7 @@ impl Filling {
 }
 
 impl Log {
-    /// Returns the record's index in the batch; `None` if it does not fit behind the others.
+    /// Adds a record. Returns its index in the batch; `None` if it does not fit after the others.
     ///
     /// # Errors
     ///
@@ -101,7 +104,8 @@ impl Log {
         }
     }
 
-    /// Empties the batch, whatever the outcome. The caller [settles](Log::settle) it.
+    /// Appends the batch, and empties it whatever the outcome. The caller [settles](Log::settle)
+    /// it.
     ///
     /// # Errors
     ///
@@ -112,8 +116,8 @@ impl Log {
         appended
     }
 
-    /// Appends records in order, in as few batches as possible, and passes on the offsets of each;
-    /// none is synced. After an error, only these records are in the log.
+    /// Appends records in order, in as few batches as possible, and passes the offsets of each to
+    /// `each`; none is synced. After an error, only these records are in the log.
     ///
     /// # Errors
     ///
@@ -143,7 +147,7 @@ impl Shared {
         Ok(())
     }
 
-    /// False if the record does not fit behind the others.
+    /// False if the record does not fit after the others.
     #[inline]
     fn push_filling(
         &self,
@@ -252,8 +256,8 @@ impl Shared {
         Ok(())
     }
 
-    /// How small a batch becomes is known only afterwards: one that stays too large is encoded
-    /// again as two halves.
+    /// Compresses batches. How small one becomes is known only afterwards: one that stays too large
+    /// is encoded again as two halves.
     fn encode_packed(
         &self,
         out: &mut Vec<u8>,

@@ -2,8 +2,8 @@
 //!
 //! Knows nothing about topics.
 //!
-//! 1. Each record names its type and version in a header, such as `departure/2`: a reader can tell
-//!    an older version from another type, and both from damage.
+//! 1. Each record names its type and version in a header, such as `departure/2`: a reader can
+//!    distinguish an older version, another type and damage.
 
 use std::fmt;
 use std::sync::Arc;
@@ -220,6 +220,7 @@ impl<C> Typing<C> {
         }
     }
 
+    /// Encodes a value and passes its record to `then`.
     pub(crate) fn encode<T, R>(
         &self,
         value: &T,
@@ -262,7 +263,7 @@ impl<C> Typing<C> {
     }
 }
 
-/// Refuses the header of another type.
+/// The version in the header; an error if it names another type.
 fn version_in(header: &str, name: &str) -> Result<u32, CodecError> {
     let parts = header.rsplit_once('/').filter(|(of, _)| *of == name);
     parts

@@ -13,11 +13,11 @@ use crate::types::{DAY, LogConfig, SEGMENT_BYTES_MAX, WEEK, log_settings};
 
 const PARTITIONS: &str = "partitions";
 
-/// Creating a topic creates the directories of all partitions in one operation.
+/// Creating a topic creates the directories of all its partitions in one operation.
 pub(crate) const PARTITIONS_MAX: u32 = 100_000;
 
-/// Makes [`TopicConfig`] of the rows of that table, and a [`LogConfig`] of it: the struct literal
-/// there has no `..`, so no setting can be forgotten.
+/// Defines [`TopicConfig`] from the rows of that table, and its conversion to a [`LogConfig`],
+/// whose struct literal has no `..`: no setting can be forgotten.
 ///
 /// It copies the rows one by one, because `durability` is optional in a topic.
 macro_rules! topic_config {
@@ -90,6 +90,7 @@ macro_rules! topic_config {
         }
 
         impl TopicConfig {
+            /// The settings of the logs. A topic without its own durability has the `broker`'s.
             pub(crate) fn log_config(&self, broker: Durability) -> LogConfig {
                 LogConfig {
                     durability: self.durability.unwrap_or(broker),
@@ -106,7 +107,7 @@ macro_rules! topic_config {
 log_settings!(topic_config);
 
 impl TopicConfig {
-    /// What differs from the defaults: the catalog stores only this.
+    /// The settings that differ from the defaults: the catalog stores only these.
     pub(crate) fn deviations(&self) -> BTreeMap<&'static str, String> {
         let usual = Self::default().entries();
         let entries = self
@@ -116,7 +117,7 @@ impl TopicConfig {
         entries.filter(|(name, _)| *name != PARTITIONS).collect()
     }
 
-    /// Applies the changes of a caller that started from older settings.
+    /// Applies the changes of a caller that read the settings `from` and asks for `to`.
     pub(crate) fn with_changes(&self, from: &Self, to: &Self) -> Result<Self, BadSetting> {
         let mut changed = self.clone();
         let before = from.entries();

@@ -40,7 +40,7 @@ impl TopicDirectory {
         self.keeper.get_or_init(|| keeper);
     }
 
-    /// `None` while it is being dropped.
+    /// The broker; `None` while it is being dropped.
     pub(crate) fn keeper(&self) -> Option<Arc<dyn Keep>> {
         self.keeper.get().and_then(Weak::upgrade)
     }
@@ -100,6 +100,7 @@ impl TopicDirectory {
         gone
     }
 
+    /// Raises the version, and the signals of those that watch it.
     pub(crate) fn tell(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
         let watchers = self.watchers.read();

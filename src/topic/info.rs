@@ -15,7 +15,7 @@ pub struct TopicInfo {
     pub name: String,
     /// Kafka's id: a topic that is deleted and created again gets another one.
     pub id: String,
-    /// By number.
+    /// The partitions, ordered by number.
     pub partitions: Vec<PartitionInfo>,
     /// The settings.
     pub config: TopicConfig,

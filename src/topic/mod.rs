@@ -86,6 +86,7 @@ pub struct Topic {
     shared: Arc<TopicShared>,
     partitioner: Option<Arc<dyn Partitioner>>,
     sticky: Sticky,
+    /// Keeps the broker open, in a user's handle.
     keeper: Option<Arc<dyn Keep>>,
     /// Only the broker itself may change this topic, and this handle is a user's.
     only_reads: bool,
@@ -112,6 +113,7 @@ impl Topic {
         }
     }
 
+    /// A handle that refuses to append.
     pub(crate) fn for_reading(mut self) -> Self {
         self.only_reads = true;
         self
@@ -168,7 +170,8 @@ impl Topic {
         partition_of_key(key, self.partition_count())
     }
 
-    /// The present settings; the defaults in a process that was forked from the topic's.
+    /// The current settings; the defaults in a process that was forked from the one that opened the
+    /// topic.
     #[must_use]
     pub fn config(&self) -> TopicConfig {
         if self.shared.host().check_owner().is_err() {
@@ -203,7 +206,7 @@ impl Topic {
         self.shared.follow();
         self.shared.check_alive()?;
         let info = self.shared.info();
-        // What was deleted meanwhile has no partitions to describe.
+        // A topic that was deleted meanwhile has no partitions to describe.
         self.shared.check_alive()?;
         Ok(info)
     }
@@ -340,7 +343,7 @@ impl Topic {
     /// The records of a partition stay in order, and form one batch if they fit into one (see
     /// [`max_message_bytes`](crate::LogConfig::max_message_bytes)): readers see all of them or
     /// none. Otherwise they are split into several batches, as by every Kafka client, each with its
-    /// own entry. Nothing of this holds across partitions.
+    /// own entry. None of this holds across partitions.
     ///
     /// All records without a key go to one partition, those of the next call to another. Collects
     /// the records; allocates per call, not per record.
@@ -394,9 +397,9 @@ impl Topic {
         }
     }
 
-    /// A handle on the log of a partition. It does not keep the broker open, which closes the log:
-    /// [`Log::close`] only flushes it. For an internal topic whatever would change the log returns
-    /// [`Error::InternalTopic`].
+    /// A handle on the log of a partition. It does not keep the broker open. The broker closes the
+    /// log; [`Log::close`] only flushes it. For an internal topic, everything that would change the
+    /// log returns [`Error::InternalTopic`].
     ///
     /// # Errors
     ///
@@ -440,9 +443,9 @@ impl Topic {
     }
 
     /// As [`Topic::producer`], with a hook for every batch that could not be appended. The thread
-    /// that appended the batch (one of the broker's own if its time was over) calls it once, after
-    /// its deliveries were settled and with no lock held. It must not wait for the producer or the
-    /// broker.
+    /// that appended the batch (one of the broker's own if its linger was over) calls the hook
+    /// once, after its deliveries were settled and with no lock held. It must not wait for the
+    /// producer or the broker.
     ///
     /// # Errors
     ///
@@ -477,7 +480,7 @@ impl Topic {
         Ok(Producer::new(self.clone(), config, hook))
     }
 
-    /// With a [`Partitioner`] it may be one that the topic does not have.
+    /// The partition of a record. A [`Partitioner`] may return one that the topic does not have.
     #[inline]
     fn place(&self, record: &Record<'_>) -> PartitionId {
         let partitions = self.partition_count();
@@ -493,6 +496,7 @@ impl Topic {
         }
     }
 
+    /// Sorts records by partition. All records without a key get the same one.
     fn scatter<'a>(
         &self,
         records: impl Iterator<Item = Record<'a>>,

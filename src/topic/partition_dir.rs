@@ -23,6 +23,7 @@ pub(crate) struct PartitionDir {
 /// What is in a directory that belongs to no topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
+    /// The owner, if `partition.metadata` is readable.
     pub(crate) id: Option<TopicId>,
     /// It has files of a log that are not empty.
     pub(crate) data: bool,
@@ -75,6 +76,7 @@ impl PartitionDir {
         Ok(true)
     }
 
+    /// The error for a directory that belongs to another topic.
     #[cold]
     pub(crate) fn anothers(&self) -> Error {
         let reason = Corruption::malformed("the directory belongs to another topic of that name");
@@ -85,7 +87,6 @@ impl PartitionDir {
         Ok(self.owner(disk)?.is_some_and(|owner| owner != self.id))
     }
 
-    /// `None` if the directory says nothing readable.
     fn owner(&self, disk: &Disk) -> Result<Option<TopicId>> {
         owner_of(disk, &self.path)
     }
@@ -124,7 +125,7 @@ impl PartitionDir {
     }
 
     /// Removes the files of a log, and then the directory (I1), unless something foreign is in it:
-    /// false. Durable only after [`PartitionDir::sync_root`].
+    /// then returns false. Durable only after [`PartitionDir::sync_root`].
     pub(crate) fn remove(disk: &Disk, path: &Path) -> Result<bool> {
         if !disk.exists(path).at(path, "access")? {
             return Ok(true);
@@ -153,7 +154,7 @@ impl PartitionDir {
     }
 }
 
-/// A file that a crash tore, or that was damaged, says nothing.
+/// The topic in `partition.metadata`; `None` if that is missing, torn or damaged.
 fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = match disk.read_small(&path, properties::SIZE_MAX) {
@@ -163,7 +164,7 @@ fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     Ok(text.and_then(|text| properties::decode_partition(&text).ok()))
 }
 
-/// Whether a name is ours or Kafka's, also while the file is written.
+/// Whether a name is ours or Kafka's, with or without the suffix of a temporary file.
 fn is_removable(name: &str) -> bool {
     let settled = name
         .strip_suffix(file_name::TEMPORARY_SUFFIX)
@@ -175,7 +176,7 @@ fn is_removable(name: &str) -> bool {
         )
 }
 
-/// They may exist nowhere else.
+/// Whether a file holds records, which may exist nowhere else.
 fn holds_records(name: &str) -> bool {
     matches!(
         FileName::parse(name),

@@ -35,8 +35,8 @@ pub trait Partitioner: Send + Sync {
     fn partition(&self, topic: &str, record: &Record<'_>, partitions: u32) -> PartitionId;
 }
 
-/// As Kafka's own producer computes it (`BuiltInPartitioner.partitionForKey`). An empty key is a
-/// key.
+/// The partition of a key, as Kafka's own producer computes it
+/// (`BuiltInPartitioner.partitionForKey`). An empty key is a key.
 #[inline]
 pub(crate) fn partition_of_key(key: &[u8], partitions: u32) -> PartitionId {
     (murmur2(key) & 0x7fff_ffff)
@@ -85,7 +85,8 @@ pub(super) struct Sticky {
     random: Random,
 }
 
-/// More than any partition gets: the next record chooses again.
+/// The lower half of `place`. As a value, more than any partition gets: the next record chooses
+/// again.
 const MOVE_ON: u64 = 0xffff_ffff;
 
 /// A sum below it plus one more record stays below [`MOVE_ON`].
@@ -102,8 +103,9 @@ impl Sticky {
         }
     }
 
-    /// Threads that share a handle may overwrite each other's sum: then a partition gets somewhat
-    /// more. A plain load and store are several times cheaper than an exact count.
+    /// The partition of a record without a key. Threads that share a handle may overwrite each
+    /// other's sum: then a partition gets somewhat more. A plain load and store are several times
+    /// cheaper than an exact count.
     #[inline]
     pub(super) fn place(&self, bytes: usize, partitions: u32) -> PartitionId {
         let place = self.place.load(Ordering::Relaxed);
@@ -129,7 +131,7 @@ impl Sticky {
         self.place.store(place | MOVE_ON, Ordering::Relaxed);
     }
 
-    /// Each other one has the same probability.
+    /// A partition other than the present one, each with the same probability.
     #[cold]
     fn next_after(&self, present: PartitionId, partitions: u32) -> PartitionId {
         let Some(others) = partitions.checked_sub(1).filter(|others| *others > 0) else {

@@ -31,10 +31,11 @@ struct Chunk<T> {
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     log: OnceLock<Log>,
+    /// Locked while the log is opened or closed (I2).
     opening: Mutex<Option<Damage>>,
 }
 
-/// It is kept, because finding it out takes reading the log.
+/// Why a log cannot be opened. It is kept, because finding it takes reading the log.
 #[derive(Debug)]
 struct Damage {
     path: PathBuf,
@@ -118,8 +119,8 @@ impl Slot {
         damage.is_none() && self.log.get().is_none()
     }
 
-    /// Remembers damage if nobody else can repair it (`remembers`); after any other error the next
-    /// call tries again.
+    /// Returns the log, which it opens if necessary. Damage is kept if no other process can repair
+    /// it (`remembers`); after any other error the next call tries again.
     pub(super) fn get_or_open(
         &self,
         remembers: bool,
@@ -159,7 +160,7 @@ impl Slot {
         }
     }
 
-    /// No other thread opens the log meanwhile.
+    /// Runs `run` if the log is open. No other thread opens it meanwhile.
     pub(super) fn if_open<T>(&self, run: impl FnOnce(&Log) -> T) -> Option<T> {
         let _opening = self.opening.lock();
         self.log.get().map(run)

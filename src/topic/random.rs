@@ -13,8 +13,8 @@ pub(crate) fn random_u64() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-/// By Kafka's rules (`Uuid.randomUuid`): its text does not begin with `-`, like an option, and it
-/// is not reserved.
+/// An id by Kafka's rules (`Uuid.randomUuid`): its text does not begin with `-`, like an option,
+/// and it is not reserved.
 pub(crate) fn random_topic_id() -> TopicId {
     loop {
         let mut bytes = [0; 16];

@@ -28,6 +28,7 @@ use super::{ConsumerRecord, Topic, TopicShared};
 #[cfg(feature = "async")]
 pub use stream::TopicStream;
 
+/// The most records of one partition in a row.
 const TURN_RECORDS: u32 = 32;
 
 const ISOLATION: ReadIsolation = ReadIsolation::ReadCommitted;
@@ -96,6 +97,7 @@ enum Lane {
     Failed {
         at: Offset,
         error: Error,
+        /// The iterator has returned the error.
         told: bool,
     },
 }
@@ -326,7 +328,7 @@ impl TopicReader {
         }
     }
 
-    /// Returns whether there were any.
+    /// Begins to read added partitions; returns whether there were any.
     fn add_lanes(&mut self) -> bool {
         let known = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         let added = known..self.topic.partition_count();
@@ -346,7 +348,7 @@ impl TopicReader {
         !added.is_empty()
     }
 
-    /// If the topic has ended, so has the reader.
+    /// The error to return. If the topic has ended, the reader ends with it.
     #[cold]
     fn failed(&mut self, error: Error) -> Error {
         match self.topic.shared.check_alive() {
@@ -355,6 +357,7 @@ impl TopicReader {
         }
     }
 
+    /// Begins the turn of the next partition.
     fn pass_on(&mut self) {
         self.turn.left = TURN_RECORDS;
         self.turn.lane = self.turn.lane.saturating_add(1);

@@ -31,7 +31,7 @@ pub(crate) struct TopicSource {
     pub(crate) name: TopicName,
     pub(crate) id: TopicId,
     pub(crate) config: TopicConfig,
-    /// The broker's; the topic's settings come first.
+    /// The broker's, for a topic without its own.
     pub(crate) durability: Durability,
     pub(crate) mode: OpenMode,
     /// Directories are made on first use, for topics that use few of their many partitions.
@@ -49,11 +49,11 @@ pub(crate) struct TopicShared {
     mode: OpenMode,
     sparse: bool,
     life: AtomicU32,
-    /// The contents of a new directory are not synced yet.
+    /// A directory was created whose contents are not synced yet.
     unsynced: AtomicBool,
     partitions: Partitions,
     producers: Producers,
-    /// They wait for more partitions, or the end.
+    /// Woken when partitions are added and when the topic ends.
     watchers: Watchers,
 }
 
@@ -119,7 +119,8 @@ impl TopicShared {
         self.partitions.count()
     }
 
-    /// Fails if the topic was deleted or closed, or opened by another process.
+    /// Fails if the topic was deleted or closed, or this process was forked from the one that
+    /// opened it.
     pub(crate) fn check_alive(&self) -> Result<()> {
         self.host.check_owner()?;
         match self.life.load(Ordering::Acquire) {
@@ -134,6 +135,7 @@ impl TopicShared {
             || (self.mode == OpenMode::Read && !self.host.is_listed(self.id))
     }
 
+    /// Turns `Closed` into `UnknownTopic` after the topic was deleted.
     #[cold]
     pub(super) fn explain(&self, error: Error) -> Error {
         let deleted = self.life.load(Ordering::Acquire) == DELETED;
@@ -158,6 +160,7 @@ impl TopicShared {
         PartitionDir::new(&self.root, &self.name, self.id, partition)
     }
 
+    /// The log of a partition, opened on first use.
     #[inline]
     pub(crate) fn log(&self, partition: PartitionId) -> Result<&Log> {
         let Some(slot) = self.partitions.get(partition) else {
@@ -249,8 +252,8 @@ impl TopicShared {
         &self.producers
     }
 
-    /// The names are durable when this returns. The contents can be restored, so it is enough that
-    /// [`TopicShared::close_partition`] syncs them.
+    /// Creates the directories that are missing. Their names are durable when this returns; the
+    /// contents can be restored, so it is enough that [`TopicShared::close_partition`] syncs them.
     pub(crate) fn make_dirs(&self, partitions: Range<PartitionId>) -> Result<()> {
         let mut made = false;
         for partition in partitions {
@@ -263,7 +266,8 @@ impl TopicShared {
         Ok(())
     }
 
-    /// The directories of new partitions exist. Called by one thread at a time.
+    /// Applies new settings. The directories of added partitions exist already. Called by one
+    /// thread at a time.
     pub(crate) fn reconfigure(&self, config: TopicConfig) -> Result<()> {
         let log_config = config.log_config(self.durability);
         let partitions = config.partitions;
@@ -280,7 +284,7 @@ impl TopicShared {
         applied
     }
 
-    /// The report says so if the log cannot be opened; callers that use it get the error.
+    /// Opens a log. A failure is part of the report; callers that use the log get the error.
     pub(crate) fn open_partition(&self, partition: PartitionId) -> OpenReport {
         let mut report = OpenReport {
             clean: true,
@@ -306,7 +310,7 @@ impl TopicShared {
         self.partitions.get(partition)?.open_log().cloned()
     }
 
-    /// In a sparse topic not all exist.
+    /// Whether the directory exists: in a sparse topic not all do.
     pub(crate) fn has_dir(&self, partition: PartitionId) -> bool {
         !self.sparse || self.dir(partition).exists(&self.host.disk).unwrap_or(false)
     }
@@ -318,6 +322,7 @@ impl TopicShared {
             .collect()
     }
 
+    /// Ends the topic and closes its logs; removes no file.
     pub(crate) fn delete(&self) {
         self.begin_end(DELETED);
         for partition in 0..self.partition_count() {
@@ -326,7 +331,7 @@ impl TopicShared {
         }
     }
 
-    /// Every file ends at its last entry, and is synced.
+    /// Closes the log: every file ends at its last entry, and is synced.
     pub(crate) fn close_partition(&self, partition: PartitionId) -> Result<()> {
         let closed = self.close_log(partition);
         if self.mode == OpenMode::Read || !self.unsynced.load(Ordering::Relaxed) {
@@ -335,13 +340,13 @@ impl TopicShared {
         closed.and(self.dir(partition).sync(&self.host.disk))
     }
 
-    /// No more logs are opened, and long operations in open ones give up.
+    /// Ends the topic: no more logs are opened, and long operations in open ones give up.
     pub(crate) fn begin_closing(&self) {
         self.begin_end(CLOSED);
     }
 
     fn begin_end(&self, how: u32) {
-        // Every call gets the first reason.
+        // The first reason stays.
         let life = &self.life;
         let ends = life.compare_exchange(LIVE, how, Ordering::AcqRel, Ordering::Acquire);
         if ends.is_ok() && how == CLOSED {
@@ -383,7 +388,8 @@ impl TopicShared {
         }
     }
 
-    /// Nothing in a root that is only read, because another process may write it.
+    /// What is known from the close of a log that was not opened since. `None` in a root that is
+    /// only read, because another process may write it.
     fn partition_at_rest(&self, id: PartitionId) -> Option<PartitionInfo> {
         let slot = self.partitions.get(id)?;
         if self.mode == OpenMode::Read || !slot.is_untouched() {
@@ -421,8 +427,7 @@ impl TopicShared {
         let segments = log.segments();
         PartitionInfo {
             id,
-            // Each is read after the value that it limits: they are consistent however fast others
-            // append.
+            // Read in ascending order: they are consistent however fast others append.
             start_offset: log.start_offset(),
             flushed_offset: log.flushed_offset(),
             high_watermark: log.high_watermark(),

@@ -12,7 +12,7 @@ pub(super) struct Shares<'t> {
     topic: &'t TopicShared,
     appended: Vec<AppendedBatch>,
     failed: Vec<(PartitionId, Error)>,
-    /// Each log with its end.
+    /// Each log that must be synced, with the end of what was appended.
     unsynced: Vec<(PartitionId, &'t Log, Offset)>,
 }
 
@@ -53,6 +53,7 @@ impl<'t> Shares<'t> {
         appended
     }
 
+    /// Syncs the logs, and returns what the call returns.
     pub(super) fn finish(mut self) -> Result<Vec<AppendedBatch>> {
         for (partition, log, end) in std::mem::take(&mut self.unsynced) {
             let Err(error) = log.settle(end) else {

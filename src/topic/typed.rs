@@ -122,7 +122,7 @@ impl<T, C: Codec<T>> TypedTopic<T, C, KeysBy<T>> {
 }
 
 impl<T, C: Codec<T>, K> TypedTopic<T, C, K> {
-    /// The same with keys from a closure. `None` is a record without a key.
+    /// The same topic with keys from a closure. `None` is a record without a key.
     #[must_use]
     pub fn keyed_by(
         self,
@@ -211,7 +211,7 @@ impl<T, C> TypedReader<T, C> {
     }
 }
 
-/// After [`Error::Undecodable`] the next call continues behind that record. Other errors are those
+/// After [`Error::Undecodable`] the next call continues after that record. Other errors are those
 /// of [`TopicReader`].
 impl<T, C: Codec<T>> Iterator for TypedReader<T, C> {
     type Item = Result<(T, ConsumerRecord)>;

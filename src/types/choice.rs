@@ -20,7 +20,7 @@ pub enum Start {
     Time(Timestamp),
     /// The record with an offset that was learnt in an epoch, or
     /// [`Error::Truncated`](crate::Error::Truncated) if a truncation or a crash has cut it off
-    /// since, also when the offset was given out again.
+    /// since, also when the offset was assigned again.
     InEpoch {
         /// The offset.
         offset: Offset,
@@ -64,7 +64,7 @@ pub enum Durability {
     /// An append returns when the operating system has the bytes: Kafka's default, too.
     #[default]
     Os,
-    /// The same, and appended bytes are synced at least this often.
+    /// As [`Os`](Self::Os), and appended bytes are synced at least this often.
     Interval(Duration),
     /// An append returns when it is synced; appends of several threads share one sync.
     Always,
@@ -94,9 +94,9 @@ pub enum CleanupPolicy {
     /// Retention deletes whole segments.
     #[default]
     Delete,
-    /// The newest record of every key stays for ever.
+    /// Compaction keeps the newest record of every key forever.
     Compact,
-    /// Both.
+    /// Both: compaction, and retention of whole segments.
     CompactAndDelete,
 }
 
@@ -130,7 +130,7 @@ pub enum WriteMode {
     Auto,
     /// A mapped window on any file system (on Linux; plain writes elsewhere). Where blocks cannot
     /// be reserved ahead (NFS, btrfs, ZFS), a full disk ends the process by a signal (SIGBUS) at
-    /// the next append: what was acknowledged is as after a kill.
+    /// the next append: acknowledged records survive as after a kill.
     Mapped,
     /// One `pwrite` an append.
     Pwrite,

@@ -5,7 +5,7 @@
 use super::to_u64;
 
 /// A distribution in buckets that double: [`Histogram::quantile`] returns at most twice what was
-/// measured. They can be [added](Histogram::add).
+/// measured. Histograms can be [added](Histogram::add).
 ///
 /// # Examples
 ///
@@ -28,32 +28,31 @@ pub struct Histogram {
     count: u64,
     sum: u64,
     max: u64,
-    /// The first counts zeros, the next ones, then 2 and 3, 4 to 7, and so on up to the largest
-    /// figure.
+    /// How often a figure was 0, was 1, was 2 or 3, was 4 to 7, and so on up to the largest one.
     buckets: Vec<u64>,
 }
 
 impl Histogram {
-    /// How many figures there are.
+    /// The number of figures.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their sum.
+    /// The sum of the figures.
     #[must_use]
     pub fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// The largest of them, or 0.
+    /// The largest figure, or 0 without figures.
     #[must_use]
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// A number that so many thousandths of the figures do not exceed, less than twice the largest
-    /// of these: `quantile(500)` is the median. 0 without figures.
+    /// A number that `thousandths` of the figures do not exceed: `quantile(500)` is the median. It
+    /// is less than twice the largest of these figures, and 0 without figures.
     #[must_use]
     pub fn quantile(&self, thousandths: u64) -> u64 {
         let wanted = u128::from(self.count).saturating_mul(u128::from(thousandths.min(1000)));
@@ -69,7 +68,7 @@ impl Histogram {
         self.max
     }
 
-    /// Adds the figures of another one.
+    /// Adds the figures of another histogram.
     pub fn add(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);

@@ -142,7 +142,8 @@ config! {
 }
 
 impl LogConfig {
-    /// `max_compaction_lag` limits it too, because only sealed segments are compacted.
+    /// The maximum age of a segment in milliseconds. `max_compaction_lag` limits it too, because
+    /// only sealed segments are compacted.
     pub(crate) fn roll_ms(&self) -> u64 {
         let limit = match self.max_compaction_lag {
             Some(lag) if self.cleanup_policy.compacts() => self.segment_age.min(lag),

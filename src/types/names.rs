@@ -5,12 +5,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// By Kafka's rule: 1 to 249 characters of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
+/// The name of a topic, by Kafka's rule: 1 to 249 characters of `a-z A-Z 0-9 . _ -`, and neither
+/// `.` nor `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicName(Arc<str>);
 
 impl TopicName {
-    /// With `-` and a partition number it still is a file name.
+    /// Leaves room in a file name for `-` and a partition number.
     pub(crate) const LENGTH_MAX: usize = 249;
 
     pub(crate) fn new(name: &str) -> Result<Self, &'static str> {
@@ -34,7 +35,7 @@ impl TopicName {
         &self.0
     }
 
-    /// As Kafka's metrics see it: two topics must not have the same one.
+    /// The name in Kafka's metrics, with `_` for `.`: two topics must not have the same one.
     pub(crate) fn folded(&self) -> String {
         self.0.replace('.', "_")
     }
@@ -58,8 +59,8 @@ pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Kafka's topic for what its coordinators know about transactions.
 pub(crate) const STATES_TOPIC: &str = "__transaction_state";
 
-/// Whether a topic is one of Kafka's own, which nobody else writes. A user's topic may begin with
-/// `__`, too.
+/// Whether a topic is one of Kafka's own, which no other program writes. A user's topic may begin
+/// with `__`, too.
 pub(crate) fn is_internal_topic(name: &str) -> bool {
     let others = ["__share_group_state", "__cluster_metadata"];
     name == OFFSETS_TOPIC || name == STATES_TOPIC || others.contains(&name)

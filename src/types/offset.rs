@@ -10,10 +10,10 @@
 pub type Offset = u64;
 
 /// The epoch of a log: how often its end has moved back, or may have, so that later offsets were
-/// given out again. Kafka's leader epoch, in every batch.
+/// assigned again. Kafka's leader epoch, in every batch.
 ///
 /// It starts at 0, never decreases, and rises when a log is truncated or opened after anything but
-/// a clean close. An offset together with its epoch names a record for good: see
+/// a clean close. An offset and its epoch together always name the same record: see
 /// [`Log::reader_from`](crate::Log::reader_from).
 #[doc(alias = "leader_epoch")]
 pub type Epoch = i32;
@@ -35,7 +35,7 @@ impl Position {
         Self(self.0.saturating_add(to_u64(bytes)))
     }
 
-    /// The bytes from `earlier` to this place, 0 when it is not earlier.
+    /// The number of bytes from `earlier` to this place, or 0 if `earlier` is not before it.
     pub(crate) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

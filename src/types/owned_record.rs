@@ -114,7 +114,7 @@ impl OwnedRecord {
         self.value.as_deref()
     }
 
-    /// The time that the record was given.
+    /// The timestamp, if the record was given one.
     #[must_use]
     pub const fn timestamp(&self) -> Option<Timestamp> {
         self.time.timestamp()

@@ -34,14 +34,15 @@ pub struct Record<'a> {
     headers: HeaderSource<'a>,
 }
 
+/// Where the timestamp of a record comes from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum RecordTime {
-    /// The clock's, at the append.
+    /// From the clock, at the append.
     #[default]
     Clock,
-    /// The caller's: it is checked.
+    /// From the caller: the append checks it.
     Chosen(Timestamp),
-    /// That of a record that was read: it stays as it was.
+    /// From a record that was read: kept unchecked.
     Read(Timestamp),
 }
 
@@ -143,7 +144,7 @@ impl Default for HeaderSource<'_> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EncodedHeaders<'a> {
     pub(crate) count: usize,
-    /// Without the count that precedes them.
+    /// The headers without the count that precedes them.
     pub(crate) bytes: &'a [u8],
 }
 
@@ -254,7 +255,7 @@ impl<'a> Record<'a> {
         self.value
     }
 
-    /// The time that the record was given.
+    /// The timestamp, if the record was given one.
     #[must_use]
     pub const fn timestamp(&self) -> Option<Timestamp> {
         self.time.timestamp()
@@ -325,10 +326,10 @@ impl<'a> Iterator for HeaderIter<'a> {
 
 impl ExactSizeIterator for HeaderIter<'_> {}
 
-/// Returns the first header and the rest; `None` at the end (malformed ones were ruled out when the
-/// [`EncodedHeaders`] were made).
+/// Returns the first header and the rest; `None` at the end, or if a length does not fit (never in
+/// [`EncodedHeaders`], which are checked).
 ///
-/// Only lengths are checked: a name may be anything, also null.
+/// Only lengths are checked: a name may be any bytes, or null, which becomes an empty name.
 pub(crate) fn decode_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
     let (name, rest) = decode_nullable(bytes)?;
     let (value, rest) = decode_nullable(rest)?;
@@ -336,7 +337,7 @@ pub(crate) fn decode_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
     Some((Header { name, value }, rest))
 }
 
-/// A negative length is null.
+/// Splits off a field behind its varint length; a negative length is null.
 fn decode_nullable(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (length, rest) = read_varint(bytes)?;
     let Ok(length) = u64::try_from(length) else {

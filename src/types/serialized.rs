@@ -50,7 +50,7 @@ pub(crate) fn text_if_any<T: fmt::Display, S: Serializer>(
     }
 }
 
-/// Numbers are written as numbers, the rest as text.
+/// Writes numbers and flags as such, the rest as text.
 pub(crate) fn settings<T: Settings, S: serde::Serializer>(
     config: &T,
     serializer: S,
@@ -73,7 +73,7 @@ pub(crate) fn settings<T: Settings, S: serde::Serializer>(
     map.end()
 }
 
-/// Settings that are missing keep their defaults.
+/// Reads a config. Missing settings keep their defaults; unknown or repeated ones are errors.
 pub(crate) fn read_settings<'de, T: Settings, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -119,7 +119,7 @@ pub(crate) fn read_settings<'de, T: Settings, D: serde::Deserializer<'de>>(
     deserializer.deserialize_map(MapOf(std::marker::PhantomData))
 }
 
-/// Any scalar, as text.
+/// Deserializes any scalar, as text.
 struct Text(String);
 
 impl<'de> serde::Deserialize<'de> for Text {

@@ -13,10 +13,11 @@ use super::{CleanupPolicy, Compression, Durability, ReadIsolation, TimestampType
 pub(crate) trait SettingValue: Sized {
     /// The value as Kafka prints it.
     fn print(&self) -> String;
+    /// Reads what [`print`](Self::print) returns, and other spellings; `None` for anything else.
     fn parse(text: &str) -> Option<Self>;
 }
 
-/// The material of an `InvalidConfig`.
+/// A setting that is refused; it becomes an `InvalidConfig`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadSetting {
     pub(crate) name: String,
@@ -50,7 +51,7 @@ macro_rules! parsed_settings {
 
 parsed_settings!(u32, i32, f64, bool);
 
-/// Bytes, with or without a unit.
+/// A size in bytes, with or without a unit.
 impl SettingValue for u64 {
     fn print(&self) -> String {
         self.to_string()
@@ -192,7 +193,7 @@ impl SettingValue for Durability {
     }
 }
 
-/// Empty where a wider setting decides.
+/// `None`, where a wider setting decides, is an empty text.
 impl SettingValue for Option<Durability> {
     fn print(&self) -> String {
         self.map_or_else(String::new, |durability| durability.print())
@@ -292,7 +293,7 @@ choice_words!(TimestampType, "CreateTime or LogAppendTime");
 choice_words!(WriteMode, "auto, mapped or pwrite");
 choice_words!(ReadIsolation, "read_uncommitted or read_committed");
 
-/// Kafka's setting has `producer` for a client's `none`; both are read.
+/// Prints a client's `none`, which Kafka's setting calls `producer`; both are read.
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -313,24 +314,24 @@ impl std::str::FromStr for Compression {
 
 /// A config as named texts, for serde, the catalog and Kafka's metadata.
 pub(crate) trait Settings: Default {
-    /// For serde's messages.
+    /// What the settings are of, for serde's messages.
     #[cfg(feature = "serde")]
     const WHAT: &'static str;
 
     /// Every setting, under Kafka's name where Kafka has it, in a fixed order.
     fn entries(&self) -> Vec<(&'static str, String)>;
 
-    /// The name in [`Settings::entries`], by either name.
+    /// The name in [`Settings::entries`] of a setting, by Kafka's name, the field's, or an old one.
     fn name_of(name: &str) -> Option<&'static str>;
 
-    /// Sets one, by either name; false when no setting has this name.
+    /// Sets one, by any name of [`name_of`](Self::name_of); false when no setting has this name.
     fn set(&mut self, name: &str, text: &str) -> Result<bool, BadSetting>;
 
     /// Refuses values that are out of bounds.
     fn check(&self) -> Result<(), BadSetting>;
 }
 
-/// Whether files once had this name: Kafka's with underscores, or the field's.
+/// Whether `name` is a name that files once had for the setting `kafka`.
 pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
     let underscores = kafka.len() == name.len()
         && kafka
@@ -340,13 +341,13 @@ pub(crate) fn is_old_name(kafka: &str, name: &str) -> bool {
     underscores || (kafka, name) == ("log.retention.check.interval.ms", "upkeep_interval_ms")
 }
 
-/// Makes a config of a table: the struct with public fields, defaults, setters, Kafka's names,
+/// Makes a config from a table: the struct with public fields, defaults, setters, Kafka's names,
 /// bounds, and serde.
 ///
-/// A line has docs, field, type, what the setter takes, Kafka's name, default, the bounds as a test
-/// on the value and in words.
+/// A row has docs, field, type, the setter's argument type, Kafka's name, the default, and the
+/// bounds as a test of the value and in words.
 ///
-/// `as table` also makes a macro of that name, which hands all lines to another macro, for a wider
+/// `as table` also makes a macro of that name, which passes all rows to another macro, for a wider
 /// config.
 macro_rules! config {
     (

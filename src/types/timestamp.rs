@@ -42,8 +42,9 @@ impl Timestamp {
         Self::of_clock(SystemTime::now())
     }
 
-    /// For every time that this crate takes by itself: Kafka refuses negative times but -1, and a
-    /// clock that was never set must not make an append or a commit fail.
+    /// The time of a clock, raised to 1970. Every time that this crate reads itself goes through
+    /// here: Kafka refuses negative times but -1, and a clock that was never set must not make an
+    /// append or a commit fail.
     #[inline]
     pub(crate) fn of_clock(shown: impl Into<Self>) -> Self {
         shown.into().max(Self::EPOCH)
@@ -61,7 +62,7 @@ impl Timestamp {
         self.0
     }
 
-    /// At most the largest time.
+    /// Adds a duration; saturates at the largest time.
     pub(crate) fn plus(self, later: Duration) -> Self {
         Self(
             self.0
@@ -69,7 +70,7 @@ impl Timestamp {
         )
     }
 
-    /// At least the smallest time.
+    /// Subtracts a duration; saturates at the smallest time.
     pub(crate) fn minus(self, earlier: Duration) -> Self {
         Self(
             self.0
@@ -77,7 +78,7 @@ impl Timestamp {
         )
     }
 
-    /// The epoch if the system has no such time.
+    /// The system's time, or 1970 if the system cannot represent it.
     pub(crate) fn to_system(self) -> SystemTime {
         let span = Duration::from_millis(self.0.unsigned_abs());
         let time = if self.0 < 0 {

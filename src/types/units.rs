@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// The binary units, and the decimal ones of disk makers.
+/// Bytes of each unit: the binary ones, and the decimal ones of disk makers.
 const BYTES: [(&str, u64); 13] = [
     ("", 1),
     ("b", 1),
@@ -21,6 +21,7 @@ const BYTES: [(&str, u64); 13] = [
     ("tb", 1_000_000_000_000),
 ];
 
+/// Milliseconds of each unit.
 const MILLIS: [(&str, u64); 18] = [
     ("", 1),
     ("ms", 1),
@@ -46,7 +47,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     scaled(text, &BYTES)
 }
 
-/// In whole milliseconds.
+/// Parses a time of whole milliseconds.
 pub(super) fn time(text: &str) -> Option<Duration> {
     let millis = scaled(text, &MILLIS)?;
     // Kafka's times have 63 bits.
@@ -54,8 +55,8 @@ pub(super) fn time(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-/// A number and a unit, with or without space between them. `1.5 GiB` is taken, as a whole number
-/// of bytes; `1.5` is not.
+/// Parses a number and a unit, with or without space between them. `1.5 GiB` is valid because it is
+/// a whole number of bytes; `1.5` is not.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');

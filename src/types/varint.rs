@@ -1,7 +1,7 @@
 //! Zigzag varints, the one encoding that this floor knows, for the lengths of encoded headers.
 //!
 //! Knows nothing about batches. Reads what Kafka reads: at most 5 bytes for 32 bits, 10 for 64; a
-//! longer run is an error. Bits past the width are dropped, as in Kafka.
+//! longer sequence is an error. Bits past the width are dropped, as in Kafka.
 //!
 //! | value | bytes |
 //! | ---: | --- |
@@ -10,7 +10,7 @@
 //! | 64 | `80 01` |
 //! | 2147483647 | `fe ff ff ff 0f` |
 
-/// Returns the value and what follows it; `None` when the bytes end or the run is too long.
+/// Returns the value and what follows it; `None` when the bytes end or the varint is too long.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -28,7 +28,7 @@ pub(crate) fn read_varint(bytes: &[u8]) -> Option<(i32, &[u8])> {
     Some((unzigzag32(raw), rest))
 }
 
-/// Three bytes and more.
+/// [`read_varint`] for three bytes and more; returns the value still zigzagged.
 #[cold]
 fn read_long_varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let mut raw = 0_u32;
@@ -44,7 +44,7 @@ fn read_long_varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
     None
 }
 
-/// See [`read_varint`].
+/// [`read_varint`] for 64 bits.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as for `read_varint`")]
 pub(crate) fn read_varlong(bytes: &[u8]) -> Option<(i64, &[u8])> {
@@ -59,7 +59,7 @@ pub(crate) fn read_varlong(bytes: &[u8]) -> Option<(i64, &[u8])> {
     Some((unzigzag64(raw), rest))
 }
 
-/// Three bytes and more.
+/// [`read_varlong`] for three bytes and more; returns the value still zigzagged.
 #[cold]
 fn read_long_varlong(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut raw = 0_u64;
@@ -93,7 +93,7 @@ pub(crate) fn write_varlong(out: &mut Vec<u8>, value: i64) {
     out.push(low_seven(raw));
 }
 
-/// The length that [`write_varint`] writes.
+/// The number of bytes that [`write_varint`] writes.
 #[inline]
 pub(crate) fn varint_len(value: i32) -> usize {
     varlong_len(i64::from(value))

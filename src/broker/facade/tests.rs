@@ -23,7 +23,7 @@ use super::*;
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// A recorder that keeps what it is told by name and labels.
+/// A recorder that keeps what it gets by name and labels.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<BTreeMap<String, f64>>>);
 
@@ -120,7 +120,7 @@ fn the_facade_shows_the_figures_of_a_log_that_is_opened_alone() {
                 .is_some()
         );
 
-        // Opened again the counters go on; a drop is a close.
+        // Opened again the counters continue; a drop is a close.
         let log = open("/logs/events", true);
         log.append("e").unwrap();
         drop(log);

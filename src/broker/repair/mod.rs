@@ -3,10 +3,10 @@
 //!
 //! Knows nothing about what is in a log (`doctor/repair`).
 //!
-//! 1. What cannot be read is set aside before something else takes its place.
+//! 1. What cannot be read is quarantined before something else takes its place.
 //! 2. A topic that the catalog has lost is taken back from its directories, with name, id and
 //!    partitions. Its settings come from the last metadata written for Kafka, or are a new topic's,
-//!    under which nothing is ever forgotten.
+//!    under which nothing is ever deleted.
 //! 3. A directory that changed places with another goes back where its marks fit.
 
 mod moves;
@@ -36,7 +36,7 @@ use super::open;
 use super::rest;
 use super::verify::{Look, owner_of, verify_on};
 
-/// They are written again when they are missing.
+/// Files of a root that are written again when they are missing.
 const SMALL_FILES: [&str; 8] = [
     file_name::MARKS,
     file_name::CATALOG,
@@ -54,8 +54,9 @@ const SMALL_FILES: [&str; 8] = [
 /// quarantined, as by opening. No bytes are deleted, and a directory without damage is not changed.
 ///
 /// A batch is kept or quarantined as a whole, so a flipped bit can cost all its records. Only in
-/// its first 17 bytes, which Kafka's checksum does not cover, a flipped bit is put right where one
-/// answer fits. Damaged indexes and digests, and checkpoints that cannot be decoded, are rebuilt.
+/// its first 17 bytes, which Kafka's checksum does not cover, a flipped bit is corrected where one
+/// correction fits. Damaged indexes and digests, and checkpoints that cannot be decoded, are
+/// rebuilt.
 ///
 /// Readers see a gap where the damage was, as after compaction. After a loss at the end, the log
 /// continues at the offset that it had reached. Directories of Kafka brokers can be repaired, too.
@@ -172,7 +173,8 @@ struct Mend<'a> {
 }
 
 impl Mend<'_> {
-    /// Gives whether a broker has run since the root was last ours.
+    /// Repairs the files that name the root. Returns whether a broker has run since it was last
+    /// ours.
     fn root_files(&mut self) -> Result<bool> {
         let own_path = self.root.join(file_name::ROOT);
         let meta_path = self.root.join(file_name::META_PROPERTIES);
@@ -212,7 +214,7 @@ impl Mend<'_> {
         Ok(RootFacts::of(self.disk, self.root).is_ok_and(|facts| facts.is_newer()))
     }
 
-    /// See (1).
+    /// Decodes a file, or quarantines it (I1).
     fn readable<T>(
         &mut self,
         path: &Path,
@@ -245,6 +247,7 @@ impl Mend<'_> {
         Ok(())
     }
 
+    /// Repairs all logs. `newer`: a broker has written last.
     fn logs(&mut self, newer: bool) -> Result<()> {
         for name in SMALL_FILES {
             self.set_odd_aside(&self.root.join(name))?;
@@ -275,7 +278,7 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// What they lead to is left alone.
+    /// Links in the root: what they lead to is left alone.
     fn links(&self) -> Result<BTreeSet<PathBuf>> {
         let entries = self.disk.list(self.root).at(self.root, "list")?.into_iter();
         let links = entries.filter(|entry| entry.kind == EntryKind::Other);
@@ -298,7 +301,7 @@ impl Mend<'_> {
         ))
     }
 
-    /// Sees that the directory is there and says whose it is; false with nothing to repair.
+    /// Makes sure that the directory exists and names its topic; false with nothing to repair.
     fn prepare(&mut self, host: &Arc<Host>, dir: &PartitionDir, key: MarkKey) -> Result<bool> {
         let there = dir.exists(self.disk)?;
         let used = host
@@ -349,7 +352,8 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// Rewrites what can be derived. The last look finds damage that prevents it.
+    /// Opens and closes the root, which rewrites what can be derived. The last verification finds
+    /// damage that prevents it.
     fn bring_to_rest(&mut self, lock: Lock) -> Result<()> {
         drop(lock);
         let config = BrokerConfig::default().manual_upkeep(true);
@@ -386,6 +390,7 @@ impl Mend<'_> {
     }
 }
 
+/// A file that could be decoded, was quarantined, or is missing.
 enum Kept<T> {
     Yes(T),
     No,

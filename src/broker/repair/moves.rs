@@ -1,6 +1,6 @@
 //! Directories of partitions that changed places: each goes back to where its flushed mark fits.
 //!
-//! Knows nothing about why they moved. After a crash, another repair goes on.
+//! Knows nothing about why they moved. After a crash, another repair continues.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::host::Host;
 use super::super::state::CatalogState;
 use super::Mend;
 
+/// Marks a directory on the way to its place.
 const MOVED_SUFFIX: &str = ".moved";
 
 /// With more damaged directories, none is moved.
@@ -48,10 +49,11 @@ impl Mend<'_> {
         self.move_all(possible(moves, |path| {
             self.disk.exists(path).unwrap_or(true)
         }))?;
-        // One of an interrupted repair may have had to wait for its place.
+        // A move of an interrupted repair may have had to wait for its place.
         self.finish_moves()
     }
 
+    /// Moves directories with the suffix to free places.
     fn finish_moves(&mut self) -> Result<()> {
         for entry in self.disk.list(self.root).at(self.root, "list")? {
             let Some(name) = entry.name.strip_suffix(MOVED_SUFFIX) else {
@@ -68,7 +70,7 @@ impl Mend<'_> {
         Ok(())
     }
 
-    /// Something in it is damaged, or the directory itself is in doubt.
+    /// Whether something in a directory, or the directory itself, is damaged.
     fn is_doubtful(&self, dir: &Path) -> bool {
         let damage = self.report.found.problems.iter().filter(|problem| {
             problem.severity == Severity::Damage && problem.kind != ProblemKind::Foreign

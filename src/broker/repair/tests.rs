@@ -47,7 +47,7 @@ fn a_repair_that_says_it_is_done_leaves_the_root_at_rest() {
                 let broker = open_broker(&sim, root);
                 assert!(broker.open_report().clean, "failure {operation}: {report}");
             }
-            // What could not be read is told as what remains.
+            // What could not be read is reported as what remains.
             Ok(_) => {}
         }
         if over {

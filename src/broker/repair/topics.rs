@@ -149,6 +149,7 @@ impl Mend<'_> {
         Ok(topics)
     }
 
+    /// The topics in the last metadata written for Kafka.
     fn exported(&self) -> BTreeMap<String, Exported> {
         let path = self.root.join(file_name::BOOTSTRAP);
         let bytes = self.disk.read_small(&path, SNAPSHOT_BYTES_MAX);

@@ -4,8 +4,8 @@
 //! Knows nothing about files but whether a partition's directory is there.
 //!
 //! 1. A root that is not alone must not be written. Appended records would never reach the other
-//!    replicas, and a quorum of several voters would take back the records written behind its
-//!    metadata, or never agree again.
+//!    replicas, and a quorum of several voters would remove the records appended to its metadata,
+//!    or never agree again.
 //! 2. The newest state counts: a topic made on another node and moved here is here, and a cluster
 //!    that shrank to one node is one node.
 
@@ -33,7 +33,8 @@ pub(super) struct Place<'a> {
     pub(super) identity: &'a RootIdentity,
 }
 
-/// See (1). [`Error::Unsupported`] names the first obstacle, and what to do.
+/// Refuses a root that is not alone (I1). [`Error::Unsupported`] names the first obstacle, and what
+/// to do.
 pub(super) fn check(kafka: &KafkaState, place: &Place<'_>) -> Result<()> {
     place.check_quorum(kafka)?;
     if let Some((api_key, version)) = kafka.unknown {
@@ -140,7 +141,7 @@ pub(super) fn is_alone(partition: &PartitionRecord, node: i32) -> bool {
     partition.replicas == [node] && others.into_iter().all(|broker| *broker == node)
 }
 
-/// No replica is on this node, or the one that is stands in another log directory.
+/// No replica is on this node, or it is in another log directory.
 pub(super) fn is_elsewhere(partition: &PartitionRecord, identity: &RootIdentity) -> bool {
     let replicas = partition.replicas.iter();
     let own = replicas

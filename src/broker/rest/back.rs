@@ -9,7 +9,7 @@
 //!    all of them go. After a clean end of the broker the marks come from its checkpoints and the
 //!    names and lengths of the files, so no segment is read. Otherwise a log is believed below the
 //!    segment with its recovery point, and a compacted one not at all (`dir/checkpoints.rs`).
-//! 3. It can begin again after a crash at any point, as it takes away nothing that it reads.
+//! 3. It can begin again after a crash at any point, as it removes nothing that it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,7 +30,7 @@ use super::Found;
 use super::kafka::KafkaState;
 use super::settings::from_kafka;
 
-/// See (1).
+/// The catalog by Kafka's metadata (I1).
 pub(super) fn catalog_of(
     kafka: &KafkaState,
     own: &CatalogState,
@@ -68,7 +68,7 @@ pub(super) fn catalog_of(
     state
 }
 
-/// See (3).
+/// Replaces catalog and marks; can be repeated (I3).
 pub(super) fn take_over(
     host: &Arc<Host>,
     root: &Path,
@@ -94,7 +94,7 @@ pub(super) fn take_over(
     host.marks.sync(host.clock.instant())
 }
 
-/// See (2).
+/// The marks by a broker's files (I2).
 pub(super) fn marks(
     disk: &Disk,
     root: &Path,

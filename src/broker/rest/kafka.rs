@@ -1,5 +1,5 @@
 //! What Kafka's metadata says about topics and who else keeps them: `__cluster_metadata-0`, its
-//! newest snapshot and the log behind that, replayed.
+//! newest snapshot and the log after it, replayed.
 //!
 //! Knows nothing about our own catalog. `format/metadata/kinds.rs` says what becomes of each kind
 //! of record. What is carried stays in the log, to which [`append`] only adds. So nothing that
@@ -7,9 +7,9 @@
 //!
 //! 1. Records between BEGIN and END TRANSACTION count when END is there.
 //! 2. A single node commits everything in its log when it starts, so all of it counts.
-//! 3. What cannot be read is refused, as a topic overlooked here is gone: damage (except a torn end
-//!    after a crash of the broker), and records about topics in a later version. A record of an
-//!    unknown kind may say where a partition is, so the root is only looked at.
+//! 3. What cannot be read is refused, as a topic that is overlooked here would be lost: damage
+//!    (except a torn end after a crash of the broker), and records about topics in a later version.
+//!    A record of an unknown kind may say where a partition is, so the root is only read.
 //! 4. The newest voters count: those of the log, else of the snapshot, else of the file that the
 //!    quorum began with, else of `quorum-state`, which names them where brokers learn the voters
 //!    from their properties.
@@ -40,9 +40,9 @@ const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 /// Kafka's own limit for these batches is 8 MiB.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Topics may still be kept in `ZooKeeper`, too.
+/// A record about topics that may still be kept in `ZooKeeper`, too.
 const MIGRATION: u32 = 21;
-/// The migration is under way; which state is which has changed once.
+/// Its states while the migration is under way; which state is which has changed once.
 const MIGRATING: [u8; 2] = [1, 2];
 
 const BEGIN_TRANSACTION: u32 = 23;
@@ -67,12 +67,13 @@ pub(super) struct KafkaState {
     pub(super) topics: BTreeMap<TopicId, KafkaTopic>,
     /// All ids below were handed out.
     pub(super) next_producer_id: i64,
-    /// See (4).
+    /// The newest voters (I4).
     pub(super) voters: Option<Vec<i32>>,
     pub(super) is_migrating: bool,
-    /// The first record of an unknown kind (3): api key and version.
+    /// The first record of an unknown kind (I3): api key and version.
     pub(super) unknown: Option<(u32, u32)>,
     names: BTreeMap<String, TopicId>,
+    /// The records of an open transaction (I1).
     transaction: Option<Vec<MetadataRecord>>,
 }
 
@@ -81,8 +82,8 @@ impl KafkaState {
     ///
     /// # Errors
     ///
-    /// - [`Error::Corrupt`] with the file that is damaged or says what cannot be.
-    /// - [`Error::Unsupported`]: see (3).
+    /// - [`Error::Corrupt`] with the file that is damaged or says something impossible.
+    /// - [`Error::Unsupported`]: see (I3).
     pub(super) fn read(
         host: &Arc<Host>,
         root: &Path,
@@ -119,7 +120,7 @@ impl KafkaState {
         Ok(Some(state))
     }
 
-    /// See (4).
+    /// The voters before any record (I4).
     fn read_quorum(&mut self, host: &Host, dir: &Path) -> Result<()> {
         let path = dir.join(file_name::QUORUM_CHECKPOINT);
         self.voters = snapshot(host, &path)?.voters;
@@ -170,7 +171,7 @@ impl KafkaState {
         })
     }
 
-    /// See (1).
+    /// Takes in a record, or keeps it until its transaction ends (I1).
     fn take(&mut self, record: MetadataRecord) -> Result<(), Refused> {
         match (&record, &mut self.transaction) {
             (MetadataRecord::Unknown { api_key, .. }, _) if *api_key == BEGIN_TRANSACTION => {
@@ -269,7 +270,7 @@ impl KafkaState {
         Ok(())
     }
 
-    /// See (3).
+    /// Handles a record of another kind (I3).
     fn apply_other(&mut self, api_key: u32, version: u32, raw: &[u8]) -> Result<(), Refused> {
         match treatment(api_key, version) {
             Treatment::Replayed if api_key == MIGRATION => {
@@ -278,7 +279,7 @@ impl KafkaState {
                 Ok(())
             }
             Treatment::Replayed | Treatment::Carried => Ok(()),
-            // An earlier version of it counts.
+            // Earlier versions of this record count.
             Treatment::Refused if treatment(api_key, 0) != Treatment::Refused => {
                 Err(Refused::Later { api_key, version })
             }
@@ -324,7 +325,7 @@ impl Refused {
     }
 }
 
-/// See (3). Opening must have stepped over a torn end only.
+/// Fails if opening has skipped more than a torn end (I3).
 fn check_complete(log: &Log, dir: &Path, files: &[MetadataFile], clean: bool) -> Result<()> {
     let read = log.segments().into_iter();
     let read: BTreeMap<_, _> = read
@@ -345,6 +346,7 @@ fn check_complete(log: &Log, dir: &Path, files: &[MetadataFile], clean: bool) ->
     Ok(())
 }
 
+/// Appends records to the metadata log.
 pub(super) fn append(host: &Arc<Host>, root: &Path, records: &[MetadataRecord]) -> Result<()> {
     let dir = root.join(file_name::CLUSTER_METADATA);
     host.marks.forget(MARK_KEY)?;
@@ -393,7 +395,7 @@ fn open(host: &Arc<Host>, dir: &Path, mode: OpenMode) -> Result<Log> {
     Log::open_in(host, source, config, mode)
 }
 
-/// Gives an empty one without a file.
+/// Reads a snapshot; an empty one without a file.
 fn snapshot(host: &Host, path: &Path) -> Result<Snapshot> {
     let bytes = host
         .disk
@@ -412,7 +414,7 @@ fn undecodable(path: &Path, error: DecodeError) -> Error {
     }
 }
 
-/// The name has 20 digits, a dash, ten digits.
+/// The offset in a snapshot's name: 20 digits, a dash, ten digits.
 fn snapshot_end(name: &str) -> Option<Offset> {
     let stem = name.strip_suffix(".checkpoint")?;
     let (end, epoch) = stem.split_once('-')?;

@@ -2,12 +2,21 @@
 //! is a root.
 //!
 //! Knows nothing about groups and their members. `dir/state.rs` says in which state a root is; here
-//! is what goes with it.
+//! is what goes with it:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `settings.rs` | a topic's settings in Kafka's words, and back: pure |
+//! | `kafka.rs` | Kafka's metadata log: what it says about topics, and appending to it |
+//! | `alone.rs` | whether what a broker left is all of its cluster: else it is only read |
+//! | `back.rs` | taking over what a broker left |
+//! | `out.rs` | what a broker finds: checkpoints and metadata |
+//! | `producers.rs` | what a broker finds about producers, beside the logs |
 //!
 //! 1. Open: every check that can refuse comes first. Then `ottla.root` keeps the ids, durably, and
 //!    then brokers are kept away; nothing else is changed before.
 //! 2. Close: when everything else is synced, the checkpoints and the metadata are written, then
-//!    `ottla.root` with what the metadata log looks like, then `.kafka_cleanshutdown` (unless a
+//!    `ottla.root` with the lengths of the metadata files, then `.kafka_cleanshutdown` (unless a
 //!    broker must scan the logs), and last `meta.properties`. Where commits are damaged, that keeps
 //!    brokers away until a repair: they would start without them, in silence. A crash before leaves
 //!    brokers kept away; opening and closing the root heals it.
@@ -48,9 +57,10 @@ pub(super) use back::lost_commits;
 use kafka::KafkaState;
 pub(super) use producers::forget_some as forget_producers;
 
-/// No controller has given one.
+/// The broker epoch in the marker of a clean end: no controller has given one.
 const NO_EPOCH: i64 = -1;
 
+/// What a root is before it is opened.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "four questions with yes or no"
@@ -59,18 +69,20 @@ const NO_EPOCH: i64 = -1;
 pub(super) struct Found {
     /// Nothing was ever kept here.
     pub(super) fresh: bool,
+    /// The last use ended with a close.
     pub(super) clean: bool,
     /// Commits were damaged at the end of the last use.
     pub(super) damaged: bool,
     identity: RootIdentity,
     /// A broker has run since the root was last ours.
     newer: bool,
-    /// None where a broker left no metadata.
+    /// What a broker's metadata says; `None` if it left none.
     kafka: Option<KafkaState>,
+    /// Why the root can only be read.
     read_only: Option<String>,
 }
 
-/// Changes nothing.
+/// Inspects a root without changing it.
 ///
 /// # Errors
 ///
@@ -130,7 +142,7 @@ impl Found {
         partition.is_some_and(|partition| alone::is_elsewhere(partition, &self.identity))
     }
 
-    /// Fails unless what a broker left can be taken over, or is enough to look at.
+    /// Fails unless what a broker left can be taken over, or at least read.
     fn check(&mut self, disk: &Disk, root: &Path, catalog: bool, mode: OpenMode) -> Result<()> {
         let Some(kafka) = &self.kafka else {
             if catalog {
@@ -174,7 +186,7 @@ impl Found {
         }
     }
 
-    /// The right catalog for a root that is only looked at, if its own is not.
+    /// The catalog by a broker's metadata, if that is newer than our own.
     pub(super) fn catalog(
         &self,
         own: &CatalogState,
@@ -234,7 +246,7 @@ fn identity_of(facts: &RootFacts, config: &BrokerConfig) -> RootIdentity {
     identity
 }
 
-/// See (1). Also takes over what a broker has left.
+/// Opens a root (I1), and takes over what a broker has left.
 pub(super) fn leave_rest(
     host: &Arc<Host>,
     root: &Path,
@@ -253,7 +265,7 @@ pub(super) fn leave_rest(
     if !found.newer {
         return keep_brokers_away(disk, root);
     }
-    // It is older than what the broker wrote.
+    // `ottla.producers` is older than what the broker wrote.
     producers::forget(disk, root)?;
     // The takeover needs the mark of a clean end.
     back::take_over(host, root, found, catalog, config)?;
@@ -268,7 +280,7 @@ fn write_root(disk: &Disk, root: &Path, own: &RootFile) -> Result<()> {
     replace_if_other(disk, &path, own.encode().as_bytes())
 }
 
-/// See (2). `damaged`: commits are.
+/// Closes a root (I2). `damaged`: whether commits are.
 pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState, damaged: bool) -> Result<()> {
     let (disk, path) = (&root.host.disk, &root.path);
     let own_path = path.join(file_name::ROOT);

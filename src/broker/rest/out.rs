@@ -46,7 +46,7 @@ const FEATURES: [(u32, &str, i16); 3] = [
 /// So the same topics make the same files.
 const NO_TIME: Timestamp = Timestamp::from_millis(0);
 
-/// A broker puts right what differs.
+/// Where the controller listens; a broker corrects what differs.
 const LISTENER: (&str, &str, u16) = ("CONTROLLER", "localhost", 9093);
 
 pub(super) fn write(root: &Root, catalog: &CatalogState, identity: &RootIdentity) -> Result<()> {
@@ -98,10 +98,10 @@ impl Outgoing<'_> {
         }
     }
 
-    /// See (1).
+    /// The records of `bootstrap.checkpoint` (I1).
     fn bootstrap(&self, level: u32) -> Result<Vec<MetadataRecord>> {
         let mut records = features(level);
-        // (3)
+        // Above every id that was handed out (I3).
         records.push(MetadataRecord::ProducerIds {
             broker_id: self.identity.node_id,
             broker_epoch: 0,
@@ -113,13 +113,13 @@ impl Outgoing<'_> {
         Ok(records)
     }
 
-    /// See (2).
+    /// The records to append to the broker's metadata log (I2).
     fn differences(&self, kafka: &KafkaState) -> Result<Vec<MetadataRecord>> {
         let mut records = Vec::new();
         let gone = kafka.topics.iter();
         for (id, topic) in gone.filter(|(id, _)| !self.catalog.has(**id)) {
-            // Without these, a broker that hears of the removal and of a new topic of this name
-            // in one go would give the new one the settings of the old one.
+            // Without these, a broker that reads of the removal and of a new topic of this name at
+            // once would give the new one the settings of the old one.
             let keys = topic.settings.keys();
             records.extend(keys.map(|key| setting(&topic.name, key, None)));
             records.push(MetadataRecord::RemoveTopic { id: *id });
@@ -178,7 +178,7 @@ impl Outgoing<'_> {
         }))
     }
 
-    /// A broker that hears of a smaller epoch forgets the newest.
+    /// The newest leader epoch: a broker that reads of a smaller one forgets the newest.
     fn latest_epoch(&self, entry: &TopicEntry, partition: PartitionId) -> Result<i32> {
         let dir = file_name::partition_dir(entry.name.as_str(), partition);
         let path = self.root.join(dir).join(file_name::LEADER_EPOCHS);

@@ -31,10 +31,11 @@ use crate::types::{Offset, PartitionId};
 use super::super::root::Root;
 use super::super::state::CatalogState;
 
-/// What is larger is not believed, and made again.
+/// A larger file is not used, and is made again.
 const FILE_BYTES_MAX: usize = 1 << 28;
 
-/// Makes both right and durable, once everything else is; false where a log prevents it (3).
+/// Makes snapshots and indexes right and durable, once everything else is; false where a log
+/// prevents it (I3).
 pub(super) fn write(root: &Root, catalog: &CatalogState) -> Result<bool> {
     let (disk, path) = (&root.host.disk, &root.path);
     // No broker has ever run here.
@@ -79,7 +80,7 @@ fn put(disk: &Disk, root: &Path, right: &BTreeMap<(String, PartitionId), Offset>
     replace_if_other(disk, &root.join(file_name::PRODUCERS), text.as_bytes())
 }
 
-/// See (2). The change is durable.
+/// Removes `ottla.producers`, durably (I2).
 pub(super) fn forget(disk: &Disk, root: &Path) -> Result<()> {
     let path = root.join(file_name::PRODUCERS);
     if disk.exists(&path).at(&path, "access")? {
@@ -122,7 +123,8 @@ impl ClosedLog<'_> {
             }
             _ => {}
         }
-        // Opening has read all of it. Files about producers that nobody has are looked into.
+        // Opening has read all of it. If there are files about producers all the same, it is
+        // scanned.
         if self.root.host.is_plain(self.key) && !self.has_files_of_producers()? {
             return Ok(Some(0));
         }
@@ -141,7 +143,8 @@ impl ClosedLog<'_> {
         Ok(entries.iter().any(about_producers))
     }
 
-    /// Only plain batches were appended, so the state at both ends is the same.
+    /// Moves a snapshot to the new end. Only plain batches were appended, so the state at both ends
+    /// is the same.
     fn move_snapshot(&self, from: Offset, to: Offset, producers: &[ProducerState]) -> Result<()> {
         if from == to {
             return Ok(());
@@ -157,6 +160,7 @@ impl ClosedLog<'_> {
         self.disk().remove_file(&old).at(&old, "remove")
     }
 
+    /// Makes the files right by reading the log; `None` if it cannot be read (I3).
     fn scan(&self, end: Option<Offset>) -> Result<Option<Offset>> {
         let there = self.list()?;
         let Some(end) = end else {
@@ -182,7 +186,7 @@ impl ClosedLog<'_> {
             self.disk().remove_file(&path).at(&path, "remove")?;
         }
         let states = producers.states(&older);
-        // An empty one is only needed over one that is not.
+        // An empty snapshot is only needed above one that is not empty.
         if !states.is_empty() || !there.snapshots.is_empty() {
             let bytes = txn::encode_snapshot(&states);
             replace_if_other(self.disk(), &self.file(end, FileKind::Snapshot), &bytes)?;
@@ -221,7 +225,7 @@ impl ClosedLog<'_> {
         replace_if_other(self.disk(), &path, &bytes)
     }
 
-    /// `None` when it is missing or not whole.
+    /// The snapshot at an offset; `None` when it is missing or not whole.
     fn snapshot(&self, at: Offset) -> Result<Option<Vec<ProducerState>>> {
         let path = self.file(at, FileKind::Snapshot);
         match self.disk().read_small(&path, FILE_BYTES_MAX) {

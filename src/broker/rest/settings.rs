@@ -5,8 +5,8 @@
 //! 1. Out: every setting shared with Kafka is explicit, as Kafka's defaults are others (it would
 //!    delete after 7 days), and inside the bounds of every version from 3.9 on (from 4.0 on a
 //!    broker does not start with a `segment.bytes` below 1 MiB).
-//! 2. Back: what Kafka says wins, unless it says only what we told it: a value changed to fit
-//!    Kafka's bounds comes back as it was. What Kafka has no word for stays.
+//! 2. Back: what Kafka says wins, unless it is only what we wrote: a value changed to fit Kafka's
+//!    bounds comes back as it was. What Kafka has no word for stays.
 //! 3. An unaltered setting keeps its words: Kafka has more words for some values than we have
 //!    values, and takes values that we do not.
 
@@ -19,7 +19,7 @@ use super::super::state::TopicEntry;
 
 pub(super) type KafkaSettings = BTreeMap<String, String>;
 
-/// Kafka has them with the same name and meaning.
+/// Settings that Kafka has with the same name and meaning.
 const SHARED: [&str; 16] = [
     "segment.bytes",
     "segment.ms",
@@ -46,6 +46,7 @@ const FLUSH_MS: &str = "flush.ms";
 /// Kafka's minimum from 4.0 on.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
+/// The settings that a broker finds (I1).
 pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings {
     let config = entry.config().0;
     // What we do not understand came from Kafka and goes back to it.
@@ -80,14 +81,15 @@ pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings 
     settings
 }
 
-/// See (3). In our words where it came with none, or has to be changed.
+/// The words of a setting (I3): ours if it came with none, or has to be changed.
 fn in_words(entry: &TopicEntry, name: &str, text: &str, config: &TopicConfig) -> String {
     let fitting = in_bounds(name, text.to_owned(), config);
     let told = entry.settings.get(name).filter(|_| fitting == text);
     told.cloned().unwrap_or(fitting)
 }
 
-/// What Kafka has to be told, except the same in other words (3). `None` takes a setting back.
+/// The settings to change in Kafka's metadata, except the same in other words (I3). `None` removes
+/// a setting.
 pub(super) fn changes(
     theirs: &KafkaSettings,
     entry: &TopicEntry,
@@ -119,7 +121,7 @@ pub(super) fn changes(
     changes
 }
 
-/// See (1).
+/// The value inside Kafka's bounds (I1).
 fn in_bounds(name: &str, text: String, config: &TopicConfig) -> String {
     match name {
         "segment.bytes" => config.segment_bytes.max(SEGMENT_BYTES_MIN).to_string(),
@@ -144,7 +146,7 @@ fn in_bounds(name: &str, text: String, config: &TopicConfig) -> String {
     }
 }
 
-/// What Kafka does not say, as it was never told.
+/// The value of a shared setting that Kafka's metadata does not have.
 fn unsaid(name: &str) -> Option<String> {
     let config = TopicConfig::default();
     let entries = config.entries();
@@ -154,7 +156,7 @@ fn unsaid(name: &str) -> Option<String> {
         .then(|| in_bounds(name, text, &config))
 }
 
-/// See (2). `before`: the topic as it went out.
+/// The settings after a broker has run (I2). `before`: the topic at our close.
 pub(super) fn from_kafka(
     said: &KafkaSettings,
     before: Option<&TopicEntry>,
@@ -167,7 +169,7 @@ pub(super) fn from_kafka(
     let mut settings = KafkaSettings::new();
     for (name, text) in said {
         if told.get(name) == Some(text) {
-            // Our own words, which may be others than those that Kafka was told.
+            // Our own words, which may differ from those that Kafka got.
             if let Some(ours) = before.settings.get(name) {
                 settings.insert(name.clone(), ours.clone());
             }

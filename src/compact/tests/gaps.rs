@@ -90,7 +90,7 @@ fn a_log_that_is_cut_inside_a_gap_goes_on_there_and_opens() {
             let mut kept: Vec<_> = offsets().into_iter().filter(|at| *at < end).collect();
             check(&mut bench, &kept);
             assert_eq!(bench.log().end_offset(), end);
-            // Rolls behind the gap, also in the segment that ends in it.
+            // Rolls after the gap, also in the segment that ends in it.
             let value = "w".repeat(600);
             for offset in end..end + 3 {
                 let key = format!("key {offset} again");

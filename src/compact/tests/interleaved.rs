@@ -233,7 +233,7 @@ fn a_log_that_was_truncated_inside_a_gap_goes_on_behind_it_after_a_crash() {
 }
 
 /// Found by the random histories: the segment was taken for one without gaps, and reading what was
-/// appended behind the gap was called damage.
+/// appended after the gap was called damage.
 #[test]
 fn a_log_that_ends_in_a_gap_can_be_read_behind_it_after_a_crash() {
     let mut bench = Bench::new();

@@ -1,7 +1,7 @@
 //! Compaction from inside: logs as Kafka leaves them, put down batch by batch on a simulated disk,
 //! with a clock that the test moves.
 //!
-//! Knows nothing about how the passes work: what is checked is what stands in the files afterwards.
+//! Knows nothing about how the passes work: what is checked is what the files hold afterwards.
 
 #![expect(
     clippy::as_conversions,
@@ -128,7 +128,7 @@ impl Bench {
             .collect()
     }
 
-    /// Every batch that stands in the segments, checked.
+    /// Every batch in the segments, checked.
     fn batches(&self) -> Vec<BatchHeader> {
         let mut found = Vec::new();
         for path in self.files(".log") {

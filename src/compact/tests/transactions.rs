@@ -98,7 +98,7 @@ fn nothing_from_an_open_transaction_on_is_touched() {
     let files = bench.files("0000.log");
     let bytes = bench.sim.read(&files[0]).unwrap();
     assert!(bytes.ends_with(&open.concat()));
-    // Its end lets compaction go on.
+    // Its end lets compaction continue.
     bench.log.take().unwrap().close().unwrap();
     bench.put(6, &[control(6, txn(7), ControlKind::Commit)]);
     bench.open().compact().unwrap();

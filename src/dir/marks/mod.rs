@@ -3,8 +3,8 @@
 //! Knows nothing about how a log recovers, only up to where it is durable and where it starts.
 //!
 //! 1. A mark is a lower bound: it is written only after the sync that it reports has succeeded.
-//! 2. Each log has two slots. Only the one that is not known to be durable is written, however
-//!    often, until a sync makes it the durable one: a torn write leaves the other slot whole. If
+//! 2. Each log has two slots. Only the one that is not known to be durable is written, any number
+//!    of times, until a sync makes it the durable one: a torn write leaves the other slot whole. If
 //!    the disk is full at an opening, no slot is known to be durable: all are written again before
 //!    the first new mark.
 //! 3. A write goes to the page cache, which survives the process. The file is synced at most once a
@@ -47,22 +47,23 @@ pub(crate) struct Marks {
     covered: Mutex<u64>,
     /// The file at its opening, until that is known to be durable (I2).
     unconfirmed: Mutex<Option<Vec<u8>>>,
-    /// Space is kept ready on this disk, on which overwriting takes new space.
+    /// The disk to reserve ballast on, if overwriting a file there takes new space.
     ballast_on: Option<Disk>,
     synced_at: Mutex<Option<Instant>>,
-    /// The file of another process, open between two looks.
+    /// A file that another process writes, kept open for [`Self::look_soon`].
     kept: Mutex<Option<File>>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
+    /// The pair of slots of each log, and its newest mark.
     newest: BTreeMap<MarkKey, (u32, Mark)>,
     free: Vec<u32>,
-    /// By (I5).
+    /// Bytes of the file that are allocated (I5).
     len_bytes: u64,
     /// For each pair of slots, the one that may be written (I2).
     open_slots: Vec<u64>,
-    /// Neither empty nor valid: torn by a crash, or damaged.
+    /// Positions of slots that are neither empty nor valid: torn by a crash, or damaged.
     unreadable: Vec<u64>,
     /// The number of the newest write (I4).
     writes: u64,
@@ -98,7 +99,7 @@ impl Table {
         u64::from(pair).saturating_mul(2).saturating_mul(SLOT_BYTES)
     }
 
-    /// By (I5).
+    /// Allocates both slots (I5).
     fn make_room(&mut self, file: &File, pair: u32) -> std::io::Result<()> {
         let end = Self::pair_position(pair).saturating_add(2 * SLOT_BYTES);
         if end <= self.len_bytes {
@@ -133,7 +134,7 @@ impl Table {
         }
     }
 
-    /// By (I6), to the same places as before.
+    /// Repeats failed writes (I6), to the same slots.
     fn write_lost(&mut self, file: &File) -> std::io::Result<()> {
         for pair in self.lost.clone() {
             if self.leaving.contains(&pair) {
@@ -160,7 +161,7 @@ impl Table {
         })
     }
 
-    /// A success makes the slots that were not written again the durable ones.
+    /// After a success, slots that were not written since the sync began are the durable ones.
     fn end_sync(&mut self, seen: &Seen, synced: bool) {
         for (pair, number) in &seen.unsynced {
             // The system may have marked the pages clean although it did not write them.
@@ -185,6 +186,7 @@ impl Table {
     }
 }
 
+/// The pair of slots of a log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MarkPlace {
     pair: u32,
@@ -233,8 +235,8 @@ impl Marks {
         Ok(())
     }
 
-    /// Reserves used-up space again, if there is some: where overwriting takes new space, retention
-    /// needs it for the mark that lets it free space.
+    /// Reserves the ballast again, if it was used and there is space. Where overwriting takes new
+    /// space, retention needs it for the mark that lets it free space.
     pub(crate) fn keep_ballast(&self) {
         if let Some(disk) = &self.ballast_on {
             // Without it a full disk is reported as such, and nothing is lost.
@@ -251,6 +253,7 @@ impl Marks {
         Ok(Self::with(path, None, &found.unwrap_or_default()))
     }
 
+    /// No marks, distrusted.
     pub(crate) fn none(root: &Path) -> Self {
         Self {
             distrusted: AtomicBool::new(true),
@@ -263,12 +266,12 @@ impl Marks {
         self.distrusted.load(Ordering::Acquire)
     }
 
-    /// Whether another handle writes them, and they are trusted.
+    /// Whether another handle writes the marks, and they are trusted.
     pub(crate) fn are_anothers(&self) -> bool {
         self.file.is_none() && !self.are_distrusted()
     }
 
-    /// Whether to trust the marks that another process writes.
+    /// Begins or ends trust in the marks that another process writes.
     pub(crate) fn believe(&self, disk: &Disk, believed: bool) -> Result<()> {
         if self.file.is_some() || self.are_distrusted() != believed {
             return Ok(());
@@ -337,8 +340,9 @@ impl Marks {
         self.table.lock().newest.get(&key).map(|(_, mark)| *mark)
     }
 
-    /// [`look_again`](Self::look_again) into the file of the last look: for one who looks often,
-    /// and now and then into the present file. What is in an older file was true.
+    /// [`look_again`](Self::look_again), but into the file that the last call left open: for a
+    /// caller that looks often, and sometimes uses `look_again`. A mark in a replaced file is old,
+    /// but valid.
     pub(crate) fn look_soon(&self, disk: &Disk, key: MarkKey) -> Result<Option<Mark>> {
         let pair = self.table.lock().newest.get(&key).map(|(pair, _)| *pair);
         if let Some(pair) = pair.filter(|_| !self.are_distrusted() && self.file.is_none()) {
@@ -414,6 +418,7 @@ impl Marks {
         Ok(table.newest.get(&key).map(|(_, mark)| *mark))
     }
 
+    /// The slots of a log; assigns and allocates them if it has none.
     pub(crate) fn place(&self, key: MarkKey) -> MarkPlace {
         let mut table = self.table.lock();
         if let Some((pair, _)) = table.newest.get(&key) {
@@ -438,7 +443,7 @@ impl Marks {
         MarkPlace { pair }
     }
 
-    /// Into the page cache; the mark's sequence must be one above the last.
+    /// Writes a mark into the page cache; its sequence must be one above the last.
     pub(crate) fn write(&self, place: MarkPlace, mark: &Mark) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
@@ -454,13 +459,14 @@ impl Marks {
         Ok(())
     }
 
-    /// In memory only.
+    /// Sets the newest mark of a log in memory only.
     pub(crate) fn assume(&self, mark: &Mark) {
         let place = self.place(mark.key);
         let mut table = self.table.lock();
         table.newest.insert(mark.key, (place.pair, *mark));
     }
 
+    /// Makes every write before this call durable.
     pub(crate) fn sync(&self, now: Instant) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);
@@ -493,6 +499,7 @@ impl Marks {
         Ok(())
     }
 
+    /// [`sync`](Self::sync), unless the last one began less than a second ago (I3).
     pub(crate) fn sync_by_the_way(&self, now: Instant) -> Result<()> {
         let due = {
             let mut at = self.synced_at.lock();
@@ -506,7 +513,7 @@ impl Marks {
         if due { self.sync(now) } else { Ok(()) }
     }
 
-    /// Durable; returns the mark as written.
+    /// Writes a mark to both slots, durably; returns it as written.
     pub(crate) fn write_both(&self, mark: Mark, now: Instant) -> Result<Mark> {
         let place = self.place(mark.key);
         let sequence = self.find(mark.key).map_or(0, |mark| mark.sequence);
@@ -524,7 +531,7 @@ impl Marks {
         Ok(mark)
     }
 
-    /// The log's slots can be reused once that is durable.
+    /// Removes the mark of a log, whose slots can be reused once that is durable.
     pub(crate) fn forget(&self, key: MarkKey) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::ReadOnly);

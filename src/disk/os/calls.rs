@@ -114,8 +114,8 @@ pub(super) fn copy_range(_: &File, _: &File, _: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The end of the next stretch that is no hole and no space that was never written, by `lseek` with
-/// `SEEK_DATA` and `SEEK_HOLE`; the file's end where the file system cannot tell.
+/// The end of the next range of data, neither a hole nor space that was never written, by `lseek`
+/// with `SEEK_DATA` and `SEEK_HOLE`; the file's end where the file system does not know.
 #[cfg(target_os = "linux")]
 pub(super) fn next_data_end(file: &File, from: u64) -> io::Result<Option<u64>> {
     let cannot_tell = |error: &io::Error| {
@@ -132,7 +132,7 @@ pub(super) fn next_data_end(file: &File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// `None` where the file ends. It moves the file's cursor, which nobody uses.
+/// `None` where the file ends. It moves the file's cursor, which no call here uses.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no SEEK_DATA and no SEEK_HOLE")]
 fn seek(file: &File, from: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
@@ -159,14 +159,14 @@ fn end_behind(file: &File, from: u64) -> io::Result<Option<u64>> {
     Ok(Some(file.metadata()?.len()).filter(|end| *end > from))
 }
 
-/// By `fstatfs` (ext2 and ext3 share ext4's number and its driver).
+/// The file system, by `fstatfs` (ext2 and ext3 have ext4's number and its driver).
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fstatfs")]
 pub(super) fn lies_on(file: &File) -> LiesOn {
     // SAFETY: `statfs` is a C struct of integers, for which all zeros is a value.
     let mut found: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open for the length of the borrow, and `found` is a `statfs` that
-    // nobody else sees, which the call fills or leaves as it is.
+    // no other code sees, which the call fills or leaves as it is.
     let outcome = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) };
     if outcome != 0 {
         return LiesOn::Another;
@@ -197,7 +197,7 @@ pub(super) fn lies_on(_: &File) -> LiesOn {
     LiesOn::Another
 }
 
-/// For this user; `None` where the system does not say.
+/// Free space for this user, in bytes; `None` where the system does not say.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no fstatvfs")]
 pub(super) fn bytes_free(file: &File) -> Option<u64> {
@@ -205,7 +205,7 @@ pub(super) fn bytes_free(file: &File) -> Option<u64> {
     // SAFETY: `statvfs` is a C struct of integers, for which all zeros is a value.
     let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open for the length of the borrow, and `found` is a `statvfs` that
-    // nobody else sees, which the call fills or leaves as it is.
+    // no other code sees, which the call fills or leaves as it is.
     if unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut found) } != 0 {
         return None;
     }
@@ -222,7 +222,7 @@ pub(super) fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// In every forked process, before `fork` returns there. False for want of memory.
+/// Has `child` run in every forked process before `fork` returns there. False without memory.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "neither std nor libc has pthread_atfork")]
 pub(in crate::disk) fn on_fork(child: extern "C" fn()) -> bool {
@@ -241,13 +241,13 @@ pub(in crate::disk) fn on_fork(_: extern "C" fn()) -> bool {
     true
 }
 
-/// `None` where there is no limit, or none that the system says.
+/// The limit of open files; `None` where there is no limit, or the system does not say it.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "std has no getrlimit")]
 pub(in crate::disk) fn descriptors_max() -> Option<usize> {
     // SAFETY: `rlimit` is a C struct of integers, for which all zeros is a value.
     let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
-    // SAFETY: `limit` is an `rlimit` that nobody else sees, which the call fills or leaves as it
+    // SAFETY: `limit` is an `rlimit` that no other code sees, which the call fills or leaves as it
     // is.
     let outcome = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     let limited = outcome == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
@@ -259,9 +259,9 @@ pub(in crate::disk) fn descriptors_max() -> Option<usize> {
     None
 }
 
-/// An open-file-description lock on the whole file: false when somebody has one, or a POSIX record
-/// lock, as a JVM takes. It also keeps out a second handle of this process, and ends with the last
-/// copy of the descriptor at the latest.
+/// Takes an open-file-description lock on the whole file: false when another handle has one, or a
+/// POSIX record lock, as a JVM takes. It also keeps out a second handle of this process, and ends
+/// with the last copy of the descriptor at the latest.
 #[cfg(target_os = "linux")]
 pub(super) fn lock_description(file: &File) -> io::Result<bool> {
     match set_description_lock(file, libc::F_WRLCK) {
@@ -273,7 +273,7 @@ pub(super) fn lock_description(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Ends the lock whatever copies of the descriptor there are.
+/// Releases the lock, even if there are copies of the descriptor.
 #[cfg(target_os = "linux")]
 pub(super) fn unlock_description(file: &File) -> io::Result<()> {
     set_description_lock(file, libc::F_UNLCK)
@@ -333,13 +333,13 @@ pub(super) fn unlock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Whether a lock for writing on these bytes would meet another one. Takes none.
+/// Whether another handle has a lock on these bytes. Takes no lock.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "std has no F_OFD_GETLK")]
 fn is_range_locked(file: &File, from: u64, len: u64) -> io::Result<bool> {
     let mut asked = range_of(libc::F_WRLCK, from, len)?;
     // SAFETY: the descriptor is open for the length of the borrow, and `asked` is a `flock` that
-    // nobody else sees, which the call fills.
+    // no other code sees, which the call fills.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut asked) } {
         0 => Ok(libc::c_int::from(asked.l_type) != libc::F_UNLCK),
         _ => Err(io::Error::last_os_error()),
@@ -360,13 +360,13 @@ fn range_of(kind: libc::c_int, from: u64, len: u64) -> io::Result<libc::flock> {
     Ok(range)
 }
 
-/// As [`lock_description`] would find it. Takes none.
+/// Whether [`lock_description`] would return false. Takes no lock.
 #[cfg(target_os = "linux")]
 pub(super) fn is_description_locked(file: &File) -> io::Result<bool> {
     is_range_locked(file, 0, 0)
 }
 
-/// Needs only permission to read.
+/// Takes a shared lock on one byte, which needs only permission to read.
 #[cfg(target_os = "linux")]
 pub(super) fn share_byte(file: &File, at: u64) -> io::Result<()> {
     set_lock(file, libc::F_RDLCK, at, 1)
@@ -400,7 +400,7 @@ pub(super) fn is_description_locked(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// As a JVM's `FileChannel.tryLock` takes it.
+/// Takes a lock as a JVM's `FileChannel.tryLock` does.
 #[cfg(all(test, unix))]
 #[expect(unsafe_code, reason = "std has no F_SETLK")]
 pub(super) fn lock_record(file: &File) -> bool {

@@ -1,7 +1,7 @@
-//! The lock of a directory, in three layers, for no single one keeps everybody out.
+//! The lock of a directory, in three layers, for no single one keeps out every other process.
 //!
-//! Knows nothing about what is guarded. That a file exists means nothing: every layer ends with the
-//! process that holds it.
+//! Knows nothing about what is guarded. The existence of a lock file means nothing: every layer
+//! ends with the process that holds it.
 //!
 //! - (L1) `flock` on the directory (Unix): holds when the lock file is unlinked or replaced.
 //! - (L2) `flock` on the lock file (`LockFileEx` on Windows): keeps out every process that uses
@@ -9,10 +9,10 @@
 //! - (L3) An open-file-description lock on it (Linux): a JVM takes POSIX record locks, which
 //!   `flock` neither sees nor stops.
 //!
-//! A lock is given back by name and not only by closing its file: a process that another thread is
+//! A lock is released by a call and not only by closing its file: a process that another thread is
 //! starting has copies of all descriptors for a moment, which would keep the lock. A child of
-//! `fork` without `exec` keeps it for as long as it has the descriptors, but does not give it back
-//! by name: that would take it from its parent.
+//! `fork` without `exec` keeps it for as long as it has the descriptors, but does not make that
+//! call: it would release the parent's lock.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -52,17 +52,17 @@ impl Drop for Held {
         if !self.owner.is_here() {
             return;
         }
-        // Closing the file ends the locks as well, if nobody has a copy of the descriptor.
+        // Closing the file ends the locks as well, if there is no copy of the descriptor.
         calls::unlock_description(&self.file).ok();
         calls::unlock(&self.file).ok();
     }
 }
 
-/// For a lock file that is replaced while it is being locked.
+/// How often to try when the lock file is replaced while it is being locked.
 const ATTEMPTS: u32 = 8;
 
 impl OsLock {
-    /// `None` when somebody has any layer of it.
+    /// `None` when another handle has any layer of it.
     pub(super) fn take(path: &Path, open: &OpenCount) -> io::Result<Option<Self>> {
         let directory = match lock_directory(path, open) {
             #[cfg(unix)]
@@ -85,7 +85,7 @@ impl OsLock {
             if !calls::lock_description(&file.file)? {
                 return Ok(None);
             }
-            // A process that opened the file before it was replaced has locked nothing of worth.
+            // If the file was replaced after it was opened, this lock keeps out no process.
             if is_at(&file.file, path)? {
                 name_holder(&file.file);
                 return Ok(Some(Self { file, directory }));
@@ -101,7 +101,7 @@ impl OsLock {
     }
 }
 
-/// Nobody may remove or replace the lock file while it is open.
+/// Keeps the lock file from being removed or replaced while it is open.
 #[cfg(windows)]
 fn keep_the_name(options: &mut OpenOptions) {
     use std::os::windows::fs::OpenOptionsExt as _;
@@ -110,14 +110,14 @@ fn keep_the_name(options: &mut OpenOptions) {
     options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE);
 }
 
-/// Elsewhere (L1) and a look at the name do it.
+/// Elsewhere (L1) and [`is_at`] serve for that.
 #[cfg(not(windows))]
 fn keep_the_name(_: &mut OpenOptions) {}
 
-/// For the message that others get.
+/// Writes the id of this process into the lock file, for other processes' error messages.
 fn name_holder(mut file: &File) {
     let text = format!("{}\n", std::process::id());
-    // It is a hint: a full disk does not keep anybody out.
+    // It is only a hint, so a full disk is no error.
     file.set_len(0)
         .and_then(|()| file.write_all(text.as_bytes()))
         .ok();
@@ -131,7 +131,7 @@ enum Layer {
     Missing,
 }
 
-/// (L1). A file system that cannot lock a directory leaves it to the other layers.
+/// Takes (L1). A file system that cannot lock a directory leaves it to the other layers.
 #[cfg(unix)]
 fn lock_directory(path: &Path, open: &OpenCount) -> Layer {
     let directory = OpenOptions::new()
@@ -152,6 +152,7 @@ fn lock_directory(_: &Path, _: &OpenCount) -> Layer {
     Layer::Missing
 }
 
+/// Whether the path still names this file.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -163,7 +164,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The name cannot change hands while the file is open (`keep_the_name`).
+/// The path cannot come to name another file while this one is open (`keep_the_name`).
 #[cfg(not(unix))]
 #[expect(
     clippy::unnecessary_wraps,

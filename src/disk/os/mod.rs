@@ -1,7 +1,7 @@
 //! The disk of the operating system: the only `std::fs`.
 //!
-//! Knows nothing about the simulation. Only regular files are opened, without following a link in
-//! the last place of a path; every read and write says where, and is repeated until it is whole.
+//! Knows nothing about the simulation. Only regular files are opened, and a link as the last part
+//! of a path is not followed; every read and write has a position, and is repeated until complete.
 
 mod calls;
 mod lock;
@@ -29,14 +29,14 @@ pub(crate) use word::Word;
 #[derive(Clone, Debug)]
 pub(crate) struct OsDisk {
     open: OpenCount,
-    /// False for what is removed with its last handle: it survives no power cut anyway.
+    /// False if files are removed with their last handle: none survives a power cut anyway.
     synced: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct OsFile {
     file: fs::File,
-    /// Its ballast is given up when a write finds no space.
+    /// A directory whose ballast is freed when a write finds no space.
     pub(super) ballast: Option<Box<Path>>,
     synced: bool,
     _opened: Opened,
@@ -108,7 +108,7 @@ impl OsDisk {
         self.counted(open_regular(path, &mut options)?)
     }
 
-    /// Does not look what it is: a pipe has no front, and of a device come bytes.
+    /// Does not check the kind of file: of a pipe it reads nothing, of a device some bytes.
     pub(super) fn read_front(&self, path: &Path, buf: &mut [u8]) -> io::Result<usize> {
         let front = open_at_once(path, OpenOptions::new().read(true))?;
         read_at(&front, 0, buf)
@@ -163,8 +163,7 @@ impl OsDisk {
         fs::hard_link(there, new)
     }
 
-    /// A file with a second name could not be told from others (`is_shared`), and would be cut
-    /// under both.
+    /// Without `is_shared` a file with a second name would be changed under both.
     #[cfg(not(unix))]
     pub(super) fn hard_link(&self, _: &Path, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
@@ -220,7 +219,7 @@ fn id_of(found: &fs::Metadata) -> io::Result<FileId> {
     })
 }
 
-/// std tells no identity of a file here; two files that follow each other were made at other times.
+/// std has no identity of a file here, but files of the same name are made at different times.
 #[cfg(not(unix))]
 fn id_of(found: &fs::Metadata) -> io::Result<FileId> {
     Ok(FileId {
@@ -321,6 +320,7 @@ impl OsFile {
         id_of(&self.file.metadata()?)
     }
 
+    /// Whether the file has several names.
     #[cfg(unix)]
     pub(super) fn is_shared(&self) -> io::Result<bool> {
         use std::os::unix::fs::MetadataExt;
@@ -374,7 +374,7 @@ impl OsFile {
         let before = self.len()?;
         calls::reserve(&self.file, from, len).inspect_err(|_| {
             // A file system may have granted a part and lengthened the file by it (ext4 does). What
-            // cannot be given back now is given back when the file is trimmed.
+            // cannot be freed now is freed when the file is trimmed.
             if self.len().is_ok_and(|now| now > before) {
                 self.file.set_len(before).ok();
             }

@@ -2,14 +2,14 @@
 //!
 //! Knows nothing about what a name means.
 //!
-//! 1. A file that is open can be removed and renamed over (D6). On Windows that holds where all who
-//!    have it open let others delete it, as std does. A program that does not (a virus scanner, a
-//!    backup) closes it soon: the call is repeated for `PATIENCE`.
-//! 2. On Windows a directory is flushed where the system lets us: where it refuses, the file
-//!    system's journal alone keeps the order of names.
+//! 1. A file that is open can be removed and renamed over (D6). On Windows that holds if every
+//!    program that has it open permits deletion, as std does. A program that does not (a virus
+//!    scanner, a backup) closes it soon: the call is repeated for `PATIENCE`.
+//! 2. On Windows a directory is flushed where the system permits it; where it refuses, only the
+//!    file system's journal keeps the order of names.
 //! 3. Where Windows does not rename over an open file (before Windows 10, and Wine), the open one
-//!    is first renamed to `.deleted`, but only for a `.swap`: the next opening finishes a swap that
-//!    a crash has cut in two, and removes the other file.
+//!    is first renamed to `.deleted`, but only for a `.swap`: after a crash between the two renames
+//!    the next opening finishes the swap, and removes the other file.
 
 use std::fs;
 use std::io;
@@ -22,7 +22,7 @@ use crate::clock::Clock;
 #[cfg(windows)]
 use crate::sync::{Signal, deadline};
 
-/// For a name that another program has open.
+/// How long to repeat a call for a file that another program has open.
 #[cfg(windows)]
 const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -1,14 +1,13 @@
-//! Directories that are removed with their handle, or by the next one made beside what a killed
-//! process left.
+//! Directories that are removed with their handle, or, after their process was killed, when the
+//! next one is made beside them.
 //!
 //! Knows nothing about what is kept in them.
 //!
-//! 1. The lock of a directory is held while it is in use, which tells it from one that is left
-//!    over.
-//! 2. A new directory has no lock until its maker has taken it. Who finds it before removes it, and
-//!    its maker makes another one.
-//! 3. The places are open to every user. So a name that is taken is never used, and only a real
-//!    directory of this user is removed: nobody else can put a link in its place.
+//! 1. The lock of a directory is held while it is in use: one that is not locked is left over.
+//! 2. A new directory is not locked at first. A process that finds it then removes it, and its
+//!    maker makes another one.
+//! 3. Every user can write to the parents. So a name that exists is never used, and only a real
+//!    directory of this user is removed: no other user can put a link in its place.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -22,13 +21,13 @@ use crate::sync::{Ordering, ProcessAtomicU64};
 
 const PREFIX: &str = "ottla-temporary-";
 
-/// What is kept lies in here, beside the lock (1).
+/// The directory of the contents, beside the lock (1).
 const CONTENTS: &str = "data";
 
 /// Where Linux keeps files in memory.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// With less space the memory is left alone.
+/// With fewer bytes free, memory is not used.
 #[cfg(target_os = "linux")]
 const ROOM_MIN: u64 = 32 << 20;
 
@@ -41,12 +40,12 @@ static NUMBER: ProcessAtomicU64 = ProcessAtomicU64::new(0);
 pub(crate) struct TemporaryDir {
     path: PathBuf,
     owner: Owner,
-    /// Given back when the directory is gone.
+    /// Released when the directory is removed.
     _lock: OsLock,
 }
 
 impl TemporaryDir {
-    /// In memory where there is room, else in the system's directory for temporary files.
+    /// Makes one in memory if there is room, else in the system's directory for temporary files.
     pub(crate) fn new() -> io::Result<Self> {
         if has_room(Path::new(SHARED_MEMORY))
             && let Ok(made) = Self::inside(Path::new(SHARED_MEMORY))
@@ -56,7 +55,7 @@ impl TemporaryDir {
         Self::inside(&std::env::temp_dir())
     }
 
-    /// Makes the parent if need be, and removes what killed processes of this user left there.
+    /// Makes one, and its parent if need be; removes what killed processes of this user left there.
     pub(crate) fn inside(parent: &Path) -> io::Result<Self> {
         let parent = std::path::absolute(parent)?;
         fs::create_dir_all(&parent)?;
@@ -71,7 +70,7 @@ impl TemporaryDir {
                 made => made?,
             }
             match OsLock::take(&path.join(file_name::LOCK), &disk.open) {
-                // Somebody took it for a leftover (2).
+                // Another process took it for a leftover (2).
                 Ok(None) => {}
                 Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -90,7 +89,7 @@ impl TemporaryDir {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Not made yet.
+    /// Where the contents belong. The directory is not made yet.
     pub(crate) fn contents(&self) -> PathBuf {
         self.path.join(CONTENTS)
     }
@@ -99,13 +98,13 @@ impl TemporaryDir {
 impl Drop for TemporaryDir {
     fn drop(&mut self) {
         if self.owner.is_here() {
-            // What stays is removed by the next one that is made here.
+            // What cannot be removed now is removed when the next one is made here.
             fs::remove_dir_all(&self.path).ok();
         }
     }
 }
 
-/// For this user alone.
+/// Makes a directory for this user alone.
 fn make(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     let builder = {
@@ -132,7 +131,7 @@ fn has_room(_: &Path) -> bool {
     false
 }
 
-/// By (1).
+/// Removes directories that are not locked (1).
 fn remove_leftovers(disk: &OsDisk, parent: &Path) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
@@ -150,7 +149,7 @@ fn remove_leftovers(disk: &OsDisk, parent: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A directory, not a link to one, and this user's (3).
+/// Whether this is a directory, not a link to one, and this user's (3).
 fn is_ours(path: &Path) -> bool {
     let Ok(found) = fs::symlink_metadata(path) else {
         return false;

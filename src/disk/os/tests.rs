@@ -62,8 +62,8 @@ fn child(path: &Path, kind: &str) -> (Child, bool) {
     (child, answer.unwrap() == "held")
 }
 
-/// In a process that [`child`] started: takes the lock as it was told, until the parent goes away
-/// or kills it. False in a test run.
+/// In a process that [`child`] started: takes the lock by its environment variables, until the
+/// parent ends or kills it. False in a test run.
 fn took_it_as_a_child() -> bool {
     let (Some(path), Ok(kind)) = (std::env::var_os(PATH), std::env::var(KIND)) else {
         return false;
@@ -154,8 +154,8 @@ fn an_unlinked_or_replaced_lock_file_lets_nobody_in() {
     assert!(is_free(&path));
 }
 
-/// Found when one test started a process while another gave a lock back and took it again: for a
-/// moment the new process had copies of all descriptors, and nobody could have the lock.
+/// Found when one test started a process while another released a lock and took it again: for a
+/// moment the new process had copies of all descriptors, and no process could take the lock.
 #[test]
 fn a_lock_is_given_back_although_its_descriptors_live_on_in_copies() {
     let dir = tempfile::tempdir().unwrap();

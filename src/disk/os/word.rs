@@ -1,9 +1,8 @@
 //! A number in a file that threads of several processes wait for.
 //!
 //! Knows nothing about what it counts. This process never reads or writes the map below, but passes
-//! the address to the system, which finds the word behind it, and changes it for the one who
-//! publishes. So if the file is cut, a call fails and no signal is raised. Waiting needs only
-//! permission to read.
+//! its address to the system, which compares and, for the writer, changes the word. So if the file
+//! is cut, a call fails and no signal is raised. Waiting needs only permission to read.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub(crate) use linux::Word;
@@ -25,7 +24,7 @@ mod linux {
         at: usize,
     }
 
-    /// `FUTEX_OP_ADD` of 1, with a comparison that wakes nobody else.
+    /// `FUTEX_OP_ADD` of 1, with a comparison that wakes no other waiter.
     const ADD_ONE: u32 = 1 << 28 | 1 << 12;
 
     impl Word {
@@ -38,7 +37,7 @@ mod linux {
             Ok(Self { map, at })
         }
 
-        /// For the one who publishes, and can change the word.
+        /// For the process that publishes, which can change the word.
         pub(in crate::disk) fn of_writer(file: &OsFile, at: u64) -> io::Result<Self> {
             let at = to_usize(at);
             let len = at.saturating_add(size_of::<u32>());
@@ -46,8 +45,8 @@ mod linux {
             Ok(Self { map, at })
         }
 
-        /// Adds one and wakes everybody in one call: a write to the file would take longer than the
-        /// wake. Fails for one who waits, and where the file was cut.
+        /// Adds one and wakes every waiter in one call: a write to the file would take longer than
+        /// the wake. Fails for a follower's word, and if the file was cut.
         pub(in crate::disk) fn add_and_wake(&self) -> io::Result<()> {
             let word = self.word();
             // SAFETY: as in `call`. The word is in a map that can be written to, and no reference
@@ -76,13 +75,13 @@ mod linux {
         }
 
         pub(in crate::disk) fn wake(&self) {
-            // Where nobody can be woken, they look by the clock.
+            // If this fails, they still look from time to time.
             self.call(libc::FUTEX_WAKE, u32::MAX >> 1, None).ok();
         }
 
-        /// Waits until somebody wakes, or the time is over; not at all if the bytes of the word are
-        /// not these. It may also return for no reason. Fails where the system forbids the call, or
-        /// the file was cut.
+        /// Waits for a wake, until the time is over; not at all if the bytes of the word are not
+        /// these. It may also return for no reason. Fails where the system forbids the call, or the
+        /// file was cut.
         pub(in crate::disk) fn wait(&self, bytes: [u8; 4], timeout: Duration) -> io::Result<()> {
             // The system compares it as it lies in memory.
             let seen = u32::from_le_bytes(bytes).to_le();

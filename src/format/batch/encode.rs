@@ -3,7 +3,7 @@
 //! Knows nothing about offsets: a batch is encoded with base offset 0, outside every lock, and
 //! [`stamp`](super::stamp)ed later. Invariants of what is written:
 //!
-//! 1. The last offset delta is the record count less one, but in batches that compaction left.
+//! 1. The last offset delta is the record count less one, except in batches that compaction left.
 //! 2. The max timestamp is the largest one of the records; the base timestamp is the first one.
 //! 3. A batch is at most `i32::MAX` bytes: a record that would pass it is refused before a byte of
 //!    it is written.
@@ -21,7 +21,7 @@ const PAYLOAD_MAX: usize = BATCH_MAX - HEADER_LEN;
 pub(crate) struct ProducerStamp {
     pub(crate) id: i64,
     pub(crate) epoch: i16,
-    /// The number of the first record; -1 in control batches.
+    /// The sequence number of the first record; -1 in control batches.
     pub(crate) base_sequence: i32,
 }
 
@@ -33,19 +33,19 @@ pub(crate) enum BatchKind {
     #[cfg(test)]
     TransactionalData,
     TransactionMarker,
-    /// As Kafka's metadata files have them.
+    /// Control records of Kafka's metadata files.
     Control,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchOptions {
-    /// It can be stamped again.
+    /// Overwritten by [`stamp`](super::stamp).
     pub(crate) leader_epoch: i32,
     pub(crate) timestamp_type: TimestampType,
     pub(crate) compression: Compression,
     /// `None` is the codec's default.
     pub(crate) compression_level: Option<i32>,
-    /// The time of records that bring none, and of all under `LogAppendTime`.
+    /// The time of records that have none, and of all records under `LogAppendTime`.
     pub(crate) now: Timestamp,
     pub(crate) producer: Option<ProducerStamp>,
     pub(crate) kind: BatchKind,
@@ -53,9 +53,9 @@ pub(crate) struct BatchOptions {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchSummary {
-    /// Packed, header included.
+    /// Bytes of the packed batch, header included.
     pub(crate) size: usize,
-    /// Records, and so offsets.
+    /// The number of records, and so of offsets.
     pub(crate) count: u32,
     pub(crate) max_timestamp: Timestamp,
 }
@@ -73,8 +73,8 @@ impl BatchOptions {
         }
     }
 
-    /// Kafka's writers take no negative time but -1, so callers cannot choose one; a record that
-    /// was read keeps its own.
+    /// The timestamp of a record. Kafka's writers accept no negative time but -1, so callers cannot
+    /// choose one; a record that was read keeps its own.
     #[inline]
     fn timestamp_of(&self, record: &Record<'_>) -> Result<Timestamp, EncodeError> {
         let time = match self.timestamp_type {
@@ -90,7 +90,7 @@ impl BatchOptions {
         }
     }
 
-    /// The CRC is put in when the bytes are there.
+    /// The header of a batch, without its CRC: see [`seal`].
     #[inline]
     fn header(&self, size: usize, count: u32, times: Times) -> BatchHeader {
         let none = ProducerStamp {
@@ -122,9 +122,9 @@ struct Times {
     max: Timestamp,
 }
 
-/// Encodes a batch of one record behind what `out` holds; after an error `out` is as it was. The
-/// length is computed first and the bytes are written forward once. Allocates only when `out` must
-/// grow. With compression it takes the road of [`BatchBuilder`].
+/// Encodes a batch of one record at the end of `out`; after an error `out` is as it was. The length
+/// is computed first and the bytes are written in one pass. Allocates only when `out` must grow.
+/// With compression it uses a [`BatchBuilder`].
 #[inline]
 pub(crate) fn encode_one(
     out: &mut Vec<u8>,
@@ -178,11 +178,12 @@ fn batch_size(payload: usize) -> Result<usize, EncodeError> {
     }
 }
 
-/// A batch that grows behind what a buffer holds. The buffer is lent to each call, so the caller
-/// can put a batch down and go on with it later.
+/// A batch that grows at the end of a buffer. Each call borrows the buffer, so that the caller can
+/// keep both between calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GrowingBatch {
     options: BatchOptions,
+    /// Where the batch begins in the buffer.
     start: usize,
     count: u32,
     times: Times,
@@ -237,8 +238,8 @@ impl GrowingBatch {
         Ok(())
     }
 
-    /// [`GrowingBatch::push`], but false for a record that would bring a batch that holds others
-    /// above `limit` bytes: the batch is then as it was.
+    /// [`GrowingBatch::push`] up to `limit` bytes: returns false, with the batch as it was, for a
+    /// record that would exceed them. The first one may exceed them.
     #[inline]
     pub(crate) fn push_within(
         &mut self,
@@ -259,7 +260,7 @@ impl GrowingBatch {
         Ok(true)
     }
 
-    /// For records that bring no time, from the next one on.
+    /// Sets the time of the next records that have none.
     #[inline]
     pub(crate) fn set_now(&mut self, now: Timestamp) {
         self.options.now = now;
@@ -280,14 +281,14 @@ impl GrowingBatch {
         self.count
     }
 
-    /// Header included, before packing.
+    /// Bytes of the batch so far, header included and not packed.
     #[inline]
     pub(crate) fn size(&self, out: &[u8]) -> usize {
         out.len().saturating_sub(self.start)
     }
 
-    /// Packs the records and completes the batch, base offset 0. After an error the buffer holds no
-    /// batch.
+    /// Packs the records and completes the batch, with base offset 0. After an error what is in the
+    /// buffer from its start on is not valid.
     ///
     /// # Errors
     ///
@@ -317,8 +318,8 @@ impl GrowingBatch {
     }
 }
 
-/// A batch behind what the buffer holds. Dropped without [`finish`](Self::finish), it takes back
-/// what it wrote.
+/// A batch at the end of a buffer. When dropped without [`finish`](Self::finish), it removes what
+/// it wrote.
 #[derive(Debug)]
 pub(crate) struct BatchBuilder<'a> {
     out: &'a mut Vec<u8>,
@@ -344,7 +345,7 @@ impl<'a> BatchBuilder<'a> {
         self.batch.size(self.out)
     }
 
-    /// As [`GrowingBatch::finish`]; after an error nothing of the batch is left in the buffer.
+    /// [`GrowingBatch::finish`]; after an error nothing of the batch is left in the buffer.
     pub(crate) fn finish(mut self) -> Result<BatchSummary, EncodeError> {
         let summary = self.batch.finish(self.out)?;
         // From here on the bytes are the caller's: the drop takes back nothing.

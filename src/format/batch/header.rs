@@ -63,7 +63,7 @@ const RECORD_COUNT_LEN: usize = 4;
 
 pub(crate) const HEADER_LEN: usize = RECORD_COUNT_AT + RECORD_COUNT_LEN;
 pub(crate) const LOG_OVERHEAD: usize = LENGTH_AT + LENGTH_LEN;
-/// The shortest batch before version 2, by its length field.
+/// The length field of the shortest batch before version 2.
 const LEGACY_LENGTH_MIN: i32 = 14;
 const MAGIC: i8 = 2;
 
@@ -133,7 +133,7 @@ impl Attributes {
 pub(crate) struct BatchHeader {
     /// The offset of the first record when the batch was first written.
     pub(crate) base_offset: Offset,
-    /// Header included.
+    /// Bytes of the batch, header included.
     pub(crate) size: usize,
     /// -1 when unknown.
     pub(crate) leader_epoch: i32,
@@ -144,11 +144,11 @@ pub(crate) struct BatchHeader {
     /// What the records' timestamps are counted from, or the delete horizon.
     pub(crate) base_timestamp: Timestamp,
     pub(crate) max_timestamp: Timestamp,
-    /// -1 for none, as the next two.
+    /// -1 for none, as `producer_epoch` and `base_sequence`.
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i16,
     pub(crate) base_sequence: i32,
-    /// Fewer than offsets after compaction.
+    /// After compaction fewer than offsets.
     pub(crate) record_count: u32,
 }
 
@@ -202,8 +202,8 @@ impl BatchHeader {
         })
     }
 
-    /// Writes over the first 61 bytes of `batch`. A length that the format cannot say is written as
-    /// the largest one, which no decoder accepts; the encoders rule it out before.
+    /// Overwrites the first 61 bytes of `batch`. A length of more than 31 bits, which the encoders
+    /// rule out before, is written as the largest one.
     #[inline]
     pub(crate) fn write(&self, batch: &mut [u8]) {
         let Some(bytes) = batch.first_chunk_mut::<HEADER_LEN>() else {
@@ -232,7 +232,7 @@ impl BatchHeader {
         patch(bytes, RECORD_COUNT_AT, self.record_count.to_be_bytes());
     }
 
-    /// Offsets that compaction removed count.
+    /// The first offset after the batch, whether or not compaction removed its last records.
     #[inline]
     pub(crate) fn next_offset(&self) -> Offset {
         self.base_offset
@@ -256,12 +256,12 @@ impl BatchHeader {
         self.attributes.has(Attributes::CONTROL)
     }
 
-    /// A control batch ends its transaction.
+    /// Whether it belongs to a transaction; a control batch ends it.
     pub(crate) fn is_transactional(&self) -> bool {
         self.attributes.has(Attributes::TRANSACTIONAL)
     }
 
-    /// From then on compaction may drop the tombstones and markers of this batch.
+    /// When compaction may begin to drop the tombstones and markers of this batch.
     pub(crate) fn delete_horizon(&self) -> Option<Timestamp> {
         self.attributes
             .has(Attributes::DELETE_HORIZON)
@@ -278,6 +278,7 @@ impl BatchHeader {
     }
 }
 
+/// The record count, if it and the offsets of the batch are valid.
 #[inline]
 fn checked_count(found: i32, base: Offset, last_delta: u32) -> Result<u32, Corruption> {
     let offsets = u64::from(last_delta).saturating_add(1);
@@ -319,14 +320,15 @@ pub(crate) fn check_crc(batch: &[u8], header: &BatchHeader) -> Result<(), Corrup
     }
 }
 
+/// Writes the CRC of a complete batch into its header.
 #[inline]
 pub(super) fn seal(batch: &mut [u8]) {
     let crc = crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());
     patch(batch, CRC_AT, crc.to_be_bytes());
 }
 
-/// Gives an encoded batch its place in the log. Two stores, outside the CRC: made for the append
-/// lock.
+/// Writes the place of an encoded batch in the log. Both fields are outside the CRC, so that this
+/// is short under the append lock.
 #[inline]
 pub(crate) fn stamp(batch: &mut [u8], base_offset: Offset, leader_epoch: i32) {
     patch(batch, BASE_OFFSET_AT, base_offset.to_be_bytes());

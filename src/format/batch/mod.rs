@@ -1,8 +1,9 @@
 //! The record batch, format version 2: the unit of append, checksum and index.
 //!
 //! Knows nothing about files and offsets to come. `header` has the layout of the first 61 bytes,
-//! `record` that of one record, `encode` and `read` put them together, `owned` gives records that
-//! outlive the batch. Source of every rule: Kafka's `DefaultRecordBatch` and `DefaultRecord`.
+//! `record` that of one record, `encode` and `read` write and read whole batches, `owned` has
+//! records that outlive the batch, `rewrite` removes records. Source of every rule: Kafka's
+//! `DefaultRecordBatch` and `DefaultRecord`.
 
 mod encode;
 mod header;

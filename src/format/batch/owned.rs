@@ -1,4 +1,4 @@
-//! Records that own their bytes without a copy: slices of what their batch lies in.
+//! Records that own their bytes without a copy: they share those of their batch.
 //!
 //! Knows nothing about readers; the batch has been checked, so nothing here can fail.
 
@@ -13,7 +13,7 @@ use super::header::{BatchHeader, HEADER_LEN};
 use super::read::{Clockwork, RecordBatch};
 use super::record::{RawRecord, check_headers, pass_record, read_record};
 
-/// A record that a log gives back.
+/// A record that was read from a log.
 ///
 /// It owns one slice of the chunk that was read, or of its unpacked batch, and copies nothing. A
 /// record that is kept therefore keeps up to 256 KiB alive (a whole unpacked batch, when that is
@@ -22,12 +22,14 @@ use super::record::{RawRecord, check_headers, pass_record, read_record};
 pub struct LogRecord {
     /// Its number in the partition.
     pub offset: Offset,
-    /// Its time, or that of its append, by the topic's choice.
+    /// The record's own time, or that of its append, as the topic is set.
     pub timestamp: Timestamp,
     /// From the key to the last header.
     tail: Bytes,
+    /// Where the key ends in `tail`; it begins at 0.
     key_end: Option<u32>,
     value: Option<Span>,
+    /// Where the first header begins in `tail`.
     headers_at: u32,
     header_count: u32,
 }
@@ -63,7 +65,7 @@ impl LogRecord {
         self.encoded_headers().iter()
     }
 
-    /// Key, value and headers as they are stored.
+    /// The bytes of key, value and headers as they are stored.
     pub(crate) fn size_bytes(&self) -> u64 {
         crate::types::to_u64(self.tail.len())
     }
@@ -142,8 +144,8 @@ impl<'a> From<&'a LogRecord> for Record<'a> {
     }
 }
 
-/// The record at an offset of a batch that is not packed, if there is one. Of records before it
-/// only the front is looked at, and checked; of those behind it nothing.
+/// The record at an offset of a batch that is not packed, if there is one. Of the records before it
+/// only the front is read and checked; those behind it are not read.
 pub(crate) fn record_at(
     bytes: &Bytes,
     header: &BatchHeader,
@@ -172,6 +174,7 @@ pub(crate) fn record_at(
     Ok(None)
 }
 
+/// Makes an owned record of one that ends at `end` in `bytes`.
 #[inline]
 fn own(record: &RawRecord<'_>, bytes: &Bytes, end: usize, clock: Clockwork) -> LogRecord {
     // A record is at most i32::MAX bytes, so every place in it fits in 32 bits.
@@ -193,6 +196,7 @@ fn own(record: &RawRecord<'_>, bytes: &Bytes, end: usize, clock: Clockwork) -> L
 #[derive(Debug)]
 pub(crate) struct OwnedRecords {
     batch: RecordBatch,
+    /// Where the next record begins in the batch's bytes.
     at: usize,
     left: u32,
     clock: Clockwork,

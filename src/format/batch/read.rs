@@ -1,7 +1,7 @@
 //! Batches back to records.
 //!
 //! Knows nothing about files. Every record is checked once, when its batch is decoded, so that
-//! walking cannot fail:
+//! iterating cannot fail:
 //!
 //! 1. Each record is valid by itself (see `record.rs`).
 //! 2. Offset deltas rise strictly within `0..=last offset delta`; compaction leaves legal gaps.
@@ -31,8 +31,8 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// Takes a batch whose header was parsed from the front of `bytes` and whose CRC was checked;
-    /// checks its records and unpacks at most `budget` bytes of them.
+    /// Decodes a batch whose header was parsed from the front of `bytes` and whose CRC was checked.
+    /// Checks its records, and unpacks at most `budget` bytes of them.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -117,7 +117,7 @@ impl RecordBatch {
         bytes.get(start..).unwrap_or_default()
     }
 
-    /// What the records lie in, and where the first one begins.
+    /// The bytes that hold the records, and where the first record begins in them.
     pub(super) fn source(&self) -> (&Bytes, usize) {
         self.unpacked
             .as_ref()
@@ -167,6 +167,7 @@ fn check_records(payload: &[u8], header: &BatchHeader) -> Result<(), Corruption>
 pub(super) struct Clockwork {
     base_offset: Offset,
     base_timestamp: Timestamp,
+    /// The timestamp of all records under `LogAppendTime`.
     fixed: Option<Timestamp>,
 }
 
@@ -189,7 +190,7 @@ impl Clockwork {
             .wrapping_add(u64::from(delta.cast_unsigned()))
     }
 
-    /// Adds as Kafka does, without a look at overflow.
+    /// Adds the delta as Kafka does, without a check for overflow.
     #[inline]
     pub(super) fn timestamp(&self, record: &RawRecord<'_>) -> Timestamp {
         self.fixed.unwrap_or_else(|| {
@@ -207,7 +208,7 @@ impl Clockwork {
 pub struct RecordView<'a> {
     /// Its number in the partition.
     pub offset: Offset,
-    /// Its time, or that of its append, by the batch.
+    /// The record's own time, or that of its append, as the batch says.
     pub timestamp: Timestamp,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,

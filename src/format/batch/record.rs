@@ -22,12 +22,12 @@ use crate::types::{
 
 use super::super::EncodeError;
 
-/// Becomes [`super::super::Corruption::Record`] with the record's number.
+/// What is wrong with a record; callers add its number for a [`super::super::Corruption::Record`].
 pub(super) type Defect = &'static str;
 
 const CUT: Defect = "its bytes end early";
 
-/// The deltas are not yet added to anything.
+/// A record as it is encoded, with deltas instead of offset and timestamp.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RawRecord<'a> {
     pub(super) timestamp_delta: i64,
@@ -36,12 +36,13 @@ pub(super) struct RawRecord<'a> {
     pub(super) tail: &'a [u8],
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
+    /// Where the value begins in `tail`.
     pub(super) value_at: usize,
     pub(super) headers: EncodedHeaders<'a>,
 }
 
-/// Reads the record at the front of `bytes`, but of the headers only their count: see
-/// [`check_headers`].
+/// Reads the record at the front of `bytes`; returns it and what follows. Of the headers it reads
+/// only their count: see [`check_headers`].
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -75,7 +76,8 @@ pub(super) fn read_record(bytes: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Defect
     Ok((record, after))
 }
 
-/// Reads only up to the key, for a caller that wants another record.
+/// Skips the record at the front of `bytes`; returns its offset delta and what follows. Reads only
+/// up to the key.
 #[inline]
 pub(super) fn pass_record(bytes: &[u8]) -> Result<(i32, &[u8]), Defect> {
     let front = Front::read(bytes)?;
@@ -87,6 +89,7 @@ struct Front<'a> {
     timestamp_delta: i64,
     offset_delta: i32,
     key_length: i32,
+    /// The record from the bytes of its key on.
     tail: &'a [u8],
     /// What follows the record.
     after: &'a [u8],
@@ -105,8 +108,8 @@ impl<'a> Front<'a> {
         }
     }
 
-    /// The usual one: fields of at most two bytes each and eight together, so one load and one look
-    /// at where the bytes end. `None` for any other.
+    /// Reads the usual front, whose fields have at most two bytes each and eight together, by one
+    /// load and one bounds check. `None` for any other.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -150,9 +153,10 @@ impl<'a> Front<'a> {
     }
 }
 
-/// Small fields in a register. Reading past its end gives zeros: look at `used`.
+/// Small fields in a register. Reading past its end returns zeros: check `used`.
 struct ShortFields {
     word: u64,
+    /// Bytes read so far.
     used: usize,
 }
 
@@ -192,6 +196,7 @@ impl ShortFields {
     }
 }
 
+/// Splits off a field of `length` bytes; a negative length is null.
 #[inline]
 fn split_nullable(bytes: &[u8], length: i32) -> Option<(Option<&[u8]>, &[u8])> {
     match usize::try_from(length) {
@@ -203,7 +208,7 @@ fn split_nullable(bytes: &[u8], length: i32) -> Option<(Option<&[u8]>, &[u8])> {
     }
 }
 
-/// Lets [`EncodedHeaders`] be walked without errors later.
+/// Checks headers, so that iterating over them later cannot fail.
 #[inline]
 pub(super) fn check_headers(headers: EncodedHeaders<'_>) -> Result<(), Defect> {
     if headers.count == 0 {
@@ -236,8 +241,8 @@ pub(super) struct Deltas {
     pub(super) offset: i32,
 }
 
-/// Appends a record of at most `left` bytes: measured first, for its length stands in front, then
-/// written forward once. After an error `out` is as it was.
+/// Appends a record of at most `left` bytes. It is measured first, for its length precedes it, and
+/// then written in one pass. After an error `out` is as it was.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -313,7 +318,7 @@ fn write_headers(out: &mut Vec<u8>, record: &Record<'_>, count: i32) {
     }
 }
 
-/// The count, and the bytes that follow it.
+/// The number of headers, and how many bytes they take without their count.
 #[inline]
 fn measure_headers(record: &Record<'_>) -> Result<(i32, usize), EncodeError> {
     if record.headers().len() == 0 {
@@ -354,9 +359,9 @@ fn too_large(size: usize) -> EncodeError {
     EncodeError::TooLarge { size: to_u64(size) }
 }
 
-/// Up to 8 bytes of small fields in a register, the first one lowest. From memory they would be
-/// read back in other pieces than they were written, which stalls for longer than the rest of a
-/// record takes.
+/// Up to 8 bytes of small fields in a register, the first one lowest. In memory they would be read
+/// back in other pieces than they were written in, a stall that takes longer than the rest of a
+/// record.
 #[derive(Clone, Copy, Debug)]
 struct Packed {
     bytes: u64,
@@ -372,7 +377,7 @@ impl Packed {
         Self::varlong(i64::from(value))
     }
 
-    /// More than 8 bytes give a length that says so, and no bytes.
+    /// For a value that takes more than 8 bytes, `len` is right and `bytes` is not valid.
     #[inline]
     fn varlong(value: i64) -> Self {
         let raw = (value.wrapping_shl(1) ^ value.wrapping_shr(63)).cast_unsigned();
@@ -399,7 +404,7 @@ impl Packed {
         packed.then(one(raw))
     }
 
-    /// Both together are at most 8 bytes.
+    /// These fields and then the next ones, together at most 8 bytes.
     #[inline]
     fn then(self, next: Self) -> Self {
         let shift = u32::try_from(self.len.wrapping_mul(8) & 0x3f).unwrap_or(0);
@@ -409,7 +414,7 @@ impl Packed {
         }
     }
 
-    /// In one store where both fit.
+    /// Appends these fields and the next ones, in one store if both fit.
     #[inline]
     fn append_with(self, next: Self, out: &mut Vec<u8>) {
         if self.len.wrapping_add(next.len) <= Self::LEN_MAX {

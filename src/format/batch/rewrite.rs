@@ -17,15 +17,16 @@ use super::record::{Deltas, write_record};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rewrite {
-    /// From when on tombstones in the batch may go; `None` leaves the batch as it is.
+    /// When compaction may begin to drop the tombstones of the batch; `None` keeps what the batch
+    /// has.
     pub(crate) delete_horizon: Option<Timestamp>,
-    /// One past the last offset, when the batch is cut there.
+    /// The batch's new next offset, when it is cut in two.
     pub(crate) next_offset: Option<Offset>,
 }
 
 impl RecordBatch {
-    /// Appends the batch with only the records that `keep` keeps; after an error `out` is as it
-    /// was.
+    /// Appends the batch with only the records for which `keep` returns true. After an error `out`
+    /// is as it was.
     pub(crate) fn rewrite(
         &self,
         out: &mut Vec<u8>,
@@ -63,7 +64,7 @@ impl RecordBatch {
                 offset: offset_delta,
             };
             write_record(out, &Record::from(record), deltas, usize::MAX)?;
-            // Times before 1970 lie below "no timestamp", so the largest one is not that of none.
+            // Times before 1970 are below "no timestamp", so the maximum must not start from that.
             max = max.max(Some(record.timestamp));
             count = count.saturating_add(1);
         }

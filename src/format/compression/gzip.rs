@@ -1,7 +1,7 @@
 //! gzip: one RFC 1952 member, as Java's streams write it.
 //!
-//! Knows nothing about records. Written: the fixed header below, raw deflate, CRC-32 and unpacked
-//! size, both little-endian. Read: any members, one after the other.
+//! Knows nothing about records. It writes the fixed header below, raw deflate, CRC-32 and unpacked
+//! size, both little-endian. It reads any members, one after the other.
 
 use std::cell::RefCell;
 
@@ -15,6 +15,7 @@ use super::{Kept, Refusal, keep, take};
 
 /// No name, no time, an unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// The minimum room in bytes for each step of packing.
 const ROOM: usize = 4096;
 
 thread_local! {

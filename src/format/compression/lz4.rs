@@ -12,8 +12,8 @@
 //! | then | 4 | end mark, 0 |
 //!
 //! Knows nothing about records. Valid if and only if Kafka reads it: version 1, independent blocks,
-//! no dictionary, an end mark; what follows is ignored. The sums are stepped over, for the checksum
-//! of the batch has covered every byte. Framed here and not by the codec's crate, which would
+//! no dictionary, an end mark; what follows is ignored. The sums are skipped, for the checksum of
+//! the batch covers every byte. The framing is done here and not by the codec's crate, which would
 //! allocate and copy several blocks for the smallest batch.
 
 use std::cell::RefCell;
@@ -28,6 +28,7 @@ const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// Version 1, independent blocks of 64 KiB, and only the header's sum, in the last byte.
 const HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 const BLOCK: usize = 64 << 10;
+/// The bit of a length that says that the block is not compressed.
 const STORED: u32 = 1 << 31;
 const END_MARK: [u8; 4] = [0; 4];
 
@@ -116,7 +117,7 @@ fn decompress_frame(
     }
 }
 
-/// Gives the flags and the largest size of a block.
+/// Returns the flags and the largest size of a block.
 fn read_header(frame: &mut Cursor<'_>) -> Result<(u8, usize), Refusal> {
     let magic = frame.array().map_err(cut)?;
     let flags = frame.u8().map_err(cut)?;

@@ -2,11 +2,11 @@
 //!
 //! Knows nothing about batches. Invariants:
 //!
-//! 1. Unpacking never gives more than its budget, and stops one byte past it: what unpacks to more
-//!    is [`Corruption::TooLarge`], whatever its lengths claim.
-//! 2. What is packed is what Kafka's own clients pack: a gzip member, Xerial blocks of 32 KiB, an
-//!    LZ4 frame of independent 64 KiB blocks, a zstd frame.
-//! 3. Compressors with costly tables are kept, one a thread.
+//! 1. Unpacking never returns more than its budget: data that unpacks to more is
+//!    [`Corruption::TooLarge`], whatever its lengths claim, and is not unpacked to its end.
+//! 2. Packing writes what Kafka's own clients write: a gzip member, Xerial blocks of 32 KiB, an LZ4
+//!    frame of independent 64 KiB blocks, a zstd frame.
+//! 3. Compressors with costly tables are kept, one per thread.
 
 #[cfg(feature = "gzip")]
 mod gzip;
@@ -24,7 +24,7 @@ use crate::types::{Compression, to_u64};
 
 use super::{Corruption, DecodeError, EncodeError};
 
-/// Larger scratch space is given back after use.
+/// Scratch space of more bytes is freed after use.
 const SCRATCH_KEPT_MAX: usize = 1 << 20;
 
 /// Packs `buffer[from..]` in place; after an error the buffer is as it was.
@@ -128,7 +128,7 @@ pub(super) fn decompress(
 /// What a thread keeps between two batches.
 type Kept<T> = RefCell<Option<T>>;
 
-/// `None` also in a thread that is ending.
+/// Takes what the thread keeps; `None` also in a thread that is ending.
 fn take<T>(kept: &'static LocalKey<Kept<T>>) -> Option<T> {
     kept.try_with(RefCell::take).ok().flatten()
 }
@@ -168,7 +168,7 @@ const fn missing(codec: Compression) -> &'static str {
     }
 }
 
-/// Reads at most a byte more than the budget.
+/// Reads at most one byte more than the budget.
 #[cfg(feature = "gzip")]
 fn read_within(source: impl std::io::Read, budget: usize) -> Result<Vec<u8>, Refusal> {
     use std::io::Read;
@@ -189,7 +189,8 @@ fn read_within(source: impl std::io::Read, budget: usize) -> Result<Vec<u8>, Ref
     Ok(plain)
 }
 
-/// Doubles the room, but never above `most`: a bomb is not to cost twice what it may unpack to.
+/// Makes room for `more` bytes. Doubles the room, but not above `most`: a compression bomb must not
+/// cost twice what it may unpack to.
 #[cfg(any(
     feature = "gzip",
     feature = "lz4",

@@ -7,8 +7,8 @@
 //! | 12 | 4 | oldest version that can read it, 1 |
 //! | 16 | | blocks: i32 length and a raw snappy block each; the 16 bytes may come again |
 //!
-//! Knows nothing about records. Without the magic the whole is one raw snappy block, as for Kafka.
-//! Valid if and only if the blocks fill it exactly and each gives the size that it claims.
+//! Knows nothing about records. Data without the magic is one raw snappy block, as for Kafka. Valid
+//! if and only if the blocks fill it exactly and each unpacks to the size that it claims.
 
 use std::cell::RefCell;
 
@@ -21,6 +21,7 @@ use super::{Kept, Refusal, keep, make_room, take};
 const HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 const MAGIC_LEN: usize = 8;
 const BLOCK: usize = 32 << 10;
+/// A snappy block unpacks to at most this many times its length: a larger claim is refused.
 const RATIO_MAX: usize = 22;
 
 thread_local! {

@@ -1,7 +1,7 @@
-//! Zstandard: one frame.
+//! Zstandard: it writes one frame and reads any frames, one after the other.
 //!
-//! Knows nothing about records. Read: any frames whose window is at most 32 MiB, for a decoder
-//! allocates its window before it has seen a byte.
+//! Knows nothing about records. A window is at most 32 MiB, for a decoder allocates its window
+//! before it has seen a byte.
 
 use std::cell::RefCell;
 

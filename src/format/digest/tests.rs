@@ -77,7 +77,7 @@ fn a_digest_says_whether_records_have_keys_and_an_older_one_does_not() {
         let summary = DigestSummary::decode(&bytes).unwrap();
         assert_eq!((summary.keys, summary.dense), (keys, true));
     }
-    // What versions before wrote where now the bits stand.
+    // What earlier versions wrote in place of the bits.
     for (number, dense) in [(0, false), (1, true)] {
         let mut bytes = digest(&[]).encode();
         bytes[51] = number;

@@ -8,11 +8,11 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Treatment {
-    /// Its meaning is known and counts.
+    /// The record is applied.
     Replayed,
-    /// It stays where it is and means nothing here.
+    /// The record is ignored and stays in the log.
     Carried,
-    /// It may say something unknown that must not be overlooked.
+    /// The record could say where a record is, so the log is not used.
     Refused,
 }
 

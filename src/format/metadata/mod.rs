@@ -16,8 +16,8 @@
 //! | FEATURE LEVEL | 12, 0 | name, i16 level |
 //! | PRODUCER IDS | 15, 0 | i32 broker, i64 broker epoch, i64 next producer id |
 //!
-//! Tagged fields of these are stepped over. Other records, and other versions of these, are kept as
-//! their bytes.
+//! Other tagged fields of these are skipped. Other records, and other versions of these, are kept
+//! as their bytes.
 
 mod kinds;
 mod partition;
@@ -60,27 +60,27 @@ pub(crate) enum MetadataRecord {
         id: TopicId,
     },
     Partition(PartitionRecord),
-    /// It is now kept elsewhere, or led by another broker.
+    /// A partition is now on other brokers, or led by another one.
     PartitionChange(PartitionChange),
     Config {
-        /// [`TOPIC_RESOURCE`].
+        /// [`TOPIC_RESOURCE`] for a topic.
         resource_type: i8,
-        /// The name of a topic.
+        /// The name of the topic.
         resource: String,
         key: String,
-        /// `None` goes back to the default.
+        /// `None` restores the default.
         value: Option<String>,
     },
-    /// With its partitions and settings.
+    /// A topic is deleted, with its partitions and settings.
     RemoveTopic {
         id: TopicId,
     },
-    /// `metadata.version` first of all.
+    /// The level of a feature of the cluster, above all `metadata.version`.
     FeatureLevel {
         name: String,
         level: i16,
     },
-    /// Every producer id below has been handed out.
+    /// Every producer id below `next_producer_id` has been assigned.
     ProducerIds {
         /// The broker that asked last.
         broker_id: i32,

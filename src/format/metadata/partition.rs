@@ -7,7 +7,7 @@
 //! | ---: | --- |
 //! | 0 | in-sync replicas, array of i32 |
 //! | 1 | leader, i32: -1 for none, -2 for "as it was" |
-//! | 2, 3, 4 | replicas, those on their way out, those on their way in: arrays of i32 |
+//! | 2, 3, 4 | replicas, those to be removed, those to be added: arrays of i32 |
 //! | 5, 6, 7 | how the leader came to lead, who else may: not needed here |
 //! | 8 | the log directory on each of the replicas, array of ids |
 
@@ -32,7 +32,7 @@ pub(crate) struct PartitionRecord {
     pub(crate) partition: PartitionId,
     pub(crate) topic: TopicId,
     pub(crate) replicas: Vec<i32>,
-    /// Those that have all of it.
+    /// The replicas that have every record.
     pub(crate) in_sync: Vec<i32>,
     pub(crate) removing: Vec<i32>,
     pub(crate) adding: Vec<i32>,
@@ -58,7 +58,7 @@ pub(crate) struct PartitionChange {
 }
 
 impl PartitionRecord {
-    /// As a controller does.
+    /// Applies a change, as Kafka's controller does.
     pub(crate) fn change(&mut self, change: PartitionChange) {
         fn replace<T>(old: &mut T, new: Option<T>) {
             if let Some(new) = new {

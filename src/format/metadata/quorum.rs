@@ -12,7 +12,7 @@
 //! | an endpoint | listener, host, u16 port, tags |
 //! | KRaft versions | i16 smallest, i16 largest, tags |
 //!
-//! A quorum whose voters stand in the brokers' properties has no such record: there the file
+//! A quorum whose voters are set in the brokers' properties has no such record: there the file
 //! `quorum-state` names them, as JSON: `"currentVoters":[{"voterId":1},{"voterId":2}]`.
 
 use super::super::Corruption;
@@ -21,17 +21,17 @@ use super::super::uuid::Uuid;
 use super::super::wire::{Family, PutWire};
 
 const VERSION: i16 = 0;
-/// The quorum may change its voters.
+/// The version of a quorum that may change its voters.
 const KRAFT_VERSION: i16 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Voter {
     pub(crate) node_id: i32,
-    /// As its `meta.properties` says it.
+    /// The directory id in the node's `meta.properties`.
     pub(crate) directory_id: Uuid,
     pub(crate) listener: String,
     pub(crate) host: String,
-    /// Need not be the one in use.
+    /// The port need not be the one in use.
     pub(crate) port: u16,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn voters(voters: &[Voter]) -> Vec<u8> {
     value
 }
 
-/// Gives the first endpoint of each.
+/// Returns each voter with its first endpoint.
 pub(super) fn decode_voters(value: &[u8]) -> Result<Vec<Voter>, Corruption> {
     let mut fields = Cursor::new(value);
     if fields.i16()? != VERSION {

@@ -99,6 +99,7 @@ impl SnapshotFile {
         Ok(())
     }
 
+    /// Stamps the batch at `start` with the next offset.
     fn place(&mut self, start: usize, count: u32) {
         let batch = self.bytes.get_mut(start..).unwrap_or_default();
         stamp(batch, self.next_offset, 0);
@@ -114,9 +115,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads such a file, or a segment of Kafka's metadata log. The last control record that names
-    /// the voters counts. Fails for the first batch or record that is wrong, a batch cut short
-    /// included.
+    /// Reads a file of metadata, or a segment of Kafka's metadata log. The last control record that
+    /// names the voters counts. Fails for the first batch or record that is wrong, or cut short.
     pub(crate) fn decode(file: &Bytes) -> Result<Self, DecodeError> {
         let mut snapshot = Self::default();
         let mut at = 0_usize;
@@ -142,6 +142,7 @@ impl Snapshot {
     }
 }
 
+/// The nodes that a control batch names as voters, if it names any.
 pub(crate) fn voters_in(batch: &RecordBatch) -> Result<Option<Vec<i32>>, Corruption> {
     let mut voters = None;
     for record in batch.records() {

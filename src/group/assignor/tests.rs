@@ -237,7 +237,7 @@ fn cases(same_topics: bool) -> impl Strategy<Value = Case> {
     })
 }
 
-/// Every partition that is wanted, once, with somebody who wants it.
+/// Every partition that is wanted, once, with a member that wants it.
 fn check_complete(case: &Case, shares: &[BTreeSet<PartitionKey>]) {
     let mut seen = BTreeSet::new();
     for ((topics, _), share) in case.members.iter().zip(shares) {
@@ -265,7 +265,7 @@ fn loads(shares: &[BTreeSet<PartitionKey>]) -> (usize, usize) {
     (loads().min().unwrap_or(0), loads().max().unwrap_or(0))
 }
 
-/// What members may keep: there, wanted, and claimed by nobody else.
+/// What members may keep: there, wanted, and claimed by no other member.
 fn claims(case: &Case) -> Vec<BTreeSet<PartitionKey>> {
     let there = |slot: &PartitionKey| {
         case.topics

@@ -50,7 +50,7 @@ fn numbers(partitions: &[PartitionKey]) -> Vec<u32> {
         .collect()
 }
 
-/// Polls, and gives the numbers of what was lost and gained.
+/// Polls, and returns the numbers of what was lost and gained.
 fn turn(group: &mut Membership, id: MemberId, now: Instant) -> (Vec<u32>, Vec<u32>) {
     let turn = group.poll(id, now, Willing::Everything).unwrap();
     group.polled(id, now);
@@ -440,8 +440,8 @@ impl History {
         }
     }
 
-    /// Who hangs is removed in time. Then a poll makes everybody active, and two more are enough
-    /// (I5).
+    /// A member that hangs is removed in time. Then a poll makes all members active, and two more
+    /// are enough (I5).
     fn settle(&mut self) {
         let known: Vec<_> = self
             .believers

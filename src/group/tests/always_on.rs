@@ -211,7 +211,7 @@ fn latest_is_where_the_group_began_whichever_member_reads_on() {
     assert_eq!(group.committed("t", 0).unwrap(), None, "nobody committed");
     fill(&topic, 1);
     assert_eq!(first.poll(NOW).unwrap().len(), 2);
-    // It dies before its first commit; more comes while nobody is there.
+    // It dies before its first commit; more comes while there is no member.
     drop(first);
     fill(&topic, 1);
     let listed = root.coordinator.list().unwrap();

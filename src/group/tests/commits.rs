@@ -1,4 +1,4 @@
-//! What is committed, where it stands, and what a crash leaves of it.
+//! What is committed, where it is, and what a crash leaves of it.
 
 use super::*;
 use crate::disk::sim::Choice;

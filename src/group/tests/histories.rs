@@ -62,7 +62,7 @@ fn ops() -> impl Strategy<Value = Op> {
 struct Member {
     consumer: Consumer,
     has: BTreeSet<PartitionId>,
-    /// Where each of its partitions must go on, and what it has returned so far.
+    /// Where each of its partitions must continue, and what it has returned so far.
     next: BTreeMap<PartitionId, Offset>,
 }
 

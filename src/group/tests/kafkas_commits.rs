@@ -1,4 +1,4 @@
-//! Commits that a Kafka broker wrote, among them some that nobody here understands.
+//! Commits that a Kafka broker wrote, among them some that this build does not understand.
 
 use super::commits::{MY_PARTITION, offsets_log};
 use super::*;

@@ -210,7 +210,7 @@ fn numbers(partitions: &[(String, PartitionId)]) -> Vec<PartitionId> {
     partitions.iter().map(|(_, partition)| *partition).collect()
 }
 
-/// Polls what is there, and gives the numbers of the partitions lost and gained.
+/// Polls what is there, and returns the numbers of the partitions lost and gained.
 fn changes(consumer: &mut Consumer) -> (Vec<PartitionId>, Vec<PartitionId>) {
     let records = consumer.poll(NOW).unwrap();
     (numbers(records.lost()), numbers(records.gained()))

@@ -270,8 +270,8 @@ fn joining_needs_names_that_topics_can_have() {
     ));
 }
 
-/// Begins a poll that waits in another thread, does something, and gives what the poll gave. The
-/// poll waits as long as only a failure would: that this returns shows that it was woken.
+/// Begins a poll that waits in another thread, does something, and returns what the poll returned.
+/// The poll waits as long as only a failure would: that this returns shows that it was woken.
 fn while_polling<T>(consumer: &mut Consumer, act: impl FnOnce() -> T) -> Result<ConsumerRecords> {
     thread::scope(|scope| {
         let polling = scope.spawn(|| consumer.poll(LONG));

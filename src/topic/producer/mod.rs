@@ -2,11 +2,10 @@
 //!
 //! Knows nothing about partitioning, which its topic does, nor about the bytes of a batch.
 //!
-//! 1. Records of one partition are appended in the order in which they were sent, under the lane's
-//!    lock. No sync is waited for under it.
-//! 2. A wait for a delivery appends the batch itself once its time is over. For records that no
-//!    caller waits for a thread of the broker does it, or else `upkeep` and the next send or append
-//!    to the partition.
+//! 1. Records of one partition are appended in the order in which they were sent, under the lock of
+//!    the partition's lane. No sync is waited for under it.
+//! 2. A wait for a delivery appends the batch itself once its time is over. If no caller waits, a
+//!    thread of the broker does it, or else `upkeep` and the next send or append to the partition.
 //! 3. All batches that are due are written, and then synced in parallel: a lane whose topic needs
 //!    no sync never waits for one.
 //! 4. A batch that left its lane is always settled: see [`Promise`].
@@ -35,7 +34,7 @@ use std::ops::Range;
 
 pub(super) type ErrorHook = Box<dyn Fn(PartitionId, &Error) + Send + Sync>;
 
-/// From this length on the list drops settled batches.
+/// From this length on, `in_flight` drops settled batches.
 const IN_FLIGHT_MIN: usize = 64;
 
 config! {
@@ -112,10 +111,11 @@ struct Shared {
     lanes: Partitions<Lane>,
     /// Lanes are added by one thread at a time.
     adding: Mutex<()>,
-    /// A thread is to append what becomes due.
+    /// A thread of the broker will append what becomes due.
     scheduled: AtomicBool,
     /// Batches that left their lanes; some are settled.
     in_flight: Mutex<Vec<Arc<Batch>>>,
+    /// The first since the last [`Producer::flush`].
     first_error: Mutex<Option<Error>>,
     hook: Option<ErrorHook>,
 }
@@ -129,6 +129,7 @@ impl fmt::Debug for Shared {
     }
 }
 
+/// What waits for one partition.
 #[derive(Debug, Default)]
 struct Lane {
     pending: Mutex<Pending>,
@@ -149,6 +150,7 @@ impl Pending {
     }
 }
 
+/// A batch that left its lane: appended, or failed, and not settled yet.
 struct Written {
     promise: Promise,
     log: Log,
@@ -282,7 +284,7 @@ impl Shared {
         taken.map_err(|error| topic.explain(error))
     }
 
-    /// Writes what is full or due.
+    /// Adds a record to the batch of its lane. Batches that are full or due go to `written`.
     #[inline]
     fn take(
         &self,
@@ -336,6 +338,8 @@ impl Shared {
         queued.fold(0, u64::saturating_add)
     }
 
+    /// Has a thread of the broker append what is due `at` that time. Without one, sends and appends
+    /// do it.
     fn schedule(&self, at: Instant) {
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             let topic = self.topic.shared();
@@ -364,8 +368,8 @@ impl Shared {
         lane.ok_or_else(|| topic.unknown_partition(partition))
     }
 
-    /// Writes the batches that are due by a time, or all, of one partition or all. Sets `next` to
-    /// when the next one is due.
+    /// Appends the batches that are `due` by a time, or all, of one partition or all. Sets `next`
+    /// to the time when the next one is due.
     fn write_due(
         &self,
         only: Option<PartitionId>,
@@ -392,13 +396,13 @@ impl Shared {
         written
     }
 
-    /// The caller holds the lane's lock (I1).
+    /// Appends the batch of a lane. The caller holds the lane's lock (I1).
     fn write(&self, log: &Log, pending: &mut Pending) -> Option<Written> {
         let batch = pending.batch.take()?;
         debug_assert!(!pending.filling.is_empty(), "a batch holds records");
         {
-            // Under the lane's lock: a flush looks at the lane first and here afterwards, so it
-            // finds a batch that another thread has taken out and not settled yet.
+            // Under the lane's lock: a flush inspects the lane first and this list afterwards, so
+            // it finds a batch that another thread has taken out and not settled yet.
             let mut in_flight = self.in_flight.lock();
             if in_flight.len() >= IN_FLIGHT_MIN {
                 in_flight.retain(|batch| !batch.is_settled());
@@ -412,8 +416,7 @@ impl Shared {
         })
     }
 
-    /// Syncs and settles what was written: in this thread (`waits`), or by the threads that sync
-    /// for others, too.
+    /// Syncs and settles what was written, and `waits` for it or leaves it to the broker's threads.
     fn settle(&self, written: Vec<Written>, waits: bool) {
         let mut jobs = Vec::new();
         for Written {
@@ -446,6 +449,7 @@ impl Shared {
         })
     }
 
+    /// Settles a batch, and reports its error.
     fn done(&self, promise: Promise, appended: Result<Range<Offset>>) {
         let topic = self.topic.shared();
         let appended = appended.map_err(|error| topic.explain(error));
@@ -497,7 +501,7 @@ impl Lingering for Shared {
 
 impl Chore for Shared {
     fn run(&self) {
-        // First, so that a batch that is begun meanwhile asks again.
+        // First, so that a batch that is begun meanwhile schedules again.
         self.scheduled.store(false, Ordering::Release);
         let now = self.topic.shared().host().clock.instant();
         let mut next = None;

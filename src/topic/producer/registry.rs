@@ -25,7 +25,7 @@ impl Producers {
         all.push(Arc::downgrade(producer));
     }
 
-    /// A single load, because every append calls this.
+    /// Whether no thread ends lingers. A single load, because every append calls this.
     #[inline]
     pub(in super::super) fn in_line(&self) -> bool {
         self.in_line.load(Ordering::Relaxed)
@@ -44,7 +44,7 @@ impl Producers {
         alive.fold(0, |sum, producer| sum.saturating_add(producer.queued()))
     }
 
-    /// The producers' own flushes return the errors.
+    /// Appends the batches that are due. The producers' own flushes return the errors.
     #[cold]
     pub(crate) fn append_due(&self, only: Option<PartitionId>) {
         for producer in self.alive() {

@@ -19,10 +19,9 @@ use std::collections::BTreeMap;
 
 /// A [`TopicReader`] as a stream of records, from [`TopicReader::into_stream`].
 ///
-/// It waits for more records as a task, without a thread, of all partitions at once, added ones
-/// too. An error of one partition is returned once, and the others are read on; when none is left
-/// the stream ends. It also ends, after the error, if the topic is deleted, and without one if the
-/// broker is closed. Then it returns `None`.
+/// Its task waits, without a thread, for records of all partitions, added ones too. An error of one
+/// partition is returned once, and the others continue; when all have failed the stream ends. It
+/// also ends if the topic is deleted, after that error, or the broker is closed, without one.
 ///
 /// It reads inline, as [`RecordStream`](crate::RecordStream) does, and wakes the task that polled
 /// it last. Dropping it leaves nothing behind.
@@ -60,7 +59,7 @@ pub struct TopicStream {
 enum News {
     Some,
     None,
-    /// Nothing, now or later.
+    /// All partitions have failed: nothing will come.
     Over,
 }
 
@@ -99,6 +98,7 @@ impl TopicReader {
 }
 
 impl Lane {
+    /// Whether the lane's error was returned.
     fn has_told(&self) -> bool {
         match self {
             Self::Reading(reader) => reader.has_failed(),
@@ -114,6 +114,7 @@ impl TopicStream {
         self.reader.positions()
     }
 
+    /// Watches everything, then checks (I1).
     fn look(&mut self, cx: &Context<'_>) -> Result<News> {
         let signal = Arc::clone(&self.reader.signal);
         signal.enter(&mut self.key, cx.waker());

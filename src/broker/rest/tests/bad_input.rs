@@ -1,5 +1,5 @@
 //! Roots that a broker left, and that something is wrong with: each is refused with an error that
-//! names the file and what to do, or is handled and told of. No byte of a partition is touched.
+//! names the file and what to do, or is handled and reported. No byte of a partition is touched.
 
 use crate::error::Error;
 use crate::format::metadata::{PartitionChange, TOPIC_RESOURCE};
@@ -43,7 +43,7 @@ fn check(what: &str, rest: &Rest, then: &Then) {
         }
     }
     assert_eq!(rest.partition_files(), before, "{what}: nothing is touched");
-    // Looking at it does not panic, whatever it answers.
+    // Reading it does not panic, whatever it returns.
     drop(open_read_only(&rest.sim));
     assert_eq!(rest.partition_files(), before, "{what}: nothing is touched");
 }
@@ -104,7 +104,7 @@ fn a_root_that_is_one_of_several_is_refused() {
     rest.say(&[partition_of(&rest, elsewhere)]);
     let then = Then::Unsupported(&["topic t", "another log directory", "read-only"]);
     check("several log directories", &rest, &then);
-    // As the error says, it can be looked at.
+    // As the error says, it can be opened for reading.
     check_whole(&open_read_only(&rest.sim).unwrap());
 }
 
@@ -133,7 +133,8 @@ fn moved_to(replicas: &[i32]) -> PartitionChange {
     }
 }
 
-/// A root that may only be looked at: refused for writing, and the report of a look says why.
+/// A root that may only be read: refused for writing, and the report of a read-only opening says
+/// why.
 fn check_only_to_be_looked_at(what: &str, rest: &Rest, words: &'static [&'static str]) {
     check(what, rest, &Then::Unsupported(words));
     let reading = open_read_only(&rest.sim).unwrap();

@@ -32,7 +32,7 @@ const EPOCH: i16 = 3;
 const ENDS: [Offset; 2] = [RECORDS + 7, RECORDS + 8];
 const STABLE: [Offset; 2] = [RECORDS + 3, RECORDS];
 
-/// What is in the two partitions behind the records of [`Rest::fill`].
+/// What is in the two partitions after the records of [`Rest::fill`].
 fn batches() -> [Vec<u8>; 2] {
     let data = |at: Offset, producer| {
         let kind = BatchKind::TransactionalData;
@@ -188,7 +188,7 @@ fn check_copy(sim: &Sim, coordinated: bool) {
         assert!(states.len() >= 3, "{states:?}");
         for state in &states {
             assert_eq!(state.transaction_start, None, "{state:?}");
-            // The producer that could go on is refused.
+            // The producer that could continue is refused.
             let fenced = coordinated && state.producer_id == ONGOING;
             assert_eq!(state.epoch, EPOCH + i16::from(fenced), "{state:?}");
         }
@@ -229,7 +229,7 @@ fn a_copy_ends_open_transactions_as_the_coordinator_had_decided_or_aborts_them()
         for round in 0..3 {
             let broker = open(&rest.sim).unwrap();
             broker.backup(COPY).unwrap();
-            // The source goes on as before: there a broker ends them.
+            // The source continues as before: there a broker ends them.
             for partition in 0..PARTITIONS {
                 let at = usize::try_from(partition).unwrap();
                 let log = broker.topic(TOPIC).unwrap().partition(partition).unwrap();

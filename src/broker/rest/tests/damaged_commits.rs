@@ -1,5 +1,5 @@
-//! A byte of a partition of `__consumer_offsets` is damaged: its groups say so, everybody else goes
-//! on, and no broker starts before a repair.
+//! A byte of a partition of `__consumer_offsets` is damaged: its groups say so, all others go on,
+//! and no broker starts before a repair.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ fn meta(sim: &Sim) -> String {
     String::from_utf8(sim.read(path(file_name::META_PROPERTIES)).unwrap()).unwrap()
 }
 
-/// What a broker with damaged groups does for everybody else.
+/// What a broker with damaged groups does for all others.
 fn check_the_others_go_on(broker: &Broker, damaged: &[&str]) {
     let mut sound: Vec<_> = ids()
         .into_iter()
@@ -289,7 +289,7 @@ fn damage_that_upkeep_finds_after_the_groups_were_read_keeps_brokers_away() {
     assert!(report.problems.iter().any(found), "{report:?}");
     let damaged = broker.damaged_commits().unwrap();
     assert_eq!(damaged.len(), 1, "{damaged:?}");
-    // The groups were read before that, and go on.
+    // The groups were read before that, and continue.
     commit(&broker, "g", TOPIC);
     broker.delete_topic(GOING).unwrap();
     let config = TopicConfig::default().partitions(1);

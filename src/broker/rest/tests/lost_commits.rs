@@ -1,5 +1,5 @@
 //! The directory of a partition of `__consumer_offsets` is gone: its groups must not begin again in
-//! silence, and everybody else goes on.
+//! silence, and all others continue.
 
 use crate::broker::repair::repair_on;
 use crate::error::Error;

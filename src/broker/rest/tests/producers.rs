@@ -92,7 +92,7 @@ fn snapshot() -> Vec<u8> {
         transaction_start: None,
     };
     encode_snapshot(&[
-        // The markers have the epoch of the data, so the sequence numbers go on.
+        // The markers have the epoch of the data, so the sequence numbers continue.
         ProducerState {
             timestamp: time_at(RECORDS + 5),
             coordinator_epoch: COORDINATOR_EPOCH,

@@ -197,7 +197,7 @@ proptest! {
         prop_assert_eq!(offsets, expected);
     }
 
-    /// The CRC does not look at bytes 0 to 16. Of those, magic and length are found by their own
+    /// The CRC does not cover bytes 0 to 16. Of those, magic and length are found by their own
     /// checks; a change of the epoch (12 to 15) changes no record, one of the base offset (0 to 7)
     /// moves all of them alike. A reader that knows where a batch belongs finds that.
     #[test]

@@ -27,7 +27,7 @@ fn read(bytes: &[u8]) -> Result<RecordBatch, DecodeError> {
     RecordBatch::decode(Bytes::copy_from_slice(bytes), header, BUDGET)
 }
 
-/// Makes the CRC right again, so that what lies behind it is looked at.
+/// Makes the CRC right again, so that the checks after it run.
 fn reseal(batch: &mut [u8]) {
     super::header::seal(batch);
 }
