@@ -3,9 +3,9 @@
 //! Knows nothing about what they do then: they look at the files, as without a bell
 //! (`listener.rs`). So what goes wrong here costs them time and nothing else.
 //!
-//! 1. An append pays one load. If nobody listens, the first append in a while has a thread look for
-//!    listeners, at most every [`LOOK_EVERY`]; the others do nothing.
-//! 2. If somebody listens, an append that comes [`APART`] from the last ring rings itself, and
+//! 1. An append pays one load. If no process listens, the first append in a while has a thread look
+//!    for listeners, at most every [`LOOK_EVERY`]; the others do nothing.
+//! 2. If a process listens, an append that comes [`APART`] from the last ring rings itself, and
 //!    wakes no thread of this process. Faster appends leave it to a thread, which rings for all of
 //!    them at the end of a window that grows while they keep coming: each window costs one of them
 //!    a note.
@@ -13,10 +13,10 @@
 //! 4. What is published of a log is published before the bell rings for it. Before that the state
 //!    says that the next append has something to do again, and the thread synchronizes with the
 //!    appends: one that has not seen that state is seen by the thread.
-//! 5. Before a thread finds that nobody listens the state says so: what is appended while it looks
-//!    makes somebody look again. One who begins to listen later looks at the files first.
+//! 5. Before a thread finds that no process listens, the state says so: an append meanwhile causes
+//!    another look. A process that begins to listen later reads the files first.
 //! 6. The holder of the directory's lock makes the file at an opening for writing. A close makes it
-//!    say that nobody publishes any more, and then removes it.
+//!    say that there is no writer, and then removes it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -45,14 +45,16 @@ const APART: Duration = Duration::from_micros(300);
 const WINDOW: Duration = Duration::from_micros(20);
 const WINDOW_MAX: Duration = Duration::from_millis(1);
 
+/// There is no live file.
 pub(crate) const OFF: u32 = 0;
+/// A thread is about to look for listeners.
 const LOOKING: u32 = 1;
 /// A thread rings at the end of the window.
 const DUE: u32 = 2;
 // An append has something to do in those that follow.
-/// Nobody listened when somebody looked last.
+/// No process listened at the last look.
 pub(crate) const IDLE: u32 = 3;
-/// Somebody listens, and nothing is to be rung for.
+/// A process listens, and there is nothing to ring for.
 const LISTENED: u32 = 4;
 /// A thread has just rung, and looks at the end of the window whether to ring again.
 const BUSY: u32 = 5;
@@ -150,7 +152,7 @@ impl Live {
             window: WINDOW,
         };
         live.file.write_at(0, &header.encode(live.word)).ok()?;
-        // Those who waited for the writer before.
+        // Wakes followers that waited for the previous writer.
         live.file.stir();
         Some(live)
     }
@@ -189,10 +191,10 @@ impl Live {
         self.ring();
     }
 
-    /// Waits for nobody. Every append that has ended before sees the state as it was before this,
-    /// or later; false if one may not have ended.
+    /// Does not wait. Every append that has ended before sees the state as it was before this, or
+    /// later; false if one may not have ended.
     fn synchronize_with_appends(&self) -> bool {
-        // For those who raise without the append lock of their log.
+        // For threads that raise without the append lock of their log.
         fence(Ordering::SeqCst);
         let mut all = true;
         for log in self.slots.iter().filter_map(|slot| slot.log.upgrade()) {
@@ -214,7 +216,8 @@ impl Live {
 }
 
 impl Bell {
-    /// Makes the file in a directory whose lock the caller holds; if that fails, nobody is woken.
+    /// Makes the file in a directory whose lock the caller holds; if that fails, no follower is
+    /// woken.
     pub(crate) fn open(&self, disk: &Disk, home: &Path, slots: u32) {
         let live = Live::open(disk, home, slots);
         if live.is_some() {
@@ -223,6 +226,7 @@ impl Bell {
         }
     }
 
+    /// Publishes a log from now on, if a slot is free.
     pub(crate) fn add(&self, log: &Arc<dyn Audible>) {
         let mut live = self.live.lock();
         let Some(live) = live.as_mut() else {
@@ -281,8 +285,8 @@ impl Bell {
                     drop(live);
                     let now = host.clock.instant();
                     let next = looked.and_then(|at| at.checked_add(LOOK_EVERY));
-                    // Two threads are enough for a writer that nobody follows. This one may be
-                    // waiting for the disk; those who wait look by themselves meanwhile.
+                    // Two threads are enough for a writer without followers. This one may be
+                    // waiting for the disk; waiting followers look by themselves meanwhile.
                     let at = next.map_or(now, |next| next.max(now));
                     return self.run_at(host, LOOKING, &host.flusher, at);
                 }
@@ -303,10 +307,10 @@ impl Bell {
         }
     }
 
-    /// False if a thread rings (2).
+    /// Rings for a log; false if that is left to a thread (2).
     fn rings_for(&self, log: &dyn Audible, now: Instant) -> bool {
         let Some(mut live) = self.live.try_lock() else {
-            // Somebody rings, and may not have seen what is to be rung for.
+            // Another thread rings, and may not have seen this change.
             return false;
         };
         let Some(live) = live.as_mut() else {
@@ -319,7 +323,7 @@ impl Bell {
         }
         if live.is_to_be_looked_at(now) {
             if !live.file.is_listened_to() {
-                // As far as was seen: a thread makes sure.
+                // A thread makes sure of that.
                 return false;
             }
             live.looked = Some(now);
@@ -352,6 +356,7 @@ impl Bell {
         }
     }
 
+    /// Rings at the end of a window, or looks for listeners.
     fn run(&self, host: &Arc<Host>) {
         let mut live = self.live.lock();
         let Some(live) = live.as_mut() else {
@@ -388,32 +393,32 @@ impl Bell {
         self.run_after(host, BUSY, now, live.window);
     }
 
-    /// If nobody listens, the state says so (5).
+    /// Whether a process listens; if none does, the state says so (5).
     fn finds_listeners(&self, live: &mut Live, now: Instant) -> bool {
         live.looked = Some(now);
         if live.file.is_listened_to() {
             return true;
         }
         self.settle(IDLE);
-        // Again: somebody may have begun to listen since, and have looked at the files before an
-        // append that still saw the state before. Another look that an append has seen to is
-        // enough.
+        // Again: a process may have begun to listen since, and have read the files before an append
+        // that still saw the old state. If an append has caused another look, that is enough.
         live.file.is_listened_to() && self.moves(IDLE, DUE)
     }
 
+    /// Leaves the states in which a run of the chore is scheduled (3).
     fn settle(&self, state: u32) {
         for from in [LOOKING, DUE, BUSY] {
             self.moves(from, state);
         }
     }
 
-    /// See (6).
+    /// Makes the file say that there is no writer, and removes it (6).
     pub(crate) fn close(&self, disk: &Disk) {
         self.state.store(OFF, Ordering::Release);
         let Some(mut live) = self.live.lock().take() else {
             return;
         };
-        // But for the word, on which they wait: it goes on rising.
+        // Not the word, on which followers wait: it keeps rising.
         let nobody = vec![0; to_usize(LIVE_WORD_AT)];
         live.file.write_at(0, &nobody).ok();
         if !Sabotage::ClosedUnheard.is_on() {

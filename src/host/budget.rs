@@ -38,6 +38,7 @@ const PARTITION_BYTES: u64 = 2048;
 /// The recovery scan builds an index with this interval, whatever the setting.
 const SCAN_INTERVAL_BYTES: u64 = 4096;
 
+/// The most that the indexes and the digest of a segment of `bytes` bytes take.
 fn small_files(bytes: u64, config: &LogConfig) -> u64 {
     let batch = to_u64(HEADER_LEN);
     let interval = config
@@ -56,19 +57,23 @@ fn small_files(bytes: u64, config: &LogConfig) -> u64 {
     indexes.saturating_add(Digest::len_at_most(bytes))
 }
 
+/// The charge for a sealed segment of `bytes` bytes (I2).
 pub(crate) fn cost(bytes: u64, config: &LogConfig) -> u64 {
     bytes.saturating_add(small_files(bytes, config))
 }
 
+/// What a partition has beside its sealed segments and the active `.log`.
 fn beside_active(config: &LogConfig) -> u64 {
     small_files(config.segment_bytes, config).saturating_add(PARTITION_BYTES)
 }
 
+/// The size at which an active segment rolls in a root with a limit (I1).
 pub(crate) fn full_at(config: &LogConfig) -> u64 {
     let all = config.segment_bytes;
     all.saturating_sub(beside_active(config)).max(all / 2)
 }
 
+/// The charge for an active segment that does not fit into `segment.bytes` (I1).
 pub(crate) fn overhang(config: &LogConfig) -> u64 {
     let spared = config.segment_bytes.saturating_sub(full_at(config));
     beside_active(config).saturating_sub(spared)
@@ -85,6 +90,7 @@ pub(crate) struct Budget {
     limit: OnceLock<u64>,
     evict: OnceLock<Weak<dyn Evict>>,
     charged: AtomicU64,
+    /// By everything else that is charged (I4).
     beside: AtomicU64,
     making_room: Mutex<()>,
 }
@@ -161,7 +167,7 @@ impl Budget {
         evict.is_some_and(|evict| evict.forget_oldest())
     }
 
-    /// Used after the limit was lowered, or something else has grown.
+    /// Deletes what exceeds the limit, after it was lowered or something else has grown.
     pub(crate) fn keep(&self) {
         let _one = self.making_room.lock();
         while self.used() > self.limit() && self.forget_oldest() {}

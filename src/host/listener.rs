@@ -36,7 +36,7 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 /// How long a thread waits before it checks that the file is still the right one.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// Those of a log alone, and of small roots: they are read together with the header.
+/// The slots that are read together with the header: enough for a log alone, and for small roots.
 const SLOTS_NEAR: u32 = 15;
 const NEAR_LEN: usize = LIVE_HEADER_LEN + 15 * LIVE_SLOT_LEN;
 
@@ -45,8 +45,10 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) trait Listening: Send + Sync + std::fmt::Debug {
     fn is_waited_for(&self) -> bool;
 
+    /// Whether the thread here must wait for the bell for this log (4).
     fn needs_the_ear(&self) -> bool;
 
+    /// Looks at the log, if the bell has rung for it.
     fn hear(&self, ear: &Ear);
 }
 
@@ -72,11 +74,10 @@ pub(crate) struct Ear {
     disk: Disk,
     clock: Clock,
     header: LiveHeader,
-    /// The word before anybody looked at a log with this: the thread has yet to hear what has rung
-    /// since.
+    /// The word when the file was opened: the thread has yet to hear what has rung since.
     first: u32,
     over: AtomicBool,
-    /// Raised when somebody waits who needs the thread (4).
+    /// Raised when a caller waits that needs the thread (4).
     wanted: Signal,
     looks: Mutex<Vec<Weak<dyn Listening>>>,
     slots: Mutex<Slots>,
@@ -178,6 +179,8 @@ impl Ear {
         id.is_some() && self.disk.file_id(&self.path).ok() == id
     }
 
+    /// Has logs look whenever the bell rings, until no reader waits or the file is not the right
+    /// one (2).
     fn run(&self) {
         let mut word = self.first;
         let mut waited_for = self.clock.instant();
@@ -275,6 +278,7 @@ pub(crate) enum Rung {
     /// The time is over, or it has rung for other logs.
     Not,
     ForTheLog,
+    /// The writer no longer publishes here.
     NoMore,
 }
 
@@ -288,12 +292,12 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Tells whether a whole look has to follow; `None` while segments are exchanged.
+    /// Says whether the whole directory must be read; `None` while segments are exchanged.
     pub(crate) fn standing(&self) -> Option<Standing> {
         self.ear.standing(&self.figures)
     }
 
-    /// Becomes the bell as it is before the next look.
+    /// Waits until the bell rings for the log. Then this is the bell as it is before the next look.
     pub(crate) fn wait(&mut self, time: Duration) -> Rung {
         if self.ear.file.wait(self.word, time).is_err() {
             self.ear.stop();

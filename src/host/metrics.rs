@@ -102,6 +102,7 @@ pub(crate) struct Appends {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) rolls: u64,
+    /// The batches that syncs cover.
     pub(crate) synced: u64,
 }
 
@@ -117,7 +118,7 @@ impl Appends {
         self.rolls = self.rolls.wrapping_add(1);
     }
 
-    /// The caller's sync covers them.
+    /// The number of batches that no sync covers yet: the caller's does.
     pub(crate) fn take_unsynced(&mut self) -> u64 {
         let unsynced = self.batches.wrapping_sub(self.synced);
         self.synced = self.batches;
@@ -128,7 +129,7 @@ impl Appends {
 /// What is counted without the append lock (I2).
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Here, for appends do not read it either.
+    /// Kept here because appends do not read it.
     pub(crate) published: Published,
     pub(crate) rare: Mutex<LogMetrics>,
     pub(crate) reads: AtomicU64,

@@ -1,5 +1,5 @@
 //! Floor 5: what the logs of one root share: the disk, the clock, the pool of open files, the
-//! marks, the threads, the budget, the bell for followers in other processes, and what is told to
+//! marks, the threads, the budget, the bell for followers in other processes, and the events for
 //! subscribers.
 //!
 //! Knows nothing about single logs: what it needs of one is a trait ([`Chore`], [`Audible`],
@@ -60,6 +60,7 @@ pub(crate) struct Host {
     /// Runs the chores of producers, which write and never sync: none of them waits for a disk.
     pub(crate) lingers: Flusher,
     pub(crate) syncers: Syncers,
+    /// Polls logs that another process writes, while callers here wait for them.
     pub(crate) looker: Flusher,
     pub(crate) listener: Listener,
     pub(crate) bell: Bell,
@@ -194,7 +195,7 @@ impl Host {
         self.me.upgrade()
     }
 
-    /// The caller holds the lock of the directory for a while.
+    /// Wakes followers in other processes from now on. The caller holds the lock of the directory.
     pub(crate) fn publish(&self, slots: u32) {
         if !self.flusher.is_manual() {
             self.bell.open(&self.disk, self.marks.home(), slots);
@@ -210,6 +211,7 @@ impl Host {
         self.owner
     }
 
+    /// Sets how [`Self::is_listed`] finds out.
     pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
         self.listing.get_or_init(|| Listing(Box::new(ask)));
     }
@@ -239,6 +241,7 @@ impl Host {
         self.look_at_topics();
     }
 
+    /// Sets what sets committed offsets back when the end of a log moves back.
     pub(crate) fn follow(&self, followers: Weak<dyn Followers>) {
         self.followers.get_or_init(|| followers);
     }

@@ -57,7 +57,7 @@ pub(crate) struct Syncers {
     owner: Owner,
     manual: bool,
     clock: Clock,
-    /// In nanoseconds, of the last sync.
+    /// How long the last sync took, in nanoseconds.
     cost: Arc<AtomicU64>,
     queue: Arc<Queue>,
     threads: Mutex<Vec<Worker>>,
@@ -80,9 +80,9 @@ type Key = usize;
 
 #[derive(Default)]
 struct Work {
-    /// In the order in which they were requested, without those that a thread works on.
+    /// Logs that no thread works on, in the order in which they were requested.
     ready: VecDeque<Key>,
-    /// By log. A log that a thread works on has an entry, which may be empty.
+    /// Waiting jobs by log. A log that a thread works on has an entry, which may be empty.
     jobs: BTreeMap<Key, Vec<SyncJob>>,
     threads: usize,
     idle: usize,

@@ -27,7 +27,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// `None` when the process is at its limit.
+    /// Starts a thread; `None` when the process is at its limit.
     pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Option<Self> {
         let owner = Owner::here();
         let named = Builder::new().name(name.to_owned());
@@ -49,7 +49,7 @@ impl Worker {
         self.join();
     }
 
-    /// Does not wait for the calling thread.
+    /// Waits for the end of the thread, unless it is the calling one.
     pub(crate) fn join(mut self) {
         if !self.owner.is_here() {
             return;
@@ -165,7 +165,7 @@ impl Flusher {
         false
     }
 
-    /// False without a thread to run the chore (I4).
+    /// Has a chore run at a time, or soon after; false without a thread for it (I4).
     pub(crate) fn schedule(&self, at: Instant, chore: Weak<dyn Chore>) -> bool {
         if self.manual || !self.ensure_thread() {
             return false;
@@ -181,7 +181,8 @@ impl Flusher {
         true
     }
 
-    /// Tries again each time: the process may have been at its limit.
+    /// Returns whether there is a thread. Tries again each time: the process may have been at its
+    /// limit.
     fn ensure_thread(&self) -> bool {
         let mut thread = self.thread.lock();
         if thread.is_none() && !self.shared.chores.lock().stopped && !self.is_refused() {

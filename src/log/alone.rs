@@ -26,6 +26,7 @@ pub(in crate::log) fn open_alone(dir: &Path, config: LogConfig, mode: OpenMode) 
     open_alone_on(&Disk::os(), &Clock::System, dir, config, mode, false)
 }
 
+/// With `manual` upkeep there are no background threads.
 pub(crate) fn open_alone_on(
     disk: &Disk,
     clock: &Clock,
@@ -114,6 +115,7 @@ pub(crate) fn open_locked(
     Ok(Log::kept(shared))
 }
 
+/// Whether a broker has used a root since Ottla did.
 fn is_newer(disk: &Disk, clock: &Clock, root: &Path) -> Result<bool> {
     let signs = || RootSigns::of(disk, root);
     let looked = look_until_it_counts(clock, signs, || RootFacts::of(disk, root));

@@ -39,6 +39,7 @@ thread_local! {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct How {
+    /// The append fails unless the log ends here.
     pub(super) expected_end: Option<Offset>,
     /// Under `Always`, syncing is left to the caller.
     pub(super) sync_later: bool,
@@ -126,7 +127,7 @@ impl Shared {
         }
     }
 
-    /// Returns the empty range at the end if an append would be accepted.
+    /// For an empty batch: returns the empty range at the end if an append would be accepted.
     fn append_nothing(&self, how: How) -> Result<Range<Offset>> {
         let state = self.append.lock();
         self.life.can_append()?;
@@ -147,7 +148,7 @@ impl Shared {
         }
     }
 
-    /// The only place where the log grows.
+    /// Appends an encoded batch. A log that this process writes grows only here.
     pub(crate) fn append_encoded(
         &self,
         batch: &mut [u8],
@@ -374,7 +375,8 @@ pub(crate) fn check_record(record: &Record<'_>, config: &LogConfig, now: Timesta
     Ok(())
 }
 
-/// Takes the thread's memory out of its place: an iterator that itself appends gets its own.
+/// Lends the thread's scratch memory. It is taken out of its place meanwhile: an iterator that
+/// itself appends gets its own.
 pub(crate) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut scratch = SCRATCH.take();
     scratch.clear();

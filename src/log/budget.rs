@@ -69,8 +69,8 @@ impl Shared {
         self.host.budget.change(0, bytes);
     }
 
-    /// Removes segments, which stay charged until their files are gone (I3). Called with the append
-    /// lock held.
+    /// Removes the segments below an offset, which stay charged until their files are gone (I3).
+    /// Called with the append lock held.
     pub(super) fn remove_below(&self, offset: Offset) -> (Vec<Arc<Segment>>, Passing<'_>) {
         let config = self.config();
         // Held from here on, or a thread that recharges meanwhile would release them.
@@ -110,8 +110,9 @@ impl Shared {
         Ok(Passing { log: self, bytes })
     }
 
-    /// Returns false, with nothing done, if there is no room for the segment that this seals (I2).
-    /// The logs of groups and of transactions always roll: the root's own state is never refused.
+    /// Rolls, or returns false, with nothing done, if there is no room for the segment that this
+    /// seals (I2). The logs of groups and of transactions always roll: the root's own state is
+    /// never refused.
     #[cold]
     pub(super) fn roll_within_budget(&self, state: &mut AppendState) -> Result<bool> {
         if self.host.budget.is_limited() && !self.is_internal() {
@@ -151,7 +152,8 @@ impl Shared {
         of.is_some_and(|of| is_internal_topic(&of.topic))
     }
 
-    /// Leaves records that are too old to upkeep, which may have to read them.
+    /// Deletes what exceeds `retention.bytes`, once after a roll. Records that are too old are left
+    /// to upkeep, which may have to read them.
     pub(super) fn retain_after_roll(&self) {
         if self.managed && self.charge.rolled.swap(false, Ordering::AcqRel) {
             // Upkeep tries again, and reports the error.
@@ -202,8 +204,8 @@ impl Log {
         self.shared.uncharge();
     }
 
-    /// Deletes the oldest sealed segment unless it reaches above the last stable offset. Waits for
-    /// a thread that is already deleting segments of this log.
+    /// Deletes the oldest sealed segment unless it reaches above the last stable offset; returns
+    /// whether it is gone. Waits for a thread that is already deleting segments of this log.
     pub(crate) fn forget_oldest(&self) -> Result<bool> {
         self.here()?.forget_oldest()
     }

@@ -23,7 +23,7 @@ use super::shared::{Log, Shared};
 use super::state::{DigestWork, Waiting};
 use super::turn::Turn;
 
-/// How much is hashed while a sync waits: about 2 ms of work.
+/// How many bytes are hashed at a time: about 2 ms of work, so that a sync does not wait longer.
 const SLICE_BYTES: u64 = 8 << 20;
 
 /// The most that a close hashes of waiting segments.
@@ -78,7 +78,7 @@ impl Shared {
         }
     }
 
-    /// Called without the turn.
+    /// Makes the digests for which no thread could be started. Called without the turn.
     pub(super) fn digest_unserved(&self) {
         if !std::mem::take(&mut self.digests.lock().unserved) {
             return;
@@ -90,15 +90,15 @@ impl Shared {
         }
     }
 
-    /// Makes the digests on hosts without a flusher.
+    /// Makes the waiting digests on hosts without a flusher.
     pub(super) fn digest_in_line(&self) {
         if self.host.flusher.is_manual() {
             while self.digest_slice(SLICE_BYTES) {}
         }
     }
 
-    /// Returns true if there is more to do. No lock is held: the thread that seals a segment must
-    /// not wait.
+    /// Hashes up to `bytes` of the first waiting segment; true if there is more to do. No lock is
+    /// held: the thread that seals a segment must not wait.
     pub(crate) fn digest_slice(&self, bytes: u64) -> bool {
         let (current, first) = {
             let mut state = self.digests.lock();
@@ -196,7 +196,8 @@ impl Shared {
         }
     }
 
-    /// The "next offset" of a digest: the last batch may end before a gap.
+    /// Where the next segment begins, or the log ends: the "next offset" of a digest. The last
+    /// batch may end lower, before a gap.
     pub(crate) fn end_of(&self, segment: &Segment) -> Offset {
         let segments = self.segments.read();
         let next = segments.after(segment.base_offset());

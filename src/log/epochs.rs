@@ -35,6 +35,7 @@ impl Log {
         self.current().epochs.read().newest()
     }
 
+    /// Where `epoch` ends in this log; the start of the log if it has not had that epoch.
     pub(crate) fn shared_end(&self, epoch: Epoch) -> Offset {
         let epochs = self.shared.epochs.read();
         let end = epochs.end_of(epoch, self.end_offset());
@@ -47,7 +48,7 @@ impl Log {
 }
 
 impl Shared {
-    /// Returns the newest epoch, unless the offset was cut off.
+    /// Fails if `offset` of `epoch` was cut off; returns the newest epoch.
     pub(crate) fn check_epoch(&self, offset: Offset, epoch: Epoch) -> Result<Epoch> {
         let epochs = self.epochs.read();
         let end = epochs.end_of(epoch, self.end_offset());
@@ -62,7 +63,8 @@ impl Shared {
         })
     }
 
-    /// Needs the turn, so that the epochs do not change meanwhile (`recovery/epochs.rs`, 2).
+    /// Makes the epochs durable if they are not. Needs the turn, so that the epochs do not change
+    /// meanwhile (`recovery/epochs.rs`, 2).
     pub(super) fn save_epochs(&self, _turn: &Turn<'_>) -> Result<()> {
         let to_save = self.epochs.read().to_save();
         if let Some(text) = to_save {

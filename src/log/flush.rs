@@ -7,7 +7,7 @@
 //!    names, then the active segment.
 //! 2. A failed sync latches the log: the flushed end no longer moves, and waiting and later appends
 //!    and flushes get `Poisoned`. A sync is never retried and believed.
-//! 3. No lock is held during a sync.
+//! 3. No lock that an append takes is held during a sync.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +54,8 @@ impl Shared {
         error
     }
 
-    /// The same for a caller that holds the append lock, and calls [`Shared::raise`] after it.
+    /// As [`Self::poisoned`], for a caller that holds the append lock, and calls [`Self::raise`]
+    /// after releasing it.
     #[cold]
     pub(super) fn latch(&self, path: PathBuf, cause: std::io::Error) -> Error {
         let first = self.life.poison().is_none();
@@ -69,8 +70,8 @@ impl Shared {
         error
     }
 
-    /// The same after an operation that left files neither as before nor as after: only the next
-    /// opening can complete them.
+    /// As [`Self::poisoned`], after an operation that left files neither as before nor as after:
+    /// only the next opening can complete them.
     #[cold]
     pub(crate) fn halted(&self, path: PathBuf, error: &Error) -> Error {
         self.poisoned(path, std::io::Error::other(error.to_string()))
@@ -81,7 +82,8 @@ impl Shared {
         self.flush_to(self.end_offset())
     }
 
-    /// Syncs in its own turn, or waits for another thread's that began late enough.
+    /// Makes everything below `target` durable, in a turn of its own or by another thread's that
+    /// began late enough. Returns the flushed end.
     pub(super) fn flush_to(&self, target: Offset) -> Result<Offset> {
         let mut state = self.turn.lock();
         loop {
@@ -119,7 +121,7 @@ impl Shared {
         self.sync_work(turn, work, dir.as_ref())
     }
 
-    /// The same for a caller that must not fail for lack of a descriptor.
+    /// As [`Self::sync_all`], with the directory open: it cannot fail for lack of a descriptor.
     pub(super) fn sync_all_in(&self, turn: &Turn<'_>, dir: &Dir) -> Result<Offset> {
         let work = gather(&mut self.append.lock());
         self.sync_work(turn, work, Some(dir))
@@ -178,8 +180,8 @@ impl Shared {
         marked.map(|()| work.end)
     }
 
-    /// A segment that cannot be trimmed latches the log, too: nothing after it may be called
-    /// flushed.
+    /// Trims, syncs and indexes sealed segments. One that cannot be trimmed latches the log, too:
+    /// nothing after it may be called flushed.
     fn seal(&self, work: &mut Work) -> Result<()> {
         for mut sealing in std::mem::take(&mut work.sealing) {
             let path = sealing.segment.log_path();
@@ -204,7 +206,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Index files are hints: a failure only costs a rebuild.
+    /// Appends new entries to the index files. They are hints: a failure only costs a rebuild.
     fn extend_index(&self, work: &Work) -> IndexWritten {
         let (disk, before) = (&self.host.disk, work.index_written);
         // Every group of appends under `Always` waits for this, so a few entries are left for
@@ -253,7 +255,7 @@ impl Shared {
         self.write_mark(turn, |_| {})
     }
 
-    /// No slot may refer to a segment that is replaced.
+    /// Makes sure that no slot refers to a segment at or below `last`, which will be replaced.
     pub(crate) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
         if self.turn.lock().mark_before > last {
             return Ok(());
@@ -261,7 +263,7 @@ impl Shared {
         self.settle_mark(turn)
     }
 
-    /// If writing it into the page cache fails, the mark stays as it was.
+    /// Writes a changed mark into the page cache. If that fails, the mark stays as it was.
     pub(crate) fn write_mark(
         &self,
         _turn: &Turn<'_>,
@@ -329,7 +331,7 @@ impl Shared {
         }
     }
 
-    /// False if there is no thread to do it.
+    /// Makes the flusher flush at once; false if there is no thread to do it.
     pub(crate) fn flush_soon(&self) -> bool {
         if self.host.flusher.is_manual() {
             return false;
@@ -353,7 +355,7 @@ impl Shared {
         self.host.flusher.schedule(at, self.me.clone())
     }
 
-    /// Also makes compaction and retention give up.
+    /// Refuses appends from now on, and makes compaction and retention give up.
     pub(crate) fn begin_closing(&self) {
         // With the lock held, no append is half-way.
         let _nobody_appends = self.append.lock();
@@ -483,7 +485,7 @@ impl Shared {
         self.show();
     }
 
-    /// A roll then only has to rename the file.
+    /// Creates the file of the next segment early: a roll then only has to rename it.
     fn prepare_next(&self) {
         let state = self.append.lock();
         let due = state.active.end().0 >= self.hot.segment_bytes() / 2;

@@ -4,8 +4,8 @@
 //!
 //! 1. A batch is taken in by its checksum, where the last one ended. A torn one is not there yet,
 //!    and never damage.
-//! 2. A batch of an unknown epoch is taken in only after the epochs were read again: it may stand
-//!    where another one stood. Their file is durable before a new one's first append.
+//! 2. A batch of an unknown epoch is taken in only after the epochs were read again: another batch
+//!    may have had its offsets. Their file is durable before a new one's first append.
 //! 3. A segment is followed by the one that is named after its end: that name is made after the
 //!    last batch before it was written.
 //! 4. One thread at a time looks, holding `known`. The append lock is held for the exchange alone.
@@ -13,7 +13,7 @@
 //!    high watermark is what the mark says, and goes back only for a truncation. Only the look that
 //!    opens a log sees more: what a crash left, beside no writer.
 //! 6. Where the writer says that no segments were removed, exchanged or cut since the last look, a
-//!    look that was rung for takes in batches alone. Looks by the clock never believe that.
+//!    look that the bell caused takes in batches alone. Looks by the clock never believe that.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use super::state::{ALWAYS, HotSettings, Known, Outside};
 /// How often a call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;
 
-/// Kafka's default, whatever the writer's setting.
+/// The index interval here: Kafka's default, whatever the writer's setting.
 const INTERVAL_BYTES: u64 = 4096;
 
 impl HotSettings {
@@ -87,7 +87,7 @@ impl Log {
         }
     }
 
-    /// The log, after a look at what somebody else has appended.
+    /// The log, after taking in what another process has written.
     pub(crate) fn here_now(&self) -> Result<&Shared> {
         self.here()?;
         Ok(self.current())
@@ -97,7 +97,7 @@ impl Log {
     #[inline]
     pub(super) fn current(&self) -> &Shared {
         if self.shared.outside.get().is_some() {
-            // What goes wrong is told to those who read.
+            // The next read reports an error.
             self.shared.follow().ok();
         }
         &self.shared
@@ -105,8 +105,8 @@ impl Log {
 }
 
 impl Shared {
-    /// Returns true when readers see a change, and [`Error::Closed`] when the directory is gone or
-    /// is another log's.
+    /// Takes in what another process has written. Returns true when readers see a change, and
+    /// [`Error::Closed`] when the directory is gone or is another log's.
     #[inline]
     pub(crate) fn follow(&self) -> Result<bool> {
         self.follow_from(None)
@@ -175,7 +175,7 @@ impl Shared {
                 return Err(Error::Closed);
             }
             if now.cuts {
-                // It is as before until the note is gone.
+                // The log counts as before until the note is gone.
                 return Ok(());
             }
             if now == known.seen && self.is_as_found() && self.walk(Walk::ToEnd)? {
@@ -196,7 +196,7 @@ impl Shared {
         active.is_as_found(disk) && first.is_none_or(|first| first.is_as_found(disk))
     }
 
-    /// False when the directory must be looked at.
+    /// Takes in new batches and segments; false when the whole directory must be read.
     fn walk(&self, how: Walk) -> Result<bool> {
         // Before the batches: they reach at least as far as it says.
         let mark = self.host.marks.find(self.mark_key());
@@ -274,7 +274,7 @@ impl Shared {
         true
     }
 
-    /// Goes on with the next segment (I3).
+    /// Continues with the next segment, if there is one (I3).
     fn roll_behind(&self, active: &Segment) -> Result<bool> {
         let end = self.end_offset();
         if end == active.base_offset() {
@@ -311,7 +311,7 @@ impl Shared {
         self.show_as(self.is_always_by(Some(mark)));
     }
 
-    /// What readers have seen stays seen.
+    /// Shows only what is flushed if `always`. What readers have seen stays visible.
     fn show_as(&self, always: bool) {
         if always && !self.is_always() {
             self.shown.fetch_max(self.end_offset(), Ordering::AcqRel);
@@ -319,8 +319,8 @@ impl Shared {
         self.hot.set_always(always);
     }
 
-    /// The mark decides what readers see: the writer may not have these settings yet, or have
-    /// others.
+    /// Applies settings. The mark decides what readers see: the writer may not have these settings
+    /// yet, or have others.
     pub(super) fn reconfigure_outside(&self, config: LogConfig) {
         let _later = WakeLater::begin();
         {
@@ -332,10 +332,11 @@ impl Shared {
         self.raise();
     }
 
-    /// The settings say so if there is no mark, or one of an older version.
+    /// Whether the writer has the log as `Always`. The settings decide if there is no mark, or one
+    /// of an older version.
     fn is_always_by(&self, mark: Option<&Mark>) -> bool {
         if !self.host.marks.are_anothers() || Sabotage::UnflushedFollowed.is_on() {
-            // Nobody else writes it: its own broker looks at it.
+            // The marks are this process's own, or not to be trusted.
             return false;
         }
         let marked = mark.and_then(|mark| mark.always);
@@ -352,8 +353,8 @@ impl Shared {
         }
     }
 
-    /// Keeps unchanged segments with what is known of them; readers finish other files that they
-    /// have open, unless something was cut.
+    /// Continues as the log that a look has found. Keeps unchanged segments with what is known of
+    /// them; readers finish other files that they have open, unless something was cut.
     pub(super) fn go_on_as(&self, found: &Self) {
         let mark = self.host.marks.find(self.mark_key());
         let mut state = self.append.lock();
@@ -362,7 +363,7 @@ impl Shared {
         let cut = {
             let epochs = found.epochs.read();
             let shared = epochs.end_of(self.epochs.read().newest(), theirs.end);
-            // Of an epoch that the log has not had nothing is left.
+            // Nothing is left of an epoch that the log has not had.
             let shared = shared.unwrap_or(found.start_offset()).min(theirs.end);
             let same = epochs.is_same(&self.epochs.read());
             (!same || shared < before).then_some(shared)

@@ -43,6 +43,7 @@ impl Filter {
         }
     }
 
+    /// Up to where it is known which transactions are decided.
     #[inline]
     pub(crate) fn known_to(&self) -> Offset {
         match self {
@@ -103,7 +104,7 @@ impl Shared {
         }
     }
 
-    /// Committed readers see everything below it, if the transactions are known.
+    /// The last stable offset, if the transactions are known.
     pub(super) fn last_stable_known(&self) -> Offset {
         let known = self.survey.try_lock();
         let known = known.as_ref().and_then(|known| known.as_ref());
@@ -200,7 +201,8 @@ impl Shared {
 }
 
 impl Log {
-    /// Passes on control batches, which no reader returns. The log must not be truncated meanwhile.
+    /// Passes control batches from an offset on, which no reader returns, to a closure. The log
+    /// must not be truncated meanwhile.
     pub(crate) fn each_control_batch(
         &self,
         from: Offset,

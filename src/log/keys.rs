@@ -34,6 +34,7 @@ impl Shared {
         Ok(())
     }
 
+    /// Whether a record at or above `from` has no key.
     pub(super) fn lacks_keys(&self, from: Offset) -> Result<bool> {
         let end = self.end_offset();
         self.look(|view| {

@@ -102,7 +102,8 @@ impl LifeCell {
         self.life.fetch_max(to.number(), Ordering::AcqRel);
     }
 
-    /// Long operations ask repeatedly, so that a close does not wait for them.
+    /// Whether reading may continue. Long operations ask repeatedly, so that a close does not wait
+    /// for them.
     #[inline]
     pub(crate) fn can_read(&self) -> Result<()> {
         if self.number() < Life::Closing.number() {
@@ -130,8 +131,8 @@ impl LifeCell {
         }
     }
 
-    /// No sync counts after a failed one, or after the end of the close, when the directory belongs
-    /// to the process that opens it next.
+    /// Whether a sync that ends now counts: not after a failed one, or after the end of the close,
+    /// when the directory belongs to the process that opens it next.
     pub(super) fn can_confirm(&self) -> Result<()> {
         match self.now() {
             Life::Closed => Err(Error::Closed),
@@ -140,7 +141,8 @@ impl LifeCell {
         }
     }
 
-    /// A log that is opened for reading grows by what another process appends.
+    /// Whether more records may come: a log that is opened for reading grows by what another
+    /// process appends.
     pub(super) fn can_grow(&self) -> Result<()> {
         if self.is_read_only() {
             self.can_read()

@@ -1,4 +1,4 @@
-//! What followers in other processes are told of a log, and when.
+//! What a log publishes for followers in other processes, and when.
 //!
 //! Knows nothing about how they are woken (`host/bell.rs`).
 
@@ -49,7 +49,7 @@ impl Shared {
         }
     }
 
-    /// Followers look at the whole directory meanwhile.
+    /// Announces that segments are removed or replaced: followers then read the whole directory.
     pub(super) fn begin_exchange(&self) {
         self.turn_generation();
     }

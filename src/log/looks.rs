@@ -1,8 +1,8 @@
-//! When a log that somebody else writes is looked at, for those who wait.
+//! When to look at a log that another process writes, for callers that wait.
 //!
-//! Knows nothing about how it is looked at (`follow.rs`).
+//! Knows nothing about the look itself (`follow.rs`).
 //!
-//! 1. A thread looks only while somebody waits, with longer and longer pauses. Every log that is
+//! 1. A thread looks only while a caller waits, with longer and longer pauses. Every log that is
 //!    waited for makes them longer for all.
 //! 2. A log is polled as if there were no bell until its writer's bell has rung for it once
 //!    (`host/listener.rs`). From then on the polls are far apart, until one finds something new:
@@ -21,6 +21,7 @@ use super::state::{HeardBy, Looks, Outside};
 
 const LATE: Sabotage = Sabotage::ListenedLate;
 
+/// The first pause between two looks, and the longest.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
@@ -34,7 +35,7 @@ const PAUSE_HEARD: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_micros(100);
 
 impl Looks {
-    /// Whether somebody waits who does not wait for the bell himself.
+    /// Whether a caller waits that does not wait for the bell itself.
     fn is_to_be_heard_for(&self, log: &Shared) -> bool {
         let direct = self.direct.load(Ordering::SeqCst);
         log.watchers.is_watched() || log.signal.waiting() > direct
@@ -70,6 +71,7 @@ impl Looks {
         }
     }
 
+    /// The bell as it is now, if it rings for the log.
     fn bell(&self, log: &Shared) -> Option<Heard> {
         if !self.heard.load(Ordering::Relaxed) || !log.host.clock.is_of_system() {
             return None;
@@ -110,7 +112,7 @@ impl Looks {
 
     fn hear(&self, log: &Shared, ear: &Ear) {
         if !self.is_to_be_heard_for(log) {
-            // All of them are awake by now, and look themselves.
+            // All waiting threads are awake by now, and look themselves.
             return;
         }
         let standing;
@@ -118,7 +120,7 @@ impl Looks {
             let mut heard_by = self.heard_by.lock();
             let key = log.mark_key();
             let Some(slot) = heard_by.slot.or_else(|| ear.slot_of(key)) else {
-                // It is followed by the clock.
+                // The log has no slot: it is polled.
                 return;
             };
             heard_by.slot = Some(slot);
@@ -194,13 +196,13 @@ impl Shared {
         if waited_for && !LATE.is_on() {
             looks.listen(self, &outside.by_bell);
         }
-        // Before it is seen who waits: one that begins later asks again.
+        // Before the check for waiting callers: one that comes later asks again.
         looks.asked.store(false, Ordering::SeqCst);
         self.host.look_at_topics_every(TOPICS_PAUSE);
         match self.follow() {
             Ok(true) => {
                 looks.idle.store(0, Ordering::Relaxed);
-                // The bell has not said so.
+                // The bell did not ring for that.
                 looks.heard.store(false, Ordering::Relaxed);
             }
             Ok(false) => looks.note_idle(),
@@ -220,13 +222,13 @@ impl Shared {
         }
     }
 
-    /// When a waiting thread looks by itself: the one that looks may not have been started.
+    /// When a waiting thread looks by itself, in case `ottla-follower` could not be started.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let pause = self.outside.get()?.looks.pause().max(PAUSE_MAX);
         self.host.clock.instant().checked_add(pause)
     }
 
-    /// To be taken before a look: what that does not see changes the word.
+    /// The bell, to be taken before a look: a change that the look does not see changes its word.
     pub(super) fn bell(&self) -> Option<Heard> {
         self.outside.get()?.looks.bell(self)
     }
@@ -278,13 +280,14 @@ impl Shared {
         self.signal.is_waited_for() || self.watchers.is_watched()
     }
 
+    /// Has `ottla-bell` wake a caller that does not wait for the bell itself.
     pub(super) fn want_the_ear(&self) {
         if let Some(outside) = self.outside.get() {
             outside.looks.want_the_ear();
         }
     }
 
-    /// Repeats this until they are awake: one of them may have been about to wait.
+    /// Wakes threads that wait for the bell, until all are awake: one may have been about to wait.
     pub(super) fn wake_from_bell(&self) {
         if let Some(outside) = self.outside.get() {
             let is_over = || outside.looks.direct.load(Ordering::SeqCst) == 0;
@@ -292,7 +295,7 @@ impl Shared {
         }
     }
 
-    /// Has the log looked at while somebody waits (I1).
+    /// Has the log looked at while a caller waits (I1).
     pub(super) fn ask_for_looks(&self) {
         if let Some(outside) = self.outside.get() {
             outside.looks.ask(&self.host, &outside.by_clock);

@@ -5,8 +5,8 @@
 //!
 //! What guards what:
 //!
-//! 1. `append` guards the end of the log and the active segment. No sync, encoding or user code
-//!    runs under it.
+//! 1. `append` guards the end of the log and the active segment. No user code runs under it, and,
+//!    except in a truncation, no sync or encoding.
 //! 2. The *turn* (`turn.rs`) guards the flushed end: one thread at a time syncs, truncates, closes.
 //!    It is taken before `append`, never while holding it.
 //! 3. `segments` is changed with `append` held, and read by any thread for the length of a look-up.
@@ -184,9 +184,9 @@ impl Log {
     /// offset: the basis of optimistic concurrency control.
     ///
     /// The comparison costs nothing: it is made under the lock that every append takes, and under
-    /// [`Durability::Always`](crate::Durability::Always) threads still share their syncs. It is
-    /// with [`Log::end_offset`], not with what readers see: after [`Error::EndMoved`], wait for the
-    /// record before `end` with [`Log::wait_for`], read the new records, decide, and try again.
+    /// [`Durability::Always`](crate::Durability::Always) threads still share their syncs. It uses
+    /// [`Log::end_offset`], not what readers see: after [`Error::EndMoved`], wait for the record
+    /// before `end` with [`Log::wait_for`], read the new records, decide, and try again.
     ///
     /// # Errors
     ///
@@ -307,7 +307,8 @@ impl Log {
     /// [`Error::Closed`], [`Error::Poisoned`]: it will not come. A log that was opened for reading
     /// waits for what its writer appends, even while there is no writer.
     pub fn wait_for(&self, offset: Offset, timeout: Duration) -> Result<bool> {
-        // Reported without a lock, which a consumer that lags behind would take for every batch.
+        // A record that is there is reported without a lock, which a consumer that lags behind
+        // would take for every batch.
         let shared = self.here()?;
         if self.high_watermark() > offset {
             return Ok(true);

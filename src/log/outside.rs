@@ -1,5 +1,5 @@
-//! Looking again at a log that another handle, maybe of another process, is writing, when that may
-//! have caused an error.
+//! Opens a log that another handle, maybe of another process, is writing, and looks again when that
+//! may have caused an error.
 //!
 //! Knows nothing about what counts (`signs.rs`), and about when to look (`looks.rs`).
 //!
@@ -21,7 +21,7 @@ use super::shared::Shared;
 use super::signs::{Doubts, LogSigns, Signs as _, is_about_files, look_until_it_counts};
 use super::state::{Known, Looks, Outside};
 
-/// Looks at a whole directory until the look counts.
+/// Opens the log read-only until the result counts.
 fn look(
     host: &Arc<Host>,
     home: &Path,
@@ -63,12 +63,12 @@ pub(super) fn open_outside(
         by_clock: Arc::<Looker>::clone(&looker),
         by_bell: looker,
     };
-    // Nobody else has it yet.
+    // No other thread has it yet.
     shared.outside.get_or_init(|| outside);
     Ok(shared)
 }
 
-/// The logs of a deleted topic are closed, as for their writer.
+/// Returns `Closed` if the topic was deleted, as its writer does.
 fn unless_gone(host: &Host, source: &LogSource, error: Error) -> Error {
     if host.is_listed(source.mark_key.topic) {
         error
@@ -103,7 +103,7 @@ impl Shared {
             return Err(Error::Closed);
         }
         if !known.signs.hold_in(&now) {
-            // What was said before was of other files.
+            // The earlier errors were about other files.
             known.doubts = Doubts::default();
         }
         let stands = now == known.signs && !now.live;

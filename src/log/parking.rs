@@ -22,8 +22,8 @@ use super::state::AppendState;
 use super::turn::Turn;
 
 impl Shared {
-    /// An append that must open the file closes others first: without the lock, because that may
-    /// mean a sync.
+    /// Locks the log for an append. One that must open the file closes others first, without the
+    /// lock, because that may mean a sync.
     #[inline]
     pub(super) fn lock_to_append(&self) -> Result<MutexGuard<'_, AppendState>> {
         let state = self.append.lock();
@@ -52,6 +52,7 @@ impl Shared {
         }
     }
 
+    /// Closes the files of a log to which nothing was appended since the last call.
     pub(crate) fn park_if_idle(&self) -> Result<()> {
         {
             let mut state = self.append.lock();
@@ -69,6 +70,7 @@ impl Shared {
         self.park(&turn).map(drop)
     }
 
+    /// Closes what is open for writing; false if something was appended meanwhile.
     fn park(&self, turn: &Turn<'_>) -> Result<bool> {
         let mut state = self.append.lock();
         if !state.sealing.is_empty() {
@@ -100,7 +102,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Closes them whether or not the close succeeded.
+    /// Closes every file of the log, synced or not.
     pub(super) fn close_files(&self) {
         let mut state = self.append.lock();
         state.writer = None;

@@ -52,7 +52,7 @@ impl Shared {
 }
 
 impl Producers {
-    /// `older` is an earlier snapshot.
+    /// The state of every producer at the end; `older` is an earlier snapshot.
     pub(crate) fn states(&self, older: &[ProducerState]) -> Vec<ProducerState> {
         self.survey.states(older, self.start)
     }
@@ -71,9 +71,9 @@ impl Producers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) producer_id: i64,
-    /// From then on; at least that of the producer's batches.
+    /// The producer's epoch from then on; at least that of its batches.
     pub(crate) epoch: i16,
-    /// At least 0. A broker takes no marker of an older one.
+    /// The coordinator's epoch, at least 0. A broker takes no marker of an older one.
     pub(crate) coordinator_epoch: i32,
     pub(crate) commits: bool,
 }

@@ -31,6 +31,7 @@ pub(crate) fn fits(raw: &RawBatch, wanted: Offset) -> bool {
 }
 
 impl Shared {
+    /// The partition that a broker's log is, by the name of its directory.
     pub(crate) fn topic_partition(&self) -> Option<TopicPartition> {
         if !self.managed {
             return None;
@@ -80,8 +81,8 @@ impl Shared {
         }
     }
 
-    /// Walks up to the high watermark. Callers run in [`Self::look`], for a truncation may come in
-    /// between.
+    /// Walks the batches of a segment, up to the high watermark, until `look` finds something.
+    /// Callers run in [`Self::look`], for a truncation may come in between.
     pub(crate) fn find_in<T>(
         &self,
         segment: &Arc<Segment>,
@@ -91,6 +92,7 @@ impl Shared {
         self.find_below(segment, from..self.high_watermark(), look)
     }
 
+    /// As [`Self::find_in`], up to the end of `offsets`.
     pub(crate) fn find_below<T>(
         &self,
         segment: &Arc<Segment>,

@@ -26,6 +26,7 @@ use super::shared::{Log, Shared};
 struct Limits {
     start: Offset,
     high_watermark: Offset,
+    /// A segment whose newest record is older expires.
     oldest: Option<Timestamp>,
     bytes: Option<u64>,
 }
@@ -37,11 +38,13 @@ struct Facts {
 }
 
 impl Limits {
+    /// How many of the oldest segments are wholly below the start.
     fn by_place(&self, segments: &[Facts]) -> usize {
         let below = |segment: &&Facts| segment.next_offset <= self.start;
         segments.iter().take_while(below).count()
     }
 
+    /// How many of the oldest segments the log can lose and still hold its `bytes`.
     fn by_size(&self, segments: &[Facts]) -> usize {
         let Some(limit) = self.bytes else { return 0 };
         let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -172,8 +175,8 @@ impl Shared {
         }
     }
 
-    /// False, with nothing done, if the active segment is empty (I3), or was appended to since it
-    /// was examined: that must stay.
+    /// Seals the active segment, which has expired. False, with nothing done, if it is empty (I3),
+    /// or was appended to since it was examined: that must stay.
     fn seal_expired(&self, judged_end: Offset) -> Result<bool> {
         // Before the append lock is taken, so that appends do not wait.
         if self.segments.read().active().end().0 > 0 {

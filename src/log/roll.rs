@@ -68,8 +68,8 @@ impl Shared {
         Ok(state.indexes_full || self.too_old(state, summary.max_timestamp)?)
     }
 
-    /// Compares the largest timestamps of the first batch and this one, or the clock if no record
-    /// has one.
+    /// Whether the first batch is more than `segment.ms` older than this one, by their largest
+    /// timestamps, or by the clock if either has none.
     fn too_old(&self, state: &mut AppendState, newest: Timestamp) -> Result<bool> {
         let limit_ms = self.hot.segment_age_ms.load(Ordering::Relaxed);
         let first = match state.first_timestamp {
@@ -97,7 +97,8 @@ impl Shared {
         Ok(header.max_timestamp)
     }
 
-    /// The time index keeps room for the entry that the segment is sealed with.
+    /// Whether an index has no room for another entry. The time index keeps room for the one that
+    /// the segment is sealed with.
     pub(super) fn indexes_full(&self, active: &Segment) -> bool {
         let bytes = self.hot.segment_index_bytes.load(Ordering::Relaxed);
         let (offsets, times) = active.index_lens();

@@ -1,4 +1,4 @@
-//! By what a follower sees that it must look at a whole directory again.
+//! What shows a follower that it must read the whole directory again.
 //!
 //! Knows nothing about looks (`follow.rs`) and about what an error means (`outside.rs`).
 
@@ -17,7 +17,7 @@ pub(super) struct Seen {
     dir: Option<FileId>,
     /// Differs in a directory that was emptied and filled again.
     lock: Option<FileId>,
-    /// A truncation adds to them.
+    /// The file's contents: a truncation adds to them.
     epochs: Option<Vec<u8>>,
     pub(super) cuts: bool,
     cleaned: Offset,

@@ -30,7 +30,7 @@ impl Segments {
         &self.sealed
     }
 
-    /// Gives the first segment if all begin above the offset.
+    /// The last segment that begins at or below an offset; the first one if all begin above.
     pub(crate) fn floor(&self, offset: Offset) -> &Arc<Segment> {
         if self.active.base_offset() <= offset {
             return &self.active;
@@ -43,6 +43,7 @@ impl Segments {
             .unwrap_or(&self.active)
     }
 
+    /// The first segment that begins above an offset.
     pub(crate) fn after(&self, base_offset: Offset) -> Option<&Arc<Segment>> {
         if self.active.base_offset() <= base_offset {
             return None;
@@ -57,6 +58,7 @@ impl Segments {
         self.sealed.push(std::mem::replace(&mut self.active, next));
     }
 
+    /// Removes and returns the sealed segments that are wholly below an offset.
     pub(super) fn remove_below(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
         let bases = self
             .sealed
@@ -71,7 +73,8 @@ impl Segments {
         self.sealed.drain(..gone.min(self.sealed.len())).collect()
     }
 
-    /// The last one left becomes active. The first always stays.
+    /// Removes and returns the segments that begin above an offset. The last one left becomes
+    /// active; the first always stays.
     pub(super) fn remove_above(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
         let mut gone = Vec::new();
         while self.active.base_offset() > offset {
@@ -83,6 +86,7 @@ impl Segments {
         gone
     }
 
+    /// Replaces the sealed segments with base offsets from `first` to `last`.
     pub(super) fn replace(&mut self, first: Offset, last: Offset, with: Vec<Arc<Segment>>) {
         let from = self
             .sealed

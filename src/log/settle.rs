@@ -36,10 +36,12 @@ impl Syncs for Log {
 }
 
 impl Log {
+    /// Whether an append must be [settled](Log::settle) before it is acknowledged.
     pub(crate) fn must_settle(&self) -> bool {
         self.shared.is_always()
     }
 
+    /// Makes everything below `end` as safe as the durability says.
     pub(crate) fn settle(&self, end: Offset) -> Result<()> {
         if self.must_settle() {
             self.shared.flush_to(end)?;

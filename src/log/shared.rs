@@ -1,7 +1,7 @@
 //! What a log is made of: the handle, and the state behind all handles of one log.
 //!
 //! Knows nothing about what is done with it: each file beside it adds the methods of its subject.
-//! Which lock guards what is told in `mod.rs`.
+//! `mod.rs` says which lock guards what.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -51,7 +51,7 @@ pub struct Log {
     pub(crate) shared: Arc<Shared>,
     /// `None` for a broker's logs.
     pub(super) _keeper: Option<Arc<Keeper>>,
-    /// The log is one that only the broker itself may change.
+    /// Set where only the broker itself may change the log.
     pub(super) only_reads: bool,
 }
 
@@ -70,14 +70,16 @@ pub(crate) struct Shared {
     pub(super) start: AtomicU64,
     pub(super) end: AtomicU64,
     pub(super) flushed: AtomicU64,
-    /// What readers saw before the log became `Always`.
+    /// The end that readers saw before the log became `Always`.
     pub(super) shown: AtomicU64,
     /// Raised twice by each truncation (`view.rs`).
     pub(super) truncations: AtomicU64,
     pub(crate) epochs: RwLock<Epochs>,
     pub(crate) turn: Mutex<TurnState>,
     pub(super) turn_over: Condvar,
+    /// Notified when enough threads wait for the next sync (`turn.rs`).
     pub(super) company_came: Condvar,
+    /// What the flusher was asked for and has not begun, as bits (`flush.rs`).
     pub(super) flush_asked: AtomicU32,
     /// When a flush is due for which no thread could be started.
     pub(super) flush_due: Mutex<Option<Instant>>,
@@ -97,10 +99,12 @@ pub(crate) struct Shared {
     pub(super) lock: Mutex<Option<Lock>>,
     /// Something must be on the disk before the first append.
     pub(super) unsettled: AtomicBool,
+    /// Set in a log that is opened for reading.
     pub(crate) outside: OnceLock<Outside>,
     pub(super) report: OpenReport,
 }
 
+/// Closes the log when its last handle is dropped.
 #[derive(Debug)]
 pub(super) struct Keeper(Arc<Shared>);
 

@@ -1,5 +1,5 @@
-//! The visible state of a running log: its ends, its settings, its segments, and who is woken when
-//! they change.
+//! The visible state of a running log: its ends, settings and segments; wakes callers when they
+//! change.
 //!
 //! Knows nothing about appending, reading and the disk.
 //!
@@ -61,8 +61,8 @@ impl Shared {
         self.hot.durability() == Durability::Always
     }
 
-    /// The mark tells readers in other processes where to stop, so this comes before any append. If
-    /// it cannot be written, a later one says it.
+    /// Makes the mark say whether the log is `Always`, before any append: readers in other
+    /// processes stop by that. If it cannot be written, a later mark says it.
     pub(super) fn note_durability(&self) {
         if self.turn.lock().mark.always.unwrap_or(false) == self.is_always() {
             return;
@@ -125,7 +125,8 @@ impl Shared {
         flushed
     }
 
-    /// Also returns true if `is_over` says that there is no point in waiting any more.
+    /// As [`Log::wait_for`], and also returns true if `is_over` says that there is no point in
+    /// waiting any more.
     pub(crate) fn wait_for(
         &self,
         offset: Offset,
@@ -144,7 +145,7 @@ impl Shared {
             }
             // After the end: a record that came before the close is still reported.
             self.life.can_grow()?;
-            // Before the look: what that does not see changes the word.
+            // Before the look: a change that it does not see changes the bell's word.
             let bell = rung.take().or_else(|| self.bell());
             if self.follow_from(bell.as_ref().and_then(Heard::standing))? {
                 if clock.is_over(until) {
@@ -167,12 +168,12 @@ impl Shared {
         }
     }
 
-    /// An error says why nothing will come.
+    /// Whether a reader at `at` has something to do. An error says why nothing will come.
     pub(crate) fn has_news(&self, at: Offset, epoch: Epoch, filter: &Filter) -> Result<bool> {
         loop {
             let shown = self.high_watermark();
             let is_lost = at < self.start_offset() || self.check_epoch(at, epoch).is_err();
-            // What is not known to be decided, a read finds out.
+            // A read finds out whether what is above is decided.
             if at < shown.min(filter.end()) || shown > filter.known_to() || is_lost {
                 return Ok(true);
             }
@@ -200,14 +201,14 @@ impl Shared {
         self.tell_followers();
     }
 
-    /// To be called before the log's end is read: an append that is not seen there sees that
-    /// somebody waits.
+    /// To be called before the log's end is read: an append that is not seen there sees that a
+    /// caller waits.
     pub(crate) fn let_appends_see(&self) {
         self.let_appends_see_thread();
         self.want_the_ear();
     }
 
-    /// For a thread that waits for the bell itself.
+    /// The same, for a thread that waits for the bell itself.
     fn let_appends_see_thread(&self) {
         drop(self.append.lock());
         self.ask_for_looks();

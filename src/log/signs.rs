@@ -1,4 +1,4 @@
-//! What of a look counts at files that another handle, maybe of another process, is writing.
+//! Which result of a look counts while another handle, maybe of another process, writes the files.
 //!
 //! Knows nothing about batches. A read-only opening takes no lock, so files are removed, replaced
 //! and cut under it at any moment.
@@ -6,8 +6,8 @@
 //! 1. [`Signs`] are what a writer then changes: which files of segments there are and which file
 //!    each is, the note of a truncation, and the number of the flushed mark, which rises before
 //!    that note goes.
-//! 2. An error counts at once when nobody holds the lock and the signs are unchanged. Beside a
-//!    writer it counts when it comes back so often: damage stays, and what a writer does passes.
+//! 2. An error counts at once when no process holds the lock and the signs are unchanged. Beside a
+//!    writer it counts when it has come back often enough: damage stays, a writer's step passes.
 //! 3. Every further look comes after a longer pause, so that a writer can finish what it began.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::host::Host;
 use crate::sync::Signal;
 use crate::sync::thread::yield_now;
 
-/// With the pauses, this takes about a second (2).
+/// How often an error comes back before it counts (2): with the pauses, within about a second.
 const TIMES_MAX: u32 = 20;
 
 /// The first pause (3), and how often it is doubled.
@@ -119,14 +119,15 @@ impl RootSigns {
     }
 }
 
-/// False where the system cannot tell.
+/// Whether a process holds the lock of a directory; false where the system cannot tell.
 pub(crate) fn is_live(disk: &Disk, home: &Path) -> bool {
     disk.is_locked(&home.join(file_name::LOCK)).unwrap_or(false)
 }
 
+/// Waits, longer each time, so that a writer can finish what it began (3).
 pub(crate) fn pause(clock: &Clock, times: u32) {
     if cfg!(all(test, ottla_shuttle)) {
-        // There is no time in a model, and nobody to wake this thread.
+        // There is no time in a model, and no thread to wake this one.
         return yield_now();
     }
     let nobody = Signal::default();
@@ -134,6 +135,7 @@ pub(crate) fn pause(clock: &Clock, times: u32) {
     clock.wait(&mut nobody.ticket(), clock.until(length), None);
 }
 
+/// The last error that did not count, and how often it came.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     said: Option<String>,
@@ -157,7 +159,7 @@ impl Doubts {
     }
 }
 
-/// Also gives the signs from before the look that counts.
+/// Repeats a look until its result counts. Returns that, and the signs from before the look.
 pub(crate) fn look_until_it_counts<S: Signs, T>(
     clock: &Clock,
     signs: impl Fn() -> Result<S>,

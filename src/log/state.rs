@@ -1,4 +1,4 @@
-//! What a log keeps, a struct for each subject.
+//! The state of an open log, one struct per subject.
 //!
 //! Knows nothing about what is done with it.
 
@@ -94,6 +94,7 @@ impl HotSettings {
     }
 }
 
+/// Whether the settings restrict which records may be appended.
 pub(crate) fn has_rules(config: &LogConfig) -> bool {
     config.cleanup_policy.compacts()
         || config.timestamp_before_max.is_some()
@@ -105,10 +106,11 @@ pub(crate) fn has_rules(config: &LogConfig) -> bool {
 pub(super) enum NextFile {
     Absent,
     Ready,
-    /// Creating or using it was begun, or failed.
+    /// It may exist: creating or using it was begun, or failed.
     Doubtful,
 }
 
+/// What the append lock guards: the end of the log.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -116,20 +118,22 @@ pub(super) enum NextFile {
 )]
 pub(crate) struct AppendState {
     pub(super) active: Arc<Segment>,
-    /// Opened by the first append.
+    /// Writes the active segment; opened by the first append.
     pub(crate) writer: Option<Appender>,
     pub(super) progress: IndexProgress,
+    /// How much of the active segment's index files is written.
     pub(super) index_written: IndexWritten,
+    /// One of its indexes has no room for another entry.
     pub(super) indexes_full: bool,
     pub(super) end: Offset,
-    /// Known once it was looked up.
+    /// The largest timestamp of its first batch, once it was looked up.
     pub(super) first_timestamp: Option<Timestamp>,
     pub(super) made_at: Timestamp,
     pub(super) leader_epoch: Epoch,
     /// Appends wait: a truncation is not finished, or something must be on the disk before the
     /// first append.
     pub(super) held_back: bool,
-    /// Not yet trimmed, indexed and synced; oldest first.
+    /// Segments that were rolled and not yet trimmed, indexed and synced; oldest first.
     pub(super) sealing: Vec<Sealing>,
     pub(super) names_unsynced: bool,
     pub(super) unsynced_bytes: u64,
@@ -144,6 +148,7 @@ pub(crate) struct AppendState {
 }
 
 impl AppendState {
+    /// A log that ends in `active`, of which nothing else is known.
     pub(super) fn at_end(active: Arc<Segment>, end: Offset) -> Self {
         Self {
             active,
@@ -181,8 +186,8 @@ pub(crate) struct TurnState {
     pub(crate) mark: Mark,
     /// The segment of the previous mark, which is in the other slot.
     pub(super) mark_before: Offset,
-    /// The files are as a close leaves them. What changes files takes the turn, which clears this;
-    /// appends do not, but show by the end of the log.
+    /// The files are as a close leaves them. Taking the turn clears this; an append does not, but
+    /// moves the end of the log.
     pub(super) rested: bool,
 }
 
@@ -192,6 +197,7 @@ pub(crate) struct Company {
     pub(crate) waiting: usize,
     /// Threads at the end of the last sync, with the one that synced.
     pub(crate) expected: usize,
+    /// How long the next sync may wait for that many.
     pub(super) until: Option<Instant>,
 }
 
@@ -219,6 +225,7 @@ impl Company {
     }
 }
 
+/// What the log is charged for in its root's budget (`budget.rs`), in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Charge {
     pub(super) held: Mutex<Held>,
@@ -228,6 +235,7 @@ pub(super) struct Charge {
 
 #[derive(Debug, Default)]
 pub(super) struct Held {
+    /// For sealed segments.
     pub(super) sealed: u64,
     /// For segments that are removed, or written by compaction.
     pub(super) passing: u64,
@@ -235,11 +243,11 @@ pub(super) struct Held {
 
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
-    /// Each stays here until it has its digest.
+    /// Each segment stays here until it has its digest.
     pub(super) waiting: VecDeque<Waiting>,
     pub(crate) current: Option<DigestWork>,
     pub(super) scheduled: bool,
-    /// No thread could be started: a flush asks again, or makes them.
+    /// No thread could be started for them: a flush asks again, or makes them.
     pub(super) unserved: bool,
     pub(super) closing: bool,
 }
@@ -262,7 +270,8 @@ impl Digests {
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) segment: Arc<Segment>,
-    /// Those of index files that were just written; `None` if the files must be checked first.
+    /// The checksums of the index files that were just written; `None` if the files must be checked
+    /// first.
     pub(super) index_crcs: Option<(u32, u32)>,
     pub(super) truncations: u64,
 }
@@ -298,10 +307,13 @@ impl Surveyed {
     }
 }
 
+/// What a log that is opened for reading knows of its directory.
 pub(crate) struct Outside {
+    /// The directory with the lock and the marks.
     pub(super) home: PathBuf,
     pub(super) known: Mutex<Known>,
     pub(crate) looks: Looks,
+    /// Looks after a pause; `by_bell` looks when the writer rings.
     pub(super) by_clock: Arc<dyn Chore>,
     pub(super) by_bell: Arc<dyn Listening>,
 }
@@ -327,6 +339,7 @@ pub(crate) struct Looks {
     pub(super) direct: AtomicUsize,
 }
 
+/// The live file that is listened to, and what it said of the log at the last look.
 #[derive(Debug, Default)]
 pub(super) struct HeardBy {
     pub(super) ear: Weak<Ear>,

@@ -52,7 +52,8 @@ impl Shared {
         })
     }
 
-    /// An entry of the time index counts only if it agrees with its batch.
+    /// Where to start reading, by an entry of the time index. It counts only if it agrees with its
+    /// batch.
     fn place_for_time(&self, segment: &Arc<Segment>, at: Timestamp) -> Result<Offset> {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let before = |index: &SparseIndex| index.time_entry_before(at);

@@ -26,10 +26,11 @@ use super::shared::{Log, Shared};
 use super::state::AppendState;
 use super::turn::Turn;
 
+/// Held while segments are removed or replaced.
 pub(crate) struct Layout<'a> {
     log: &'a Shared,
     _held: MutexGuard<'a, ()>,
-    /// The last field: what woken tasks run may take the lock.
+    /// The last field, dropped after the lock is released: what woken tasks run may take it.
     _later: WakeLater,
 }
 
@@ -84,7 +85,8 @@ impl Shared {
         self.raise_start(&layout, new_start)
     }
 
-    /// A flush waits only for the durable start (I1), and not for files to be deleted.
+    /// Raises the start durably (I1), and then deletes what is wholly below it. A flush waits only
+    /// for the first part.
     pub(super) fn raise_start(&self, _layout: &Layout<'_>, new_start: Offset) -> Result<()> {
         let turn = self.take_turn_to_change()?;
         let behind = self.marked_base() < self.segments.read().active().base_offset();
@@ -129,7 +131,7 @@ impl Shared {
         deleted
     }
 
-    /// Everything below it is sealed and synced.
+    /// The base of the mark's segment: everything below it is sealed and synced.
     pub(crate) fn marked_base(&self) -> Offset {
         self.turn.lock().mark.segment_base
     }
@@ -194,8 +196,8 @@ impl Shared {
         Ok(())
     }
 
-    /// These are for the log of commits and its directory, the epochs, and the directory in which
-    /// these are renamed: all are opened after the intent is written.
+    /// Holds descriptors for what is opened after the intent is written: the log of commits and its
+    /// directory, the epochs, and the directory in which these are renamed.
     fn reserve_descriptors(&self) -> Result<[Dir; 4]> {
         let open = || self.host.disk.open_dir(&self.dir).at(&self.dir, "open");
         Ok([open()?, open()?, open()?, open()?])
@@ -206,7 +208,8 @@ impl Shared {
         of.is_some_and(|of| !is_internal_topic(&of.topic))
     }
 
-    /// Makes appends wait (I4); false if there is nothing to cut off.
+    /// Cuts off everything from `new_end` on, and makes appends wait (I4); false if there is
+    /// nothing.
     fn cut_off(&self, turn: &Turn<'_>, new_end: Offset) -> Result<bool> {
         let mut state = self.lock_sealed(turn)?;
         if new_end < self.start_offset() || new_end > state.end {
@@ -244,7 +247,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Leaves no sealed segment that the next sync would write to.
+    /// Locks the log with everything synced, and no sealed segment left that a sync would write to.
     fn lock_sealed(&self, turn: &Turn<'_>) -> Result<MutexGuard<'_, AppendState>> {
         loop {
             self.sync_all(turn)?;
@@ -255,7 +258,7 @@ impl Shared {
         }
     }
 
-    /// The intent makes the removal durable.
+    /// Removes the digest of the segment that will be cut. The intent makes that durable.
     fn forget_digest(&self, intent: &TruncateIntent) -> Result<()> {
         let segment = Arc::clone(self.segments.read().floor(intent.segment_base));
         // What it says about gaps remains true.
@@ -313,7 +316,7 @@ impl Shared {
         dir.sync().at(&self.dir, "sync")
     }
 
-    /// `None` if the file is the one that is appended to.
+    /// Opens the file to cut; `None` if it is the one that is appended to.
     fn file_to_cut(
         &self,
         state: &AppendState,
@@ -327,6 +330,7 @@ impl Shared {
         Ok(Some(Arc::new(file.at(&path, "open")?)))
     }
 
+    /// Where to cut, and what is left of a batch that the cut divides.
     fn plan(&self, state: &AppendState, new_end: Offset) -> Result<TruncateIntent> {
         let segment = Arc::clone(self.segments.read().floor(new_end));
         let range = new_end..state.end;
@@ -398,7 +402,7 @@ impl Shared {
     }
 
     fn reindex(&self, state: &mut AppendState, active: &Arc<Segment>) -> Result<()> {
-        // Nobody appends, and a reader that is rebuilding the index comes too late to set it.
+        // No thread appends, and a reader that is rebuilding the index comes too late to set it.
         let scanned = active.scan_whole(&self.host.disk, &self.host.files)?;
         active.set_index(scanned.index, scanned.newest);
         state.progress = scanned.progress;

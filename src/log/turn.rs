@@ -17,7 +17,8 @@ use crate::sync::{MutexGuard, WakeLater};
 use super::shared::Shared;
 use super::state::TurnState;
 
-/// A sync waits for company (I3) for a fraction of the last sync, and at most for this.
+/// A sync waits for company (I3) for this part of the last sync's time, and at most for the
+/// maximum.
 const COMPANY_PART: u32 = 8;
 const COMPANY_MAX: Duration = Duration::from_millis(2);
 
@@ -25,11 +26,12 @@ pub(crate) struct Turn<'a> {
     log: &'a Shared,
     pub(super) rested: bool,
     next_waits_until: Option<Instant>,
-    /// The last field: what woken tasks run may take the turn.
+    /// Dropped after the turn is released: what woken tasks run may take it.
     _later: WakeLater,
 }
 
 impl Turn<'_> {
+    /// Notes that a sync that began at `began` is over, for the company of the next one.
     pub(crate) fn synced_since(&mut self, began: Instant) {
         let now = self.log.host.clock.instant();
         let took = now.saturating_duration_since(began);
@@ -58,7 +60,7 @@ impl Shared {
         self.turn.lock().mark.key
     }
 
-    /// On an error (I2) the caller must change nothing.
+    /// Waits for the turn. On an error (I2) the caller must change nothing.
     pub(crate) fn take_turn(&self) -> Result<Turn<'_>> {
         let mut state = self.turn.lock();
         while state.busy {
@@ -101,7 +103,7 @@ impl Shared {
         Ok(turn)
     }
 
-    /// Tells a thread that waits for company.
+    /// Waits until the turn is released, and counts as company (I3).
     pub(super) fn wait_for_turn(&self, state: &mut MutexGuard<'_, TurnState>) {
         state.company.waiting = state.company.waiting.saturating_add(1);
         if state.company.is_complete() {

@@ -1,11 +1,11 @@
-//! Sees to it that a crowd of tasks that is woken in turns gets on.
+//! Makes sure that a crowd of tasks that is woken in turns makes progress.
 //!
 //! Knows nothing about what they wait for. Each task wakes the next when it comes back
 //! (`Signal::raise_in_turns`); one with a busy executor or a slow client must not keep the others
 //! waiting.
 //!
-//! 1. While tasks are due the thread that ends lingers looks after them, for it never waits for a
-//!    disk. Without it all of them are woken at once.
+//! 1. While tasks are due, `ottla-linger` checks on them, because it never waits for a disk.
+//!    Without that thread all of them are woken at once.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -40,6 +40,7 @@ impl Chore for Usher {
 }
 
 impl Shared {
+    /// Wakes everything that waits for this log after a sync, a crowd in turns.
     pub(super) fn raise_in_turns(&self) {
         if self.signal.raise_in_turns() {
             self.usher_later();

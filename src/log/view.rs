@@ -34,14 +34,14 @@ impl Drop for Cutting<'_> {
 }
 
 impl Shared {
-    /// The caller holds the append lock.
+    /// Announces that bytes are about to be cut (I1). The caller holds the append lock.
     pub(super) fn begin_cutting(&self) -> Cutting<'_> {
         let before = self.truncations.fetch_add(1, Ordering::AcqRel);
         debug_assert!(before.is_multiple_of(2), "two truncations at once");
         Cutting(self)
     }
 
-    /// Not to be called with the append lock held.
+    /// Waits until no truncation cuts. Not to be called with the append lock held.
     pub(crate) fn truncation_count(&self) -> u64 {
         loop {
             let count = self.truncations.load(Ordering::Acquire);
@@ -90,7 +90,8 @@ impl Shared {
         }
     }
 
-    /// `Ok` if the look-up must be repeated, because what it was based on was `replaced`.
+    /// What an error of a look-up means: `Ok` if it must be repeated, because what it was based on
+    /// was `replaced`.
     #[cold]
     pub(crate) fn doubt(&self, error: Error, replaced: bool) -> Result<()> {
         match self.outside.get() {

@@ -22,7 +22,7 @@ use super::rules::{
 use super::{OpenMode, Opening};
 
 impl Opening<'_> {
-    /// Changes nothing.
+    /// Refuses damage. Changes no file.
     pub(super) fn judge(&mut self, segments: &[Arc<Segment>]) -> Result<()> {
         let facts = self.facts(segments);
         self.mark = applicable(self.mark, segments.len());
@@ -99,6 +99,7 @@ impl Opening<'_> {
         })
     }
 
+    /// Notes the sealed segments without a digest of their present state.
     fn await_digests(&mut self, segments: &[Arc<Segment>], facts: &[SegmentFacts], mark: &Mark) {
         let sealed = segments.iter().zip(facts);
         let sealed = sealed.filter(|(_, facts)| facts.base < mark.segment_base);
@@ -121,8 +122,8 @@ impl Opening<'_> {
         Error::corrupt(&path, violation.position().0, reason)
     }
 
-    /// With `strict_recovery` valid batches behind the end of what is kept are refused, before
-    /// anything is cut.
+    /// Counts valid batches behind the end of what is kept. With `strict_recovery` they are
+    /// refused, before anything is cut.
     pub(super) fn count_behind<'a>(
         &mut self,
         behind: impl Iterator<Item = (&'a Arc<Segment>, Position)>,
@@ -151,7 +152,8 @@ impl Opening<'_> {
         counted.map_err(|error| Error::io(&path, "read", error))
     }
 
-    /// Without a mark it is unknown which state a digest describes.
+    /// Notes what a scan found out about gaps, and whether a digest must be made. Without a mark it
+    /// is unknown which state a digest describes.
     pub(super) fn learn(&mut self, segment: &Arc<Segment>, scanned: &TailScan) {
         // A log that was cut inside a gap ends in that gap, and continues behind it.
         let ends_in_gap = scanned.next_offset < segment.next_offset();

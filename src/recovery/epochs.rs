@@ -8,8 +8,8 @@
 //!    opening after anything but a clean close, because nothing says what a power cut took.
 //! 2. An epoch is durable before anything is appended in it, or the next power cut could have it
 //!    assigned to other records with the same offsets.
-//! 3. The list changes only while the count of truncations is odd (`view.rs`), so an unchanged even
-//!    count means an unchanged list.
+//! 3. The list changes only while the count of truncations is odd (`log/view.rs`), so an unchanged
+//!    even count means an unchanged list.
 //! 4. A log that only ever had epoch 0 has no file.
 
 use std::path::Path;
@@ -83,7 +83,8 @@ impl Epochs {
         self.entries.last().map_or(0, |newest| newest.epoch)
     }
 
-    /// `None` for an epoch that the log has not had.
+    /// Where an epoch ends: at the first offset of a later one. `None` for one that the log has not
+    /// had.
     pub(crate) fn end_of(&self, epoch: Epoch, log_end: Offset) -> Option<Offset> {
         if epoch > self.newest() {
             return None;
@@ -115,7 +116,7 @@ impl Epochs {
         checkpoint::encode_epochs(&below)
     }
 
-    /// `None` if the file has these contents.
+    /// The text of the file; `None` if it has these contents.
     pub(crate) fn to_save(&self) -> Option<String> {
         let encode = || checkpoint::encode_epochs(&self.entries);
         self.unsaved.then(encode)

@@ -30,7 +30,7 @@ const INTENT_BYTES_MAX: usize = 1 << 30;
 pub(crate) struct Found {
     pub(crate) bases: BTreeSet<Offset>,
     pub(crate) others: Vec<(String, FileName)>,
-    /// Names of ours that are not files.
+    /// Entries with names of ours that are not files.
     pub(crate) odd: Vec<(String, FileName)>,
     intent: Option<TruncateIntent>,
 }
@@ -40,6 +40,7 @@ impl Found {
         self.intent.is_some()
     }
 
+    /// Whether an operation was interrupted that changes which segments there are.
     pub(crate) fn is_unsettled(&self) -> bool {
         let swapped = |(_, name): &(String, FileName)| match name {
             FileName::Segment { stage, .. } => *stage == Stage::Swap,
@@ -67,6 +68,7 @@ impl OpenStep<'_> {
         self.report.events.push(OpenEvent::LeftoverSettled { path });
     }
 
+    /// Quarantines a file that is not what its name says.
     pub(crate) fn set_aside(&mut self, name: &str, base: Offset) -> Result<()> {
         let path = self.dir.join(name);
         if self.disk.file_len(&path).at(&path, "access")? == 0 {
@@ -79,7 +81,8 @@ impl OpenStep<'_> {
 }
 
 impl Opening<'_> {
-    /// Returns the segments that are there then (I1).
+    /// Refuses damage, then finishes or undoes interrupted operations. Returns the segments that
+    /// are there then (I1).
     pub(crate) fn settle(&mut self) -> Result<Vec<Arc<Segment>>> {
         let found = self.look()?;
         let unsettled = found.is_unsettled();
@@ -138,6 +141,7 @@ impl Opening<'_> {
         Ok(found)
     }
 
+    /// Finishes or undoes interrupted operations. Returns the base offsets of the segments then.
     pub(crate) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
         let Found {
             mut bases,
@@ -270,8 +274,8 @@ impl Opening<'_> {
         listed.collect()
     }
 
-    /// In an empty directory, and if the mark's segment is lost with nothing in it that must be
-    /// kept.
+    /// The base offset of a segment that must be created: in an empty directory, and if the mark's
+    /// segment is lost with nothing in it that must be kept.
     fn wanted(&self, segments: &[Arc<Segment>], start: Offset) -> Option<Offset> {
         let Some(mark) = self.mark else {
             return segments.is_empty().then_some(start);
@@ -290,7 +294,8 @@ impl Opening<'_> {
         }
     }
 
-    /// Nothing above a mark that is moved up is known to be flushed.
+    /// Moves a mark whose segment was removed up to the first one: nothing above is known to be
+    /// flushed.
     fn follow_mark(&mut self, segments: &[Arc<Segment>]) {
         let Some(first) = segments.first().map(|first| first.base_offset()) else {
             return;
@@ -306,6 +311,7 @@ impl Opening<'_> {
         }
     }
 
+    /// A read-only opening creates no file, and reads zero bytes of another one instead.
     fn without_file(&self, segment: Segment) -> Result<Segment> {
         for name in [
             file_name::PARTITION_METADATA,
@@ -320,7 +326,8 @@ impl Opening<'_> {
         Ok(segment)
     }
 
-    /// Also makes sure that there is a segment to append to (I2).
+    /// Removes what is wholly below the start (I2), and makes sure that there is a segment to
+    /// append to.
     fn keep_from_start(&mut self, mut segments: Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
         let start = self.mark.map_or(0, |mark| mark.log_start_offset);
         if let Some(base) = self.wanted(&segments, start) {

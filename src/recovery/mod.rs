@@ -69,16 +69,18 @@ pub(crate) struct Opening<'a> {
     pub(super) mode: OpenMode,
     pub(super) key: MarkKey,
     pub(crate) mark: Option<Mark>,
-    /// Kept so that the mark's segment is not read twice.
+    /// The scan of the mark's segment, kept so that it is not read twice.
     pub(super) judged: Option<(TailScan, IndexWritten)>,
+    /// Segments without a digest of their present state.
     pub(super) undigested: Vec<Arc<Segment>>,
     /// Refuse valid batches behind a hole instead of quarantining them.
     pub(super) strict: bool,
     /// `None` without a valid file of epochs.
     epochs: Option<Epochs>,
+    /// Something was cut off, so the epoch must rise.
     pub(super) cut: bool,
-    /// The outputs of an interrupted swap, under their old names; only for a log that is opened
-    /// read-only.
+    /// The outputs of an interrupted swap, opened under their `.swap` names; only for a log that is
+    /// opened read-only.
     pub(super) swapped: BTreeMap<Offset, Arc<File>>,
     pub(super) report: OpenReport,
 }
@@ -87,6 +89,7 @@ pub(crate) struct Tail {
     pub(crate) active: Arc<Segment>,
     pub(crate) scanned: TailScan,
     pub(crate) index_written: IndexWritten,
+    /// All batches were read, and none is a producer's.
     pub(crate) plain: bool,
 }
 
@@ -126,7 +129,7 @@ impl Opening<'_> {
         self.mode == OpenMode::Write
     }
 
-    /// Checks everything from the mark on (I1).
+    /// Finds the end of the log: checks everything from the mark on (I1).
     pub(crate) fn recover(&mut self, segments: &mut Vec<Arc<Segment>>) -> Result<Tail> {
         // Below the mark everything was judged already: the scan begins at the mark's segment.
         let from = self.first_unflushed(segments);
@@ -182,7 +185,8 @@ impl Opening<'_> {
         })
     }
 
-    /// The index files of a sealed segment above the mark may be torn.
+    /// Keeps the index that a scan built: the index files of a sealed segment above the mark may be
+    /// torn.
     fn keep_index(&self, segment: &Segment, mut scanned: TailScan) {
         scanned.progress.final_entry(&mut scanned.index);
         segment.set_index(scanned.index, scanned.newest);
@@ -191,7 +195,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The first segment if there is no mark.
+    /// The place of the mark's segment, 0 without a mark. Notes whether the last use ended cleanly.
     fn first_unflushed(&mut self, segments: &[Arc<Segment>]) -> usize {
         let Some(mark) = self.mark else {
             self.report.clean = segments
@@ -208,7 +212,8 @@ impl Opening<'_> {
         found
     }
 
-    /// At the last batch, or where the mark says that the log ended in a gap.
+    /// Where a checked segment ends: at its last batch, or where the mark says that the log ended
+    /// in a gap.
     pub(crate) fn end_of(&self, segment: &Segment, scanned: &TailScan) -> Offset {
         let flushed = self.mark.filter(|mark| {
             mark.segment_base == segment.base_offset() && mark.position == scanned.end
@@ -256,7 +261,7 @@ impl Opening<'_> {
         self.writes() && segment.digest_summary(self.disk()).is_none()
     }
 
-    /// `None` if the index is not reliable.
+    /// Checks with the help of the index; `None` if that is not reliable.
     fn check_from_index(
         &mut self,
         segment: &Arc<Segment>,
@@ -333,13 +338,14 @@ impl Opening<'_> {
         Ok(())
     }
 
+    /// Whether the file of marks has a mark that does not apply to the log.
     pub(crate) fn is_mark_untrue(&self) -> bool {
         let found = self.tools.marks.find(self.key);
         self.mark.is_none() && found.is_some_and(|mark| mark.sequence > 0)
     }
 
-    /// Only the sequence number of a mark that does not match is kept, so that the next mark
-    /// supersedes it.
+    /// The mark that the next one changes. Only the sequence number of a mark that does not apply
+    /// is kept, so that the next mark supersedes it.
     pub(crate) fn mark_to_go_on_from(&self, key: MarkKey, start: Offset) -> Mark {
         let found = self.tools.marks.find(key);
         let sequence = found.map_or(0, |mark| mark.sequence);
@@ -354,6 +360,7 @@ impl Opening<'_> {
         self.mark.unwrap_or(unmarked)
     }
 
+    /// The epochs of the log, with a new one if its end may have moved back.
     pub(crate) fn find_epochs(
         &mut self,
         segments: &[Arc<Segment>],

@@ -32,6 +32,7 @@ pub(crate) struct SegmentFacts {
     pub(crate) digest: Option<DigestSummary>,
 }
 
+/// A state that no crash leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// The log begins above its start.
@@ -63,7 +64,7 @@ pub(crate) enum Violation {
 pub(crate) struct Landed {
     /// The end of the valid batches in the mark's segment.
     pub(crate) end: Position,
-    /// `None` when no batch ends at the mark.
+    /// One past the last offset below the mark; `None` when no batch ends there.
     pub(crate) at_mark: Option<Offset>,
 }
 
@@ -141,7 +142,8 @@ pub(crate) fn at_mark(mark: &Mark, landed: Landed) -> Option<Violation> {
     })
 }
 
-/// Without a mark nothing is known, and no damage is attributed to a crash.
+/// Whether the bytes from a position on were synced. Without a mark nothing is known, and no damage
+/// is attributed to a crash.
 pub(crate) fn is_flushed(mark: Option<&Mark>, base: Offset, at: Position) -> bool {
     mark.is_none_or(|mark| (base, at) < (mark.segment_base, mark.position))
 }
@@ -162,11 +164,12 @@ impl SegmentFacts {
         }
     }
 
+    /// Whether the segment is another log's, in a log that has some of its own.
     pub(crate) fn is_left_out(&self, key: MarkKey, mark: Option<&Mark>, has_own: bool) -> bool {
         mark.is_some() && has_own && self.owner(key) == Owner::Another
     }
 
-    /// Only if something may be concluded from it (I4).
+    /// The digest, if something may be concluded from it (I4).
     fn evidence(&self, key: MarkKey, mark: Option<&Mark>) -> Option<DigestSummary> {
         let owner = self.owner(key);
         let counts = owner == Owner::This || mark.is_some() && owner == Owner::Unknown;
@@ -258,6 +261,7 @@ impl Violation {
         }
     }
 
+    /// The offsets that are lost with a missing file.
     pub(crate) fn offsets(&self, mark: Option<&Mark>) -> Range<Offset> {
         match *self {
             Self::StartsLate { start, first } => start..first,

@@ -17,6 +17,7 @@ pub(crate) enum OpenMode {
 pub(crate) struct LogSource {
     pub(crate) dir: PathBuf,
     pub(crate) mark_key: MarkKey,
+    /// Held with the log; a broker's logs share the broker's lock.
     pub(crate) lock: Option<Lock>,
     pub(crate) managed: bool,
 }

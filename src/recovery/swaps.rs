@@ -19,16 +19,18 @@ use super::OpenStep;
 
 #[derive(Debug, Default)]
 pub(super) struct SettledSwaps {
+    /// Files of an incomplete swap, which are removed.
     void: Vec<String>,
+    /// Invalid `.swap` files, which are quarantined.
     broken: Vec<(String, Offset)>,
-    /// They take the place of their sources.
+    /// The other `.swap` files, which take the place of their sources.
     taking_place: Vec<(String, Offset, FileKind)>,
-    /// One past the last offset of each output.
+    /// The base offset of each output, and one past its last offset.
     outputs: BTreeMap<Offset, Offset>,
 }
 
 impl SettledSwaps {
-    /// Changes nothing.
+    /// Inspects the files, and changes nothing.
     pub(super) fn plan(disk: &Disk, dir: &Path, names: &[(String, FileName)]) -> Result<Self> {
         let staged = |wanted: Stage| {
             names.iter().filter_map(move |(name, parsed)| match parsed {
@@ -62,7 +64,7 @@ impl SettledSwaps {
         Ok(plan)
     }
 
-    /// Returns the sources.
+    /// Replaces the sources by the outputs; returns the sources.
     pub(super) fn apply_to(&self, bases: &mut BTreeSet<Offset>) -> Vec<Offset> {
         let Some(first) = self.outputs.keys().min() else {
             return Vec::new();
@@ -74,6 +76,7 @@ impl SettledSwaps {
         replaced
     }
 
+    /// Whether an output holds offsets at or above `base`.
     pub(super) fn reach(&self, base: Offset) -> bool {
         self.outputs.values().any(|next| *next > base)
     }
@@ -96,7 +99,7 @@ impl SettledSwaps {
     }
 }
 
-/// `bases` are the segments that are there (I3).
+/// Finishes or undoes the swap (I3). `bases` are the segments that are there.
 pub(super) fn settle_swaps(
     step: &mut OpenStep<'_>,
     plan: &SettledSwaps,
@@ -135,7 +138,7 @@ pub(super) fn settle_swaps(
     Ok(())
 }
 
-/// `None` if the file is not a run of valid batches.
+/// One past the last offset in a file; `None` if it is not a run of valid batches.
 fn next_offset_of(disk: &Disk, path: &Path, base: Offset) -> Result<Option<Offset>> {
     let file = disk.open(path, Access::Read).at(path, "open")?;
     let end = Position(file.len().at(path, "access")?);

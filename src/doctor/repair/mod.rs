@@ -166,7 +166,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Durable: a truncation must not take effect a second time (I1).
+    /// Finishes interrupted operations (I1), durably: a truncation must not take effect twice.
     fn settle_interrupted(&self) -> Result<()> {
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
@@ -242,7 +242,7 @@ impl Work<'_> {
         })
     }
 
-    /// Makes what is left durable (I3).
+    /// Makes what is left durable, and has the log continue where it had been (I3).
     fn go_on_at(&self, old: Option<Mark>) -> Result<()> {
         let disk = &self.host.disk;
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
@@ -302,7 +302,8 @@ impl Work<'_> {
         })
     }
 
-    /// Zeros may follow the batches, which are all good.
+    /// The base, the end and the next offset of the last segment. Zeros may follow its batches,
+    /// which are all good.
     fn end_of(&self, segment: &Arc<Segment>) -> Result<(Offset, Position, Offset)> {
         let scanned = segment.rebuild_index(&self.host.disk, &self.host.files)?;
         segment.close_file();
@@ -319,6 +320,7 @@ impl Work<'_> {
         Ok((base, Position::ZERO, base))
     }
 
+    /// Removes or rewrites what is wrong and can be rebuilt.
     fn forget_hints(&self, findings: &LogFindings, report: &mut RepairReport) -> Result<()> {
         let disk = &self.host.disk;
         for segment in &findings.segments {
@@ -351,7 +353,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Also builds the indexes and digests.
+    /// Opens the log, builds its indexes and digests, and closes it.
     fn open_and_close(&self, report: &mut RepairReport) -> Result<()> {
         let source = LogSource {
             dir: self.dir.to_path_buf(),

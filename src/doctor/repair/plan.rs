@@ -33,7 +33,7 @@ pub(super) struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Output {
     pub(super) base_offset: Offset,
-    /// Where its batches come from.
+    /// The file that its batches come from.
     pub(super) source: usize,
     pub(super) source_base: Offset,
     pub(super) pieces: Vec<Piece>,
@@ -50,7 +50,7 @@ impl Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) bytes: Range<Position>,
-    /// Written over the first bytes.
+    /// Written over the first of them.
     pub(super) prefix: Option<[u8; PREFIX_LEN]>,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
     plan
 }
 
-/// Only what continues without a gap is kept (I1).
+/// What is above the mark: only what continues without a gap is kept (I1).
 struct Above<'a> {
     mark: Option<&'a Mark>,
     cut: Option<Corruption>,
@@ -99,6 +99,7 @@ struct Above<'a> {
 }
 
 impl Above<'_> {
+    /// Whether a position is above the mark.
     fn holds(&self, base_offset: Offset, at: Position) -> bool {
         !is_flushed(self.mark, base_offset, at)
     }
@@ -175,7 +176,7 @@ impl Plan {
         kept.then_some(output)
     }
 
-    /// See (I4).
+    /// Decides about the zeros at the end of a file (I4).
     fn zeros(
         &mut self,
         source: usize,
@@ -227,7 +228,7 @@ impl Plan {
         });
     }
 
-    /// See (I2).
+    /// Moves files with the batches of other segments to their places (I2).
     fn find_places(&mut self, found: &[Found<'_>]) {
         let is_misplaced = |output: &Output| {
             let found = found.get(output.source);
@@ -256,7 +257,7 @@ impl Plan {
             .sort_by_key(|output| (output.base_offset, output.offsets.start));
     }
 
-    /// See (I3).
+    /// Quarantines what claims offsets that another file has (I3).
     fn part(&mut self, found: &[Found<'_>]) {
         let mut kept: Vec<Output> = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
@@ -298,14 +299,14 @@ impl Plan {
         outputs.any(|output| output.base_offset == base_offset)
     }
 
-    /// Nothing of the file is kept, and no other one takes its name.
+    /// Whether nothing of a file is kept, and no other one takes its name.
     pub(super) fn goes_whole(&self, source: usize, base_offset: Offset) -> bool {
         let used = self.outputs.iter().any(|output| output.source == source);
         !used && !self.has(base_offset)
     }
 }
 
-/// The second begins at or above the first.
+/// Whether two outputs conflict. The second begins at or above the first.
 fn clash(first: &Output, second: &Output) -> bool {
     first.base_offset == second.base_offset
         || first.offsets.end > second.base_offset && !first.offsets.is_empty()

@@ -26,8 +26,8 @@ use super::report::SetAside;
 const SMALL_BYTES_MAX: usize = 1 << 30;
 
 impl Work<'_> {
-    /// Returns what was quarantined. After an error what was done stays; if no file was replaced
-    /// yet, the quarantine copies are removed again.
+    /// Carries out a plan; returns what was quarantined. After an error what was done stays; if no
+    /// file was replaced yet, the quarantine copies are removed again.
     pub(super) fn carry_out(&self, plan: &Plan, sources: &[Arc<Segment>]) -> Result<Vec<SetAside>> {
         let (mut done, mut replaced) = (Vec::new(), false);
         let result = self.carry_out_steps(plan, sources, &mut done, &mut replaced);
@@ -184,7 +184,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Returns the base offsets of the segments that are there then.
+    /// Finishes or undoes interrupted operations. Returns the base offsets of the segments then.
     pub(super) fn settle(&self) -> Result<BTreeSet<Offset>> {
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
@@ -203,7 +203,8 @@ fn set_aside(source: &Segment, aside: &Aside, quarantine: PathBuf) -> SetAside {
     }
 }
 
-/// Changes one file at a time, but files that change places together with everything between them.
+/// The outputs that are put in place together: one changed file each, but files that change places
+/// with everything between them.
 fn groups(outputs: &[Output]) -> Vec<&[Output]> {
     let moves = |output: &Output| !output.untouched && output.moved();
     let first = outputs.iter().position(moves);
@@ -225,8 +226,8 @@ fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
     outputs.chunks(1).filter(changed).collect()
 }
 
-/// Quarantines what is not a file, or far too long, in the place of one. What a link points to is
-/// not read.
+/// Quarantines what is in the place of a small file and is a directory, a link or far too long.
+/// What a link points to is not read.
 pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>> {
     let odd = match disk.read_small(path, SMALL_BYTES_MAX) {
         Ok(_) => false,

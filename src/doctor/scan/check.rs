@@ -13,11 +13,11 @@ use crate::types::{Offset, Position, Timestamp, to_usize};
 
 use super::{Condition, Subject, Survey, read_range};
 
-/// A longer interval holds a single large batch.
+/// The most that is read of an interval: a longer one holds a single large batch.
 const INTERVAL_BYTES_MAX: usize = 1 << 20;
 
-/// A batch whose first bytes are not what was sealed is corrected if one flipped bit or one other
-/// offset explains it, and is damage otherwise.
+/// Compares good stretches with the digest. A batch whose first bytes are not what was sealed is
+/// corrected if one flipped bit or one other offset explains it, and is damage otherwise.
 pub(super) fn against_digest(
     subject: &Subject<'_>,
     digest: &Digest,
@@ -63,6 +63,7 @@ pub(super) fn against_digest(
     Ok(())
 }
 
+/// One batch of an interval, by its first bytes.
 #[derive(Clone, Debug)]
 struct Front {
     bytes: Range<Position>,
@@ -94,7 +95,7 @@ fn refuse(
     Ok(())
 }
 
-/// False if the batches do not end where the interval does.
+/// Checks the batches of an interval; false if they do not end where it does.
 fn check_interval(
     subject: &Subject<'_>,
     interval: &Interval,
@@ -189,7 +190,8 @@ fn put_right(fronts: &mut [Front], crc: u32) -> Option<usize> {
 
 const TRIES_MAX: u64 = 1 << 14;
 
-/// Stays within the gap around the batch; returns which batch it is.
+/// Sets the one offset, within the gap around its batch, that makes the checksum right; returns its
+/// batch.
 fn put_offset_right(fronts: &mut [Front], around: &Range<Offset>, crc: u32) -> Option<usize> {
     let mut tries = TRIES_MAX;
     for index in 0..fronts.len() {

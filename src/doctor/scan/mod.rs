@@ -45,9 +45,12 @@ pub(super) struct Subject<'a> {
     pub(super) segment: &'a Arc<Segment>,
     pub(super) file: &'a File,
     pub(super) end: Position,
+    /// All its offsets are below this.
     pub(super) ceiling: Offset,
+    /// One past the offsets that were flushed to it, where known.
     pub(super) reached: Option<Offset>,
     pub(super) dense: bool,
+    /// Its length is not the one that it was sealed with.
     pub(super) other_length: bool,
     pub(super) digest: Option<&'a Digest>,
 }
@@ -62,10 +65,11 @@ pub(super) struct Survey {
     pub(super) stretches: Stretches,
     /// The good batches are those of another segment.
     pub(super) misplaced: bool,
-    /// Zeros at the end, never written.
+    /// Bytes of zeros at the end, never written.
     pub(super) reserved: u64,
     pub(super) batches: u64,
     pub(super) records: u64,
+    /// Batches of which only the checksum was checked.
     pub(super) not_unpacked: u64,
     pub(super) next_offset: Offset,
     pub(super) newest: Timestamp,
@@ -73,6 +77,7 @@ pub(super) struct Survey {
     pub(super) odd_blocks: Vec<std::ops::Range<Position>>,
 }
 
+/// The last batch that was accepted, which may turn out to be wrong.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     at: Position,
@@ -86,15 +91,16 @@ struct Walker<'a> {
     subject: &'a Subject<'a>,
     survey: Survey,
     cursor: BatchCursor,
+    /// The next batch begins at or above this offset; if `exact`, at it.
     floor: Offset,
     exact: bool,
     last: Option<Taken>,
 }
 
 impl Subject<'_> {
-    /// `look` is called with every good batch, in order. One that it was shown may later prove to
-    /// have a wrong offset. Fails only with [`Error::Io`](crate::Error::Io): damage is a finding
-    /// here.
+    /// Scans the segment; `look` is called with every good batch, in order. One that it was shown
+    /// may later prove to have a wrong offset. Fails only with [`Error::Io`](crate::Error::Io):
+    /// damage is a finding here.
     pub(super) fn survey(&self, mut look: impl FnMut(&RawBatch)) -> Result<Survey> {
         let path = self.segment.log_path();
         let (floor, misplaced) = places::origin(self).at(&path, "read")?;
@@ -135,6 +141,7 @@ impl Subject<'_> {
     }
 }
 
+/// Returns any batch with a right checksum, whatever its offset.
 fn free_cursor(position: Position) -> BatchCursor {
     BatchCursor::land(Landing {
         position,
@@ -146,6 +153,7 @@ fn free_cursor(position: Position) -> BatchCursor {
 }
 
 impl Walker<'_> {
+    /// Handles the next batch or the next hole; false at the end.
     fn step(&mut self, look: &mut impl FnMut(&RawBatch)) -> std::io::Result<bool> {
         let at = self.cursor.position();
         match self.cursor.next(self.subject.file, self.subject.end) {
@@ -262,8 +270,8 @@ impl Walker<'_> {
         })
     }
 
-    /// Whether not this batch but the one before has the wrong offset: without it this one and the
-    /// one that follows fit.
+    /// Whether the batch before has the wrong offset, and not this one: without it, this one and
+    /// the next fit.
     fn last_was_wrong(&self, raw: &RawBatch) -> std::io::Result<bool> {
         let Some(last) = self.last.filter(|last| last.end == raw.position) else {
             return Ok(false);
@@ -361,7 +369,7 @@ impl Walker<'_> {
     }
 }
 
-/// The batch's checksum protects that number.
+/// How many offsets a batch has; its checksum protects that number.
 fn span(header: &BatchHeader) -> u64 {
     header.next_offset().saturating_sub(header.base_offset)
 }

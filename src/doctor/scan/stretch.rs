@@ -67,7 +67,7 @@ impl Stretches {
         self.0.push(next);
     }
 
-    /// `offsets` are those of the part.
+    /// Changes the condition of part of a good stretch. `offsets` are those of the part.
     pub(super) fn carve(
         &mut self,
         bytes: Range<Position>,

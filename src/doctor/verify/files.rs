@@ -109,7 +109,7 @@ fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyRepo
     }
 }
 
-/// For what can be rewritten from the logs.
+/// Checks a file that can be rewritten from the logs.
 fn check_text(
     host: &Host,
     path: &Path,
@@ -121,7 +121,7 @@ fn check_text(
         .extend(check_small(&host.disk, path, Severity::Rebuildable, decode));
 }
 
-/// `None` also if the file does not exist.
+/// What is wrong with a small file; `None` also if it does not exist.
 fn check_small(
     disk: &Disk,
     path: &Path,
@@ -143,8 +143,8 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     problem(Severity::Damage, path, ProblemKind::Unreadable { error })
 }
 
-/// The file has batches with consecutive offsets, synced below `flushed`, or as a whole if that is
-/// `None`.
+/// Checks a file of batches with consecutive offsets, synced below `flushed`, or as a whole if that
+/// is `None`.
 fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut VerifyReport) {
     let bytes = match host.disk.read_small(path, FILE_BYTES_MAX) {
         Ok(Some(bytes)) => bytes,

@@ -72,7 +72,7 @@ pub(crate) fn look_for_damage<S: Signs, T>(
     }
 }
 
-/// The length of a problem may differ while the log grows.
+/// Whether two looks found the same problem. Its length may differ while the log grows.
 fn is_same(one: &Problem, other: &Problem) -> bool {
     one.path == other.path
         && one.position == other.position

@@ -104,8 +104,10 @@ struct LogCheck<'a> {
     mark: Option<Mark>,
     facts: Vec<SegmentFacts>,
     has_own: bool,
+    /// No interrupted operation changes which segments there are.
     settled: bool,
     findings: LogFindings,
+    /// The number of offsets that valid batches cover.
     covered: u64,
 }
 
@@ -114,7 +116,8 @@ impl LogCheck<'_> {
         self.findings.problems.push(problem);
     }
 
-    /// Only the indexes know where sealed segments ended: digests exist only with marks of our own.
+    /// Whether only the indexes know where sealed segments ended: digests exist only with marks of
+    /// our own.
     fn knows_no_digests(&self) -> bool {
         self.mark.is_none_or(|mark| mark.by_broker)
     }
@@ -158,7 +161,8 @@ impl LogCheck<'_> {
         }
     }
 
-    /// While an operation is half-way the rules do not apply: opening finishes it first.
+    /// Reports what the listing contradicts. While an operation is half-way, the rules do not
+    /// apply: opening finishes it first.
     fn listed(&mut self, segments: &[Arc<Segment>]) {
         if !self.settled {
             return;
@@ -265,13 +269,14 @@ impl LogCheck<'_> {
         end.max(base)
     }
 
+    /// One past the offsets that were flushed to a segment, where known.
     fn reached(&self, segment: &Segment, next: Option<&Arc<Segment>>) -> Option<Offset> {
         let holds = |mark: &Mark| mark.segment_base == segment.base_offset();
         let of_mark = self.mark.filter(holds).map(|mark| mark.flushed_offset);
         of_mark.or(next.map(|next| next.base_offset()))
     }
 
-    /// Reports a digest that cannot be compared with the segment.
+    /// Reports a digest that cannot be compared with the segment, and returns `None`.
     fn digest(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Option<Digest> {
         if self.host.marks.are_distrusted() {
             return None;
@@ -306,7 +311,7 @@ impl LogCheck<'_> {
         facts.is_left_out(self.key, self.mark.as_ref(), self.has_own)
     }
 
-    /// A segment of another log is not examined.
+    /// Reports a segment of another log, without examining it.
     fn foreign(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>, floor: Offset) {
         let mark = self.mark.unwrap_or_default();
         let from = floor.max(mark.log_start_offset);
@@ -321,7 +326,8 @@ impl LogCheck<'_> {
         self.findings.foreign.push((Arc::clone(segment), missing));
     }
 
-    /// The last segment may have grown since it was sealed.
+    /// Whether a segment does not have the length that it was sealed with. The last one may have
+    /// grown since.
     fn has_other_length(&self, segment: &Segment, sealed: bool) -> bool {
         let summary = segment.digest_summary(&self.host.disk);
         let summary = summary.filter(|_| !self.host.marks.are_distrusted());
@@ -357,6 +363,7 @@ impl LogCheck<'_> {
             .is_some_and(|mark| base > mark.segment_base || base == mark.segment_base && mark.dense)
     }
 
+    /// Scans the batches, and compares the indexes and the mark with them.
     fn survey(&mut self, subject: &Subject<'_>) -> Result<(Survey, Verdict)> {
         let segment = subject.segment;
         let index = segment.read_index_files(&self.host.disk)?;
@@ -411,7 +418,7 @@ impl LogCheck<'_> {
         Ok((survey, verdict))
     }
 
-    /// Without a mark, its indexes may show that the end of a sealed segment is missing.
+    /// Reports a missing end of a sealed segment, which without a mark only its indexes may show.
     fn cut_off(&mut self, subject: &Subject<'_>, survey: &Survey, check: &IndexCheck) {
         let sealed = subject.ceiling < i64::MAX.cast_unsigned();
         let whole = survey.stretches.all_good() && survey.reserved == 0;

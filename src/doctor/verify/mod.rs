@@ -108,6 +108,7 @@ fn check_one(
     }
 }
 
+/// Whether a log has a mark with flushed records, and no damage.
 pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
     let mark = host.marks.find(key);
     if mark.is_none_or(|mark| mark.flushed_offset == 0) {
@@ -117,7 +118,7 @@ pub(crate) fn fits_mark(host: &Host, dir: &Path, key: MarkKey) -> bool {
     check_log(host, dir, key).is_ok_and(|findings| !findings.problems.iter().any(damaged))
 }
 
-/// Reports marks that cannot be read.
+/// A host that only reads. Reports marks that cannot be read.
 fn looking(disk: &Disk, home: &Path, report: &mut VerifyReport) -> Arc<Host> {
     let path = home.join(file_name::MARKS);
     // Marks from before a broker ran may describe files that are gone. Problems of the files that

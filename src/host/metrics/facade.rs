@@ -72,7 +72,7 @@ pub(crate) fn show(name: &'static str, topic: Option<&str>, histogram: &Histogra
     }
 }
 
-/// What is above four thousand million is shown as that.
+/// Figures above `u32::MAX` are shown as that.
 pub(crate) fn float(figure: u64) -> f64 {
     f64::from(u32::try_from(figure).unwrap_or(u32::MAX))
 }

@@ -139,6 +139,8 @@ fn settle(log: &Shared, digest: Option<DigestBuilder>, untrue: bool) -> Result<(
     log.settle_opening(digest, untrue)
 }
 
+/// Notes in the mark what followers must know before the first append, and asks for missing
+/// digests.
 fn begin_to_write(log: &Shared, undigested: Vec<Arc<Segment>>) {
     log.note_durability();
     for segment in undigested {

@@ -15,7 +15,7 @@ use super::super::shared::{Log, Shared};
 use super::super::turn::Turn;
 
 impl Log {
-    /// Nobody appends yet.
+    /// Notes, before the first append, whether commits of groups may be past the end.
     pub(crate) fn note_commits(&self, may_be_past_the_end: bool) {
         if may_be_past_the_end {
             self.shared.begin_settling();
@@ -24,7 +24,7 @@ impl Log {
         }
     }
 
-    /// On an error this is left to the first append.
+    /// Writes what the opening has left. On an error this is left to the first append.
     pub(crate) fn finish_opening(&self) -> Result<()> {
         match self.shared.settle_first() {
             // It is being deleted.
@@ -89,13 +89,13 @@ impl Shared {
         self.unsettled.store(true, Ordering::Release);
     }
 
-    /// The caller holds the layout, or nobody else has the log yet.
+    /// Lets appends begin. The caller holds the layout, or no other thread has the log yet.
     pub(in crate::log) fn end_settling(&self) {
         self.unsettled.store(false, Ordering::Release);
         self.append.lock().held_back = false;
     }
 
-    /// On an error this is left to the next append.
+    /// Writes what the opening has left. On an error this is left to the next append.
     pub(in crate::log) fn settle_first(&self) -> Result<()> {
         if !self.unsettled.load(Ordering::Acquire) {
             return Ok(());
@@ -119,7 +119,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the mark durable only if that cannot wait.
+    /// Makes the epochs durable, and the mark if that cannot wait.
     fn settle_opened_mark(&self, turn: &Turn<'_>, both_slots: bool) -> Result<()> {
         // Before the first append: after a power cut the next opening could otherwise assign the
         // same epoch and offsets to other records.
