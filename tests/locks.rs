@@ -99,7 +99,7 @@ fn answer(what: &str) {
 }
 
 /// What a contender does.
-fn contend_when_told(dir: &Path) {
+fn contend_on_signal(dir: &Path) {
     let mut held = None;
     answer("ready");
     for request in std::io::stdin().lines().map_while(Result::ok) {
@@ -144,7 +144,7 @@ fn race(dir: &Path, processes: &mut [Contender], barrier: &Barrier) -> usize {
 #[test]
 fn of_eight_contenders_exactly_one_wins() {
     if let Some(dir) = env::var_os(DIR) {
-        return contend_when_told(Path::new(&dir));
+        return contend_on_signal(Path::new(&dir));
     }
     let races = match env::var("OTTLA_PROOF").as_deref() {
         Ok("ci") => 1_000,
@@ -173,7 +173,7 @@ fn of_eight_contenders_exactly_one_wins() {
 }
 
 #[test]
-fn a_lock_file_that_is_unlinked_or_replaced_lets_nobody_in() {
+fn a_lock_file_that_is_unlinked_or_replaced_lets_no_one_in() {
     let scratch = scratch();
     let dir = scratch.path().join("log");
     let held = contend(&dir).unwrap();

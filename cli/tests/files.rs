@@ -177,7 +177,7 @@ fn old_records_are_compacted_and_retained_by_hand() {
 }
 
 #[test]
-fn speed_is_told_in_the_words_of_kafkas_scripts() {
+fn speed_is_reported_in_the_words_of_kafkas_scripts() {
     let root = Root::new();
     root.ok("topics --create --topic t");
     let sent = root.ok(
@@ -281,7 +281,7 @@ fn a_backup_is_made_and_made_again_and_is_a_directory_like_the_first() {
 }
 
 #[test]
-fn an_index_that_does_not_match_its_log_is_told_and_one_that_is_cut_fails_the_sanity_check() {
+fn an_index_that_does_not_match_its_log_is_reported_and_one_that_is_cut_fails_the_sanity_check() {
     let root = Root::new();
     root.ok("topics --create --topic t --config index.interval.bytes=1000");
     let line = format!("{}\n", "x".repeat(50));

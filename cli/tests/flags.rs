@@ -412,7 +412,7 @@ fn every_flag_of_the_performance_tests_is_answered() {
 }
 
 #[test]
-fn what_stands_before_the_scripts_name_is_answered_too() {
+fn what_precedes_the_scripts_name_is_answered_too() {
     let root = root();
     let ran =
         root.ok("--bootstrap-server x:1 kafka-run-class.sh kafka.tools.GetOffsetShell --topic t");

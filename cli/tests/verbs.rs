@@ -420,7 +420,7 @@ fn what_makes_no_sense_is_one_sentence_and_a_code() {
 /// A limit on the size of files stands for a full disk, which only the superuser can make.
 #[cfg(target_os = "linux")]
 #[test]
-fn how_many_lines_are_stored_is_told_when_the_next_cannot_be() {
+fn how_many_lines_are_stored_is_reported_when_the_next_cannot_be() {
     let root = Root::new();
     root.ok("topics --create --topic t");
     let lines = numbered(100_000);
@@ -537,7 +537,7 @@ fn shells_and_manuals_know_the_verbs() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_is_full_is_told_and_nothing_unprinted_is_committed() {
+fn an_output_that_is_full_is_reported_and_nothing_unprinted_is_committed() {
     let root = Root::new();
     root.ok("topics --create --topic t");
     root.feed("produce --topic t", &numbered(30_000));

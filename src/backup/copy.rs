@@ -20,7 +20,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::txn::ProducerState;
 use crate::format::{FileKind, FileName, Mark, MarkKey, Stage, checkpoint, file_name};
 use crate::log::{Log, Shared, View, pause};
-use crate::segment::{Segment, SparseIndex, Survey};
+use crate::segment::{Segment, SparseIndex, Transactions};
 use crate::types::{Offset, Position};
 
 use super::Backup;
@@ -150,7 +150,7 @@ impl Shared {
             cleaned: 0,
             open: Vec::new(),
         };
-        let mut survey = Survey::default();
+        let mut transactions = Transactions::default();
         let mut bases = BTreeSet::new();
         for (at, segment) in view.segments.iter().enumerate() {
             let base = segment.base_offset();
@@ -161,14 +161,14 @@ impl Shared {
             let is_last = at.saturating_add(1) == view.segments.len();
             let done = !is_last && segment.next_offset() <= limit;
             (copied.position, copied.end) =
-                self.copy_segment(segment, limit, to, (done, &mut survey, backup))?;
+                self.copy_segment(segment, limit, to, (done, &mut transactions, backup))?;
             copied.segment_base = base;
             backup.report.segments += 1;
             backup.report.bytes += copied.position.0;
         }
         // Above every batch, the copy is empty, and begins at the start.
         copied.end = copied.end.max(start);
-        copied.open = survey.open_transactions();
+        copied.open = transactions.open_transactions();
         let cleaned = if self.life.is_read_only() {
             let mark = self.host.marks.find(self.mark_key());
             mark.map_or(0, |mark| mark.cleaned_offset)
@@ -189,7 +189,7 @@ impl Shared {
         segment: &Arc<Segment>,
         limit: Offset,
         to: &Path,
-        (done, survey, backup): (bool, &mut Survey, &mut Backup),
+        (done, transactions, backup): (bool, &mut Transactions, &mut Backup),
     ) -> Result<(Position, Offset)> {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let base = segment.base_offset();
@@ -207,7 +207,7 @@ impl Shared {
             end = (raw.end(), raw.header.next_offset());
             if raw.header.is_transactional() || raw.header.is_control() {
                 is_plain = false;
-                shared.note(raw, segment, survey)?;
+                shared.note(raw, segment, transactions)?;
             }
             Ok(None::<()>)
         })?;

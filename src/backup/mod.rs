@@ -216,7 +216,7 @@ impl Backup {
     /// lengths.
     fn is_there(&self, from: &Path, len: u64, to: &Path) -> Result<Option<CopiedFile>> {
         let name = self.name_of(to);
-        // Also what an earlier try of this copy has settled.
+        // Also what an earlier try of this copy has decided.
         let known = self.note.files.get(&name).or_else(|| self.known.get(&name));
         let Some(known) = known.filter(|it| it.len == len) else {
             return Ok(None);
@@ -260,8 +260,8 @@ impl Backup {
         }
         // A later write within the clock's resolution would not change the time, so the next run
         // copies the file again.
-        let settled = modified.plus(RACY) <= self.began_at;
-        if settled {
+        let is_old = modified.plus(RACY) <= self.began_at;
+        if is_old {
             let source = id.parts();
             let modified = modified.as_millis();
             let copied = CopiedFile {

@@ -137,9 +137,9 @@ impl Broker {
 
     fn topic_of(&self, topic: Arc<TopicShared>) -> Topic {
         self.core.start_upkeep();
-        let keeper: Arc<Core> = Arc::clone(&self.core);
+        let core: Arc<Core> = Arc::clone(&self.core);
         let internal = is_internal_topic(topic.name().as_str());
-        let topic = Topic::new(topic).kept_by(keeper);
+        let topic = Topic::new(topic).closing_on_drop(core);
         if internal { topic.for_reading() } else { topic }
     }
 

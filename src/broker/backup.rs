@@ -128,7 +128,7 @@ impl Core {
         let copied = self.copy_topics(&mut backup)?;
         self.copy_metadata(&backup)?;
         self.check_ours()?;
-        self.settle_copy(&mut backup, &copied)?;
+        self.finish_copy(&mut backup, &copied)?;
         backup.finish()
     }
 
@@ -252,7 +252,7 @@ impl Core {
     }
 
     /// Opens and closes the copy (I4), after a check that it is what was copied.
-    fn settle_copy(&self, backup: &mut Backup, copied: &Copied) -> Result<()> {
+    fn finish_copy(&self, backup: &mut Backup, copied: &Copied) -> Result<()> {
         let config = self
             .root
             .config

@@ -182,7 +182,7 @@ impl Catalog {
         // So its first mark needs no space on a disk that is full by then.
         host.marks.place(MARK_KEY);
         let mut catalog = Self::new(host, path, Some(file), scan);
-        catalog.settle(&bytes, safe)?;
+        catalog.write_again(&bytes, safe)?;
         if catalog.is_mostly_dead() {
             catalog.rewrite()?;
         }
@@ -252,13 +252,13 @@ impl Catalog {
             applied.map_err(|what| self.malformed(what))?;
         }
         self.mark(self.end);
-        self.shrink_by_the_way();
+        self.rewrite_if_due();
         Ok(())
     }
 
     /// Rewrites the file if that is due (I3). The change that was just made stays durable whatever
     /// becomes of this.
-    fn shrink_by_the_way(&mut self) {
+    fn rewrite_if_due(&mut self) {
         if !self.is_mostly_dead() {
             return;
         }
@@ -336,7 +336,7 @@ impl Catalog {
     }
 
     /// Writes again what is above the mark: after a failed sync it may be in the page cache alone.
-    fn settle(&mut self, bytes: &[u8], safe: Position) -> Result<()> {
+    fn write_again(&mut self, bytes: &[u8], safe: Position) -> Result<()> {
         let file = self.file.as_ref().ok_or(Error::ReadOnly)?;
         let whole = file.len().at(&self.path, "access")? == self.end.0;
         let above = bytes

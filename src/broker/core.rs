@@ -15,7 +15,7 @@ use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
 use crate::host::Span;
 use crate::recovery::{OpenMode, OpenReport};
 use crate::sync::{Mutex, OnceLock, WakeLater, for_each_on};
-use crate::topic::{Keep, TopicShared};
+use crate::topic::{CloseOnDrop, TopicShared};
 use crate::types::is_internal_topic;
 
 use super::offsets::DamagedCommits;
@@ -46,7 +46,7 @@ impl fmt::Debug for Core {
     }
 }
 
-impl Keep for Core {
+impl CloseOnDrop for Core {
     fn describe(&self) -> String {
         format!("Broker({})", self.root.path.display())
     }
@@ -82,8 +82,8 @@ impl Core {
             closer: Mutex::new(None),
             temporary: OnceLock::new(),
         });
-        let keeper: Weak<Self> = Arc::downgrade(&core);
-        core.root.directory.set_keeper(keeper);
+        let broker: Weak<Self> = Arc::downgrade(&core);
+        core.root.directory.set_broker(broker);
         core
     }
 
@@ -187,7 +187,7 @@ impl Core {
     }
 
     /// Writes what opening left to the first append of each log.
-    fn settle_logs(&self) -> Result<()> {
+    fn finish_openings(&self) -> Result<()> {
         let topics = self.root.directory.all();
         let logs = topics.iter().flat_map(|topic| topic.open_logs());
         logs.map(|log| log.finish_opening())
@@ -197,8 +197,8 @@ impl Core {
     /// The groups come first, as they append to their logs.
     fn close_now(&self) -> Result<()> {
         // While all that this needs is open. The next opening, of a root at rest, would not do it.
-        let settled = self.settle_logs();
-        let mut closed = settled.and(self.groups.close());
+        let finished = self.finish_openings();
+        let mut closed = finished.and(self.groups.close());
         if !self.root.end() {
             return Ok(());
         }
@@ -232,7 +232,7 @@ impl Core {
             // Even if one log could not be closed: the marks say that the others were.
             closed = closed
                 .and(host.marks.sync(host.clock.instant()))
-                .and_then(|()| rest::come_to_rest(&self.root, catalog.state(), damaged));
+                .and_then(|()| rest::mark_closed(&self.root, catalog.state(), damaged));
             host.marks.keep_ballast();
         }
         drop(catalog);

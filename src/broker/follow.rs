@@ -28,7 +28,7 @@ impl Root {
             return;
         }
         let root = Arc::downgrade(self);
-        self.host.look_at_topics_by(move || {
+        self.host.check_topics_by(move || {
             if let Some(root) = root.upgrade() {
                 // A caller that asks for a topic gets the error.
                 root.follow().ok();
@@ -49,18 +49,18 @@ impl Root {
         if signs == *seen {
             return Ok(());
         }
-        let state = self.look_at_catalog()?;
+        let state = self.inspect_catalog()?;
         self.go_on_with(&state);
         self.catalog.lock().replace(state)?;
         *seen = signs;
         Ok(())
     }
 
-    fn look_at_catalog(&self) -> Result<CatalogState> {
+    fn inspect_catalog(&self) -> Result<CatalogState> {
         let (host, path, config) = (&self.host, &self.path, &self.config);
         let signs = || RootSigns::of(&host.disk, path);
         let look = || {
-            let found = rest::look_at(&host.disk, &host.clock, path, config, self.mode)?;
+            let found = rest::inspect(&host.disk, &host.clock, path, config, self.mode)?;
             host.marks.believe(&host.disk, !found.is_newer())?;
             let own = Catalog::look_now(host, path)?;
             Ok(found.catalog(&own, config).unwrap_or(own))

@@ -32,7 +32,7 @@ use super::state::CatalogState;
 use super::surroundings::{lies_on_network, look_around};
 use super::{BrokerConfig, rest};
 
-struct Opening {
+struct RootOpening {
     root: Arc<Root>,
     report: OpenReport,
     lock: Option<Lock>,
@@ -75,7 +75,7 @@ fn open_with(
         Some(lock) => lock,
         None => enter(&disk, path, &config)?,
     };
-    let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Write)?;
+    let found = rest::inspect(&disk, &clock, path, &config, OpenMode::Write)?;
     let marks = Marks::open(&disk, &path.join(file_name::MARKS))?;
     let (manual, max_open_files) = (config.manual_upkeep, config.max_open_files);
     let host = Host::with_open_files(disk, clock, marks, manual, max_open_files);
@@ -83,7 +83,7 @@ fn open_with(
         host.budget.limit_to(limit);
     }
     let (mut catalog, events) = Catalog::open(&host, path)?;
-    rest::leave_rest(&host, path, &found, &mut catalog, &config)?;
+    rest::mark_in_use(&host, path, &found, &mut catalog, &config)?;
     let clean = (found.fresh || found.clean) && events.is_empty();
     let source = RootSource {
         path,
@@ -91,7 +91,7 @@ fn open_with(
         config,
         mode: OpenMode::Write,
     };
-    let mut opening = Opening {
+    let mut opening = RootOpening {
         root: Root::new(source, catalog),
         report: OpenReport {
             clean,
@@ -107,7 +107,7 @@ fn open_with(
         .extend(others.into_iter().chain(network));
     opening.report_bad_settings();
     opening.report_bad_marks();
-    opening.settle()?;
+    opening.clear_unfinished()?;
     let groups = opening.groups(found.is_settled())?;
     if !found.clean {
         opening.open_logs();
@@ -141,17 +141,17 @@ fn enter(disk: &Disk, path: &Path, config: &BrokerConfig) -> Result<Lock> {
 pub(super) fn open_read_only(disk: &Disk, clock: &Clock, path: &Path) -> Result<Arc<Core>> {
     let signs = || RootSigns::of(disk, path);
     let looked = look_until_it_counts(clock, signs, || {
-        look_at_root(disk.clone(), clock.clone(), path)
+        inspect_root(disk.clone(), clock.clone(), path)
     });
     looked.map(|(core, _)| core)
 }
 
-fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
+fn inspect_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
     let began = clock.instant();
     let path = &disk.absolute(path).at(path, "resolve the path of")?;
     refuse_unfinished(&disk, path)?;
     let config = BrokerConfig::default();
-    let found = rest::look_at(&disk, &clock, path, &config, OpenMode::Read)?;
+    let found = rest::inspect(&disk, &clock, path, &config, OpenMode::Read)?;
     let marks = if found.is_newer() {
         Marks::none(path)
     } else {
@@ -171,7 +171,7 @@ fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
         config,
         mode: OpenMode::Read,
     };
-    let mut opening = Opening {
+    let mut opening = RootOpening {
         root: Root::new(source, catalog),
         report: OpenReport {
             clean: found.clean,
@@ -197,7 +197,7 @@ fn look_at_root(disk: Disk, clock: Clock, path: &Path) -> Result<Arc<Core>> {
 }
 
 /// Why a directory belongs to no topic.
-enum Odd {
+enum Unexpected {
     Foreign,
     Orphan,
     Deleted,
@@ -205,7 +205,7 @@ enum Odd {
     Stray,
 }
 
-impl Odd {
+impl Unexpected {
     fn reason(&self) -> &'static str {
         match self {
             Self::Foreign => "it is not a partition of any topic, and a broker would not start",
@@ -217,10 +217,10 @@ impl Odd {
     }
 }
 
-impl Opening {
-    /// Prepares the groups, and reports lost commits. `settled`: the last close left commits as a
+impl RootOpening {
+    /// Prepares the groups, and reports lost commits. `tidied`: the last close left commits as a
     /// broker needs them.
-    fn groups(&mut self, settled: bool) -> Result<Coordinator> {
+    fn groups(&mut self, tidied: bool) -> Result<Coordinator> {
         let root = &self.root;
         let lost = {
             let catalog = root.catalog.lock();
@@ -241,7 +241,7 @@ impl Opening {
             directory: Arc::clone(&root.directory),
             offsets: Box::new(Offsets::new(Arc::clone(root), lost)),
             read_only: root.mode == OpenMode::Read,
-            settled,
+            tidied,
             retention: root.config.offsets_retention,
         }))
     }
@@ -263,7 +263,7 @@ impl Opening {
         Ok(())
     }
 
-    fn report_read_only(&mut self, found: &rest::Found) {
+    fn report_read_only(&mut self, found: &rest::RootState) {
         if let Some(reason) = found.read_only_because() {
             self.report.events.push(OpenEvent::LeftAlone {
                 path: self.root.path.join(file_name::CLUSTER_METADATA),
@@ -364,7 +364,7 @@ impl Opening {
     }
 
     /// Removes what an unfinished creation left, and reports what belongs to no topic.
-    fn settle(&mut self) -> Result<()> {
+    fn clear_unfinished(&mut self) -> Result<()> {
         let (root, disk) = (&self.root.path, &self.root.host.disk);
         let catalog = self.root.catalog.lock();
         let state = catalog.state();
@@ -376,14 +376,14 @@ impl Opening {
                 continue;
             }
             let path = root.join(&entry.name);
-            match settle_entry(disk, state, &path, (&entry.name, entry.kind))? {
-                Settled::Known => drop(known.insert(entry.name)),
-                Settled::Removed => {
+            match clear_entry(disk, state, &path, (&entry.name, entry.kind))? {
+                Cleared::Known => drop(known.insert(entry.name)),
+                Cleared::Removed => {
                     removed = true;
                     self.report.events.push(OpenEvent::LeftoverSettled { path });
                 }
-                Settled::LeftAlone(odd) => {
-                    orphans |= matches!(odd, Odd::Orphan);
+                Cleared::LeftAlone(odd) => {
+                    orphans |= matches!(odd, Unexpected::Orphan);
                     let reason = odd.reason().to_owned();
                     self.report
                         .events
@@ -439,49 +439,49 @@ fn missing_dirs(
     missing
 }
 
-enum Settled {
+enum Cleared {
     Known,
     Removed,
-    LeftAlone(Odd),
+    LeftAlone(Unexpected),
 }
 
-fn settle_entry(
+fn clear_entry(
     disk: &Disk,
     state: &CatalogState,
     path: &Path,
     (name, kind): (&str, EntryKind),
-) -> Result<Settled> {
+) -> Result<Cleared> {
     let (topic, partition) = match DirName::parse(name) {
-        _ if kind != EntryKind::Dir => return Ok(Settled::LeftAlone(Odd::Foreign)),
+        _ if kind != EntryKind::Dir => return Ok(Cleared::LeftAlone(Unexpected::Foreign)),
         DirName::Partition { topic, partition } => (topic, partition),
-        DirName::ClusterMetadata => return Ok(Settled::Known),
-        DirName::Deleted => return Ok(Settled::LeftAlone(Odd::Deleted)),
-        DirName::Future => return Ok(Settled::LeftAlone(Odd::Future)),
-        DirName::Stray => return Ok(Settled::LeftAlone(Odd::Stray)),
-        DirName::Foreign => return Ok(Settled::LeftAlone(Odd::Foreign)),
+        DirName::ClusterMetadata => return Ok(Cleared::Known),
+        DirName::Deleted => return Ok(Cleared::LeftAlone(Unexpected::Deleted)),
+        DirName::Future => return Ok(Cleared::LeftAlone(Unexpected::Future)),
+        DirName::Stray => return Ok(Cleared::LeftAlone(Unexpected::Stray)),
+        DirName::Foreign => return Ok(Cleared::LeftAlone(Unexpected::Foreign)),
     };
     let Ok(topic) = TopicName::new(topic) else {
-        return Ok(Settled::LeftAlone(Odd::Foreign));
+        return Ok(Cleared::LeftAlone(Unexpected::Foreign));
     };
     let of = |partitions: u32| partition < partitions;
     if state.find(&topic).is_some_and(|entry| of(entry.partitions)) {
-        return Ok(Settled::Known);
+        return Ok(Cleared::Known);
     }
     // Its deletion is finished later.
     if state
         .leaving()
         .any(|entry| entry.name == topic && of(entry.partitions))
     {
-        return Ok(Settled::Known);
+        return Ok(Cleared::Known);
     }
     let contents = PartitionDir::inspect(disk, path)?;
     if contents.data {
-        return Ok(Settled::LeftAlone(Odd::Orphan));
+        return Ok(Cleared::LeftAlone(Unexpected::Orphan));
     }
     // Without records it was left by an unfinished creation, or is not ours.
     if PartitionDir::remove(disk, path)? {
-        Ok(Settled::Removed)
+        Ok(Cleared::Removed)
     } else {
-        Ok(Settled::LeftAlone(Odd::Foreign))
+        Ok(Cleared::LeftAlone(Unexpected::Foreign))
     }
 }

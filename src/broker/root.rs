@@ -104,7 +104,7 @@ impl Root {
             return;
         }
         let (host, root) = (Arc::downgrade(&self.host), Arc::clone(&self.path));
-        self.host.ask_for_topics(move |id| {
+        self.host.set_listing(move |id| {
             // Our catalog does not know a broker's own topics.
             let host = host.upgrade().filter(|host| !host.marks.are_distrusted());
             let state = host.and_then(|host| Catalog::look_again(&host, &root));

@@ -182,7 +182,7 @@ impl Core {
         let disk = &self.root.host.disk;
         for partition in 0..entry.partitions {
             let dir = PartitionDir::new(&self.root.path, &entry.name, entry.id, partition);
-            if dir.exists(disk)? && !dir.is_anothers(disk)? {
+            if dir.exists(disk)? && !dir.is_of_other_topic(disk)? {
                 PartitionDir::remove(disk, dir.path())?;
             }
         }

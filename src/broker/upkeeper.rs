@@ -20,12 +20,12 @@ use super::upkeep::UpkeepReport;
 #[derive(Debug, Default)]
 pub(super) struct Upkeeper {
     started: AtomicBool,
-    shared: Arc<Shared>,
+    shared: Arc<UpkeeperState>,
     thread: Mutex<Option<Worker>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct UpkeeperState {
     stopped: AtomicBool,
     wake: Signal,
     last: Mutex<Option<UpkeepReport>>,
@@ -39,7 +39,7 @@ impl Upkeeper {
         }
         let shared = Arc::clone(&self.shared);
         let clock = root.host.clock.clone();
-        let follower: Weak<Shared> = Arc::downgrade(&self.shared);
+        let follower: Weak<UpkeeperState> = Arc::downgrade(&self.shared);
         clock.follow(follower);
         // Keeps nothing between rounds: a forked process has no such thread, and would never
         // drop the root.
@@ -68,7 +68,7 @@ impl Upkeeper {
     }
 }
 
-impl Shared {
+impl UpkeeperState {
     fn run(
         &self,
         root: &Weak<Root>,
@@ -94,7 +94,7 @@ impl Shared {
     }
 }
 
-impl Moved for Shared {
+impl Moved for UpkeeperState {
     fn moved(&self) {
         self.wake.raise();
     }

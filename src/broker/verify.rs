@@ -124,7 +124,7 @@ pub(super) struct Look {
     pub(super) host: Arc<Host>,
     root: PathBuf,
     /// What the root's own files say.
-    pub(super) rest: Result<rest::Found>,
+    pub(super) rest: Result<rest::RootState>,
     /// An error where the catalog, or Kafka's metadata, cannot be read.
     pub(super) state: Result<CatalogState>,
     /// What a broker's checkpoints say, where its files are newer than our marks.
@@ -134,8 +134,8 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn at(disk: &Disk, clock: &Clock, root: &Path) -> Self {
         let config = BrokerConfig::default();
-        let rest = rest::look_at(disk, clock, root, &config, OpenMode::Read);
-        let newer = rest.as_ref().is_ok_and(rest::Found::is_newer);
+        let rest = rest::inspect(disk, clock, root, &config, OpenMode::Read);
+        let newer = rest.as_ref().is_ok_and(rest::RootState::is_newer);
         let marks = if newer {
             Marks::none(root)
         } else {
@@ -191,7 +191,7 @@ impl Look {
             Err(error @ Error::Unsupported { .. }) if foreign => Some(error),
             Ok(found) if found.is_newer() => {
                 let config = BrokerConfig::default();
-                let opened = rest::look_at(disk, clock, root, &config, OpenMode::Write);
+                let opened = rest::inspect(disk, clock, root, &config, OpenMode::Write);
                 opened
                     .err()
                     .filter(|error| matches!(error, Error::Unsupported { .. }))
@@ -239,8 +239,8 @@ impl Look {
                 report.problems.push(odd);
                 continue;
             }
-            let told = self.owner(&path, own, state);
-            let kind = told.or_else(|| {
+            let known = self.owner(&path, own, state);
+            let kind = known.or_else(|| {
                 let leaves = state.leaving().any(|entry| entry.name.as_str() == topic);
                 let orphan = own.is_none() && !leaves && self.holds_records(&path);
                 orphan.then_some(ProblemKind::Unlisted)
@@ -289,8 +289,8 @@ impl Look {
     }
 
     fn owner(&self, dir: &Path, own: Option<TopicId>, state: &CatalogState) -> Option<ProblemKind> {
-        let told = owner_of(&self.host.disk, dir)?;
-        let other = own.map_or_else(|| state.has(told), |own| own != told);
+        let known = owner_of(&self.host.disk, dir)?;
+        let other = own.map_or_else(|| state.has(known), |own| own != known);
         other.then_some(ProblemKind::OtherTopic)
     }
 
@@ -300,9 +300,9 @@ impl Look {
             Error::Corrupt { path, .. } | Error::Io { path, .. } => path,
             _ => &self.root,
         };
-        let told =
+        let known =
             |problem: &Problem| problem.path == *path && problem.severity == Severity::Damage;
-        if !report.problems.iter().any(told) {
+        if !report.problems.iter().any(known) {
             // What is not ours to open need not be damaged.
             let severity = match error {
                 Error::Unsupported { .. } if self.is_foreign() => Severity::Note,

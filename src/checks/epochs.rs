@@ -53,7 +53,7 @@ fn checkpoint_of(sim: &Sim) -> Option<String> {
 }
 
 #[test]
-fn a_truncation_begins_an_epoch_that_stands_in_the_batches_and_in_kafkas_checkpoint() {
+fn a_truncation_begins_an_epoch_that_is_in_the_batches_and_in_kafkas_checkpoint() {
     let sim = Sim::new();
     let log = open(&sim);
     fill(&log, "first", 10);
@@ -86,7 +86,7 @@ fn a_truncation_begins_an_epoch_that_stands_in_the_batches_and_in_kafkas_checkpo
 }
 
 #[test]
-fn a_reader_behind_a_truncation_is_told_whatever_was_appended_since() {
+fn a_reader_behind_a_truncation_gets_an_error_whatever_was_appended_since() {
     for appended in [0, 3, 7, 12] {
         let log = open(&Sim::new());
         fill(&log, "first", 10);

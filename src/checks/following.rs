@@ -147,7 +147,7 @@ fn what_its_writer_forgets_compacts_and_truncates_is_followed() {
 }
 
 #[test]
-fn a_truncation_is_told_whatever_is_appended_since() {
+fn a_truncation_is_reported_whatever_is_appended_since() {
     for appended in [0, 5, 60, 200] {
         let sim = Sim::new();
         let writer = writer(&sim);

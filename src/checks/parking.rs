@@ -108,7 +108,7 @@ fn filled(config: LogConfig) -> (tempfile::TempDir, Log) {
 }
 
 #[test]
-fn a_reader_whose_segment_was_dropped_finishes_it_or_is_told_that_it_is_behind() {
+fn a_reader_whose_segment_was_dropped_finishes_it_or_learns_that_it_is_behind() {
     for closed in [false, true] {
         let (_dir, log) = filled(LogConfig::default());
         let mut reader = log.reader(0).unwrap();

@@ -191,7 +191,7 @@ fn a_live_file_that_is_no_file_stays_and_is_done_without() {
 }
 
 #[test]
-fn a_live_file_that_somebody_cuts_ends_no_process_and_loses_no_record() {
+fn a_live_file_that_another_process_cuts_ends_no_process_and_loses_no_record() {
     for len in [0, 1, 52, 63, 64, 100] {
         let (_scratch, dir, live) = place();
         let (writer, follower) = (writer(&dir), follower(&dir));
@@ -223,7 +223,7 @@ fn a_live_file_that_is_replaced_or_removed_is_left() {
 }
 
 #[test]
-fn whatever_is_published_nobody_sees_what_is_not_flushed() {
+fn whatever_is_published_no_one_sees_what_is_not_flushed() {
     let (_scratch, dir, live) = place();
     let always = LogConfig::default().durability(Durability::Always);
     let writer = opened(&dir, always, OpenMode::Write);
@@ -287,7 +287,7 @@ fn what_is_cut_forgotten_and_appended_again_is_seen_by_one_who_is_woken() {
 }
 
 #[test]
-fn a_writer_knows_when_nobody_listens_any_more() {
+fn a_writer_knows_when_no_one_listens_any_more() {
     let (_scratch, dir, _) = place();
     let writer = writer(&dir);
     let bell = &writer.shared.host.bell;

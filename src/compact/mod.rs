@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::host::CompactionReport;
 use crate::host::Span;
 use crate::log::{Log, Shared, View};
-use crate::segment::{RawBatch, Segment, Survey};
+use crate::segment::{RawBatch, Segment, Transactions};
 use crate::types::{Offset, Timestamp};
 
 use key_map::{KeyMap, Seeker};
@@ -68,7 +68,7 @@ impl Log {
         if !shared.managed && shared.config().cleanup_policy.compacts() {
             shared.check_keys()?;
         }
-        self.told(shared.compact())
+        self.show_events_of(shared.compact())
     }
 
     /// [`compact`](Self::compact), but drops records without keys.
@@ -78,7 +78,7 @@ impl Log {
     /// As [`compact`](Self::compact), except the refusal of records without keys.
     pub fn compact_dropping_keyless(&self) -> Result<CompactionReport> {
         self.may_change()?;
-        self.told(self.here()?.compact())
+        self.show_events_of(self.here()?.compact())
     }
 
     pub(crate) fn compact_if_worth_it(&self) -> Result<Option<CompactionReport>> {
@@ -131,16 +131,16 @@ impl Shared {
         target: &mut Option<Offset>,
         report: &mut CompactionReport,
     ) -> Result<bool> {
-        let survey = self.survey(&view.segments)?;
-        let limit = self.cleaning_limit(&view.segments, &survey)?;
+        let transactions = self.scan_transactions(&view.segments)?;
+        let limit = self.cleaning_limit(&view.segments, &transactions)?;
         // Fixed by the first round: otherwise a log that is appended to faster than it is compacted
         // would never be done (I3).
         let limit = target.map_or(limit, |target| limit.min(target));
         *target = Some(limit);
         report.rounds += 1;
         let first_dirty = self.first_dirty();
-        let round = self.map_keys(&view.segments, &survey, first_dirty..limit)?;
-        if !self.clean_below(view, &round, &survey, report)? {
+        let round = self.map_keys(&view.segments, &transactions, first_dirty..limit)?;
+        if !self.clean_below(view, &round, &transactions, report)? {
             return Ok(false);
         }
         // After the outputs are in place: before, a crash would leave superseded records that no
@@ -196,7 +196,11 @@ impl Shared {
     }
 
     /// The first offset that must not be touched (I2).
-    fn cleaning_limit(&self, segments: &[Arc<Segment>], survey: &Survey) -> Result<Offset> {
+    fn cleaning_limit(
+        &self,
+        segments: &[Arc<Segment>],
+        transactions: &Transactions,
+    ) -> Result<Offset> {
         let lag = self.config().min_compaction_lag;
         let youngest = self.host.clock.now().minus(lag);
         let mut limit = segments.last().map_or(0, |segment| segment.next_offset());
@@ -208,7 +212,9 @@ impl Shared {
                 }
             }
         }
-        Ok(survey.first_open().map_or(limit, |open| limit.min(open)))
+        Ok(transactions
+            .first_open()
+            .map_or(limit, |open| limit.min(open)))
     }
 
     /// A segment without timestamps has the time of its file.
@@ -223,7 +229,7 @@ impl Shared {
     fn map_keys(
         &self,
         segments: &[Arc<Segment>],
-        survey: &Survey,
+        transactions: &Transactions,
         dirty: Range<Offset>,
     ) -> Result<Round> {
         let keys = dirty.end.saturating_sub(dirty.start);
@@ -243,7 +249,7 @@ impl Shared {
                     return Ok(false);
                 }
                 // An aborted record must not supersede a committed one.
-                if survey.is_aborted(&raw.header) {
+                if transactions.is_aborted(&raw.header) {
                     round.end = round.end.max(raw.header.next_offset());
                     return Ok(true);
                 }
@@ -295,7 +301,7 @@ impl Shared {
     ) -> Result<(f64, bool)> {
         let first_dirty = self.first_dirty();
         // Without open transactions, which only reading the whole log finds: this is an estimate.
-        let limit = self.cleaning_limit(segments, &Survey::default())?;
+        let limit = self.cleaning_limit(segments, &Transactions::default())?;
         let (mut clean, mut dirty) = (0_u64, 0_u64);
         let mut overdue = false;
         for segment in segments {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::{BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite};
 use crate::host::CompactionReport;
 use crate::log::{Shared, View};
-use crate::segment::{Judge, RawBatch, Segment, Survey, ends_transaction, relative};
+use crate::segment::{Judge, RawBatch, Segment, Transactions, ends_transaction, relative};
 use crate::types::{Position, Timestamp, to_u64};
 
 use super::Round;
@@ -50,11 +50,11 @@ impl Shared {
         &self,
         view: &View,
         round: &Round,
-        survey: &Survey,
+        transactions: &Transactions,
         report: &mut CompactionReport,
     ) -> Result<bool> {
         let now = self.host.clock.now();
-        let mut judge = survey.judge(now);
+        let mut judge = transactions.judge(now);
         let all = view.segments.as_slice();
         let concerned = all.partition_point(|segment| segment.base_offset() < round.end);
         let mut rest = all.get(..concerned).unwrap_or_default();
@@ -70,7 +70,7 @@ impl Shared {
                 judge: &mut judge,
                 now,
                 sources,
-                outputs: Outputs::new(self, sources, survey.aborted_in(&(round.end..ends)))?,
+                outputs: Outputs::new(self, sources, transactions.aborted_in(&(round.end..ends)))?,
                 changed: sources.len() > 1,
                 passed: Position::ZERO,
                 left_out: None,

@@ -72,11 +72,11 @@ impl Shared {
         self.announce(&bases, &dir)?;
         // Readers before names: none must look for a source after its file is gone.
         let new = self.exchange(sources, outputs);
-        let settled = self.settle_names(sources, &bases, &dir);
+        let renamed = self.rename_outputs(sources, &bases, &dir);
         // Readers are ahead of the names, until the next opening.
-        settled.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
+        renamed.map_err(|error| self.halted(self.dir.to_path_buf(), &error))?;
         self.recharge();
-        // Only now: until its names were settled, an output's name belonged to a source, and so
+        // Only now: until its names were renamed, an output's name belonged to a source, and so
         // would this digest.
         for (segment, digest) in new {
             // It is a hint, and may be missing.
@@ -93,7 +93,7 @@ impl Shared {
         let turn = self.take_turn_to_change()?;
         // With the turn, so that no other thread writes a mark or a digest in between.
         let last = sources.last().map_or(0, |last| last.base_offset());
-        self.settle_mark_above(&turn, last)?;
+        self.write_both_marks_above(&turn, last)?;
         for source in sources {
             source.retire_digest(&self.host.disk)?;
         }
@@ -132,7 +132,7 @@ impl Shared {
     }
 
     /// Readers find the outputs from here on, which keep their files open, and their indexes and
-    /// digests in memory, until their names are settled.
+    /// digests in memory, until their names are renamed.
     fn exchange(
         &self,
         sources: &[Arc<Segment>],
@@ -154,7 +154,7 @@ impl Shared {
             segment.keep_file(&output.file);
             segment.set_index(output.index, output.newest);
             let digest = output.digest.finish(next, output.index_crcs);
-            segment.guard_by(digest.clone());
+            segment.know_by_digest(digest.clone());
             (Arc::new(segment), digest)
         });
         let new: Vec<_> = made.collect();
@@ -164,7 +164,7 @@ impl Shared {
     }
 
     /// Removes the sources and the suffix of the outputs (I2).
-    fn settle_names(&self, sources: &[Arc<Segment>], bases: &[Offset], dir: &Dir) -> Result<()> {
+    fn rename_outputs(&self, sources: &[Arc<Segment>], bases: &[Offset], dir: &Dir) -> Result<()> {
         let staying: BTreeSet<PathBuf> = bases
             .iter()
             .flat_map(|base| KINDS.map(|kind| self.staged_path(*base, kind, Stage::Live)))

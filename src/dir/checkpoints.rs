@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, EntryKind, is_no_such_file};
+use crate::disk::{Disk, EntryKind, is_unusable_file};
 use crate::error::{IoContext, Result};
 use crate::format::checkpoint::{self, PartitionOffset};
 use crate::format::{DirName, FileKind, FileName, Mark, MarkKey, Stage, file_name};
@@ -132,8 +132,8 @@ fn at_the_end(
         let lost = flushed > start;
         // Nothing was ever written, or all of it is lost. A missing directory is reported as such,
         // and may come back as it was.
-        let told = flushed > 0 && files.exists;
-        return Ok(told.then_some(Mark {
+        let has_mark = flushed > 0 && files.exists;
+        return Ok(has_mark.then_some(Mark {
             flushed_offset: flushed,
             position: if lost {
                 Mark::NOTHING_FOUND
@@ -187,7 +187,7 @@ pub(crate) fn read_offsets(disk: &Disk, root: &Path, name: &str) -> Result<BTree
     let path = root.join(name);
     let bytes = match disk.read_small(&path, checkpoint::SIZE_MAX) {
         // `verify` reports it, and text that cannot be decoded as well.
-        Err(error) if is_no_such_file(&error) => None,
+        Err(error) if is_unusable_file(&error) => None,
         bytes => bytes.at(&path, "read")?,
     };
     let lines = checkpoint::decode_offsets(&bytes.unwrap_or_default()).unwrap_or_default();

@@ -142,8 +142,8 @@ pub(crate) fn partitions(
             partition,
         });
         let key = known.unwrap_or_else(|| {
-            let told = key_of(disk, &dir, partition);
-            told.unwrap_or(MarkKey {
+            let key = key_of(disk, &dir, partition);
+            key.unwrap_or(MarkKey {
                 topic: TopicId::default(),
                 partition,
             })

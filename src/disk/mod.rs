@@ -466,7 +466,7 @@ fn is_full(error: &io::Error) -> bool {
 
 /// Whether [`Disk::read_small`] failed because the file is too long, missing, or not a file: its
 /// content then counts as lost.
-pub(crate) fn is_no_such_file(error: &io::Error) -> bool {
+pub(crate) fn is_unusable_file(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, NotFound};
     matches!(error.kind(), InvalidData | InvalidInput | NotFound)
 }

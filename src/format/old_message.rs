@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_told_from_damage_by_its_checksum() {
+    fn a_message_is_distinguished_from_damage_by_its_checksum() {
         for magic in [0, 1] {
             let message = old_message(7, magic, b"hello");
             assert_eq!(old_message_len(&message), Some(message.len()));

@@ -14,7 +14,7 @@ use crate::recovery::OpenEvent;
 use crate::topic::TopicDirectory;
 use crate::types::{GroupId, PartitionId, ReadIsolation};
 
-use super::group::{Group, Shared};
+use super::group::{Group, GroupShared};
 use super::info::{GroupInfo, GroupPartition, MemberInfo};
 use super::membership::{MemberId, Membership};
 use super::metrics::Tally;
@@ -31,14 +31,14 @@ pub(crate) struct CoordinatorSource {
     pub(crate) offsets: Box<dyn OffsetLogs>,
     pub(crate) read_only: bool,
     /// See [`OffsetStore::new`].
-    pub(crate) settled: bool,
+    pub(crate) tidied: bool,
     /// How long the commits of a group without members are kept, if not for good.
     pub(crate) retention: Option<Duration>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<GroupShared>,
     roster: Arc<Roster>,
 }
 
@@ -49,11 +49,11 @@ impl Coordinator {
             directory,
             offsets,
             read_only,
-            settled,
+            tidied,
             retention,
         } = source;
-        let store = OffsetStore::new(offsets, Arc::clone(&host), read_only, settled);
-        let shared = Shared::new(Arc::clone(&host), Topics::new(directory), store, read_only);
+        let store = OffsetStore::new(offsets, Arc::clone(&host), read_only, tidied);
+        let shared = GroupShared::new(Arc::clone(&host), Topics::new(directory), store, read_only);
         let roster = Arc::new(Roster::new(Arc::clone(&shared), retention));
         let follower = Arc::downgrade(&roster);
         host.follow(follower);
@@ -63,8 +63,8 @@ impl Coordinator {
     /// The handle keeps the broker open. A group exists as soon as it is asked for.
     pub(crate) fn group(&self, id: &str) -> Result<ConsumerGroup> {
         self.shared.check_open()?;
-        let keeper = self.shared.topics.keeper();
-        Ok(ConsumerGroup::new(self.roster.find(id)?, keeper))
+        let broker = self.shared.topics.broker();
+        Ok(ConsumerGroup::new(self.roster.find(id)?, broker))
     }
 
     /// Groups that have members, commits or have begun to read, by id. Reads all of
@@ -209,7 +209,7 @@ impl Coordinator {
         if self.shared.read_only {
             return Ok(());
         }
-        self.shared.store.settle_all()
+        self.shared.store.tidy_all()
     }
 }
 

@@ -228,7 +228,7 @@ impl Fetcher {
                 continue;
             };
             let read = if assigned.paused || basket.is_full() {
-                assigned.settle(context, basket.skipped)
+                assigned.resolve_start(context, basket.skipped)
             } else {
                 assigned.read(context, &mut basket)
             };
@@ -368,7 +368,7 @@ impl Assigned {
     /// Reads into the basket. If retention has overtaken the reader, `context.start` says where to
     /// continue, and the gap is reported.
     fn read(&mut self, context: &Context<'_>, basket: &mut Basket<'_>) -> Result<()> {
-        self.settle(context, basket.skipped)?;
+        self.resolve_start(context, basket.skipped)?;
         self.watch(context);
         basket.partition_bytes = 0;
         let requested = match self.read_on(basket) {
@@ -438,7 +438,7 @@ impl Assigned {
 
     /// Finds where to begin, once, as soon as the partition is gained: that time decides what is
     /// latest.
-    fn settle(&mut self, context: &Context<'_>, skipped: &mut Vec<Skipped>) -> Result<()> {
+    fn resolve_start(&mut self, context: &Context<'_>, skipped: &mut Vec<Skipped>) -> Result<()> {
         if self.source.is_none() {
             let Beginning {
                 log,

@@ -26,7 +26,7 @@ use super::partition::{PartitionKey, TopicKey};
 use super::topics::{Topics, unknown_partition, unknown_topic};
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct GroupShared {
     pub(super) host: Arc<Host>,
     pub(super) topics: Topics,
     pub(super) store: OffsetStore,
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) tally: Arc<Tally>,
 }
 
-impl Shared {
+impl GroupShared {
     pub(super) fn new(
         host: Arc<Host>,
         topics: Topics,
@@ -109,7 +109,7 @@ impl Shared {
     /// Called before positions are read: another process may write the root and its topics.
     pub(super) fn begin_to_look(&self) -> Result<()> {
         self.check_open()?;
-        self.host.look_at_topics();
+        self.host.check_topics();
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: GroupId,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<GroupShared>,
     commits: Mutex<()>,
     state: Mutex<State>,
 }
@@ -157,7 +157,7 @@ pub(super) struct Seat {
 }
 
 impl Group {
-    pub(super) fn new(id: GroupId, shared: Arc<Shared>) -> Arc<Self> {
+    pub(super) fn new(id: GroupId, shared: Arc<GroupShared>) -> Arc<Self> {
         Arc::new(Self {
             id,
             shared,
@@ -285,10 +285,10 @@ impl Group {
         seat: &Seat,
         choose: impl FnOnce(&OffsetStore) -> Result<Vec<Commit>>,
     ) -> Result<()> {
-        self.write_commit(seat, choose)?.settle()
+        self.write_commit(seat, choose)?.confirm()
     }
 
-    /// As [`commit`](Self::commit), but the caller settles the commits.
+    /// As [`commit`](Self::commit), but the caller confirms the commits.
     pub(super) fn write_commit(
         &self,
         seat: &Seat,

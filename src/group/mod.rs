@@ -50,7 +50,7 @@ pub use typed::TypedConsumer;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::topic::Keep;
+use crate::topic::CloseOnDrop;
 use crate::types::{Offset, PartitionId, Settings as _, Start, TopicName};
 
 use group::Group;
@@ -93,7 +93,7 @@ use topics::unknown_topic;
 #[derive(Clone)]
 pub struct ConsumerGroup {
     group: Arc<Group>,
-    keeper: Option<Arc<dyn Keep>>,
+    broker: Option<Arc<dyn CloseOnDrop>>,
 }
 
 impl fmt::Debug for ConsumerGroup {
@@ -105,8 +105,8 @@ impl fmt::Debug for ConsumerGroup {
 }
 
 impl ConsumerGroup {
-    fn new(group: Arc<Group>, keeper: Option<Arc<dyn Keep>>) -> Self {
-        Self { group, keeper }
+    fn new(group: Arc<Group>, broker: Option<Arc<dyn CloseOnDrop>>) -> Self {
+        Self { group, broker }
     }
 
     /// The name of the group.
@@ -242,7 +242,7 @@ impl ConsumerGroup {
             isolation: config.isolation_level,
             asked_first: listener.is_some(),
         };
-        Consumer::join(&self.group, joining, config, listener, self.keeper.clone())
+        Consumer::join(&self.group, joining, config, listener, self.broker.clone())
     }
 
     /// The group, its members and their partitions, and how far it is in every partition.
@@ -456,7 +456,7 @@ impl ConsumerGroup {
         shared.check_writable()?;
         shared.store.prepare(self.id())?;
         let commit = || shared.store.commit(self.id(), &choose()?);
-        self.group.while_empty(commit)?.settle()
+        self.group.while_empty(commit)?.confirm()
     }
 
     /// The commit that moves a partition to a position.

@@ -15,18 +15,18 @@ use crate::host::Followers;
 use crate::sync::Mutex;
 use crate::types::{GroupId, Offset, Timestamp, TopicPartition};
 
-use super::group::{Group, Shared};
+use super::group::{Group, GroupShared};
 use super::membership::Membership;
 
 #[derive(Debug)]
 pub(super) struct Roster {
-    shared: Arc<Shared>,
+    shared: Arc<GroupShared>,
     groups: Mutex<BTreeMap<GroupId, Weak<Group>>>,
     retention: Option<Duration>,
 }
 
 impl Roster {
-    pub(super) fn new(shared: Arc<Shared>, retention: Option<Duration>) -> Self {
+    pub(super) fn new(shared: Arc<GroupShared>, retention: Option<Duration>) -> Self {
         Self {
             shared,
             groups: Mutex::default(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sync::Signal;
-use crate::topic::{Keep, Topic, TopicDirectory};
+use crate::topic::{CloseOnDrop, Topic, TopicDirectory};
 use crate::types::{PartitionId, is_internal_topic};
 
 use super::partition::{PartitionKey, TopicKey, TopicShape};
@@ -77,8 +77,8 @@ impl Topics {
         self.directory.version()
     }
 
-    pub(super) fn keeper(&self) -> Option<Arc<dyn Keep>> {
-        self.directory.keeper()
+    pub(super) fn broker(&self) -> Option<Arc<dyn CloseOnDrop>> {
+        self.directory.broker()
     }
 
     pub(super) fn watch(&self, signal: &Arc<Signal>) {

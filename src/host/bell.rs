@@ -257,7 +257,7 @@ impl Bell {
     }
 
     #[inline]
-    pub(crate) fn is_to_be_told(&self) -> bool {
+    pub(crate) fn publishes(&self) -> bool {
         self.state.load(Ordering::Relaxed) > DUE
     }
 
@@ -378,12 +378,12 @@ impl Bell {
         }
         let early = !Sabotage::NotedAfterPublished.is_on();
         if early {
-            self.settle(BUSY);
+            self.enter(BUSY);
         }
         let all = live.synchronize_with_appends();
         live.ring_for(Live::publish_all);
         if !early {
-            self.settle(BUSY);
+            self.enter(BUSY);
         }
         if !all {
             // An append that has not ended may have taken the window for the last one.
@@ -399,14 +399,14 @@ impl Bell {
         if live.file.is_listened_to() {
             return true;
         }
-        self.settle(IDLE);
+        self.enter(IDLE);
         // Again: a process may have begun to listen since, and have read the files before an append
         // that still saw the old state. If an append has caused another look, that is enough.
         live.file.is_listened_to() && self.moves(IDLE, DUE)
     }
 
     /// Leaves the states in which a run of the chore is scheduled (3).
-    fn settle(&self, state: u32) {
+    fn enter(&self, state: u32) {
         for from in [LOOKING, DUE, BUSY] {
             self.moves(from, state);
         }

@@ -69,8 +69,8 @@ pub(crate) struct Host {
     pub(crate) events: Events,
     owner: Owner,
     listing: OnceLock<Listing>,
-    topics: OnceLock<LookAtTopics>,
-    topics_looked_at: Mutex<Option<Instant>>,
+    topics: OnceLock<CheckTopics>,
+    topics_checked_at: Mutex<Option<Instant>>,
     followers: OnceLock<Weak<dyn Followers>>,
     left_by_broker: AtomicBool,
     plain: Mutex<BTreeSet<MarkKey>>,
@@ -113,7 +113,7 @@ impl Host {
             owner: Owner::here(),
             listing: OnceLock::new(),
             topics: OnceLock::new(),
-            topics_looked_at: Mutex::new(None),
+            topics_checked_at: Mutex::new(None),
             followers: OnceLock::new(),
             left_by_broker: AtomicBool::new(false),
             plain: Mutex::default(),
@@ -212,33 +212,33 @@ impl Host {
     }
 
     /// Sets how [`Self::is_listed`] finds out.
-    pub(crate) fn ask_for_topics(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
+    pub(crate) fn set_listing(&self, ask: impl Fn(TopicId) -> bool + Send + Sync + 'static) {
         self.listing.get_or_init(|| Listing(Box::new(ask)));
     }
 
-    pub(crate) fn look_at_topics_by(&self, look: impl Fn() + Send + Sync + 'static) {
-        self.topics.get_or_init(|| LookAtTopics(Box::new(look)));
+    pub(crate) fn check_topics_by(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.topics.get_or_init(|| CheckTopics(Box::new(look)));
     }
 
     /// Checks the topics, in a root that another process writes. Closes logs of deleted topics, so
     /// no lock of a log may be held.
-    pub(crate) fn look_at_topics(&self) {
-        if let Some(LookAtTopics(look)) = self.topics.get() {
+    pub(crate) fn check_topics(&self) {
+        if let Some(CheckTopics(look)) = self.topics.get() {
             look();
         }
     }
 
     /// The same, at most once per `time`.
-    pub(crate) fn look_at_topics_every(&self, time: Duration) {
+    pub(crate) fn check_topics_every(&self, time: Duration) {
         let now = self.clock.instant();
         {
-            let mut at = self.topics_looked_at.lock();
+            let mut at = self.topics_checked_at.lock();
             if at.is_some_and(|at| now.saturating_duration_since(at) < time) {
                 return;
             }
             *at = Some(now);
         }
-        self.look_at_topics();
+        self.check_topics();
     }
 
     /// Sets what sets committed offsets back when the end of a log moves back.
@@ -263,11 +263,11 @@ impl std::fmt::Debug for Listing {
     }
 }
 
-struct LookAtTopics(Box<dyn Fn() + Send + Sync>);
+struct CheckTopics(Box<dyn Fn() + Send + Sync>);
 
-impl std::fmt::Debug for LookAtTopics {
+impl std::fmt::Debug for CheckTopics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LookAtTopics")
+        f.write_str("CheckTopics")
     }
 }
 

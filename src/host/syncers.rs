@@ -36,7 +36,7 @@ pub(crate) trait Syncs: Send {
     fn sync(&self, end: Offset) -> Result<()>;
 
     /// Syncs if the log's durability requires it.
-    fn settle(&self, end: Offset) -> Result<()>;
+    fn confirm(&self, end: Offset) -> Result<()>;
 
     /// Everything below it is synced.
     fn synced(&self) -> Offset;
@@ -253,7 +253,7 @@ fn sync(clock: &Clock, cost: &AtomicU64, jobs: Vec<SyncJob>) {
     let synced = if jobs.iter().any(|job| job.in_any_case) {
         log.sync(end)
     } else {
-        log.settle(end)
+        log.confirm(end)
     };
     let took = clock.instant().saturating_duration_since(began);
     let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);

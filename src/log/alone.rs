@@ -90,7 +90,7 @@ pub(crate) fn open_alone_on(
     };
     shared.note_opening();
     host.events.pass_on();
-    Ok(Log::kept(shared))
+    Ok(Log::closing_on_drop(shared))
 }
 
 /// Opens a log whose lock the caller holds, whatever the directory says about itself, and without a
@@ -112,7 +112,7 @@ pub(crate) fn open_locked(
         managed: false,
     };
     let shared = open(&host, source, config, OpenMode::Write)?;
-    Ok(Log::kept(shared))
+    Ok(Log::closing_on_drop(shared))
 }
 
 /// Whether a broker has used a root since Ottla did.

@@ -209,7 +209,7 @@ impl Shared {
             self.end.store(next_offset, Ordering::Release);
         }
         if let Err(error) = writer.append(batch) {
-            return Err(self.cut_back(state, position, error));
+            return Err(self.undo_append(state, position, error));
         }
         let indexed = Indexed {
             relative_last_offset: relative(state.active.base_offset(), next_offset - 1)
@@ -246,7 +246,7 @@ impl Shared {
 
     /// Undoes a write that failed (I2), or latches the log.
     #[cold]
-    fn cut_back(&self, state: &mut AppendState, end: u64, error: std::io::Error) -> Error {
+    fn undo_append(&self, state: &mut AppendState, end: u64, error: std::io::Error) -> Error {
         let path = state.active.log_path();
         if let Some(writer) = &mut state.writer
             && let Err(cut) = writer.cut(end)
@@ -305,10 +305,10 @@ impl Shared {
             Durability::Always if how.sync_later => return Ok(()),
             Durability::Always => return self.flush_to(end).map(drop),
             Durability::Interval(every) => {
-                self.raise_appended();
+                self.wake_after_append();
                 self.schedule_flush(every);
             }
-            Durability::Os => self.raise_appended(),
+            Durability::Os => self.wake_after_append(),
         }
         if unsynced_bytes >= UNSYNCED_BYTES_SOFT || backlog > 0 {
             self.sync_behind(end, backlog);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::host::SyncJob;
 use crate::types::{Offset, PartitionId, Record};
 
-use super::settle::LATER;
+use super::confirm::LATER;
 use super::shared::Log;
 
 impl Log {
@@ -58,7 +58,7 @@ impl Log {
     /// ```
     pub fn append_async<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery<Offset>> {
         let offsets = self.append_unsynced(&record.into())?;
-        Ok(self.settled(0, offsets, |_, offset| offset, |error| error))
+        Ok(self.confirmed(0, offsets, |_, offset| offset, |error| error))
     }
 
     /// Requests a sync up to and including the record at an offset, or of everything if that is not
@@ -118,7 +118,7 @@ impl Log {
     }
 
     /// A delivery that is done when the records survive what the durability says.
-    pub(crate) fn settled<T>(
+    pub(crate) fn confirmed<T>(
         &self,
         partition: PartitionId,
         offsets: Range<Offset>,
@@ -126,7 +126,7 @@ impl Log {
         explain: impl FnOnce(Error) -> Error + Send + 'static,
     ) -> Delivery<T> {
         // It is already as safe as the durability promises.
-        if !self.must_settle() {
+        if !self.must_confirm() {
             return Delivery::known(partition, offsets.start, make);
         }
         let (delivery, promise) = self.promised(partition, make);
@@ -158,7 +158,7 @@ impl Log {
         done: Box<dyn FnOnce(Result<()>) + Send>,
     ) {
         // This handle does not keep the log open: the thread that syncs must not close it.
-        let log = Self::unkept(Arc::clone(&self.shared));
+        let log = Self::not_closing(Arc::clone(&self.shared));
         let job = SyncJob {
             log: Box::new(log),
             end,

@@ -15,12 +15,12 @@ use crate::disk::File;
 use crate::error::Result;
 use crate::format::{Digest, DigestBuilder, log_hash};
 use crate::host::Chore;
-use crate::segment::{BatchCursor, Guard, Landing, Segment};
+use crate::segment::{BatchCursor, Known, ReadStart, Segment};
 use crate::sync::Ordering;
 use crate::types::Offset;
 
 use super::shared::{Log, Shared};
-use super::state::{DigestWork, Waiting};
+use super::state::{DigestJob, Waiting};
 use super::turn::Turn;
 
 /// How many bytes are hashed at a time: about 2 ms of work, so that a sync does not wait longer.
@@ -133,15 +133,15 @@ impl Shared {
         state.first().is_some()
     }
 
-    fn begin_digest(&self, of: Waiting) -> Option<DigestWork> {
+    fn begin_digest(&self, of: Waiting) -> Option<DigestJob> {
         if !self.is_as_it_was(&of) {
             return None;
         }
         let start = of.segment.start(&self.host.disk);
         let builder = DigestBuilder::new(of.segment.base_offset());
-        Some(DigestWork {
-            dense: matches!(start.guard, Guard::Dense),
-            cursor: BatchCursor::land(start).sequential(),
+        Some(DigestJob {
+            dense: matches!(start.known, Known::Contiguous),
+            cursor: BatchCursor::at(start).sequential(),
             builder,
             of,
         })
@@ -153,7 +153,7 @@ impl Shared {
         !goes && of.truncations == self.truncations.load(Ordering::Acquire)
     }
 
-    pub(crate) fn finish_digest(&self, work: DigestWork) {
+    pub(crate) fn finish_digest(&self, work: DigestJob) {
         let segment = Arc::clone(&work.of.segment);
         // An index that was not checked is rebuilt before the turn is taken: that reads the whole
         // segment, and syncs would wait for it.
@@ -184,7 +184,7 @@ impl Shared {
         }
     }
 
-    fn write_digest(&self, _turn: &Turn<'_>, work: DigestWork, index_crcs: (u32, u32)) {
+    fn write_digest(&self, _turn: &Turn<'_>, work: DigestJob, index_crcs: (u32, u32)) {
         if !self.is_as_it_was(&work.of) {
             return;
         }
@@ -268,7 +268,7 @@ impl Shared {
         };
         let known = known.filter(|known| known.length <= end);
         let work = match known.and_then(|_| active.digest(disk)) {
-            Some(known) => Some(DigestWork::after(known, of)),
+            Some(known) => Some(DigestJob::after(known, of)),
             None => self.begin_digest(of),
         };
         if let Some(Progress::Done(work)) = work.map(|work| work.advance(&file, u64::MAX)) {
@@ -278,24 +278,24 @@ impl Shared {
 }
 
 enum Progress {
-    More(DigestWork),
-    Done(DigestWork),
+    More(DigestJob),
+    Done(DigestJob),
     Damaged,
 }
 
-impl DigestWork {
+impl DigestJob {
     /// Checks a few batches against the earlier digest first (I4).
     fn after(known: Digest, of: Waiting) -> Self {
         let builder = DigestBuilder::after(&known);
-        let landing = Landing {
+        let read_start = ReadStart {
             position: builder.position(),
             floor: of.segment.base_offset(),
             first_next: None,
-            guard: Guard::sealed(known),
+            known: Known::by_digest(known),
         };
         Self {
             dense: of.segment.is_dense(),
-            cursor: BatchCursor::land(landing).sequential(),
+            cursor: BatchCursor::at(read_start).sequential(),
             builder,
             of,
         }

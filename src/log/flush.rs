@@ -33,7 +33,7 @@ const INDEX_ENTRIES_MIN: usize = 64;
 const FLUSH_LATER: u32 = 1;
 const FLUSH_NOW: u32 = 2;
 
-struct Work {
+struct SyncWork {
     sealing: Vec<Sealing>,
     names: bool,
     active: Arc<Segment>,
@@ -128,7 +128,7 @@ impl Shared {
     }
 
     /// Opens the directory first: failing to do so is not a failed sync.
-    fn take_work(&self) -> Result<(Work, Option<Dir>)> {
+    fn take_work(&self) -> Result<(SyncWork, Option<Dir>)> {
         let mut dir = None;
         loop {
             let mut state = self.append.lock();
@@ -141,7 +141,7 @@ impl Shared {
         }
     }
 
-    fn sync_work(&self, turn: &Turn<'_>, mut work: Work, dir: Option<&Dir>) -> Result<Offset> {
+    fn sync_work(&self, turn: &Turn<'_>, mut work: SyncWork, dir: Option<&Dir>) -> Result<Offset> {
         let began = self.host.clock.instant();
         // Sealed segments first: a mark in the active segment says that all below it is on disk
         // (I1).
@@ -182,7 +182,7 @@ impl Shared {
 
     /// Trims, syncs and indexes sealed segments. One that cannot be trimmed latches the log, too:
     /// nothing after it may be called flushed.
-    fn seal(&self, work: &mut Work) -> Result<()> {
+    fn seal(&self, work: &mut SyncWork) -> Result<()> {
         for mut sealing in std::mem::take(&mut work.sealing) {
             let path = sealing.segment.log_path();
             // Trimmed before the sync, which then makes the length durable as well: zeros left in a
@@ -207,7 +207,7 @@ impl Shared {
     }
 
     /// Appends new entries to the index files. They are hints: a failure only costs a rebuild.
-    fn extend_index(&self, work: &Work) -> IndexWritten {
+    fn extend_index(&self, work: &SyncWork) -> IndexWritten {
         let (disk, before) = (&self.host.disk, work.index_written);
         // Every group of appends under `Always` waits for this, so a few entries are left for
         // later. A crash then has 256 KiB more to scan.
@@ -228,7 +228,7 @@ impl Shared {
         written
     }
 
-    fn move_mark(&self, turn: &Turn<'_>, work: &Work) -> Result<()> {
+    fn move_mark(&self, turn: &Turn<'_>, work: &SyncWork) -> Result<()> {
         let rolled = self.turn.lock().mark.segment_base != work.active.base_offset();
         self.write_mark(turn, |mark| {
             mark.flushed_offset = work.end;
@@ -242,13 +242,13 @@ impl Shared {
         if rolled {
             self.host.marks.sync(now)
         } else {
-            self.host.marks.sync_by_the_way(now)
+            self.host.marks.sync_if_due(now)
         }
     }
 
     /// Writes the mark into both its slots and syncs it, before anything is removed that the older
     /// mark refers to.
-    pub(super) fn settle_mark(&self, turn: &Turn<'_>) -> Result<()> {
+    pub(super) fn write_both_marks(&self, turn: &Turn<'_>) -> Result<()> {
         self.write_mark(turn, |_| {})?;
         // The sync makes this slot the durable one, and opens the other one.
         self.host.marks.sync(self.host.clock.instant())?;
@@ -256,11 +256,11 @@ impl Shared {
     }
 
     /// Makes sure that no slot refers to a segment at or below `last`, which will be replaced.
-    pub(crate) fn settle_mark_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
+    pub(crate) fn write_both_marks_above(&self, turn: &Turn<'_>, last: Offset) -> Result<()> {
         if self.turn.lock().mark_before > last {
             return Ok(());
         }
-        self.settle_mark(turn)
+        self.write_both_marks(turn)
     }
 
     /// Writes a changed mark into the page cache. If that fails, the mark stays as it was.
@@ -377,7 +377,7 @@ impl Shared {
             self.life.end();
             Ok(())
         } else {
-            self.settle_and_end()
+            self.finish_and_end()
         };
         self.close_files();
         // After the end of the log's life: a waiter that wakes must find it closed.
@@ -395,11 +395,11 @@ impl Shared {
         result
     }
 
-    fn settle_and_end(&self) -> Result<()> {
+    fn finish_and_end(&self) -> Result<()> {
         // It fails only after a failed sync, when no other thread gets the turn either.
         let turn = self.take_turn();
         let result = match &turn {
-            Ok(turn) => self.settle(turn),
+            Ok(turn) => self.finish_for_close(turn),
             Err(_) => Ok(()),
         };
         if let Err(error) = &result {
@@ -418,12 +418,12 @@ impl Shared {
     }
 
     /// Brings the files to the state of a closed log.
-    fn settle(&self, turn: &Turn<'_>) -> Result<()> {
-        // First, so that the flusher writes no digest or index to files that are settled below.
+    fn finish_for_close(&self, turn: &Turn<'_>) -> Result<()> {
+        // First, so that the flusher writes no digest or index to files that are finished below.
         self.take_over_digests(turn);
         self.save_epochs(turn)?;
         if !self.rests(turn) {
-            self.settle_files(turn)?;
+            self.finish_files(turn)?;
         } else if self.turn.lock().mark.closed {
             return Ok(());
         }
@@ -436,7 +436,7 @@ impl Shared {
         Ok(())
     }
 
-    fn settle_files(&self, turn: &Turn<'_>) -> Result<()> {
+    fn finish_files(&self, turn: &Turn<'_>) -> Result<()> {
         {
             let mut state = self.append.lock();
             let path = state.active.log_path();
@@ -526,12 +526,12 @@ impl Shared {
     }
 }
 
-fn gather(state: &mut AppendState) -> Work {
+fn gather(state: &mut AppendState) -> SyncWork {
     if let Some(writer) = &mut state.writer {
         writer.synced();
     }
     // In one step, under the append lock: what is appended from here on belongs to the next sync.
-    let work = Work {
+    let work = SyncWork {
         sealing: std::mem::take(&mut state.sealing),
         names: std::mem::take(&mut state.names_unsynced),
         active: Arc::clone(&state.active),

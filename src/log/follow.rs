@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use crate::disk::is_no_such_file;
+use crate::disk::is_unusable_file;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, Mark, file_name};
 use crate::host::Standing;
@@ -29,7 +29,7 @@ use super::seen::Seen;
 use super::segments::Segments;
 use super::shared::{Log, Shared};
 use super::signs::is_live;
-use super::state::{ALWAYS, HotSettings, Known, Outside};
+use super::state::{ALWAYS, HotSettings, Inspected, Outside};
 
 /// How often a call looks at a directory that its writer changes all the time.
 const LOOKS_MAX: u32 = 3;
@@ -148,7 +148,7 @@ impl Shared {
         match looked {
             Ok(true) => self.raise(),
             // The topic may be gone: then its logs are closed.
-            Err(Error::Closed) => self.host.look_at_topics(),
+            Err(Error::Closed) => self.host.check_topics(),
             _ => {}
         }
         looked
@@ -161,14 +161,14 @@ impl Shared {
     }
 
     /// Takes in what was appended, if nothing else was changed (I6).
-    fn take_in_appended(&self, known: &Known) -> bool {
+    fn take_in_appended(&self, known: &Inspected) -> bool {
         let marked = self.host.marks.look_soon(&self.host.disk, self.mark_key());
         let cleaned = marked.map(|mark| mark.map_or(0, |mark| mark.cleaned_offset));
         cleaned.is_ok_and(|cleaned| known.seen.is_cleaned_to(cleaned))
             && self.walk(Walk::ToNews).unwrap_or(false)
     }
 
-    fn take_in(&self, outside: &Outside, known: &mut Known) -> Result<()> {
+    fn take_in(&self, outside: &Outside, known: &mut Inspected) -> Result<()> {
         for _ in 0..LOOKS_MAX {
             let now = Seen::of(&self.host, &outside.home, &self.dir, self.mark_key())?;
             if !now.is_same_log(&known.seen) {
@@ -282,7 +282,7 @@ impl Shared {
         }
         let path = self.dir.join(file_name::log(end));
         let id = match self.host.disk.file_id(&path) {
-            Err(error) if is_no_such_file(&error) => return Ok(false),
+            Err(error) if is_unusable_file(&error) => return Ok(false),
             id => id.at(&path, "access")?,
         };
         let next = Segment::sealed(Arc::clone(&self.dir), end, Position::ZERO, end);

@@ -13,21 +13,21 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{BatchHeader, LiveFigures, RecordBatch};
-use crate::segment::{Marker, RawBatch, Segment, Survey};
+use crate::segment::{Marker, RawBatch, Segment, Transactions};
 use crate::types::{Offset, ReadIsolation};
 
 use super::shared::{Log, Shared};
-use super::state::{KnownTo, Surveyed};
+use super::state::{KnownTo, ScannedTransactions};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Filter {
     #[default]
     Uncommitted,
     /// Stops at the first open transaction, and skips what was aborted.
-    Committed(Arc<Survey>, KnownTo),
+    Committed(Arc<Transactions>, KnownTo),
     /// Skips what is aborted or open, and goes on: for state in which a later record counts
     /// whatever becomes of an open one.
-    Decided(Arc<Survey>, KnownTo),
+    Decided(Arc<Transactions>, KnownTo),
 }
 
 impl Filter {
@@ -35,7 +35,7 @@ impl Filter {
     #[inline]
     pub(crate) fn end(&self) -> Offset {
         match self {
-            Self::Committed(survey, known) => survey
+            Self::Committed(transactions, known) => transactions
                 .first_open()
                 .map_or(known.to, |open| open.min(known.to)),
             Self::Decided(_, known) => known.to,
@@ -67,8 +67,10 @@ impl Filter {
     pub(crate) fn hides(&self, header: &BatchHeader) -> bool {
         match self {
             Self::Uncommitted => false,
-            Self::Committed(survey, _) => survey.is_aborted(header),
-            Self::Decided(survey, _) => survey.is_aborted(header) || survey.is_open(header),
+            Self::Committed(transactions, _) => transactions.is_aborted(header),
+            Self::Decided(transactions, _) => {
+                transactions.is_aborted(header) || transactions.is_open(header)
+            }
         }
     }
 }
@@ -85,15 +87,15 @@ impl Shared {
         match isolation {
             ReadIsolation::ReadUncommitted => Ok(Filter::Uncommitted),
             ReadIsolation::ReadCommitted => {
-                let (survey, known) = self.transactions()?;
-                Ok(Filter::Committed(survey, known))
+                let (transactions, known) = self.known_transactions()?;
+                Ok(Filter::Committed(transactions, known))
             }
         }
     }
 
     pub(crate) fn decided(&self) -> Result<Filter> {
-        let (survey, known) = self.transactions()?;
-        Ok(Filter::Decided(survey, known))
+        let (transactions, known) = self.known_transactions()?;
+        Ok(Filter::Decided(transactions, known))
     }
 
     pub(crate) fn renewed(&self, filter: &Filter) -> Result<Filter> {
@@ -106,63 +108,63 @@ impl Shared {
 
     /// The last stable offset, if the transactions are known.
     pub(super) fn last_stable_known(&self) -> Offset {
-        let known = self.survey.try_lock();
+        let known = self.transactions.try_lock();
         let known = known.as_ref().and_then(|known| known.as_ref());
         match known {
             Some(known) if !self.is_truncated_since(known.truncations) => {
-                let open = known.survey.first_open().unwrap_or(Offset::MAX);
+                let open = known.transactions.first_open().unwrap_or(Offset::MAX);
                 self.high_watermark().min(open)
             }
             _ => LiveFigures::UNKNOWN,
         }
     }
 
-    fn transactions(&self) -> Result<(Arc<Survey>, KnownTo)> {
+    fn known_transactions(&self) -> Result<(Arc<Transactions>, KnownTo)> {
         let truncations = self.truncation_count();
         let to = match self.outside.get() {
             Some(_) => self.high_watermark(),
             None => Offset::MAX,
         };
         // Held during the scan: another reader waits for it and does not scan as well.
-        let mut known = self.survey.lock();
+        let mut known = self.transactions.lock();
         if let Some(known) = &*known
             && known.truncations == truncations
             && known.to >= to
         {
-            return Ok((Arc::clone(&known.survey), known.known()));
+            return Ok((Arc::clone(&known.transactions), known.known()));
         }
-        let surveyed = self.look(|view| {
+        let scanned = self.look(|view| {
             // Continued, not repeated, unless a truncation may have cut what it saw.
             let earlier = known.as_ref();
             let earlier = earlier.filter(|earlier| earlier.truncations == view.truncations);
-            let begun = earlier.map(|earlier| (earlier.survey.as_ref().clone(), earlier.to));
-            let (mut survey, from) = begun.unwrap_or_default();
-            self.survey_between(&view.segments, from..to, &mut survey)?;
-            Ok(Surveyed {
+            let begun = earlier.map(|earlier| (earlier.transactions.as_ref().clone(), earlier.to));
+            let (mut transactions, from) = begun.unwrap_or_default();
+            self.scan_transactions_between(&view.segments, from..to, &mut transactions)?;
+            Ok(ScannedTransactions {
                 truncations: view.truncations,
                 to,
-                survey: Arc::new(survey),
+                transactions: Arc::new(transactions),
             })
         })?;
-        let found = (Arc::clone(&surveyed.survey), surveyed.known());
-        *known = Some(surveyed);
+        let found = (Arc::clone(&scanned.transactions), scanned.known());
+        *known = Some(scanned);
         Ok(found)
     }
 }
 
 impl Shared {
-    pub(crate) fn survey(&self, segments: &[Arc<Segment>]) -> Result<Survey> {
-        let mut survey = Survey::default();
-        self.survey_between(segments, 0..Offset::MAX, &mut survey)?;
-        Ok(survey)
+    pub(crate) fn scan_transactions(&self, segments: &[Arc<Segment>]) -> Result<Transactions> {
+        let mut transactions = Transactions::default();
+        self.scan_transactions_between(segments, 0..Offset::MAX, &mut transactions)?;
+        Ok(transactions)
     }
 
     /// The same between two offsets at which batches end.
-    pub(crate) fn survey_between(
+    pub(crate) fn scan_transactions_between(
         &self,
         segments: &[Arc<Segment>],
         range: Range<Offset>,
-        survey: &mut Survey,
+        transactions: &mut Transactions,
     ) -> Result<()> {
         for segment in segments {
             let end = range.end.min(self.high_watermark());
@@ -173,7 +175,7 @@ impl Shared {
             self.find_below(segment, from..end, |shared, raw| {
                 shared.life.can_read()?;
                 if raw.header.base_offset >= from {
-                    shared.note(raw, segment, survey)?;
+                    shared.note(raw, segment, transactions)?;
                 }
                 Ok(None::<()>)
             })?;
@@ -181,12 +183,17 @@ impl Shared {
         Ok(())
     }
 
-    pub(crate) fn note(&self, raw: RawBatch, segment: &Segment, survey: &mut Survey) -> Result<()> {
+    pub(crate) fn note(
+        &self,
+        raw: RawBatch,
+        segment: &Segment,
+        transactions: &mut Transactions,
+    ) -> Result<()> {
         let header = raw.header;
         if header.is_control() {
-            survey.control(&header, self.marker(raw, segment)?);
+            transactions.control(&header, self.marker(raw, segment)?);
         } else {
-            survey.data(&header);
+            transactions.data(&header);
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl Shared {
 
     #[inline]
     pub(super) fn tell_followers(&self) {
-        if self.host.bell.is_to_be_told() {
+        if self.host.bell.publishes() {
             self.host.bell.tell(&self.host, self);
         }
     }

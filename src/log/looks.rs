@@ -198,7 +198,7 @@ impl Shared {
         }
         // Before the check for waiting callers: one that comes later asks again.
         looks.asked.store(false, Ordering::SeqCst);
-        self.host.look_at_topics_every(TOPICS_PAUSE);
+        self.host.check_topics_every(TOPICS_PAUSE);
         match self.follow() {
             Ok(true) => {
                 looks.idle.store(0, Ordering::Relaxed);

@@ -19,6 +19,7 @@ mod append;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod budget;
+mod confirm;
 mod digest;
 mod epochs;
 mod flush;
@@ -39,7 +40,6 @@ mod retention;
 mod roll;
 mod seen;
 mod segments;
-mod settle;
 mod shared;
 mod shown;
 mod signs;
@@ -63,10 +63,10 @@ pub(crate) use alone::open_locked;
 #[cfg(ottla_repository)]
 pub(crate) use append::UNSYNCED_BYTES_SOFT;
 pub(crate) use append::{check_record, with_scratch};
+pub(crate) use confirm::LATER;
 pub(crate) use isolation::Filter;
 pub(crate) use producers::{Ending, Producers};
 pub(crate) use read::fits;
-pub(crate) use settle::LATER;
 pub use shared::Log;
 pub(crate) use shared::Shared;
 pub(crate) use signs::{LogSigns, RootSigns, Signs, is_live, look_until_it_counts, pause};
@@ -138,7 +138,7 @@ impl Log {
         shared.join_bell();
         shared.recharge();
         shared.note_opening();
-        Ok(Self::unkept(shared))
+        Ok(Self::not_closing(shared))
     }
 
     /// Appends a record and returns its offset.
@@ -268,7 +268,7 @@ impl Log {
     ///   log is opened again.
     /// - [`Error::ReadOnly`], [`Error::Closed`].
     pub fn flush(&self) -> Result<Offset> {
-        self.told(self.here()?.flush())
+        self.show_events_of(self.here()?.flush())
     }
 
     /// The first offset that can be read. Retention and [`Log::truncate_prefix`] raise it.
@@ -338,7 +338,7 @@ impl Log {
     #[must_use]
     pub fn config(&self) -> LogConfig {
         if self.shared.outside.get().is_some() {
-            self.shared.host.look_at_topics();
+            self.shared.host.check_topics();
         }
         let config = self.here().map(Shared::config);
         config.map_or_else(|_| LogConfig::default(), |config| config.as_ref().clone())
@@ -359,7 +359,7 @@ impl Log {
         let _span = Span::close(&self.shared.dir);
         let closed = self.shared.close();
         self.shared.host.stop_threads();
-        self.told(closed)
+        self.show_events_of(closed)
     }
 
     /// Makes long operations in a broker's log give up.

@@ -83,7 +83,7 @@ impl Shared {
 impl Log {
     /// Shows what a call has noted. A broker, which calls this under locks of its own, does that
     /// itself.
-    pub(crate) fn told<T>(&self, done: T) -> T {
+    pub(crate) fn show_events_of<T>(&self, done: T) -> T {
         if !self.shared.managed {
             self.shared.show();
         }

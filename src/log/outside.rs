@@ -19,7 +19,7 @@ use super::open;
 use super::seen::Seen;
 use super::shared::Shared;
 use super::signs::{Doubts, LogSigns, Signs as _, is_about_files, look_until_it_counts};
-use super::state::{Known, Looks, Outside};
+use super::state::{Inspected, Looks, Outside};
 
 /// Opens the log read-only until the result counts.
 fn look(
@@ -49,7 +49,7 @@ pub(super) fn open_outside(
 ) -> Result<Arc<Shared>> {
     let (shared, seen, signs) = look(host, home, source, config)?;
     shared.begin_to_follow(host.marks.find(source.mark_key), signs.live);
-    let known = Known {
+    let known = Inspected {
         signs,
         doubts: Doubts::default(),
         seen,
@@ -113,7 +113,7 @@ impl Shared {
         self.look_again(outside, &mut known)
     }
 
-    pub(super) fn look_again(&self, outside: &Outside, known: &mut Known) -> Result<()> {
+    pub(super) fn look_again(&self, outside: &Outside, known: &mut Inspected) -> Result<()> {
         let (host, source) = (&self.host, self.source());
         let (found, seen, signs) = look(host, &outside.home, &source, &self.config())?;
         if found.end_offset() < self.end_offset() && !host.is_listed(source.mark_key.topic) {

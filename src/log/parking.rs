@@ -40,14 +40,14 @@ impl Shared {
     fn lock_with_room(&self) -> Result<MutexGuard<'_, AppendState>> {
         self.host.files.make_room();
         loop {
-            self.settle_first()?;
+            self.finish_before_append()?;
             let state = self.append.lock();
             self.life.can_append()?;
             if !state.held_back {
                 return Ok(state);
             }
             drop(state);
-            // Held by the truncation in progress, or by what settles the log.
+            // Held by the truncation in progress, or until the opening is finished.
             drop(self.layout.lock());
         }
     }

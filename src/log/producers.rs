@@ -10,7 +10,7 @@ use crate::format::txn::{AbortedTxn, ProducerState};
 use crate::format::{
     BatchKind, BatchOptions, ControlKind, EndTransaction, ProducerStamp, encode_one,
 };
-use crate::segment::Survey;
+use crate::segment::Transactions;
 use crate::types::{Offset, Record};
 
 use super::append::How;
@@ -18,7 +18,7 @@ use super::shared::{Log, Shared};
 
 #[derive(Debug)]
 pub(crate) struct Producers {
-    survey: Survey,
+    transactions: Transactions,
     /// The offsets of each segment, up to the next one.
     segments: Vec<Range<Offset>>,
     start: Offset,
@@ -33,18 +33,19 @@ impl Log {
 impl Shared {
     fn producers(&self) -> Result<Producers> {
         let segments: Vec<_> = self.segments.read().iter().cloned().collect();
-        let mut survey = Survey::default();
-        // Not by `survey`, which gives up while the root is closing: that is when this is called.
+        let mut transactions = Transactions::default();
+        // Not by `scan_transactions`, which gives up while the root closes: that is when this is
+        // called.
         for segment in &segments {
             self.find_in(segment, segment.base_offset(), |shared, raw| {
-                shared.note(raw, segment, &mut survey)?;
+                shared.note(raw, segment, &mut transactions)?;
                 Ok(None::<()>)
             })?;
         }
         let bases = segments.iter().map(|segment| segment.base_offset());
         let nexts = bases.clone().skip(1).chain([Offset::MAX]);
         Ok(Producers {
-            survey,
+            transactions,
             segments: bases.zip(nexts).map(|(base, next)| base..next).collect(),
             start: self.start_offset(),
         })
@@ -54,7 +55,7 @@ impl Shared {
 impl Producers {
     /// The state of every producer at the end; `older` is an earlier snapshot.
     pub(crate) fn states(&self, older: &[ProducerState]) -> Vec<ProducerState> {
-        self.survey.states(older, self.start)
+        self.transactions.states(older, self.start)
     }
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = Offset> {
@@ -64,7 +65,9 @@ impl Producers {
     /// What a `.txnindex` that holds `known` must hold.
     pub(crate) fn index_of(&self, base: Offset, known: &[AbortedTxn]) -> Vec<AbortedTxn> {
         let segment = self.segments.iter().find(|segment| segment.start == base);
-        segment.map_or_else(Vec::new, |segment| self.survey.index_of(segment, known))
+        segment.map_or_else(Vec::new, |segment| {
+            self.transactions.index_of(segment, known)
+        })
     }
 }
 
@@ -115,7 +118,7 @@ impl Log {
         let summary = encoded.map_err(|error| shared.refused(error))?;
         shared.append_encoded(&mut batch, &summary, How::default())?;
         // What a scan found holds only as long as no marker is appended.
-        *shared.survey.lock() = None;
+        *shared.transactions.lock() = None;
         Ok(())
     }
 }

@@ -64,8 +64,8 @@ impl Shared {
     ) -> Result<(Arc<File>, BatchCursor)> {
         // Opened first: what retention unlinks from here on can still be read.
         let file = segment.file(&self.host.disk, &self.host.files)?;
-        let landing = segment.landing(offset, &self.host.disk, &self.host.files)?;
-        Ok((file, BatchCursor::land(landing)))
+        let read_start = segment.read_start(offset, &self.host.disk, &self.host.files)?;
+        Ok((file, BatchCursor::at(read_start)))
     }
 
     #[inline(always)]

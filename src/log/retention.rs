@@ -72,7 +72,7 @@ impl Log {
     /// [`Error::Corrupt`](crate::Error::Corrupt): what was not deleted is still there.
     pub fn apply_retention(&self) -> Result<RetentionReport> {
         self.may_change()?;
-        self.told(self.here()?.apply_retention())
+        self.show_events_of(self.here()?.apply_retention())
     }
 }
 

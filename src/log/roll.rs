@@ -9,7 +9,7 @@ use crate::disk::Access;
 use crate::error::{Error, IoContext, Result};
 use crate::format::index::{Entry as _, OffsetEntry, TimeEntry};
 use crate::format::{BatchHeader, BatchSummary, HEADER_LEN, IndexWritten, file_name};
-use crate::segment::{Guard, IndexProgress, Segment, relative};
+use crate::segment::{IndexProgress, Known, Segment, relative};
 use crate::sync::Ordering;
 use crate::types::{Position, Timestamp, to_u64, to_usize};
 
@@ -118,7 +118,7 @@ impl Shared {
         let file = Arc::new(self.next_file(state, &next)?);
         next.keep_file(&file);
         next.set_index(crate::segment::SparseIndex::default(), None);
-        next.set_guard(Guard::Dense);
+        next.set_known(Known::Contiguous);
         next.set_grows(true);
         let writer = self.appender(file, Position::ZERO);
         let sealed = std::mem::replace(&mut state.active, Arc::clone(&next));

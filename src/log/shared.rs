@@ -19,7 +19,9 @@ use crate::types::LogConfig;
 
 use super::life::LifeCell;
 use super::segments::Segments;
-use super::state::{AppendState, Charge, Digests, HotSettings, Outside, Surveyed, TurnState};
+use super::state::{
+    AppendState, Charge, Digests, HotSettings, Outside, ScannedTransactions, TurnState,
+};
 
 /// One partition: an append-only sequence of records in one directory, in Kafka's own files.
 ///
@@ -50,7 +52,7 @@ use super::state::{AppendState, Charge, Digests, HotSettings, Outside, Surveyed,
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
     /// `None` for a broker's logs.
-    pub(super) _keeper: Option<Arc<Keeper>>,
+    pub(super) _close_on_drop: Option<Arc<CloseOnDrop>>,
     /// Set where only the broker itself may change the log.
     pub(super) only_reads: bool,
 }
@@ -87,7 +89,7 @@ pub(crate) struct Shared {
     pub(super) digester: Arc<dyn Chore>,
     pub(crate) signal: Signal,
     pub(super) usher: Arc<dyn Chore>,
-    pub(super) survey: Mutex<Option<Surveyed>>,
+    pub(super) transactions: Mutex<Option<ScannedTransactions>>,
     pub(super) watchers: Watchers,
     pub(super) charge: Charge,
     /// Kept apart from what appends read, because readers write it.
@@ -98,7 +100,7 @@ pub(crate) struct Shared {
     pub(crate) layout: Mutex<()>,
     pub(super) lock: Mutex<Option<Lock>>,
     /// Something must be on the disk before the first append.
-    pub(super) unsettled: AtomicBool,
+    pub(super) unfinished: AtomicBool,
     /// Set in a log that is opened for reading.
     pub(crate) outside: OnceLock<Outside>,
     pub(super) report: OpenReport,
@@ -106,9 +108,9 @@ pub(crate) struct Shared {
 
 /// Closes the log when its last handle is dropped.
 #[derive(Debug)]
-pub(super) struct Keeper(Arc<Shared>);
+pub(super) struct CloseOnDrop(Arc<Shared>);
 
-impl Drop for Keeper {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if self.0.host.check_owner().is_err() {
             // The flusher may have held the log at the fork, and cannot release it here.
@@ -125,19 +127,19 @@ impl Drop for Keeper {
 }
 
 impl Log {
-    pub(super) fn unkept(shared: Arc<Shared>) -> Self {
+    pub(super) fn not_closing(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            _keeper: None,
+            _close_on_drop: None,
             only_reads: false,
         }
     }
 
-    pub(super) fn kept(shared: Arc<Shared>) -> Self {
-        let keeper = Arc::new(Keeper(Arc::clone(&shared)));
+    pub(super) fn closing_on_drop(shared: Arc<Shared>) -> Self {
+        let close_on_drop = Arc::new(CloseOnDrop(Arc::clone(&shared)));
         Self {
             shared,
-            _keeper: Some(keeper),
+            _close_on_drop: Some(close_on_drop),
             only_reads: false,
         }
     }

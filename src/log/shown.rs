@@ -137,7 +137,7 @@ impl Shared {
         let until = clock.until(timeout);
         let is_there = || self.high_watermark() > offset || is_over();
         let mut ticket = self.signal.ticket();
-        self.let_appends_see_thread();
+        self.synchronize_thread_with_appends();
         let mut rung = None;
         loop {
             if is_there() {
@@ -193,9 +193,9 @@ impl Shared {
     }
 
     /// For an append, which has just released its lock: without a fence, because waiters have
-    /// [synchronized with it](Self::let_appends_see).
+    /// [synchronized with it](Self::synchronize_with_appends).
     #[inline]
-    pub(super) fn raise_appended(&self) {
+    pub(super) fn wake_after_append(&self) {
         self.signal.raise_after_lock();
         self.watchers.raise_after_lock();
         self.tell_followers();
@@ -203,13 +203,13 @@ impl Shared {
 
     /// To be called before the log's end is read: an append that is not seen there sees that a
     /// caller waits.
-    pub(crate) fn let_appends_see(&self) {
-        self.let_appends_see_thread();
+    pub(crate) fn synchronize_with_appends(&self) {
+        self.synchronize_thread_with_appends();
         self.want_the_ear();
     }
 
     /// The same, for a thread that waits for the bell itself.
-    fn let_appends_see_thread(&self) {
+    fn synchronize_thread_with_appends(&self) {
         drop(self.append.lock());
         self.ask_for_looks();
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::disk::Appender;
 use crate::format::{DigestBuilder, IndexWritten, LiveFigures, Mark};
 use crate::host::{Appends, Chore, Ear, Listening, Standing, full_at};
-use crate::segment::{BatchCursor, IndexProgress, Segment, Survey};
+use crate::segment::{BatchCursor, IndexProgress, Segment, Transactions};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::types::{Compression, Durability, Epoch, LogConfig, Offset, Timestamp, TimestampType};
 
@@ -245,7 +245,7 @@ pub(super) struct Held {
 pub(crate) struct Digests {
     /// Each segment stays here until it has its digest.
     pub(super) waiting: VecDeque<Waiting>,
-    pub(crate) current: Option<DigestWork>,
+    pub(crate) current: Option<DigestJob>,
     pub(super) scheduled: bool,
     /// No thread could be started for them: a flush asks again, or makes them.
     pub(super) unserved: bool,
@@ -277,7 +277,7 @@ pub(super) struct Waiting {
 }
 
 #[derive(Debug)]
-pub(crate) struct DigestWork {
+pub(crate) struct DigestJob {
     pub(super) of: Waiting,
     pub(super) cursor: BatchCursor,
     pub(super) builder: DigestBuilder,
@@ -292,13 +292,13 @@ pub(crate) struct KnownTo {
 }
 
 #[derive(Debug)]
-pub(super) struct Surveyed {
+pub(super) struct ScannedTransactions {
     pub(super) truncations: u64,
     pub(super) to: Offset,
-    pub(super) survey: Arc<Survey>,
+    pub(super) transactions: Arc<Transactions>,
 }
 
-impl Surveyed {
+impl ScannedTransactions {
     pub(super) fn known(&self) -> KnownTo {
         KnownTo {
             to: self.to,
@@ -311,7 +311,7 @@ impl Surveyed {
 pub(crate) struct Outside {
     /// The directory with the lock and the marks.
     pub(super) home: PathBuf,
-    pub(super) known: Mutex<Known>,
+    pub(super) known: Mutex<Inspected>,
     pub(crate) looks: Looks,
     /// Looks after a pause; `by_bell` looks when the writer rings.
     pub(super) by_clock: Arc<dyn Chore>,
@@ -319,7 +319,7 @@ pub(crate) struct Outside {
 }
 
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct Inspected {
     pub(super) signs: LogSigns,
     pub(super) doubts: Doubts,
     pub(super) seen: Seen,

@@ -18,7 +18,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{RecordBatch, Rewrite, TruncateIntent, file_name};
 use crate::host::Followers;
 use crate::recovery::{remove_segment_files, remove_snapshots_above};
-use crate::segment::{Guard, IndexProgress, Segment};
+use crate::segment::{IndexProgress, Known, Segment};
 use crate::sync::{MutexGuard, Ordering, WakeLater};
 use crate::types::{Offset, Position, Sabotage, is_internal_topic};
 
@@ -97,7 +97,7 @@ impl Shared {
         self.write_mark(&turn, |mark| mark.log_start_offset = new_start)?;
         // Both slots, before any file is removed: an older mark would report the segments as lost.
         if !Sabotage::DeletedBeforeStart.is_on() {
-            self.settle_mark(&turn)?;
+            self.write_both_marks(&turn)?;
         }
         // After the mark is durable: a start that callers have seen does not move back at a power
         // cut.
@@ -191,7 +191,7 @@ impl Shared {
             return Err(self.halted(path, &error));
         }
         // The epochs are saved and commits set back, so nothing is left of the opening.
-        self.end_settling();
+        self.let_appends_begin();
         self.raise();
         Ok(())
     }
@@ -262,7 +262,7 @@ impl Shared {
     fn forget_digest(&self, intent: &TruncateIntent) -> Result<()> {
         let segment = Arc::clone(self.segments.read().floor(intent.segment_base));
         // What it says about gaps remains true.
-        segment.guard(&self.host.disk);
+        segment.known(&self.host.disk);
         segment.remove_digest(&self.host.disk)
     }
 
@@ -307,7 +307,7 @@ impl Shared {
         self.sync_all_in(turn, dir)?;
         // Both slots, before the intent is removed: an older mark would report the truncated
         // records as lost.
-        self.settle_mark(turn)?;
+        self.write_both_marks(turn)?;
         if Sabotage::TruncateWithoutIntent.is_on() {
             return Ok(());
         }
@@ -413,7 +413,7 @@ impl Shared {
         }
         if scanned.next_offset != state.end {
             // Cut inside a gap: the next batch begins behind it.
-            active.set_guard(Guard::Rising);
+            active.set_known(Known::Increasing);
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl LogWatch {
         // No thread waits in a forked process.
         if let Ok(shared) = self.log.here() {
             shared.watchers.add(&self.signal);
-            shared.let_appends_see();
+            shared.synchronize_with_appends();
         }
     }
 }

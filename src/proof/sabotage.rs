@@ -79,7 +79,7 @@ fn every_safeguard_that_is_left_out_is_missed() {
 }
 
 #[test]
-fn with_every_safeguard_in_place_nobody_complains() {
+fn with_every_safeguard_in_place_no_one_complains() {
     let mut done = BTreeSet::new();
     for catcher in Sabotage::ALL.map(catcher) {
         if !done.insert(catcher.name) {

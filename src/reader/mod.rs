@@ -94,7 +94,8 @@ impl Reader {
         })
     }
 
-    /// The next record is at this offset or, after a gap that compaction left, above it.
+    /// The next record is at this offset or, after a gap that compaction or `repair` left, above
+    /// it.
     #[must_use]
     pub fn position(&self) -> Offset {
         self.position
@@ -328,8 +329,8 @@ impl Log {
         Reader::new(self.clone(), from.into(), filter)
     }
 
-    /// The record at an offset, or `None` where compaction left a gap. Costs one index look-up and
-    /// one read of about 4 KiB.
+    /// The record at an offset, or `None` where compaction or `repair` left a gap. Costs one index
+    /// look-up and one read of about 4 KiB.
     ///
     /// # Errors
     ///
@@ -528,13 +529,16 @@ impl Shared {
         let (disk, files) = (&self.host.disk, &self.host.files);
         let truncations = self.truncation_count();
         let segment = Arc::clone(self.segments.read().floor(offset));
-        let Some((landing, bytes)) = segment.spot(offset, disk, files).unwrap_or_default() else {
+        let Some((read_start, bytes)) = segment
+            .direct_position(offset, disk, files)
+            .unwrap_or_default()
+        else {
             return Ok(None);
         };
         let Ok(file) = segment.file(disk, files) else {
             return Ok(None);
         };
-        let cursor = BatchCursor::land(landing).reading(bytes);
+        let cursor = BatchCursor::at(read_start).reading(bytes);
         let mut cursor = cursor.with_memory(PAGE.take());
         let found = cursor.find(&file, segment.end(), offset);
         let memory = cursor.into_memory();

@@ -15,7 +15,7 @@ use futures_core::Stream;
 use super::{BatchCursor, Filter, Log, Place, Reader};
 use crate::error::{Error, Result};
 use crate::format::LogRecord;
-use crate::segment::{Landing, Segment};
+use crate::segment::{ReadStart, Segment};
 use crate::sync::WakerKey;
 use crate::types::{Epoch, Offset};
 
@@ -84,7 +84,7 @@ struct Parked {
     log: Log,
     filter: Filter,
     segment: Arc<Segment>,
-    landing: Landing,
+    read_start: ReadStart,
     truncations: u64,
     guessed: Option<Offset>,
     position: Offset,
@@ -117,7 +117,7 @@ impl Reader {
             log: self.log,
             filter: self.filter,
             segment,
-            landing: cursor.into_landing(),
+            read_start: cursor.into_landing(),
             truncations,
             guessed,
             position: self.position,
@@ -133,7 +133,7 @@ impl Parked {
             log: self.log,
             place: Place {
                 segment: self.segment,
-                cursor: BatchCursor::land(self.landing),
+                cursor: BatchCursor::at(self.read_start),
                 truncations: self.truncations,
                 epoch: self.epoch,
                 guessed: self.guessed,
@@ -163,7 +163,7 @@ impl RecordStream {
         if let State::Waiting(parked) = &self.state {
             let shared = parked.log.here()?;
             shared.signal.enter(&mut self.key, cx.waker());
-            shared.let_appends_see();
+            shared.synchronize_with_appends();
         }
         Ok(())
     }

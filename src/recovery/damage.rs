@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{Corruption, FileKind, FileName, Mark, Stage, file_name};
-use crate::segment::{Guard, Search, Segment, TailScan, count_batches};
+use crate::segment::{Known, Search, Segment, TailScan, count_batches};
 use crate::types::{Offset, Position};
 
-use super::leftovers::Found;
+use super::leftovers::DirListing;
 use super::parallel::ask_each;
 use super::rules::{
     Landed, SegmentFacts, Violation, applicable, at_mark, lost_between, truncated, violations,
@@ -66,7 +66,7 @@ impl Opening<'_> {
 
     /// Refuses a broker's log that has lost a segment between others: its remaining files would be
     /// removed as leftovers.
-    pub(super) fn judge_names(&self, found: &Found) -> Result<()> {
+    pub(super) fn judge_names(&self, found: &DirListing) -> Result<()> {
         if !self.mark.is_some_and(|mark| mark.by_broker) {
             return Ok(());
         }
@@ -158,9 +158,9 @@ impl Opening<'_> {
         // A log that was cut inside a gap ends in that gap, and continues behind it.
         let ends_in_gap = scanned.next_offset < segment.next_offset();
         if scanned.dense && !ends_in_gap {
-            segment.set_guard(Guard::Dense);
+            segment.set_known(Known::Contiguous);
         } else if self.mark.is_none() {
-            segment.set_guard(Guard::Rising);
+            segment.set_known(Known::Increasing);
         }
         let above = |mark: &Mark| segment.base_offset() >= mark.segment_base;
         if self.mark.as_ref().is_none_or(above) {

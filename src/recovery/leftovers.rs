@@ -15,19 +15,19 @@ use crate::dir::{remove_if_present, rename_aside};
 use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
-use crate::segment::{Guard, Segment};
+use crate::segment::{Known, Segment};
 use crate::types::{Offset, Position};
 
 use super::Opening;
 use super::parallel::ask_each;
 use super::report::{OpenEvent, OpenReport};
-use super::swaps::{SettledSwaps, settle_swaps};
+use super::swaps::{SwapPlan, finish_swaps};
 use super::truncation::{finish_truncation, remove_segment_files};
 
 /// A note of a truncation holds one batch at most.
 const INTENT_BYTES_MAX: usize = 1 << 30;
 
-pub(crate) struct Found {
+pub(crate) struct DirListing {
     pub(crate) bases: BTreeSet<Offset>,
     pub(crate) others: Vec<(String, FileName)>,
     /// Entries with names of ours that are not files.
@@ -35,13 +35,13 @@ pub(crate) struct Found {
     intent: Option<TruncateIntent>,
 }
 
-impl Found {
+impl DirListing {
     pub(crate) fn truncates(&self) -> bool {
         self.intent.is_some()
     }
 
     /// Whether an operation was interrupted that changes which segments there are.
-    pub(crate) fn is_unsettled(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         let swapped = |(_, name): &(String, FileName)| match name {
             FileName::Segment { stage, .. } => *stage == Stage::Swap,
             _ => false,
@@ -60,11 +60,11 @@ impl OpenStep<'_> {
     pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
         remove_if_present(self.disk, &path)?;
-        self.settled(path);
+        self.note_leftover(path);
         Ok(())
     }
 
-    pub(crate) fn settled(&mut self, path: PathBuf) {
+    pub(crate) fn note_leftover(&mut self, path: PathBuf) {
         self.report.events.push(OpenEvent::LeftoverSettled { path });
     }
 
@@ -75,7 +75,7 @@ impl OpenStep<'_> {
             return self.remove(name);
         }
         let aside = rename_aside(self.disk, self.dir, name, base)?;
-        self.settled(aside);
+        self.note_leftover(aside);
         Ok(())
     }
 }
@@ -83,32 +83,32 @@ impl OpenStep<'_> {
 impl Opening<'_> {
     /// Refuses damage, then finishes or undoes interrupted operations. Returns the segments that
     /// are there then (I1).
-    pub(crate) fn settle(&mut self) -> Result<Vec<Arc<Segment>>> {
+    pub(crate) fn check_and_finish(&mut self) -> Result<Vec<Arc<Segment>>> {
         let found = self.look()?;
-        let unsettled = found.is_unsettled();
+        let interrupted = found.is_interrupted();
         let mut segments = Vec::new();
         // Judged first where possible: a directory that is refused must be left as it was found.
-        if !unsettled {
+        if !interrupted {
             self.judge_names(&found)?;
             segments = self.list_segments(&found.bases)?;
             self.judge(&segments)?;
         }
-        let bases = self.settle_leftovers(found)?;
+        let bases = self.finish_interrupted(found)?;
         // The rules apply only now that the interrupted operation is finished (I1).
-        if unsettled {
+        if interrupted {
             segments = self.list_segments(&bases)?;
             self.judge(&segments)?;
         }
         self.keep_from_start(segments)
     }
 
-    pub(crate) fn look(&self) -> Result<Found> {
+    pub(crate) fn look(&self) -> Result<DirListing> {
         let intent_path = self.dir.join(file_name::TRUNCATE);
         let intent = self
             .disk()
             .read_small(&intent_path, INTENT_BYTES_MAX)
             .at(&intent_path, "read")?;
-        let mut found = Found {
+        let mut found = DirListing {
             bases: BTreeSet::new(),
             others: Vec::new(),
             odd: Vec::new(),
@@ -142,15 +142,15 @@ impl Opening<'_> {
     }
 
     /// Finishes or undoes interrupted operations. Returns the base offsets of the segments then.
-    pub(crate) fn settle_leftovers(&mut self, found: Found) -> Result<BTreeSet<Offset>> {
-        let Found {
+    pub(crate) fn finish_interrupted(&mut self, found: DirListing) -> Result<BTreeSet<Offset>> {
+        let DirListing {
             mut bases,
             others,
             odd: _,
             intent,
         } = found;
         // Every `.swap` is checked, batch by batch, before a source is removed for it.
-        let swaps = SettledSwaps::plan(self.disk(), &self.dir, &others)?;
+        let swaps = SwapPlan::plan(self.disk(), &self.dir, &others)?;
         if self.writes() {
             self.expect_gaps(&swaps)?;
             let mut step = OpenStep {
@@ -158,13 +158,13 @@ impl Opening<'_> {
                 dir: &self.dir,
                 report: &mut self.report,
             };
-            settle_swaps(&mut step, &swaps, &mut bases)?;
+            finish_swaps(&mut step, &swaps, &mut bases)?;
         } else {
             swaps.apply_to(&mut bases);
             self.swapped = swaps.open_outputs(self.disk(), &self.dir)?;
         }
         if let Some(intent) = &intent {
-            self.settle_truncation(intent, &mut bases)?;
+            self.redo_truncation(intent, &mut bases)?;
         }
         // Last: which indexes are leftovers depends on the segments that there are now.
         for (name, parsed) in others {
@@ -184,7 +184,7 @@ impl Opening<'_> {
     /// Only `repair` replaces the segment of the mark, and it leaves gaps. The mark says so before
     /// the new file takes its place, or good batches would count as damaged; but not before that
     /// file is whole, because the mark may be what reveals the damage in the old one.
-    fn expect_gaps(&mut self, swaps: &SettledSwaps) -> Result<()> {
+    fn expect_gaps(&mut self, swaps: &SwapPlan) -> Result<()> {
         let replaced = |mark: &Mark| mark.dense && swaps.reach(mark.segment_base);
         if let Some(mark) = self.mark.filter(replaced) {
             let gaps = Mark {
@@ -197,7 +197,7 @@ impl Opening<'_> {
         Ok(())
     }
 
-    fn settle_truncation(
+    fn redo_truncation(
         &mut self,
         intent: &TruncateIntent,
         bases: &mut BTreeSet<Offset>,
@@ -208,7 +208,7 @@ impl Opening<'_> {
             return Ok(());
         }
         let path = self.dir.join(file_name::TRUNCATE);
-        // The note stays until all of this is durable (`log/open/settled.rs`): a crash before only
+        // The note stays until all of this is durable (`log/open/finish.rs`): a crash before only
         // repeats it.
         for base in bases.split_off(&intent.segment_base.saturating_add(1)) {
             let segment = Segment::sealed(Arc::clone(&self.dir), base, Position::ZERO, base);
@@ -264,7 +264,7 @@ impl Opening<'_> {
             if let Some(file) = swapped {
                 // The files under its names still belong to its sources.
                 segment.keep_file(file);
-                segment.set_guard(Guard::Rising);
+                segment.set_known(Known::Increasing);
                 segment.rebuild_index(self.disk(), self.tools.files)?;
             } else if self.tools.marks.are_distrusted() {
                 segment.distrust_digest();

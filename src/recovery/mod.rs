@@ -2,13 +2,14 @@
 //! it, without a running log.
 //!
 //! Knows nothing about locks and roots (`dir/`), about settings, or about what becomes of the log.
-//! The passes are: look (list the directory), judge (refuse damage), settle what was interrupted,
+//! The passes are: look (list the directory), judge (refuse damage), finish what was interrupted,
 //! recover (find the end), and rewrite (make it durable). `log/open` calls them in this order, and
-//! settles the mark at the end; `doctor` uses some of them.
+//! writes the mark at the end; `doctor` uses some of them.
 //!
 //! 1. Below the flushed mark everything was synced: what is wrong there is damage (`rules.rs`),
 //!    refused before anything is changed. Above it every pattern of bytes is a legal result of a
-//!    crash: the longest run of valid batches is kept, and the rest is quarantined, never deleted.
+//!    crash: every valid batch up to the first invalid one is kept, and the rest is quarantined,
+//!    never deleted.
 //! 2. What is kept above the mark was perhaps never synced, and after a failed sync the page cache
 //!    may be ahead of the disk: it is written again and synced before it is trusted.
 //! 3. After a clean close only the tail behind the last index entry is read.
@@ -42,7 +43,7 @@ use crate::types::{Offset, Position, Sabotage};
 
 pub(crate) use at_rest::AtRest;
 pub(crate) use epochs::Epochs;
-pub(crate) use leftovers::{Found, OpenStep};
+pub(crate) use leftovers::{DirListing, OpenStep};
 pub(crate) use old_format::refuse_old_format;
 pub(crate) use report::unreadable_marks;
 pub use report::{OpenEvent, OpenReport, SegmentInfo};
@@ -162,7 +163,7 @@ impl Opening<'_> {
                 _ => self.check_segment(&segment, at == from)?,
             };
             floor = self.end_of(&segment, &scanned);
-            let is_last = self.settle_tail(segments, at, &scanned, floor)?;
+            let is_last = self.trim_tail(segments, at, &scanned, floor)?;
             segment.publish(scanned.end, floor);
             self.learn(&segment, &scanned);
             plain &= scanned.plain;

@@ -18,7 +18,7 @@ use crate::types::{Offset, Position};
 use super::OpenStep;
 
 #[derive(Debug, Default)]
-pub(super) struct SettledSwaps {
+pub(super) struct SwapPlan {
     /// Files of an incomplete swap, which are removed.
     void: Vec<String>,
     /// Invalid `.swap` files, which are quarantined.
@@ -29,7 +29,7 @@ pub(super) struct SettledSwaps {
     outputs: BTreeMap<Offset, Offset>,
 }
 
-impl SettledSwaps {
+impl SwapPlan {
     /// Inspects the files, and changes nothing.
     pub(super) fn plan(disk: &Disk, dir: &Path, names: &[(String, FileName)]) -> Result<Self> {
         let staged = |wanted: Stage| {
@@ -100,9 +100,9 @@ impl SettledSwaps {
 }
 
 /// Finishes or undoes the swap (I3). `bases` are the segments that are there.
-pub(super) fn settle_swaps(
+pub(super) fn finish_swaps(
     step: &mut OpenStep<'_>,
-    plan: &SettledSwaps,
+    plan: &SwapPlan,
     bases: &mut BTreeSet<Offset>,
 ) -> Result<()> {
     for name in &plan.void {
@@ -130,7 +130,7 @@ pub(super) fn settle_swaps(
         let from = step.dir.join(name);
         // An index without its log is useless.
         if bases.contains(base) && rename_if_present(step.disk, &from, &to)? {
-            step.settled(from);
+            step.note_leftover(from);
         } else {
             step.remove(name)?;
         }

@@ -21,7 +21,7 @@ use super::{OpenEvent, Opening};
 impl Opening<'_> {
     /// Handles what is behind the last valid batch of the segment `at`, which is kept up to an
     /// offset. Returns whether batches are cut off, so that nothing can follow.
-    pub(super) fn settle_tail(
+    pub(super) fn trim_tail(
         &mut self,
         segments: &mut Vec<Arc<Segment>>,
         at: usize,

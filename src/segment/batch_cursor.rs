@@ -8,7 +8,7 @@
 //!    beginning of the next batch is kept in memory, so that no byte is read twice.
 //! 3. No allocation is larger than what is left of the file.
 //! 4. Offsets only rise: a batch that begins below the end of the one before is damaged, and so is
-//!    one that contradicts what else is known ([`Guard`]), for its checksum does not cover its
+//!    one that contradicts what else is known ([`Known`]), for its checksum does not cover its
 //!    offset. It is not returned.
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use crate::format::{BatchHeader, Corruption, HEADER_LEN, check_crc};
 use crate::types::{Offset, Position, to_usize};
 
 use super::ReadAt;
-use super::guard::{Guard, Landing};
+use super::known::{Known, ReadStart};
 
 /// The first read: one page, for a reader that wants one record.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
@@ -54,7 +54,7 @@ pub(crate) struct BatchCursor {
     position: Position,
     /// The lowest possible offset of the next batch.
     floor: Offset,
-    guard: Guard,
+    known: Known,
     /// Batches below this position need only begin at the floor.
     checked_to: Position,
     /// The next offset of the first batch, by an index.
@@ -73,7 +73,7 @@ impl BatchCursor {
             chunk_at: position,
             position,
             floor,
-            guard: Guard::Rising,
+            known: Known::Increasing,
             checked_to: Position::ZERO,
             first_next: None,
             next_read: CHUNK_BYTES_MIN,
@@ -81,11 +81,11 @@ impl BatchCursor {
         }
     }
 
-    pub(crate) fn land(landing: Landing) -> Self {
+    pub(crate) fn at(read_start: ReadStart) -> Self {
         Self {
-            guard: landing.guard,
-            first_next: landing.first_next,
-            ..Self::new(landing.position, landing.floor)
+            known: read_start.known,
+            first_next: read_start.first_next,
+            ..Self::new(read_start.position, read_start.floor)
         }
     }
 
@@ -122,12 +122,12 @@ impl BatchCursor {
     }
 
     #[cfg(feature = "async")]
-    pub(crate) fn into_landing(self) -> Landing {
-        Landing {
+    pub(crate) fn into_landing(self) -> ReadStart {
+        ReadStart {
             position: self.position,
             floor: self.floor,
             first_next: self.first_next,
-            guard: self.guard,
+            known: self.known,
         }
     }
 
@@ -145,10 +145,10 @@ impl BatchCursor {
         self.next_read = CHUNK_BYTES_MIN;
     }
 
-    pub(crate) fn enter(&mut self, landing: Landing) {
-        self.seek(landing.position, landing.floor);
-        self.guard = landing.guard;
-        self.first_next = landing.first_next;
+    pub(crate) fn enter(&mut self, read_start: ReadStart) {
+        self.seek(read_start.position, read_start.floor);
+        self.known = read_start.known;
+        self.first_next = read_start.first_next;
     }
 
     /// Drops what was read ahead: the bytes may have changed.
@@ -259,11 +259,11 @@ impl BatchCursor {
     ) -> Result<(), Stop> {
         // The index entry says something only about the first batch after a look-up.
         let claimed = self.first_next.take();
-        let follows = match (&self.guard, claimed) {
-            (Guard::Nothing, _) => true,
-            (Guard::Dense, Some(next)) => header.next_offset() == next,
-            (Guard::Dense, None) => header.base_offset == self.floor,
-            (Guard::Rising | Guard::Sealed(_), _) => header.base_offset >= self.floor,
+        let follows = match (&self.known, claimed) {
+            (Known::Nothing, _) => true,
+            (Known::Contiguous, Some(next)) => header.next_offset() == next,
+            (Known::Contiguous, None) => header.base_offset == self.floor,
+            (Known::Increasing | Known::Digest(_), _) => header.base_offset >= self.floor,
         };
         if !follows {
             let (expected, found) = (self.floor, header.base_offset);
@@ -273,12 +273,12 @@ impl BatchCursor {
         if self.position < self.checked_to {
             return Ok(());
         }
-        self.checked_to = match &self.guard {
-            Guard::Sealed(digest) => {
+        self.checked_to = match &self.known {
+            Known::Digest(digest) => {
                 let held = (self.chunk_at, self.chunk.as_ref());
                 digest.check_at(self.position, file, held, end)?
             }
-            Guard::Nothing | Guard::Rising | Guard::Dense => Position(u64::MAX),
+            Known::Nothing | Known::Increasing | Known::Contiguous => Position(u64::MAX),
         };
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::format::{
 use crate::sync::Ordering;
 use crate::types::{Offset, Position, to_usize};
 
-use super::guard::{Guard, Landing};
+use super::known::{Known, ReadStart};
 use super::{OpenFiles, Segment, SparseIndex, relative, write_whole};
 
 /// Two of Kafka's default index intervals.
@@ -54,7 +54,7 @@ impl Segment {
     }
 
     /// Writes a digest of a log's last segment, whose batches were read at opening and are synced
-    /// by now. A failure is ignored, for a digest is a hint. The [guard](Self::guard) stays.
+    /// by now. A failure is ignored, for a digest is a hint. The [known](Self::known) stays.
     pub(crate) fn write_scanned_digest(&self, disk: &Disk, builder: DigestBuilder, log: MarkKey) {
         let Some(index_crcs) = self.index_crcs_known() else {
             return;
@@ -65,83 +65,83 @@ impl Segment {
     }
 
     /// What batches are compared with: as was set, otherwise as the digest says.
-    pub(crate) fn guard(&self, disk: &Disk) -> Guard {
-        let mut slot = self.guard.lock();
-        if let Some(guard) = &*slot {
-            return guard.clone();
+    pub(crate) fn known(&self, disk: &Disk) -> Known {
+        let mut slot = self.known.lock();
+        if let Some(known) = &*slot {
+            return known.clone();
         }
         let end = self.end();
-        let guard = match self.digest_summary(disk) {
-            Some(summary) if summary.length == end && summary.dense => Guard::Dense,
+        let known = match self.digest_summary(disk) {
+            Some(summary) if summary.length == end && summary.dense => Known::Contiguous,
             // It covers the beginning at least; what was appended since need only rise.
-            Some(summary) if summary.length <= end => self.sealed_guard(disk),
-            _ => Guard::Rising,
+            Some(summary) if summary.length <= end => self.known_by_digest(disk),
+            _ => Known::Increasing,
         };
         // The digest of the segment that replaced this one has the same name. So this is checked
         // after the digest was read: checked before, the replacement could come in between.
         if self.is_gone() || self.is_replaced(disk) {
-            return Guard::Rising;
+            return Known::Increasing;
         }
-        *slot = Some(guard.clone());
-        guard
+        *slot = Some(known.clone());
+        known
     }
 
-    fn sealed_guard(&self, disk: &Disk) -> Guard {
+    fn known_by_digest(&self, disk: &Disk) -> Known {
         let digest = self.digest(disk);
-        digest.map_or(Guard::Rising, Guard::sealed)
+        digest.map_or(Known::Increasing, Known::by_digest)
     }
 
-    pub(crate) fn set_guard(&self, guard: Guard) {
-        *self.guard.lock() = Some(guard);
+    pub(crate) fn set_known(&self, known: Known) {
+        *self.known.lock() = Some(known);
     }
 
-    pub(crate) fn guard_by(&self, digest: Digest) {
-        self.set_guard(if digest.summary.dense {
-            Guard::Dense
+    pub(crate) fn know_by_digest(&self, digest: Digest) {
+        self.set_known(if digest.summary.dense {
+            Known::Contiguous
         } else {
-            Guard::sealed(digest)
+            Known::by_digest(digest)
         });
     }
 
     pub(crate) fn learn_from(&self, digest: &DigestSummary) {
         // A segment with gaps needs the whole digest, which is read when it is needed.
-        *self.guard.lock() = digest.dense.then_some(Guard::Dense);
+        *self.known.lock() = digest.dense.then_some(Known::Contiguous);
     }
 
     /// Another process may have written the segment since.
     pub(crate) fn distrust_digest(&self) {
-        self.set_guard(Guard::Rising);
+        self.set_known(Known::Increasing);
     }
 
     /// Whether the segment is known to have no gaps: then the next batch must not make one.
     pub(crate) fn is_dense(&self) -> bool {
-        matches!(&*self.guard.lock(), Some(Guard::Dense))
+        matches!(&*self.known.lock(), Some(Known::Contiguous))
     }
 
     /// Drops a digest in memory, which can be read again.
     pub(super) fn forget_digest(&self) {
-        let mut slot = self.guard.lock();
-        if matches!(&*slot, Some(Guard::Sealed(_))) {
+        let mut slot = self.known.lock();
+        if matches!(&*slot, Some(Known::Digest(_))) {
             *slot = None;
         }
     }
 
-    pub(crate) fn start(&self, disk: &Disk) -> Landing {
-        Landing {
+    pub(crate) fn start(&self, disk: &Disk) -> ReadStart {
+        ReadStart {
             position: Position::ZERO,
             floor: self.base_offset,
             first_next: None,
-            guard: self.guard(disk),
+            known: self.known(disk),
         }
     }
 
     /// Where to begin for an offset: every batch that ends above it is there or behind.
-    pub(crate) fn landing(
+    pub(crate) fn read_start(
         self: &Arc<Self>,
         offset: Offset,
         disk: &Disk,
         pool: &OpenFiles,
-    ) -> Result<Landing> {
+    ) -> Result<ReadStart> {
         let start = self.start(disk);
         // The base offset is at the start, and an offset that no index can hold has no entry.
         let Some(relative) = relative(self.base_offset, offset).filter(|relative| *relative > 0)
@@ -157,22 +157,22 @@ impl Segment {
             .base_offset
             .saturating_add(u64::from(entry.relative_offset));
         // The entry says where this batch ends, which is compared when the batch is read.
-        Ok(Landing {
+        Ok(ReadStart {
             position: Position(u64::from(entry.position)),
             first_next: Some(last.saturating_add(1)),
             ..start
         })
     }
 
-    /// [`Self::landing`] for a single record: most likely at its batch, and how many bytes to read.
-    /// `None` in a segment with gaps.
-    pub(crate) fn spot(
+    /// [`Self::read_start`] for a single record: most likely at its batch, and how many bytes to
+    /// read. `None` in a segment with gaps.
+    pub(crate) fn direct_position(
         self: &Arc<Self>,
         offset: Offset,
         disk: &Disk,
         pool: &OpenFiles,
-    ) -> Result<Option<(Landing, usize)>> {
-        let guard @ Guard::Dense = self.guard(disk) else {
+    ) -> Result<Option<(ReadStart, usize)>> {
+        let known @ Known::Contiguous = self.known(disk) else {
             return Ok(None);
         };
         let Some(relative) = relative(self.base_offset, offset) else {
@@ -196,14 +196,14 @@ impl Segment {
                 .saturating_add(u64::from(at.relative_offset))
         });
         let position = at.map_or(0, |at| at.position);
-        let landing = Landing {
+        let read_start = ReadStart {
             position: Position(u64::from(position)),
             floor: self.base_offset,
             first_next: last.map(|last| last.saturating_add(1)),
-            guard,
+            known,
         };
         Ok(Some((
-            landing,
+            read_start,
             to_usize(u64::from(to.saturating_sub(position))),
         )))
     }
@@ -226,10 +226,10 @@ impl Segment {
             }
             _ => {}
         }
-        let mut guard = self.guard.lock();
+        let mut known = self.known.lock();
         // That there are no gaps was seen in the batches themselves, and is not taken back.
-        if !matches!(&*guard, Some(Guard::Dense)) {
-            *guard = Some(Guard::Rising);
+        if !matches!(&*known, Some(Known::Contiguous)) {
+            *known = Some(Known::Increasing);
         }
         Ok(())
     }

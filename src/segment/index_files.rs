@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Access, Disk, File, is_no_such_file};
+use crate::disk::{Access, Disk, File, is_unusable_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::IndexWritten;
 use crate::types::{Position, to_u64, to_usize};
@@ -31,7 +31,7 @@ impl Segment {
         let limit = to_usize(self.end().0).saturating_add(4096).max(64 << 20);
         let read = |path: &Path| match disk.read_small(path, limit) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if is_no_such_file(&error) => Ok(None),
+            Err(error) if is_unusable_file(&error) => Ok(None),
             Err(error) => Err(Error::io(path, "read", error)),
         };
         Ok((read(&self.index_path())?, read(&self.time_index_path())?))
@@ -131,7 +131,7 @@ impl Segment {
             match disk.read_front(path, &mut bytes) {
                 Ok(read) if read == bytes.len() => Ok(Some(bytes)),
                 Ok(_) => Ok(None),
-                Err(error) if is_no_such_file(&error) => Ok(None),
+                Err(error) if is_unusable_file(&error) => Ok(None),
                 Err(error) => Err(Error::io(path, "read", error)),
             }
         };

@@ -11,9 +11,9 @@
 
 mod batch_cursor;
 mod digests;
-mod guard;
 mod hints;
 mod index_files;
+mod known;
 mod open_files;
 mod resync;
 mod scan;
@@ -28,15 +28,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use batch_cursor::{BatchCursor, RawBatch, Stop};
-pub(crate) use guard::{Guard, Landing, size_in};
 pub(crate) use hints::Batches;
 use index_files::write_whole;
+pub(crate) use known::{Known, ReadStart, size_in};
 pub(crate) use open_files::{OpenFiles, Writes};
 pub(crate) use resync::{Search, batch_behind, count_batches};
 pub(crate) use scan::{TailScan, Walk, indexed, scan};
 pub(crate) use source::{ReadAt, SegmentFile};
 pub(crate) use sparse_index::{IndexProgress, Indexed, SparseIndex, relative};
-pub(crate) use transactions::{Judge, Marker, Survey, ends_transaction};
+pub(crate) use transactions::{Judge, Marker, Transactions, ends_transaction};
 
 use crate::disk::{Access, Disk, File, FileId};
 use crate::error::{Error, IoContext, Result};
@@ -74,7 +74,7 @@ pub(crate) struct Segment {
     newest_ms: AtomicI64,
     file: Mutex<FileSlot>,
     /// Looked up on first use.
-    guard: Mutex<Option<Guard>>,
+    known: Mutex<Option<Known>>,
     /// Read since [`OpenFiles`] last considered to close the file.
     used: AtomicBool,
     /// No digest may be written any more.
@@ -103,7 +103,7 @@ impl Segment {
             index_version: AtomicU64::new(0),
             newest_ms: AtomicI64::new(NEWEST_UNKNOWN),
             file: Mutex::default(),
-            guard: Mutex::new(None),
+            known: Mutex::new(None),
             used: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             gone: AtomicBool::new(false),

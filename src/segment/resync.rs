@@ -18,8 +18,8 @@
 //!
 //! This condition excludes batches inside a value, which are followed by the rest of their record
 //! and not by a header. If no candidate meets it, the first one with a right checksum counts. So if
-//! two batches near each other both lost their lengths, those between them cannot be told from
-//! batches inside a value, and are not found. If the damaged batch says that it is the last, a
+//! two batches near each other both lost their lengths, those between them cannot be distinguished
+//! from batches inside a value, and are not found. If the damaged batch says that it is the last, a
 //! candidate without a valid chain is part of it.
 
 use std::io;
@@ -60,12 +60,12 @@ pub(crate) fn batch_behind(
 ) -> io::Result<Option<Position>> {
     let mut finder = Finder::new(file, search);
     let bytes = finder.header_bytes(damaged)?;
-    finder.told = finder.behind(damaged, &bytes);
+    finder.end_by_length = finder.behind(damaged, &bytes);
     let found = finder.find()?;
-    if let Some(told) = finder.told
-        && found.is_some_and(|found| found < told)
-        && found == finder.weak
-        && finder.is_end(told)?
+    if let Some(end_by_length) = finder.end_by_length
+        && found.is_some_and(|found| found < end_by_length)
+        && found == finder.first_unconfirmed
+        && finder.is_end(end_by_length)?
     {
         // The damaged batch is the last by its length field, and the candidate lies inside it and
         // has no chain behind it: it is part of a value.
@@ -80,9 +80,9 @@ struct Finder<'a> {
     /// Bytes whose checksums may still be tried.
     budget: u64,
     /// Where the damaged batch ends, by its length field.
-    told: Option<Position>,
+    end_by_length: Option<Position>,
     /// The first candidate without a valid chain.
-    weak: Option<Position>,
+    first_unconfirmed: Option<Position>,
 }
 
 impl<'a> Finder<'a> {
@@ -92,8 +92,8 @@ impl<'a> Finder<'a> {
             file,
             search,
             budget: length.saturating_mul(TRIES).max(TRIES_MIN),
-            told: None,
-            weak: None,
+            end_by_length: None,
+            first_unconfirmed: None,
         }
     }
 
@@ -116,7 +116,7 @@ impl<'a> Finder<'a> {
             };
             at = at.plus(step);
         }
-        Ok(self.weak)
+        Ok(self.first_unconfirmed)
     }
 
     fn look_through(&mut self, at: Position, bytes: &[u8]) -> io::Result<Option<Position>> {
@@ -130,10 +130,10 @@ impl<'a> Finder<'a> {
             if let Some(header) = self.fitting(place, header)
                 && self.is_batch(place, &header)?
             {
-                if self.told == Some(place) || self.leads_on(place, &header)? {
+                if self.end_by_length == Some(place) || self.leads_on(place, &header)? {
                     return Ok(Some(place));
                 }
-                self.weak.get_or_insert(place);
+                self.first_unconfirmed.get_or_insert(place);
             }
         }
         Ok(None)
@@ -201,9 +201,11 @@ impl<'a> Finder<'a> {
 
     /// Whether zeros begin here at most a header before the end of the damaged batch: then they may
     /// be its last bytes.
-    fn is_short_of_told(&self, at: Position) -> bool {
-        let short = |told: Position| at < told && told.since(at) <= to_u64(HEADER_LEN);
-        at != self.search.bytes.end && self.told.is_some_and(short)
+    fn ends_before_claimed_end(&self, at: Position) -> bool {
+        let short = |end_by_length: Position| {
+            at < end_by_length && end_by_length.since(at) <= to_u64(HEADER_LEN)
+        };
+        at != self.search.bytes.end && self.end_by_length.is_some_and(short)
     }
 
     /// Whether valid headers follow up to the end.
@@ -212,7 +214,7 @@ impl<'a> Finder<'a> {
         let mut floor = header.next_offset();
         for _ in 0..CHAIN_MAX {
             if self.is_end(at)? {
-                return Ok(!self.is_short_of_told(at));
+                return Ok(!self.ends_before_claimed_end(at));
             }
             let bytes = self.header_bytes(at)?;
             let follows = |header: &BatchHeader| header.base_offset >= floor;

@@ -85,7 +85,7 @@ fn an_index_that_is_rebuilt_beside_appends_keeps_their_entries() {
 }
 
 #[test]
-fn the_newest_time_of_a_segment_never_falls_by_what_somebody_saw() {
+fn the_newest_time_of_a_segment_never_falls_by_what_another_process_saw() {
     let (_, _, segment, _) = segment(0);
     segment.raise_newest(Timestamp::from_millis(5));
     segment.raise_newest(Timestamp::from_millis(3));

@@ -22,7 +22,7 @@ const PRODUCER_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The transactions and producers of a log, from a scan of its batches. Maps are by producer id.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Survey {
+pub(crate) struct Transactions {
     /// Where the open transaction begins.
     open: BTreeMap<i64, Offset>,
     /// In the order of their markers.
@@ -73,7 +73,7 @@ enum Last {
     Marker,
 }
 
-impl Survey {
+impl Transactions {
     pub(crate) fn data(&mut self, header: &BatchHeader) {
         // A batch without a producer is in no transaction.
         if header.producer_id < 0 {
@@ -238,7 +238,7 @@ impl Survey {
 
     pub(crate) fn judge(&self, now: Timestamp) -> Judge<'_> {
         Judge {
-            survey: self,
+            transactions: self,
             now,
             seen: BTreeSet::new(),
         }
@@ -252,7 +252,7 @@ pub(crate) fn ends_transaction(kind: ControlKind) -> bool {
 /// Decides for compaction about batches, in the order of the log.
 #[derive(Debug)]
 pub(crate) struct Judge<'a> {
-    survey: &'a Survey,
+    transactions: &'a Transactions,
     now: Timestamp,
     /// Producers whose present transaction still has a batch in the log.
     seen: BTreeSet<i64>,
@@ -264,7 +264,7 @@ impl Judge<'_> {
         if header.is_transactional() {
             self.seen.insert(header.producer_id);
         }
-        self.survey.is_aborted(header)
+        self.transactions.is_aborted(header)
     }
 
     /// Whether a marker has nothing left to mark (I2).
@@ -274,7 +274,7 @@ impl Judge<'_> {
 
     /// Whether a batch without records must be kept anyway (I4).
     pub(crate) fn is_last_of_active(&self, header: &BatchHeader) -> bool {
-        let Some(producer) = self.survey.producers.get(&header.producer_id) else {
+        let Some(producer) = self.transactions.producers.get(&header.producer_id) else {
             return false;
         };
         let last = match producer.last {

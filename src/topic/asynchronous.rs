@@ -55,7 +55,7 @@ impl Topic {
             let offsets = log.append_unsynced(&record)?;
             let topic = Arc::clone(topic);
             let explain = move |error| topic.explain(error);
-            Ok(log.settled(partition, offsets, Appended::new, explain))
+            Ok(log.confirmed(partition, offsets, Appended::new, explain))
         });
         appended.map_err(|error| topic.explain(error))
     }

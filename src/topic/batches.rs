@@ -2,7 +2,7 @@
 //! fills record by record.
 //!
 //! Knows nothing about who builds them, nor about syncing: the caller syncs later
-//! ([`Log::settle`]), so that many logs are written before the first sync is waited for.
+//! ([`Log::confirm`]), so that many logs are written before the first sync is waited for.
 //!
 //! 1. A call encodes every batch before it appends the first: a record that cannot be stored, or a
 //!    panic of the caller's iterator, leaves nothing in the log.
@@ -104,7 +104,7 @@ impl Log {
         }
     }
 
-    /// Appends the batch, and empties it whatever the outcome. The caller [settles](Log::settle)
+    /// Appends the batch, and empties it whatever the outcome. The caller [confirms](Log::confirm)
     /// it.
     ///
     /// # Errors

@@ -13,11 +13,11 @@ use crate::sync::{AtomicU64, OnceLock, Ordering, RwLock, Signal};
 use super::{Topic, TopicShared};
 
 /// A broker, which lives as long as any handle on a part of it.
-pub(crate) trait Keep: Send + Sync {
+pub(crate) trait CloseOnDrop: Send + Sync {
     fn describe(&self) -> String;
 }
 
-impl fmt::Debug for dyn Keep {
+impl fmt::Debug for dyn CloseOnDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.describe())
     }
@@ -28,7 +28,7 @@ pub(crate) struct TopicDirectory {
     topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     version: AtomicU64,
     watchers: RwLock<Vec<Weak<Signal>>>,
-    keeper: OnceLock<Weak<dyn Keep>>,
+    broker: OnceLock<Weak<dyn CloseOnDrop>>,
 }
 
 impl TopicDirectory {
@@ -36,13 +36,13 @@ impl TopicDirectory {
         Arc::default()
     }
 
-    pub(crate) fn set_keeper(&self, keeper: Weak<dyn Keep>) {
-        self.keeper.get_or_init(|| keeper);
+    pub(crate) fn set_broker(&self, broker: Weak<dyn CloseOnDrop>) {
+        self.broker.get_or_init(|| broker);
     }
 
     /// The broker; `None` while it is being dropped.
-    pub(crate) fn keeper(&self) -> Option<Arc<dyn Keep>> {
-        self.keeper.get().and_then(Weak::upgrade)
+    pub(crate) fn broker(&self) -> Option<Arc<dyn CloseOnDrop>> {
+        self.broker.get().and_then(Weak::upgrade)
     }
 
     /// Finds internal topics too. The handle keeps nothing alive.
@@ -68,8 +68,8 @@ impl TopicDirectory {
             name: name.to_owned(),
         };
         let topic = self.find(name).ok_or_else(unknown)?;
-        let keeper = self.keeper().ok_or(Error::Closed)?;
-        Ok(topic.kept_by(keeper))
+        let broker = self.broker().ok_or(Error::Closed)?;
+        Ok(topic.closing_on_drop(broker))
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TopicShared>> {

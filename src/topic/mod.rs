@@ -38,7 +38,7 @@ pub use codec::{Json, NamedJson};
 pub(crate) use config::PARTITIONS_MAX;
 pub use config::TopicConfig;
 pub use consumer_record::ConsumerRecord;
-pub(crate) use directory::{Keep, TopicDirectory};
+pub(crate) use directory::{CloseOnDrop, TopicDirectory};
 pub use info::{PartitionInfo, TopicInfo};
 pub(crate) use partition_dir::PartitionDir;
 pub use partitioner::Partitioner;
@@ -87,7 +87,7 @@ pub struct Topic {
     partitioner: Option<Arc<dyn Partitioner>>,
     sticky: Sticky,
     /// Keeps the broker open, in a user's handle.
-    keeper: Option<Arc<dyn Keep>>,
+    broker: Option<Arc<dyn CloseOnDrop>>,
     /// Only the broker itself may change this topic, and this handle is a user's.
     only_reads: bool,
 }
@@ -108,7 +108,7 @@ impl Topic {
             shared,
             partitioner: None,
             sticky: Sticky::new(STICKY_BYTES),
-            keeper: None,
+            broker: None,
             only_reads: false,
         }
     }
@@ -129,8 +129,8 @@ impl Topic {
         Ok(())
     }
 
-    pub(crate) fn kept_by(mut self, keeper: Arc<dyn Keep>) -> Self {
-        self.keeper = Some(keeper);
+    pub(crate) fn closing_on_drop(mut self, broker: Arc<dyn CloseOnDrop>) -> Self {
+        self.broker = Some(broker);
         self
     }
 

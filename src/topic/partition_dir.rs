@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, EntryKind, is_no_such_file};
+use crate::disk::{Disk, EntryKind, is_unusable_file};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, file_name, properties};
 use crate::types::{PartitionId, TopicId, TopicName};
@@ -61,7 +61,7 @@ impl PartitionDir {
         let path = self.path.join(file_name::PARTITION_METADATA);
         match self.owner(disk)? {
             Some(owner) if owner == self.id => return Ok(!existed),
-            Some(_) => return Err(self.anothers()),
+            Some(_) => return Err(self.of_other_topic()),
             None => {}
         }
         let file = match disk.create(&path) {
@@ -78,12 +78,12 @@ impl PartitionDir {
 
     /// The error for a directory that belongs to another topic.
     #[cold]
-    pub(crate) fn anothers(&self) -> Error {
+    pub(crate) fn of_other_topic(&self) -> Error {
         let reason = Corruption::malformed("the directory belongs to another topic of that name");
         Error::corrupt(&self.path.join(file_name::PARTITION_METADATA), 0, reason)
     }
 
-    pub(crate) fn is_anothers(&self, disk: &Disk) -> Result<bool> {
+    pub(crate) fn is_of_other_topic(&self, disk: &Disk) -> Result<bool> {
         Ok(self.owner(disk)?.is_some_and(|owner| owner != self.id))
     }
 
@@ -158,7 +158,7 @@ impl PartitionDir {
 fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = match disk.read_small(&path, properties::SIZE_MAX) {
-        Err(error) if is_no_such_file(&error) => None,
+        Err(error) if is_unusable_file(&error) => None,
         text => text.at(&path, "read")?,
     };
     Ok(text.and_then(|text| properties::decode_partition(&text).ok()))
@@ -166,12 +166,12 @@ fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
 
 /// Whether a name is ours or Kafka's, with or without the suffix of a temporary file.
 fn is_removable(name: &str) -> bool {
-    let settled = name
+    let live_name = name
         .strip_suffix(file_name::TEMPORARY_SUFFIX)
         .unwrap_or(name);
-    settled == file_name::TRUNCATE
+    live_name == file_name::TRUNCATE
         || !matches!(
-            FileName::parse(settled),
+            FileName::parse(live_name),
             FileName::Foreign | FileName::Misnamed | FileName::Temporary
         )
 }

@@ -106,7 +106,7 @@ impl TopicShared {
     #[inline]
     pub(super) fn follow(&self) {
         if self.mode == OpenMode::Read {
-            self.host.look_at_topics();
+            self.host.check_topics();
         }
     }
 
@@ -218,8 +218,8 @@ impl TopicShared {
             let missing = io::ErrorKind::NotFound.into();
             return Err(Error::io(dir.path(), "open", missing));
         }
-        if dir.is_anothers(disk)? {
-            Err(dir.anothers())
+        if dir.is_of_other_topic(disk)? {
+            Err(dir.of_other_topic())
         } else {
             Ok(())
         }

@@ -47,7 +47,7 @@ impl<'t> Shares<'t> {
             end = Some(offsets.end);
             self.appended.push(AppendedBatch::new(partition, offsets));
         });
-        if let Some(end) = end.filter(|_| log.must_settle()) {
+        if let Some(end) = end.filter(|_| log.must_confirm()) {
             self.unsynced.push((partition, log, end));
         }
         appended
@@ -56,7 +56,7 @@ impl<'t> Shares<'t> {
     /// Syncs the logs, and returns what the call returns.
     pub(super) fn finish(mut self) -> Result<Vec<AppendedBatch>> {
         for (partition, log, end) in std::mem::take(&mut self.unsynced) {
-            let Err(error) = log.settle(end) else {
+            let Err(error) = log.confirm(end) else {
                 continue;
             };
             // Not confirmed: only the next opening of the log shows whether the records are there.

@@ -114,7 +114,7 @@ fn damage_is_reported_beside_a_writer_too() {
 }
 
 #[test]
-fn verify_says_that_somebody_is_writing() {
+fn verify_says_that_another_process_is_writing() {
     let dir = scratch();
     let (writer, _looking) = written_and_looked_at(dir.path(), LogConfig::default());
     let report = ottla::verify(dir.path()).unwrap();

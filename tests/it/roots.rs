@@ -481,7 +481,7 @@ fn look(
 }
 
 #[test]
-fn a_damaged_root_is_told_of_and_repaired() {
+fn a_damaged_root_is_reported_and_repaired() {
     let room = scratch();
     // Every cell where the figures are asked for, and one in some otherwise.
     let all = std::env::var("OTTLA_PROOF").is_ok();
@@ -514,7 +514,7 @@ fn a_damaged_root_is_told_of_and_repaired() {
 /// A directory that is no root of ours: its logs are repaired, and nothing else is touched. One of
 /// a broker that opening refuses is not touched at all.
 #[test]
-fn what_somebody_else_keeps_here_is_left_to_them() {
+fn what_another_program_keeps_here_is_left_to_them() {
     let room = scratch();
     let subject = build(room.path(), "closed", true);
     for zookeeper in [false, true] {

@@ -226,21 +226,21 @@ fn a_link_that_leads_to_a_directory_is_left_alone() {
 }
 
 #[test]
-fn a_repair_tells_of_the_torn_tails_that_it_set_aside() {
+fn a_repair_reports_the_torn_tails_that_it_set_aside() {
     let dir = scratch();
     closed_log(dir.path(), &LogConfig::default(), 3);
     let segment = files_with(dir.path(), ".log").pop().unwrap();
-    assert_told(dir.path(), &segment);
+    assert_reported(dir.path(), &segment);
 
     let root = scratch();
     orders(root.path(), 1);
     let segment = root.path().join("orders-0/00000000000000000000.log");
-    assert_told(root.path(), &segment);
-    assert_told(root.path(), &root.path().join("ottla.catalog"));
+    assert_reported(root.path(), &segment);
+    assert_reported(root.path(), &root.path().join("ottla.catalog"));
 }
 
 /// Has a file end in bytes that do not belong to it, and repairs the directory.
-fn assert_told(dir: &Path, file: &Path) {
+fn assert_reported(dir: &Path, file: &Path) {
     let torn = b"not what follows".repeat(8);
     let before = fs::metadata(file).unwrap().len();
     let mut bytes = fs::read(file).unwrap();

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rustdoc_is_told_stands_above_the_page() {
+    fn what_rustdoc_is_given_comes_before_the_page() {
         let docs = "#[doc = \"[other.md]: super::other\"]\npub mod first {}\n\n\
                     #[doc = \"[testing.md]: super::testing\"]\n\
                     #[doc = include_str!(\"../docs/kafka.md\")]\npub mod kafka {}\n";

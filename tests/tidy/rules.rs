@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matches_that_nobody_looks_at_is_found() {
+    fn a_matches_that_no_one_looks_at_is_found() {
         check(
             idle_matches,
             ("a.rs", "fn f() { matches!(x, Some(_)); }"),

@@ -22,7 +22,7 @@ use crate::dir::{
     Marks, RootFacts, keep_brokers_away, metadata_files, partitions, refuse_unfinished, seems_root,
     take_lock,
 };
-use crate::disk::{Disk, EntryKind, Lock, is_no_such_file};
+use crate::disk::{Disk, EntryKind, Lock, is_unusable_file};
 use crate::doctor::{Beside, RepairReport, rename_whole, repair_alone, repair_log, set_odd_aside};
 use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
@@ -136,7 +136,7 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
         // The damage is gone, and the line that keeps brokers away goes with it.
         if RootFacts::of(disk, dir).is_ok_and(|facts| facts.is_damaged()) {
             let report = &mut report;
-            Mend {
+            RootRepair {
                 disk,
                 clock,
                 root: dir,
@@ -146,33 +146,33 @@ pub(crate) fn repair_on(disk: &Disk, clock: &Clock, dir: &Path) -> Result<Repair
         }
         return Ok(report);
     }
-    let mut mend = Mend {
+    let mut repair = RootRepair {
         disk,
         clock,
         root: dir,
         report: &mut report,
     };
     if Look::at(disk, clock, dir).is_foreign() {
-        mend.logs_of_a_broker()?;
+        repair.logs_of_a_broker()?;
         report.remaining = verify_on(disk, clock, dir, Beside::Nobody)?;
     } else {
-        let newer = mend.root_files()?;
-        mend.logs(newer)?;
-        mend.lost_commits()?;
-        mend.bring_to_rest(lock)?;
+        let newer = repair.root_files()?;
+        repair.logs(newer)?;
+        repair.lost_commits()?;
+        repair.bring_to_rest(lock)?;
         report.remaining = verify_on(disk, clock, dir, Beside::Anybody)?;
     }
     Ok(report)
 }
 
-struct Mend<'a> {
+struct RootRepair<'a> {
     disk: &'a Disk,
     clock: &'a Clock,
     root: &'a Path,
     report: &'a mut RepairReport,
 }
 
-impl Mend<'_> {
+impl RootRepair<'_> {
     /// Repairs the files that name the root. Returns whether a broker has run since it was last
     /// ours.
     fn root_files(&mut self) -> Result<bool> {
@@ -181,19 +181,19 @@ impl Mend<'_> {
         let own = self.readable(&own_path, RootFile::decode)?;
         let meta = self.readable(&meta_path, MetaProperties::decode)?;
         let meta = match (&own, meta) {
-            (Kept::Yes(own), Kept::Yes(MetaProperties::Formatted(found)))
+            (Readable::Yes(own), Readable::Yes(MetaProperties::Formatted(found)))
                 if found != own.identity =>
             {
                 let reason = Corruption::malformed("it names other ids than ottla.root");
                 self.set_aside(&meta_path, reason)?;
-                Kept::No
+                Readable::Quarantined
             }
             (_, meta) => meta,
         };
         let metadata = metadata_files(self.disk, self.root)?;
         match (own, meta) {
             // The other file has the ids.
-            (Kept::No, Kept::Yes(MetaProperties::Formatted(identity))) => {
+            (Readable::Quarantined, Readable::Yes(MetaProperties::Formatted(identity))) => {
                 let importing = !metadata.is_empty();
                 let own = RootFile {
                     identity,
@@ -203,7 +203,7 @@ impl Mend<'_> {
                 self.write(&own_path, own.encode().as_bytes())?;
             }
             // Its line said who wrote last; now only Kafka's metadata does.
-            (Kept::Yes(mut own), Kept::No) => {
+            (Readable::Yes(mut own), Readable::Quarantined) => {
                 own.importing |= own.metadata != metadata;
                 self.write(&own_path, own.encode().as_bytes())?;
                 keep_brokers_away(self.disk, self.root)?;
@@ -219,20 +219,20 @@ impl Mend<'_> {
         &mut self,
         path: &Path,
         decode: impl Fn(&[u8]) -> std::result::Result<T, Corruption>,
-    ) -> Result<Kept<T>> {
+    ) -> Result<Readable<T>> {
         let reason = match self.disk.read_small(path, properties::SIZE_MAX) {
-            Ok(None) => return Ok(Kept::Missing),
+            Ok(None) => return Ok(Readable::Missing),
             Ok(Some(bytes)) => match decode(&bytes) {
-                Ok(value) => return Ok(Kept::Yes(value)),
+                Ok(value) => return Ok(Readable::Yes(value)),
                 Err(reason) => reason,
             },
-            Err(error) if is_no_such_file(&error) => {
+            Err(error) if is_unusable_file(&error) => {
                 Corruption::malformed("it is no file, or too long")
             }
             Err(error) => return Err(Error::io(path, "read", error)),
         };
         self.set_aside(path, reason)?;
-        Ok(Kept::No)
+        Ok(Readable::Quarantined)
     }
 
     fn set_aside(&mut self, path: &Path, reason: Corruption) -> Result<()> {
@@ -314,8 +314,8 @@ impl Mend<'_> {
             return Ok(false);
         }
         let path = dir.path().join(file_name::PARTITION_METADATA);
-        let told = owner_of(self.disk, dir.path());
-        if there && told != Some(key.topic) && self.disk.exists(&path).at(&path, "access")? {
+        let owner = owner_of(self.disk, dir.path());
+        if there && owner != Some(key.topic) && self.disk.exists(&path).at(&path, "access")? {
             self.set_aside(
                 &path,
                 Corruption::malformed("it names another topic, or none"),
@@ -391,9 +391,9 @@ impl Mend<'_> {
 }
 
 /// A file that could be decoded, was quarantined, or is missing.
-enum Kept<T> {
+enum Readable<T> {
     Yes(T),
-    No,
+    Quarantined,
     Missing,
 }
 

@@ -12,7 +12,7 @@ use crate::format::{DirName, MarkKey, file_name};
 use crate::host::Host;
 
 use super::super::state::CatalogState;
-use super::Mend;
+use super::RootRepair;
 
 /// Marks a directory on the way to its place.
 const MOVED_SUFFIX: &str = ".moved";
@@ -20,12 +20,12 @@ const MOVED_SUFFIX: &str = ".moved";
 /// With more damaged directories, none is moved.
 const CANDIDATES_MAX: usize = 64;
 
-struct Place {
+struct Destination {
     path: PathBuf,
     key: MarkKey,
 }
 
-impl Mend<'_> {
+impl RootRepair<'_> {
     pub(super) fn put_back_dirs(&mut self, host: &Arc<Host>, state: &CatalogState) -> Result<()> {
         self.finish_moves()?;
         let places = self.doubtful_places(state)?;
@@ -39,7 +39,7 @@ impl Mend<'_> {
             if own.is_some_and(|own| fits_mark(host, dir, own.key)) {
                 continue;
             }
-            let free = |place: &&Place| !moves.iter().any(|(_, to)| *to == place.path);
+            let free = |place: &&Destination| !moves.iter().any(|(_, to)| *to == place.path);
             let mut other = places.iter().filter(|place| place.path != *dir);
             let found = other.find(|place| free(place) && fits_mark(host, dir, place.key));
             if let Some(place) = found {
@@ -80,7 +80,7 @@ impl Mend<'_> {
             .any(|problem| problem.path.starts_with(dir))
     }
 
-    fn doubtful_places(&self, state: &CatalogState) -> Result<Vec<Place>> {
+    fn doubtful_places(&self, state: &CatalogState) -> Result<Vec<Destination>> {
         let mut places = Vec::new();
         for entry in state.topics() {
             for partition in 0..entry.partitions {
@@ -92,7 +92,7 @@ impl Mend<'_> {
                         topic: entry.id,
                         partition,
                     };
-                    places.push(Place { path, key });
+                    places.push(Destination { path, key });
                 }
             }
         }

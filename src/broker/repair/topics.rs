@@ -22,13 +22,13 @@ use crate::types::{OFFSETS_TOPIC, PartitionId, TopicId, TopicName, to_u64};
 use super::super::catalog::{Catalog, Salvage};
 use super::super::offsets::offsets_config;
 use super::super::state::{CatalogState, TopicEntry};
-use super::Mend;
+use super::RootRepair;
 
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
 /// What the directories say of a topic.
 #[derive(Debug, Default)]
-struct Told {
+struct DirectoryFacts {
     id: Option<TopicId>,
     /// The last partition with a directory.
     last: PartitionId,
@@ -36,7 +36,7 @@ struct Told {
     last_used: Option<PartitionId>,
 }
 
-impl Mend<'_> {
+impl RootRepair<'_> {
     /// Rewrites a catalog that is damaged, or lacks a topic with records.
     pub(super) fn catalog(&mut self, host: &Arc<Host>) -> Result<CatalogState> {
         let Salvage {
@@ -101,20 +101,20 @@ impl Mend<'_> {
     fn take_back(&mut self, state: &mut CatalogState) -> Result<bool> {
         let mut lost = false;
         let exported = self.exported();
-        for (name, told) in self.told()? {
+        for (name, facts) in self.directory_facts()? {
             let Ok(name) = TopicName::new(&name) else {
                 continue;
             };
             let leaves = state.leaving().any(|leaving| leaving.name == name);
-            let records = match (state.find(&name), told.last_used) {
+            let records = match (state.find(&name), facts.last_used) {
                 (Some(known), Some(used)) if used >= known.partitions => {
                     known.partitions_up_to(used.saturating_add(1))
                 }
                 (Some(_), _) => continue,
-                (None, None) if told.id.is_none() => continue,
-                (None, None) if exported_id(&exported, &name) != told.id => continue,
+                (None, None) if facts.id.is_none() => continue,
+                (None, None) if exported_id(&exported, &name) != facts.id => continue,
                 (None, _) if leaves => continue,
-                (None, _) => lost_topic(name, &told, &exported, state).creation(),
+                (None, _) => lost_topic(name, &facts, &exported, state).creation(),
             };
             lost = true;
             for record in records {
@@ -127,8 +127,8 @@ impl Mend<'_> {
         Ok(lost)
     }
 
-    fn told(&self) -> Result<BTreeMap<String, Told>> {
-        let mut topics: BTreeMap<String, Told> = BTreeMap::new();
+    fn directory_facts(&self) -> Result<BTreeMap<String, DirectoryFacts>> {
+        let mut topics: BTreeMap<String, DirectoryFacts> = BTreeMap::new();
         for entry in self.disk.list(self.root).at(self.root, "list")? {
             let DirName::Partition { topic, partition } = DirName::parse(&entry.name) else {
                 continue;
@@ -139,11 +139,11 @@ impl Mend<'_> {
                 continue;
             }
             let contents = PartitionDir::inspect(self.disk, &path)?;
-            let told = topics.entry(topic.to_owned()).or_default();
-            told.last = told.last.max(partition);
-            told.id = told.id.or(contents.id);
+            let facts = topics.entry(topic.to_owned()).or_default();
+            facts.last = facts.last.max(partition);
+            facts.id = facts.id.or(contents.id);
             if contents.data {
-                told.last_used = told.last_used.max(Some(partition));
+                facts.last_used = facts.last_used.max(Some(partition));
             }
         }
         Ok(topics)
@@ -196,16 +196,16 @@ fn exported_id(exported: &BTreeMap<String, Exported>, name: &TopicName) -> Optio
 
 fn lost_topic(
     name: TopicName,
-    told: &Told,
+    facts: &DirectoryFacts,
     exported: &BTreeMap<String, Exported>,
     state: &CatalogState,
 ) -> TopicEntry {
     let free = |id: &TopicId| !state.has(*id);
     let exported = exported.get(name.as_str());
-    let exported = exported.filter(|exported| told.id.is_none_or(|id| id == exported.id));
-    let id = told.id.or_else(|| exported.map(|exported| exported.id));
+    let exported = exported.filter(|exported| facts.id.is_none_or(|id| id == exported.id));
+    let id = facts.id.or_else(|| exported.map(|exported| exported.id));
     let id = id.filter(free).unwrap_or_else(random_topic_id);
-    let partitions = told.last.saturating_add(1);
+    let partitions = facts.last.saturating_add(1);
     if name.as_str() == OFFSETS_TOPIC {
         return TopicEntry::new(name, id, &offsets_config());
     }

@@ -27,7 +27,7 @@ const TIERED: &str = "remote.storage.enable";
 /// had one directory, or its metadata did not tell directories apart.
 const ONE_OF_ONE: u8 = 0;
 
-pub(super) struct Place<'a> {
+pub(super) struct LoneRoot<'a> {
     pub(super) disk: &'a Disk,
     pub(super) root: &'a Path,
     pub(super) identity: &'a RootIdentity,
@@ -35,7 +35,7 @@ pub(super) struct Place<'a> {
 
 /// Refuses a root that is not alone (I1). [`Error::Unsupported`] names the first obstacle, and what
 /// to do.
-pub(super) fn check(kafka: &KafkaState, place: &Place<'_>) -> Result<()> {
+pub(super) fn check(kafka: &KafkaState, place: &LoneRoot<'_>) -> Result<()> {
     place.check_quorum(kafka)?;
     if let Some((api_key, version)) = kafka.unknown {
         return Err(place.refused(&format!(
@@ -49,7 +49,7 @@ pub(super) fn check(kafka: &KafkaState, place: &Place<'_>) -> Result<()> {
     Ok(())
 }
 
-impl Place<'_> {
+impl LoneRoot<'_> {
     fn refused(&self, what: &str) -> Error {
         let metadata = self.root.join(file_name::CLUSTER_METADATA);
         Error::Unsupported {

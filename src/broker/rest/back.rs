@@ -26,7 +26,7 @@ use super::super::BrokerConfig;
 use super::super::catalog::Catalog;
 use super::super::offsets::lost_partitions;
 use super::super::state::{CatalogState, TopicEntry};
-use super::Found;
+use super::RootState;
 use super::kafka::KafkaState;
 use super::settings::from_kafka;
 
@@ -72,7 +72,7 @@ pub(super) fn catalog_of(
 pub(super) fn take_over(
     host: &Arc<Host>,
     root: &Path,
-    found: &Found,
+    found: &RootState,
     catalog: &mut Catalog,
     config: &BrokerConfig,
 ) -> Result<()> {
@@ -121,19 +121,19 @@ pub(in crate::broker) fn lost_commits(
     root: &Path,
     catalog: &CatalogState,
 ) -> Result<BTreeSet<PartitionId>> {
-    let told = told_of(&host.disk, root)?;
-    lost_partitions(host, root, catalog, told)
+    let noted = noted_ends(&host.disk, root)?;
+    lost_partitions(host, root, catalog, noted)
 }
 
 /// How far a broker noted that a partition of `__consumer_offsets` went.
-fn told_of(disk: &Disk, root: &Path) -> Result<impl Fn(PartitionId) -> Offset> {
+fn noted_ends(disk: &Disk, root: &Path) -> Result<impl Fn(PartitionId) -> Offset> {
     // A broker writes the second every few seconds, the first every minute.
     let synced = read_offsets(disk, root, file_name::RECOVERY_POINTS)?;
     let seen = read_offsets(disk, root, file_name::HIGH_WATERMARKS)?;
     Ok(move |partition| {
         let place = (OFFSETS_TOPIC.to_owned(), partition);
-        let told = [&synced, &seen].map(|offsets| offsets.get(&place).copied().unwrap_or(0));
-        told.into_iter().max().unwrap_or(0)
+        let noted = [&synced, &seen].map(|offsets| offsets.get(&place).copied().unwrap_or(0));
+        noted.into_iter().max().unwrap_or(0)
     })
 }
 
@@ -144,9 +144,11 @@ pub(super) fn lost_recovery_points(
     catalog: &CatalogState,
 ) -> Result<BTreeMap<PartitionId, Offset>> {
     let lost = lost_commits(host, root, catalog)?;
-    let told = told_of(&host.disk, root)?;
+    let noted = noted_ends(&host.disk, root)?;
     let lost = lost.into_iter();
-    Ok(lost.map(|partition| (partition, told(partition))).collect())
+    Ok(lost
+        .map(|partition| (partition, noted(partition)))
+        .collect())
 }
 
 struct LogOfTopic {

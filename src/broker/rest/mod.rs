@@ -52,7 +52,7 @@ use super::catalog::Catalog;
 use super::root::Root;
 use super::state::CatalogState;
 
-use alone::Place;
+use alone::LoneRoot;
 pub(super) use back::lost_commits;
 use kafka::KafkaState;
 pub(super) use producers::forget_some as forget_producers;
@@ -66,7 +66,7 @@ const NO_EPOCH: i64 = -1;
     reason = "four questions with yes or no"
 )]
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct RootState {
     /// Nothing was ever kept here.
     pub(super) fresh: bool,
     /// The last use ended with a close.
@@ -88,13 +88,13 @@ pub(super) struct Found {
 ///
 /// - [`Error::Unsupported`]: the directory is a log, or of a broker of another kind.
 /// - [`Error::Corrupt`]: a file that says whose it is, or Kafka's metadata, is damaged.
-pub(super) fn look_at(
+pub(super) fn inspect(
     disk: &Disk,
     clock: &Clock,
     root: &Path,
     config: &BrokerConfig,
     mode: OpenMode,
-) -> Result<Found> {
+) -> Result<RootState> {
     let facts = RootFacts::of(disk, root)?;
     let path = root.join(file_name::CATALOG);
     let catalog = disk.exists(&path).at(&path, "access")?;
@@ -102,7 +102,7 @@ pub(super) fn look_at(
     if fresh {
         refuse_others(disk, root, &facts)?;
     }
-    let mut found = Found {
+    let mut found = RootState {
         fresh,
         clean: facts.clean,
         damaged: facts.is_damaged(),
@@ -120,7 +120,7 @@ pub(super) fn look_at(
     Ok(found)
 }
 
-impl Found {
+impl RootState {
     pub(super) fn is_newer(&self) -> bool {
         self.newer
     }
@@ -158,7 +158,7 @@ impl Found {
             });
         };
         let identity = &self.identity;
-        let place = Place {
+        let place = LoneRoot {
             disk,
             root,
             identity,
@@ -247,10 +247,10 @@ fn identity_of(facts: &RootFacts, config: &BrokerConfig) -> RootIdentity {
 }
 
 /// Opens a root (I1), and takes over what a broker has left.
-pub(super) fn leave_rest(
+pub(super) fn mark_in_use(
     host: &Arc<Host>,
     root: &Path,
-    found: &Found,
+    found: &RootState,
     catalog: &mut Catalog,
     config: &BrokerConfig,
 ) -> Result<()> {
@@ -281,7 +281,7 @@ fn write_root(disk: &Disk, root: &Path, own: &RootFile) -> Result<()> {
 }
 
 /// Closes a root (I2). `damaged`: whether commits are.
-pub(super) fn come_to_rest(root: &Root, catalog: &CatalogState, damaged: bool) -> Result<()> {
+pub(super) fn mark_closed(root: &Root, catalog: &CatalogState, damaged: bool) -> Result<()> {
     let (disk, path) = (&root.host.disk, &root.path);
     let own_path = path.join(file_name::ROOT);
     let bytes = disk

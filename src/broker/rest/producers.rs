@@ -230,7 +230,7 @@ impl ClosedLog<'_> {
         let path = self.file(at, FileKind::Snapshot);
         match self.disk().read_small(&path, FILE_BYTES_MAX) {
             Ok(bytes) => Ok(bytes.and_then(|bytes| txn::decode_snapshot(&bytes).ok())),
-            Err(error) if crate::disk::is_no_such_file(&error) => Ok(None),
+            Err(error) if crate::disk::is_unusable_file(&error) => Ok(None),
             Err(error) => Err(Error::io(&path, "read", error)),
         }
     }

@@ -64,10 +64,10 @@ pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings 
             settings.insert(name.to_owned(), text);
         }
     }
-    let told = [FLUSH_MESSAGES, FLUSH_MS].map(|name| settings.contains_key(name));
+    let given = [FLUSH_MESSAGES, FLUSH_MS].map(|name| settings.contains_key(name));
     let durability = match config.durability {
         // Kafka says when to sync.
-        None if told != [false; 2] => Durability::Os,
+        None if given != [false; 2] => Durability::Os,
         own => own.unwrap_or(broker),
     };
     match durability {
@@ -84,8 +84,8 @@ pub(super) fn to_kafka(entry: &TopicEntry, broker: Durability) -> KafkaSettings 
 /// The words of a setting (I3): ours if it came with none, or has to be changed.
 fn in_words(entry: &TopicEntry, name: &str, text: &str, config: &TopicConfig) -> String {
     let fitting = in_bounds(name, text.to_owned(), config);
-    let told = entry.settings.get(name).filter(|_| fitting == text);
-    told.cloned().unwrap_or(fitting)
+    let given = entry.settings.get(name).filter(|_| fitting == text);
+    given.cloned().unwrap_or(fitting)
 }
 
 /// The settings to change in Kafka's metadata, except the same in other words (I3). `None` removes
@@ -165,10 +165,10 @@ pub(super) fn from_kafka(
     let Some(before) = before else {
         return said.clone();
     };
-    let told = to_kafka(before, broker);
+    let given = to_kafka(before, broker);
     let mut settings = KafkaSettings::new();
     for (name, text) in said {
-        if told.get(name) == Some(text) {
+        if given.get(name) == Some(text) {
             // Our own words, which may differ from those that Kafka got.
             if let Some(ours) = before.settings.get(name) {
                 settings.insert(name.clone(), ours.clone());

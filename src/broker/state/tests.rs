@@ -65,7 +65,7 @@ fn a_topic_that_owes_something_is_gone_and_its_name_is_free() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_has_no_effect_and_is_told() {
+fn a_setting_that_cannot_be_has_no_effect_and_is_reported() {
     let mut topic = entry("a", 1, 2);
     topic
         .settings
@@ -106,7 +106,7 @@ fn an_alteration_says_only_what_changed() {
 }
 
 #[test]
-fn a_snapshot_adds_up_to_the_same_and_keeps_what_nobody_understands() {
+fn a_snapshot_adds_up_to_the_same_and_keeps_what_no_one_understands() {
     let unknown = MetadataRecord::Unknown {
         api_key: 99,
         version: 3,

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::disk::sim::Sim;
 
 #[test]
-fn a_network_file_system_is_told_by_the_open_report() {
+fn a_network_file_system_is_reported_by_the_open_report() {
     let sim = Sim::new();
     for network in [false, true] {
         if network {

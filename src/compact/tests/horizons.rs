@@ -164,7 +164,7 @@ fn an_output_carries_the_time_of_its_newest_source() {
 }
 
 #[test]
-fn a_log_that_nobody_appends_to_is_compacted_within_its_largest_lag() {
+fn a_log_that_no_one_appends_to_is_compacted_within_its_largest_lag() {
     let mut bench = Bench::new();
     let hour = Duration::from_secs(3600);
     bench.config = bench

@@ -500,7 +500,7 @@ impl Marks {
     }
 
     /// [`sync`](Self::sync), unless the last one began less than a second ago (I3).
-    pub(crate) fn sync_by_the_way(&self, now: Instant) -> Result<()> {
+    pub(crate) fn sync_if_due(&self, now: Instant) -> Result<()> {
         let due = {
             let mut at = self.synced_at.lock();
             let due = at.is_none_or(|at| now.duration_since(at) >= SYNC_EVERY);

@@ -141,7 +141,7 @@ fn every_layer_alone_refuses() {
 }
 
 #[test]
-fn an_unlinked_or_replaced_lock_file_lets_nobody_in() {
+fn an_unlinked_or_replaced_lock_file_lets_no_one_in() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(".lock");
     let lock = Disk::os().lock(&path).unwrap();

@@ -382,7 +382,7 @@ fn auto_leaves_the_window_alone_where_it_is_not_known_to_be_safe() {
 }
 
 #[test]
-fn a_store_on_a_dying_disk_is_told_by_the_next_sync() {
+fn a_store_on_a_dying_disk_is_reported_by_the_next_sync() {
     let sim = Sim::new();
     let file = Arc::new(sim.disk().create(Path::new(LOG)).unwrap());
     let mut appender = Appender::new(Arc::clone(&file), WriteMode::Auto, 0, 1 << 20);
@@ -544,7 +544,7 @@ fn a_watcher_sees_the_disk_before_each_change_until_it_is_stopped() {
 }
 
 #[test]
-fn calls_in_a_wrong_order_are_told() {
+fn calls_in_a_wrong_order_are_reported() {
     let sim = Sim::new();
     let file = settled(&sim, b"one two three");
     sim.watch_order();

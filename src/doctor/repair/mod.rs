@@ -35,7 +35,7 @@ use crate::types::{Offset, Position};
 use crate::doctor::scan::Verdict;
 use crate::doctor::verify::{Beside, LogFindings, ProblemKind, Severity, check_log, verify_alone};
 
-use plan::{Found, plan};
+use plan::{ScannedSegment, plan};
 pub use report::{RepairReport, SetAside};
 pub(crate) use rewrite::{rename_whole, set_odd_aside};
 
@@ -99,7 +99,7 @@ pub(crate) fn repair_log(
     key: MarkKey,
     report: &mut RepairReport,
 ) -> Result<()> {
-    let work = Work {
+    let work = LogRepair {
         host,
         dir: Arc::from(dir),
         key,
@@ -107,20 +107,20 @@ pub(crate) fn repair_log(
     work.repair(report)
 }
 
-struct Work<'a> {
+struct LogRepair<'a> {
     host: &'a Arc<Host>,
     dir: Arc<Path>,
     key: MarkKey,
 }
 
-impl Work<'_> {
+impl LogRepair<'_> {
     fn repair(&self, report: &mut RepairReport) -> Result<()> {
         // First: the steps below list the directory as opening does, which fails at such a name or
         // takes it for a file.
         self.set_what_is_odd_aside(report)?;
         // Finished before it is examined: half-way through a truncation or a swap, missing segments
         // are not damage, and the old bytes would be quarantined for nothing.
-        self.settle_interrupted()?;
+        self.finish_interrupted_durably()?;
         let findings = check_log(self.host, &self.dir, self.key)?;
         if let Some(what) = findings.old_format {
             // Valid messages that cannot be read here: there is nothing to repair.
@@ -167,11 +167,11 @@ impl Work<'_> {
     }
 
     /// Finishes interrupted operations (I1), durably: a truncation must not take effect twice.
-    fn settle_interrupted(&self) -> Result<()> {
+    fn finish_interrupted_durably(&self) -> Result<()> {
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
         let truncates = found.truncates();
-        opening.settle_leftovers(found)?;
+        opening.finish_interrupted(found)?;
         // The removals are durable before the mark and the note below: without the note, nothing
         // would finish a truncation that a power cut undid in part.
         let disk = &self.host.disk;
@@ -215,10 +215,10 @@ impl Work<'_> {
         let mut found = Vec::new();
         let mut sources = Vec::new();
         for segment in &findings.segments {
-            if let Some(survey) = &segment.survey {
-                found.push(Found {
+            if let Some(scan) = &segment.scan {
+                found.push(ScannedSegment {
                     base_offset: segment.segment.base_offset(),
-                    survey,
+                    scan,
                 });
                 sources.push(Arc::clone(&segment.segment));
             }
@@ -247,7 +247,7 @@ impl Work<'_> {
         let disk = &self.host.disk;
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
-        let bases = opening.settle_leftovers(found)?;
+        let bases = opening.finish_interrupted(found)?;
         let segments = opening.list_segments(&bases)?;
         // Without a mark, everything that is there counts as flushed.
         let unflushed_from = old.map_or(Offset::MAX, |old| old.segment_base);

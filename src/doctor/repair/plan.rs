@@ -14,13 +14,13 @@ use std::ops::Range;
 use crate::format::{Corruption, Mark, PREFIX_LEN};
 use crate::types::{Offset, Position};
 
-use crate::doctor::scan::{Condition, Stretch, Survey};
+use crate::doctor::scan::{Condition, SegmentScan, Stretch};
 use crate::recovery::is_flushed;
 
 #[derive(Debug)]
-pub(super) struct Found<'a> {
+pub(super) struct ScannedSegment<'a> {
     pub(super) base_offset: Offset,
-    pub(super) survey: &'a Survey,
+    pub(super) scan: &'a SegmentScan,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ pub(super) struct Aside {
     pub(super) reason: Corruption,
 }
 
-pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
+pub(super) fn plan(found: &[ScannedSegment<'_>], mark: Option<&Mark>) -> Plan {
     let mut plan = Plan::default();
     let mut above = Above {
         mark,
@@ -71,7 +71,7 @@ pub(super) fn plan(found: &[Found<'_>], mark: Option<&Mark>) -> Plan {
         // Where files are in each other's places, the order of the files says nothing about gaps.
         expected: mark
             .map(|mark| mark.flushed_offset)
-            .filter(|_| !found.iter().any(|found| found.survey.misplaced)),
+            .filter(|_| !found.iter().any(|found| found.scan.misplaced)),
     };
     for (source, segment) in found.iter().enumerate() {
         let output = plan.segment(source, segment, &mut above);
@@ -135,7 +135,7 @@ impl Plan {
     fn segment(
         &mut self,
         source: usize,
-        found: &Found<'_>,
+        found: &ScannedSegment<'_>,
         above: &mut Above<'_>,
     ) -> Option<Output> {
         let base_offset = found.base_offset;
@@ -147,7 +147,7 @@ impl Plan {
             offsets: base_offset..base_offset,
             untouched: true,
         };
-        for stretch in found.survey.stretches.iter() {
+        for stretch in found.scan.stretches.iter() {
             if let Some(reason) = above.refuses(base_offset, stretch) {
                 let (bytes, offsets) = (stretch.bytes.clone(), stretch.offsets.clone());
                 self.set_aside(source, bytes, offsets, &reason);
@@ -171,7 +171,7 @@ impl Plan {
                 prefix,
             });
         }
-        let nothing_was = found.survey.stretches.iter().next().is_none();
+        let nothing_was = found.scan.stretches.iter().next().is_none();
         let kept = !output.pieces.is_empty() || nothing_was;
         kept.then_some(output)
     }
@@ -180,29 +180,29 @@ impl Plan {
     fn zeros(
         &mut self,
         source: usize,
-        found: &Found<'_>,
+        found: &ScannedSegment<'_>,
         above: &mut Above<'_>,
         next_base: Option<Offset>,
     ) {
-        let survey = found.survey;
-        let at = survey.stretches.iter().last().map(|last| last.bytes.end);
+        let scan = found.scan;
+        let at = scan.stretches.iter().last().map(|last| last.bytes.end);
         let at = at.unwrap_or_default();
         let unflushed = above.holds(found.base_offset, at);
         let last = next_base.is_none();
         let reserved = last && (unflushed || above.mark.is_none());
-        if survey.reserved == 0 || reserved {
+        if scan.reserved == 0 || reserved {
             return;
         }
         let reason = Corruption::malformed("zeros where batches were");
         // A segment that was sealed but not yet cut to its length is followed directly by the next
         // one.
-        if unflushed && next_base != Some(survey.next_offset) {
+        if unflushed && next_base != Some(scan.next_offset) {
             above.cut.get_or_insert_with(|| reason.clone());
         }
-        let from = survey.next_offset;
+        let from = scan.next_offset;
         let flushed = above.mark.map_or(from, |mark| mark.flushed_offset);
         let to = next_base.unwrap_or(flushed).max(from);
-        let end = Position(at.0.saturating_add(survey.reserved));
+        let end = Position(at.0.saturating_add(scan.reserved));
         self.set_aside(source, at..end, from..to, &reason);
         let of_this = |output: &Output| output.source == source;
         if let Some(output) = self.outputs.last_mut().filter(|output| of_this(output)) {
@@ -229,10 +229,10 @@ impl Plan {
     }
 
     /// Moves files with the batches of other segments to their places (I2).
-    fn find_places(&mut self, found: &[Found<'_>]) {
+    fn find_places(&mut self, found: &[ScannedSegment<'_>]) {
         let is_misplaced = |output: &Output| {
             let found = found.get(output.source);
-            found.is_some_and(|found| found.survey.misplaced)
+            found.is_some_and(|found| found.scan.misplaced)
         };
         let mut taken: Vec<Offset> = self
             .outputs
@@ -258,12 +258,12 @@ impl Plan {
     }
 
     /// Quarantines what claims offsets that another file has (I3).
-    fn part(&mut self, found: &[Found<'_>]) {
+    fn part(&mut self, found: &[ScannedSegment<'_>]) {
         let mut kept: Vec<Output> = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
             let misplaced = |output: &Output| {
                 let found = found.get(output.source);
-                found.is_some_and(|found| found.survey.misplaced)
+                found.is_some_and(|found| found.scan.misplaced)
             };
             let loser = match kept.last() {
                 Some(last) if clash(last, &output) => {

@@ -12,20 +12,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dir::{copy_aside, for_each_chunk, move_aside, remove_if_present, rename_whole_aside};
-use crate::disk::{Disk, File, is_no_such_file};
+use crate::disk::{Disk, File, is_unusable_file};
 use crate::error::{IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Stage};
 use crate::recovery::{OpenMode, Opening};
 use crate::segment::Segment;
 use crate::types::{Offset, Position};
 
-use super::Work;
+use super::LogRepair;
 use super::plan::{Aside, Output, Plan};
 use super::report::SetAside;
 
 const SMALL_BYTES_MAX: usize = 1 << 30;
 
-impl Work<'_> {
+impl LogRepair<'_> {
     /// Carries out a plan; returns what was quarantined. After an error what was done stays; if no
     /// file was replaced yet, the quarantine copies are removed again.
     pub(super) fn carry_out(&self, plan: &Plan, sources: &[Arc<Segment>]) -> Result<Vec<SetAside>> {
@@ -100,8 +100,8 @@ impl Work<'_> {
         source.close_file();
         let quarantine = move_aside(&self.host.disk, &self.dir, source.base_offset())?;
         let asides = plan.aside.iter().filter(|aside| aside.source == index);
-        let told = asides.map(|aside| set_aside(source, aside, quarantine.clone()));
-        Ok(told.collect())
+        let quarantined = asides.map(|aside| set_aside(source, aside, quarantine.clone()));
+        Ok(quarantined.collect())
     }
 
     fn write_group(
@@ -135,7 +135,7 @@ impl Work<'_> {
         for source in sources {
             source.close_file();
         }
-        self.settle()?;
+        self.finish_interrupted()?;
         disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
@@ -185,10 +185,10 @@ impl Work<'_> {
     }
 
     /// Finishes or undoes interrupted operations. Returns the base offsets of the segments then.
-    pub(super) fn settle(&self) -> Result<BTreeSet<Offset>> {
+    pub(super) fn finish_interrupted(&self) -> Result<BTreeSet<Offset>> {
         let mut opening = Opening::begin(self.host.tools(), &self.dir, self.key, OpenMode::Write)?;
         let found = opening.look()?;
-        opening.settle_leftovers(found)
+        opening.finish_interrupted(found)
     }
 }
 
@@ -231,7 +231,7 @@ fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
 pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>> {
     let odd = match disk.read_small(path, SMALL_BYTES_MAX) {
         Ok(_) => false,
-        Err(error) => is_no_such_file(&error),
+        Err(error) => is_unusable_file(&error),
     };
     if !odd {
         return Ok(None);

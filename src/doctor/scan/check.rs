@@ -11,7 +11,7 @@ use crate::format::{
 use crate::segment::{RawBatch, SparseIndex, relative, size_in};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
-use super::{Condition, Subject, Survey, read_range};
+use super::{Condition, SegmentScan, Subject, read_range};
 
 /// The most that is read of an interval: a longer one holds a single large batch.
 const INTERVAL_BYTES_MAX: usize = 1 << 20;
@@ -21,7 +21,7 @@ const INTERVAL_BYTES_MAX: usize = 1 << 20;
 pub(super) fn against_digest(
     subject: &Subject<'_>,
     digest: &Digest,
-    survey: &mut Survey,
+    scan: &mut SegmentScan,
 ) -> std::io::Result<()> {
     // A file that is shorter than its digest is reported by the rules of opening.
     if digest.summary.length > subject.end {
@@ -30,15 +30,15 @@ pub(super) fn against_digest(
     for interval in digest.intervals() {
         let bytes = interval.start..interval.end;
         // Damage in it is known already, and would make its checksum wrong.
-        if !survey.stretches.is_good_in(&bytes) {
+        if !scan.stretches.is_good_in(&bytes) {
             continue;
         }
-        if !check_interval(subject, &interval, survey)? {
+        if !check_interval(subject, &interval, scan)? {
             // The batches do not end where they did when the segment was sealed: from here on the
             // file is another one.
-            let end = survey.stretches.good_end(interval.start);
+            let end = scan.stretches.good_end(interval.start);
             let rest = interval.start..end.unwrap_or(subject.end);
-            return refuse(subject, rest, survey);
+            return refuse(subject, rest, scan);
         }
     }
     // The intervals cover only the first bytes of each batch. The blocks cover every byte, and find
@@ -47,15 +47,15 @@ pub(super) fn against_digest(
     for crc in digest.blocks() {
         let end = start.plus(to_usize(BLOCK_BYTES)).min(digest.summary.length);
         let block = start..end;
-        if survey.stretches.is_good_in(&block) {
+        if scan.stretches.is_good_in(&block) {
             let bytes = read_range(subject.file, &block, usize::MAX)?;
             if crc32fast::hash(&bytes) != *crc {
                 let first = digest.interval_at(block.start);
                 let last = digest.interval_at(Position(block.end.0.saturating_sub(1)));
                 if let (Some(first), Some(last)) = (first, last) {
-                    refuse(subject, first.start..last.end, survey)?;
+                    refuse(subject, first.start..last.end, scan)?;
                 }
-                survey.odd_blocks.push(block);
+                scan.odd_blocks.push(block);
             }
         }
         start = end;
@@ -75,7 +75,7 @@ struct Front {
 fn refuse(
     subject: &Subject<'_>,
     bytes: Range<Position>,
-    survey: &mut Survey,
+    scan: &mut SegmentScan,
 ) -> std::io::Result<()> {
     let begins = |at: Position| -> std::io::Result<Option<Offset>> {
         let mut header = [0; HEADER_LEN];
@@ -86,11 +86,10 @@ fn refuse(
     };
     let base = subject.segment.base_offset();
     let first = begins(bytes.start)?.unwrap_or(base);
-    let end = begins(bytes.end)?.unwrap_or(survey.next_offset);
+    let end = begins(bytes.end)?.unwrap_or(scan.next_offset);
     let reason = Corruption::malformed("the bytes are not the ones that were sealed");
     let offsets = first..end.max(first);
-    survey
-        .stretches
+    scan.stretches
         .carve(bytes, offsets, Condition::Damaged(reason));
     Ok(())
 }
@@ -99,7 +98,7 @@ fn refuse(
 fn check_interval(
     subject: &Subject<'_>,
     interval: &Interval,
-    survey: &mut Survey,
+    scan: &mut SegmentScan,
 ) -> std::io::Result<bool> {
     let Some(mut fronts) = fronts(subject, interval)? else {
         return Ok(false);
@@ -117,14 +116,11 @@ fn check_interval(
         && let Some(front) = fronts.get(index).cloned()
     {
         let condition = Condition::Patched(front.prefix, reason);
-        survey
-            .stretches
-            .carve(front.bytes, front.offsets, condition);
+        scan.stretches.carve(front.bytes, front.offsets, condition);
     } else if let (Some(first), Some(last)) = (fronts.first(), fronts.last()) {
         let offsets = first.offsets.start..last.offsets.end;
         let bytes = interval.start..interval.end;
-        survey
-            .stretches
+        scan.stretches
             .carve(bytes, offsets, Condition::Damaged(reason));
     }
     Ok(true)

@@ -31,7 +31,9 @@ use crate::error::{IoContext, Result};
 use crate::format::{
     BatchHeader, Corruption, DecodeError, Digest, HEADER_LEN, PREFIX_LEN, RecordBatch,
 };
-use crate::segment::{BatchCursor, Guard, Landing, RawBatch, Search, Segment, Stop, batch_behind};
+use crate::segment::{
+    BatchCursor, Known, RawBatch, ReadStart, Search, Segment, Stop, batch_behind,
+};
 use crate::types::{Offset, Position, Timestamp, to_usize};
 
 pub(super) use check::{IndexCheck, Verdict};
@@ -60,7 +62,7 @@ pub(super) struct Subject<'a> {
     dead_code,
     reason = "a report tells less than was found out; Debug shows all of it"
 )]
-pub(super) struct Survey {
+pub(super) struct SegmentScan {
     pub(super) base_offset: Offset,
     pub(super) stretches: Stretches,
     /// The good batches are those of another segment.
@@ -89,7 +91,7 @@ struct Taken {
 
 struct Walker<'a> {
     subject: &'a Subject<'a>,
-    survey: Survey,
+    scan: SegmentScan,
     cursor: BatchCursor,
     /// The next batch begins at or above this offset; if `exact`, at it.
     floor: Offset,
@@ -101,12 +103,12 @@ impl Subject<'_> {
     /// Scans the segment; `look` is called with every good batch, in order. One that it was shown
     /// may later prove to have a wrong offset. Fails only with [`Error::Io`](crate::Error::Io):
     /// damage is a finding here.
-    pub(super) fn survey(&self, mut look: impl FnMut(&RawBatch)) -> Result<Survey> {
+    pub(super) fn scan(&self, mut look: impl FnMut(&RawBatch)) -> Result<SegmentScan> {
         let path = self.segment.log_path();
         let (floor, misplaced) = places::origin(self).at(&path, "read")?;
         let mut walker = Walker {
             subject: self,
-            survey: Survey {
+            scan: SegmentScan {
                 base_offset: self.segment.base_offset(),
                 stretches: Stretches::default(),
                 misplaced,
@@ -124,12 +126,12 @@ impl Subject<'_> {
             last: None,
         };
         while walker.step(&mut look).at(&path, "read")? {}
-        let mut survey = walker.survey;
-        survey.next_offset = walker.floor;
+        let mut scan = walker.scan;
+        scan.next_offset = walker.floor;
         if let Some(digest) = self.digest.filter(|_| !misplaced) {
-            check::against_digest(self, digest, &mut survey).at(&path, "read")?;
+            check::against_digest(self, digest, &mut scan).at(&path, "read")?;
         }
-        Ok(survey)
+        Ok(scan)
     }
 
     fn ceiling(&self, misplaced: bool) -> Offset {
@@ -143,11 +145,11 @@ impl Subject<'_> {
 
 /// Returns any batch with a right checksum, whatever its offset.
 fn free_cursor(position: Position) -> BatchCursor {
-    BatchCursor::land(Landing {
+    BatchCursor::at(ReadStart {
         position,
         floor: 0,
         first_next: None,
-        guard: Guard::Nothing,
+        known: Known::Nothing,
     })
     .sequential()
 }
@@ -170,7 +172,7 @@ impl Walker<'_> {
     /// Checks the offsets of a batch whose checksum is right (I2, I3), and its records.
     fn place(&mut self, raw: &RawBatch, look: &mut impl FnMut(&RawBatch)) -> std::io::Result<()> {
         let header = &raw.header;
-        let ceiling = self.subject.ceiling(self.survey.misplaced);
+        let ceiling = self.subject.ceiling(self.scan.misplaced);
         let fits = if self.exact {
             header.base_offset == self.floor
         } else {
@@ -228,7 +230,7 @@ impl Walker<'_> {
             let offsets = header.base_offset..header.next_offset();
             self.put(raw.position, raw.end(), offsets, Condition::Good);
             self.count(raw);
-            self.survey.newest = self.survey.newest.max(header.max_timestamp);
+            self.scan.newest = self.scan.newest.max(header.max_timestamp);
             look(raw);
         }
         self.last = Some(Taken {
@@ -239,12 +241,12 @@ impl Walker<'_> {
             counted,
         });
         self.floor = header.next_offset();
-        self.exact = self.subject.dense && !self.survey.misplaced;
+        self.exact = self.subject.dense && !self.scan.misplaced;
     }
 
     fn count(&mut self, raw: &RawBatch) {
-        self.survey.batches += 1;
-        self.survey.records += u64::from(raw.header.record_count);
+        self.scan.batches += 1;
+        self.scan.records += u64::from(raw.header.record_count);
     }
 
     fn unreadable(&mut self, raw: &RawBatch) -> Option<Corruption> {
@@ -253,7 +255,7 @@ impl Walker<'_> {
             Err(
                 DecodeError::Unsupported(_) | DecodeError::Corrupt(Corruption::TooLarge { .. }),
             ) => {
-                self.survey.not_unpacked += 1;
+                self.scan.not_unpacked += 1;
                 None
             }
             Err(DecodeError::Corrupt(reason)) => Some(reason),
@@ -293,13 +295,13 @@ impl Walker<'_> {
         if let Some(last) = self.last.take() {
             let reason = Corruption::offset(last.floor, last.header.base_offset);
             let (offsets, bytes) = (last.floor..last.floor, last.at..last.end);
-            self.survey
+            self.scan
                 .stretches
                 .carve(bytes, offsets, Condition::Damaged(reason));
             self.floor = last.floor;
             if last.counted {
-                self.survey.batches -= 1;
-                self.survey.records -= u64::from(last.header.record_count);
+                self.scan.batches -= 1;
+                self.scan.records -= u64::from(last.header.record_count);
             }
         }
     }
@@ -321,12 +323,12 @@ impl Walker<'_> {
         // can report it as unwritten without reading it.
         let zeros = is_zero(file, &path, at..end).unwrap_or(false);
         if zeros {
-            self.survey.reserved = end.since(at);
+            self.scan.reserved = end.since(at);
             return Ok(false);
         }
         let search = Search {
             bytes: at.plus(1)..end,
-            offsets: self.floor..self.subject.ceiling(self.survey.misplaced),
+            offsets: self.floor..self.subject.ceiling(self.scan.misplaced),
         };
         let found = batch_behind(file, at, &search)?;
         let header = match found {
@@ -335,7 +337,7 @@ impl Walker<'_> {
         };
         // The header behind the hole says which offsets the hole had; otherwise what is known to
         // have been flushed does.
-        let reached = self.subject.reached.filter(|_| !self.survey.misplaced);
+        let reached = self.subject.reached.filter(|_| !self.scan.misplaced);
         let lost_to = header.map(|header| header.base_offset).or(reached);
         let offsets = self.floor..lost_to.unwrap_or(self.floor).max(self.floor);
         self.put(
@@ -361,7 +363,7 @@ impl Walker<'_> {
         offsets: std::ops::Range<Offset>,
         condition: Condition,
     ) {
-        self.survey.stretches.push(Stretch {
+        self.scan.stretches.push(Stretch {
             bytes: at..end,
             offsets,
             condition,

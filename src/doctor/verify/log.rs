@@ -16,15 +16,15 @@ use crate::format::{
 use crate::host::Host;
 use crate::recovery::at_mark as rules_at_mark;
 use crate::recovery::{
-    Found, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable, has_own, is_flushed,
-    lost_between, violations,
+    DirListing, Landed, OpenMode, Opening, SegmentFacts, Violation, applicable, has_own,
+    is_flushed, lost_between, violations,
 };
 use crate::segment::{RawBatch, Segment};
 use crate::types::{Offset, Position};
 
 use super::report::{LogCondition, Problem, ProblemKind, Severity};
 use super::{files, problem};
-use crate::doctor::scan::{IndexCheck, Stretch, Subject, Survey, Verdict};
+use crate::doctor::scan::{IndexCheck, SegmentScan, Stretch, Subject, Verdict};
 
 #[derive(Debug)]
 pub(in crate::doctor) struct LogFindings {
@@ -44,7 +44,7 @@ pub(in crate::doctor) struct LogFindings {
 pub(in crate::doctor) struct SegmentFindings {
     pub(in crate::doctor) segment: Arc<Segment>,
     /// `None` if its bytes could not be read.
-    pub(in crate::doctor) survey: Option<Survey>,
+    pub(in crate::doctor) scan: Option<SegmentScan>,
     pub(in crate::doctor) index: Verdict,
     pub(in crate::doctor) digest_fits: bool,
 }
@@ -55,16 +55,16 @@ pub(in crate::doctor) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Res
     let segments = opening.list_segments(&found.bases)?;
     // Half-way through a truncation or a swap, the mark may refer to segments that are gone or not
     // yet in place. Opening finishes those first.
-    let settled = !found.is_unsettled();
+    let finished = !found.is_interrupted();
     let facts = opening.facts(&segments);
     let mut check = LogCheck {
         host,
         dir,
         key,
-        mark: applicable(opening.mark, segments.len()).filter(|_| settled),
+        mark: applicable(opening.mark, segments.len()).filter(|_| finished),
         has_own: has_own(key, &facts),
         facts,
-        settled,
+        finished,
         findings: LogFindings {
             condition: LogCondition {
                 dir: dir.to_path_buf(),
@@ -105,7 +105,7 @@ struct LogCheck<'a> {
     facts: Vec<SegmentFacts>,
     has_own: bool,
     /// No interrupted operation changes which segments there are.
-    settled: bool,
+    finished: bool,
     findings: LogFindings,
     /// The number of offsets that valid batches cover.
     covered: u64,
@@ -122,7 +122,7 @@ impl LogCheck<'_> {
         self.mark.is_none_or(|mark| mark.by_broker)
     }
 
-    fn names(&mut self, found: &Found) {
+    fn names(&mut self, found: &DirListing) {
         for (name, parsed) in &found.odd {
             let error = "not a file".to_owned();
             let quarantine = matches!(parsed, FileName::Quarantine { .. });
@@ -142,7 +142,7 @@ impl LogCheck<'_> {
                 FileName::Segment { base, kind, stage: Stage::Live }
                     if *kind != FileKind::Snapshot && !found.bases.contains(base)
             );
-            let lost = orphan && self.knows_no_digests() && self.settled;
+            let lost = orphan && self.knows_no_digests() && self.finished;
             if lost
                 && let FileName::Segment {
                     base,
@@ -164,7 +164,7 @@ impl LogCheck<'_> {
     /// Reports what the listing contradicts. While an operation is half-way, the rules do not
     /// apply: opening finishes it first.
     fn listed(&mut self, segments: &[Arc<Segment>]) {
-        if !self.settled {
+        if !self.finished {
             return;
         }
         let bytes: u64 = segments.iter().map(|segment| segment.end().0).sum();
@@ -250,20 +250,20 @@ impl LogCheck<'_> {
             other_length: self.has_other_length(segment, next.is_some()),
             digest: digest.as_ref(),
         };
-        let (survey, index) = match self.survey(&subject) {
+        let (scan, index) = match self.scan(&subject) {
             Ok(found) => found,
             Err(error) => return self.unreadable(segment, &error.to_string()),
         };
-        self.stretches(segment, &survey, next.is_none());
-        let end = survey.next_offset;
+        self.stretches(segment, &scan, next.is_none());
+        let end = scan.next_offset;
         let whole = digest.is_some_and(|digest| digest.summary.length == segment.end());
-        let intact = survey.stretches.all_good() && survey.odd_blocks.is_empty();
+        let intact = scan.stretches.all_good() && scan.odd_blocks.is_empty();
         self.findings.condition.digests += u64::from(whole && intact);
-        self.add_up(&survey);
+        self.add_up(&scan);
         self.findings.segments.push(SegmentFindings {
             segment: Arc::clone(segment),
-            digest_fits: whole && intact && !survey.misplaced,
-            survey: Some(survey),
+            digest_fits: whole && intact && !scan.misplaced,
+            scan: Some(scan),
             index,
         });
         end.max(base)
@@ -344,7 +344,7 @@ impl LogCheck<'_> {
         self.findings.condition.segments += 1;
         self.findings.segments.push(SegmentFindings {
             segment: Arc::clone(segment),
-            survey: None,
+            scan: None,
             index: Verdict::Missing,
             digest_fits: false,
         });
@@ -364,7 +364,7 @@ impl LogCheck<'_> {
     }
 
     /// Scans the batches, and compares the indexes and the mark with them.
-    fn survey(&mut self, subject: &Subject<'_>) -> Result<(Survey, Verdict)> {
+    fn scan(&mut self, subject: &Subject<'_>) -> Result<(SegmentScan, Verdict)> {
         let segment = subject.segment;
         let index = segment.read_index_files(&self.host.disk)?;
         let mut check = index
@@ -375,7 +375,7 @@ impl LogCheck<'_> {
             .filter(|mark| mark.segment_base == segment.base_offset());
         let mut at_mark = None;
         let (mut covered, mut epochs) = (0_u64, std::mem::take(&mut self.findings.epochs));
-        let mut survey = subject.survey(|raw| {
+        let mut scan = subject.scan(|raw| {
             if let Some(check) = &mut check {
                 check.batch(raw);
             }
@@ -389,24 +389,24 @@ impl LogCheck<'_> {
         self.findings.epochs = epochs;
         self.covered = self.covered.saturating_add(covered);
         if let Some(mark) = mark {
-            self.flushed_end(segment, &survey, &mark, at_mark);
+            self.flushed_end(segment, &scan, &mark, at_mark);
         }
         let cut = subject.digest.is_none() && subject.other_length;
-        if cut && !survey.misplaced && check.as_ref().is_some_and(IndexCheck::contradicts) {
+        if cut && !scan.misplaced && check.as_ref().is_some_and(IndexCheck::contradicts) {
             // A file that was merely cut would still match its index: this is another file.
             let what = "neither its length nor its index matches the file";
-            survey.stretches.refuse_all(&Corruption::malformed(what));
+            scan.stretches.refuse_all(&Corruption::malformed(what));
         }
         if let Some(check) = check
             .as_ref()
-            .filter(|_| self.knows_no_digests() && self.settled)
+            .filter(|_| self.knows_no_digests() && self.finished)
         {
-            self.cut_off(subject, &survey, check);
+            self.cut_off(subject, &scan, check);
         }
         let verdict = check.map_or(Verdict::Missing, IndexCheck::verdict);
         // Every entry that is there is right. Whether some are missing, only the checksums in the
         // digest say.
-        let held = index.filter(|_| verdict == Verdict::Agrees && survey.stretches.all_good());
+        let held = index.filter(|_| verdict == Verdict::Agrees && scan.stretches.all_good());
         let vouched =
             held.is_none_or(|index| segment.vouches_for(&index, &self.host.disk).unwrap_or(true));
         let verdict = if vouched { verdict } else { Verdict::Disagrees };
@@ -415,14 +415,14 @@ impl LogCheck<'_> {
             let path = segment.index_path();
             self.report(problem(Severity::Rebuildable, &path, ProblemKind::Index));
         }
-        Ok((survey, verdict))
+        Ok((scan, verdict))
     }
 
     /// Reports a missing end of a sealed segment, which without a mark only its indexes may show.
-    fn cut_off(&mut self, subject: &Subject<'_>, survey: &Survey, check: &IndexCheck) {
+    fn cut_off(&mut self, subject: &Subject<'_>, scan: &SegmentScan, check: &IndexCheck) {
         let sealed = subject.ceiling < i64::MAX.cast_unsigned();
-        let whole = survey.stretches.all_good() && survey.reserved == 0;
-        let (end, next) = (subject.end, survey.next_offset);
+        let whole = scan.stretches.all_good() && scan.reserved == 0;
+        let (end, next) = (subject.end, scan.next_offset);
         if sealed && whole && next < subject.ceiling && check.reaches_beyond(end, next) {
             let reason = Corruption::malformed("the index refers to more batches than are here");
             self.report(Problem {
@@ -440,17 +440,17 @@ impl LogCheck<'_> {
     fn flushed_end(
         &mut self,
         segment: &Arc<Segment>,
-        survey: &Survey,
+        scan: &SegmentScan,
         mark: &Mark,
         at_mark: Option<Offset>,
     ) {
         let below = |stretch: &&Stretch| stretch.bytes.start < mark.position && !stretch.is_good();
         // Bytes below the mark that are damaged or missing are already reported as such.
-        if segment.end() < mark.position || survey.stretches.iter().any(|all| below(&all)) {
+        if segment.end() < mark.position || scan.stretches.iter().any(|all| below(&all)) {
             return;
         }
         let landed = Landed {
-            end: Position(segment.end().since(Position(survey.reserved))),
+            end: Position(segment.end().since(Position(scan.reserved))),
             at_mark: if mark.position == Position::ZERO {
                 Some(segment.base_offset())
             } else {
@@ -470,14 +470,14 @@ impl LogCheck<'_> {
         }
     }
 
-    fn add_up(&mut self, survey: &Survey) {
+    fn add_up(&mut self, scan: &SegmentScan) {
         let condition = &mut self.findings.condition;
         condition.segments += 1;
-        condition.batches = condition.batches.saturating_add(survey.batches);
-        condition.records = condition.records.saturating_add(survey.records);
-        let kept: u64 = survey.stretches.kept().map(Stretch::len).sum();
+        condition.batches = condition.batches.saturating_add(scan.batches);
+        condition.records = condition.records.saturating_add(scan.records);
+        let kept: u64 = scan.stretches.kept().map(Stretch::len).sum();
         condition.bytes = condition.bytes.saturating_add(kept);
-        let patched = survey.stretches.kept().filter(|stretch| !stretch.is_good());
+        let patched = scan.stretches.kept().filter(|stretch| !stretch.is_good());
         let patched: u64 = patched
             .map(|stretch| stretch.offsets.end.saturating_sub(stretch.offsets.start))
             .sum();

@@ -192,7 +192,7 @@ fn the_voters_of_a_quorum_state_are_read() {
 }
 
 #[test]
-fn a_record_that_nobody_knows_comes_out_unchanged() {
+fn a_record_that_no_one_knows_comes_out_unchanged() {
     for hex in ["011b02ffee", "01020700", "018001000102"] {
         let bytes = unhex(hex);
         let record = MetadataRecord::decode(&bytes).unwrap();

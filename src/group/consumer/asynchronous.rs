@@ -136,7 +136,7 @@ impl Consumer {
         let group = Arc::clone(&self.group);
         flush_claims(&group, claims).await?;
         let (done, pending) = self.write_claims(claims, owned)?;
-        pending.settle_async().await?;
+        pending.confirm_async().await?;
         self.note_committed(&done);
         Ok(())
     }

@@ -177,12 +177,12 @@ impl Consumer {
         }
         self.flush_claims(claims)?;
         let (done, pending) = self.write_claims(claims, owned)?;
-        pending.settle()?;
+        pending.confirm()?;
         self.note_committed(&done);
         Ok(())
     }
 
-    /// Writes the commits; the caller settles and notes them.
+    /// Writes the commits; the caller confirms and notes them.
     pub(super) fn write_claims<'c>(
         &self,
         claims: &'c [Claim],

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Waited;
 use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, Ordering, Signal};
-use crate::topic::Keep;
+use crate::topic::CloseOnDrop;
 use crate::types::{Start, TopicPartition, to_u64, to_usize};
 
 use super::ConsumerConfig;
@@ -98,7 +98,7 @@ pub struct Consumer {
     /// When the last poll ended.
     polled_at: Option<Instant>,
     left: bool,
-    _keeper: Option<Arc<dyn Keep>>,
+    _broker: Option<Arc<dyn CloseOnDrop>>,
 }
 
 #[derive(Debug, Default)]
@@ -155,7 +155,7 @@ impl Consumer {
         joining: Joining,
         config: ConsumerConfig,
         listener: Option<Box<dyn RebalanceListener>>,
-        keeper: Option<Arc<dyn Keep>>,
+        broker: Option<Arc<dyn CloseOnDrop>>,
     ) -> Result<Self> {
         let signal = Arc::new(Signal::default());
         let seat = group.join(&joining, &signal)?;
@@ -185,7 +185,7 @@ impl Consumer {
             has_polled: false,
             polled_at: None,
             left: false,
-            _keeper: keeper,
+            _broker: broker,
         })
     }
 

@@ -46,8 +46,8 @@ pub(super) fn is_note(metadata: Option<&str>) -> bool {
     matches!(metadata, Some(BEGAN | BEGAN_BEFORE))
 }
 
-/// Commits that were appended, to be [settled](Pending::settle) once no lock is held, so that many
-/// share a sync.
+/// Commits that were appended, to be [confirmed](Pending::confirm) once no lock is held, so that
+/// many share a sync.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Pending(pub(super) Option<Written>);
@@ -63,24 +63,24 @@ pub(super) struct Written {
 impl Pending {
     /// Waits until the commits survive what the broker's durability says. After an error it is not
     /// known whether they survive a power cut.
-    pub(crate) fn settle(self) -> Result<()> {
+    pub(crate) fn confirm(self) -> Result<()> {
         let Some(written) = self.0 else {
             return Ok(());
         };
-        written.log.settle(written.end)?;
+        written.log.confirm(written.end)?;
         written.tidy();
         Ok(())
     }
 
-    /// As [`settle`](Self::settle), as a task.
+    /// As [`confirm`](Self::confirm), as a task.
     #[cfg(feature = "async")]
-    pub(crate) async fn settle_async(self) -> Result<()> {
+    pub(crate) async fn confirm_async(self) -> Result<()> {
         let Some(written) = self.0 else {
             return Ok(());
         };
         let (log, end) = (&written.log, written.end);
-        let settled = log.settled(0, end..end, |_, _| (), |error| error);
-        settled.await?;
+        let confirmed = log.confirmed(0, end..end, |_, _| (), |error| error);
+        confirmed.await?;
         written.tidy();
         Ok(())
     }

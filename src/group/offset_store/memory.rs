@@ -19,7 +19,7 @@ use crate::types::{Offset, PartitionId, Timestamp};
 use super::{BEGAN_BEFORE, Commit, NEVER_EXPIRES, encoded, is_note, protocol};
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'a> {
+pub(super) struct StoredRecord<'a> {
     pub(super) at: Offset,
     pub(super) key: &'a [u8],
     /// `None` is a tombstone.
@@ -83,7 +83,7 @@ pub(super) enum KeptBy {
 
 impl Groups {
     /// Takes in a record, unless a newer one has come (I1).
-    pub(super) fn take(&mut self, found: &Found<'_>) {
+    pub(super) fn take(&mut self, found: &StoredRecord<'_>) {
         if found.value.is_none()
             && let Some(id) = found.key.get(2..).and_then(owner_of)
         {
@@ -174,7 +174,7 @@ impl Groups {
     }
 
     /// Notes a record of another kind, or one whose key is not understood (I2).
-    fn leave_alone(&mut self, found: &Found<'_>) {
+    fn leave_alone(&mut self, found: &StoredRecord<'_>) {
         let owner = found.key.get(2..).and_then(owner_of);
         let Some(group) = owner else {
             return;

@@ -38,7 +38,7 @@ use crate::types::{Durability, Offset, PartitionId, Record, Timestamp};
 
 use commit::{BEGAN_BEFORE, Written, is_note};
 pub(crate) use commit::{Commit, Pending};
-use memory::{Found, Groups, KeptBy, Leaving, Resting};
+use memory::{Groups, KeptBy, Leaving, Resting, StoredRecord};
 use shard::Shard;
 
 /// Kafka's "unknown".
@@ -68,7 +68,7 @@ pub(crate) struct OffsetStore {
     /// Another process writes the root: what is damaged now may be whole when it is read again.
     read_only: bool,
     /// Partitions that were not read are as a broker needs them (I5).
-    settled: bool,
+    tidied: bool,
 }
 
 /// A key and its value; without one, a tombstone.
@@ -83,13 +83,13 @@ impl std::fmt::Debug for OffsetStore {
 }
 
 impl OffsetStore {
-    /// `settled`: the last use of the root ended with [`settle_all`](Self::settle_all), and no
+    /// `tidied`: the last use of the root ended with [`tidy_all`](Self::tidy_all), and no
     /// other program has written since.
     pub(crate) fn new(
         logs: Box<dyn OffsetLogs>,
         host: Arc<Host>,
         read_only: bool,
-        settled: bool,
+        tidied: bool,
     ) -> Self {
         Self {
             logs,
@@ -97,7 +97,7 @@ impl OffsetStore {
             shards: Mutex::default(),
             damage: Mutex::default(),
             read_only,
-            settled,
+            tidied,
         }
     }
 
@@ -241,8 +241,8 @@ impl OffsetStore {
         Ok(log.config().durability == Durability::Always)
     }
 
-    /// Appends commits as one batch (I2). Once settled, it survives what the broker's `durability`
-    /// says.
+    /// Appends commits as one batch (I2). Once confirmed, it survives what the broker's
+    /// `durability` says.
     pub(crate) fn commit(&self, group: &str, commits: &[Commit]) -> Result<Pending> {
         let writes: Result<Vec<_>> = commits
             .iter()
@@ -275,7 +275,7 @@ impl OffsetStore {
         if commits.is_empty() {
             return Ok(());
         }
-        self.commit(group, commits)?.settle()?;
+        self.commit(group, commits)?.confirm()?;
         self.flush(group)
     }
 
@@ -356,7 +356,7 @@ impl OffsetStore {
     }
 
     /// Leaves every partition as a broker needs it, and small enough for the next opening (I5).
-    pub(crate) fn settle_all(&self) -> Result<()> {
+    pub(crate) fn tidy_all(&self) -> Result<()> {
         let noted = self.note_empty_groups();
         let shards: Vec<_> = self.shards.lock().values().cloned().collect();
         for shard in shards {
@@ -382,7 +382,7 @@ impl OffsetStore {
         };
         let mut value = Vec::new();
         metadata.encode(&mut value).map_err(refused)?;
-        let partitions = if self.settled {
+        let partitions = if self.tidied {
             self.partitions_read()
         } else {
             (0..self.logs.count()).collect()
@@ -502,7 +502,7 @@ impl OffsetStore {
     }
 
     fn write(&self, partition: PartitionId, writes: &[Write]) -> Result<()> {
-        self.append(partition, writes)?.settle()
+        self.append(partition, writes)?.confirm()
     }
 
     /// Appends records, and takes them into memory in the order of the log (I1). They are one
@@ -523,7 +523,7 @@ impl OffsetStore {
         let end = batches.last().map(|offsets| offsets.end);
         let mut shard = of.lock();
         let found = batches.into_iter().flatten().zip(writes);
-        shard.end_append(found.map(|(at, (key, value))| Found {
+        shard.end_append(found.map(|(at, (key, value))| StoredRecord {
             at,
             key,
             value: value.as_deref(),

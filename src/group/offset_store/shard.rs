@@ -19,7 +19,7 @@ use crate::log::Log;
 use crate::sync::Mutex;
 use crate::types::{Epoch, Offset, Start, to_u64};
 
-use super::memory::{Found, Groups};
+use super::memory::{Groups, StoredRecord};
 
 /// This many superseded records are never worth a compaction.
 pub(super) const SLACK: u64 = 8192;
@@ -52,7 +52,7 @@ impl Shard {
             for record in batch.records() {
                 records = records.saturating_add(1);
                 if let Some(key) = record.key() {
-                    groups.take(&Found {
+                    groups.take(&StoredRecord {
                         at: record.offset,
                         key,
                         value: record.value(),
@@ -81,7 +81,7 @@ impl Shard {
     }
 
     /// Takes in what was appended, unless the log is still to be read.
-    pub(super) fn end_append<'a>(&mut self, appended: impl Iterator<Item = Found<'a>>) {
+    pub(super) fn end_append<'a>(&mut self, appended: impl Iterator<Item = StoredRecord<'a>>) {
         self.under_way = self.under_way.saturating_sub(1);
         let is_last = self.under_way == 0;
         let Some(groups) = &mut self.groups else {

@@ -45,7 +45,7 @@ type Kept = (Offset, Vec<u8>, Option<Vec<u8>>);
 fn groups(records: &[Kept]) -> Groups {
     let mut groups = Groups::default();
     for (at, key, value) in records {
-        groups.take(&Found {
+        groups.take(&StoredRecord {
             at: *at,
             key,
             value: value.as_deref(),

@@ -308,7 +308,7 @@ fn what_recovery_sets_back_survives_the_next_power_cut() {
 }
 
 #[test]
-fn a_topic_made_anew_does_not_get_the_commits_of_the_old_one_by_a_power_cut() {
+fn a_topic_made_again_does_not_get_the_commits_of_the_old_one_by_a_power_cut() {
     let root = Root::new();
     let topic = root.topic("t", 1);
     fill(&topic, 3);
@@ -467,7 +467,7 @@ fn commits_too_many_for_one_batch_are_written_all_the_same() {
 }
 
 #[test]
-fn records_that_nobody_understands_are_left_alone_and_a_commit_is_not_passed_over() {
+fn records_that_no_one_understands_are_left_alone_and_a_commit_is_not_passed_over() {
     let root = Root::new();
     root.topic("t", 1);
     let log = offsets_log(&root, MY_PARTITION);
@@ -547,8 +547,8 @@ fn the_members_of_a_group_wait_for_a_sync_together() {
         (log.flushed_offset(), log.end_offset()),
         (before, before + 2)
     );
-    first.settle().unwrap();
+    first.confirm().unwrap();
     assert_eq!(log.flushed_offset(), before + 2, "one sync for both");
-    second.settle().unwrap();
+    second.confirm().unwrap();
     assert_eq!(group.committed("t", 0).unwrap(), Some(3));
 }

@@ -97,7 +97,7 @@ impl Root {
             directory: Arc::clone(&directory),
             offsets: Box::new(Offsets(Arc::clone(&offsets))),
             read_only: false,
-            settled: false,
+            tidied: false,
             retention: Some(7 * 24 * 60 * MINUTE),
         });
         Self {

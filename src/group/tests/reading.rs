@@ -242,7 +242,7 @@ fn seek_pause_resume_position_and_lag() {
 }
 
 #[test]
-fn damage_of_one_partition_is_told_and_keeps_no_other_from_being_read() {
+fn damage_of_one_partition_is_reported_and_keeps_no_other_from_being_read() {
     let root = Root::new();
     let topic = root.topic("t", 2);
     fill(&topic, 1);

@@ -25,7 +25,7 @@ fn members_share_the_partitions_and_each_group_sees_everything() {
 }
 
 #[test]
-fn join_waits_for_nobody_and_a_partition_passes_on_with_its_owners_poll() {
+fn join_waits_for_no_one_and_a_partition_passes_on_with_its_owners_poll() {
     let root = Root::new();
     let topic = root.topic("t", 2);
     fill(&topic, 1);

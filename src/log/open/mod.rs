@@ -4,7 +4,7 @@
 //! and mended (`recovery/`). A log is brought to the state that a close leaves before it is handed
 //! out.
 
-mod settled;
+mod finish;
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) fn open(
         let events = unreadable_marks(&host.marks);
         opening.report.events.extend(events);
     }
-    let mut segments = opening.settle()?;
+    let mut segments = opening.check_and_finish()?;
     let tail = opening.recover(&mut segments)?;
     if tail.plain {
         host.note_plain(source.mark_key);
@@ -108,14 +108,14 @@ fn finish(
         digester: Digester::of(me.clone()),
         signal: Signal::default(),
         usher: Usher::of(me.clone()),
-        survey: Mutex::new(None),
+        transactions: Mutex::new(None),
         watchers: Watchers::default(),
         charge: Charge::default(),
         tally: Box::default(),
         cleaning: Mutex::new(()),
         layout: Mutex::new(()),
         lock: Mutex::new(source.lock),
-        unsettled: AtomicBool::new(false),
+        unfinished: AtomicBool::new(false),
         outside: OnceLock::new(),
         report: opening.report,
     });
@@ -123,20 +123,20 @@ fn finish(
     // appends may follow at once.
     if opening.mode == OpenMode::Write {
         if !clean {
-            settle(&log, scanned.digest, untrue)?;
+            make_durable(&log, scanned.digest, untrue)?;
         }
         begin_to_write(&log, opening.undigested);
     }
     Ok(log)
 }
 
-fn settle(log: &Shared, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
+fn make_durable(log: &Shared, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
     if log.managed && !log.epochs.read().are_saved() {
         // The epoch has risen, for records that groups have committed may be gone. The opening of
         // the root looks at the commits, as far as it can, and ends this.
-        log.begin_settling();
+        log.hold_appends_back();
     }
-    log.settle_opening(digest, untrue)
+    log.make_opening_durable(digest, untrue)
 }
 
 /// Notes in the mark what followers must know before the first append, and asks for missing

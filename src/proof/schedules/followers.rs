@@ -353,7 +353,7 @@ fn segments_are_exchanged_and_removed_under_a_follower_in_any_order() {
 }
 
 #[test]
-fn a_follower_is_told_of_a_truncation_in_any_order() {
+fn a_follower_learns_of_a_truncation_in_any_order() {
     check_in(ORDERS, truncations);
     check_in(ORDERS, a_truncation_alone);
 }

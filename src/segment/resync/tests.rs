@@ -84,7 +84,7 @@ fn two_damaged(byte_of_5: usize, byte_of_8: usize) -> (Vec<u8>, Option<u64>, Opt
 }
 
 #[test]
-fn what_stands_between_two_damaged_batches_is_found_where_a_length_is_left() {
+fn what_lies_between_two_damaged_batches_is_found_where_a_length_is_left() {
     let (length, version) = (LENGTH_AT + 2, MAGIC_AT);
     for (of_5, of_8) in [(version, version), (version, length), (length, version)] {
         let (bytes, next, _) = two_damaged(of_5, of_8);

@@ -171,7 +171,7 @@ fn tasks_that_were_woken_and_do_not_come_back_keep_a_crowd_waiting_for_a_few_loo
 }
 
 #[test]
-fn while_tasks_come_back_nobody_is_hastened() {
+fn while_tasks_come_back_no_one_is_hastened() {
     let signal = Signal::default();
     let mut tasks = crowd(&signal, 1_000);
     assert!(signal.raise_in_turns());

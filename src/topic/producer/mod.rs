@@ -101,10 +101,10 @@ config! {
 /// ```
 #[derive(Debug)]
 pub struct Producer {
-    shared: Arc<Shared>,
+    shared: Arc<ProducerCore>,
 }
 
-struct Shared {
+struct ProducerCore {
     me: Weak<Self>,
     topic: Topic,
     config: ProducerConfig,
@@ -120,7 +120,7 @@ struct Shared {
     hook: Option<ErrorHook>,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for ProducerCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
             .field("topic", &self.topic)
@@ -163,7 +163,7 @@ impl Producer {
             sticky: Sticky::new(config.batch_size),
             ..topic
         };
-        let shared = Arc::new_cyclic(|me| Shared {
+        let shared = Arc::new_cyclic(|me| ProducerCore {
             me: Weak::clone(me),
             lanes: Partitions::new(topic.partition_count()),
             topic,
@@ -260,7 +260,7 @@ impl Drop for Producer {
     }
 }
 
-impl Shared {
+impl ProducerCore {
     fn check_owner(&self) -> Result<()> {
         self.topic.shared().host().check_owner()
     }
@@ -426,7 +426,7 @@ impl Shared {
         } in written
         {
             match appended {
-                Ok(offsets) if log.must_settle() => {
+                Ok(offsets) if log.must_confirm() => {
                     jobs.extend(self.sync_job(promise, log, offsets));
                 }
                 appended => self.done(promise, appended),
@@ -476,7 +476,7 @@ impl Shared {
     }
 }
 
-impl Lingering for Shared {
+impl Lingering for ProducerCore {
     #[cfg(feature = "async")]
     fn in_line(&self) -> bool {
         self.topic.shared().producers().in_line()
@@ -499,7 +499,7 @@ impl Lingering for Shared {
     }
 }
 
-impl Chore for Shared {
+impl Chore for ProducerCore {
     fn run(&self) {
         // First, so that a batch that is begun meanwhile schedules again.
         self.scheduled.store(false, Ordering::Release);

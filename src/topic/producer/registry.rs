@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::PartitionId;
 
-use super::Shared;
+use super::ProducerCore;
 
 #[derive(Debug, Default)]
 pub(crate) struct Producers {
     /// No thread ends lingers: the next send, append or upkeep does.
     in_line: AtomicBool,
-    all: Mutex<Vec<Weak<Shared>>>,
+    all: Mutex<Vec<Weak<ProducerCore>>>,
 }
 
 impl Producers {
-    pub(super) fn add(&self, producer: &Arc<Shared>) {
+    pub(super) fn add(&self, producer: &Arc<ProducerCore>) {
         let mut all = self.all.lock();
         all.retain(|producer| producer.strong_count() > 0);
         all.push(Arc::downgrade(producer));
@@ -35,7 +35,7 @@ impl Producers {
         self.in_line.store(true, Ordering::Relaxed);
     }
 
-    fn alive(&self) -> Vec<Arc<Shared>> {
+    fn alive(&self) -> Vec<Arc<ProducerCore>> {
         self.all.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
@@ -62,7 +62,7 @@ impl Producers {
         for producer in &alive {
             producer.flush();
         }
-        let first = |producer: &Arc<Shared>| producer.first_error.lock().clone();
+        let first = |producer: &Arc<ProducerCore>| producer.first_error.lock().clone();
         alive
             .iter()
             .find_map(first)

@@ -85,7 +85,7 @@ impl TopicReader {
             match lane.has_news() {
                 Ok(true) => return Ok(News::Some),
                 Ok(false) => going_on = true,
-                Err(_) if lane.has_told() => {}
+                Err(_) if lane.has_reported() => {}
                 Err(error) => untold = untold.or(Some(error)),
             }
         }
@@ -99,7 +99,7 @@ impl TopicReader {
 
 impl Lane {
     /// Whether the lane's error was returned.
-    fn has_told(&self) -> bool {
+    fn has_reported(&self) -> bool {
         match self {
             Self::Reading(reader) => reader.has_failed(),
             Self::Failed { told, .. } => *told,

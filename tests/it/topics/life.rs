@@ -350,7 +350,7 @@ fn a_topic_is_ensured_made_altered_or_found_as_it_was() {
 }
 
 #[test]
-fn a_directory_of_other_things_is_refused_unless_asked_for_and_told_of() {
+fn a_directory_of_other_things_is_refused_unless_asked_for_and_reported() {
     let (_scratch, dir) = scratch();
     std::fs::create_dir_all(dir.join("photos-2024")).unwrap();
     std::fs::write(dir.join("photos-2024").join("a.jpg"), "x").unwrap();

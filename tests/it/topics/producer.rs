@@ -9,7 +9,7 @@ use crate::codecs::is_built;
 use super::{scratch, values};
 
 #[test]
-fn a_producer_collects_batches_and_tells_where_each_record_went() {
+fn a_producer_collects_batches_and_says_where_each_record_went() {
     let (_scratch, dir) = scratch();
     let broker = Broker::open(&dir).unwrap();
     let topic = broker
@@ -47,7 +47,7 @@ fn a_producer_collects_batches_and_tells_where_each_record_went() {
 }
 
 #[test]
-fn a_record_that_nobody_waits_for_is_appended_when_its_time_is_over() {
+fn a_record_that_no_one_waits_for_is_appended_when_its_time_is_over() {
     let (_scratch, dir) = scratch();
     let broker = Broker::open(&dir).unwrap();
     let topic = broker.create_topic("t", TopicConfig::default()).unwrap();

@@ -63,7 +63,7 @@ fn a_directory_without_an_owner_is_settled_or_reported() {
 }
 
 #[test]
-fn one_damaged_partition_keeps_nobody_from_the_others() {
+fn one_damaged_partition_keeps_no_one_from_the_others() {
     let (_scratch, dir) = scratch();
     let broker = Broker::open(&dir).unwrap();
     let topic = broker
@@ -188,7 +188,7 @@ fn a_damaged_catalog_is_refused_with_its_place_and_nothing_is_touched() {
 }
 
 #[test]
-fn the_end_of_a_change_that_nobody_was_told_of_is_set_aside() {
+fn the_end_of_a_change_that_was_reported_to_no_one_is_set_aside() {
     let (scratch, dir) = scratch();
     let broker = Broker::open(&dir).unwrap();
     broker.create_topic("a", TopicConfig::default()).unwrap();

@@ -404,7 +404,7 @@ mod tests {
 
     /// The value is in version 1, put together by hand.
     #[test]
-    fn a_transaction_is_decoded_with_what_stands_behind_tags() {
+    fn a_transaction_is_decoded_with_what_follows_tags() {
         let key = b"\0\0\0\x02tx";
         let mut value = vec![0, 1];
         value.extend(7_i64.to_be_bytes());

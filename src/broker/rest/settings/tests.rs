@@ -22,7 +22,7 @@ fn taken_over(theirs: &KafkaSettings, broker: Durability) -> TopicEntry {
 }
 
 #[test]
-fn settings_that_nobody_altered_come_back_as_they_were() {
+fn settings_that_no_one_altered_come_back_as_they_were() {
     for settings in [
         &[("compression.type", "uncompressed")][..],
         &[("max.message.bytes", "0")],
@@ -85,7 +85,7 @@ fn one_altered_setting_leaves_the_words_of_the_others() {
 }
 
 #[test]
-fn a_setting_that_was_altered_here_is_told() {
+fn a_setting_that_was_altered_here_is_reported() {
     let theirs = said(&[
         ("compression.type", "uncompressed"),
         ("flush.messages", "7"),

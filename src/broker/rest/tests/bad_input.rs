@@ -263,7 +263,7 @@ fn a_quorum_of_other_nodes_is_refused_and_one_that_shrank_is_taken_over() {
 }
 
 #[test]
-fn a_kind_of_record_that_nobody_knows_keeps_a_root_from_being_written() {
+fn a_kind_of_record_that_no_one_knows_keeps_a_root_from_being_written() {
     for (api_key, refused) in [(29, true), (6, true), (28, false), (0, false), (27, false)] {
         let rest = Rest::of_a_broker();
         rest.say(&[MetadataRecord::Unknown {
@@ -419,7 +419,7 @@ fn a_directory_that_was_only_formatted_is_refused() {
 }
 
 #[test]
-fn what_a_broker_was_about_to_do_is_told_of_and_left_alone() {
+fn what_a_broker_was_about_to_do_is_reported_and_left_alone() {
     let rest = Rest::of_a_broker();
     let sample = rest.sim.read(path("t-0/00000000000000000000.log")).unwrap();
     let id = "5f3c2a1b4d6e7f8091a2b3c4d5e6f708";
@@ -451,7 +451,7 @@ fn what_a_broker_was_about_to_do_is_told_of_and_left_alone() {
 }
 
 #[test]
-fn a_topic_without_a_directory_is_told_of_and_the_others_are_there() {
+fn a_topic_without_a_directory_is_reported_and_the_others_are_there() {
     for clean in [true, false] {
         let rest = Rest::of_a_broker();
         rest.move_dir("t-1", "elsewhere");
@@ -480,7 +480,7 @@ fn a_topic_without_a_directory_is_told_of_and_the_others_are_there() {
 }
 
 #[test]
-fn a_directory_without_a_topic_is_told_of_and_stays() {
+fn a_directory_without_a_topic_is_reported_and_stays() {
     let rest = Rest::of_a_broker();
     rest.make_dir("orphan-0");
     let sample = rest.sim.read(path("t-0/00000000000000000000.log")).unwrap();

@@ -203,7 +203,7 @@ fn a_damaged_byte_of_commits_concerns_the_groups_of_its_partition_alone() {
 }
 
 #[test]
-fn damage_in_an_index_of_commits_keeps_nobody_from_anything() {
+fn damage_in_an_index_of_commits_keeps_no_one_from_anything() {
     for kind in ["index", "timeindex"] {
         let (sim, broker) = fill();
         broker.close().unwrap();

@@ -34,7 +34,7 @@ fn roots() -> [Rest; 2] {
     [Rest::new(), Rest::of_a_broker()]
 }
 
-fn check_told(broker: &Broker) {
+fn check_reported(broker: &Broker) {
     let events = &broker.open_report().events;
     let told = events.iter().filter(
         |event| matches!(event, OpenEvent::LogUnusable { path, .. } if path.ends_with(dir())),
@@ -59,14 +59,14 @@ fn check_refused(group: &ConsumerGroup) {
 }
 
 #[test]
-fn a_missing_directory_of_commits_is_told_and_its_groups_wait_for_a_word() {
+fn a_missing_directory_of_commits_is_reported_and_its_groups_wait_for_a_word() {
     for rest in roots() {
         rest.move_dir(&dir(), KEPT);
-        check_told(&open_read_only(&rest.sim).unwrap());
+        check_reported(&open_read_only(&rest.sim).unwrap());
         // As often as it is opened, and whatever the others do.
         for _ in 0..2 {
             let broker = open(&rest.sim).unwrap();
-            check_told(&broker);
+            check_reported(&broker);
             check_refused(&broker.group(GROUP).unwrap());
             check_refused(&broker.group(&neighbour()).unwrap());
             assert!(matches!(

@@ -347,7 +347,7 @@ fn a_topic_that_is_made_again_does_not_get_the_settings_of_the_old_one() {
 }
 
 #[test]
-fn a_look_at_partitions_that_nobody_has_written_to_finds_nothing_wrong() {
+fn a_look_at_partitions_that_no_one_has_written_to_finds_nothing_wrong() {
     for by_a_broker in [false, true] {
         let rest = Rest::new();
         let broker = open(&rest.sim).unwrap();

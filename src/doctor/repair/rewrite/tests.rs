@@ -17,7 +17,7 @@ fn a_repair_of_a_file_that_ends_early_is_an_error_and_changes_nothing() {
     sim.write_raw(dir.join(file_name::log(0)), &[7; 1000])
         .unwrap();
     let before = sim.files();
-    let work = Work {
+    let work = LogRepair {
         host: &Host::new(disk, Clock::System, Marks::none(dir), true),
         dir: dir.into(),
         key: MarkKey::default(),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::doctor::scan::{Condition, Stretch, Survey};
+use crate::doctor::scan::{Condition, SegmentScan, Stretch};
 use crate::doctor::verify::problem;
 use crate::doctor::verify::report::{Problem, ProblemKind, Severity};
 use crate::error::Error;
@@ -16,16 +16,16 @@ use crate::types::Position;
 use super::LogCheck;
 
 impl LogCheck<'_> {
-    pub(super) fn stretches(&mut self, segment: &Arc<Segment>, survey: &Survey, last: bool) {
+    pub(super) fn stretches(&mut self, segment: &Arc<Segment>, scan: &SegmentScan, last: bool) {
         let path = segment.log_path();
-        if survey.misplaced {
+        if scan.misplaced {
             let kind = ProblemKind::Misplaced;
             self.report(Problem {
                 bytes: segment.end().0,
                 ..problem(Severity::Damage, &path, kind)
             });
         }
-        for stretch in survey.stretches.iter() {
+        for stretch in scan.stretches.iter() {
             let mut severity = self.severity(segment, stretch.bytes.start);
             // Without a mark everything counts as flushed. But at the end of the last segment a
             // crash leaves a torn batch, and opening cuts it off there.
@@ -56,18 +56,18 @@ impl LogCheck<'_> {
                 ..problem(severity, &path, kind)
             });
         }
-        for block in &survey.odd_blocks {
+        for block in &scan.odd_blocks {
             self.report(Problem {
                 position: block.start.0,
                 bytes: block.end.since(block.start),
                 ..problem(Severity::Damage, &path, ProblemKind::Changed)
             });
         }
-        if survey.reserved > 0 {
-            self.reserved(segment, survey, last);
+        if scan.reserved > 0 {
+            self.reserved(segment, scan, last);
         }
-        if survey.not_unpacked > 0 {
-            let batches = survey.not_unpacked;
+        if scan.not_unpacked > 0 {
+            let batches = scan.not_unpacked;
             let kind = ProblemKind::NotUnpacked { batches };
             self.report(problem(Severity::Note, &path, kind));
         }
@@ -89,8 +89,8 @@ impl LogCheck<'_> {
     }
 
     /// Zeros at the end are reserved space, or bytes that were written and are lost.
-    pub(super) fn reserved(&mut self, segment: &Arc<Segment>, survey: &Survey, last: bool) {
-        let at = Position(segment.end().since(Position(survey.reserved)));
+    pub(super) fn reserved(&mut self, segment: &Arc<Segment>, scan: &SegmentScan, last: bool) {
+        let at = Position(segment.end().since(Position(scan.reserved)));
         let known = self.mark.is_some() || !last;
         let flushed = known && self.severity(segment, at) == Severity::Damage;
         let (severity, kind) = if flushed {
@@ -101,7 +101,7 @@ impl LogCheck<'_> {
         };
         self.report(Problem {
             position: at.0,
-            bytes: survey.reserved,
+            bytes: scan.reserved,
             ..problem(severity, &segment.log_path(), kind)
         });
     }

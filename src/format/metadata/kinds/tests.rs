@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_kind_that_nobody_knows_and_a_later_version_of_one_that_counts_are_refused() {
+fn a_kind_that_no_one_knows_and_a_later_version_of_one_that_counts_are_refused() {
     for (api_key, newest, treatment_of_it, name) in KINDS {
         assert_eq!(treatment(api_key, newest), treatment_of_it, "{name}");
         let later = match treatment_of_it {

@@ -26,8 +26,8 @@ impl Syncs for Log {
         self.shared.flush_to(end).map(drop)
     }
 
-    fn settle(&self, end: Offset) -> Result<()> {
-        Log::settle(self, end)
+    fn confirm(&self, end: Offset) -> Result<()> {
+        Log::confirm(self, end)
     }
 
     fn synced(&self) -> Offset {
@@ -36,14 +36,14 @@ impl Syncs for Log {
 }
 
 impl Log {
-    /// Whether an append must be [settled](Log::settle) before it is acknowledged.
-    pub(crate) fn must_settle(&self) -> bool {
+    /// Whether an append must be [confirmed](Log::confirm) before it is acknowledged.
+    pub(crate) fn must_confirm(&self) -> bool {
         self.shared.is_always()
     }
 
     /// Makes everything below `end` as safe as the durability says.
-    pub(crate) fn settle(&self, end: Offset) -> Result<()> {
-        if self.must_settle() {
+    pub(crate) fn confirm(&self, end: Offset) -> Result<()> {
+        if self.must_confirm() {
             self.shared.flush_to(end)?;
         }
         Ok(())

@@ -18,18 +18,18 @@ impl Log {
     /// Notes, before the first append, whether commits of groups may be past the end.
     pub(crate) fn note_commits(&self, may_be_past_the_end: bool) {
         if may_be_past_the_end {
-            self.shared.begin_settling();
+            self.shared.hold_appends_back();
         } else if self.shared.epochs.read().are_saved() {
-            self.shared.end_settling();
+            self.shared.let_appends_begin();
         }
     }
 
     /// Writes what the opening has left. On an error this is left to the first append.
     pub(crate) fn finish_opening(&self) -> Result<()> {
-        match self.shared.settle_first() {
+        match self.shared.finish_before_append() {
             // It is being deleted.
             Err(Error::Closed) => Ok(()),
-            settled => settled,
+            other => other,
         }
     }
 }
@@ -43,7 +43,11 @@ impl Shared {
     /// together. A power cut before that may bring the old mark back, and the next opening repeats
     /// this work. Where the old mark is not true (`untrue`, or above the cut of a finished
     /// truncation), both slots are written and synced here.
-    pub(super) fn settle_opening(&self, digest: Option<DigestBuilder>, untrue: bool) -> Result<()> {
+    pub(super) fn make_opening_durable(
+        &self,
+        digest: Option<DigestBuilder>,
+        untrue: bool,
+    ) -> Result<()> {
         let turn = self.take_turn()?;
         let last = {
             let state = self.append.lock();
@@ -61,14 +65,14 @@ impl Shared {
         }
         let intent = self.dir.join(file_name::TRUNCATE);
         let truncated = self.host.disk.exists(&intent).at(&intent, "look at")?;
-        match self.settle_opened_mark(&turn, truncated || untrue) {
+        match self.write_opened_mark(&turn, truncated || untrue) {
             // On a full disk the log must still open: freeing space needs it open. The old mark is
             // still true, so the next opening only repeats this work.
             Err(Error::NoSpace { .. }) if !truncated => {
-                self.begin_settling();
+                self.hold_appends_back();
                 return Ok(());
             }
-            settled => settled?,
+            other => other?,
         }
         // After the mark: until then the note explains the missing records. And durably: a
         // truncation that came back would remove what is appended from now on.
@@ -84,26 +88,26 @@ impl Shared {
 
     /// Appends, but not what frees space, wait until the new epoch, and commits that are set back
     /// to the end, are on the disk.
-    pub(super) fn begin_settling(&self) {
+    pub(super) fn hold_appends_back(&self) {
         self.append.lock().held_back = true;
-        self.unsettled.store(true, Ordering::Release);
+        self.unfinished.store(true, Ordering::Release);
     }
 
     /// Lets appends begin. The caller holds the layout, or no other thread has the log yet.
-    pub(in crate::log) fn end_settling(&self) {
-        self.unsettled.store(false, Ordering::Release);
+    pub(in crate::log) fn let_appends_begin(&self) {
+        self.unfinished.store(false, Ordering::Release);
         self.append.lock().held_back = false;
     }
 
     /// Writes what the opening has left. On an error this is left to the next append.
-    pub(in crate::log) fn settle_first(&self) -> Result<()> {
-        if !self.unsettled.load(Ordering::Acquire) {
+    pub(in crate::log) fn finish_before_append(&self) -> Result<()> {
+        if !self.unfinished.load(Ordering::Acquire) {
             return Ok(());
         }
         // As for a truncation: nothing is appended while commits are set back, and tasks are woken
         // when no lock of a group is held any more.
         let _layout = self.lock_layout()?;
-        if !self.unsettled.load(Ordering::Acquire) {
+        if !self.unfinished.load(Ordering::Acquire) {
             // Another thread was faster.
             return Ok(());
         }
@@ -115,17 +119,17 @@ impl Shared {
         if let Some((followers, of)) = followers.zip(self.topic_partition()) {
             followers.set_back(&of, self.end_offset())?;
         }
-        self.end_settling();
+        self.let_appends_begin();
         Ok(())
     }
 
     /// Makes the epochs durable, and the mark if that cannot wait.
-    fn settle_opened_mark(&self, turn: &Turn<'_>, both_slots: bool) -> Result<()> {
+    fn write_opened_mark(&self, turn: &Turn<'_>, both_slots: bool) -> Result<()> {
         // Before the first append: after a power cut the next opening could otherwise assign the
         // same epoch and offsets to other records.
         self.save_epochs(turn)?;
         if both_slots {
-            self.settle_mark(turn)
+            self.write_both_marks(turn)
         } else if self.managed {
             Ok(())
         } else {

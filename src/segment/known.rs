@@ -12,33 +12,33 @@ use super::{ReadAt, Stop};
 
 /// What batches are compared with.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Guard {
+pub(crate) enum Known {
     /// Nothing: the caller compares them itself.
     Nothing,
     /// Offsets rise: no more is known about a segment of another program.
     #[default]
-    Rising,
+    Increasing,
     /// No gaps, the first batch at the base: each is compared with the one before.
-    Dense,
+    Contiguous,
     /// There are gaps, and the digest has checksums of the bytes that contain them.
-    Sealed(Arc<SealedDigest>),
+    Digest(Arc<SealedDigest>),
 }
 
-impl Guard {
-    pub(crate) fn sealed(digest: Digest) -> Self {
-        Self::Sealed(Arc::new(SealedDigest(digest)))
+impl Known {
+    pub(crate) fn by_digest(digest: Digest) -> Self {
+        Self::Digest(Arc::new(SealedDigest(digest)))
     }
 }
 
 /// Where reading begins, and what is known about the first batch there.
 #[derive(Clone, Debug)]
-pub(crate) struct Landing {
+pub(crate) struct ReadStart {
     pub(crate) position: Position,
     /// No batch begins below this offset.
     pub(crate) floor: Offset,
     /// The next offset of the first batch, by an index.
     pub(crate) first_next: Option<Offset>,
-    pub(crate) guard: Guard,
+    pub(crate) known: Known,
 }
 
 #[derive(Debug)]
