@@ -147,8 +147,9 @@ pub enum Error {
         failed: Vec<(PartitionId, Error)>,
     },
 
-    /// The log does not end where a conditional append expected it to: another writer was first.
-    /// Nothing was written. Read what is new, and retry with the new end.
+    /// The log does not end where a conditional append expected it to: another writer appended
+    /// or truncated first. Nothing was written. Read what is new, decide again, and retry with the
+    /// new end.
     #[error(
         "the log ends at offset {end} and not at {expected}: look at what is new and try again"
     )]
@@ -236,7 +237,8 @@ pub enum Error {
     #[error("{}", unknown_partition(topic, *partition, *not_assigned))]
     #[non_exhaustive]
     UnknownPartition {
-        /// `true` if a consumer was asked about a partition that is not assigned to it.
+        /// `true` if a consumer was asked about a partition that is not assigned to it, `false` if
+        /// the topic has no such partition.
         not_assigned: bool,
         /// The topic.
         topic: String,

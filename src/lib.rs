@@ -20,10 +20,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Durability`] says what an append survives, [`LogConfig`] and [`TopicConfig`] what settings
-//! mean and cost. A [`Consumer`] delivers at least once. [`Broker::backup`] copies a directory in
-//! use, [`verify`] and [`repair`] find and quarantine damage. [`docs`] has the guides: recipes,
-//! durability, growing into Kafka, architecture.
+//! # Where to look
+//!
+//! | task | types |
+//! | --- | --- |
+//! | topics in a directory | [`Broker`], [`TopicConfig`], [`Topic`] |
+//! | appending | [`Record`], [`Topic::append`], [`Producer`], which batches in the background; [`Durability`] says what an append survives |
+//! | reading with a group, at least once | [`ConsumerGroup`], [`Consumer`], [`ConsumerRecords`] |
+//! | reading without one | [`TopicReader`] |
+//! | one partition alone | [`Log`], [`LogConfig`], [`Reader`] |
+//! | values of one type | [`TypedTopic`], [`TypedConsumer`], [`Codec`] |
+//! | damage, backups | [`verify`], [`repair`], [`Broker::backup`] |
+//! | metrics, tests | [`Broker::metrics`], [`Broker::temporary`], [`TestClock`] |
+//!
+//! [`docs`] has the guides: a dozen [recipes](docs::recipes), [durability](docs::durability),
+//! [growing into Kafka](docs::kafka) and more.
 //!
 //! # Features
 //!
@@ -34,10 +45,20 @@
 //! | `json` | off | `Json`, a [`Codec`] for typed topics; enables `serde` |
 //! | `async` | off | futures and streams for any runtime or none: `Topic::append_async`, `Reader::into_stream` |
 //! | `tracing`, `metrics` | off | events and metrics for the crates of these names |
+//!
+//! # Platforms
+//!
+//! Linux is tested; Windows is experimental; macOS, FreeBSD and Android compile. Where a directory
+//! cannot be locked, the crate does not compile. See [durability](docs::durability#platforms).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// A release has a part of the tests, and not all that they share is called there.
-#![cfg_attr(all(test, not(ottla_repository)), allow(dead_code))]
+#![cfg_attr(
+    all(test, not(ottla_repository)),
+    allow(
+        dead_code,
+        reason = "a release has a part of the tests, and not all helpers are called"
+    )
+)]
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("ottla needs files that can be locked, renamed and synced: Unix or Windows");

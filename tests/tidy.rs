@@ -58,7 +58,10 @@ fn no_files_import_each_other_in_a_circle() {
     let mut sources = Vec::new();
     for file in rust_files(&top) {
         let name = file.strip_prefix(&top).unwrap().to_str().unwrap();
-        let is_test = name.ends_with("tests.rs") || name.contains("tests/");
+        let is_test = ["/tests.rs", "_tests.rs"]
+            .iter()
+            .any(|end| name.ends_with(end))
+            || name.contains("/tests/");
         let stands_outside = ["lib.rs", "proof/", "checks/", "fuzz/"];
         if !is_test
             && !stands_outside

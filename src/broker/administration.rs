@@ -139,7 +139,7 @@ impl Broker {
         self.core.start_upkeep();
         let core: Arc<Core> = Arc::clone(&self.core);
         let internal = is_internal_topic(topic.name().as_str());
-        let topic = Topic::new(topic).closing_on_drop(core);
+        let topic = Topic::new(topic).keeping_open(core);
         if internal { topic.for_reading() } else { topic }
     }
 

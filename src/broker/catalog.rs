@@ -335,7 +335,8 @@ impl Catalog {
         drop(marks.write(marks.place(MARK_KEY), &self.mark));
     }
 
-    /// Writes again what is above the mark: after a failed sync it may be in the page cache alone.
+    /// Cuts off a torn end, writes again what is above the mark, and syncs: after a failed sync it
+    /// may be in the page cache alone.
     fn write_again(&mut self, bytes: &[u8], safe: Position) -> Result<()> {
         let file = self.file.as_ref().ok_or(Error::ReadOnly)?;
         let whole = file.len().at(&self.path, "access")? == self.end.0;

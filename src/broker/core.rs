@@ -15,7 +15,7 @@ use crate::group::{ConsumerGroup, Coordinator, GroupInfo};
 use crate::host::Span;
 use crate::recovery::{OpenMode, OpenReport};
 use crate::sync::{Mutex, OnceLock, WakeLater, for_each_on};
-use crate::topic::{CloseOnDrop, TopicShared};
+use crate::topic::{BrokerHandle, TopicShared};
 use crate::types::is_internal_topic;
 
 use super::offsets::DamagedCommits;
@@ -46,7 +46,7 @@ impl fmt::Debug for Core {
     }
 }
 
-impl CloseOnDrop for Core {
+impl BrokerHandle for Core {
     fn describe(&self) -> String {
         format!("Broker({})", self.root.path.display())
     }

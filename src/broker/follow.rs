@@ -28,7 +28,7 @@ impl Root {
             return;
         }
         let root = Arc::downgrade(self);
-        self.host.check_topics_by(move || {
+        self.host.set_topic_check(move || {
             if let Some(root) = root.upgrade() {
                 // A caller that asks for a topic gets the error.
                 root.follow().ok();

@@ -108,7 +108,7 @@ fn open_with(
     opening.report_bad_settings();
     opening.report_bad_marks();
     opening.clear_unfinished()?;
-    let groups = opening.groups(found.is_settled())?;
+    let groups = opening.groups(found.is_tidied())?;
     if !found.clean {
         opening.open_logs();
         // A log whose sync failed is not believed the next time.

@@ -18,6 +18,15 @@ use crate::log::Shared;
 use crate::segment::{IndexProgress, Indexed, Segment, SparseIndex, relative};
 use crate::types::{Offset, Position, Timestamp};
 
+/// In the order of renaming. Every output has the last kind, which therefore completes the
+/// renaming.
+pub(super) const KINDS: [FileKind; 4] = [
+    FileKind::Log,
+    FileKind::TxnIndex,
+    FileKind::Index,
+    FileKind::TimeIndex,
+];
+
 const BUFFER_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -269,7 +278,7 @@ impl Shared {
 
     pub(super) fn drop_outputs(&self, bases: &[Offset]) {
         for base in bases {
-            for kind in super::swap::KINDS {
+            for kind in KINDS {
                 // The next opening removes what cannot be removed now.
                 drop(self.host.disk.remove_file(&self.cleaned_path(*base, kind)));
             }

@@ -21,21 +21,12 @@ use std::sync::Arc;
 use crate::dir::{remove_if_present, rename_if_present};
 use crate::disk::Dir;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{Digest, FileKind, Stage};
+use crate::format::{Digest, Stage};
 use crate::log::{Shared, View};
 use crate::segment::Segment;
 use crate::types::Offset;
 
-use super::output::Output;
-
-/// In the order of renaming. Every output has the last kind, which therefore completes the
-/// renaming.
-pub(super) const KINDS: [FileKind; 4] = [
-    FileKind::Log,
-    FileKind::TxnIndex,
-    FileKind::Index,
-    FileKind::TimeIndex,
-];
+use super::output::{KINDS, Output};
 
 impl Shared {
     /// Replaces the sources. False if the log was changed: then everything stays as it is.
@@ -154,7 +145,7 @@ impl Shared {
             segment.keep_file(&output.file);
             segment.set_index(output.index, output.newest);
             let digest = output.digest.finish(next, output.index_crcs);
-            segment.know_by_digest(digest.clone());
+            segment.set_known_by_digest(digest.clone());
             (Arc::new(segment), digest)
         });
         let new: Vec<_> = made.collect();

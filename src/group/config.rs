@@ -66,8 +66,8 @@ config! {
         |_v| true, "earliest, latest, none, offset: and a number, or time: and milliseconds";
 
         /// A name that makes this a static member, the same one after each restart. A new member
-        /// takes over at once from the one of the same name, which is fenced for good. After it is
-        /// dropped it keeps its partitions for `session_timeout`; only
+        /// takes over at once from the one of the same name, which is fenced for good. A static
+        /// member that is dropped keeps its partitions for `session_timeout`; only
         /// [`leave`](crate::Consumer::leave) gives them up at once. Static members are assigned
         /// partitions first, by name. Default empty: not a static member.
         static_member_id: String [impl Into<String>] = "group.instance.id", String::new(),

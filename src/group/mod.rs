@@ -50,7 +50,7 @@ pub use typed::TypedConsumer;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::topic::CloseOnDrop;
+use crate::topic::BrokerHandle;
 use crate::types::{Offset, PartitionId, Settings as _, Start, TopicName};
 
 use group::Group;
@@ -93,7 +93,7 @@ use topics::unknown_topic;
 #[derive(Clone)]
 pub struct ConsumerGroup {
     group: Arc<Group>,
-    broker: Option<Arc<dyn CloseOnDrop>>,
+    broker: Option<Arc<dyn BrokerHandle>>,
 }
 
 impl fmt::Debug for ConsumerGroup {
@@ -105,7 +105,7 @@ impl fmt::Debug for ConsumerGroup {
 }
 
 impl ConsumerGroup {
-    fn new(group: Arc<Group>, broker: Option<Arc<dyn CloseOnDrop>>) -> Self {
+    fn new(group: Arc<Group>, broker: Option<Arc<dyn BrokerHandle>>) -> Self {
         Self { group, broker }
     }
 

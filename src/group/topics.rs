@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sync::Signal;
-use crate::topic::{CloseOnDrop, Topic, TopicDirectory};
+use crate::topic::{BrokerHandle, Topic, TopicDirectory};
 use crate::types::{PartitionId, is_internal_topic};
 
 use super::partition::{PartitionKey, TopicKey, TopicShape};
@@ -77,7 +77,7 @@ impl Topics {
         self.directory.version()
     }
 
-    pub(super) fn broker(&self) -> Option<Arc<dyn CloseOnDrop>> {
+    pub(super) fn broker(&self) -> Option<Arc<dyn BrokerHandle>> {
         self.directory.broker()
     }
 

@@ -256,8 +256,9 @@ impl Bell {
         live.publish(number);
     }
 
+    /// Whether an append has something to do for listeners (1).
     #[inline]
-    pub(crate) fn publishes(&self) -> bool {
+    pub(crate) fn needs_appends(&self) -> bool {
         self.state.load(Ordering::Relaxed) > DUE
     }
 

@@ -216,7 +216,8 @@ impl Host {
         self.listing.get_or_init(|| Listing(Box::new(ask)));
     }
 
-    pub(crate) fn check_topics_by(&self, look: impl Fn() + Send + Sync + 'static) {
+    /// Sets how the topics are checked.
+    pub(crate) fn set_topic_check(&self, look: impl Fn() + Send + Sync + 'static) {
         self.topics.get_or_init(|| CheckTopics(Box::new(look)));
     }
 

@@ -108,16 +108,14 @@ impl Shared {
             return false;
         };
         let segment = Arc::clone(&first.segment);
-        let work = current.or_else(|| self.begin_digest(first));
+        let job = current.or_else(|| self.begin_digest(first));
         // Held for this slice only: many logs may be doing the same.
         let file = segment.file(&self.host.disk, &self.host.files).ok();
-        let advanced = work
-            .zip(file)
-            .map(|(work, file)| work.advance(&file, bytes));
+        let advanced = job.zip(file).map(|(job, file)| job.advance(&file, bytes));
         let unfinished = match advanced {
-            Some(Progress::More(work)) => Some(work),
-            Some(Progress::Done(work)) => {
-                self.finish_digest(work);
+            Some(Progress::More(job)) => Some(job),
+            Some(Progress::Done(job)) => {
+                self.finish_digest(job);
                 None
             }
             Some(Progress::Damaged) | None => None,
@@ -153,11 +151,11 @@ impl Shared {
         !goes && of.truncations == self.truncations.load(Ordering::Acquire)
     }
 
-    pub(crate) fn finish_digest(&self, work: DigestJob) {
-        let segment = Arc::clone(&work.of.segment);
+    pub(crate) fn finish_digest(&self, job: DigestJob) {
+        let segment = Arc::clone(&job.of.segment);
         // An index that was not checked is rebuilt before the turn is taken: that reads the whole
         // segment, and syncs would wait for it.
-        let rebuilt = match work.of.index_crcs {
+        let rebuilt = match job.of.index_crcs {
             Some(_) => Ok(None),
             None => segment
                 .scan_whole(&self.host.disk, &self.host.files)
@@ -170,7 +168,7 @@ impl Shared {
         let waits = self.digests.lock().is_first(&segment);
         // With the turn, under which truncations and swaps change segments: what is the same now
         // stays so until the digest is written (I2).
-        if !waits || !self.is_as_it_was(&work.of) {
+        if !waits || !self.is_as_it_was(&job.of) {
             return;
         }
         let rebuilt = rebuilt.map(|scanned| {
@@ -179,17 +177,17 @@ impl Shared {
             let written = segment.write_index_files(&self.host.disk);
             written.is_ok().then_some(index_crcs)
         });
-        if let Some(index_crcs) = rebuilt.unwrap_or(work.of.index_crcs) {
-            self.write_digest(&turn, work, index_crcs);
+        if let Some(index_crcs) = rebuilt.unwrap_or(job.of.index_crcs) {
+            self.write_digest(&turn, job, index_crcs);
         }
     }
 
-    fn write_digest(&self, _turn: &Turn<'_>, work: DigestJob, index_crcs: (u32, u32)) {
-        if !self.is_as_it_was(&work.of) {
+    fn write_digest(&self, _turn: &Turn<'_>, job: DigestJob, index_crcs: (u32, u32)) {
+        if !self.is_as_it_was(&job.of) {
             return;
         }
-        let segment = &work.of.segment;
-        let mut digest = work.builder.finish(self.end_of(segment), index_crcs);
+        let segment = &job.of.segment;
+        let mut digest = job.builder.finish(self.end_of(segment), index_crcs);
         digest.summary.home = log_hash(self.mark_key());
         if segment.write_digest(&self.host.disk, &digest).is_ok() {
             segment.learn_from(&digest.summary);
@@ -236,10 +234,10 @@ impl Shared {
             };
             left = left.saturating_sub(bytes);
             let file = of.segment.file(&self.host.disk, &self.host.files);
-            if let (Some(work), Ok(file)) = (self.begin_digest(of), file)
-                && let Progress::Done(work) = work.advance(&file, u64::MAX)
+            if let (Some(job), Ok(file)) = (self.begin_digest(of), file)
+                && let Progress::Done(job) = job.advance(&file, u64::MAX)
             {
-                self.write_digest(turn, work, index_crcs);
+                self.write_digest(turn, job, index_crcs);
             }
         }
     }
@@ -267,12 +265,12 @@ impl Shared {
             truncations: self.truncations.load(Ordering::Acquire),
         };
         let known = known.filter(|known| known.length <= end);
-        let work = match known.and_then(|_| active.digest(disk)) {
+        let job = match known.and_then(|_| active.digest(disk)) {
             Some(known) => Some(DigestJob::after(known, of)),
             None => self.begin_digest(of),
         };
-        if let Some(Progress::Done(work)) = work.map(|work| work.advance(&file, u64::MAX)) {
-            self.write_digest(turn, work, index_crcs);
+        if let Some(Progress::Done(job)) = job.map(|job| job.advance(&file, u64::MAX)) {
+            self.write_digest(turn, job, index_crcs);
         }
     }
 }

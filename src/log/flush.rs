@@ -7,7 +7,8 @@
 //!    names, then the active segment.
 //! 2. A failed sync latches the log: the flushed end no longer moves, and waiting and later appends
 //!    and flushes get `Poisoned`. A sync is never retried and believed.
-//! 3. No lock that an append takes is held during a sync.
+//! 3. No lock that an append takes is held during a sync, except in a truncation; an append that is
+//!    held back also waits for the layout.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -460,7 +461,7 @@ impl Shared {
         self.host.disk.sync_dir(&self.dir).at(&self.dir, "sync")
     }
 
-    fn flush_by_the_way(&self) {
+    fn flush_if_due(&self) {
         {
             // In one step, or the appends between the two would each ask for a sync again.
             let mut state = self.append.lock();
@@ -550,6 +551,6 @@ fn gather(state: &mut AppendState) -> SyncWork {
 
 impl Chore for Shared {
     fn run(&self) {
-        self.flush_by_the_way();
+        self.flush_if_due();
     }
 }

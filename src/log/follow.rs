@@ -126,20 +126,20 @@ impl Shared {
         self.life.can_read()?;
         let asked = self.shows();
         let looked = {
-            let mut known = outside.known.lock();
+            let mut inspected = outside.inspected.lock();
             let before = self.shows();
             if before != asked {
                 // Another thread has looked meanwhile.
                 return Ok(true);
             }
             let unseen = Sabotage::ExchangeUnseen.is_on();
-            let spared = standing.is_some() && (known.standing == standing || unseen);
-            let looked = if spared && self.take_in_appended(&known) {
+            let spared = standing.is_some() && (inspected.standing == standing || unseen);
+            let looked = if spared && self.take_in_appended(&inspected) {
                 Ok(())
             } else {
-                let looked = self.take_in(outside, &mut known);
+                let looked = self.take_in(outside, &mut inspected);
                 if standing.is_some() || looked.is_err() {
-                    known.standing = standing.filter(|_| looked.is_ok());
+                    inspected.standing = standing.filter(|_| looked.is_ok());
                 }
                 looked
             };
@@ -161,27 +161,27 @@ impl Shared {
     }
 
     /// Takes in what was appended, if nothing else was changed (I6).
-    fn take_in_appended(&self, known: &Inspected) -> bool {
+    fn take_in_appended(&self, inspected: &Inspected) -> bool {
         let marked = self.host.marks.look_soon(&self.host.disk, self.mark_key());
         let cleaned = marked.map(|mark| mark.map_or(0, |mark| mark.cleaned_offset));
-        cleaned.is_ok_and(|cleaned| known.seen.is_cleaned_to(cleaned))
+        cleaned.is_ok_and(|cleaned| inspected.seen.is_cleaned_to(cleaned))
             && self.walk(Walk::ToNews).unwrap_or(false)
     }
 
-    fn take_in(&self, outside: &Outside, known: &mut Inspected) -> Result<()> {
+    fn take_in(&self, outside: &Outside, inspected: &mut Inspected) -> Result<()> {
         for _ in 0..LOOKS_MAX {
             let now = Seen::of(&self.host, &outside.home, &self.dir, self.mark_key())?;
-            if !now.is_same_log(&known.seen) {
+            if !now.is_same_log(&inspected.seen) {
                 return Err(Error::Closed);
             }
             if now.cuts {
                 // The log counts as before until the note is gone.
                 return Ok(());
             }
-            if now == known.seen && self.is_as_found() && self.walk(Walk::ToEnd)? {
+            if now == inspected.seen && self.is_as_found() && self.walk(Walk::ToEnd)? {
                 return Ok(());
             }
-            self.look_again(outside, known)?;
+            self.look_again(outside, inspected)?;
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl Shared {
 
     #[inline]
     pub(super) fn tell_followers(&self) {
-        if self.host.bell.publishes() {
+        if self.host.bell.needs_appends() {
             self.host.bell.tell(&self.host, self);
         }
     }

@@ -115,7 +115,7 @@ impl Log {
     /// [`Error::Closed`].
     ///
     /// Beside a writer, damage is reported after about a second, when it cannot be an unfinished
-    /// step of the writer.
+    /// step of the writer. [`Log::is_live`] says whether there is a writer.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ pub(super) fn open_outside(
 ) -> Result<Arc<Shared>> {
     let (shared, seen, signs) = look(host, home, source, config)?;
     shared.begin_to_follow(host.marks.find(source.mark_key), signs.live);
-    let known = Inspected {
+    let inspected = Inspected {
         signs,
         doubts: Doubts::default(),
         seen,
@@ -58,7 +58,7 @@ pub(super) fn open_outside(
     let looker = Looker::of(&shared);
     let outside = Outside {
         home: home.to_path_buf(),
-        known: Mutex::new(known),
+        inspected: Mutex::new(inspected),
         looks: Looks::default(),
         by_clock: Arc::<Looker>::clone(&looker),
         by_bell: looker,
@@ -96,35 +96,35 @@ impl Shared {
         }
         self.life.can_read()?;
         let (host, source) = (&self.host, self.source());
-        let mut known = outside.known.lock();
+        let mut inspected = outside.inspected.lock();
         let signs = LogSigns::of(host, &outside.home, &self.dir, source.mark_key);
         let now = signs.map_err(|error| unless_gone(host, &source, error))?;
-        if now.dir != known.signs.dir {
+        if now.dir != inspected.signs.dir {
             return Err(Error::Closed);
         }
-        if !known.signs.hold_in(&now) {
+        if !inspected.signs.hold_in(&now) {
             // The earlier errors were about other files.
-            known.doubts = Doubts::default();
+            inspected.doubts = Doubts::default();
         }
-        let stands = now == known.signs && !now.live;
-        if stands || !known.doubts.dismiss(&host.clock, &error) {
+        let stands = now == inspected.signs && !now.live;
+        if stands || !inspected.doubts.dismiss(&host.clock, &error) {
             return Err(unless_gone(host, &source, error));
         }
-        self.look_again(outside, &mut known)
+        self.look_again(outside, &mut inspected)
     }
 
-    pub(super) fn look_again(&self, outside: &Outside, known: &mut Inspected) -> Result<()> {
+    pub(super) fn look_again(&self, outside: &Outside, inspected: &mut Inspected) -> Result<()> {
         let (host, source) = (&self.host, self.source());
         let (found, seen, signs) = look(host, &outside.home, &source, &self.config())?;
         if found.end_offset() < self.end_offset() && !host.is_listed(source.mark_key.topic) {
             // Half of the files of a topic that is being deleted.
             return Err(Error::Closed);
         }
-        if !seen.is_same_log(&known.seen) {
+        if !seen.is_same_log(&inspected.seen) {
             return Err(Error::Closed);
         }
-        known.signs = signs;
-        known.seen = seen;
+        inspected.signs = signs;
+        inspected.seen = seen;
         self.go_on_as(&found);
         Ok(())
     }

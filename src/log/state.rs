@@ -128,6 +128,7 @@ pub(crate) struct AppendState {
     pub(super) end: Offset,
     /// The largest timestamp of its first batch, once it was looked up.
     pub(super) first_timestamp: Option<Timestamp>,
+    /// When the active segment was created, for records without timestamps.
     pub(super) made_at: Timestamp,
     pub(super) leader_epoch: Epoch,
     /// Appends wait: a truncation is not finished, or something must be on the disk before the
@@ -181,8 +182,10 @@ pub(super) struct Sealing {
 
 #[derive(Debug)]
 pub(crate) struct TurnState {
+    /// A thread has the turn.
     pub(super) busy: bool,
     pub(crate) company: Company,
+    /// The newest mark that was written.
     pub(crate) mark: Mark,
     /// The segment of the previous mark, which is in the other slot.
     pub(super) mark_before: Offset,
@@ -249,6 +252,7 @@ pub(crate) struct Digests {
     pub(super) scheduled: bool,
     /// No thread could be started for them: a flush asks again, or makes them.
     pub(super) unserved: bool,
+    /// A close has taken over.
     pub(super) closing: bool,
 }
 
@@ -311,7 +315,7 @@ impl ScannedTransactions {
 pub(crate) struct Outside {
     /// The directory with the lock and the marks.
     pub(super) home: PathBuf,
-    pub(super) known: Mutex<Inspected>,
+    pub(super) inspected: Mutex<Inspected>,
     pub(crate) looks: Looks,
     /// Looks after a pause; `by_bell` looks when the writer rings.
     pub(super) by_clock: Arc<dyn Chore>,

@@ -117,7 +117,7 @@ impl Reader {
             log: self.log,
             filter: self.filter,
             segment,
-            read_start: cursor.into_landing(),
+            read_start: cursor.into_read_start(),
             truncations,
             guessed,
             position: self.position,

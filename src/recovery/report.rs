@@ -16,7 +16,7 @@ use crate::types::{Offset, Timestamp};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OpenReport {
-    /// The last use ended with a close.
+    /// The last use ended with a close: nothing had to be recovered.
     pub clean: bool,
     /// Bytes of batches that were read and checked.
     pub scanned_bytes: u64,

@@ -122,7 +122,7 @@ impl BatchCursor {
     }
 
     #[cfg(feature = "async")]
-    pub(crate) fn into_landing(self) -> ReadStart {
+    pub(crate) fn into_read_start(self) -> ReadStart {
         ReadStart {
             position: self.position,
             floor: self.floor,

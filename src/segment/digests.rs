@@ -54,7 +54,8 @@ impl Segment {
     }
 
     /// Writes a digest of a log's last segment, whose batches were read at opening and are synced
-    /// by now. A failure is ignored, for a digest is a hint. The [known](Self::known) stays.
+    /// by now. A failure is ignored, for a digest is a hint. What is known about
+    /// gaps stays, because appends continue from it.
     pub(crate) fn write_scanned_digest(&self, disk: &Disk, builder: DigestBuilder, log: MarkKey) {
         let Some(index_crcs) = self.index_crcs_known() else {
             return;
@@ -95,7 +96,7 @@ impl Segment {
         *self.known.lock() = Some(known);
     }
 
-    pub(crate) fn know_by_digest(&self, digest: Digest) {
+    pub(crate) fn set_known_by_digest(&self, digest: Digest) {
         self.set_known(if digest.summary.dense {
             Known::Contiguous
         } else {

@@ -52,7 +52,7 @@ pub(crate) struct Search {
     pub(crate) offsets: Range<Offset>,
 }
 
-/// The position of the next real batch behind a damaged one.
+/// The position at which valid batches continue behind a damaged one; `None` if they do not.
 pub(crate) fn batch_behind(
     file: &File,
     damaged: Position,
@@ -201,7 +201,7 @@ impl<'a> Finder<'a> {
 
     /// Whether zeros begin here at most a header before the end of the damaged batch: then they may
     /// be its last bytes.
-    fn ends_before_claimed_end(&self, at: Position) -> bool {
+    fn ends_before_end_by_length(&self, at: Position) -> bool {
         let short = |end_by_length: Position| {
             at < end_by_length && end_by_length.since(at) <= to_u64(HEADER_LEN)
         };
@@ -214,7 +214,7 @@ impl<'a> Finder<'a> {
         let mut floor = header.next_offset();
         for _ in 0..CHAIN_MAX {
             if self.is_end(at)? {
-                return Ok(!self.ends_before_claimed_end(at));
+                return Ok(!self.ends_before_end_by_length(at));
             }
             let bytes = self.header_bytes(at)?;
             let follows = |header: &BatchHeader| header.base_offset >= floor;

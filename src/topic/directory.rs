@@ -13,11 +13,11 @@ use crate::sync::{AtomicU64, OnceLock, Ordering, RwLock, Signal};
 use super::{Topic, TopicShared};
 
 /// A broker, which lives as long as any handle on a part of it.
-pub(crate) trait CloseOnDrop: Send + Sync {
+pub(crate) trait BrokerHandle: Send + Sync {
     fn describe(&self) -> String;
 }
 
-impl fmt::Debug for dyn CloseOnDrop {
+impl fmt::Debug for dyn BrokerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.describe())
     }
@@ -28,7 +28,7 @@ pub(crate) struct TopicDirectory {
     topics: RwLock<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     version: AtomicU64,
     watchers: RwLock<Vec<Weak<Signal>>>,
-    broker: OnceLock<Weak<dyn CloseOnDrop>>,
+    broker: OnceLock<Weak<dyn BrokerHandle>>,
 }
 
 impl TopicDirectory {
@@ -36,12 +36,12 @@ impl TopicDirectory {
         Arc::default()
     }
 
-    pub(crate) fn set_broker(&self, broker: Weak<dyn CloseOnDrop>) {
+    pub(crate) fn set_broker(&self, broker: Weak<dyn BrokerHandle>) {
         self.broker.get_or_init(|| broker);
     }
 
     /// The broker; `None` while it is being dropped.
-    pub(crate) fn broker(&self) -> Option<Arc<dyn CloseOnDrop>> {
+    pub(crate) fn broker(&self) -> Option<Arc<dyn BrokerHandle>> {
         self.broker.get().and_then(Weak::upgrade)
     }
 
@@ -69,7 +69,7 @@ impl TopicDirectory {
         };
         let topic = self.find(name).ok_or_else(unknown)?;
         let broker = self.broker().ok_or(Error::Closed)?;
-        Ok(topic.closing_on_drop(broker))
+        Ok(topic.keeping_open(broker))
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TopicShared>> {

@@ -38,7 +38,7 @@ pub use codec::{Json, NamedJson};
 pub(crate) use config::PARTITIONS_MAX;
 pub use config::TopicConfig;
 pub use consumer_record::ConsumerRecord;
-pub(crate) use directory::{CloseOnDrop, TopicDirectory};
+pub(crate) use directory::{BrokerHandle, TopicDirectory};
 pub use info::{PartitionInfo, TopicInfo};
 pub(crate) use partition_dir::PartitionDir;
 pub use partitioner::Partitioner;
@@ -87,7 +87,7 @@ pub struct Topic {
     partitioner: Option<Arc<dyn Partitioner>>,
     sticky: Sticky,
     /// Keeps the broker open, in a user's handle.
-    broker: Option<Arc<dyn CloseOnDrop>>,
+    broker: Option<Arc<dyn BrokerHandle>>,
     /// Only the broker itself may change this topic, and this handle is a user's.
     only_reads: bool,
 }
@@ -129,7 +129,7 @@ impl Topic {
         Ok(())
     }
 
-    pub(crate) fn closing_on_drop(mut self, broker: Arc<dyn CloseOnDrop>) -> Self {
+    pub(crate) fn keeping_open(mut self, broker: Arc<dyn BrokerHandle>) -> Self {
         self.broker = Some(broker);
         self
     }

@@ -1,6 +1,10 @@
 //! Whether files import each other in a circle.
 //!
-//! Knows nothing about floors: a circle within one is enough. Unit tests may import what they like.
+//! Knows nothing about floors: a circle within one is enough. Unit tests may import what they like,
+//! and a module may use the names that its parents show.
+//!
+//! It does not see a method that is called on a type of another file: a file may add methods to a
+//! type, and files that call each other's methods are no circle here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +26,10 @@ impl Imports {
             let module: Vec<&str> = own.split("::").collect();
             let code = without_tests(text);
             let found = paths(&module, &tokens(&code));
-            let used = found.iter().filter(|path| path.used);
+            // A path in the code counts as an import does; a single name there is no path.
+            let used = found
+                .iter()
+                .filter(|path| path.used || path.names.len() > 2);
             let targets = used.filter_map(|path| match path.names.as_slice() {
                 ["crate", rest @ ..] => file_of(rest, &names),
                 // Of a child, by its name alone; of another crate otherwise.
@@ -87,17 +94,19 @@ fn file_of(path: &[&str], names: &BTreeSet<String>) -> Option<String> {
         .find(|name| names.contains(name))
 }
 
-/// The text in front of the tests, without what is imported for them.
+/// The text without its tests, and without what is imported for tests alone.
 fn without_tests(text: &str) -> String {
-    let code = text.split("\nmod tests {").next().unwrap_or(text);
     let mut kept = String::new();
-    let mut for_tests = false;
-    for item in code.split_inclusive('\n') {
-        for_tests |= item.starts_with("#[cfg(") && item.contains("test");
+    let mut lines = text.split_inclusive('\n');
+    while let Some(line) = lines.next() {
+        let for_tests = line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test,");
         if !for_tests {
-            kept.push_str(item);
+            kept.push_str(line);
+            continue;
         }
-        for_tests &= !item.trim_end().ends_with([';', '}']);
+        // The item ends where a line without indentation ends it.
+        let ends = |line: &&str| !line.starts_with(' ') && line.trim_end().ends_with([';', '}']);
+        lines.by_ref().find(ends);
     }
     kept
 }
@@ -126,6 +135,11 @@ mod tests {
         );
         let shown_by_the_parent = [("a/b.rs", "use super::A;"), ("a/mod.rs", "use b::B;")];
         assert_eq!(circles(&shown_by_the_parent), [""; 0]);
+        let in_code = [
+            ("a/b.rs", "fn f() { super::c::g(); }"),
+            ("a/c.rs", "use super::b::f;"),
+        ];
+        assert_eq!(circles(&in_code).len(), 2);
         let three = [
             ("a.rs", "use crate::b::{self, B};"),
             ("b.rs", "use crate::c::C;"),
@@ -140,10 +154,27 @@ mod tests {
             ("a.rs", "use crate::b::B;"),
             (
                 "b.rs",
-                "#[cfg(test)]\nuse crate::a::A;\nfn f() {}\n\nmod tests {\n use crate::a::A;\n}\n",
+                "#[cfg(test)]\nuse crate::a::A;\nfn f() {}\n\n#[cfg(test)]\nmod tests {\n use crate::a::A;\n}\n",
             ),
         ];
         assert_eq!(circles(&files), [""; 0]);
+        for not_for_tests in [
+            "not(test)",
+            "any(test, feature = \"x\")",
+            "feature = \"latest\"",
+        ] {
+            let b = format!("#[cfg({not_for_tests})]\nuse crate::a::A;\n");
+            let files = [("a.rs", "use crate::b::B;"), ("b.rs", b.as_str())];
+            assert_eq!(circles(&files).len(), 2, "{not_for_tests}");
+        }
+        let behind = [
+            ("a.rs", "use crate::b::B;"),
+            (
+                "b.rs",
+                "#[cfg(test)]\nmod tests {\n    use x::Y;\n}\nuse crate::a::A;\n",
+            ),
+        ];
+        assert_eq!(circles(&behind).len(), 2);
         let still = [
             ("a.rs", "use crate::b::B;"),
             ("b.rs", "#[cfg(test)]\nuse crate::x::A;\nuse crate::a::A;\n"),

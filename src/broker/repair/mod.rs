@@ -181,19 +181,19 @@ impl RootRepair<'_> {
         let own = self.readable(&own_path, RootFile::decode)?;
         let meta = self.readable(&meta_path, MetaProperties::decode)?;
         let meta = match (&own, meta) {
-            (Readable::Yes(own), Readable::Yes(MetaProperties::Formatted(found)))
+            (FileState::Readable(own), FileState::Readable(MetaProperties::Formatted(found)))
                 if found != own.identity =>
             {
                 let reason = Corruption::malformed("it names other ids than ottla.root");
                 self.set_aside(&meta_path, reason)?;
-                Readable::Quarantined
+                FileState::Quarantined
             }
             (_, meta) => meta,
         };
         let metadata = metadata_files(self.disk, self.root)?;
         match (own, meta) {
             // The other file has the ids.
-            (Readable::Quarantined, Readable::Yes(MetaProperties::Formatted(identity))) => {
+            (FileState::Quarantined, FileState::Readable(MetaProperties::Formatted(identity))) => {
                 let importing = !metadata.is_empty();
                 let own = RootFile {
                     identity,
@@ -203,7 +203,7 @@ impl RootRepair<'_> {
                 self.write(&own_path, own.encode().as_bytes())?;
             }
             // Its line said who wrote last; now only Kafka's metadata does.
-            (Readable::Yes(mut own), Readable::Quarantined) => {
+            (FileState::Readable(mut own), FileState::Quarantined) => {
                 own.importing |= own.metadata != metadata;
                 self.write(&own_path, own.encode().as_bytes())?;
                 keep_brokers_away(self.disk, self.root)?;
@@ -219,11 +219,11 @@ impl RootRepair<'_> {
         &mut self,
         path: &Path,
         decode: impl Fn(&[u8]) -> std::result::Result<T, Corruption>,
-    ) -> Result<Readable<T>> {
+    ) -> Result<FileState<T>> {
         let reason = match self.disk.read_small(path, properties::SIZE_MAX) {
-            Ok(None) => return Ok(Readable::Missing),
+            Ok(None) => return Ok(FileState::Missing),
             Ok(Some(bytes)) => match decode(&bytes) {
-                Ok(value) => return Ok(Readable::Yes(value)),
+                Ok(value) => return Ok(FileState::Readable(value)),
                 Err(reason) => reason,
             },
             Err(error) if is_unusable_file(&error) => {
@@ -232,7 +232,7 @@ impl RootRepair<'_> {
             Err(error) => return Err(Error::io(path, "read", error)),
         };
         self.set_aside(path, reason)?;
-        Ok(Readable::Quarantined)
+        Ok(FileState::Quarantined)
     }
 
     fn set_aside(&mut self, path: &Path, reason: Corruption) -> Result<()> {
@@ -391,8 +391,8 @@ impl RootRepair<'_> {
 }
 
 /// A file that could be decoded, was quarantined, or is missing.
-enum Readable<T> {
-    Yes(T),
+enum FileState<T> {
+    Readable(T),
     Quarantined,
     Missing,
 }

@@ -346,7 +346,7 @@ fn check_complete(log: &Log, dir: &Path, files: &[MetadataFile], clean: bool) ->
     Ok(())
 }
 
-/// Appends records to the metadata log.
+/// Appends records to the metadata log, durably.
 pub(super) fn append(host: &Arc<Host>, root: &Path, records: &[MetadataRecord]) -> Result<()> {
     let dir = root.join(file_name::CLUSTER_METADATA);
     host.marks.forget(MARK_KEY)?;

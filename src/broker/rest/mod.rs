@@ -126,7 +126,7 @@ impl RootState {
     }
 
     /// All commits are as our own close left them, none of them damaged.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_tidied(&self) -> bool {
         self.fresh || (self.clean && !self.newer && !self.damaged)
     }
 

@@ -99,12 +99,12 @@ pub(crate) fn repair_log(
     key: MarkKey,
     report: &mut RepairReport,
 ) -> Result<()> {
-    let work = LogRepair {
+    let repair = LogRepair {
         host,
         dir: Arc::from(dir),
         key,
     };
-    work.repair(report)
+    repair.repair(report)
 }
 
 struct LogRepair<'a> {

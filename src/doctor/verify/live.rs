@@ -38,8 +38,8 @@ const LOOKS_MAX: u32 = 8;
 
 const MARKS_BYTES_MAX: usize = 1 << 30;
 
-/// Repeats the look until no damage is left or the damage counts. Damage that only the last look
-/// found is left out.
+/// Repeats the look until no damage is left or the damage counts. Damage that not every
+/// look found is left out.
 pub(crate) fn look_for_damage<S: Signs, T>(
     clock: &Clock,
     signs: impl Fn() -> Option<S>,

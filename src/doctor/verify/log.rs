@@ -55,16 +55,16 @@ pub(in crate::doctor) fn check_log(host: &Host, dir: &Path, key: MarkKey) -> Res
     let segments = opening.list_segments(&found.bases)?;
     // Half-way through a truncation or a swap, the mark may refer to segments that are gone or not
     // yet in place. Opening finishes those first.
-    let finished = !found.is_interrupted();
+    let uninterrupted = !found.is_interrupted();
     let facts = opening.facts(&segments);
     let mut check = LogCheck {
         host,
         dir,
         key,
-        mark: applicable(opening.mark, segments.len()).filter(|_| finished),
+        mark: applicable(opening.mark, segments.len()).filter(|_| uninterrupted),
         has_own: has_own(key, &facts),
         facts,
-        finished,
+        uninterrupted,
         findings: LogFindings {
             condition: LogCondition {
                 dir: dir.to_path_buf(),
@@ -105,7 +105,7 @@ struct LogCheck<'a> {
     facts: Vec<SegmentFacts>,
     has_own: bool,
     /// No interrupted operation changes which segments there are.
-    finished: bool,
+    uninterrupted: bool,
     findings: LogFindings,
     /// The number of offsets that valid batches cover.
     covered: u64,
@@ -142,7 +142,7 @@ impl LogCheck<'_> {
                 FileName::Segment { base, kind, stage: Stage::Live }
                     if *kind != FileKind::Snapshot && !found.bases.contains(base)
             );
-            let lost = orphan && self.knows_no_digests() && self.finished;
+            let lost = orphan && self.knows_no_digests() && self.uninterrupted;
             if lost
                 && let FileName::Segment {
                     base,
@@ -164,7 +164,7 @@ impl LogCheck<'_> {
     /// Reports what the listing contradicts. While an operation is half-way, the rules do not
     /// apply: opening finishes it first.
     fn listed(&mut self, segments: &[Arc<Segment>]) {
-        if !self.finished {
+        if !self.uninterrupted {
             return;
         }
         let bytes: u64 = segments.iter().map(|segment| segment.end().0).sum();
@@ -399,7 +399,7 @@ impl LogCheck<'_> {
         }
         if let Some(check) = check
             .as_ref()
-            .filter(|_| self.knows_no_digests() && self.finished)
+            .filter(|_| self.knows_no_digests() && self.uninterrupted)
         {
             self.cut_off(subject, &scan, check);
         }

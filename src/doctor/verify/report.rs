@@ -128,12 +128,13 @@ impl fmt::Display for LogCondition {
 pub enum Severity {
     /// Worth knowing, and harmless.
     Note,
-    /// Rebuilt from other files at the next opening or when it is needed.
+    /// Nothing is lost: it is rebuilt from other files at the next opening or when it is needed.
     Rebuildable,
     /// What a crash or a power cut leaves: the next opening cleans it up. Flushed records are not
     /// affected.
     AfterCrash,
-    /// Bytes that were safely written have changed. Opening or reading fails there.
+    /// Bytes that were safely written have changed. Opening or reading fails there;
+    /// everything else is intact.
     Damage,
 }
 

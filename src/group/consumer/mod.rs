@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Waited;
 use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, Ordering, Signal};
-use crate::topic::CloseOnDrop;
+use crate::topic::BrokerHandle;
 use crate::types::{Start, TopicPartition, to_u64, to_usize};
 
 use super::ConsumerConfig;
@@ -98,7 +98,7 @@ pub struct Consumer {
     /// When the last poll ended.
     polled_at: Option<Instant>,
     left: bool,
-    _broker: Option<Arc<dyn CloseOnDrop>>,
+    _broker: Option<Arc<dyn BrokerHandle>>,
 }
 
 #[derive(Debug, Default)]
@@ -155,7 +155,7 @@ impl Consumer {
         joining: Joining,
         config: ConsumerConfig,
         listener: Option<Box<dyn RebalanceListener>>,
-        broker: Option<Arc<dyn CloseOnDrop>>,
+        broker: Option<Arc<dyn BrokerHandle>>,
     ) -> Result<Self> {
         let signal = Arc::new(Signal::default());
         let seat = group.join(&joining, &signal)?;
@@ -192,7 +192,7 @@ impl Consumer {
     /// Returns the records that are there, at most
     /// [`max_poll_records`](ConsumerConfig::max_poll_records) and at most
     /// [`fetch_max_bytes`](ConsumerConfig::fetch_max_bytes), waiting up to `timeout` for the first
-    /// one. It wakes as soon as there is one.
+    /// one. With a timeout of zero it returns what is there.
     ///
     /// Before it reads, the member gives up the partitions that others should have and takes over
     /// what is free for it: see [`ConsumerRecords::lost`] and [`ConsumerRecords::gained`]. A member

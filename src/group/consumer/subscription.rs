@@ -61,8 +61,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Subscribes to every topic whose name `matches`, including later ones. Internal topics, whose
-    /// names begin with `__`, are never matched.
+    /// Subscribes to every topic whose name `matches`, including later ones. Kafka's own topics,
+    /// such as `__consumer_offsets`, are never matched.
     ///
     /// # Errors
     ///

@@ -314,11 +314,11 @@ impl Groups {
         let ids = self.groups.iter();
         let leaving = ids.filter_map(|(id, group)| {
             let mut entries = group.topics.get(topic).into_iter().flatten();
-            let is_settled =
+            let is_decided =
                 entries.all(|(_, entry)| entry.place.is_none() || entry.began_before());
             let keys = self.keys_on_topic(id, topic, None);
             let has_begun = self.has_begun(id, topic);
-            let nothing_to_do = keys.is_empty() || has_begun && is_settled && keys.len() == 1;
+            let nothing_to_do = keys.is_empty() || has_begun && is_decided && keys.len() == 1;
             (!nothing_to_do).then(|| Leaving {
                 group: Arc::clone(id),
                 keys,

@@ -80,16 +80,16 @@ impl TopicReader {
         }
         self.topic.shared.check_alive()?;
         self.add_lanes();
-        let (mut untold, mut going_on) = (None, false);
+        let (mut first_error, mut going_on) = (None, false);
         for lane in &self.lanes {
             match lane.has_news() {
                 Ok(true) => return Ok(News::Some),
                 Ok(false) => going_on = true,
                 Err(_) if lane.has_reported() => {}
-                Err(error) => untold = untold.or(Some(error)),
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        match untold {
+        match first_error {
             Some(error) => Err(self.topic.shared.explain(error)),
             None if going_on => Ok(News::None),
             None => Ok(News::Over),
