@@ -52,9 +52,9 @@ pub enum Error {
         reason: Corruption,
     },
 
-    /// A sync failed earlier. What it covered may or may not be on the disk, so this log accepts no
-    /// more appends and confirms nothing. Reading still works. Reopen the log to continue from what
-    /// is on the disk.
+    /// A sync failed earlier, or a change of several files failed half-way. What it covered may or
+    /// may not be on the disk, so this log accepts no more appends and confirms nothing. Reading
+    /// still works. Reopen the log to continue from what is on the disk.
     #[error(
         "a sync of {} failed ({cause}): nothing is confirmed any more; close the log and open it again",
         path.display()

@@ -58,8 +58,9 @@ const SMALL_FILES: [&str; 8] = [
 /// correction fits. Damaged indexes and digests, and checkpoints that cannot be decoded, are
 /// rebuilt.
 ///
-/// Readers see a gap where the damage was, as after compaction. After a loss at the end, the log
-/// continues at the offset that it had reached. Directories of Kafka brokers can be repaired, too.
+/// Below the flushed mark readers see a gap where the damage was, as after compaction, and the log
+/// continues at the offset that it had reached. Above it the log ends there, and the offsets are
+/// assigned again in a new epoch. Directories of Kafka brokers can be repaired, too.
 /// At the end a broker's directory is opened and closed, so that a Kafka broker can start on it.
 ///
 /// Takes as long as reading every byte twice, plus writing every damaged segment.
