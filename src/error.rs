@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::format::Corruption;
+use crate::format::{Corruption, EncodeError};
 use crate::types::{AppendedBatch, BadSetting, Epoch, Offset, PartitionId, TopicPartition};
 
 /// The result of a fallible call of this crate.
@@ -380,6 +380,17 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// What cannot be encoded; `limit` is the size that it may have.
+    pub(crate) fn refused(error: EncodeError, limit: u64) -> Self {
+        match error {
+            EncodeError::Invalid(reason) => Self::InvalidRecord { reason },
+            EncodeError::TooLarge { size } => Self::RecordTooLarge { size, limit },
+            EncodeError::Unsupported(what) => Self::Unsupported {
+                what: what.to_owned(),
+            },
+        }
+    }
+
     /// Returns the kind of this error.
     ///
     /// # Examples

@@ -18,15 +18,13 @@ use crate::clock::Clock;
 use crate::dir::{
     Marks, is_root, make_dir, read_note, remove_if_present, replace_if_other, run_id, take_lock,
 };
-use crate::disk::{Disk, File, Lock};
+use crate::disk::{Disk, File, Lock, SMALL_FILE_BYTES_MAX};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BackupNote, CopiedFile, MarkKey, file_name, uuid};
 use crate::log::{Ending, Log, open_locked};
 use crate::types::Timestamp;
 
 pub(crate) use copy::CopiedLog;
-
-const SMALL_BYTES_MAX: usize = 1 << 30;
 
 /// A file written so shortly before its copy may be rewritten without a change of its modification
 /// time.
@@ -159,7 +157,7 @@ impl Backup {
     pub(crate) fn copy_small(&self, from: &Path, to: &Path) -> Result<()> {
         let bytes = self
             .disk
-            .read_small(from, SMALL_BYTES_MAX)
+            .read_small(from, SMALL_FILE_BYTES_MAX)
             .at(from, "read")?;
         match bytes {
             Some(bytes) => replace_if_other(&self.disk, to, &bytes),

@@ -21,30 +21,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::dir::copy_bytes_aside;
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Disk, File, SMALL_FILE_BYTES_MAX};
 use crate::error::{Error, IoContext, Result};
 use crate::format::metadata::MetadataRecord;
 use crate::format::{
-    BatchBuilder, BatchHeader, BatchOptions, Corruption, DecodeError, EncodeError, HEADER_LEN,
-    Mark, MarkKey, RecordBatch, check_crc, file_name, stamp,
+    BatchBuilder, BatchHeader, BatchOptions, Corruption, DecodeError, ENCODED_BYTES_MAX,
+    HEADER_LEN, Mark, MarkKey, RecordBatch, check_crc, file_name, stamp,
 };
 use crate::host::Host;
 use crate::log::{RootSigns, look_until_it_counts};
 use crate::recovery::OpenEvent;
-use crate::types::{Offset, PartitionId, Position, Record, TopicId, to_u64, to_usize};
+use crate::types::{Offset, Position, Record, to_u64, to_usize};
 
 use super::state::CatalogState;
 
-const FILE_BYTES_MAX: usize = 1 << 30;
-
 /// Few in tests, so that the proofs on the simulated disk meet it.
 const DEAD_RECORDS_MIN: u64 = if cfg!(test) { 24 } else { 1024 };
-
-/// No log has this key.
-const MARK_KEY: MarkKey = MarkKey {
-    topic: TopicId([0; 16]),
-    partition: PartitionId::MAX,
-};
 
 #[derive(Debug)]
 pub(super) struct Catalog {
@@ -80,7 +72,7 @@ pub(super) struct Salvage {
 
 impl Catalog {
     pub(super) fn was_here(host: &Host) -> bool {
-        host.marks.find(MARK_KEY).is_some()
+        host.marks.find(MarkKey::CATALOG).is_some()
     }
 
     /// Reads the catalog. [`Error::Corrupt`] when something acknowledged is damaged.
@@ -104,7 +96,7 @@ impl Catalog {
 
     /// One attempt of [`Self::look_again`]: what the writer changes meanwhile is an error, too.
     pub(super) fn look_now(host: &Host, root: &Path) -> Result<CatalogState> {
-        host.marks.look_again(&host.disk, MARK_KEY)?;
+        host.marks.look_again(&host.disk, MarkKey::CATALOG)?;
         Self::look(host, root)
     }
 
@@ -180,7 +172,7 @@ impl Catalog {
         };
         let events = set_aside(disk, &path, &bytes, &scan)?;
         // So its first mark needs no space on a disk that is full by then.
-        host.marks.place(MARK_KEY);
+        host.marks.place(MarkKey::CATALOG);
         let mut catalog = Self::new(host, path, Some(file), scan);
         catalog.write_again(&bytes, safe)?;
         if catalog.is_mostly_dead() {
@@ -298,16 +290,7 @@ impl Catalog {
         out: &mut Vec<u8>,
     ) -> Result<Offset> {
         let start = out.len();
-        let refused = |error: EncodeError| match error {
-            EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-            EncodeError::TooLarge { size } => Error::RecordTooLarge {
-                size,
-                limit: u64::from(u32::MAX),
-            },
-            EncodeError::Unsupported(what) => Error::Unsupported {
-                what: what.to_owned(),
-            },
-        };
+        let refused = |error| Error::refused(error, ENCODED_BYTES_MAX);
         let options = BatchOptions {
             now: self.host.clock.now(),
             ..BatchOptions::default()
@@ -332,7 +315,7 @@ impl Catalog {
         self.mark.flushed_offset = self.next_offset;
         self.mark.position = end;
         let marks = &self.host.marks;
-        drop(marks.write(marks.place(MARK_KEY), &self.mark));
+        drop(marks.write(marks.place(MarkKey::CATALOG), &self.mark));
     }
 
     /// Cuts off a torn end, writes again what is above the mark, and syncs: after a failed sync it
@@ -395,13 +378,15 @@ impl Catalog {
 
 fn read(disk: &Disk, root: &Path) -> Result<(PathBuf, Option<Vec<u8>>)> {
     let path = root.join(file_name::CATALOG);
-    let bytes = disk.read_small(&path, FILE_BYTES_MAX).at(&path, "read")?;
+    let bytes = disk
+        .read_small(&path, SMALL_FILE_BYTES_MAX)
+        .at(&path, "read")?;
     Ok((path, bytes))
 }
 
 fn last_mark(host: &Host) -> Mark {
-    host.marks.find(MARK_KEY).unwrap_or(Mark {
-        key: MARK_KEY,
+    host.marks.find(MarkKey::CATALOG).unwrap_or(Mark {
+        key: MarkKey::CATALOG,
         ..Mark::default()
     })
 }
@@ -510,7 +495,7 @@ fn whole_batch(bytes: &Bytes, header: BatchHeader) -> std::result::Result<Record
     let batch = batch.ok_or_else(|| Corruption::truncated(header.size, bytes.len()))?;
     check_crc(batch, &header)?;
     let batch = bytes.slice(..header.size);
-    RecordBatch::decode(batch, header, FILE_BYTES_MAX).map_err(|error| match error {
+    RecordBatch::decode(batch, header, SMALL_FILE_BYTES_MAX).map_err(|error| match error {
         DecodeError::Corrupt(reason) => reason,
         DecodeError::Unsupported(_) => Corruption::malformed("the catalog is not packed"),
     })

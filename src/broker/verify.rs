@@ -15,10 +15,11 @@ use crate::doctor::{
     verify_alone, verify_partitions, verify_root_files,
 };
 use crate::error::{Error, IoContext, Result};
-use crate::format::{DirName, Mark, MarkKey, file_name, properties};
+use crate::format::{DirName, Mark, MarkKey, file_name};
 use crate::host::Host;
 use crate::log::RootSigns;
 use crate::recovery::OpenMode;
+use crate::topic::owner_of;
 use crate::types::{OFFSETS_TOPIC, TopicId};
 
 use super::BrokerConfig;
@@ -289,7 +290,7 @@ impl Look {
     }
 
     fn owner(&self, dir: &Path, own: Option<TopicId>, state: &CatalogState) -> Option<ProblemKind> {
-        let known = owner_of(&self.host.disk, dir)?;
+        let known = owner_of(&self.host.disk, dir).ok().flatten()?;
         let other = own.map_or_else(|| state.has(known), |own| own != known);
         other.then_some(ProblemKind::OtherTopic)
     }
@@ -318,10 +319,4 @@ impl Look {
         let contents = crate::topic::PartitionDir::inspect(&self.host.disk, dir);
         contents.is_ok_and(|contents| contents.data)
     }
-}
-
-pub(super) fn owner_of(disk: &Disk, dir: &Path) -> Option<TopicId> {
-    let path = dir.join(file_name::PARTITION_METADATA);
-    let text = disk.read_small(&path, properties::SIZE_MAX).ok()??;
-    properties::decode_partition(&text).ok()
 }

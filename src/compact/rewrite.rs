@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{BatchHeader, EncodeError, RecordBatch, RecordView, Rewrite};
+use crate::format::{BatchHeader, ENCODED_BYTES_MAX, RecordBatch, RecordView, Rewrite};
 use crate::host::CompactionReport;
 use crate::log::{Shared, View};
 use crate::segment::{Judge, RawBatch, Segment, Transactions, ends_transaction, relative};
@@ -324,20 +324,7 @@ impl Group<'_, '_> {
             .rewrite(&mut self.scratch, change, |_| {
                 keep.next().copied().unwrap_or(false)
             })
-            .map_err(cannot_rewrite)?;
+            .map_err(|error| Error::refused(error, ENCODED_BYTES_MAX))?;
         self.outputs.put(&written, &self.scratch)
-    }
-}
-
-fn cannot_rewrite(error: EncodeError) -> Error {
-    match error {
-        EncodeError::Unsupported(what) => Error::Unsupported {
-            what: what.to_owned(),
-        },
-        EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-        EncodeError::TooLarge { size } => Error::RecordTooLarge {
-            size,
-            limit: u64::from(u32::MAX >> 1),
-        },
     }
 }

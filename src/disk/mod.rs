@@ -88,6 +88,10 @@ pub(crate) enum File {
     Sim(SimFile),
 }
 
+/// The largest file that is read at once: marks of four million logs, a catalog, a note of a
+/// truncation. A longer one is damaged.
+pub(crate) const SMALL_FILE_BYTES_MAX: usize = 1 << 30;
+
 // What the test variant costs a user's build: nothing.
 #[cfg(not(any(all(test, ottla_repository), ottla_sim)))]
 const _: () = assert!(size_of::<File>() == size_of::<OsFile>());

@@ -45,6 +45,20 @@ pub(crate) struct MarkKey {
     pub(crate) partition: PartitionId,
 }
 
+impl MarkKey {
+    /// Of `ottla.catalog`; no log has this key.
+    pub(crate) const CATALOG: Self = Self {
+        topic: TopicId([0; 16]),
+        partition: PartitionId::MAX,
+    };
+
+    /// Of Kafka's metadata log, while it is open: its mark is never kept.
+    pub(crate) const METADATA_LOG: Self = Self {
+        topic: TopicId([0xff; 16]),
+        partition: PartitionId::MAX,
+    };
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) key: MarkKey,

@@ -65,6 +65,9 @@ pub(crate) use root_file::{MetadataFile, RootFile};
 pub(crate) use transaction_state::{TransactionState, TransactionStatus};
 
 /// The bytes of a text of hexadecimal digits; other characters are ignored.
+/// A batch says its size in 31 bits.
+pub(crate) const ENCODED_BYTES_MAX: u64 = (1 << 31) - 1;
+
 #[cfg(test)]
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text

@@ -136,16 +136,7 @@ impl Shared {
     }
 
     pub(crate) fn refused(&self, error: EncodeError) -> Error {
-        match error {
-            EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-            EncodeError::TooLarge { size } => Error::RecordTooLarge {
-                size,
-                limit: self.hot.max_message_bytes.load(Ordering::Relaxed),
-            },
-            EncodeError::Unsupported(what) => Error::Unsupported {
-                what: what.to_owned(),
-            },
-        }
+        Error::refused(error, self.hot.max_message_bytes.load(Ordering::Relaxed))
     }
 
     /// Appends an encoded batch. A log that this process writes grows only here.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dir::{remove_if_present, rename_aside};
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{Disk, EntryKind, SMALL_FILE_BYTES_MAX};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Mark, Stage, TruncateIntent, file_name};
 use crate::segment::{Known, Segment};
@@ -23,9 +23,6 @@ use super::parallel::ask_each;
 use super::report::{OpenEvent, OpenReport};
 use super::swaps::{SwapPlan, finish_swaps};
 use super::truncation::{finish_truncation, remove_segment_files};
-
-/// A note of a truncation holds one batch at most.
-const INTENT_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) struct DirListing {
     pub(crate) bases: BTreeSet<Offset>,
@@ -106,7 +103,7 @@ impl Opening<'_> {
         let intent_path = self.dir.join(file_name::TRUNCATE);
         let intent = self
             .disk()
-            .read_small(&intent_path, INTENT_BYTES_MAX)
+            .read_small(&intent_path, SMALL_FILE_BYTES_MAX)
             .at(&intent_path, "read")?;
         let mut found = DirListing {
             bases: BTreeSet::new(),

@@ -40,7 +40,7 @@ pub use config::TopicConfig;
 pub use consumer_record::ConsumerRecord;
 pub(crate) use directory::{BrokerHandle, TopicDirectory};
 pub use info::{PartitionInfo, TopicInfo};
-pub(crate) use partition_dir::PartitionDir;
+pub(crate) use partition_dir::{PartitionDir, owner_of};
 pub use partitioner::Partitioner;
 pub use producer::{Producer, ProducerConfig};
 pub(crate) use random::random_topic_id;

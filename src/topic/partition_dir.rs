@@ -155,7 +155,7 @@ impl PartitionDir {
 }
 
 /// The topic in `partition.metadata`; `None` if that is missing, torn or damaged.
-fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
+pub(crate) fn owner_of(disk: &Disk, dir: &Path) -> Result<Option<TopicId>> {
     let path = dir.join(file_name::PARTITION_METADATA);
     let text = match disk.read_small(&path, properties::SIZE_MAX) {
         Err(error) if is_unusable_file(&error) => None,

@@ -28,13 +28,13 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::properties::{self, MetaProperties};
 use crate::format::{Corruption, MarkKey, RootFile, file_name};
 use crate::host::Host;
-use crate::topic::PartitionDir;
+use crate::topic::{PartitionDir, owner_of};
 use crate::types::{OFFSETS_TOPIC, TopicName};
 
 use super::BrokerConfig;
 use super::open;
 use super::rest;
-use super::verify::{Look, owner_of, verify_on};
+use super::verify::{Look, verify_on};
 
 /// Files of a root that are written again when they are missing.
 const SMALL_FILES: [&str; 8] = [
@@ -315,7 +315,7 @@ impl RootRepair<'_> {
             return Ok(false);
         }
         let path = dir.path().join(file_name::PARTITION_METADATA);
-        let owner = owner_of(self.disk, dir.path());
+        let owner = owner_of(self.disk, dir.path()).ok().flatten();
         if there && owner != Some(key.topic) && self.disk.exists(&path).at(&path, "access")? {
             self.set_aside(
                 &path,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::dir::copy_bytes_aside;
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{Disk, EntryKind, SMALL_FILE_BYTES_MAX};
 use crate::doctor::SetAside;
 use crate::error::{IoContext, Result};
 use crate::format::metadata::{MetadataRecord, decode_snapshot};
@@ -23,8 +23,6 @@ use super::super::catalog::{Catalog, Salvage};
 use super::super::offsets::offsets_config;
 use super::super::state::{CatalogState, TopicEntry};
 use super::RootRepair;
-
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
 /// What the directories say of a topic.
 #[derive(Debug, Default)]
@@ -152,7 +150,7 @@ impl RootRepair<'_> {
     /// The topics in the last metadata written for Kafka.
     fn exported(&self) -> BTreeMap<String, Exported> {
         let path = self.root.join(file_name::BOOTSTRAP);
-        let bytes = self.disk.read_small(&path, SNAPSHOT_BYTES_MAX);
+        let bytes = self.disk.read_small(&path, SMALL_FILE_BYTES_MAX);
         let bytes = bytes.ok().flatten().unwrap_or_default();
         let records = decode_snapshot(&Bytes::from(bytes)).unwrap_or_default();
         let mut topics: BTreeMap<String, Exported> = BTreeMap::new();

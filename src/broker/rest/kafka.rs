@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::disk::SMALL_FILE_BYTES_MAX;
 use crate::error::{Error, IoContext, Result};
 use crate::format::metadata::{
     MetadataRecord, PartitionChange, PartitionRecord, Snapshot, TOPIC_RESOURCE, Treatment,
@@ -35,8 +36,6 @@ use crate::types::{Offset, PartitionId, Record, TopicId, TopicName};
 
 use super::settings::KafkaSettings;
 
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
-
 /// Kafka's own limit for these batches is 8 MiB.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
@@ -48,12 +47,6 @@ const MIGRATING: [u8; 2] = [1, 2];
 const BEGIN_TRANSACTION: u32 = 23;
 const END_TRANSACTION: u32 = 24;
 const ABORT_TRANSACTION: u32 = 25;
-
-/// The metadata log's mark is never kept.
-const MARK_KEY: MarkKey = MarkKey {
-    topic: TopicId([0xff; 16]),
-    partition: PartitionId::MAX,
-};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KafkaTopic {
@@ -349,11 +342,11 @@ fn check_complete(log: &Log, dir: &Path, files: &[MetadataFile], clean: bool) ->
 /// Appends records to the metadata log, durably.
 pub(super) fn append(host: &Arc<Host>, root: &Path, records: &[MetadataRecord]) -> Result<()> {
     let dir = root.join(file_name::CLUSTER_METADATA);
-    host.marks.forget(MARK_KEY)?;
+    host.marks.forget(MarkKey::METADATA_LOG)?;
     let log = open(host, &dir, OpenMode::Write)?;
     let appended = append_to(&log, records);
     let closed = log.close_managed();
-    host.marks.forget(MARK_KEY)?;
+    host.marks.forget(MarkKey::METADATA_LOG)?;
     appended.and(closed)
 }
 
@@ -387,7 +380,7 @@ pub(super) fn abort_transaction() -> MetadataRecord {
 fn open(host: &Arc<Host>, dir: &Path, mode: OpenMode) -> Result<Log> {
     let source = LogSource {
         dir: dir.to_path_buf(),
-        mark_key: MARK_KEY,
+        mark_key: MarkKey::METADATA_LOG,
         lock: None,
         managed: true,
     };
@@ -399,7 +392,7 @@ fn open(host: &Arc<Host>, dir: &Path, mode: OpenMode) -> Result<Log> {
 fn snapshot(host: &Host, path: &Path) -> Result<Snapshot> {
     let bytes = host
         .disk
-        .read_small(path, SNAPSHOT_BYTES_MAX)
+        .read_small(path, SMALL_FILE_BYTES_MAX)
         .at(path, "read")?;
     Snapshot::decode(&Bytes::from(bytes.unwrap_or_default()))
         .map_err(|error| undecodable(path, error))

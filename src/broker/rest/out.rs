@@ -15,12 +15,12 @@ use std::path::Path;
 use crate::dir::{metadata_files, replace_if_other};
 use crate::disk::Disk;
 use crate::error::{Error, IoContext, Result};
-use crate::format::checkpoint;
 use crate::format::metadata::{
     MetadataRecord, PartitionRecord, TOPIC_RESOURCE, Voter, encode_quorum, encode_snapshot,
 };
 use crate::format::properties::RootIdentity;
-use crate::format::{EncodeError, Mark, MarkKey, file_name};
+use crate::format::{ENCODED_BYTES_MAX, checkpoint};
+use crate::format::{Mark, MarkKey, file_name};
 use crate::types::{Durability, OFFSETS_TOPIC, Offset, PartitionId, Timestamp};
 
 use super::super::root::Root;
@@ -70,11 +70,13 @@ pub(super) fn write(root: &Root, catalog: &CatalogState, identity: &RootIdentity
     let dir = path.join(file_name::CLUSTER_METADATA);
     disk.create_dir(&dir).at(&dir, "create the directory")?;
     let quorum = dir.join(file_name::QUORUM_CHECKPOINT);
-    let bytes = encode_quorum(&[out.voter()], NO_TIME).map_err(refused)?;
+    let bytes = encode_quorum(&[out.voter()], NO_TIME)
+        .map_err(|error| Error::refused(error, ENCODED_BYTES_MAX))?;
     replace_if_other(disk, &quorum, &bytes)?;
     let records = out.bootstrap(root.config.metadata_version)?;
     let bootstrap = path.join(file_name::BOOTSTRAP);
-    let bytes = encode_snapshot(&records, NO_TIME).map_err(refused)?;
+    let bytes = encode_snapshot(&records, NO_TIME)
+        .map_err(|error| Error::refused(error, ENCODED_BYTES_MAX))?;
     replace_if_other(disk, &bootstrap, &bytes)
 }
 
@@ -256,19 +258,6 @@ fn write_checkpoints(root: &Root, catalog: &CatalogState) -> Result<()> {
     write(file_name::CLEANED, |mark| {
         Some(mark.cleaned_offset).filter(|cleaned| *cleaned > 0)
     })
-}
-
-fn refused(error: EncodeError) -> Error {
-    match error {
-        EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-        EncodeError::TooLarge { size } => Error::RecordTooLarge {
-            size,
-            limit: u64::from(u32::MAX),
-        },
-        EncodeError::Unsupported(what) => Error::Unsupported {
-            what: what.to_owned(),
-        },
-    }
 }
 
 #[cfg(test)]

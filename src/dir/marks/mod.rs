@@ -21,16 +21,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Access, Disk, File, LiesOn};
+use crate::disk::{Access, Disk, File, LiesOn, SMALL_FILE_BYTES_MAX};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Mark, MarkKey, SLOT_LEN, file_name};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::types::{Sabotage, to_u64, to_usize};
 
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-
-/// Room for four million logs.
-const FILE_BYTES_MAX: usize = 1 << 30;
 
 const SLOT_BYTES: u64 = 128;
 
@@ -555,7 +552,9 @@ impl Marks {
 /// Whole pairs of slots. A power cut may leave the file ending inside a slot: the rest counts as
 /// zeros, which a longer file would hold there.
 fn read_pairs(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
-    let found = disk.read_small(path, FILE_BYTES_MAX).at(path, "read")?;
+    let found = disk
+        .read_small(path, SMALL_FILE_BYTES_MAX)
+        .at(path, "read")?;
     Ok(found.map(|mut bytes| {
         bytes.resize(bytes.len().next_multiple_of(2 * SLOT_LEN), 0);
         bytes

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dir::{copy_aside, for_each_chunk, move_aside, remove_if_present, rename_whole_aside};
-use crate::disk::{Disk, File, is_unusable_file};
+use crate::disk::{Disk, File, SMALL_FILE_BYTES_MAX, is_unusable_file};
 use crate::error::{IoContext, Result};
 use crate::format::{Corruption, FileKind, FileName, Stage};
 use crate::recovery::{OpenMode, Opening};
@@ -22,8 +22,6 @@ use crate::types::{Offset, Position};
 use super::LogRepair;
 use super::plan::{Aside, Output, Plan};
 use super::report::SetAside;
-
-const SMALL_BYTES_MAX: usize = 1 << 30;
 
 impl LogRepair<'_> {
     /// Carries out a plan; returns what was quarantined. After an error what was done stays; if no
@@ -229,7 +227,7 @@ fn changed_alone(outputs: &[Output]) -> Vec<&[Output]> {
 /// Quarantines what is in the place of a small file and is a directory, a link or far too long.
 /// What a link points to is not read.
 pub(crate) fn set_odd_aside(disk: &Disk, path: &Path) -> Result<Option<SetAside>> {
-    let odd = match disk.read_small(path, SMALL_BYTES_MAX) {
+    let odd = match disk.read_small(path, SMALL_FILE_BYTES_MAX) {
         Ok(_) => false,
         Err(error) => is_unusable_file(&error),
     };

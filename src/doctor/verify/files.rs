@@ -4,24 +4,17 @@
 
 use std::path::Path;
 
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{Disk, EntryKind, SMALL_FILE_BYTES_MAX};
 use crate::error::{IoContext, Result};
 use crate::format::{
     BatchHeader, Corruption, DirName, FileKind, FileName, MarkKey, RootFile, Stage, check_crc,
     checkpoint, file_name, properties, txn,
 };
 use crate::host::Host;
-use crate::types::{PartitionId, TopicId, to_u64};
+use crate::types::to_u64;
 
 use super::problem;
 use super::report::{Problem, ProblemKind, Severity, VerifyReport};
-
-const FILE_BYTES_MAX: usize = 1 << 30;
-
-const CATALOG_KEY: MarkKey = MarkKey {
-    topic: TopicId([0; 16]),
-    partition: PartitionId::MAX,
-};
 
 const ROOT_FILES: [&str; 12] = [
     file_name::MARKS,
@@ -73,7 +66,7 @@ pub(super) fn check_root(host: &Host, root: &Path, report: &mut VerifyReport) ->
 fn check_root_file(host: &Host, path: &Path, name: &str, report: &mut VerifyReport) {
     match name {
         file_name::CATALOG => {
-            let mark = host.marks.find(CATALOG_KEY);
+            let mark = host.marks.find(MarkKey::CATALOG);
             check_batches(host, path, mark.map(|mark| mark.position.0), report);
         }
         file_name::BOOTSTRAP => check_batches(host, path, None, report),
@@ -146,7 +139,7 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
 /// Checks a file of batches with consecutive offsets, synced below `flushed`, or as a whole if that
 /// is `None`.
 fn check_batches(host: &Host, path: &Path, flushed: Option<u64>, report: &mut VerifyReport) {
-    let bytes = match host.disk.read_small(path, FILE_BYTES_MAX) {
+    let bytes = match host.disk.read_small(path, SMALL_FILE_BYTES_MAX) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return,
         Err(error) => return report.problems.push(unreadable(path, &error)),

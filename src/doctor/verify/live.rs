@@ -10,7 +10,7 @@ use std::mem::discriminant;
 use std::path::Path;
 
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, SMALL_FILE_BYTES_MAX};
 use crate::error::Result;
 use crate::format::file_name;
 use crate::log::{Signs, is_live, pause};
@@ -35,8 +35,6 @@ impl Beside {
 }
 
 const LOOKS_MAX: u32 = 8;
-
-const MARKS_BYTES_MAX: usize = 1 << 30;
 
 /// Repeats the look until no damage is left or the damage counts. Damage that not every
 /// look found is left out.
@@ -110,7 +108,7 @@ impl<'a> Watch<'a> {
 
 fn checksum_of_marks(disk: &Disk, home: &Path) -> Option<u32> {
     let path = home.join(file_name::MARKS);
-    let read = disk.read_small(&path, MARKS_BYTES_MAX);
+    let read = disk.read_small(&path, SMALL_FILE_BYTES_MAX);
     read.ok().flatten().map(|bytes| crc32fast::hash(&bytes))
 }
 

@@ -29,8 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::EncodeError;
 use crate::format::group_record::{GroupKey, GroupMetadata, OffsetCommit, group_partition};
+use crate::format::{ENCODED_BYTES_MAX, EncodeError};
 use crate::host::Host;
 use crate::log::Log;
 use crate::sync::Mutex;
@@ -549,12 +549,9 @@ fn encoded(key: GroupKey<'_>) -> Result<Vec<u8>> {
 
 fn refused(error: EncodeError) -> Error {
     match error {
-        EncodeError::Invalid(reason) => Error::InvalidRecord { reason },
-        EncodeError::Unsupported(what) => Error::Unsupported {
-            what: what.to_owned(),
-        },
         EncodeError::TooLarge { .. } => Error::InvalidRecord {
             reason: "a commit is too large",
         },
+        error => Error::refused(error, ENCODED_BYTES_MAX),
     }
 }
