@@ -17,6 +17,7 @@ mod disk_budget;
 mod errors;
 mod flights;
 mod foreign_records;
+mod groups;
 mod grow_into_kafka;
 mod helpers;
 mod last_offset;

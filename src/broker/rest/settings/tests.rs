@@ -106,3 +106,29 @@ fn a_setting_that_was_altered_here_is_reported() {
         ]
     );
 }
+
+/// A setting that Kafka has too, and that is forgotten in the table, would stay here in silence.
+#[test]
+fn every_setting_is_passed_to_a_broker_or_kept_here_on_purpose() {
+    let kept_here = [
+        // A broker has the partitions as records, and the durability as settings of a flush.
+        "partitions",
+        "durability",
+        // Kafka has this one for a broker alone, and the others not at all.
+        "dedupe.buffer.bytes",
+        "max.decompressed.batch.bytes",
+        "write.mode",
+        "strict.recovery",
+        "lock.timeout.ms",
+    ];
+    let ours = TopicConfig::default().entries();
+    let unlisted = |name: &&str| !SHARED.contains(name) && !kept_here.contains(name);
+    let forgotten: Vec<&str> = ours
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(unlisted)
+        .collect();
+    assert_eq!(forgotten, [""; 0]);
+    let known = |name: &&&str| ours.iter().any(|(our, _)| our == *name);
+    assert_eq!(SHARED.iter().filter(known).count(), SHARED.len());
+}
