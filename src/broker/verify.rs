@@ -301,9 +301,9 @@ impl Look {
             Error::Corrupt { path, .. } | Error::Io { path, .. } => path,
             _ => &self.root,
         };
-        let known =
+        let reported =
             |problem: &Problem| problem.path == *path && problem.severity == Severity::Damage;
-        if !report.problems.iter().any(known) {
+        if !report.problems.iter().any(reported) {
             // What is not ours to open need not be damaged.
             let severity = match error {
                 Error::Unsupported { .. } if self.is_foreign() => Severity::Note,

@@ -62,8 +62,10 @@ pub(crate) const STATES_TOPIC: &str = "__transaction_state";
 /// Whether a topic is one of Kafka's own, which no other program writes. A user's topic may begin
 /// with `__`, too.
 pub(crate) fn is_internal_topic(name: &str) -> bool {
-    let others = ["__share_group_state", "__cluster_metadata"];
-    name == OFFSETS_TOPIC || name == STATES_TOPIC || others.contains(&name)
+    matches!(
+        name,
+        OFFSETS_TOPIC | STATES_TOPIC | "__share_group_state" | "__cluster_metadata"
+    )
 }
 
 /// The name of a consumer group: 1 to 32,767 bytes, what Kafka's records can hold.

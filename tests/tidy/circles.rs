@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::floors::module_of;
 use crate::lexer::tokens;
 use crate::paths::paths;
 
@@ -20,10 +21,13 @@ pub(crate) struct Imports {
 impl Imports {
     /// Reads some files, each as its path under `src/` and its text.
     pub(crate) fn of(files: &[(String, String)]) -> Self {
-        let names: BTreeSet<String> = files.iter().map(|(path, _)| name_of(path)).collect();
+        let paths_of_files = files.iter().map(|(path, _)| path);
+        let names: BTreeSet<String> = paths_of_files
+            .map(|path| module_of(path).join("::"))
+            .collect();
         let imports = files.iter().map(|(path, text)| {
-            let own = name_of(path);
-            let module: Vec<&str> = own.split("::").collect();
+            let module = module_of(path);
+            let own = module.join("::");
             let code = without_tests(text);
             let found = paths(&module, &tokens(&code));
             // A path in the code counts as an import does; a single name there is no path.
@@ -37,7 +41,10 @@ impl Imports {
                 [] => None,
             });
             // A module may use the names that its parents show: they are how the crate is read.
-            let is_above = |target: &String| format!("{own}::").starts_with(&format!("{target}::"));
+            let is_above = |target: &String| {
+                let rest = own.strip_prefix(target.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            };
             let others = targets.filter(|target| !is_above(target)).collect();
             (own.clone(), others)
         });
@@ -78,12 +85,6 @@ impl Imports {
         }
         None
     }
-}
-
-/// `log/append.rs` is `log::append`.
-fn name_of(path: &str) -> String {
-    let path = path.strip_suffix(".rs").unwrap_or(path);
-    path.strip_suffix("/mod").unwrap_or(path).replace('/', "::")
 }
 
 /// The file that has what a path names: the longest prefix that is a module.

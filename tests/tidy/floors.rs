@@ -127,7 +127,7 @@ fn complaint(own: &str, below: &[&str], path: &Path<'_>) -> Option<String> {
 }
 
 /// The module that a file under `src/` is: `log/append.rs` is `["log", "append"]`.
-fn module_of(path: &str) -> Vec<&str> {
+pub(crate) fn module_of(path: &str) -> Vec<&str> {
     let path = path.strip_suffix(".rs").unwrap_or(path);
     let path = path.strip_suffix("/mod").unwrap_or(path);
     path.split('/').collect()
